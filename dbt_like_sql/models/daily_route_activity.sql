@@ -1,0 +1,36 @@
+-- Activity per app and route template; a missing route counts as '(none)'.
+-- The '(all)' rows are computed, not summed: distinct counts do not add up.
+select
+    cast(cast($1 as timestamptz) at time zone 'UTC' as date) as activity_date,
+    app_name,
+    event_type,
+    coalesce(route, '(none)') as route,
+    count(*) as events,
+    count(distinct user_hash) as users,
+    count(distinct session_id) as sessions
+from signal.events
+where
+    created_at >= $1
+    and created_at < $2
+group by
+    app_name,
+    event_type,
+    coalesce(route, '(none)')
+
+union all
+
+select
+    cast(cast($1 as timestamptz) at time zone 'UTC' as date) as activity_date,
+    app_name,
+    '(all)' as event_type,
+    coalesce(route, '(none)') as route,
+    count(*) as events,
+    count(distinct user_hash) as users,
+    count(distinct session_id) as sessions
+from signal.events
+where
+    created_at >= $1
+    and created_at < $2
+group by
+    app_name,
+    coalesce(route, '(none)')

@@ -1,0 +1,49 @@
+"""The asset `expired_raw_events`: raw days past their retention, proven complete, receipted and deleted.
+
+Belongs here: what a run reports. The proof and the deletion: `store/retention.py`. Docs: docs/data-team.md.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store.retention import purge_due_days
+
+EXPIRED_RAW_EVENTS = dg.AssetKey("expired_raw_events")
+
+
+def expired_raw_events_asset(models: Mapping[str, Model]) -> dg.AssetsDefinition:
+    """The retention asset, downstream of every rollup: nothing is deleted before they are built."""
+
+    @dg.asset(
+        key=EXPIRED_RAW_EVENTS,
+        deps=list(models),
+        group_name="retention",
+        owners=["team:data"],
+        kinds={"postgres"},
+        metadata={"dagster/table_name": "signal.receipts"},
+        pool="retention",
+    )
+    def expired_raw_events(
+        context: dg.AssetExecutionContext, postgres: PostgresResource
+    ) -> dg.MaterializeResult[None]:
+        """Raw days older than the retention, deleted whole after every rollup of the day is proven fresh.
+
+        Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up no other.
+        """
+        settings = load_settings()
+        result = purge_due_days(postgres.database(), models, settings.retention_days)
+        for day, reason in result.kept.items():
+            context.log.warning("day %s is due but kept: %s", day, reason)
+        return dg.MaterializeResult(
+            metadata={
+                "purged": [str(day) for day in result.purged],
+                "kept": {str(day): reason for day, reason in result.kept.items()},
+                "retention_days": settings.retention_days,
+            }
+        )
+
+    return expired_raw_events

@@ -1,0 +1,114 @@
+"""Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py`.
+
+Belongs here: which asset a check hangs on, its severity, and whether it blocks what comes after. Checks are unpartitioned: a range
+run would lose their partition. What must never be visible is asserted inside the build's transaction instead.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.rollups.audits import Audit, audits
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings, load_settings
+from signal_pipeline.store import probes
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.days import first_kept_day, today_utc
+from signal_pipeline.store.probes import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    asset: str
+    probe: Callable[[Connection, Settings], Finding]
+    severity: dg.AssetCheckSeverity
+    blocking: bool = False
+
+
+def default_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
+    """Every check of the project."""
+    return [schema_checks(models), *probe_checks(models)]
+
+
+def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
+    """The tests of `schema.yml`, over the days whose raw events are kept. They block: retention must not run past them."""
+    tests = audits(models, load_catalogue(load_settings().catalogue))
+    specs = [
+        dg.AssetCheckSpec(t.name, asset=t.model, description=t.description, blocking=True)
+        for t in tests
+    ]
+
+    @dg.multi_asset_check(name="schema_tests", specs=specs, can_subset=True)
+    def schema_tests(
+        context: dg.AssetCheckExecutionContext, postgres: PostgresResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        today = today_utc()
+        first = first_kept_day(today, load_settings().retention_days)
+        with postgres.connect() as connection:
+            for test in tests:
+                key = dg.AssetCheckKey(dg.AssetKey(test.model), test.name)
+                if key in context.selected_asset_check_keys:
+                    yield _audited(test, test.faults(connection, first, today))
+
+    return schema_tests
+
+
+def _audited(test: Audit, faults: int) -> dg.AssetCheckResult:
+    good = "No row is at fault."
+    bad = (
+        f"{faults} row(s) or group(s) break this test. Rebuild the days with `signal-pipeline backfill`; if it stays red,"
+        f" the model dbt_like_sql/models/{test.model}.sql and its entry in schema.yml disagree."
+    )
+    return dg.AssetCheckResult(
+        passed=faults == 0,
+        asset_key=dg.AssetKey(test.model),
+        check_name=test.name,
+        description=bad if faults else good,
+        metadata={"faults": faults},
+    )
+
+
+def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
+    """One check for each probe."""
+    checksums = {name: model.checksum for name, model in models.items()}
+    error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+    found = {
+        "books_reconcile": _Probe("raw_events", lambda c, s: probes.books_reconcile(c), error, True),
+        "few_drops": _Probe("raw_events", lambda c, s: probes.few_drops(c), warn),
+        "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
+        "identities_are_apart": _Probe(
+            "raw_events", lambda c, s: probes.identities_are_apart(c), warn
+        ),
+        "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
+        "landing_moves": _Probe("raw_events", lambda c, s: probes.landing_moves(s), warn),
+        "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),
+        "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
+    }
+    for name in models:
+        found[f"{name}/yesterday_is_built"] = _Probe(
+            name, lambda c, s, n=name: probes.yesterday_is_built(c, {n: checksums[n]}), error
+        )
+    return [_check(name.rpartition("/")[2], probe) for name, probe in found.items()]
+
+
+def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=probe.asset,
+        name=name,
+        blocking=probe.blocking,
+        description=(getattr(probes, name).__doc__ or "").strip(),
+    )
+    def check(postgres: PostgresResource) -> dg.AssetCheckResult:
+        with postgres.connect() as connection:
+            finding = probe.probe(connection, load_settings())
+        return dg.AssetCheckResult(
+            passed=finding.passed,
+            severity=probe.severity,
+            description=finding.message,
+            metadata=dict(finding.figures),
+        )
+
+    return check

@@ -1,0 +1,293 @@
+"""The command `signal-pipeline`: reads arguments, calls the package, prints. Exit 0 done, 1 failed, 2 usage.
+
+What a command does stands in the module it calls; how its result looks, in `console.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import closing
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from signal_pipeline import console
+from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store.database import open_database, safe_errors
+from signal_pipeline.store.days import today_utc
+
+app = typer.Typer(
+    help="Signal: privacy-first usage analytics on PostgreSQL and Dagster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class UsageError(SignalError):
+    """The command line is wrong; exit 2."""
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date: write YYYY-MM-DD") from None
+
+
+Day = Annotated[date, typer.Option(parser=_day, metavar="YYYY-MM-DD")]
+From = Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First day.")]
+To = Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
+
+
+class Period(StrEnum):
+    """What a report's rows cover."""
+
+    day = "day"
+    week = "week"
+    total = "total"
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schema and the rollup tables up to date."""
+    from signal_pipeline.store.migrate import migrate as run
+
+    settings = load_settings()
+    run(open_database(settings), settings, load_models())
+    console.say("The schema is up to date.")
+
+
+@app.command()
+def ingest(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="NDJSON files; - is stdin.")],
+    as_json: Json = False,
+) -> None:
+    """Ingest NDJSON. Files are never removed; a second run counts as duplicates."""
+    from signal_pipeline.ingest import Counts, Ingest
+
+    paths = [_readable(name) for name in files]
+    counts = Counts()
+    with closing(Ingest.from_settings(load_settings())) as events:
+        for path in paths:
+            with console.bytes_read(path) as (stream, progress):
+                counts.merge(events.ingest_stream(stream, progress=progress))
+    console.show_counts(counts)
+    if as_json:
+        console.print_json(counts.as_dict())
+
+
+def _readable(name: str) -> Path | None:
+    if name == "-":
+        return None
+    path = Path(name)
+    if not path.exists():
+        raise SignalError(f"no such file: {name}")
+    if path.is_dir():
+        raise SignalError(f"{name} is a directory: name a file")
+    return path
+
+
+@app.command()
+def simulate(
+    days: Annotated[int, typer.Option(min=1)],
+    events_per_day: Annotated[int, typer.Option(min=1)],
+    seed: int = 1,
+    end: Annotated[Optional[date], typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="A file; default stdout.")] = None,
+) -> None:
+    """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""
+    from signal_pipeline.simulate import simulate as lines
+
+    chunks = lines(
+        catalogue=load_catalogue(load_settings().catalogue),
+        days=days,
+        events_per_day=events_per_day,
+        end=end or date.fromordinal(today_utc().toordinal() - 1),
+        seed=seed,
+        until=datetime.now(UTC),
+    )
+    with out.open("wb") if out else closing(sys.stdout.buffer) as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+
+
+@app.command()
+def backfill(
+    first: From,
+    last: To,
+    rollup: Annotated[Optional[list[str]], typer.Option(help="Default: every rollup.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Only list what would be rebuilt.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Rebuild the rollups of those days through Dagster."""
+    from signal_pipeline import backfill as backfills
+
+    _check_order(first, last)
+    settings, models = load_settings(), load_models()
+    chosen = backfills.chosen_models(models, rollup or [])
+    with safe_errors(), open_database(settings).connect() as connection:
+        planned = backfills.plan_backfill(connection, chosen, first, last)
+    if plan:
+        console.show_plan(planned)
+        result = backfills.Backfilled(refused=planned.refused)
+        if as_json:
+            console.print_json({**result.as_dict(), "would_build": [str(d) for d in planned.days]})
+        return
+    from signal_pipeline.assets.rollups import DAYS_PER_RUN
+    from signal_pipeline.dagster_home import open_instance
+
+    with open_instance(settings) as instance, console.days_done(len(planned.days)) as progress:
+        from signal_pipeline.definitions import defs
+
+        result = backfills.run_backfill(
+            instance, defs, planned, list(chosen), DAYS_PER_RUN, progress
+        )
+    console.show_backfill(result)
+    if as_json:
+        console.print_json(result.as_dict())
+    if not result.built:
+        raise typer.Exit(1)
+
+
+@app.command()
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
+    as_of: Annotated[Optional[date], typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    purge_incomplete: Annotated[Optional[date], typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    reason: Annotated[str, typer.Option(help="Why an unproven day is deleted.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Delete raw days past their retention, each after its rollups are proven complete."""
+    from signal_pipeline.store import retention as job
+
+    if as_of and as_of > today_utc() and not dry_run:
+        raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
+    if purge_incomplete and not reason.strip():
+        raise UsageError("--purge-incomplete needs --reason TEXT")
+    settings, models = load_settings(), load_models()
+    database = open_database(settings)
+    if purge_incomplete:
+        result = job.purge_incomplete(
+            database, models, purge_incomplete, reason, settings.retention_days
+        )
+    else:
+        result = job.purge_due_days(
+            database, models, settings.retention_days, as_of=as_of, dry_run=dry_run
+        )
+    console.show_purged(result)
+    if as_json:
+        console.print_json(result.as_dict())
+
+
+@app.command()
+def status(
+    receipts: Annotated[bool, typer.Option("--receipts", help="List the receipts of purges.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show each day: raw events, version, state, and each rollup's freshness."""
+    from signal_pipeline.store.freshness import day_statuses
+    from signal_pipeline.store.receipts import list_receipts
+
+    checksums = {name: model.checksum for name, model in load_models().items()}
+    with safe_errors(), open_database(load_settings()).connect() as connection:
+        days = day_statuses(connection, checksums)
+        proofs = list_receipts(connection)
+    if receipts:
+        console.show_receipts(proofs)
+    else:
+        console.show_days(days)
+    if as_json:
+        console.print_json(console.status_object(days, proofs if receipts else None))
+
+
+@app.command()
+def report(
+    first: From,
+    last: To,
+    kind: Annotated[Optional[str], typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
+    by: Period = Period.day,
+    app_name: Annotated[Optional[str], typer.Option("--app")] = None,
+    event_type: Annotated[Optional[str], typer.Option("--event-type")] = None,
+    group_by: Annotated[Optional[str], typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
+    where: Annotated[Optional[list[str]], typer.Option(metavar="K=V")] = None,
+    output: Annotated[Format, typer.Option("--format")] = Format.table,
+) -> None:
+    """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
+    from signal_pipeline.reports import raw_report, rollup_report
+
+    _check_order(first, last)
+    if (kind is None) == (group_by is None):
+        raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
+    database, models = open_database(load_settings()), load_models()
+    if kind:
+        result = rollup_report(
+            database, models, kind, first, last, by=by.value, app=app_name, event_type=event_type
+        )
+    else:
+        filters = dict(_pair(text) for text in where or [])
+        filters |= {k: v for k, v in (("app", app_name), ("event-type", event_type)) if v}
+        result = raw_report(database, models, (group_by or "").split(","), filters, first, last)
+    console.show_report(result, output.value)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--where takes KEY=VALUE, not {text!r}")
+    return key, value
+
+
+@app.command()
+def dev(port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000) -> None:
+    """Run the Dagster UI and daemon on the configured database."""
+    from signal_pipeline.dev import run_dev
+
+    raise typer.Exit(run_dev(load_settings(), port))
+
+
+@app.command()
+def demo() -> None:
+    """Simulate, ingest, build, purge, and show the numbers: Signal's main job in two minutes."""
+    from signal_pipeline.demo import run_demo
+
+    run_demo(load_settings())
+
+
+def _check_order(first: date, last: date) -> None:
+    if first > last:
+        raise UsageError(f"--from {first} is after --to {last}")
+
+
+def main() -> None:
+    """Run the command; an error a user can act on is one line on stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except UsageError as error:
+        console.complain(str(error))
+        sys.exit(2)
+    except SignalError as error:
+        console.complain(str(error))
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.complain("interrupted; what was committed stays")
+        sys.exit(130)

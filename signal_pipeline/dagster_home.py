@@ -1,0 +1,47 @@
+"""Where Dagster keeps its state: `DAGSTER_HOME`, its `dagster.yaml`, and its database on the same PostgreSQL server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import dagster as dg
+
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import open_database
+from signal_pipeline.store.embedded import dagster_url, ensure_database
+
+DAGSTER_DATABASE = "signal_dagster"
+
+
+def prepare_dagster(settings: Settings) -> Path:
+    """Make `DAGSTER_HOME` and its database, and set the environment that Dagster's processes inherit.
+
+    An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected. Returns the folder.
+    """
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(instance_file(), home / "dagster.yaml")
+    if settings.dagster_database_url:
+        url = settings.dagster_database_url
+    else:
+        server = open_database(settings).url
+        ensure_database(server, DAGSTER_DATABASE)
+        url = dagster_url(server)
+    os.environ["SIGNAL_DAGSTER_DATABASE_URL"] = url
+    return home
+
+
+def instance_file() -> Path:
+    """The project's `dagster.yaml`: in the wheel inside the package, in a checkout at its root."""
+    packaged = Path(str(files("signal_pipeline"))) / "dagster.yaml"
+    return packaged if packaged.exists() else Path(__file__).parent.parent / "dagster.yaml"
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Dagster's instance, the same one that `signal-pipeline dev` shows."""
+    prepare_dagster(settings)
+    return dg.DagsterInstance.get()

@@ -1,0 +1,37 @@
+"""Everything that Dagster loads, listed in one place.
+
+Belongs here: the list. What an entry is, stands in the module it comes from.
+Docs: https://docs.dagster.io/guides/build/projects-and-components
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
+from signal_pipeline.assets.raw_events import raw_events
+from signal_pipeline.assets.rollups import rollup_assets
+from signal_pipeline.checks import default_checks
+from signal_pipeline.jobs import default_jobs
+from signal_pipeline.resources.ingest import IngestResource
+from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schedules import default_schedules
+from signal_pipeline.sensors import landing_sensor, run_failure_sensor, stale_rollups_sensor_of
+
+
+def build_defs() -> dg.Definitions:
+    """Fresh definitions from the models on disk; raises ModelError when a model and `schema.yml` disagree."""
+    models = load_models()
+    return dg.Definitions(
+        assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
+        asset_checks=default_checks(models),
+        jobs=default_jobs(models),
+        schedules=default_schedules,
+        sensors=[landing_sensor, stale_rollups_sensor_of(models), run_failure_sensor],
+        resources={"postgres": PostgresResource(), "ingest": IngestResource()},
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,155 @@
+"""`signal-pipeline demo`: the main job on simulated traffic, ending with the numbers on screen.
+
+Thirty days up to yesterday, and three days that are already due for purging. Each day comes as one landed file, which is
+ingested exactly once: a second run on the same day changes no number.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from signal_pipeline import console
+from signal_pipeline.backfill import plan_backfill, run_backfill
+from signal_pipeline.catalogue import Catalogue, load_catalogue
+from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.demo_summary import show_summary
+from signal_pipeline.errors import SignalError
+from signal_pipeline.events.hashing import check_secret
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.landing import drain_landing, prepare_landing
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.simulate import simulate
+from signal_pipeline.store.database import Database, open_database, safe_errors
+from signal_pipeline.store.days import days_between, stored_start_date, today_utc
+from signal_pipeline.store.migrate import migrate
+
+DAYS = 30
+DUE_DAYS = 3
+EVENTS_PER_DAY = 3_000
+
+
+class DemoError(SignalError):
+    """The demo cannot run here."""
+
+
+def run_demo(settings: Settings) -> None:
+    """Simulate, ingest, build through Dagster, purge, and print a summary; raises DemoError on a server's database."""
+    if settings.database_url or settings.production:
+        raise DemoError(
+            "the demo writes simulated events: unset SIGNAL_DATABASE_URL and SIGNAL_ENV, or set another SIGNAL_HOME"
+        )
+    today = today_utc()
+    recent = days_between(today - timedelta(days=DAYS), today - timedelta(days=1))
+    first_due = today - timedelta(days=settings.retention_days + DUE_DAYS)
+    due = days_between(first_due, first_due + timedelta(days=DUE_DAYS - 1))
+    with _step("start PostgreSQL and migrate"):
+        database = open_database(settings)
+        migrate(database, _starting_by(settings, database, first_due), load_models())
+    with _step(f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging"):
+        catalogue = load_catalogue(settings.catalogue)
+    with _step("ingest them through the landing"):
+        with console.days_done(len(due) + len(recent)) as progress:
+            for day in due:  # As they came half a year ago: today they would be too late.
+                _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
+            for day in recent:
+                _land(settings, catalogue, day)
+            _drain(settings, database, lambda: datetime.now(UTC))
+            progress(len(recent))
+    with _step("build every rollup through Dagster"), open_instance(settings) as instance:
+        _build(settings, database, instance, due, recent)
+    with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
+        _nightly(instance, recent[-1])
+    with safe_errors(), database.connect() as connection:
+        show_summary(connection, recent[0], recent[-1])
+
+
+@contextmanager
+def _step(title: str) -> Iterator[None]:
+    started = time.perf_counter()
+    console.say(f"[bold]{title}[/bold]")
+    yield
+    console.say(f"  done in {time.perf_counter() - started:.1f} s")
+
+
+def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
+    """The settings with a start date early enough for the due days."""
+    try:
+        with safe_errors(), database.connect() as connection:
+            day = min(day, stored_start_date(connection))
+    except SignalError:
+        pass  # A new database: the start date is stored by the migration that follows.
+    os.environ["SIGNAL_START_DATE"] = str(day)
+    return settings.model_copy(update={"start_date": day})
+
+
+def _clock_of(day: date) -> Callable[[], datetime]:
+    at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=2)
+    return lambda: at
+
+
+def _land(settings: Settings, catalogue: Catalogue, day: date) -> None:
+    prepare_landing(settings.landing_path)
+    lines = simulate(
+        catalogue=catalogue, days=1, events_per_day=EVENTS_PER_DAY, end=day, seed=1
+    )
+    draft = settings.landing_path / f".demo-{day}.tmp"
+    with draft.open("wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        for chunk in lines:
+            file.write(chunk)
+    draft.rename(settings.landing_path / f"demo-{day}.ndjson")
+
+
+def _drain(settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
+    secret = check_secret(salt_secret(settings))
+    with closing(Ingest.from_settings(settings, database, clock)) as ingest:
+        drain_landing(database, ingest, settings.landing_path, secret)
+
+
+def _land_and_drain(
+    settings: Settings,
+    database: Database,
+    catalogue: Catalogue,
+    day: date,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None],
+) -> None:
+    _land(settings, catalogue, day)
+    _drain(settings, database, clock)
+    progress(1)
+
+
+def _build(
+    settings: Settings,
+    database: Database,
+    instance: dg.DagsterInstance,
+    due: list[date],
+    recent: list[date],
+) -> None:
+    from signal_pipeline.definitions import defs
+
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    models = load_models()
+    for days in (due, recent):
+        with safe_errors(), database.connect() as connection:
+            plan = plan_backfill(connection, models, days[0], days[-1])
+        with console.days_done(len(plan.days)) as progress:
+            result = run_backfill(instance, defs, plan, list(models), len(days), progress)
+        console.say(f"  {len(result.built)} day(s) built, {len(result.refused)} purged before")
+
+
+def _nightly(instance: dg.DagsterInstance, yesterday: date) -> None:
+    from signal_pipeline.definitions import defs
+
+    outcome = defs.resolve_job_def("nightly_job").execute_in_process(
+        instance=instance, partition_key=str(yesterday), raise_on_error=False
+    )
+    if not outcome.success:
+        raise DemoError(f"the nightly job failed: see run {outcome.run_id} with `make dev`")

@@ -1,0 +1,10 @@
+"""The base of every error that a user of Signal can act on.
+
+Subclasses stand beside the code that raises them. Nothing here logs or formats values.
+"""
+
+from __future__ import annotations
+
+
+class SignalError(Exception):
+    """An error a user can act on: its text is one line, and holds no private value."""

@@ -1,0 +1,336 @@
+"""Acceptance: what becomes of one incoming event (requirements section 3, steps 1 to 6).
+
+Pure: no database, no Dagster. The result is an `Event`, ready to store and without address or user agent, or a `Drop` with
+its reason. Rate limits (step 7) belong to the wire, storing (step 8) to the store.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import fastjsonschema
+import msgspec
+
+from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.events.addresses import canonical_host, canonical_ip
+from signal_pipeline.events.hashing import DayHasher
+from signal_pipeline.events.pii import holds_pii
+from signal_pipeline.events.routes import route_template
+from signal_pipeline.events.user_agents import parse_user_agent
+
+Reason = Literal[
+    "malformed",
+    "invalid_field",
+    "unknown_event_type",
+    "unknown_app",
+    "invalid_entity",
+    "description_too_large",
+    "description_pii",
+    "description_schema",
+    "bot",
+    "too_late",
+    "in_future",
+    "rate_limited",
+]
+
+MAX_DESCRIPTION_BYTES = 2_048
+MAX_LINE_BYTES = 256 * 1024
+CLOCK_SKEW = timedelta(minutes=5)
+UNKNOWN_APP = "(unknown)"
+OTHER_TYPE = "(other)"
+KEPT_HASHERS = 512  # Days whose salts stay in memory; more days than a retention holds.
+
+UuidText = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
+    ),
+]
+AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
+    """One event as a caller or a landing line states it, with what the server saw of the caller.
+
+    Attributes:
+        created_at: an aware time; None means now. A line without `client_event_id` must carry one.
+        description: the JSON text of an object, empty or `null` for none.
+        host: the host the caller asked; None means the app's own.
+        ip: the caller's address, in memory only.
+        user_agent: the caller's user agent, in memory only.
+    """
+
+    event_type: str
+    app_name: str
+    route: str | None = None
+    entity_type: str | None = None
+    entity_id: str | None = None
+    session_id: UuidText | None = None
+    description: msgspec.Raw = msgspec.Raw(b"")
+    client_event_id: UuidText | None = None
+    created_at: AwareTime | None = None
+    host: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+
+
+class Event(msgspec.Struct, gc=False, frozen=True):
+    """An event that passed every check: a row of `signal.events` but for its `id`."""
+
+    day: date
+    created_at: datetime
+    app_name: str
+    event_type: str
+    route: str | None
+    entity_type: str | None
+    entity_id: str | None
+    user_hash: bytes
+    session_id: str | None
+    device_type: str
+    browser_family: str
+    os_family: str
+    client_event_id: str
+    description: bytes | None
+    address: Literal["given", "missing", "invalid"]
+
+
+class Drop(msgspec.Struct, gc=False, frozen=True):
+    """An event that was refused, as the books count it: never a value of it.
+
+    `stated_type` is for the log: the event type as it came if it is plain `[a-z0-9_]{1,64}`, else empty.
+    """
+
+    reason: Reason
+    day: date
+    app_name: str
+    event_type: str
+    stated_type: str = ""
+
+
+class _Refused(Exception):
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+_decode_event = msgspec.json.Decoder(IncomingEvent).decode
+_decode_any = msgspec.json.Decoder().decode
+_canonical_json = msgspec.json.Encoder(order="deterministic").encode
+_host = lru_cache(maxsize=256)(canonical_host)
+_PLAIN_NAME = re.compile(r"[a-z0-9_]{1,64}")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class Acceptance:
+    """The rules of one catalogue, one secret and one start date."""
+
+    def __init__(
+        self, catalogue: Catalogue, secret: bytes, start_date: date, retention_days: int
+    ) -> None:
+        self._secret = secret
+        self._start_date = start_date
+        self._retention = timedelta(days=retention_days)
+        self._hashers: dict[date, DayHasher] = {}
+        self._types = {name for name, entry in catalogue.event_types.items() if not entry.retired}
+        self._all_types = set(catalogue.event_types)
+        self._hosts = {name: app.host for name, app in catalogue.apps.items() if not app.retired}
+        self._all_apps = set(catalogue.apps)
+        self._entity_formats = {
+            name: re.compile(catalogue.id_formats[entry.id_format])
+            for name, entry in catalogue.entity_types.items()
+            if not entry.retired
+        }
+        self._schemas: Mapping[str, Callable[[object], object]] = {
+            name: fastjsonschema.compile(dict(entry.description_schema), use_default=False)
+            for name, entry in catalogue.event_types.items()
+            if entry.description_schema is not None
+        }
+
+    def check_line(self, line: bytes, now: datetime) -> Event | Drop:
+        """Check one NDJSON line; `now` is the server's clock."""
+        if len(line) > MAX_LINE_BYTES:
+            return Drop("malformed", now.date(), UNKNOWN_APP, OTHER_TYPE)
+        try:
+            event = _decode_event(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return self._undecodable(line, error, now)
+        return self.check(event, now)
+
+    def check(self, event: IncomingEvent, now: datetime) -> Event | Drop:
+        """Check one event; `now` is the server's clock, aware and UTC."""
+        try:
+            return self._accepted(event, now)
+        except _Refused as refusal:
+            return self.drop(refusal.reason, event, now)
+
+    def drop(self, reason: Reason, event: IncomingEvent, now: datetime) -> Drop:
+        """The drop of `event` for the books: its own day if it can have one, else the day of `now`."""
+        return self._drop(reason, event.event_type, event.app_name, event.created_at, now)
+
+    def _drop(
+        self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime
+    ) -> Drop:
+        day = today = now.date()
+        if at is not None and _day_or_none(at) is not None:
+            day = at.astimezone(UTC).date()
+        return Drop(
+            reason,
+            day if self._start_date <= day <= today else today,
+            app if isinstance(app, str) and app in self._all_apps else UNKNOWN_APP,
+            event_type
+            if isinstance(event_type, str) and event_type in self._all_types
+            else OTHER_TYPE,
+            event_type
+            if isinstance(event_type, str) and _PLAIN_NAME.fullmatch(event_type)
+            else "",
+        )
+
+    def _undecodable(self, line: bytes, error: Exception, now: datetime) -> Drop:
+        """A line that is no event: what can be read of it still goes to its own books."""
+        if not isinstance(error, msgspec.ValidationError):
+            return self._drop("malformed", None, None, None, now)
+        try:
+            fields = _decode_any(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._drop("malformed", None, None, None, now)
+        if not isinstance(fields, dict):
+            return self._drop("malformed", None, None, None, now)
+        try:
+            at = msgspec.convert(fields.get("createdAt"), AwareTime)
+        except msgspec.ValidationError:
+            at = None
+        return self._drop("invalid_field", fields.get("eventType"), fields.get("appName"), at, now)
+
+    def _accepted(self, event: IncomingEvent, now: datetime) -> Event:
+        route = _route(event.route)
+        description = _description(event.description)
+        if event.client_event_id is None and event.created_at is None:
+            raise _Refused("invalid_field")
+        event_type, app_name = event.event_type, event.app_name
+        if event_type not in self._types:
+            raise _Refused("unknown_event_type")
+        if app_name not in self._hosts:
+            raise _Refused("unknown_app")
+        try:
+            host = _host(event.host or self._hosts[app_name])
+        except ValueError:
+            raise _Refused("invalid_field") from None
+        entity_id = self._entity_id(event.entity_type, event.entity_id)
+        description_text = self._checked_description(event_type, description)
+        agent = parse_user_agent(event.user_agent)
+        if agent.bot:
+            raise _Refused("bot")
+        created_at, day = self._time(event.created_at, now)
+        hasher = self._hasher(day)
+        ip = canonical_ip(event.ip)
+        if event.client_event_id is None:
+            client_event_id = str(hasher.event_id(_canonical_line(event, created_at)))
+        else:
+            client_event_id = event.client_event_id.lower()
+        return Event(
+            day,
+            created_at,
+            app_name,
+            event_type,
+            route,
+            event.entity_type,
+            entity_id,
+            hasher.user_hash(host, ip, agent.normalised),
+            event.session_id,
+            agent.device_type,
+            agent.browser_family,
+            agent.os_family,
+            client_event_id,
+            description_text,
+            "given" if ip else "missing" if not (event.ip or "").strip() else "invalid",
+        )
+
+    def _entity_id(self, entity_type: str | None, entity_id: str | None) -> str | None:
+        if entity_type is None and entity_id is None:
+            return None
+        if entity_type is None or entity_id is None or entity_type not in self._entity_formats:
+            raise _Refused("invalid_entity")
+        lowered = entity_id.lower()
+        if self._entity_formats[entity_type].fullmatch(lowered) is None:
+            raise _Refused("invalid_entity")
+        return lowered
+
+    def _checked_description(
+        self, event_type: str, description: dict[str, object] | None
+    ) -> bytes | None:
+        if description is None:
+            return None
+        text = msgspec.json.encode(description)
+        if len(text) > MAX_DESCRIPTION_BYTES:
+            raise _Refused("description_too_large")
+        if holds_pii(description):
+            raise _Refused("description_pii")
+        schema = self._schemas.get(event_type)
+        if schema is not None:
+            try:
+                schema(description)
+            except fastjsonschema.JsonSchemaValueException:
+                raise _Refused("description_schema") from None
+        return text
+
+    def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:
+        if stated is None:
+            return now, now.date()
+        if stated > now + CLOCK_SKEW:
+            raise _Refused("in_future")
+        day = _day_or_none(stated)
+        if day is None or day < self._start_date or day < now.date() - self._retention:
+            raise _Refused("too_late")
+        return (stated if stated.tzinfo is UTC else stated.astimezone(UTC)), day
+
+    def _hasher(self, day: date) -> DayHasher:
+        hasher = self._hashers.get(day)
+        if hasher is None:
+            if len(self._hashers) >= KEPT_HASHERS:
+                self._hashers.clear()
+            hasher = self._hashers[day] = DayHasher(self._secret, day)
+        return hasher
+
+
+def _route(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return route_template(text)
+    except ValueError:
+        raise _Refused("invalid_field") from None
+
+
+def _description(raw: msgspec.Raw) -> dict[str, object] | None:
+    text = bytes(raw)
+    if not text or text == b"null":
+        return None
+    try:
+        value = _decode_any(text)
+    except msgspec.ValidationError:
+        raise _Refused("invalid_field") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _Refused("malformed") from None
+    if not isinstance(value, dict) or _NUL.search(msgspec.json.encode(value)):
+        raise _Refused("invalid_field")  # PostgreSQL's jsonb cannot hold U+0000.
+    return value
+
+
+def _day_or_none(at: datetime) -> date | None:
+    """The UTC date of an aware time; None at the ends of the calendar, where it has none."""
+    try:
+        return at.astimezone(UTC).date()
+    except OverflowError:
+        return None
+
+
+def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:
+    """One text for all spellings of the same line, so that a replay derives the same id."""
+    fields = msgspec.structs.asdict(event)
+    fields["created_at"] = created_at
+    fields["description"] = _description(event.description)
+    return _canonical_json(fields)

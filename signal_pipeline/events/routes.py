@@ -1,0 +1,110 @@
+"""From the route of an event to the route template that is stored (requirements sections 1 and
+3.1).
+
+Here: cutting query and fragment, and replacing segments that are ids or tokens. Not here: whether a
+route is known. The client sends templates already; this is the net below it. It is cautious: a slug
+made of words and short numbers stays. Nothing is cached: a route may hold an address or a token.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from signal_pipeline.events.pii import holds_address, readings
+
+MAXIMUM_CHARACTERS = 256
+PLACEHOLDER = "[id]"
+
+# Nothing to look at: no query, no digit, no sign of an address, no run of letters long enough for a
+# token. Possessive, so that it is one pass.
+_PLAIN = re.compile(r"(?:[A-Za-z]{0,15}+[/\[\]()._~-]++)*+[A-Za-z]{0,15}+")
+_QUERY_OR_FRAGMENT = re.compile(r"[?#]")
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+_UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
+_ONLY_DIGITS = re.compile(r"[\W\d_]*\d[\W\d_]*")
+_ULID = re.compile(r"(?<![0-9A-Za-z])[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}(?![0-9A-Za-z])")
+_LONG_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{16,}(?![0-9A-Za-z])")
+_LONG_NUMBER = re.compile(r"[0-9]{7}")
+_RUN = re.compile(r"[0-9A-Za-z]{8,}")
+_CHANGE = re.compile(r"(?<=[a-z])[^a-z]|(?<=[A-Z])[^A-Z]|(?<=[0-9])[^0-9]")
+_LONGEST_WORD = 40
+
+
+def route_template(text: str) -> str:
+    """The route without query and fragment, `[id]` for each segment that is an id, holds `@` or an
+    address, or looks like a token. A template or an ordinary slug comes back as it is, and so does
+    the result of an earlier call.
+
+    Raises ValueError if the text does not start with "/", has more than 256 characters (the result
+    too: replacing may lengthen it), or holds control characters or lone surrogates. The error does
+    not repeat the text.
+    """
+    if not text.startswith("/"):
+        raise ValueError("the route does not start with '/'")
+    if len(text) > MAXIMUM_CHARACTERS:
+        raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters")
+    if _PLAIN.fullmatch(text):
+        return text
+    if not text.isprintable() and any(
+        unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text
+    ):
+        raise ValueError("the route holds control characters")
+    path = _QUERY_OR_FRAGMENT.split(text, maxsplit=1)[0]
+    template = "/".join(
+        segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER
+        for segment in path.split("/")
+    )
+    if len(template) > MAXIMUM_CHARACTERS:
+        raise ValueError(
+            f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced"
+        )
+    return template
+
+
+def _identifies(segment: str) -> bool:
+    """Whether a segment, as it stands or decoded, is an id, holds `@` or an address, or looks like
+    a token."""
+    return any(_reads_as_id(part) for reading in readings(segment) for part in reading.split("/"))
+
+
+def _reads_as_id(part: str) -> bool:
+    return bool(
+        "@" in part
+        or _ONLY_DIGITS.fullmatch(part)
+        or _UUID.search(part)
+        or _ULID.search(part)
+        or _LONG_HEX.search(part)
+        or _LONG_NUMBER.search(part)
+        or holds_address(part)
+        or any(_is_token(run) for run in _RUN.findall(part))
+        or _is_mixed_token(re.sub(r"[-_.~=]", "", part))
+    )
+
+
+def _is_token(run: str) -> bool:
+    """Whether a run of letters and digits looks random: its kinds of character change too often for
+    words.
+
+    Words change at most every third character, in camel case; a random run of letters and digits
+    changes at every second.
+    """
+    digits = sum(character.isdigit() for character in run)
+    changes = len(_CHANGE.findall(run))
+    one_case = run.islower() or run.isupper()
+    if len(run) >= _LONGEST_WORD:
+        return True
+    if digits and one_case:
+        return (digits >= 3 and changes >= 4) or (len(run) >= 20 and changes >= 2)
+    if digits:
+        return changes >= 5
+    return len(run) >= 20 and changes >= 0.4 * len(run)
+
+
+def _is_mixed_token(compact: str) -> bool:
+    """The same for a whole segment without its separators: base64url may hold `-` and `_`
+    anywhere."""
+    kinds = (str.islower, str.isupper, str.isdigit)
+    mixed = all(any(kind(character) for character in compact) for kind in kinds)
+    return mixed and len(compact) >= 16 and len(_CHANGE.findall(compact)) >= 0.4 * len(compact)

@@ -1,0 +1,221 @@
+"""The one way in: check events, store them, count what became of each.
+
+The command, the landing folder, the Dagster resource and the API all come through here. It needs neither Dagster nor the
+API, so that another Python service can embed it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.events import hashing
+from signal_pipeline.events.acceptance import (
+    MAX_LINE_BYTES,
+    Acceptance,
+    Drop,
+    Event,
+    IncomingEvent,
+)
+from signal_pipeline.events.user_agents import clear_cache
+from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
+from signal_pipeline.store.days import stored_start_date
+from signal_pipeline.store.writer import EventWriter, Outcome
+
+logger = logging.getLogger(__name__)
+
+LOGGED_DROPS = 20
+BATCH_BYTES = 4 * 1024 * 1024  # About 10,000 lines.
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The server's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class Counts:
+    """received = accepted + duplicate + the sum of `dropped`, which is by reason."""
+
+    received: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Count the outcomes of one batch."""
+        for (kind, reason), events in Counter((o.kind, o.reason) for o in outcomes).items():
+            self.received += events
+            if kind == "accepted":
+                self.accepted += events
+            elif kind == "duplicate":
+                self.duplicate += events
+            else:
+                self.dropped[reason or ""] += events
+
+    def merge(self, other: Counts) -> None:
+        """Add the counts of another call."""
+        self.received += other.received
+        self.accepted += other.accepted
+        self.duplicate += other.duplicate
+        self.dropped.update(other.dropped)
+
+    def as_dict(self) -> dict[str, object]:
+        """The object that `ingest --json` prints."""
+        return {
+            "received": self.received,
+            "accepted": self.accepted,
+            "duplicate": self.duplicate,
+            "dropped": dict(sorted(self.dropped.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Whole lines of a stream, and the offset of the byte behind the last of them."""
+
+    lines: list[bytes]
+    end_offset: int
+    bytes: int
+
+
+class Ingest:
+    """Checks and stores events; one per thread."""
+
+    def __init__(self, acceptance: Acceptance, writer: EventWriter, clock: Clock = utc_now) -> None:
+        self.acceptance = acceptance
+        self._writer = writer
+        self._clock = clock
+        self._today = clock().date()
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, database: Database | None = None, clock: Clock = utc_now
+    ) -> Ingest:
+        """An ingest for the configured database, catalogue and secret.
+
+        Raises SignalError for a missing or weak secret, a broken catalogue, or a database without the schema.
+        """
+        secret = hashing.check_secret(salt_secret(settings))
+        catalogue = load_catalogue(settings.catalogue)
+        database = database or open_database(settings)
+        with safe_errors(), database.connect() as connection:
+            start_date = stored_start_date(connection)
+        acceptance = Acceptance(catalogue, secret, start_date, settings.retention_days)
+        return cls(acceptance, EventWriter(database, hashing.key_id(secret)), clock)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._writer.close()
+
+    def check(self, event: IncomingEvent) -> Event | Drop:
+        """What becomes of one event, before it is stored."""
+        return self.acceptance.check(event, self._now())
+
+    def store(
+        self,
+        checked: Sequence[Event | Drop],
+        within: Callable[[Connection], None] | None = None,
+    ) -> list[Outcome]:
+        """Store checked events and count drops, in one transaction; returns each one's outcome."""
+        outcomes = self._writer.write(checked, within)
+        _log_drops(checked, outcomes)
+        return outcomes
+
+    def ingest_stream(
+        self,
+        stream: BinaryIO,
+        *,
+        progress: Callable[[int], None] | None = None,
+        committed: Callable[[Connection, int], None] | None = None,
+    ) -> Counts:
+        """Ingest NDJSON from a binary stream, batch by batch, each in one transaction.
+
+        `progress` is told the bytes of each committed batch. `committed` is called inside each batch's transaction with
+        the stream's offset behind it. The next batch is checked while the last one is being stored.
+        """
+        counts = Counts()
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
+            storing: tuple[Batch, Future[list[Outcome]]] | None = None
+            for batch in batches(stream):
+                checked = self._check_lines(batch.lines)
+                if storing is not None:
+                    _finish(storing, counts, progress)
+                storing = batch, pool.submit(self.store, checked, _at(batch.end_offset, committed))
+            if storing is not None:
+                _finish(storing, counts, progress)
+        return counts
+
+    def ingest_lines(self, lines: Iterable[bytes]) -> Counts:
+        """Ingest NDJSON lines that are in memory already, in one transaction."""
+        counts = Counts()
+        counts.add(self.store(self._check_lines(lines)))
+        return counts
+
+    def _check_lines(self, lines: Iterable[bytes]) -> list[Event | Drop]:
+        check, now = self.acceptance.check_line, self._now()
+        return [check(line, now) for line in lines if line and not line.isspace()]
+
+    def _now(self) -> datetime:
+        now = self._clock()
+        if now.date() != self._today:  # No user agent is remembered past its day.
+            clear_cache()
+            self._today = now.date()
+        return now
+
+
+def batches(stream: BinaryIO) -> Iterator[Batch]:
+    """Cut a stream into batches of whole lines; of a line that is too long only the start is kept."""
+    read, done, rest = 0, 0, b""
+    while block := stream.read(BATCH_BYTES):
+        read += len(block)
+        head, newline, tail = block.rpartition(b"\n")
+        if not newline:
+            rest = (rest + block)[: MAX_LINE_BYTES + 1]
+            continue
+        end = read - len(tail)
+        yield Batch((rest + head).split(b"\n"), end, end - done)
+        done, rest = end, tail
+    if rest:
+        yield Batch([rest], read, read - done)
+
+
+def _at(
+    offset: int, committed: Callable[[Connection, int], None] | None
+) -> Callable[[Connection], None] | None:
+    return None if committed is None else lambda connection: committed(connection, offset)
+
+
+def _finish(
+    storing: tuple[Batch, Future[list[Outcome]]],
+    counts: Counts,
+    progress: Callable[[int], None] | None,
+) -> None:
+    batch, future = storing
+    counts.add(future.result())
+    if progress is not None:
+        progress(batch.bytes)
+
+
+def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:
+    """One line per reason and event type: a dropped event never fails its caller, nor vanishes."""
+    dropped = Counter(
+        (outcome.reason, item.stated_type if isinstance(item, Drop) else item.event_type)
+        for item, outcome in zip(checked, outcomes, strict=True)
+        if outcome.kind == "dropped"
+    )
+    for (reason, event_type), events in dropped.most_common(LOGGED_DROPS):
+        level = logging.INFO if reason == "bot" else logging.WARNING
+        logger.log(
+            level, "dropped %d event(s)%s: %s", events, event_type and f" of {event_type}", reason
+        )
+    if len(dropped) > LOGGED_DROPS:
+        logger.warning("and %d more kinds of drops; the books count all", len(dropped) - LOGGED_DROPS)

@@ -1,0 +1,36 @@
+"""Jobs: the selections that schedules, sensors and commands run.
+
+Belongs here: names and selections. When they run: `schedules.py`, `sensors.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+
+RAW_EVENTS_JOB = "raw_events_job"
+ROLLUPS_JOB = "rollups_job"
+NIGHTLY_JOB = "nightly_job"
+
+
+def default_jobs(rollups: Iterable[str]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """Every job of the project; `rollups` are the names of the rollup assets."""
+    names = list(rollups)
+    return [
+        dg.define_asset_job(
+            RAW_EVENTS_JOB,
+            selection=dg.AssetSelection.assets("raw_events").without_checks(),
+            description="Drains the landing and profiles the day.",
+        ),
+        dg.define_asset_job(
+            ROLLUPS_JOB,
+            selection=dg.AssetSelection.assets(*names).without_checks(),
+            description="Builds rollups of a day or a range.",
+        ),
+        dg.define_asset_job(
+            NIGHTLY_JOB,
+            selection=dg.AssetSelection.assets("raw_events", *names, "expired_raw_events"),
+            description="Yesterday's raw events and rollups, their checks, then retention.",
+        ),
+    ]

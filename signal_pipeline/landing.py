@@ -1,0 +1,140 @@
+"""The landing folder: files of a trusted replay wait here, are ingested exactly once, then removed.
+
+A file is known by a keyed digest of its content, never by its name. How far it is ingested is written in the same
+transaction as its events, so that a crash between two batches, or before the removal, changes nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest import Counts, Ingest
+from signal_pipeline.store.database import Connection, Database, safe_errors, sql
+
+
+LANDING_LOCK = 7_291_002
+
+
+class LandingError(SignalError):
+    """A landed file cannot be read, or changed while it was being read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a drain of the landing did."""
+
+    files: int
+    counts: Counts
+
+
+def landed_files(folder: Path) -> list[Path]:
+    """The files that wait, oldest first. A writer moves a finished file in; `.tmp` and hidden ones are not finished."""
+    if not folder.is_dir():
+        return []
+    waiting = [
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".ndjson" and not path.name.startswith(".") and path.is_file()
+    ]
+    return sorted(waiting, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def prepare_landing(folder: Path) -> None:
+    """Make the landing folder, readable by its owner only: it holds raw addresses until they are consumed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
+def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> Drained:
+    """Ingest every file that waits, each exactly once, and remove it.
+
+    Several processes may drain at once: a file is held by one of them. Raises LandingError or DatabaseError; files not
+    finished stay, and go on where they stopped.
+    """
+    prepare_landing(folder)
+    counts, files = Counts(), 0
+    with safe_errors(), database.connect() as connection:
+        for path in landed_files(folder):
+            if _ingest_file(connection, ingest, path, secret, counts):
+                files += 1
+    return Drained(files, counts)
+
+
+def _ingest_file(
+    connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts
+) -> bool:
+    try:
+        path.chmod(0o600)
+        digest, size = _content_hmac(path, secret)
+    except FileNotFoundError:  # Another process was faster.
+        return False
+    except OSError as error:
+        raise LandingError(f"cannot read a landed file: {error.strerror}") from None
+    with _held(connection, digest) as held:
+        if not held or not path.exists():
+            return False
+        offset, done_at = _started(connection, digest, size)
+        if done_at is None:
+            _ingest_rest(ingest, path, digest, offset, counts)
+            if path.stat().st_size != size:
+                raise LandingError(
+                    "a landed file grew while it was read: move files in when they are complete"
+                )
+            connection.execute(sql("finish_landed_file"), [digest])
+        path.unlink()
+        _sync_folder(path.parent)
+    return True
+
+
+def _ingest_rest(ingest: Ingest, path: Path, digest: bytes, offset: int, counts: Counts) -> None:
+    def advance(connection: Connection, end: int) -> None:
+        connection.execute(sql("advance_landed_file"), [offset + end, digest])
+
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        done = ingest.ingest_stream(stream, committed=advance)
+    counts.merge(done)
+
+
+def _content_hmac(path: Path, secret: bytes) -> tuple[bytes, int]:
+    key = hmac.digest(secret, b"signal/landed-file", "sha256")
+    digest, size = hmac.new(key, digestmod="sha256"), 0
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return digest.digest(), size
+
+
+def _started(connection: Connection, digest: bytes, size: int) -> tuple[int, datetime | None]:
+    row = connection.execute(sql("start_landed_file"), [digest, size]).fetchone()
+    assert row is not None
+    return cast(int, row[0]), cast("datetime | None", row[1])
+
+
+@contextmanager
+def _held(connection: Connection, digest: bytes) -> Iterator[bool]:
+    key = [LANDING_LOCK, int.from_bytes(digest[:4], "big", signed=True)]
+    row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
+    held = row == (True,)
+    try:
+        yield held
+    finally:
+        if held and not connection.closed:
+            connection.execute("select pg_advisory_unlock(%s, %s)", key)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,38 @@
+"""The one partition definition: UTC days, today included. Every partitioned asset uses this constant."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import dagster as dg
+import psycopg
+
+from signal_pipeline.settings import Settings, load_settings
+from signal_pipeline.store import embedded
+from signal_pipeline.store.days import today_utc
+
+
+def first_partition(settings: Settings) -> date:
+    """The start date: as set, else as stored in a database that is up, else where a new database would begin.
+
+    Loading definitions starts no server and never fails for want of one.
+    """
+    if settings.start_date is not None:
+        return settings.start_date
+    url = settings.database_url or embedded.running_url(settings.home_path)
+    stored = _stored(url) if url else None
+    return stored or today_utc() - timedelta(days=settings.retention_days)
+
+
+def _stored(url: str) -> date | None:
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            row = connection.execute("select start_date from signal.instance").fetchone()
+            return row[0] if row else None
+    except psycopg.Error:
+        return None
+
+
+daily_partitions = dg.DailyPartitionsDefinition(
+    start_date=first_partition(load_settings()).isoformat(), timezone="UTC", end_offset=1
+)

@@ -1,0 +1,34 @@
+"""The database resource: a thin holder, so that assets, checks and sensors say what they need.
+
+It has no fields: addresses and passwords are read from the environment inside a run, and never reach Dagster's storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from signal_pipeline.rollups.engine import Engine
+from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
+
+
+class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Signal's PostgreSQL."""
+
+    def database(self) -> Database:
+        """The configured database, the embedded one started if need be."""
+        return open_database(load_settings())
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection in autocommit mode; its errors come without row text."""
+        with safe_errors(), self.database().connect() as connection:
+            yield connection
+
+    def engine(self) -> Engine:
+        """The engine of `SIGNAL_ROLLUP_ENGINE`."""
+        return open_engine(load_settings(), self.database())

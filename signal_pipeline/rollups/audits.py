@@ -1,0 +1,136 @@
+"""The tests of `schema.yml` as queries that count the rows at fault, over one window of days.
+
+No Dagster: `checks.py` makes asset checks of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import cast
+
+from psycopg import sql
+
+from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.rollups.models import (
+    AcceptedValues,
+    Column,
+    Model,
+    NotNull,
+    ReconcilesWith,
+    Relationships,
+    Unique,
+)
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.database import sql as sql_file
+from signal_pipeline.store.days import window
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One test of one model. `query` counts the rows, groups or days at fault between two bound days."""
+
+    model: str
+    name: str
+    description: str
+    query: sql.Composed
+
+    def faults(self, connection: Connection, first: date, last: date) -> int:
+        """How many rows, groups or days break the test from `first` to `last`, inclusive; 0 is good."""
+        start, end = window(first, last)
+        bounds = {"first": first, "last": last, "start": start, "end": end}
+        row = connection.execute(self.query, bounds).fetchone()
+        assert row is not None
+        return cast(int, row[0])
+
+
+def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
+    """Every test of every model."""
+    return [
+        audit for model in models.values() for audit in (*_columns(model, catalogue), *_model(model))
+    ]
+
+
+def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
+    for column in model.columns.values():
+        for test in column.tests:
+            if isinstance(test, NotNull):
+                yield _rows(model, f"{column.name}_not_null", _name(column) + sql.SQL(" is null"))
+            elif isinstance(test, AcceptedValues):
+                condition = sql.SQL("not ({} = any ({}))").format(
+                    _name(column), sql.Literal(_values(test, catalogue))
+                )
+                yield _rows(model, f"{column.name}_accepted_values", condition)
+            elif isinstance(test, Relationships):
+                condition = sql.SQL(
+                    "{column} is not null and not exists"
+                    " (select from signal.{table} as t where t.{field} = {rollup}.{column})"
+                ).format(
+                    column=_name(column),
+                    table=sql.Identifier(test.to),
+                    field=sql.Identifier(test.field),
+                    rollup=sql.Identifier(model.name),
+                )
+                yield _rows(model, f"{column.name}_relationships", condition)
+
+
+def _model(model: Model) -> Iterator[Audit]:
+    for test in model.tests:
+        if isinstance(test, Unique):
+            query = sql.SQL(sql_file("checks/not_unique")).format(
+                model=sql.Identifier(model.name), grain=_list(test.columns)
+            )
+            yield Audit(model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", query)
+        elif isinstance(test, ReconcilesWith):
+            yield _reconciles(model, test)
+
+
+def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
+    by = ("activity_date", *test.by)
+    fold = sql.SQL("") if "event_type" in test.by else sql.SQL("and event_type = '(all)'")
+    if test.to == "events":
+        date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
+        other = sql.SQL(sql_file("checks/events_by_day")).format(
+            columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
+            by=_list(by),
+            condition=sql.SQL(cast("str", test.where or "true")),  # type: ignore[arg-type]
+        )
+    else:
+        other = _rollup_by_day(test.to, by, fold)
+    query = sql.SQL(sql_file("checks/not_reconciled")).format(
+        own=_rollup_by_day(model.name, by, fold), other=other, by=_list(by), rollup=sql.Literal(model.name)
+    )
+    text = f"Per day, `events` adds up to the same number as in {test.to}."
+    return Audit(model.name, f"reconciles_with_{test.to}", text, query)
+
+
+def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:
+    return sql.SQL(sql_file("checks/rollup_by_day")).format(
+        model=sql.Identifier(name), by=_list(by), fold=fold
+    )
+
+
+def _rows(model: Model, name: str, condition: sql.Composed) -> Audit:
+    query = sql.SQL(sql_file("checks/rows_at_fault")).format(
+        model=sql.Identifier(model.name), condition=condition
+    )
+    return Audit(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", query)
+
+
+def _values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
+    named = {
+        "apps": catalogue.apps,
+        "event_types": catalogue.event_types,
+        "entity_types": catalogue.entity_types,
+        None: (),
+    }[test.catalogue]
+    return [*test.values, *named]
+
+
+def _name(column: Column) -> sql.Composed:
+    return sql.Composed([sql.Identifier(column.name)])
+
+
+def _list(columns: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

@@ -1,0 +1,151 @@
+"""Build a day: compute its rollups from one snapshot of its raw events, and swap them in, in one transaction.
+
+Design invariants 5 to 8 and 10. Which days to build is decided by the caller; how rows are computed, by the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from psycopg import sql as composed
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.engine import Built, DaySnapshot, Engine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
+from signal_pipeline.store.days import day_lock, ensure_days, stored_start_date, today_utc
+
+
+class BuildRefusedError(SignalError):
+    """A build that would be wrong is refused and changes nothing; `reason` says why."""
+
+    def __init__(self, day: date, reason: str) -> None:
+        super().__init__(f"day {day}: {reason}")
+        self.day = day
+        self.reason = reason
+
+
+class DayPurgedError(BuildRefusedError):
+    """The raw events of the day are gone: its rollups stay as they are."""
+
+    def __init__(self, day: date) -> None:
+        super().__init__(day, "purged, unchanged")
+
+
+@dataclass(frozen=True, slots=True)
+class DayBuild:
+    """What one build read and wrote. `rows` is by rollup; `seconds` covers reading, computing and writing."""
+
+    day: date
+    version: int
+    raw_events: int
+    first_event: datetime | None
+    last_event: datetime | None
+    rows: Mapping[str, int]
+    seconds: float
+
+
+def build_day(
+    database: Database, engine: Engine, models: Mapping[str, Model], day: date
+) -> DayBuild:
+    """Build the given rollups of one day.
+
+    Raises DayPurgedError, or BuildRefusedError when the day cannot hold events, raw events are missing by the books, or
+    another build was faster with a newer version; then nothing changes.
+    """
+    with safe_errors(), database.connect() as connection:
+        refuse_impossible_day(connection, day)
+        ensure_days(connection, [day])
+        with day_lock(connection, day):
+            started = time.perf_counter()
+            with engine.read(connection, day, models) as built:
+                _refuse_incomplete(built.snapshot)
+                rows = retried(
+                    lambda: _swap(connection, engine.name, models, built, started)
+                )
+            return DayBuild(
+                day,
+                built.snapshot.version,
+                built.snapshot.raw_events,
+                built.snapshot.first_event,
+                built.snapshot.last_event,
+                rows,
+                time.perf_counter() - started,
+            )
+
+
+def refuse_impossible_day(connection: Connection, day: date) -> None:
+    """Raise BuildRefusedError for a day before the start date or after today."""
+    start_date = stored_start_date(connection)
+    if day < start_date:
+        raise BuildRefusedError(day, f"before the start date {start_date}")
+    if day > today_utc():
+        raise BuildRefusedError(day, "after today")
+
+
+def _refuse_incomplete(snapshot: DaySnapshot) -> None:
+    if snapshot.state == "purged":
+        raise DayPurgedError(snapshot.day)
+    if snapshot.raw_events < snapshot.expected_events:
+        raise BuildRefusedError(
+            snapshot.day,
+            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} by the books; "
+            "restore them, or leave the rollups as they are",
+        )
+
+
+def _swap(
+    connection: Connection,
+    engine: str,
+    models: Mapping[str, Model],
+    built: Built,
+    started: float,
+) -> dict[str, int]:
+    rows: dict[str, int] = {}
+    snapshot = built.snapshot
+    with connection.transaction():
+        for name, model in models.items():
+            connection.execute(
+                composed.SQL("delete from signal.{} where activity_date = %s").format(
+                    composed.Identifier(name)
+                ),
+                [snapshot.day],
+            )
+            rows[name] = built.write(connection, model)
+            _assert_complete(connection, model, snapshot)
+            recorded = connection.execute(
+                sql("record_build"),
+                {
+                    "day": snapshot.day,
+                    "rollup": name,
+                    "version": snapshot.version,
+                    "model_checksum": model.checksum,
+                    "engine": engine,
+                    "rows": rows[name],
+                    "raw_events": snapshot.raw_events,
+                    "seconds": time.perf_counter() - started,
+                },
+            ).fetchone()
+            if recorded is None:
+                raise BuildRefusedError(snapshot.day, f"{name} holds a newer version already")
+    return rows
+
+
+def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
+    """What must never be visible is asserted before the commit: a check afterwards rolls nothing back."""
+    if not model.covers_all_events:
+        return
+    total = connection.execute(
+        composed.SQL(
+            "select coalesce(sum(events), 0)::bigint from signal.{}"
+            " where activity_date = %s and event_type = '(all)'"
+        ).format(composed.Identifier(model.name)),
+        [snapshot.day],
+    ).fetchone()
+    if total != (snapshot.raw_events,):
+        raise BuildRefusedError(
+            snapshot.day, f"{model.name} does not add up to the day's {snapshot.raw_events} events"
+        )

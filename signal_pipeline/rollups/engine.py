@@ -1,0 +1,107 @@
+"""What an engine is: it reads one day from one snapshot, computes rollups of it, and writes them where it is told to.
+
+Here: the protocol and what both engines share. Reading and writing are apart, because the caller checks the snapshot
+first, and swaps all rollups of the day in one short transaction of its own (design invariants 5 and 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.database import Connection, Database
+
+
+class EngineError(SignalError):
+    """An engine failed. Holds the class of the error, or its SQLSTATE, and never text of a row."""
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, slots=True)
+class DaySnapshot:
+    """A day as one snapshot of the database showed it.
+
+    `expected_events` is accepted minus erased events by the books; `raw_events` are those that are there. `first_event`
+    and `last_event` are UTC instants, None on a day without events.
+    """
+
+    day: date
+    version: int
+    state: str
+    expected_events: int
+    raw_events: int
+    first_event: datetime | None
+    last_event: datetime | None
+
+
+class Built(Protocol):
+    """The computed rollups of one day, until the context of `Engine.read` ends."""
+
+    @property
+    def snapshot(self) -> DaySnapshot:
+        """The day that the rollups were computed from."""
+        ...
+
+    def write(self, connection: Connection, model: Model) -> int:
+        """Insert the model's rows into its table, in the caller's transaction; returns how many.
+
+        Rows of an earlier build are the caller's to delete. May be called again after a rollback. Errors of the
+        connection pass unchanged, for the caller to retry or to word.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Computes rollups. `name` is what a build records, and a value of `SIGNAL_ROLLUP_ENGINE`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(
+        self, connection: Connection, day: date, models: Mapping[str, Model]
+    ) -> AbstractContextManager[Built]:
+        """Read the day from one snapshot, taken after this call, and compute the models.
+
+        `connection` must not be in a transaction; the lock of the day is the caller's to hold. A purged day reads as
+        empty. Raises EngineError, also for a day without a row in `signal.days` and for a model that gives rows of
+        another day; and DatabaseError.
+        """
+        ...
+
+
+def make_engine(name: str, database: Database, folder: Path) -> Engine:
+    """The engine of that name (a value of `SIGNAL_ROLLUP_ENGINE`); `folder` is for temporary files.
+
+    Raises EngineError for another name.
+    """
+    # Imported when chosen: both engines import this module, and DuckDB and ADBC are heavy.
+    if name == "duckdb":
+        from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+
+        return DuckdbEngine(database.url, folder)
+    if name == "postgres":
+        from signal_pipeline.rollups.postgres_engine import PostgresEngine
+
+        return PostgresEngine()
+    raise EngineError(f"no engine {name!r}: choose duckdb or postgres")
+
+
+def missing_day(day: date) -> EngineError:
+    """The error for a day that has no row in `signal.days`."""
+    return EngineError(f"day {day} is unknown: no event was ever accepted for it")
+
+
+def foreign_rows(day: date, model: Model, rows: int) -> EngineError:
+    """The error for a model whose rows are not all of the day that was asked for."""
+    return EngineError(
+        f"{model.name} gave {rows} rows of other days than {day}: correct its activity_date"
+    )

@@ -1,0 +1,192 @@
+"""What a model's SQL says: its output columns and where they come from, what it reads, its checksum.
+
+Here: the text of one SELECT, parsed with sqlglot, and the rules that it must keep. The text is only analysed: engines
+execute it as written. Why the rules: docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import OptimizeError, ParseError, TokenError
+from sqlglot.lineage import lineage
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
+
+from signal_pipeline.rollups.yml import Problem
+
+_DIALECT = "postgres"
+_BINDS = {"1", "2"}
+_NOT_PLAIN = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Lock)
+_UNREPEATABLE = (
+    *(exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Localtime, exp.Localtimestamp),
+    *(exp.Rand, exp.Uuid, exp.TableSample),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The facts of one SELECT over `signal.events`.
+
+    `columns` gives, for each output column in order, the columns of the events that its value comes from (none for a
+    constant, a bind, or a count of rows). `reads` are all columns of the events that the SQL touches.
+    """
+
+    columns: Mapping[str, tuple[str, ...]]
+    counted: frozenset[str]  # Output columns that count rows: `count(*)`.
+    dependencies: tuple[str, ...]
+    reads: frozenset[str]
+    checksum: str
+
+
+def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
+    """Check a model's SQL and take its facts; `event_columns` maps the columns of the events to their types.
+
+    Raises Problem for SQL that is not one SELECT over `signal.events` between the binds $1 and $2.
+    """
+    tree = _parse(sql)
+    _check_binds(tree)
+    if tree.find(exp.GroupingSets, exp.Rollup, exp.Cube):
+        raise Problem("grouping sets, rollup and cube are not used: write a union all")
+    if found := tree.find(*_UNREPEATABLE):
+        raise Problem(f"{found.sql(_DIALECT)} makes another result of each build")
+    dependencies = _dependencies(tree)
+    qualified = _qualified(tree, event_columns)
+    reads = _reads(qualified)
+    columns, counted = _lineage(qualified, event_columns)
+    return Query(columns, counted, dependencies, reads, checksum(sql))
+
+
+def checksum(sql: str) -> str:
+    """SHA-256, in hex, of the tokens of the SQL: comments and white space do not count."""
+    tokens = sqlglot.tokenize(sql, read=_DIALECT)
+    # The raw text of a token, not its parsed one: it tells 'a' from "a", and outlives releases of sqlglot.
+    texts = (sql[token.start : token.end + 1] for token in tokens)
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def check_condition(condition: str, event_columns: Mapping[str, str]) -> None:
+    """Raise Problem unless `condition` is one condition on columns of the events."""
+    try:
+        tree = sqlglot.parse_one(f"select 1 from signal.events where {condition}", read=_DIALECT)
+    except (ParseError, TokenError):
+        raise Problem(f"cannot read the condition {condition!r}") from None
+    _qualified(tree, event_columns)
+
+
+def _parse(sql: str) -> exp.Query:
+    try:
+        statements = [tree for tree in sqlglot.parse(sql, read=_DIALECT) if tree is not None]
+    except ParseError as error:
+        first = error.errors[0]
+        raise Problem(
+            f"cannot read the SQL at line {first['line']}, column {first['col']}"
+        ) from None
+    except TokenError:
+        raise Problem("cannot read the SQL: a quote or a comment is not closed") from None
+    if len(statements) != 1:
+        raise Problem(f"{len(statements)} statements, where one SELECT is wanted")
+    tree = statements[0]
+    if not isinstance(tree, exp.Select | exp.SetOperation) or tree.find(*_NOT_PLAIN):
+        raise Problem("not a SELECT")
+    return normalize_identifiers(tree, _DIALECT)
+
+
+def _check_binds(tree: exp.Query) -> None:
+    binds = {
+        node.this.name if isinstance(node, exp.Parameter) else "another kind"
+        for node in tree.find_all(exp.Parameter, exp.Placeholder)
+    }
+    if binds != _BINDS:
+        raise Problem("the binds are $1 (start of the day) and $2 (its end), both used, no others")
+
+
+def _dependencies(tree: exp.Query) -> tuple[str, ...]:
+    tables = {
+        source.sql(_DIALECT, comments=False) if isinstance(source.this, exp.Func) else _name(source)
+        for scope in traverse_scope(tree)
+        for source in scope.sources.values()
+        if isinstance(source, exp.Table)
+    }
+    for table in sorted(tables):
+        if table == "events":
+            raise Problem("reads events: write signal.events")
+        if table != "signal.events":
+            raise Problem(f"reads {table}: a model reads signal.events and nothing else")
+    if not tables:
+        raise Problem("does not read signal.events")
+    return tuple(sorted(tables))
+
+
+def _name(table: exp.Table) -> str:
+    return ".".join(part.name for part in table.parts)
+
+
+def _qualified(tree: exp.Expr, event_columns: Mapping[str, str]) -> exp.Expr:
+    """The tree with every column given its table and every star written out."""
+    try:
+        return qualify(
+            tree.copy(), schema=_schema(event_columns), dialect=_DIALECT, quote_identifiers=False
+        )
+    except OptimizeError as error:
+        raise Problem(str(error).splitlines()[0]) from None
+
+
+def _schema(event_columns: Mapping[str, str]) -> dict[str, object]:
+    return {"signal": {"events": dict(event_columns)}}
+
+
+def _reads(tree: exp.Expr) -> frozenset[str]:
+    reads: set[str] = set()
+    for scope in traverse_scope(tree):
+        for alias, source in scope.sources.items():
+            if isinstance(source, exp.Table):
+                _check_bounds(scope, alias)
+                reads |= {column.name for column in scope.source_columns(alias)}
+    return frozenset(reads)
+
+
+def _check_bounds(scope: Scope, alias: str) -> None:
+    """Raise Problem unless this scan of the events is bounded by the day: one engine sees other days, one does not."""
+    where = scope.expression.args.get("where")
+    conditions = where.this.flatten() if where and isinstance(where.this, exp.And) else ()
+    bounds = {
+        (type(condition), condition.right.name)
+        for condition in conditions
+        if isinstance(condition, exp.GTE | exp.LT)
+        and isinstance(condition.left, exp.Column)
+        and isinstance(condition.right, exp.Parameter)
+        and (condition.left.table, condition.left.name) == (alias, "created_at")
+    }
+    if not bounds >= {(exp.GTE, "1"), (exp.LT, "2")}:
+        raise Problem(
+            "each read of signal.events needs `created_at >= $1 and created_at < $2` in its where"
+        )
+
+
+def _lineage(
+    tree: exp.Expr, event_columns: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
+    scope = build_scope(tree)
+    columns: dict[str, tuple[str, ...]] = {}
+    counted: set[str] = set()
+    names = tree.named_selects if isinstance(tree, exp.Query) else []
+    if len(set(names)) != len(names):
+        raise Problem("two output columns have the same name")
+    for name in names:
+        node = lineage(name, tree, _schema(event_columns), scope=scope, dialect=_DIALECT)
+        leaves = [leaf for leaf in node.walk() if not leaf.downstream]
+        origins = {
+            leaf.name.rpartition(".")[2]
+            for leaf in leaves
+            if isinstance(leaf.expression, exp.Table)
+        }
+        columns[name] = tuple(sorted(origins))
+        if not origins and any(leaf.expression.find(exp.Count) for leaf in leaves):
+            counted.add(name)
+    return columns, frozenset(counted)

@@ -1,0 +1,269 @@
+"""The loader of `dbt_like_sql/`: every model as a frozen `Model`, its SQL checked against its entry in `schema.yml`.
+
+Adding a rollup is one file in `models/` and one entry in `schema.yml`. Here: what ties the files together. The shape of
+the yml files stands in `yml.py`, the analysis of one SQL text in `lineage.py`, tables in `tables.py`. No Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.lineage import Query, analyse, check_condition
+from signal_pipeline.rollups.yml import (
+    DATE_COLUMN,
+    AcceptedValues,
+    ColumnEntry,
+    ColumnTest,
+    ModelEntry,
+    ModelTest,
+    NotNull,
+    Problem,
+    ReconcilesWith,
+    Relationships,
+    Unique,
+    column_tests,
+    model_tests,
+    read_schema,
+    read_sources,
+)
+
+__all__ = [
+    "AcceptedValues",
+    "Column",
+    "ColumnTest",
+    "Model",
+    "ModelError",
+    "ModelTest",
+    "NotNull",
+    "ReconcilesWith",
+    "Relationships",
+    "SourceColumn",
+    "Unique",
+    "load_models",
+]
+
+
+class ModelError(SignalError):
+    """A model, `schema.yml` or `sources.yml` is wrong; the text names the file and the problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceColumn:
+    """A column of `signal.events`, with its PostgreSQL type."""
+
+    name: str
+    data_type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a rollup. `source_columns` are those columns of `signal.events` that its value comes from."""
+
+    name: str
+    data_type: str
+    description: str
+    tests: tuple[ColumnTest, ...]
+    source_columns: tuple[str, ...]
+    counts_rows: bool
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the table lets it be null: it has no `not_null` test."""
+        return not any(isinstance(test, NotNull) for test in self.tests)
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, for people: "from `events.user_hash`"."""
+        if self.counts_rows:
+            return "from `events` rows"
+        if not self.source_columns:
+            return "from the day of the build" if self.name == DATE_COLUMN else "a constant"
+        return "from " + ", ".join(f"`events.{column}`" for column in self.source_columns)
+
+    @property
+    def described(self) -> str:
+        """The description with the origin behind it, for a UI that does not show lineage."""
+        return f"{self.description} ({self.origin})"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A rollup: the SELECT that computes one day of it, and what `schema.yml` says of it.
+
+    `sql` is executed as written, with the day's start and end as the binds $1 and $2. `columns` are in the order of
+    the SELECT. `reads` are the columns of `signal.events` that the SQL touches. `checksum` is over the tokens of the
+    SQL, in hex: a change of it makes builds stale.
+    """
+
+    name: str
+    description: str
+    sql: str
+    columns: Mapping[str, Column]
+    owner: str
+    tags: tuple[str, ...]
+    tests: tuple[ModelTest, ...]
+    dependencies: tuple[str, ...]
+    reads: tuple[SourceColumn, ...]
+    checksum: str
+    path: Path
+
+    @property
+    def grain(self) -> tuple[str, ...]:
+        """The columns that tell the rows apart: the primary key of the table."""
+        return next(test.columns for test in self.tests if isinstance(test, Unique))
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The columns of the grain without the date, the app and the event type."""
+        common = (DATE_COLUMN, "app_name", "event_type")
+        return tuple(column for column in self.grain if column not in common)
+
+    @property
+    def covers_all_events(self) -> bool:
+        """Whether the `events` of its '(all)' rows add up to all raw events of the day."""
+        return any(
+            isinstance(test, ReconcilesWith) and test.to == "events" and test.where is None
+            for test in self.tests
+        )
+
+
+def load_models(folder: Path | None = None) -> Mapping[str, Model]:
+    """All models by name, in the order of `schema.yml`; None is the folder that comes with the package.
+
+    Raises ModelError for the first thing that is wrong.
+    """
+    folder = folder or _own_folder()
+    with _File(folder / "sources.yml"):
+        sources = read_sources(folder / "sources.yml")
+        if "events" not in sources:
+            raise Problem("the table events is missing")
+    with _File(folder / "schema.yml"):
+        entries = read_schema(folder / "schema.yml")
+        _check_files(folder / "models", entries)
+    events = [
+        SourceColumn(column.name, column.data_type, column.description)
+        for column in sources["events"].columns
+    ]
+    models = {name: _model(folder, entry, events) for name, entry in entries.items()}
+    with _File(folder / "schema.yml"):
+        fields = {
+            name: [column.name for column in entry.columns]
+            for name, entry in (sources | entries).items()
+        }
+        types = {column.name: column.data_type for column in events}
+        for model in models.values():
+            _check_references(model, fields, types)
+    return models
+
+
+def _own_folder() -> Path:
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "dbt_like_sql"
+    return inside if inside.is_dir() else package.parent / "dbt_like_sql"
+
+
+class _File:
+    """Names the file in front of a Problem that is raised inside."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name if path.suffix == ".yml" else f"models/{path.name}"
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Problem):
+            raise ModelError(f"{self._name}: {error}") from None
+
+
+def _check_files(folder: Path, entries: Mapping[str, ModelEntry]) -> None:
+    files = {path.stem for path in folder.glob("*.sql")}
+    for name in sorted(files - set(entries)):
+        raise Problem(f"models/{name}.sql has no entry")
+    for name in sorted(set(entries) - files):
+        raise Problem(f"{name} has no file models/{name}.sql")
+    if not entries:
+        raise Problem("no models")
+
+
+def _model(folder: Path, entry: ModelEntry, events: Sequence[SourceColumn]) -> Model:
+    path = folder / "models" / f"{entry.name}.sql"
+    with _File(path):
+        try:
+            sql = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise Problem("not UTF-8") from None
+        query = analyse(sql, {column.name: column.data_type for column in events})
+        _check_columns(query, entry)
+    return Model(
+        name=entry.name,
+        description=entry.description.strip(),
+        sql=sql,
+        columns={column.name: _column(column, query) for column in entry.columns},
+        owner=entry.owner,
+        tags=entry.tags,
+        tests=model_tests(entry),
+        dependencies=query.dependencies,
+        reads=tuple(column for column in events if column.name in query.reads),
+        checksum=query.checksum,
+        path=path,
+    )
+
+
+def _column(entry: ColumnEntry, query: Query) -> Column:
+    return Column(
+        entry.name,
+        entry.data_type,
+        entry.description.strip(),
+        column_tests(entry),
+        query.columns[entry.name],
+        entry.name in query.counted,
+    )
+
+
+def _check_columns(query: Query, entry: ModelEntry) -> None:
+    """Raise Problem unless the SELECT gives the columns of the entry, in its order."""
+    written = list(query.columns)
+    wanted = [column.name for column in entry.columns]
+    if written[0] != DATE_COLUMN:
+        raise Problem(f"the first column is {written[0]}, not {DATE_COLUMN}")
+    for position, (found, expected) in enumerate(zip(written, wanted, strict=False), start=1):
+        if found != expected:
+            raise Problem(f"column {position} is {found}, but schema.yml has {expected} there")
+    if len(written) > len(wanted):
+        raise Problem(f"column {written[len(wanted)]} is not in schema.yml")
+    if len(wanted) > len(written):
+        raise Problem(f"column {wanted[len(written)]} of schema.yml is not selected")
+
+
+def _check_references(
+    model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]
+) -> None:
+    """Raise Problem for a test that names a table, a column or a condition that is not there."""
+    try:
+        for column in model.columns.values():
+            for test in column.tests:
+                if isinstance(test, Relationships):
+                    _check_fields(test.to, (test.field,), fields)
+        for reconciled in model.tests:
+            if isinstance(reconciled, ReconcilesWith):
+                _check_fields(reconciled.to, reconciled.by, fields)
+                _check_fields(model.name, reconciled.by, fields)
+                if reconciled.where is not None:
+                    if reconciled.to != "events":
+                        raise Problem("reconciles_with: `where` is for `to: events` only")
+                    check_condition(reconciled.where, event_columns)
+    except Problem as problem:
+        raise Problem(f"{model.name}: {problem}") from None
+
+
+def _check_fields(table: str, names: Sequence[str], fields: Mapping[str, Sequence[str]]) -> None:
+    if table not in fields:
+        raise Problem(f"a test names {table}, which is neither a model nor in sources.yml")
+    for name in names:
+        if name not in fields[table]:
+            raise Problem(f"a test names the column {name}, which {table} does not have")

@@ -1,0 +1,63 @@
+"""Private temporary folders below `SIGNAL_HOME/tmp`, removed at the end, and after a crash by the next one.
+
+Here: folders. What is spilled into them (rows of events, with their hashes) is the engine's business.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_PREFIX = "build-"
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A new folder of mode 0700 in `parent`, which becomes 0700 too; it is gone afterwards.
+
+    A folder is in use as long as somebody holds a lock on it, so what a killed process left is removed here.
+    """
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    parent.chmod(0o700)
+    with _lock(parent):
+        _remove_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        descriptor = _open_locked(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f"{_PREFIX}*"):
+        try:
+            with _lock(folder, fcntl.LOCK_NB):
+                shutil.rmtree(folder, ignore_errors=True)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # In use, or removed by its owner just now.
+
+
+@contextmanager
+def _lock(folder: Path, flags: int = 0) -> Iterator[None]:
+    descriptor = _open_locked(folder, flags)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open_locked(folder: Path, flags: int = 0) -> int:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,219 @@
+"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards, grants and comments.
+
+Here: bringing the schema up to the models. The bodies of the guards stand in `guards.sql`, which a migration runs first;
+who may run this is the caller's business. A table is never dropped and a column never removed: rollups outlive the raw
+events that they were computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+from psycopg import sql as composed
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.models import Column, Model
+from signal_pipeline.rollups.sql_files import sql
+from signal_pipeline.store.database import Connection
+
+Statement = composed.Composed
+
+_TABLE_GRANTS = (
+    ("signal_reader", "select"),
+    ("signal_builder", "select"),
+    ("signal_builder", "insert"),
+    ("signal_builder", "update"),
+    ("signal_builder", "delete"),
+)
+_VIEW_GRANTS = (("signal_reader", "select"), ("signal_builder", "select"))
+
+_TRIGGERS: Mapping[str, LiteralString] = {
+    "guard_insert": "after insert on {table} referencing new table as new_rows"
+    " for each statement execute function signal.guard_rollup()",
+    "guard_update": "after update on {table} referencing old table as old_rows new table as new_rows"
+    " for each statement execute function signal.guard_rollup()",
+    "guard_delete": "after delete on {table} referencing old table as old_rows"
+    " for each statement execute function signal.guard_rollup()",
+    "refuse_truncate": "before truncate on {table}"
+    " for each statement execute function signal.refuse_truncate()",
+}
+# How PostgreSQL spells the types that it gives another name.
+_CATALOGUE_TYPES = {"timestamptz": "timestamp with time zone"}
+
+
+class TableError(SignalError):
+    """A table of a rollup differs from its model in a way that would change or lose history."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TableColumn:
+    name: str
+    data_type: str
+    nullable: bool
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    columns: Mapping[str, _TableColumn]
+    key: tuple[str, ...]
+    triggers: frozenset[str]
+    view_columns: tuple[str, ...]
+    comment: str | None
+
+
+def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list[str]:
+    """Bring the tables up to the models, in the caller's transaction; returns the statements that it took.
+
+    None are needed, and none run, when nothing changed. Tables without a model are left alone. Raises TableError for a
+    column that was removed or retyped, or added not nullable, and for a changed grain.
+    """
+    return [
+        statement.as_string(connection)
+        for model in models.values()
+        for statement in _migrate(connection, model)
+    ]
+
+
+def view_name(model: Model) -> str:
+    """The view of the rollup without '(all)' rows: its `events` are safe to add up."""
+    return f"{model.name}_by_type"
+
+
+def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:
+    table = _table_facts(connection, model)
+    if table is None:
+        yield _run(connection, _create_table(model))
+    else:
+        _check_history(model, table)
+        for statement in _column_changes(model, table):
+            yield _run(connection, statement)
+    table = _table_facts(connection, model)
+    assert table is not None
+    for statement in _companions(model, table):
+        yield _run(connection, statement)
+    for relation, wanted in ((model.name, _TABLE_GRANTS), (view_name(model), _VIEW_GRANTS)):
+        for role, privilege in _missing_grants(connection, relation, wanted):
+            yield _run(connection, _grant(relation, role, privilege))
+
+
+def _run(connection: Connection, statement: Statement) -> Statement:
+    connection.execute(statement)
+    return statement
+
+
+def _create_table(model: Model) -> Statement:
+    return composed.SQL("create table if not exists {} ({}, primary key ({}))").format(
+        _qualified(model.name),
+        composed.SQL(", ").join(map(_column_definition, model.columns.values())),
+        _names(model.grain),
+    )
+
+
+def _column_definition(column: Column) -> Statement:
+    return composed.SQL("{} {}{}{}").format(
+        composed.Identifier(column.name),
+        composed.SQL(column.data_type),  # One of models.COLUMN_TYPES.
+        composed.SQL(' collate "C"' if column.data_type == "text" else ""),
+        composed.SQL("" if column.nullable else " not null"),
+    )
+
+
+def _check_history(model: Model, table: _Table) -> None:
+    """Raise TableError for a change that the rows of purged days cannot follow."""
+    where = f"signal.{model.name}"
+    advice = "give the changed rollup a new name"
+    for name, existing in table.columns.items():
+        if name not in model.columns:
+            raise TableError(f"{where} has the column {name}, which the model has not: {advice}")
+        wanted = _CATALOGUE_TYPES.get(model.columns[name].data_type, model.columns[name].data_type)
+        if existing.data_type != wanted:
+            raise TableError(f"{where}: {name} is {existing.data_type}, not {wanted}: {advice}")
+        if existing.nullable and not model.columns[name].nullable:
+            raise TableError(f"{where}: {name} may be null in old rows: drop its test not_null")
+    for name, column in model.columns.items():
+        if name not in table.columns and not column.nullable:
+            raise TableError(f"{where}: the new column {name} must not have the test not_null")
+    if table.key != model.grain:
+        raise TableError(f"{where}: the grain was ({', '.join(table.key)}): {advice}")
+
+
+def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
+    for name, column in model.columns.items():
+        if name not in table.columns:
+            yield composed.SQL("alter table {} add column {}").format(
+                _qualified(model.name), _column_definition(column)
+            )
+        elif column.nullable and not table.columns[name].nullable:
+            yield composed.SQL("alter table {} alter column {} drop not null").format(
+                _qualified(model.name), composed.Identifier(name)
+            )
+
+
+def _companions(model: Model, table: _Table) -> Iterator[Statement]:
+    """The view, the triggers and the comments that the table lacks."""
+    name = _qualified(model.name)
+    # In the order of the table, where a new column is last: PostgreSQL can only append to a view.
+    if table.view_columns != tuple(table.columns):
+        yield composed.SQL(
+            "create or replace view {} as select {} from {} where event_type <> '(all)'"
+        ).format(_qualified(view_name(model)), _names(table.columns), name)
+    for trigger, definition in _TRIGGERS.items():
+        if trigger not in table.triggers:
+            yield composed.SQL("create trigger {} {}").format(
+                composed.Identifier(trigger), composed.SQL(definition).format(table=name)
+            )
+    if table.comment != model.description:
+        yield composed.SQL("comment on table {} is {}").format(name, model.description)
+    for column in model.columns.values():
+        if table.columns[column.name].comment != column.description:
+            yield composed.SQL("comment on column {}.{} is {}").format(
+                name, composed.Identifier(column.name), column.description
+            )
+
+
+def _grant(relation: str, role: str, privilege: str) -> Statement:
+    return composed.SQL("grant {} on {} to {}").format(
+        composed.SQL(privilege),
+        _qualified(relation),
+        composed.Identifier(role),
+    )
+
+
+def _table_facts(connection: Connection, model: Model) -> _Table | None:
+    names = {"table": model.name, "view": view_name(model)}
+    row = connection.execute(sql("table_facts"), names).fetchone()
+    if row is None:
+        return None
+    columns, key, triggers, view_columns, comment = row
+    return _Table(
+        {
+            column["name"]: _TableColumn(**column)
+            for column in cast("list[dict[str, Any]]", columns)
+        },
+        tuple(cast("list[str]", key or [])),
+        frozenset(cast("list[str]", triggers)),
+        tuple(cast("list[str]", view_columns)),
+        cast("str | None", comment),
+    )
+
+
+def _missing_grants(
+    connection: Connection, relation: str, wanted: tuple[tuple[str, str], ...]
+) -> list[tuple[str, str]]:
+    roles, privileges = zip(*wanted, strict=True)
+    rows = connection.execute(
+        sql("missing_grants"),
+        {"relation": relation, "roles": list(roles), "privileges": list(privileges)},
+    ).fetchall()
+    return cast("list[tuple[str, str]]", rows)
+
+
+def _qualified(name: str) -> composed.Identifier:
+    return composed.Identifier("signal", name)
+
+
+def _names(names: tuple[str, ...] | Mapping[str, object]) -> composed.Composed:
+    return composed.SQL(", ").join(map(composed.Identifier, names))

@@ -1,0 +1,254 @@
+"""The shape of `schema.yml` and `sources.yml`: which keys and tests there are, and their types.
+
+Here: one file, one entry at a time. What ties entries to SQL files and to each other stands in `models.py`.
+The format follows dbt's property files: https://docs.getdbt.com/reference/model-properties
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+import yaml
+
+DATE_COLUMN = "activity_date"
+MEASURES = ("events", "users", "sessions")
+COLUMN_TYPES = ("text", "bigint", "integer", "double precision", "boolean", "date", "timestamptz")
+SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+_OWNER = re.compile(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+")
+_GRAIN = re.compile(r"\bOne row per [^.]+\.$")
+
+Shape = TypeVar("Shape")
+
+
+class Problem(Exception):
+    """What is wrong with a model, in one line; the loader puts the name of the file before it."""
+
+
+class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The column is never null; also a constraint of the table."""
+
+
+class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The column holds one of `values`, or a name of that part of the catalogue, retired names included."""
+
+    values: tuple[str, ...] = ()
+    catalogue: Literal["apps", "event_types", "entity_types"] | None = None
+
+
+class Relationships(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Each value of the column stands in `field` of `to`, another model or a source table."""
+
+    to: str
+    field: str
+
+
+class Unique(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No two rows agree in these columns: the grain of the model, and the primary key of its table."""
+
+    columns: tuple[str, ...]
+
+
+class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Per day, and per value of the columns `by`, `events` adds up to the same number as in `to`.
+
+    `to` is `events` (the raw events, those that meet the condition `where`) or another rollup. Unless `event_type` is in
+    `by`, only rows of the event type '(all)' are added up.
+    """
+
+    to: str
+    by: tuple[str, ...] = ()
+    where: str | None = None
+
+
+ColumnTest = NotNull | AcceptedValues | Relationships
+ModelTest = Unique | ReconcilesWith
+
+_COLUMN_TESTS: Mapping[str, type[ColumnTest]] = {
+    "not_null": NotNull,
+    "accepted_values": AcceptedValues,
+    "relationships": Relationships,
+}
+_MODEL_TESTS: Mapping[str, type[ModelTest]] = {
+    "unique": Unique,
+    "reconciles_with": ReconcilesWith,
+}
+
+
+class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A column as the file has it; `tests` are read by `column_tests`."""
+
+    name: str
+    data_type: str
+    description: str
+    tests: tuple[str | dict[str, object], ...] = ()
+
+
+class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model as `schema.yml` has it; `tests` are read by `model_tests`."""
+
+    name: str
+    description: str
+    owner: str
+    columns: tuple[ColumnEntry, ...]
+    tags: tuple[str, ...] = ()
+    tests: tuple[str | dict[str, object], ...] = ()
+
+
+class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table as `sources.yml` has it."""
+
+    name: str
+    description: str
+    columns: tuple[ColumnEntry, ...]
+
+
+class _SourceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Literal["signal"]
+    description: str
+    tables: tuple[TableEntry, ...]
+
+
+Named = TypeVar("Named", ModelEntry, TableEntry)
+
+
+class _SchemaFile(msgspec.Struct, forbid_unknown_fields=True):
+    version: Literal[2]
+    models: list[object]
+
+
+class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
+    version: Literal[2]
+    sources: list[_SourceEntry]
+
+
+def read_schema(path: Path) -> dict[str, ModelEntry]:
+    """The models of `schema.yml` by name, in the order of the file; raises Problem."""
+    entries = [
+        _convert(entry, ModelEntry, _name_of(entry))
+        for entry in _convert(_load(path), _SchemaFile, "").models
+    ]
+    for entry in entries:
+        try:
+            _check_columns(entry.columns, COLUMN_TYPES)
+            _check_model(entry)
+        except Problem as problem:
+            raise Problem(f"{entry.name}: {problem}") from None
+    return _by_name(entries)
+
+
+def read_sources(path: Path) -> dict[str, TableEntry]:
+    """The tables of `sources.yml` by name, all of them in the schema `signal`; raises Problem."""
+    sources = _convert(_load(path), _SourcesFile, "").sources
+    tables = [table for source in sources for table in source.tables]
+    for table in tables:
+        try:
+            _check_columns(table.columns, SOURCE_TYPES)
+        except Problem as problem:
+            raise Problem(f"{table.name}: {problem}") from None
+    return _by_name(tables)
+
+
+def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
+    """The tests of a column; raises Problem for one that does not exist or has wrong arguments."""
+    return tuple(_test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.tests)
+
+
+def model_tests(model: ModelEntry) -> tuple[ModelTest, ...]:
+    """The tests of a whole model; raises Problem for one that does not exist or has wrong arguments."""
+    return tuple(_test(entry, _MODEL_TESTS, "model") for entry in model.tests)
+
+
+def _by_name(entries: Sequence[Named]) -> dict[str, Named]:
+    for entry in entries:
+        _check_name(entry.name)
+    if repeated := _repeated(entry.name for entry in entries):
+        raise Problem(f"{repeated} has two entries")
+    return {entry.name: entry for entry in entries}
+
+
+def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> None:
+    for column in columns:
+        _check_name(column.name)
+        column_tests(column)
+        if column.data_type not in types:
+            raise Problem(
+                f"column {column.name} has the type {column.data_type!r}; there are {', '.join(types)}"
+            )
+    if repeated := _repeated(column.name for column in columns):
+        raise Problem(f"the column {repeated} has two entries")
+
+
+def _check_model(model: ModelEntry) -> None:
+    """Raise Problem unless the entry is complete and agrees with itself."""
+    if not _OWNER.fullmatch(model.owner):
+        raise Problem(f"the owner {model.owner!r} is neither team:<name> nor an e-mail address")
+    if not _GRAIN.search(model.description.strip()):
+        raise Problem("the description does not end with its grain, 'One row per ….'")
+    columns = {column.name: column for column in model.columns}
+    for name in (DATE_COLUMN, *MEASURES):
+        if name not in columns:
+            raise Problem(f"the column {name} is missing")
+    if columns[DATE_COLUMN].data_type != "date":
+        raise Problem(f"{DATE_COLUMN} is not a date")
+    grains = [test.columns for test in model_tests(model) if isinstance(test, Unique)]
+    if len(grains) != 1:
+        raise Problem("needs one test `unique` over the columns of its grain")
+    for name in (DATE_COLUMN, "app_name", "event_type"):
+        if name not in grains[0]:
+            raise Problem(f"{name} is not in the grain")
+    for name in grains[0]:
+        if name not in columns:
+            raise Problem(f"the test unique names {name}, which is not a column")
+        if NotNull() not in column_tests(columns[name]):
+            raise Problem(f"{name} is in the grain and needs the test not_null")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Problem(
+            f"the name {name!r} is not lower case with underscores, at most 50 characters"
+        )
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    return next((name for name, times in Counter(names).items() if times > 1), None)
+
+
+def _test(entry: str | dict[str, object], kinds: Mapping[str, type[Shape]], where: str) -> Shape:
+    if isinstance(entry, dict) and len(entry) != 1:
+        raise Problem(f"{where}: a test is a name, or one name with its arguments")
+    name, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+    if name not in kinds:
+        raise Problem(f"{where}: unknown test {name!r}; there are {', '.join(kinds)}")
+    return _convert(arguments, kinds[name], f"{where}: test {name}")
+
+
+def _load(path: Path) -> object:
+    try:
+        loaded: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Problem("the file is missing") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise Problem(f"not YAML{line}") from None
+    return loaded
+
+
+def _name_of(entry: object) -> str:
+    return str(entry.get("name", "a model without name")) if isinstance(entry, dict) else ""
+
+
+def _convert(value: object, shape: type[Shape], where: str) -> Shape:
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        prefix = f"{where}: " if where else ""
+        raise Problem(f"{prefix}{str(error)[:1].lower()}{str(error)[1:]}") from None

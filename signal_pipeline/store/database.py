@@ -1,0 +1,119 @@
+"""Connections to PostgreSQL, the SQL files, and errors without row text.
+
+Everything that talks to PostgreSQL gets its connection here. What is stored, and how, stands in the other modules.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from typing import LiteralString, TypeVar, cast
+
+import psycopg
+from psycopg import errors
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.embedded import start_embedded
+
+Connection = psycopg.Connection[tuple[object, ...]]
+Result = TypeVar("Result")
+
+TRANSACTION_ATTEMPTS = 8
+
+
+class DatabaseError(SignalError):
+    """PostgreSQL refused a statement. Holds the SQLSTATE and names of objects, never a value."""
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class DatabaseUnreachableError(DatabaseError):
+    """PostgreSQL cannot be reached, or went away. Trying again later may help."""
+
+
+class Database:
+    """One PostgreSQL database, by its libpq URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def connect(self) -> Connection:
+        """Open a connection in autocommit mode with a UTC session; raises DatabaseUnreachableError."""
+        with safe_errors():
+            return psycopg.connect(
+                self.url,
+                autocommit=True,
+                connect_timeout=10,
+                application_name="signal",
+                options="-c timezone=UTC -c client_encoding=UTF8",
+            )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database of `SIGNAL_DATABASE_URL`, else the embedded one, started if need be."""
+    return Database(settings.database_url or start_embedded(settings.home_path))
+
+
+@cache
+def sql(name: str) -> LiteralString:
+    """The text of `store/sql/<name>.sql`."""
+    path = files("signal_pipeline.store") / "sql" / f"{name}.sql"
+    return cast(LiteralString, path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def safe_errors() -> Iterator[None]:
+    """Turn psycopg's errors into DatabaseError without row text: DETAIL and CONTEXT lines carry values."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _without_values(error) from None
+
+
+def _without_values(error: psycopg.Error) -> DatabaseError:
+    # A guard of our own (P0001) words its message itself, without values of a row.
+    if isinstance(error, errors.RaiseException):
+        return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
+    lost = isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate[:2] in ("08", "57")
+    )
+    if lost:
+        return DatabaseUnreachableError(
+            "cannot reach PostgreSQL: check that the server runs and SIGNAL_DATABASE_URL is right"
+            f" ({_kind(error)})",
+            error.sqlstate,
+        )
+    names = [
+        f"{label} {name}"
+        for label, name in (
+            ("table", error.diag.table_name),
+            ("constraint", error.diag.constraint_name),
+        )
+        if name
+    ]
+    return DatabaseError(
+        f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}", error.sqlstate
+    )
+
+
+def _kind(error: psycopg.Error) -> str:
+    kind = type(error).__name__
+    return f"{kind}, SQLSTATE {error.sqlstate}" if error.sqlstate else kind
+
+
+def retried(transaction: Callable[[], Result]) -> Result:
+    """Run a whole transaction, again on a deadlock or a serialization failure (40P01, 40001)."""
+    for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+        try:
+            return transaction()
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            if attempt == TRANSACTION_ATTEMPTS:
+                raise
+            time.sleep(0.01 * 2**attempt)
+    raise AssertionError("unreachable")

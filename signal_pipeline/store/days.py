@@ -1,0 +1,74 @@
+"""Days: UTC dates, their windows, their states, and the lock that builds and purges share.
+
+The one place where a window is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import cast
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.store.database import Connection
+
+DAY_LOCK = 7_291_001  # The class of the advisory locks on days; any constant that nobody else uses.
+
+
+class NotMigratedError(SignalError):
+    """The schema is missing."""
+
+
+def today_utc() -> date:
+    """Today's UTC date by this machine's clock."""
+    return datetime.now(UTC).date()
+
+
+def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
+    """The half-open window `[start, end)` of UTC instants of the days `first` to `last`, inclusive."""
+    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    end = last or first
+    return start, datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """Every day from `first` to `last`, inclusive."""
+    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+
+def first_kept_day(today: date, retention_days: int) -> date:
+    """The first day that is not yet due for purging: a day before it is due (requirements section 9)."""
+    return today - timedelta(days=retention_days)
+
+
+def stored_start_date(connection: Connection) -> date:
+    """The first day that may hold events; raises NotMigratedError on a database without the schema."""
+    if connection.execute("select to_regclass('signal.instance')").fetchone() == (None,):
+        raise NotMigratedError("the database has no Signal schema: run `signal-pipeline migrate`")
+    row = connection.execute("select start_date from signal.instance").fetchone()
+    if row is None:
+        raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
+    return cast(date, row[0])
+
+
+def ensure_days(connection: Connection, days: list[date]) -> None:
+    """Make the row and the partition of each day, each in its own short transaction."""
+    for day in days:
+        connection.execute("select signal.ensure_day(%s)", [day])
+
+
+@contextmanager
+def day_lock(connection: Connection, day: date) -> Iterator[None]:
+    """Hold the day's session lock, which builds, erasures and purges of one day share.
+
+    It must be taken before the snapshot transaction begins: inside REPEATABLE READ the snapshot would be older than
+    the wait, and the build silently old.
+    """
+    key = [DAY_LOCK, (day - date(2000, 1, 1)).days]
+    connection.execute("select pg_advisory_lock(%s, %s)", key)
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("select pg_advisory_unlock(%s, %s)", key)

@@ -1,0 +1,13 @@
+"""Alembic's entry point: runs the migrations on the connection that `store/migrate.py` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    version_table_schema="signal",
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

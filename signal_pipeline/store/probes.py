@@ -1,0 +1,197 @@
+"""Probes: questions about the stored data whose answer is good or bad, each with what to do when it is bad.
+
+No Dagster: `checks.py` makes asset checks of them. Numbers in findings are counts and shares, never a value of an event.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import cast
+
+from signal_pipeline.landing import landed_files
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.store.days import first_kept_day, today_utc, window
+from signal_pipeline.store.freshness import day_statuses
+from signal_pipeline.store.quality import DEGRADED_SHARE, day_quality
+from signal_pipeline.store.retention import OVERDUE_DAYS, due_days
+
+RECENT_DAYS = 7
+MAX_DROP_SHARE = 0.2
+MAX_TOP_SHARE = 0.5
+MAX_TOP_SESSIONS = 200
+MIN_EVENTS = 100  # Shares of fewer events say nothing.
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer of a probe: whether it is good, a sentence for the reader, and figures."""
+
+    passed: bool
+    message: str
+    figures: Mapping[str, object] = field(default_factory=dict)
+
+
+def books_reconcile(connection: Connection) -> Finding:
+    """Raw events of every open day are what the books say (invariants 1 and 10)."""
+    rows = connection.execute(sql("checks/books")).fetchall()
+    if not rows:
+        return Finding(True, "Every open day holds the raw events that its books say.")
+    listed = {str(day): f"books {expected:,}, raw {events:,}" for day, expected, events in rows}
+    return Finding(
+        False,
+        f"{len(rows)} day(s) do not hold the raw events that their books say; the first is {rows[0][0]}."
+        " Restore the missing rows from a backup; builds of such days are refused meanwhile.",
+        {"days": listed},
+    )
+
+
+def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
+    """No raw day stands longer than the retention; seven days overdue is a privacy alarm (section 9)."""
+    first_kept = first_kept_day(today_utc(), settings.retention_days)
+    late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
+    if not late:
+        return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")
+    return Finding(
+        False,
+        f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the first is {late[0]}."
+        " See `signal-pipeline retention --dry-run` for the reason; rebuild the day with `backfill`, or delete it"
+        f" with `signal-pipeline retention --purge-incomplete {late[0]} --reason TEXT`.",
+        {"days": [str(day) for day in late]},
+    )
+
+
+def nothing_expired(connection: Connection, settings: Settings) -> Finding:
+    """No raw day that is due is left after a retention run."""
+    due = due_days(connection, first_kept_day(today_utc(), settings.retention_days))
+    if not due:
+        return Finding(True, f"No raw event is older than {settings.retention_days} days.")
+    return Finding(
+        False,
+        f"{len(due)} raw day(s) are due but kept, the first is {due[0]}: run `signal-pipeline retention --dry-run`"
+        " for the reason, then `signal-pipeline backfill` for those days.",
+        {"days": [str(day) for day in due]},
+    )
+
+
+def few_drops(connection: Connection) -> Finding:
+    """Drops other than bots stay a small share of what was received."""
+    last = today_utc()
+    window = {"first": last - timedelta(days=RECENT_DAYS), "last": last}
+    rows = connection.execute(sql("checks/drop_rate"), window).fetchall()
+    high = {
+        str(day): f"{cast(float, share):.1%} of {received:,}"
+        for day, share, received in rows
+        if cast("float | None", share) is not None
+        and cast(float, share) > MAX_DROP_SHARE
+        and cast(int, received) >= MIN_EVENTS
+    }
+    if not high:
+        return Finding(True, f"Less than {MAX_DROP_SHARE:.0%} of recent events were dropped (bots aside).")
+    return Finding(
+        False,
+        f"More than {MAX_DROP_SHARE:.0%} of events were dropped on {len(high)} recent day(s): look at"
+        " `signal.books` by reason and app; a new event type may lack its catalogue entry.",
+        {"days": high},
+    )
+
+
+def addresses_arrive(connection: Connection) -> Finding:
+    """Events come with an address; above 1 % of an app's day its users are labelled degraded (section 4)."""
+    last = today_utc()
+    quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
+    bad = {
+        f"{day} {app}": f"{share:.1%}"
+        for day, each in quality.items()
+        for app, share in each.without_address.items()
+        if share > DEGRADED_SHARE
+    }
+    if not bad:
+        return Finding(True, "Recent events come with an address.")
+    return Finding(
+        False,
+        f"More than {DEGRADED_SHARE:.0%} of events had no address on {len(bad)} recent app day(s); their users are"
+        " labelled degraded. Check that the gateway forwards the address chain and that SIGNAL_TRUSTED_PROXIES is right.",
+        {"app_days": bad},
+    )
+
+
+def identities_are_apart(connection: Connection) -> Finding:
+    """No hash stands for a crowd: a proxy address or an office NAT would merge people into one."""
+    last = today_utc()
+    start, end = window(last - timedelta(days=1), last)
+    rows = connection.execute(sql("checks/identity"), {"start": start, "end": end}).fetchall()
+    figures: dict[str, object] = {}
+    bad = []
+    for day, events, users, top_share, top_sessions in rows:
+        figures[str(day)] = (
+            f"{events:,} events, {users:,} users, top hash {cast(float, top_share):.1%}, {top_sessions} sessions"
+        )
+        crowded = cast(float, top_share) > MAX_TOP_SHARE or cast(int, top_sessions) > MAX_TOP_SESSIONS
+        if cast(int, events) >= MIN_EVENTS and crowded:
+            bad.append(day)
+    if not bad:
+        return Finding(True, "No hash stands out: people are told apart.", figures)
+    return Finding(
+        False,
+        f"On {len(bad)} recent day(s) one hash holds more than {MAX_TOP_SHARE:.0%} of the events or over"
+        f" {MAX_TOP_SESSIONS} sessions: a proxy or NAT has merged people, so users are too low. Check that the"
+        " client's address arrives, not the gateway's.",
+        figures,
+    )
+
+
+def one_secret_per_day(connection: Connection) -> Finding:
+    """No recent day was hashed with two secrets; its users would be over-counted (section 2)."""
+    last = today_utc()
+    quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
+    mixed = [str(day) for day, each in quality.items() if each.keys > 1]
+    if not mixed:
+        return Finding(True, "Each recent day was hashed with one secret.")
+    return Finding(
+        False,
+        f"{len(mixed)} recent day(s) were hashed with two secrets, the first is {mixed[0]}: their users are over-counted"
+        " and labelled so. Expected once after a rotation; else check that every process has the same secret.",
+        {"days": mixed},
+    )
+
+
+def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> Finding:
+    """Every rollup has a fresh yesterday: a backfill elsewhere must not hide that it is missing."""
+    yesterday = today_utc() - timedelta(days=1)
+    statuses = day_statuses(connection, checksums, yesterday, yesterday)
+    if not statuses:
+        return Finding(
+            False,
+            f"Yesterday, {yesterday}, has no row at all: no event arrived and no run built it."
+            f" Run `signal-pipeline backfill --from {yesterday} --to {yesterday}`.",
+        )
+    late = {name: state for name, state in statuses[0].rollups.items() if state != "fresh"}
+    if not late:
+        return Finding(True, f"Every rollup of {yesterday} is fresh.")
+    return Finding(
+        False,
+        f"{len(late)} rollup(s) of {yesterday} are not fresh. Is the daemon running? Rebuild with"
+        f" `signal-pipeline backfill --from {yesterday} --to {yesterday}`.",
+        {"rollups": late},
+    )
+
+
+def landing_moves(settings: Settings) -> Finding:
+    """No landed file waits longer than a day: it holds raw addresses meanwhile."""
+    old = [
+        path
+        for path in landed_files(settings.landing_path)
+        if time.time() - path.stat().st_mtime > timedelta(days=1).total_seconds()
+    ]
+    if not old:
+        return Finding(True, "No landed file is older than a day.")
+    return Finding(
+        False,
+        f"{len(old)} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
+        " Look for failed runs of raw_events_job.",
+        {"files": len(old)},
+    )

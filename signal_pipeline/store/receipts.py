@@ -1,0 +1,31 @@
+"""Receipts: the stored proofs of purges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import cast
+
+from signal_pipeline.store.database import Connection, sql
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One purged day: what was there, when it went. `bytes`: disk space of its partition, indexes included."""
+
+    day: date
+    purged_at: datetime
+    raw_events: int
+    keys: int
+    first_event: datetime | None
+    last_event: datetime | None
+    version: int
+    bytes: int
+    incomplete: bool
+    reason: str | None
+
+
+def list_receipts(connection: Connection) -> list[Receipt]:
+    """Every receipt, oldest day first."""
+    rows = connection.execute(sql("receipts")).fetchall()
+    return [Receipt(*cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)) for row in rows]

@@ -1,0 +1,237 @@
+"""Retention: whole UTC days of raw events go, after their rollups are proven complete (requirements section 9).
+
+A purge proves, writes the receipt and deletes in one transaction, under the day's lock (design invariants 6 and 9).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import cast
+
+from psycopg import errors, sql as composed
+from psycopg.types.json import Jsonb
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
+from signal_pipeline.store.days import day_lock, first_kept_day, today_utc
+
+logger = logging.getLogger(__name__)
+
+OVERDUE_DAYS = 7
+DROP_PATIENCE_SECONDS = 60.0
+
+
+class RetentionError(SignalError):
+    """A purge that was asked for is refused."""
+
+
+class _Unproven(Exception):
+    """The day fails its proof; the text says why."""
+
+
+@dataclass(slots=True)
+class Purged:
+    """What a run of the retention did, or with `dry_run` would do. `kept`: due days that failed their proof."""
+
+    dry_run: bool
+    purged: list[date] = field(default_factory=list)
+    kept: dict[date, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, object]:
+        """The object that `retention --json` prints."""
+        return {
+            "purged": [day.isoformat() for day in self.purged],
+            "kept": [{"day": day.isoformat(), "reason": why} for day, why in self.kept.items()],
+            "dry_run": self.dry_run,
+        }
+
+
+def due_days(connection: Connection, first_kept: date) -> list[date]:
+    """Open days before `first_kept`, oldest first."""
+    rows = connection.execute(sql("due_days"), [first_kept]).fetchall()
+    return [cast(date, row[0]) for row in rows]
+
+
+def purge_due_days(
+    database: Database,
+    models: Mapping[str, Model],
+    retention_days: int,
+    *,
+    as_of: date | None = None,
+    dry_run: bool = False,
+) -> Purged:
+    """Purge every due day that passes its proof; a day that fails is kept, named, and holds up no other.
+
+    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only.
+    """
+    today = today_utc()
+    if as_of is not None and as_of > today and not dry_run:
+        raise RetentionError(f"--as-of {as_of} is after today: only with --dry-run")
+    result = Purged(dry_run)
+    with safe_errors(), database.connect() as connection:
+        for day in due_days(connection, first_kept_day(as_of or today, retention_days)):
+            try:
+                _purge(connection, day, models, dry_run=dry_run)
+                result.purged.append(day)
+            except _Unproven as unproven:
+                result.kept[day] = str(unproven)
+                logger.warning("day %s is due but kept: %s", day, unproven)
+        if not dry_run:
+            connection.execute(sql("forget_landed_files"), [retention_days])
+    return result
+
+
+def purge_incomplete(
+    database: Database, models: Mapping[str, Model], day: date, reason: str, retention_days: int
+) -> Purged:
+    """Delete a due day that cannot pass its proof; its rollups are labelled incomplete for ever.
+
+    Raises RetentionError for a day that is not due, or without a reason.
+    """
+    if not reason.strip():
+        raise RetentionError("--purge-incomplete needs --reason TEXT")
+    with safe_errors(), database.connect() as connection:
+        if day not in due_days(connection, first_kept_day(today_utc(), retention_days)):
+            raise RetentionError(f"day {day} is not due for purging, or is purged already")
+        try:
+            _purge(connection, day, models, forced=reason.strip()[:200])
+        except _Unproven as unproven:
+            raise RetentionError(f"day {day} was not purged: {unproven}") from None
+    return Purged(False, purged=[day])
+
+
+def _purge(
+    connection: Connection,
+    day: date,
+    models: Mapping[str, Model],
+    *,
+    dry_run: bool = False,
+    forced: str | None = None,
+) -> None:
+    with day_lock(connection, day):
+        if dry_run:
+            with connection.transaction():
+                _prove(connection, day, models, _facts(connection, day))
+            return
+        retried(lambda: _purge_locked(connection, day, models, forced))
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    raw_events: int
+    keys: int
+    accepted: int
+    erased: int
+    version: int
+    builds: Mapping[str, Mapping[str, object]]
+
+
+def _purge_locked(
+    connection: Connection, day: date, models: Mapping[str, Model], forced: str | None
+) -> None:
+    with connection.transaction():
+        # From here no writer can touch the day: each takes FOR KEY SHARE on this row first.
+        locked = connection.execute(
+            "select state from signal.days where day = %s for update", [day]
+        ).fetchone()
+        if locked != ("open",):
+            raise _Unproven("the day is not open")
+        facts = _facts(connection, day)
+        if forced is None:
+            _prove(connection, day, models, facts)
+        connection.execute(
+            sql("write_receipt"),
+            {
+                "day": day,
+                "incomplete": forced is not None,
+                "reason": forced,
+                "rollups": Jsonb(facts.builds),
+                "partition": f"signal.events_{day:%Y%m%d}",
+            },
+        )
+        connection.execute(
+            "insert into signal.audit (action, day, details) values (%s, %s, %s)",
+            [
+                "purge" if forced is None else "purge_incomplete",
+                day,
+                Jsonb({"raw_events": facts.raw_events, "keys": facts.keys, "reason": forced}),
+            ],
+        )
+        connection.execute("delete from signal.event_keys where day = %s", [day])
+        connection.execute(
+            "update signal.days set state = 'purged', incomplete = %s where day = %s",
+            [forced is not None, day],
+        )
+        _drop_partition(connection, day)
+
+
+def _facts(connection: Connection, day: date) -> _Facts:
+    row = connection.execute(sql("purge_facts"), {"day": day}).fetchone()
+    assert row is not None
+    raw_events, keys, accepted, erased, version, builds = cast(
+        "tuple[int, int, int, int, int, dict[str, dict[str, object]]]", row
+    )
+    return _Facts(raw_events, keys, accepted, erased, version, builds)
+
+
+def _prove(
+    connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts
+) -> None:
+    """Raise _Unproven unless every rollup is fresh and agrees with the raw events that are there."""
+    if facts.raw_events < facts.accepted - facts.erased:
+        raise _Unproven(
+            f"raw events are missing: {facts.raw_events} of "
+            f"{facts.accepted - facts.erased} by the books"
+        )
+    for name, model in models.items():
+        build = facts.builds.get(name)
+        if build is None:
+            raise _Unproven(f"{name} has no build: run `signal-pipeline backfill` for this day")
+        if build["version"] != facts.version or build["checksum"] != model.checksum:
+            raise _Unproven(f"{name} is stale: run `signal-pipeline backfill` for this day")
+        if build["raw_events"] != facts.raw_events:
+            raise _Unproven(f"{name} was built from other raw events than are there now")
+        rows = connection.execute(
+            composed.SQL("select count(*) from signal.{} where activity_date = %s").format(
+                composed.Identifier(name)
+            ),
+            [day],
+        ).fetchone()
+        if rows != (build["rows"],):
+            raise _Unproven(f"{name} does not hold the rows that its build wrote")
+    for name in (model.name for model in models.values() if model.covers_all_events):
+        total = connection.execute(
+            composed.SQL(
+                "select coalesce(sum(events), 0)::bigint from signal.{}"
+                " where activity_date = %s and event_type = '(all)'"
+            ).format(composed.Identifier(name)),
+            [day],
+        ).fetchone()
+        if total != (facts.raw_events,):
+            raise _Unproven(f"{name} does not add up to the raw events")
+
+
+def _drop_partition(connection: Connection, day: date) -> None:
+    """Drop the day's partition, waiting for the lock in short tries: a DROP that queues stalls every writer behind it."""
+    statement = composed.SQL("drop table signal.{}").format(
+        composed.Identifier(f"events_{day:%Y%m%d}")
+    )
+    connection.execute("set local lock_timeout = '100ms'")
+    give_up = time.monotonic() + DROP_PATIENCE_SECONDS
+    while True:
+        try:
+            with connection.transaction():  # A savepoint: the deletes above are not done again.
+                connection.execute(statement)
+            return
+        except errors.LockNotAvailable:
+            if time.monotonic() > give_up:
+                raise _Unproven(
+                    f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s;"
+                    " the next run tries again"
+                ) from None
+            time.sleep(0.1)

@@ -1,0 +1,21 @@
+-- Days that hold fewer raw events than the books say, and by how many.
+select d.day, b.expected - e.events
+from signal.days as d
+cross join lateral (
+    select coalesce(
+        sum(case outcome when 'accepted' then events when 'erased' then -events end), 0
+    )::bigint as expected
+    from signal.books
+    where day = d.day and outcome in ('accepted', 'erased')
+) as b
+cross join lateral (
+    select count(*) as events
+    from signal.events
+    where
+        created_at >= d.day::timestamp at time zone 'UTC'
+        and created_at < (d.day + 1)::timestamp at time zone 'UTC'
+) as e
+where
+    d.state = 'open'
+    and d.day between %(first)s and %(last)s
+    and e.events < b.expected

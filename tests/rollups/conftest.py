@@ -1,0 +1,130 @@
+"""A real PostgreSQL with the few tables that rollups need, and rollups made up for a test."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.tables import migrate_rollups
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.embedded import start_embedded
+
+OWN_FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
+GUARDS = Path(__file__).parents[2] / "signal_pipeline/rollups/guards.sql"
+
+SCHEMA = """
+drop schema if exists signal cascade;
+create schema signal;
+create table signal.events (
+    id uuid not null default gen_random_uuid(),
+    created_at timestamptz not null,
+    app_name text collate "C" not null,
+    event_type text collate "C" not null,
+    route text collate "C",
+    entity_type text collate "C",
+    entity_id text collate "C",
+    user_hash bytea not null,
+    session_id uuid,
+    device_type text collate "C" not null,
+    browser_family text collate "C" not null,
+    os_family text collate "C" not null,
+    client_event_id uuid not null default gen_random_uuid(),
+    description jsonb
+);
+create table signal.days (
+    day date primary key,
+    version bigint not null default 0,
+    state text not null default 'open'
+);
+create table signal.books (day date, outcome text, events bigint);
+"""
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a PostgreSQL server of our own."""
+    return start_embedded(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def url(server_url: str) -> str:
+    """The URL of a database of our own on it."""
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute("drop database if exists rollups_test with (force)")
+        connection.execute("create database rollups_test")
+    options = psycopg.conninfo.conninfo_to_dict(server_url)
+    return f"postgresql://{options['user']}@/rollups_test?host={options['host']}"
+
+
+@pytest.fixture
+def connection(url: str) -> Iterator[Connection]:
+    """A connection in autocommit mode to a new, empty schema without rollups."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("set client_min_messages = 'warning'")
+        connection.execute(SCHEMA)
+        connection.execute(GUARDS.read_text())
+        yield connection
+
+
+@pytest.fixture
+def rollups(connection: Connection) -> Connection:
+    """The same connection, with the tables of our own models."""
+    migrate_rollups(connection, load_models())
+    return connection
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of our own `dbt_like_sql`, to change."""
+    return shutil.copytree(OWN_FOLDER, tmp_path / "dbt_like_sql")
+
+
+AddRollup = Callable[..., None]
+
+
+@pytest.fixture
+def add_rollup(folder: Path) -> AddRollup:
+    """Adds one rollup to the copied folder: one SQL file, one yml entry."""
+
+    def add(name: str, extra_select: str, extra_group: str, extra_columns: str, grain: str) -> None:
+        group = f", {extra_group}" if extra_group else ""
+        (folder / "models" / f"{name}.sql").write_text(
+            f"""select
+    cast(cast($1 as timestamptz) at time zone 'UTC' as date) as activity_date,
+    app_name,
+    event_type,
+    {extra_select},
+    count(*) as events,
+    count(distinct user_hash) as users,
+    count(distinct session_id) as sessions
+from signal.events
+where created_at >= $1 and created_at < $2
+group by app_name, event_type{group}
+"""
+        )
+        schema = folder / "schema.yml"
+        schema.write_text(
+            schema.read_text()
+            + f"""
+  - name: {name}
+    description: Made up. One row per {grain}.
+    owner: team:signal
+    columns:
+      - *activity_date
+      - *app_name
+      - *event_type
+{extra_columns}
+      - *events
+      - *users
+      - *sessions
+    tests:
+      - unique: {{columns: [{grain}]}}
+"""
+        )
+
+    return add
