@@ -32,7 +32,8 @@ _Entry = TypeVar("_Entry")
 
 class CatalogueError(SignalError):
     """The catalogue file can not be used; the text is one line that names the file and the
-    entry."""
+    entry.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class App:
 @dataclass(frozen=True, slots=True)
 class EntityType:
     """A kind of thing an event can be about. `id_format` names an entry of
-    `Catalogue.id_formats`."""
+    `Catalogue.id_formats`.
+    """
 
     name: str
     id_format: str
@@ -58,7 +60,8 @@ class EntityType:
 class EventType:
     """A kind of event. `entity` and `entity_required` document what is usual: no event is dropped
     for them (requirements section 3.3). `description_schema` is a JSON Schema for an object, or
-    None."""
+    None.
+    """
 
     name: str
     owner: str
@@ -73,7 +76,8 @@ class EventType:
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """The whole file, checked. `id_formats` maps a name to a regular expression, to be matched on
-    the whole lower-cased value. Retired entries are included."""
+    the whole lower-cased value. Retired entries are included.
+    """
 
     version: int
     apps: Mapping[str, App]
@@ -122,7 +126,7 @@ def _parse(source: Path) -> object:
         raise _EntryError("is not UTF-8 text; save it as UTF-8") from None
     try:
         # A subclass of SafeLoader: no tag can make anything but plain values.
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise _EntryError(f"{line}is not valid YAML: {error.problem or error.context}") from None
@@ -234,7 +238,8 @@ def _refers_elsewhere(schema: object) -> bool:
 
 class _Fields:
     """The keys of one entry: each is taken once with its type, and `finish` refuses what is left
-    over."""
+    over.
+    """
 
     def __init__(self, where: str, raw: object) -> None:
         if not isinstance(raw, dict):
@@ -244,7 +249,8 @@ class _Fields:
 
     def take(self, key: str, kind: type, *default: Any) -> Any:
         """The value of a key, of exactly this type (a bool is not an int); a text may not be
-        blank."""
+        blank.
+        """
         if key not in self._left:
             if default:
                 return default[0]

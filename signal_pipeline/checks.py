@@ -87,11 +87,13 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
         "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),
         "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
     }
-    for name in models:
-        found[f"{name}/yesterday_is_built"] = _Probe(
-            name, lambda c, s, n=name: probes.yesterday_is_built(c, {n: checksums[n]}), error
-        )
+    for name, checksum in checksums.items():
+        found[f"{name}/yesterday_is_built"] = _Probe(name, _yesterday(name, checksum), error)
     return [_check(name.rpartition("/")[2], probe) for name, probe in found.items()]
+
+
+def _yesterday(rollup: str, checksum: str) -> Callable[[Connection, Settings], Finding]:
+    return lambda connection, settings: probes.yesterday_is_built(connection, {rollup: checksum})
 
 
 def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:

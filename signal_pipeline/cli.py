@@ -11,14 +11,13 @@ from contextlib import closing
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.errors import SignalError
-from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import today_utc
@@ -67,6 +66,7 @@ class Format(StrEnum):
 @app.command()
 def migrate() -> None:
     """Bring the schema and the rollup tables up to date."""
+    from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store.migrate import migrate as run
 
     settings = load_settings()
@@ -82,6 +82,7 @@ def ingest(
     """Ingest NDJSON. Files are never removed; a second run counts as duplicates."""
     from signal_pipeline.ingest import Counts, Ingest
 
+    logging.getLogger("signal_pipeline.ingest").setLevel(logging.ERROR)  # The table says it all.
     paths = [_readable(name) for name in files]
     counts = Counts()
     with closing(Ingest.from_settings(load_settings())) as events:
@@ -109,8 +110,8 @@ def simulate(
     days: Annotated[int, typer.Option(min=1)],
     events_per_day: Annotated[int, typer.Option(min=1)],
     seed: int = 1,
-    end: Annotated[Optional[date], typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="A file; default stdout.")] = None,
+    end: Annotated[date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    out: Annotated[Path | None, typer.Option(help="A file; default stdout.")] = None,
 ) -> None:
     """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""
     from signal_pipeline.simulate import simulate as lines
@@ -132,12 +133,13 @@ def simulate(
 def backfill(
     first: From,
     last: To,
-    rollup: Annotated[Optional[list[str]], typer.Option(help="Default: every rollup.")] = None,
+    rollup: Annotated[list[str] | None, typer.Option(help="Default: every rollup.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only list what would be rebuilt.")] = False,
     as_json: Json = False,
 ) -> None:
     """Rebuild the rollups of those days through Dagster."""
     from signal_pipeline import backfill as backfills
+    from signal_pipeline.rollups.models import load_models
 
     _check_order(first, last)
     settings, models = load_settings(), load_models()
@@ -169,12 +171,13 @@ def backfill(
 @app.command()
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
-    as_of: Annotated[Optional[date], typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
-    purge_incomplete: Annotated[Optional[date], typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    as_of: Annotated[date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    purge_incomplete: Annotated[date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
     reason: Annotated[str, typer.Option(help="Why an unproven day is deleted.")] = "",
     as_json: Json = False,
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete."""
+    from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store import retention as job
 
     if as_of and as_of > today_utc() and not dry_run:
@@ -202,6 +205,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show each day: raw events, version, state, and each rollup's freshness."""
+    from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store.freshness import day_statuses
     from signal_pipeline.store.receipts import list_receipts
 
@@ -221,16 +225,17 @@ def status(
 def report(
     first: From,
     last: To,
-    kind: Annotated[Optional[str], typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
     by: Period = Period.day,
-    app_name: Annotated[Optional[str], typer.Option("--app")] = None,
-    event_type: Annotated[Optional[str], typer.Option("--event-type")] = None,
-    group_by: Annotated[Optional[str], typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
-    where: Annotated[Optional[list[str]], typer.Option(metavar="K=V")] = None,
+    app_name: Annotated[str | None, typer.Option("--app")] = None,
+    event_type: Annotated[str | None, typer.Option("--event-type")] = None,
+    group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
+    where: Annotated[list[str] | None, typer.Option(metavar="K=V")] = None,
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
     from signal_pipeline.reports import raw_report, rollup_report
+    from signal_pipeline.rollups.models import load_models
 
     _check_order(first, last)
     if (kind is None) == (group_by is None):
@@ -243,7 +248,7 @@ def report(
     else:
         filters = dict(_pair(text) for text in where or [])
         filters |= {k: v for k, v in (("app", app_name), ("event-type", event_type)) if v}
-        result = raw_report(database, models, (group_by or "").split(","), filters, first, last)
+        result = raw_report(database, (group_by or "").split(","), filters, first, last)
     console.show_report(result, output.value)
 
 

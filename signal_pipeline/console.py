@@ -34,18 +34,19 @@ if TYPE_CHECKING:  # The command must start fast: these import Dagster and panda
     from signal_pipeline.store.retention import Purged
 
 SHOWN_ROWS = 60
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+WIDE = 200  # Where no terminal sets a width, nothing is cut.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
 
 
 def say(text: str) -> None:
     """Print a sentence."""
-    err.print(text)
+    err.print(text, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print an error as one line on stderr."""
-    err.print(f"error: {' '.join(text.split())}", markup=False)
+    err.print(f"error: {' '.join(text.split())}", markup=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

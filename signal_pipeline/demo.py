@@ -6,7 +6,6 @@ ingested exactly once: a second run on the same day changes no number.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from signal_pipeline import console
-from signal_pipeline.backfill import plan_backfill, run_backfill
+from signal_pipeline.backfill import QUIET, plan_backfill, run_backfill
 from signal_pipeline.catalogue import Catalogue, load_catalogue
 from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.demo_summary import show_summary
@@ -55,16 +54,15 @@ def run_demo(settings: Settings) -> None:
         migrate(database, _starting_by(settings, database, first_due), load_models())
     with _step(f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging"):
         catalogue = load_catalogue(settings.catalogue)
-    with _step("ingest them through the landing"):
-        with console.days_done(len(due) + len(recent)) as progress:
-            for day in due:  # As they came half a year ago: today they would be too late.
-                _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
-            for day in recent:
-                _land(settings, catalogue, day)
-            _drain(settings, database, lambda: datetime.now(UTC))
-            progress(len(recent))
+    with _step("ingest them through the landing"), console.days_done(len(due) + len(recent)) as progress:
+        for day in due:  # As they came half a year ago: today they would be too late.
+            _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
+        for day in recent:
+            _land(settings, catalogue, day)
+        _drain(settings, database, lambda: datetime.now(UTC))
+        progress(len(recent))
     with _step("build every rollup through Dagster"), open_instance(settings) as instance:
-        _build(settings, database, instance, due, recent)
+        _build(database, instance, due, recent)
     with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
         _nightly(instance, recent[-1])
     with safe_errors(), database.connect() as connection:
@@ -101,7 +99,8 @@ def _land(settings: Settings, catalogue: Catalogue, day: date) -> None:
         catalogue=catalogue, days=1, events_per_day=EVENTS_PER_DAY, end=day, seed=1
     )
     draft = settings.landing_path / f".demo-{day}.tmp"
-    with draft.open("wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    draft.touch(mode=0o600)
+    with draft.open("wb") as file:
         for chunk in lines:
             file.write(chunk)
     draft.rename(settings.landing_path / f"demo-{day}.ndjson")
@@ -127,7 +126,6 @@ def _land_and_drain(
 
 
 def _build(
-    settings: Settings,
     database: Database,
     instance: dg.DagsterInstance,
     due: list[date],
@@ -135,7 +133,6 @@ def _build(
 ) -> None:
     from signal_pipeline.definitions import defs
 
-    logging.getLogger("dagster").setLevel(logging.ERROR)
     models = load_models()
     for days in (due, recent):
         with safe_errors(), database.connect() as connection:
@@ -149,7 +146,7 @@ def _nightly(instance: dg.DagsterInstance, yesterday: date) -> None:
     from signal_pipeline.definitions import defs
 
     outcome = defs.resolve_job_def("nightly_job").execute_in_process(
-        instance=instance, partition_key=str(yesterday), raise_on_error=False
+        instance=instance, partition_key=str(yesterday), run_config=QUIET, raise_on_error=False
     )
     if not outcome.success:
         raise DemoError(f"the nightly job failed: see run {outcome.run_id} with `make dev`")

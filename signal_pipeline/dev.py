@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from types import FrameType
 
 from signal_pipeline import console
 from signal_pipeline.dagster_home import prepare_dagster
@@ -33,10 +32,7 @@ def run_dev(settings: Settings, port: int) -> int:
     command += ["-m", "signal_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command)  # noqa: S603 - our own interpreter and fixed arguments
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        process.send_signal(signal.SIGINT)
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
     try:
         return process.wait()
     except KeyboardInterrupt:

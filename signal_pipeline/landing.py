@@ -19,7 +19,6 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import Counts, Ingest
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 
-
 LANDING_LOCK = 7_291_002
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal, cast
+from typing import Literal, LiteralString, cast
 
 import pandas as pd
 from psycopg import sql as composed
@@ -24,7 +24,7 @@ from signal_pipeline.store.quality import DayQuality, day_quality
 Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
 MEASURES = ("events", "users", "sessions")
-RAW_KEYS: Mapping[str, str] = {
+RAW_KEYS: Mapping[str, LiteralString] = {
     "day": "(created_at at time zone 'UTC')::date",
     "app": "app_name",
     "event-type": "event_type",
@@ -81,18 +81,16 @@ def rollup_report(
         raise ReportError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
     _check_window(first, last)
     filters = {"app_name": app, "event_type": event_type}
-    with safe_errors(), database.connect() as connection:
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read read only")
-            rows = _rollup_rows(connection, model, first, last, by, filters)
-            labels = _Labels(connection, models, model.name, first, last)
+    with safe_errors(), database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        rows = _rollup_rows(connection, model, first, last, by, filters)
+        labels = _Labels(connection, models, model.name, first, last)
     rows["state"] = [labels.of(row) for row in rows.to_dict("records")]
     return Report(rows.drop(columns=["first_day", "last_day"]), labels.notes())
 
 
 def raw_report(
     database: Database,
-    models: Mapping[str, Model],
     keys: Sequence[str],
     where: Mapping[str, str],
     first: date,
@@ -110,12 +108,11 @@ def raw_report(
             raise ReportError(f"unknown key {key!r}: choose from {', '.join(RAW_KEYS)}")
     if not keys:
         raise ReportError("--group-by needs at least one key")
-    with safe_errors(), database.connect() as connection:
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read read only")
-            _refuse_purged(connection, keys, where, first, last)
-            rows = _raw_rows(connection, keys, where, first, last)
-            quality = day_quality(connection, first, last)
+    with safe_errors(), database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        _refuse_purged(connection, keys, where, first, last)
+        rows = _raw_rows(connection, keys, where, first, last)
+        quality = day_quality(connection, first, last)
     rows["state"] = [_raw_state(row, quality, first, last) for row in rows.to_dict("records")]
     return Report(rows)
 
@@ -160,14 +157,14 @@ def _raw_rows(
 ) -> pd.DataFrame:
     columns = [
         composed.SQL("{} as {}").format(
-            composed.SQL(cast("str", RAW_KEYS[key])),  # type: ignore[arg-type]
+            composed.SQL(RAW_KEYS[key]),
             composed.Identifier(KEY_COLUMNS[key]),
         )
         for key in keys
     ]
     filters = [
         composed.SQL("and {} = {}").format(
-            composed.SQL(cast("str", RAW_KEYS[key])),  # type: ignore[arg-type]
+            composed.SQL(RAW_KEYS[key]),
             composed.Literal(value),
         )
         for key, value in where.items()

@@ -140,6 +140,7 @@ def _run_request(request: RangeRequest, asked: int) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{request.key}#{asked}",
         asset_selection=[dg.AssetKey(name) for name in request.rollups],
+        asset_check_keys=[],
         tags={
             RANGE_START_TAG: str(request.days[0]),
             RANGE_END_TAG: str(request.days[-1]),

@@ -43,7 +43,7 @@ def rollup_specs(models: Mapping[str, Model]) -> list[dg.AssetSpec]:
             partitions_def=daily_partitions,
             owners=[model.owner],
             kinds={"sql", "postgres"},
-            tags={tag: "" for tag in model.tags},
+            tags=dict.fromkeys(model.tags, ""),
             metadata=definition_metadata(model),
             skippable=True,
         )

@@ -60,7 +60,8 @@ def daily_salt(secret: bytes, day: date) -> bytes:
 
 def key_id(secret: bytes) -> str:
     """The first 8 hexadecimal digits of HMAC(secret, "signal/key-id"): tells two secrets apart,
-    reveals neither."""
+    reveals neither.
+    """
     return _hmac_sha256(secret, _KEY_ID_MESSAGE).hex()[:8]
 
 
@@ -96,7 +97,8 @@ class DayHasher:
 
     def event_id(self, canonical_line: bytes) -> UUID:
         """A version-8 UUID (RFC 9562, 122 bits of HMAC) for a line without an id of its own; the
-        same line gives the same."""
+        same line gives the same.
+        """
         state = self._event_ids.copy()
         state.update(canonical_line)
         number = int.from_bytes(state.digest()[:16], "big")

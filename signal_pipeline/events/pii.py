@@ -77,7 +77,8 @@ _DECODINGS = 3
 def holds_pii(value: object) -> bool:
     """Whether a JSON value holds, at any depth, a PII-shaped key, or a text (a key included) with
     an e-mail address, an IP address or a JWT anywhere inside; also if written in compatibility
-    characters or percent-encoded."""
+    characters or percent-encoded.
+    """
     pending = [value]
     while pending:
         current = pending.pop()
@@ -95,7 +96,8 @@ def holds_pii(value: object) -> bool:
 
 def _text_holds_pii(text: str) -> bool:
     """Whether a text holds an e-mail address, an IP address or a JWT, as it stands, after NFKC, or
-    percent-decoded."""
+    percent-decoded.
+    """
     if not _SUSPICIOUS.search(text):
         return False
     return any(
@@ -111,7 +113,8 @@ def holds_address(text: str) -> bool:
 
 def readings(text: str) -> Iterator[str]:
     """The text itself, and what a reader could take it for: without compatibility and invisible
-    characters, percent-decoded."""
+    characters, percent-decoded.
+    """
     yield text
     for _ in range(_DECODINGS):
         plain = text if text.isascii() else _plain(text)
@@ -126,7 +129,8 @@ def readings(text: str) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """NFKC, without format characters (such as zero-width spaces), with ASCII digits for those of
-    any script."""
+    any script.
+    """
     characters = (
         str(unicodedata.decimal(character)) if character.isdecimal() else character
         for character in unicodedata.normalize("NFKC", text)

@@ -65,7 +65,8 @@ def route_template(text: str) -> str:
 
 def _identifies(segment: str) -> bool:
     """Whether a segment, as it stands or decoded, is an id, holds `@` or an address, or looks like
-    a token."""
+    a token.
+    """
     return any(_reads_as_id(part) for reading in readings(segment) for part in reading.split("/"))
 
 
@@ -104,7 +105,8 @@ def _is_token(run: str) -> bool:
 
 def _is_mixed_token(compact: str) -> bool:
     """The same for a whole segment without its separators: base64url may hold `-` and `_`
-    anywhere."""
+    anywhere.
+    """
     kinds = (str.islower, str.isupper, str.isdigit)
     mixed = all(any(kind(character) for character in compact) for kind in kinds)
     return mixed and len(compact) >= 16 and len(_CHANGE.findall(compact)) >= 0.4 * len(compact)

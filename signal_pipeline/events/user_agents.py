@@ -203,7 +203,8 @@ class _Extractors(NamedTuple):
 @cache
 def _extractors() -> _Extractors:
     """Compiled once, at the first user agent: it takes about 0.2 s, which a command that ingests
-    nothing need not pay."""
+    nothing need not pay.
+    """
     browsers, systems, devices = load_lazy_builtins()
     name_and_version = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
     return _Extractors(
@@ -215,7 +216,10 @@ def _extractors() -> _Extractors:
         browser=UserAgentExtractor(map(name_and_version, browsers)),
         system=OSExtractor(map(name_and_version, systems)),
         spider=DeviceExtractor(
-            _device_pattern(device) for device in devices if device.family == _SPIDER
+            # The third field is the family.
+            pattern
+            for pattern in map(_device_pattern, devices)
+            if pattern[2] == _SPIDER
         ),
         device=_classifier(_DEVICE_RULES),
     )
@@ -229,14 +233,16 @@ def _all_devices() -> DeviceExtractor:
 
 def _is_spider(text: str) -> bool:
     """Whether ua-parser says Spider. Of a Kindle that says Silk, one of its Spider patterns does,
-    but an earlier pattern of the list knows better."""
+    but an earlier pattern of the list knows better.
+    """
     device = _all_devices().extract(text)
     return device is not None and device.family == _SPIDER
 
 
 def _classifier(rules: Iterable[tuple[str, str]]) -> UserAgentExtractor:
     """An extractor whose `family` is the fixed name of the first rule (name, pattern) that
-    matches."""
+    matches.
+    """
     return UserAgentExtractor(
         (f"(?:{pattern})", name, None, None, None, None) for name, pattern in rules
     )

@@ -13,4 +13,4 @@ def open_engine(settings: Settings, database: Database) -> Engine:
     """The configured engine for this database."""
     if settings.rollup_engine == "postgres":
         return PostgresEngine()
-    return DuckdbEngine(database.url, settings.home_path)
+    return DuckdbEngine(database.url, settings.tmp_path)

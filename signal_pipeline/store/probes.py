@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
-from typing import cast
+from datetime import timedelta
+from typing import Any, cast
 
 from signal_pipeline.landing import landed_files
 from signal_pipeline.settings import Settings
@@ -32,7 +32,7 @@ class Finding:
 
     passed: bool
     message: str
-    figures: Mapping[str, object] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 def books_reconcile(connection: Connection) -> Finding:

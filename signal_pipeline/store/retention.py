@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import cast
 
-from psycopg import errors, sql as composed
+from psycopg import errors
+from psycopg import sql as composed
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.errors import SignalError

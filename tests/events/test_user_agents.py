@@ -168,7 +168,8 @@ def test_a_missing_user_agent_is_no_bot_and_unknown(text: str | None) -> None:
         "Gecko) Chrome/120.0.0.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; "
         "+http://www.google.com/bot.html)",
         f"{WINDOWS}HeadlessChrome/120.0.0.0 Safari/537.36",
-        f"{WINDOWS}Chrome/120.0.0.0 Safari/537.36 PTST/190628",
+        # Known to ua-parser alone
+        "Mozilla/5.0 (Windows NT 10.0) htdig/3.1 AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36",
         "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.0)",
         "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) PhantomJS/1.9",
         *("curl/8.4.0", "Wget/1.21", "python-requests/2.31.0", "Go-http-client/2.0", "okhttp/4.9"),

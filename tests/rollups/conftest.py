@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.models import Model, load_models
 from signal_pipeline.rollups.tables import migrate_rollups
 from signal_pipeline.store.database import Connection
 from signal_pipeline.store.embedded import start_embedded
@@ -53,12 +54,11 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def url(server_url: str) -> str:
-    """The URL of a database of our own on it."""
+    """How to connect to a database of our own on it."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute("drop database if exists rollups_test with (force)")
         connection.execute("create database rollups_test")
-    options = psycopg.conninfo.conninfo_to_dict(server_url)
-    return f"postgresql://{options['user']}@/rollups_test?host={options['host']}"
+    return make_conninfo(server_url, dbname="rollups_test")
 
 
 @pytest.fixture
@@ -66,15 +66,21 @@ def connection(url: str) -> Iterator[Connection]:
     """A connection in autocommit mode to a new, empty schema without rollups."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set client_min_messages = 'warning'")
-        connection.execute(SCHEMA)
-        connection.execute(GUARDS.read_text())
+        connection.execute(SCHEMA + GUARDS.read_text())
         yield connection
 
 
+@pytest.fixture(scope="session")
+def models() -> Mapping[str, Model]:
+    """Our own models."""
+    return load_models()
+
+
 @pytest.fixture
-def rollups(connection: Connection) -> Connection:
+def rollups(connection: Connection, models: Mapping[str, Model]) -> Connection:
     """The same connection, with the tables of our own models."""
-    migrate_rollups(connection, load_models())
+    with connection.transaction():
+        migrate_rollups(connection, models)
     return connection
 
 

@@ -179,7 +179,7 @@ CHANGES: dict[str, str] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_purged_day_cannot_change(guarded: Connection, name: str) -> None:
-    guarded.execute(INSERT, [OPEN_DAY, "(all)"])
+    guarded.execute(INSERT, [OPEN_DAY, "clicked"])
     before = guarded.execute(ROWS).fetchall()
     with pytest.raises(errors.RaiseException, match=f"day {PURGED_DAY} is purged"):
         _change(guarded, name, PURGED_DAY)
@@ -254,11 +254,12 @@ def test_a_write_waits_for_a_purge_and_is_then_refused(guarded: Connection, url:
             except errors.RaiseException as error:
                 refusals.append(error.diag.message_primary or "")
 
-    with guarded.transaction():
+    # Another connection watches: within one transaction, pg_stat_activity stands still.
+    with psycopg.connect(url, autocommit=True) as watching, guarded.transaction():
         guarded.execute("select from signal.days where day = %s for update", [OPEN_DAY])
         thread = threading.Thread(target=write)
         thread.start()
-        _wait_until(lambda: _is_waiting(guarded))
+        _wait_until(lambda: _is_waiting(watching))
         guarded.execute("update signal.days set state = 'purged' where day = %s", [OPEN_DAY])
     thread.join()
     assert refusals == [f"day {OPEN_DAY} is purged: signal.daily_app_activity is not changed"]

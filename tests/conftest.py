@@ -1,0 +1,178 @@
+"""Shared fixtures: real PostgreSQL servers, a migrated database per test, settings, traffic.
+
+Every test that touches the database runs on the embedded PostgreSQL, and on an installed one where it is found.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.store.embedded import start_embedded
+from signal_pipeline.store.migrate import migrate
+
+SECRET = "a-secret-for-tests-of-more-than-32-bytes"
+REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
+START_DATE = date.today() - timedelta(days=400)
+
+_numbers = itertools.count(1)
+
+
+def _installed_postgres() -> Path | None:
+    """The folder of an installed server's programs, of any version from 15 on."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
+
+
+def _run_as_owner(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: as root, another user owns the server."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        try:
+            user = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        return {"user": user.pw_uid, "group": user.pw_gid}
+    pytest.skip("no user to run an installed PostgreSQL as")
+
+
+def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
+    programs = _installed_postgres()
+    if programs is None:
+        pytest.skip("no installed PostgreSQL found: these tests ran on the embedded one only")
+    data = folder / "data"
+    for parent in folder.parents:
+        if str(parent).startswith("/tmp/pytest") or parent.parent == Path("/tmp"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    folder.chmod(0o755)
+    data.mkdir(mode=0o700)
+    owner = _run_as_owner(data)
+    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, **owner}
+    initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    subprocess.run([*initdb, "--locale=C.UTF-8"], **quiet)
+    options = f"-c listen_addresses='' -c unix_socket_directories={data} -c fsync=off -c max_connections=60"
+    control = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
+    subprocess.run([*control, "-o", options, "start"], **quiet)
+    url = f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
+    return url, lambda: subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+
+
+@pytest.fixture(scope="session", params=["embedded", "installed"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a running server's maintenance database."""
+    if request.param == "embedded":
+        home = tmp_path_factory.mktemp("embedded")
+        yield start_embedded(home).replace("/signal?", "/postgres?")
+        return
+    url, stop = _start_installed(tmp_path_factory.mktemp("installed"))
+    yield url
+    stop()
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, Model]:
+    """The project's own models."""
+    return dict(load_models())
+
+
+@pytest.fixture(scope="session")
+def template(server: str, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated database that tests copy."""
+    name = "signal_template"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    url = server.replace("/postgres?", f"/{name}?")
+    home = tmp_path_factory.mktemp("template")
+    migrate(Database(url), _settings(url, home), models)
+    return name
+
+
+@pytest.fixture
+def database(server: str, template: str) -> Iterator[Database]:
+    """A migrated, empty database of its own."""
+    name = f"signal_test_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+        yield Database(server.replace("/postgres?", f"/{name}?"))
+        connection.execute(f"drop database {name} with (force)")
+
+
+def _settings(url: str, home: Path, **changes: object) -> Settings:
+    values: dict[str, object] = {
+        "database_url": url,
+        "env": "development",
+        "home": home,
+        "salt_secret": SECRET,
+        "start_date": START_DATE,
+        **changes,
+    }
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path) -> Settings:
+    """Settings for the test's database and a home of its own."""
+    return _settings(database.url, tmp_path)
+
+
+@pytest.fixture
+def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same settings in the environment, for code that loads them, and for child processes."""
+    for name in list(os.environ):
+        if name.startswith("SIGNAL") or name.startswith("DAGSTER"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SIGNAL_DATABASE_URL", settings.database_url or "")
+    monkeypatch.setenv("SIGNAL_ENV", "development")
+    monkeypatch.setenv("SIGNAL_HOME", str(settings.home))
+    monkeypatch.setenv("SIGNALS_SALT_SECRET", SECRET)
+    monkeypatch.setenv("SIGNAL_START_DATE", START_DATE.isoformat())
+    return settings
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """A connection to the test's database, in autocommit mode."""
+    with database.connect() as open_connection:
+        yield open_connection
+
+
+@pytest.fixture
+def ingest(settings: Settings, database: Database) -> Iterator[Ingest]:
+    """An ingest with today's clock."""
+    with closing(Ingest.from_settings(settings, database)) as events:
+        yield events
+
+
+@pytest.fixture
+def ingest_at(settings: Settings, database: Database) -> Iterator[Callable[[datetime], Ingest]]:
+    """Makes an ingest whose clock stands still at a given time: old days can be filled."""
+    opened: list[Ingest] = []
+
+    def make(now: datetime) -> Ingest:
+        opened.append(Ingest.from_settings(settings, database, lambda: now.astimezone(UTC)))
+        return opened[-1]
+
+    yield make
+    for events in opened:
+        events.close()
