@@ -6,6 +6,7 @@ What a command does stands in the module it calls; how its result looks, in `con
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -283,6 +284,7 @@ def _check_order(first: date, last: date) -> None:
 def main() -> None:
     """Run the command; an error a user can act on is one line on stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that exit handlers run.
     try:
         app()
     except UsageError as error:

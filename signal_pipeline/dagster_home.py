@@ -30,7 +30,7 @@ def prepare_dagster(settings: Settings) -> Path:
     else:
         server = open_database(settings).url
         ensure_database(server, DAGSTER_DATABASE)
-        url = dagster_url(server)
+        url = dagster_url(server, DAGSTER_DATABASE)
     os.environ["SIGNAL_DAGSTER_DATABASE_URL"] = url
     return home
 

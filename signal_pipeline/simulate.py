@@ -1,0 +1,240 @@
+"""Simulated traffic: landing lines of an internal admin app as they would come, trouble included.
+
+A day's lines depend on the seed and the day alone, so that the same day is the same whenever and with whichever other days
+it is made. Addresses come from private and documentation ranges. What the traffic is made of: `simulate_world.yaml`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+
+from signal_pipeline.catalogue import Catalogue
+
+Ints = npt.NDArray[np.int64]
+
+DAY_MS = 86_400_000
+WEEKDAY_WEIGHTS = (1.22, 1.3, 1.28, 1.24, 1.12, 0.38, 0.46)  # Monday first; their mean is 1.
+EVENTS_PER_SESSION = 6
+EVENTS_PER_USER = 12
+BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
+NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
+NEXT_DAY_RETRIES = 0.1
+LINES_PER_CHUNK = 20_000
+FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)  # Chrome 120; one version about every 28 days.
+_POOL, _DAY = 1, 2  # Tags that keep the random streams of users and days apart.
+
+
+@dataclass(frozen=True, slots=True)
+class _Users:
+    """People with a stable address and device."""
+
+    addresses: list[str]
+    agents: Ints
+    weights: npt.NDArray[np.float64]
+
+
+def simulate(
+    *,
+    catalogue: Catalogue,
+    days: int,
+    events_per_day: int,
+    end: date,
+    seed: int = 1,
+    until: datetime | None = None,
+) -> Iterator[bytes]:
+    """NDJSON in chunks of whole lines, for the `days` UTC days up to `end`, inclusive.
+
+    `events_per_day` is the mean number of lines of a day over a whole week, retries, bots and bad lines included. Lines
+    later than `until` are left out. Event types and apps that the catalogue does not have, or has retired, do not occur
+    (but for the bad lines).
+    """
+    for offset in range(days - 1, -1, -1):
+        lines = _day_lines(catalogue, end - timedelta(days=offset), events_per_day, seed, until)
+        for first in range(0, len(lines), LINES_PER_CHUNK):
+            yield ("\n".join(lines[first : first + LINES_PER_CHUNK]) + "\n").encode()
+
+
+@cache
+def _world() -> dict[str, Any]:
+    text = (files("signal_pipeline") / "simulate_world.yaml").read_text(encoding="utf-8")
+    world: dict[str, Any] = yaml.safe_load(text)
+    return world
+
+
+def _day_lines(
+    catalogue: Catalogue, day: date, events_per_day: int, seed: int, until: datetime | None
+) -> list[str]:
+    rng = _random(seed, _DAY, day.toordinal())
+    total = max(1, round(events_per_day * WEEKDAY_WEIGHTS[day.weekday()] * rng.normal(1, 0.03)))
+    retries = int(total * RETRY_SHARE)
+    times, lines = _first_sends(catalogue, day, total - retries, events_per_day, seed, rng)
+    again = rng.choice(len(lines), retries)
+    late = rng.random(retries) < NEXT_DAY_RETRIES
+    pauses = np.where(late, DAY_MS, rng.integers(500, 8_000, retries))
+    resent = [lines[position] for position in again]
+    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+    moments = np.concatenate([times, times[again] + pauses]) + midnight
+    limit = int(until.timestamp() * 1000) if until else None
+    every = [*lines, *resent]
+    return [
+        every[position].replace("@time@", _rfc3339(int(moments[position])), 1)
+        for position in np.argsort(moments, kind="stable")
+        if limit is None or moments[position] <= limit
+    ]
+
+
+def _first_sends(
+    catalogue: Catalogue, day: date, total: int, events_per_day: int, seed: int, rng: np.random.Generator
+) -> tuple[Ints, list[str]]:
+    """Lines without their time, and their times in milliseconds of the day."""
+    world = _world()
+    apps = [app for app in world["apps"] if app["name"] in _active(catalogue.apps)]
+    types = [kind for kind in world["event_types"] if kind["name"] in _active(catalogue.event_types)]
+    users = _users(seed, max(20, events_per_day // EVENTS_PER_USER))
+    sessions = max(1, total // EVENTS_PER_SESSION)
+    session_app = rng.choice(len(apps), sessions, p=_shares(apps))
+    session_user = rng.choice(len(users.addresses), sessions, p=users.weights)
+    session_start = _starts(apps, session_app, rng)
+    of = np.sort(rng.integers(0, sessions, total))
+    times = np.minimum(session_start[of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1)
+    kinds = rng.choice(len(types), total, p=_shares(types))
+    version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
+    agents = [json.dumps(agent["text"].replace("{v}", version)) for agent in world["agents"]]
+    bots = [json.dumps(bot["text"].replace("{v}", version)) for bot in world["bots"]]
+    hosts = {app["name"]: catalogue.apps[app["name"]].host for app in apps}
+    heads = [f'"appName":"{app["name"]}","host":"{hosts[app["name"]]}"' for app in apps]
+    bot = rng.random(total) < BOT_SHARE
+    bot_agent = rng.choice(len(bots), total, p=_shares(world["bots"]))
+    fate = rng.random(total)
+    ids, session_ids = _uuids(total, rng), _uuids(sessions, rng)
+    bodies = _bodies(types, kinds, seed, rng)
+    lines = []
+    for i in range(total):
+        session = of[i]
+        user = session_user[session]
+        agent = bots[bot_agent[i]] if bot[i] else agents[users.agents[user]]
+        lines.append(
+            "{" + bodies[i] + "," + heads[session_app[session]]
+            + (f',"sessionId":"{session_ids[session]}"' if fate[i] < 1 - NO_SESSION_SHARE else "")
+            + f',"clientEventId":"{ids[i]}","createdAt":"@time@"'
+            + (f',"ip":"{users.addresses[user]}"' if fate[i] > NO_ADDRESS_SHARE else "")
+            + (f',"userAgent":{agent}' if abs(fate[i] - 0.5) > NO_AGENT_SHARE / 2 else "")
+            + "}"
+        )  # fmt: skip
+    for position in rng.choice(total, int(total * BAD_SHARE), replace=False):
+        lines[position] = _spoilt(lines[position], rng)
+    return times, lines
+
+
+def _active(entries: Any) -> set[str]:
+    return {name for name, entry in entries.items() if not entry.retired}
+
+
+def _random(*key: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
+
+
+def _shares(entries: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
+    weights = np.array([entry["weight"] for entry in entries], dtype=np.float64)
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+@cache
+def _users(seed: int, count: int) -> _Users:
+    rng = _random(seed, _POOL, count)
+    numbers = rng.integers(0, 2**24, count)
+    kinds = rng.random(count)
+    addresses = [
+        "203.0.113.7"  # The NAT of an office.
+        if kind < 0.06
+        else f"2001:db8:{number >> 12:x}:{number & 0xFFF:x}::{position + 1:x}"
+        if kind < 0.2
+        else f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        for position, (number, kind) in enumerate(zip(numbers.tolist(), kinds.tolist(), strict=True))
+    ]
+    activity = rng.pareto(1.6, count) + 0.4
+    agents = rng.choice(len(_world()["agents"]), count, p=_shares(_world()["agents"]))
+    return _Users(addresses, agents, activity / activity.sum())
+
+
+def _starts(apps: list[dict[str, Any]], app: Ints, rng: np.random.Generator) -> Ints:
+    """Session starts in milliseconds of the UTC day: two working days in different time zones, and a little always."""
+    peaks = np.array([entry["peak_hours"] for entry in apps], dtype=np.float64)
+    peak = peaks[app, rng.integers(0, peaks.shape[1], len(app))]
+    hours = np.where(
+        rng.random(len(app)) < 0.08, rng.uniform(0, 24, len(app)), rng.normal(peak, 2.4, len(app)) % 24
+    )
+    return np.asarray((hours * 3_600_000).astype(np.int64))
+
+
+def _uuids(count: int, rng: np.random.Generator) -> list[str]:
+    """UUIDs of version 4."""
+    raw = rng.bytes(16 * count).hex()
+    texts = (raw[at : at + 32] for at in range(0, len(raw), 32))
+    return [f"{t[:8]}-{t[8:12]}-4{t[13:16]}-{'89ab'[int(t[16], 16) & 3]}{t[17:20]}-{t[20:]}" for t in texts]
+
+
+@cache
+def _entities(seed: int, kind: str) -> list[str]:
+    return _uuids(400, _random(seed, _POOL, sum(kind.encode())))
+
+
+def _bodies(types: list[dict[str, Any]], kinds: Ints, seed: int, rng: np.random.Generator) -> list[str]:
+    """Event type, route, entity and description of each event."""
+    total = len(kinds)
+    route_pick = rng.integers(0, 2**16, total)
+    popular = np.minimum(rng.zipf(1.4, total) - 1, 399)
+    languages = [json.dumps(language, ensure_ascii=False) for language in _world()["languages"]]
+    language = np.minimum(rng.zipf(1.6, total) - 1, len(languages) - 1)
+    bodies = []
+    for i in range(total):
+        kind = types[kinds[i]]
+        routes, entity = kind["routes"].split(), kind.get("entity")
+        body = f'"eventType":"{kind["name"]}","route":"{routes[route_pick[i] % len(routes)]}"'
+        if entity:
+            body += f',"entityType":"{entity}","entityId":"{_entities(seed, entity)[popular[i]]}"'
+        if kind["name"] == "ai_translation_language_picked":
+            body += f',"description":{{"language":{languages[language[i]]}}}'
+        bodies.append(body)
+    return bodies
+
+
+def _spoilt(line: str, rng: np.random.Generator) -> str:
+    """One of the troubles that real traffic brings."""
+    fields = json.loads(line)
+    trouble = int(rng.integers(0, 8))
+    if trouble == 0:
+        return line[: len(line) // 2].replace('"createdAt":"@time@"', "")
+    changes: dict[str, object] = [
+        {},
+        {"eventType": "editor_overlay_opened"},
+        {"appName": "watch"},
+        {"description": {"contact": [{"Email": "nobody@example.org"}]}},
+        {"description": {"note": "ask nobody@example.org"}},
+        {"description": {"text": "x" * 2_100}},
+        {"entityType": "journey", "entityId": "not-a-uuid"},
+        {"route": f"/journeys/{fields['clientEventId']}/edit?tab=1"},
+    ][trouble]
+    return json.dumps({**fields, **changes}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _rfc3339(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1000)
+    days, seconds = divmod(seconds, 86_400)
+    return f"{_date_text(days)}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}Z"
+
+
+@cache
+def _date_text(days: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=days)).isoformat()
