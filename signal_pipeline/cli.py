@@ -153,8 +153,8 @@ def backfill(
         if as_json:
             console.print_json({**result.as_dict(), "would_build": [str(d) for d in planned.days]})
         return
-    from signal_pipeline.assets.rollups import DAYS_PER_RUN
     from signal_pipeline.dagster_home import open_instance
+    from signal_pipeline.partitions import DAYS_PER_RUN
 
     with open_instance(settings) as instance, console.days_done(len(planned.days)) as progress:
         from signal_pipeline.definitions import defs

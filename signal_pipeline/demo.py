@@ -6,6 +6,7 @@ ingested exactly once: a second run on the same day changes no number.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -45,6 +46,7 @@ def run_demo(settings: Settings) -> None:
         raise DemoError(
             "the demo writes simulated events: unset SIGNAL_DATABASE_URL and SIGNAL_ENV, or set another SIGNAL_HOME"
         )
+    logging.getLogger("signal_pipeline").setLevel(logging.ERROR)  # The summary counts the drops.
     today = today_utc()
     recent = days_between(today - timedelta(days=DAYS), today - timedelta(days=1))
     first_due = today - timedelta(days=settings.retention_days + DUE_DAYS)

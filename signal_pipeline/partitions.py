@@ -33,6 +33,8 @@ def _stored(url: str) -> date | None:
         return None
 
 
+DAYS_PER_RUN = 60  # A backfill of half a year is three runs, and a failed one has little to repeat.
+backfill_policy = dg.BackfillPolicy.multi_run(DAYS_PER_RUN)
 daily_partitions = dg.DailyPartitionsDefinition(
     start_date=first_partition(load_settings()).isoformat(), timezone="UTC", end_offset=1
 )

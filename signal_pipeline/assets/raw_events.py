@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.partitions import daily_partitions
+from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.store.profile import DayProfile, day_profile
@@ -21,7 +21,7 @@ RAW_EVENTS = dg.AssetKey("raw_events")
     key=RAW_EVENTS,
     group_name="ingest",
     partitions_def=daily_partitions,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=backfill_policy,
     owners=["team:data"],
     kinds={"postgres", "python"},
     metadata={"dagster/table_name": "signal.events"},

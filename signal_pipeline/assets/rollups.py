@@ -13,14 +13,13 @@ import dagster as dg
 
 from signal_pipeline.assets.raw_events import RAW_EVENTS
 from signal_pipeline.assets.rollup_metadata import build_metadata, definition_metadata
-from signal_pipeline.partitions import daily_partitions
+from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.freshness import day_statuses
 
 ONLY_STALE_TAG = "signal/only_stale"
-DAYS_PER_RUN = 60
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ def rollup_assets(models: Mapping[str, Model]) -> dg.AssetsDefinition:
         name="rollups",
         specs=rollup_specs(models),
         can_subset=True,
-        backfill_policy=dg.BackfillPolicy.multi_run(DAYS_PER_RUN),
+        backfill_policy=backfill_policy,
         pool="rollups",
         retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
     )
