@@ -58,17 +58,13 @@ def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[
     return {name: models[name] for name in names} if names else models
 
 
-def plan_backfill(
-    connection: Connection, models: Mapping[str, Model], first: date, last: date
-) -> Plan:
+def plan_backfill(connection: Connection, models: Mapping[str, Model], first: date, last: date) -> Plan:
     """Which days from `first` to `last` can be built, and why the others cannot."""
     if first > last:
         raise BackfillError(f"--from {first} is after --to {last}")
     start_date, today = stored_start_date(connection), today_utc()
     checksums = {name: model.checksum for name, model in models.items()}
-    present = {
-        status.day: status for status in day_statuses(connection, checksums, first, last)
-    }
+    present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
     rows = connection.execute(sql("days_missing_raw_events"), {"first": first, "last": last})
     missing = {day: count for day, count in rows}  # noqa: C416 - a row is not typed as a pair
     days, refused = [], dict[date, str]()
@@ -117,9 +113,7 @@ def run_backfill(
         )
         done = _materialized(outcome, set(rollups))
         result.built += [day for day in chunk if day in done]
-        result.refused.update(
-            {day: f"see run {outcome.run_id}" for day in chunk if day not in done}
-        )
+        result.refused.update({day: f"see run {outcome.run_id}" for day in chunk if day not in done})
         result.runs += 1
         progress(len(chunk))
     result.seconds = time.perf_counter() - started
@@ -149,7 +143,5 @@ def _materialized(outcome: dg.ExecuteInProcessResult, rollups: set[str]) -> set[
     built: dict[date, set[str]] = {}
     for event in outcome.all_events:
         if event.is_step_materialization and event.partition and event.asset_key:
-            built.setdefault(date.fromisoformat(event.partition), set()).add(
-                event.asset_key.to_user_string()
-            )
+            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key.to_user_string())
     return {day for day, names in built.items() if names >= rollups}

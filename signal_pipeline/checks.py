@@ -36,10 +36,7 @@ def default_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition
 def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
     """The tests of `schema.yml`, over the days whose raw events are kept. They block: retention must not run past them."""
     tests = audits(models, load_catalogue(load_settings().catalogue))
-    specs = [
-        dg.AssetCheckSpec(t.name, asset=t.model, description=t.description, blocking=True)
-        for t in tests
-    ]
+    specs = [dg.AssetCheckSpec(t.name, asset=t.model, description=t.description, blocking=True) for t in tests]
 
     @dg.multi_asset_check(name="schema_tests", specs=specs, can_subset=True)
     def schema_tests(
@@ -79,9 +76,7 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
         "books_reconcile": _Probe("raw_events", lambda c, s: probes.books_reconcile(c), error, True),
         "few_drops": _Probe("raw_events", lambda c, s: probes.few_drops(c), warn),
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
-        "identities_are_apart": _Probe(
-            "raw_events", lambda c, s: probes.identities_are_apart(c), warn
-        ),
+        "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
         "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
         "landing_moves": _Probe("raw_events", lambda c, s: probes.landing_moves(s), warn),
         "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),

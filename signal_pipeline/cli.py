@@ -159,9 +159,7 @@ def backfill(
     with open_instance(settings) as instance, console.days_done(len(planned.days)) as progress:
         from signal_pipeline.definitions import defs
 
-        result = backfills.run_backfill(
-            instance, defs, planned, list(chosen), DAYS_PER_RUN, progress
-        )
+        result = backfills.run_backfill(instance, defs, planned, list(chosen), DAYS_PER_RUN, progress)
     console.show_backfill(result)
     if as_json:
         console.print_json(result.as_dict())
@@ -188,13 +186,9 @@ def retention(
     settings, models = load_settings(), load_models()
     database = open_database(settings)
     if purge_incomplete:
-        result = job.purge_incomplete(
-            database, models, purge_incomplete, reason, settings.retention_days
-        )
+        result = job.purge_incomplete(database, models, purge_incomplete, reason, settings.retention_days)
     else:
-        result = job.purge_due_days(
-            database, models, settings.retention_days, as_of=as_of, dry_run=dry_run
-        )
+        result = job.purge_due_days(database, models, settings.retention_days, as_of=as_of, dry_run=dry_run)
     console.show_purged(result)
     if as_json:
         console.print_json(result.as_dict())
@@ -243,9 +237,7 @@ def report(
         raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
     database, models = open_database(load_settings()), load_models()
     if kind:
-        result = rollup_report(
-            database, models, kind, first, last, by=by.value, app=app_name, event_type=event_type
-        )
+        result = rollup_report(database, models, kind, first, last, by=by.value, app=app_name, event_type=event_type)
     else:
         filters = dict(_pair(text) for text in where or [])
         filters |= {k: v for k, v in (("app", app_name), ("event-type", event_type)) if v}

@@ -141,9 +141,7 @@ def show_receipts(receipts: Sequence[Receipt]) -> None:
     for column in (2, 5):
         table.columns[column].justify = "right"
     for receipt in receipts:
-        times = [
-            f"{at:%H:%M:%S}" if at else "" for at in (receipt.first_event, receipt.last_event)
-        ]
+        times = [f"{at:%H:%M:%S}" if at else "" for at in (receipt.first_event, receipt.last_event)]
         note = f"incomplete: {receipt.reason}" if receipt.incomplete else ""
         table.add_row(
             str(receipt.day),
@@ -171,9 +169,7 @@ def status_object(days: Sequence[DayStatus], receipts: Sequence[Receipt] | None)
         ]
     }
     if receipts is not None:
-        value["receipts"] = [
-            {name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts
-        ]
+        value["receipts"] = [{name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts]
     return value
 
 

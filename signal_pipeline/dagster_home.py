@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from importlib.resources import files
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +23,7 @@ def prepare_dagster(settings: Settings) -> Path:
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "dagster.yaml").exists():
-        shutil.copyfile(instance_file(), home / "dagster.yaml")
+        shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
     if settings.dagster_database_url:
         url = settings.dagster_database_url
     else:
@@ -35,10 +34,10 @@ def prepare_dagster(settings: Settings) -> Path:
     return home
 
 
-def instance_file() -> Path:
-    """The project's `dagster.yaml`: in the wheel inside the package, in a checkout at its root."""
-    packaged = Path(str(files("signal_pipeline"))) / "dagster.yaml"
-    return packaged if packaged.exists() else Path(__file__).parent.parent / "dagster.yaml"
+def project_file(name: str) -> Path:
+    """`dagster.yaml` or `workspace.yaml`: in the wheel inside the package, in a checkout at its root."""
+    package = Path(__file__).parent
+    return package / name if (package / name).exists() else package.parent / name
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+
+from dotenv import load_dotenv
 
 from signal_pipeline import console
-from signal_pipeline.dagster_home import prepare_dagster
+from signal_pipeline.dagster_home import prepare_dagster, project_file
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import open_database, safe_errors
@@ -25,24 +28,33 @@ def run_dev(settings: Settings, port: int) -> int:
     with safe_errors(), database.connect() as connection:
         # One start date for every process: partitions must not depend on when a process was started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
+    load_dotenv()
+    os.environ["SIGNAL_HOME"] = str(settings.home_path)
     home = prepare_dagster(settings)
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
-    command = [sys.executable, "-m", "dagster", "dev"]
-    command += ["-m", "signal_pipeline.definitions", "-h", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command)  # noqa: S603 - our own interpreter and fixed arguments
-
-    signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    # `dagster dev` is what dagster itself ships; it recommends a command of another package at each start.
+    command = [sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster", "dev"]
+    command += ["-w", str(project_file("workspace.yaml")), "-h", "127.0.0.1", "-p", str(port)]
+    # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
+    # In a session of its own, so that its children can be told to stop together.
+    process = subprocess.Popen(command, cwd=home, start_new_session=True)  # noqa: S603 - fixed arguments
     try:
         return process.wait()
-    except KeyboardInterrupt:
-        return _stopped(process)
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM by way of the command's handler.
+        console.say("stopping Dagster ...")
+        return 0
+    finally:
+        _stop(process)
 
 
-def _stopped(process: subprocess.Popen[bytes]) -> int:
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop `dagster dev` and every process it started; it is slow to answer a signal, and may leave children."""
+    process.terminate()
     try:
         process.wait(STOP_PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    return 0
+        pass
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

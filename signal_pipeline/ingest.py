@@ -97,9 +97,7 @@ class Ingest:
         self._today = clock().date()
 
     @classmethod
-    def from_settings(
-        cls, settings: Settings, database: Database | None = None, clock: Clock = utc_now
-    ) -> Ingest:
+    def from_settings(cls, settings: Settings, database: Database | None = None, clock: Clock = utc_now) -> Ingest:
         """An ingest for the configured database, catalogue and secret.
 
         Raises SignalError for a missing or weak secret, a broken catalogue, or a database without the schema.
@@ -188,9 +186,7 @@ def batches(stream: BinaryIO) -> Iterator[Batch]:
         yield Batch([rest], read, read - done)
 
 
-def _at(
-    offset: int, committed: Callable[[Connection, int], None] | None
-) -> Callable[[Connection], None] | None:
+def _at(offset: int, committed: Callable[[Connection, int], None] | None) -> Callable[[Connection], None] | None:
     return None if committed is None else lambda connection: committed(connection, offset)
 
 
@@ -214,8 +210,6 @@ def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> 
     )
     for (reason, event_type), events in dropped.most_common(LOGGED_DROPS):
         level = logging.INFO if reason == "bot" else logging.WARNING
-        logger.log(
-            level, "dropped %d event(s)%s: %s", events, event_type and f" of {event_type}", reason
-        )
+        logger.log(level, "dropped %d event(s)%s: %s", events, event_type and f" of {event_type}", reason)
     if len(dropped) > LOGGED_DROPS:
         logger.warning("and %d more kinds of drops; the books count all", len(dropped) - LOGGED_DROPS)

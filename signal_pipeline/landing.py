@@ -67,9 +67,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     return Drained(files, counts)
 
 
-def _ingest_file(
-    connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts
-) -> bool:
+def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts) -> bool:
     try:
         path.chmod(0o600)
         digest, size = _content_hmac(path, secret)
@@ -84,9 +82,7 @@ def _ingest_file(
         if done_at is None:
             _ingest_rest(ingest, path, digest, offset, counts)
             if path.stat().st_size != size:
-                raise LandingError(
-                    "a landed file grew while it was read: move files in when they are complete"
-                )
+                raise LandingError("a landed file grew while it was read: move files in when they are complete")
             connection.execute(sql("finish_landed_file"), [digest])
         path.unlink()
         _sync_folder(path.parent)

@@ -130,9 +130,7 @@ def _rollup_rows(
     by: Period,
     filters: Mapping[str, str | None],
 ) -> pd.DataFrame:
-    dimensions = [
-        column for column in model.columns if column not in ("activity_date", *MEASURES)
-    ]
+    dimensions = [column for column in model.columns if column not in ("activity_date", *MEASURES)]
     period = {
         "day": composed.SQL("activity_date"),
         "week": composed.SQL("to_char(activity_date, 'IYYY-\"W\"IW')"),
@@ -180,9 +178,7 @@ def _raw_rows(
     return _frame(connection, query, {"start": start, "end": end})
 
 
-def _frame(
-    connection: Connection, query: composed.Composed, parameters: Mapping[str, object]
-) -> pd.DataFrame:
+def _frame(connection: Connection, query: composed.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:
     cursor = connection.execute(query, parameters)
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
@@ -201,8 +197,7 @@ def _refuse_purged(
     used = sorted({*keys, *where} - {"day", "app", "event-type"})
     kind = used[0] if len(used) == 1 else "entity" if used == ["entity", "entity-type"] else ""
     instead = (
-        "; a rollup answers this: `signal-pipeline report "
-        f"{kind or 'app'} --from {first} --to {last}`"
+        f"; a rollup answers this: `signal-pipeline report {kind or 'app'} --from {first} --to {last}`"
         if kind or not used
         else ""
     )
@@ -212,9 +207,7 @@ def _refuse_purged(
     )
 
 
-def _raw_state(
-    row: Mapping[object, object], quality: Mapping[date, DayQuality], first: date, last: date
-) -> str:
+def _raw_state(row: Mapping[object, object], quality: Mapping[date, DayQuality], first: date, last: date) -> str:
     day = row.get("activity_date")
     days = [cast(date, day)] if day is not None else days_between(first, last)
     apps = [str(row["app_name"])] if "app_name" in row else None
@@ -238,9 +231,7 @@ class _Labels:
     ) -> None:
         self._rollup = rollup
         checksums = {name: model.checksum for name, model in models.items()}
-        self._days = {
-            status.day: status for status in day_statuses(connection, checksums, first, last)
-        }
+        self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
         self._quality = day_quality(connection, first, last)
         self._model_changes = connection.execute(
             sql("model_changes"), {"rollup": rollup, "first": first, "last": last}
@@ -269,15 +260,10 @@ class _Labels:
         """What a reader must know of the whole window."""
         notes = []
         absent = [
-            status.day
-            for status in self._days.values()
-            if status.rollups[self._rollup] in ("missing", "unavailable")
+            status.day for status in self._days.values() if status.rollups[self._rollup] in ("missing", "unavailable")
         ]
         if absent:
-            notes.append(
-                f"{len(absent)} day(s) have no {self._rollup} and are not in these numbers: "
-                f"{_listed(absent)}"
-            )
+            notes.append(f"{len(absent)} day(s) have no {self._rollup} and are not in these numbers: {_listed(absent)}")
         if len(self._model_changes) > 1:
             starts = [cast(date, row[1]) for row in self._model_changes]
             notes.append(

@@ -103,13 +103,9 @@ def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:
 
 def _candidates(connection: Connection, checksums: Mapping[str, str]) -> list[Candidate]:
     first = date.fromisoformat(daily_partitions.get_first_partition_key() or str(today_utc()))
-    stale = [
-        status for status in day_statuses(connection, checksums, first, today_utc()) if status.wants_build
-    ]
+    stale = [status for status in day_statuses(connection, checksums, first, today_utc()) if status.wants_build]
     rows = connection.execute(sql("last_builds"), [[status.day for status in stale]]).fetchall()
-    built = {
-        cast(date, day): (cast(datetime, at), cast(float, seconds)) for day, at, seconds in rows
-    }
+    built = {cast(date, day): (cast(datetime, at), cast(float, seconds)) for day, at, seconds in rows}
     return [Candidate(status, *built.get(status.day, (None, 0.0))) for status in stale]
 
 
@@ -130,9 +126,7 @@ def _failed_runs(instance: dg.DagsterInstance) -> list[FailedRun]:
             updated_after=datetime.now(UTC) - timedelta(days=1),
         )
     )
-    return [
-        FailedRun(*_days_of(record.dagster_run), record.update_timestamp) for record in records
-    ]
+    return [FailedRun(*_days_of(record.dagster_run), record.update_timestamp) for record in records]
 
 
 def _run_request(request: RangeRequest, asked: int) -> dg.RunRequest:
@@ -149,9 +143,7 @@ def _run_request(request: RangeRequest, asked: int) -> dg.RunRequest:
     )
 
 
-def _observed(
-    connection: Connection, requests: list[RangeRequest]
-) -> Iterator[dg.AssetMaterialization]:
+def _observed(connection: Connection, requests: list[RangeRequest]) -> Iterator[dg.AssetMaterialization]:
     """Raw days as the database has them: events of the API reach it without a run."""
     for request in requests:
         for day in request.days:

@@ -51,9 +51,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _environment_is_explicit(self) -> Settings:
         if self.database_url and self.env is None:
-            raise ValueError(
-                "SIGNAL_ENV must be set (development or production) with SIGNAL_DATABASE_URL"
-            )
+            raise ValueError("SIGNAL_ENV must be set (development or production) with SIGNAL_DATABASE_URL")
         return self
 
     @property

@@ -71,9 +71,7 @@ def _world() -> dict[str, Any]:
     return world
 
 
-def _day_lines(
-    catalogue: Catalogue, day: date, events_per_day: int, seed: int, until: datetime | None
-) -> list[str]:
+def _day_lines(catalogue: Catalogue, day: date, events_per_day: int, seed: int, until: datetime | None) -> list[str]:
     rng = _random(seed, _DAY, day.toordinal())
     total = max(1, round(events_per_day * WEEKDAY_WEIGHTS[day.weekday()] * rng.normal(1, 0.03)))
     retries = int(total * RETRY_SHARE)
@@ -172,9 +170,7 @@ def _starts(apps: list[dict[str, Any]], app: Ints, rng: np.random.Generator) -> 
     """Session starts in milliseconds of the UTC day: two working days in different time zones, and a little always."""
     peaks = np.array([entry["peak_hours"] for entry in apps], dtype=np.float64)
     peak = peaks[app, rng.integers(0, peaks.shape[1], len(app))]
-    hours = np.where(
-        rng.random(len(app)) < 0.08, rng.uniform(0, 24, len(app)), rng.normal(peak, 2.4, len(app)) % 24
-    )
+    hours = np.where(rng.random(len(app)) < 0.08, rng.uniform(0, 24, len(app)), rng.normal(peak, 2.4, len(app)) % 24)
     return np.asarray((hours * 3_600_000).astype(np.int64))
 
 

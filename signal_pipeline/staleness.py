@@ -49,9 +49,7 @@ class RangeRequest:
 
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
     """The failed runs that tried this day since its raw events last changed."""
-    return [
-        run for run in failed if run.first <= status.day <= run.last and run.ended_at > status.changed_at
-    ]
+    return [run for run in failed if run.first <= status.day <= run.last and run.ended_at > status.changed_at]
 
 
 def may_ask(candidate: Candidate, failed: Iterable[FailedRun], now: datetime) -> bool:
@@ -77,8 +75,7 @@ def range_requests(
     days = [
         candidate
         for candidate in sorted(candidates, key=lambda c: c.status.day, reverse=True)
-        if may_ask(candidate, failed, now)
-        and not any(first <= candidate.status.day <= last for first, last in taken)
+        if may_ask(candidate, failed, now) and not any(first <= candidate.status.day <= last for first, last in taken)
     ]
     chunks: list[list[Candidate]] = []
     for candidate in days:
@@ -97,10 +94,7 @@ def _between(older: Candidate, newer: Candidate, taken: Iterable[tuple[date, dat
 def _request(chunk: Sequence[Candidate], failed: Sequence[FailedRun]) -> RangeRequest:
     days = sorted(candidate.status.day for candidate in chunk)
     rollups = sorted({name for candidate in chunk for name in _wanted(candidate.status.rollups)})
-    facts = [
-        (str(c.status.day), c.status.version, len(attempts(c.status, failed)), str(c.built_at))
-        for c in chunk
-    ]
+    facts = [(str(c.status.day), c.status.version, len(attempts(c.status, failed)), str(c.built_at)) for c in chunk]
     digest = hashlib.sha256(repr((facts, rollups)).encode()).hexdigest()[:16]
     return RangeRequest(days, rollups, f"{days[0]}..{days[-1]}@{digest}")
 

@@ -27,9 +27,7 @@ def expired_raw_events_asset(models: Mapping[str, Model]) -> dg.AssetsDefinition
         metadata={"dagster/table_name": "signal.receipts"},
         pool="retention",
     )
-    def expired_raw_events(
-        context: dg.AssetExecutionContext, postgres: PostgresResource
-    ) -> dg.MaterializeResult[None]:
+    def expired_raw_events(context: dg.AssetExecutionContext, postgres: PostgresResource) -> dg.MaterializeResult[None]:
         """Raw days older than the retention, deleted whole after every rollup of the day is proven fresh.
 
         Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up no other.

@@ -36,9 +36,7 @@ def raw_events(
     A run first drains the landing (files of a trusted replay), which may bring events of any day, then profiles its days.
     """
     drained = ingest.drain_landing()
-    context.log.info(
-        "landing: %d file(s), %d event(s) received", drained.files, drained.counts.received
-    )
+    context.log.info("landing: %d file(s), %d event(s) received", drained.files, drained.counts.received)
     with postgres.connect() as connection:
         for key in context.partition_keys:
             metadata = profile_metadata(day_profile(connection, date.fromisoformat(key)))

@@ -61,14 +61,8 @@ def rollup_assets(models: Mapping[str, Model]) -> dg.AssetsDefinition:
         pool="rollups",
         retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
     )
-    def rollups(
-        context: dg.AssetExecutionContext, postgres: PostgresResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
-        selected = {
-            name: models[name]
-            for name in models
-            if dg.AssetKey(name) in context.selected_asset_keys
-        }
+    def rollups(context: dg.AssetExecutionContext, postgres: PostgresResource) -> Iterator[dg.MaterializeResult[None]]:
+        selected = {name: models[name] for name in models if dg.AssetKey(name) in context.selected_asset_keys}
         days = [date.fromisoformat(key) for key in context.partition_keys]
         if context.run.tags.get(ONLY_STALE_TAG):
             days = _stale_days(postgres, selected, days)
@@ -81,24 +75,18 @@ def rollup_assets(models: Mapping[str, Model]) -> dg.AssetsDefinition:
             for name in selected:
                 # Logged day by day, so that a crash at day 120 keeps 119 marked in the UI.
                 context.log_event(
-                    dg.AssetMaterialization(
-                        name, partition=str(day), metadata=build_metadata(build, name)
-                    )
+                    dg.AssetMaterialization(name, partition=str(day), metadata=build_metadata(build, name))
                 )
         _fail_if_refused(result)
         if len(context.partition_keys) == 1:
             for build in result.built:
                 for name in selected:
-                    yield dg.MaterializeResult(
-                        asset_key=name, metadata=build_metadata(build, name)
-                    )
+                    yield dg.MaterializeResult(asset_key=name, metadata=build_metadata(build, name))
 
     return rollups
 
 
-def _stale_days(
-    postgres: PostgresResource, models: Mapping[str, Model], days: list[date]
-) -> list[date]:
+def _stale_days(postgres: PostgresResource, models: Mapping[str, Model], days: list[date]) -> list[date]:
     checksums = {name: model.checksum for name, model in models.items()}
     with postgres.connect() as connection:
         statuses = day_statuses(connection, checksums, days[0], days[-1])

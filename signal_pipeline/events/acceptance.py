@@ -46,9 +46,7 @@ KEPT_HASHERS = 512  # Days whose salts stay in memory; more days than a retentio
 
 UuidText = Annotated[
     str,
-    msgspec.Meta(
-        pattern=r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
-    ),
+    msgspec.Meta(pattern=r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"),
 ]
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -128,9 +126,7 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 class Acceptance:
     """The rules of one catalogue, one secret and one start date."""
 
-    def __init__(
-        self, catalogue: Catalogue, secret: bytes, start_date: date, retention_days: int
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, secret: bytes, start_date: date, retention_days: int) -> None:
         self._secret = secret
         self._start_date = start_date
         self._retention = timedelta(days=retention_days)
@@ -171,9 +167,7 @@ class Acceptance:
         """The drop of `event` for the books: its own day if it can have one, else the day of `now`."""
         return self._drop(reason, event.event_type, event.app_name, event.created_at, now)
 
-    def _drop(
-        self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime
-    ) -> Drop:
+    def _drop(self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime) -> Drop:
         day = today = now.date()
         if at is not None and _day_or_none(at) is not None:
             day = at.astimezone(UTC).date()
@@ -181,12 +175,8 @@ class Acceptance:
             reason,
             day if self._start_date <= day <= today else today,
             app if isinstance(app, str) and app in self._all_apps else UNKNOWN_APP,
-            event_type
-            if isinstance(event_type, str) and event_type in self._all_types
-            else OTHER_TYPE,
-            event_type
-            if isinstance(event_type, str) and _PLAIN_NAME.fullmatch(event_type)
-            else "",
+            event_type if isinstance(event_type, str) and event_type in self._all_types else OTHER_TYPE,
+            event_type if isinstance(event_type, str) and _PLAIN_NAME.fullmatch(event_type) else "",
         )
 
     def _undecodable(self, line: bytes, error: Exception, now: datetime) -> Drop:
@@ -259,9 +249,7 @@ class Acceptance:
             raise _Refused("invalid_entity")
         return lowered
 
-    def _checked_description(
-        self, event_type: str, description: dict[str, object] | None
-    ) -> bytes | None:
+    def _checked_description(self, event_type: str, description: dict[str, object] | None) -> bytes | None:
         if description is None:
             return None
         text = msgspec.json.encode(description)

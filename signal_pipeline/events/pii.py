@@ -101,8 +101,7 @@ def _text_holds_pii(text: str) -> bool:
     if not _SUSPICIOUS.search(text):
         return False
     return any(
-        ("@" in form and _EMAIL.search(form)) or holds_address(form) or _holds_jwt(form)
-        for form in readings(text)
+        ("@" in form and _EMAIL.search(form)) or holds_address(form) or _holds_jwt(form) for form in readings(text)
     )
 
 

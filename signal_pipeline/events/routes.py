@@ -47,19 +47,14 @@ def route_template(text: str) -> str:
         raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters")
     if _PLAIN.fullmatch(text):
         return text
-    if not text.isprintable() and any(
-        unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text
-    ):
+    if not text.isprintable() and any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
         raise ValueError("the route holds control characters")
     path = _QUERY_OR_FRAGMENT.split(text, maxsplit=1)[0]
     template = "/".join(
-        segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER
-        for segment in path.split("/")
+        segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER for segment in path.split("/")
     )
     if len(template) > MAXIMUM_CHARACTERS:
-        raise ValueError(
-            f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced"
-        )
+        raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced")
     return template
 
 

@@ -26,9 +26,7 @@ try:
     from ua_parser_rs import DeviceExtractor, OSExtractor, UserAgentExtractor
 except ImportError as error:
     # Other backends are up to 40 times slower and answer differently for bots.
-    raise ImportError(
-        "Signal needs the Rust backend of ua-parser: pip install ua-parser-rs"
-    ) from error
+    raise ImportError("Signal needs the Rust backend of ua-parser: pip install ua-parser-rs") from error
 
 MAXIMUM_CHARACTERS = 512
 CACHED_USER_AGENTS = 4096
@@ -210,9 +208,7 @@ def _extractors() -> _Extractors:
     return _Extractors(
         # One pass of the Rust engine over all crawler patterns: 2 us, against 120 us for
         # crawleruseragents' own test.
-        crawler=_classifier(
-            ("Bot", crawler["pattern"]) for crawler in crawleruseragents.CRAWLER_USER_AGENTS_DATA
-        ),
+        crawler=_classifier(("Bot", crawler["pattern"]) for crawler in crawleruseragents.CRAWLER_USER_AGENTS_DATA),
         browser=UserAgentExtractor(map(name_and_version, browsers)),
         system=OSExtractor(map(name_and_version, systems)),
         spider=DeviceExtractor(
@@ -243,6 +239,4 @@ def _classifier(rules: Iterable[tuple[str, str]]) -> UserAgentExtractor:
     """An extractor whose `family` is the fixed name of the first rule (name, pattern) that
     matches.
     """
-    return UserAgentExtractor(
-        (f"(?:{pattern})", name, None, None, None, None) for name, pattern in rules
-    )
+    return UserAgentExtractor((f"(?:{pattern})", name, None, None, None, None) for name, pattern in rules)

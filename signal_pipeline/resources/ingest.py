@@ -28,6 +28,4 @@ class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         settings = load_settings()
         secret = check_secret(salt_secret(settings))
         with self.ingest() as ingest:
-            return drain_landing(
-                open_database(settings), ingest, settings.landing_path, secret
-            )
+            return drain_landing(open_database(settings), ingest, settings.landing_path, secret)

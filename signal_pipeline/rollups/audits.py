@@ -47,9 +47,7 @@ class Audit:
 
 def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
     """Every test of every model."""
-    return [
-        audit for model in models.values() for audit in (*_columns(model, catalogue), *_model(model))
-    ]
+    return [audit for model in models.values() for audit in (*_columns(model, catalogue), *_model(model))]
 
 
 def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
@@ -58,9 +56,7 @@ def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
             if isinstance(test, NotNull):
                 yield _rows(model, f"{column.name}_not_null", _name(column) + sql.SQL(" is null"))
             elif isinstance(test, AcceptedValues):
-                condition = sql.SQL("not ({} = any ({}))").format(
-                    _name(column), sql.Literal(_values(test, catalogue))
-                )
+                condition = sql.SQL("not ({} = any ({}))").format(_name(column), sql.Literal(_values(test, catalogue)))
                 yield _rows(model, f"{column.name}_accepted_values", condition)
             elif isinstance(test, Relationships):
                 condition = sql.SQL(
@@ -106,15 +102,11 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
 
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:
-    return sql.SQL(sql_file("checks/rollup_by_day")).format(
-        model=sql.Identifier(name), by=_list(by), fold=fold
-    )
+    return sql.SQL(sql_file("checks/rollup_by_day")).format(model=sql.Identifier(name), by=_list(by), fold=fold)
 
 
 def _rows(model: Model, name: str, condition: sql.Composed) -> Audit:
-    query = sql.SQL(sql_file("checks/rows_at_fault")).format(
-        model=sql.Identifier(model.name), condition=condition
-    )
+    query = sql.SQL(sql_file("checks/rows_at_fault")).format(model=sql.Identifier(model.name), condition=condition)
     return Audit(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", query)
 
 

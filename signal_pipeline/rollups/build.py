@@ -48,9 +48,7 @@ class DayBuild:
     seconds: float
 
 
-def build_day(
-    database: Database, engine: Engine, models: Mapping[str, Model], day: date
-) -> DayBuild:
+def build_day(database: Database, engine: Engine, models: Mapping[str, Model], day: date) -> DayBuild:
     """Build the given rollups of one day.
 
     Raises DayPurgedError, or BuildRefusedError when the day cannot hold events, raw events are missing by the books, or
@@ -63,9 +61,7 @@ def build_day(
             started = time.perf_counter()
             with engine.read(connection, day, models) as built:
                 _refuse_incomplete(built.snapshot)
-                rows = retried(
-                    lambda: _swap(connection, engine.name, models, built, started)
-                )
+                rows = retried(lambda: _swap(connection, engine.name, models, built, started))
             return DayBuild(
                 day,
                 built.snapshot.version,
@@ -109,9 +105,7 @@ def _swap(
     with connection.transaction():
         for name, model in models.items():
             connection.execute(
-                composed.SQL("delete from signal.{} where activity_date = %s").format(
-                    composed.Identifier(name)
-                ),
+                composed.SQL("delete from signal.{} where activity_date = %s").format(composed.Identifier(name)),
                 [snapshot.day],
             )
             rows[name] = built.write(connection, model)
@@ -140,12 +134,9 @@ def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot
         return
     total = connection.execute(
         composed.SQL(
-            "select coalesce(sum(events), 0)::bigint from signal.{}"
-            " where activity_date = %s and event_type = '(all)'"
+            "select coalesce(sum(events), 0)::bigint from signal.{} where activity_date = %s and event_type = '(all)'"
         ).format(composed.Identifier(model.name)),
         [snapshot.day],
     ).fetchone()
     if total != (snapshot.raw_events,):
-        raise BuildRefusedError(
-            snapshot.day, f"{model.name} does not add up to the day's {snapshot.raw_events} events"
-        )
+        raise BuildRefusedError(snapshot.day, f"{model.name} does not add up to the day's {snapshot.raw_events} events")

@@ -64,11 +64,11 @@ class Engine(Protocol):
     """Computes rollups. `name` is what a build records, and a value of `SIGNAL_ROLLUP_ENGINE`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Which engine this is."""
+        ...
 
-    def read(
-        self, connection: Connection, day: date, models: Mapping[str, Model]
-    ) -> AbstractContextManager[Built]:
+    def read(self, connection: Connection, day: date, models: Mapping[str, Model]) -> AbstractContextManager[Built]:
         """Read the day from one snapshot, taken after this call, and compute the models.
 
         `connection` must not be in a transaction; the lock of the day is the caller's to hold. A purged day reads as
@@ -102,6 +102,4 @@ def missing_day(day: date) -> EngineError:
 
 def foreign_rows(day: date, model: Model, rows: int) -> EngineError:
     """The error for a model whose rows are not all of the day that was asked for."""
-    return EngineError(
-        f"{model.name} gave {rows} rows of other days than {day}: correct its activity_date"
-    )
+    return EngineError(f"{model.name} gave {rows} rows of other days than {day}: correct its activity_date")

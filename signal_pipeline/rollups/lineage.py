@@ -84,9 +84,7 @@ def _parse(sql: str) -> exp.Query:
         statements = [tree for tree in sqlglot.parse(sql, read=_DIALECT) if tree is not None]
     except ParseError as error:
         first = error.errors[0]
-        raise Problem(
-            f"cannot read the SQL at line {first['line']}, column {first['col']}"
-        ) from None
+        raise Problem(f"cannot read the SQL at line {first['line']}, column {first['col']}") from None
     except TokenError:
         raise Problem("cannot read the SQL: a quote or a comment is not closed") from None
     if len(statements) != 1:
@@ -130,9 +128,7 @@ def _name(table: exp.Table) -> str:
 def _qualified(tree: exp.Expr, event_columns: Mapping[str, str]) -> exp.Expr:
     """The tree with every column given its table and every star written out."""
     try:
-        return qualify(
-            tree.copy(), schema=_schema(event_columns), dialect=_DIALECT, quote_identifiers=False
-        )
+        return qualify(tree.copy(), schema=_schema(event_columns), dialect=_DIALECT, quote_identifiers=False)
     except OptimizeError as error:
         raise Problem(str(error).splitlines()[0]) from None
 
@@ -164,14 +160,10 @@ def _check_bounds(scope: Scope, alias: str) -> None:
         and (condition.left.table, condition.left.name) == (alias, "created_at")
     }
     if not bounds >= {(exp.GTE, "1"), (exp.LT, "2")}:
-        raise Problem(
-            "each read of signal.events needs `created_at >= $1 and created_at < $2` in its where"
-        )
+        raise Problem("each read of signal.events needs `created_at >= $1 and created_at < $2` in its where")
 
 
-def _lineage(
-    tree: exp.Expr, event_columns: Mapping[str, str]
-) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
+def _lineage(tree: exp.Expr, event_columns: Mapping[str, str]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
     scope = build_scope(tree)
     columns: dict[str, tuple[str, ...]] = {}
     counted: set[str] = set()
@@ -181,11 +173,7 @@ def _lineage(
     for name in names:
         node = lineage(name, tree, _schema(event_columns), scope=scope, dialect=_DIALECT)
         leaves = [leaf for leaf in node.walk() if not leaf.downstream]
-        origins = {
-            leaf.name.rpartition(".")[2]
-            for leaf in leaves
-            if isinstance(leaf.expression, exp.Table)
-        }
+        origins = {leaf.name.rpartition(".")[2] for leaf in leaves if isinstance(leaf.expression, exp.Table)}
         columns[name] = tuple(sorted(origins))
         if not origins and any(leaf.expression.find(exp.Count) for leaf in leaves):
             counted.add(name)

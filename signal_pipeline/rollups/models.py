@@ -126,8 +126,7 @@ class Model:
     def covers_all_events(self) -> bool:
         """Whether the `events` of its '(all)' rows add up to all raw events of the day."""
         return any(
-            isinstance(test, ReconcilesWith) and test.to == "events" and test.where is None
-            for test in self.tests
+            isinstance(test, ReconcilesWith) and test.to == "events" and test.where is None for test in self.tests
         )
 
 
@@ -144,16 +143,10 @@ def load_models(folder: Path | None = None) -> Mapping[str, Model]:
     with _File(folder / "schema.yml"):
         entries = read_schema(folder / "schema.yml")
         _check_files(folder / "models", entries)
-    events = [
-        SourceColumn(column.name, column.data_type, column.description)
-        for column in sources["events"].columns
-    ]
+    events = [SourceColumn(column.name, column.data_type, column.description) for column in sources["events"].columns]
     models = {name: _model(folder, entry, events) for name, entry in entries.items()}
     with _File(folder / "schema.yml"):
-        fields = {
-            name: [column.name for column in entry.columns]
-            for name, entry in (sources | entries).items()
-        }
+        fields = {name: [column.name for column in entry.columns] for name, entry in (sources | entries).items()}
         types = {column.name: column.data_type for column in events}
         for model in models.values():
             _check_references(model, fields, types)
@@ -240,9 +233,7 @@ def _check_columns(query: Query, entry: ModelEntry) -> None:
         raise Problem(f"column {wanted[len(written)]} of schema.yml is not selected")
 
 
-def _check_references(
-    model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]
-) -> None:
+def _check_references(model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]) -> None:
     """Raise Problem for a test that names a table, a column or a condition that is not there."""
     try:
         for column in model.columns.values():

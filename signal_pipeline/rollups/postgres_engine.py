@@ -33,14 +33,10 @@ class PostgresEngine:
     name = "postgres"
 
     @contextmanager
-    def read(
-        self, connection: Connection, day: date, models: Mapping[str, Model]
-    ) -> Iterator[_Built]:
+    def read(self, connection: Connection, day: date, models: Mapping[str, Model]) -> Iterator[_Built]:
         """See `Engine.read`; the results wait in temporary tables, which are dropped at the end."""
         if connection.info.transaction_status != TransactionStatus.IDLE:
-            raise EngineError(
-                "the connection is in a transaction: the snapshot would be older than it"
-            )
+            raise EngineError("the connection is in a transaction: the snapshot would be older than it")
         try:
             with safe_errors(), connection.transaction():
                 connection.execute("set transaction isolation level repeatable read")
@@ -53,9 +49,7 @@ class PostgresEngine:
             # A lost connection has taken its temporary tables along.
             with suppress(psycopg.Error), connection.transaction():
                 for model in models.values():
-                    connection.execute(
-                        composed.SQL("drop table if exists {}").format(_temporary(model))
-                    )
+                    connection.execute(composed.SQL("drop table if exists {}").format(_temporary(model)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +81,10 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
 def _compute(connection: Connection, day: date, model: Model) -> None:
     temporary = _temporary(model)
     connection.execute(
-        composed.SQL("create temporary table {} (like {})").format(
-            temporary, composed.Identifier("signal", model.name)
-        )
+        composed.SQL("create temporary table {} (like {})").format(temporary, composed.Identifier("signal", model.name))
     )
     select = composed.SQL(model.sql)
-    insert = composed.SQL("insert into {} ({})\n{}").format(
-        temporary, _names(model.columns), select
-    )
+    insert = composed.SQL("insert into {} ({})\n{}").format(temporary, _names(model.columns), select)
     _execute(connection, insert, window(day))
     strangers = _execute(connection, composed.SQL(sql("foreign_rows")).format(temporary), [day])
     (rows,) = cast("tuple[int]", strangers.fetchone())

@@ -36,8 +36,7 @@ _TRIGGERS: Mapping[str, LiteralString] = {
     " for each statement execute function signal.guard_rollup()",
     "guard_delete": "after delete on {table} referencing old table as old_rows"
     " for each statement execute function signal.guard_rollup()",
-    "refuse_truncate": "before truncate on {table}"
-    " for each statement execute function signal.refuse_truncate()",
+    "refuse_truncate": "before truncate on {table} for each statement execute function signal.refuse_truncate()",
 }
 # How PostgreSQL spells the types that it gives another name.
 _CATALOGUE_TYPES = {"timestamptz": "timestamp with time zone"}
@@ -70,11 +69,7 @@ def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list
     None are needed, and none run, when nothing changed. Tables without a model are left alone. Raises TableError for a
     column that was removed or retyped, or added not nullable, and for a changed grain.
     """
-    return [
-        statement.as_string(connection)
-        for model in models.values()
-        for statement in _migrate(connection, model)
-    ]
+    return [statement.as_string(connection) for model in models.values() for statement in _migrate(connection, model)]
 
 
 def view_name(model: Model) -> str:
@@ -157,9 +152,9 @@ def _companions(model: Model, table: _Table) -> Iterator[Statement]:
     name = _qualified(model.name)
     # In the order of the table, where a new column is last: PostgreSQL can only append to a view.
     if table.view_columns != tuple(table.columns):
-        yield composed.SQL(
-            "create or replace view {} as select {} from {} where event_type <> '(all)'"
-        ).format(_qualified(view_name(model)), _names(table.columns), name)
+        yield composed.SQL("create or replace view {} as select {} from {} where event_type <> '(all)'").format(
+            _qualified(view_name(model)), _names(table.columns), name
+        )
     for trigger, definition in _TRIGGERS.items():
         if trigger not in table.triggers:
             yield composed.SQL("create trigger {} {}").format(
@@ -189,10 +184,7 @@ def _table_facts(connection: Connection, model: Model) -> _Table | None:
         return None
     columns, key, triggers, view_columns, comment = row
     return _Table(
-        {
-            column["name"]: _TableColumn(**column)
-            for column in cast("list[dict[str, Any]]", columns)
-        },
+        {column["name"]: _TableColumn(**column) for column in cast("list[dict[str, Any]]", columns)},
         tuple(cast("list[str]", key or [])),
         frozenset(cast("list[str]", triggers)),
         tuple(cast("list[str]", view_columns)),

@@ -130,10 +130,7 @@ class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
 
 def read_schema(path: Path) -> dict[str, ModelEntry]:
     """The models of `schema.yml` by name, in the order of the file; raises Problem."""
-    entries = [
-        _convert(entry, ModelEntry, _name_of(entry))
-        for entry in _convert(_load(path), _SchemaFile, "").models
-    ]
+    entries = [_convert(entry, ModelEntry, _name_of(entry)) for entry in _convert(_load(path), _SchemaFile, "").models]
     for entry in entries:
         try:
             _check_columns(entry.columns, COLUMN_TYPES)
@@ -178,9 +175,7 @@ def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> No
         _check_name(column.name)
         column_tests(column)
         if column.data_type not in types:
-            raise Problem(
-                f"column {column.name} has the type {column.data_type!r}; there are {', '.join(types)}"
-            )
+            raise Problem(f"column {column.name} has the type {column.data_type!r}; there are {', '.join(types)}")
     if repeated := _repeated(column.name for column in columns):
         raise Problem(f"the column {repeated} has two entries")
 
@@ -212,9 +207,7 @@ def _check_model(model: ModelEntry) -> None:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise Problem(
-            f"the name {name!r} is not lower case with underscores, at most 50 characters"
-        )
+        raise Problem(f"the name {name!r} is not lower case with underscores, at most 50 characters")
 
 
 def _repeated(names: Iterable[str]) -> str | None:

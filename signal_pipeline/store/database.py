@@ -85,8 +85,7 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
     )
     if lost:
         return DatabaseUnreachableError(
-            "cannot reach PostgreSQL: check that the server runs and SIGNAL_DATABASE_URL is right"
-            f" ({_kind(error)})",
+            f"cannot reach PostgreSQL: check that the server runs and SIGNAL_DATABASE_URL is right ({_kind(error)})",
             error.sqlstate,
         )
     names = [
@@ -97,9 +96,7 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
         )
         if name
     ]
-    return DatabaseError(
-        f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}", error.sqlstate
-    )
+    return DatabaseError(f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}", error.sqlstate)
 
 
 def _kind(error: psycopg.Error) -> str:

@@ -201,9 +201,7 @@ def _start(server: PostgresServer) -> None:
             return
         except (subprocess.SubprocessError, AssertionError):
             if time.monotonic() > give_up or not (server.pgdata / "postmaster.pid").exists():
-                raise EmbeddedError(
-                    f"the embedded PostgreSQL does not start: its log is {server.log}"
-                ) from None
+                raise EmbeddedError(f"the embedded PostgreSQL does not start: its log is {server.log}") from None
             time.sleep(1)
 
 

@@ -61,9 +61,7 @@ def _status(row: tuple[object, ...], checksums: Mapping[str, str]) -> DayStatus:
     )
 
 
-def _freshness(
-    build: list[object] | None, version: object, checksum: str, purged: bool, incomplete: bool
-) -> Freshness:
+def _freshness(build: list[object] | None, version: object, checksum: str, purged: bool, incomplete: bool) -> Freshness:
     if build is None:
         return "unavailable" if purged else "missing"
     if incomplete:

@@ -39,9 +39,7 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
     with safe_errors(), engine.connect() as connection:
         try:
             with connection.begin():
-                connection.exec_driver_sql(
-                    "select pg_advisory_xact_lock(hashtext('signal.migrate'))"
-                )
+                connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
                 connection.exec_driver_sql("create schema if not exists signal")
                 config = Config()
                 config.set_main_option("script_location", "signal_pipeline.store:migrations")
@@ -65,9 +63,7 @@ def _store_start_date(connection: Connection, settings: Settings) -> None:
         connection.execute("insert into signal.instance (start_date) values (%s)", [first])
     elif wanted is not None and wanted != stored:
         if wanted > stored and _has_days_before(connection, wanted):
-            raise StartDateError(
-                f"SIGNAL_START_DATE {wanted} is later than days that hold data (start date {stored})"
-            )
+            raise StartDateError(f"SIGNAL_START_DATE {wanted} is later than days that hold data (start date {stored})")
         connection.execute("update signal.instance set start_date = %s", [wanted])
 
 
@@ -77,7 +73,4 @@ def _start_date(connection: Connection) -> date | None:
 
 
 def _has_days_before(connection: Connection, day: date) -> bool:
-    return (
-        connection.execute("select from signal.days where day < %s limit 1", [day]).fetchone()
-        is not None
-    )
+    return connection.execute("select from signal.days where day < %s limit 1", [day]).fetchone() is not None

@@ -27,9 +27,7 @@ class DayProfile:
 def day_profile(connection: Connection, day: date) -> DayProfile:
     """The profile of one day; an unknown day has no events."""
     start, end = window(day)
-    row = connection.execute(
-        sql("day_profile"), {"day": day, "start": start, "end": end}
-    ).fetchone()
+    row = connection.execute(sql("day_profile"), {"day": day, "start": start, "end": end}).fetchone()
     assert row is not None
     version, state, events, first_event, last_event, outcomes = row
     return DayProfile(

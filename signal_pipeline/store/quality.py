@@ -25,9 +25,7 @@ class DayQuality:
 
     def labels(self, apps: Sequence[str] | None) -> set[str]:
         """`degraded` when an app's share is above 1 %, `over-counted` when two secrets hashed the day."""
-        shares = [
-            share for app, share in self.without_address.items() if apps is None or app in apps
-        ]
+        shares = [share for app, share in self.without_address.items() if apps is None or app in apps]
         labels = set[str]()
         if any(share > DEGRADED_SHARE for share in shares):
             labels.add("degraded")
@@ -40,6 +38,5 @@ def day_quality(connection: Connection, first: date, last: date) -> dict[date, D
     """The quality of each known day from `first` to `last`, inclusive."""
     rows = connection.execute(sql("day_quality"), {"first": first, "last": last}).fetchall()
     return {
-        cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys))
-        for day, shares, keys in rows
+        cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys)) for day, shares, keys in rows
     }

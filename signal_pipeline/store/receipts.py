@@ -28,4 +28,6 @@ class Receipt:
 def list_receipts(connection: Connection) -> list[Receipt]:
     """Every receipt, oldest day first."""
     rows = connection.execute(sql("receipts")).fetchall()
-    return [Receipt(*cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)) for row in rows]
+    return [
+        Receipt(*cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)) for row in rows
+    ]

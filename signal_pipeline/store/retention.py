@@ -132,14 +132,10 @@ class _Facts:
     builds: Mapping[str, Mapping[str, object]]
 
 
-def _purge_locked(
-    connection: Connection, day: date, models: Mapping[str, Model], forced: str | None
-) -> None:
+def _purge_locked(connection: Connection, day: date, models: Mapping[str, Model], forced: str | None) -> None:
     with connection.transaction():
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first.
-        locked = connection.execute(
-            "select state from signal.days where day = %s for update", [day]
-        ).fetchone()
+        locked = connection.execute("select state from signal.days where day = %s for update", [day]).fetchone()
         if locked != ("open",):
             raise _Unproven("the day is not open")
         facts = _facts(connection, day)
@@ -180,15 +176,10 @@ def _facts(connection: Connection, day: date) -> _Facts:
     return _Facts(raw_events, keys, accepted, erased, version, builds)
 
 
-def _prove(
-    connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts
-) -> None:
+def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:
     """Raise _Unproven unless every rollup is fresh and agrees with the raw events that are there."""
     if facts.raw_events < facts.accepted - facts.erased:
-        raise _Unproven(
-            f"raw events are missing: {facts.raw_events} of "
-            f"{facts.accepted - facts.erased} by the books"
-        )
+        raise _Unproven(f"raw events are missing: {facts.raw_events} of {facts.accepted - facts.erased} by the books")
     for name, model in models.items():
         build = facts.builds.get(name)
         if build is None:
@@ -198,9 +189,7 @@ def _prove(
         if build["raw_events"] != facts.raw_events:
             raise _Unproven(f"{name} was built from other raw events than are there now")
         rows = connection.execute(
-            composed.SQL("select count(*) from signal.{} where activity_date = %s").format(
-                composed.Identifier(name)
-            ),
+            composed.SQL("select count(*) from signal.{} where activity_date = %s").format(composed.Identifier(name)),
             [day],
         ).fetchone()
         if rows != (build["rows"],):
@@ -219,9 +208,7 @@ def _prove(
 
 def _drop_partition(connection: Connection, day: date) -> None:
     """Drop the day's partition, waiting for the lock in short tries: a DROP that queues stalls every writer behind it."""
-    statement = composed.SQL("drop table signal.{}").format(
-        composed.Identifier(f"events_{day:%Y%m%d}")
-    )
+    statement = composed.SQL("drop table signal.{}").format(composed.Identifier(f"events_{day:%Y%m%d}"))
     connection.execute("set local lock_timeout = '100ms'")
     give_up = time.monotonic() + DROP_PATIENCE_SECONDS
     while True:
@@ -232,7 +219,6 @@ def _drop_partition(connection: Connection, day: date) -> None:
         except errors.LockNotAvailable:
             if time.monotonic() > give_up:
                 raise _Unproven(
-                    f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s;"
-                    " the next run tries again"
+                    f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run tries again"
                 ) from None
             time.sleep(0.1)

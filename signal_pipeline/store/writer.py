@@ -99,9 +99,7 @@ class EventWriter:
                 elif event.address != "given":
                     gaps[event.day, event.app_name, event.address] += 1
             for item, outcome in zip(checked, outcomes, strict=True):
-                books[
-                    Entry(item.day, item.app_name, item.event_type, outcome.kind, outcome.reason or "")
-                ] += 1
+                books[Entry(item.day, item.app_name, item.event_type, outcome.kind, outcome.reason or "")] += 1
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
             _add_to_books(connection, books)
             _add_address_gaps(connection, gaps)
@@ -129,9 +127,7 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
     return {cast(date, day) for day, state in rows if state == "purged"}
 
 
-def _sorted_out(
-    checked: Sequence[Event | Drop], closed: set[date]
-) -> tuple[dict[int, Event], list[Outcome]]:
+def _sorted_out(checked: Sequence[Event | Drop], closed: set[date]) -> tuple[dict[int, Event], list[Outcome]]:
     """Split a batch: events to offer the ledger by position (each id once), and all outcomes so far."""
     events: dict[int, Event] = {}
     seen: set[str] = set()

@@ -36,9 +36,7 @@ USERS = {
     ("admin.example.org", "203.0.113.7", "Chrome|120|macOS"): (
         "679ac7f25a278cf0e5229fd39feeb131a0debfeef15d42c364f42cda30cab8dd"
     ),
-    ("cms.example.org", "", ""): (
-        "55c10f54e2eb51f103d039e7218a235a5dc96a6f82aa13721f5146456512306c"
-    ),
+    ("cms.example.org", "", ""): ("55c10f54e2eb51f103d039e7218a235a5dc96a6f82aa13721f5146456512306c"),
     ("admin.example.org", "2001:db8::1", "unknown||unknown"): (
         "5195b26dd90327b622ed9cf76db8ca436bd911c885fee6ed6c8f91cccda5ebbd"
     ),
@@ -71,9 +69,7 @@ def test_key_id_matches_openssl() -> None:
 
 def test_event_id_matches_openssl_with_the_bits_of_a_version_8_uuid() -> None:
     # openssl says b7c9b746 8f01 add1 564c 47a64144f666...: version and variant replace six bits.
-    event_id = DayHasher(check_secret(SECRET), DAY).event_id(
-        b'{"eventType":"journey_create_clicked"}'
-    )
+    event_id = DayHasher(check_secret(SECRET), DAY).event_id(b'{"eventType":"journey_create_clicked"}')
     assert event_id == UUID("b7c9b746-8f01-8dd1-964c-47a64144f666")
 
 

@@ -193,9 +193,7 @@ def test_every_email_is_found(email: str) -> None:
 
 
 @given(
-    st.dictionaries(
-        st.sampled_from(["alg", "typ", "kid", "cty"]), st.text(max_size=10), min_size=1
-    ),
+    st.dictionaries(st.sampled_from(["alg", "typ", "kid", "cty"]), st.text(max_size=10), min_size=1),
     st.sampled_from([None, 1]),
     st.binary(max_size=40),
 )

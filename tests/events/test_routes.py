@@ -177,9 +177,7 @@ def test_random_bytes_in_base64url_go() -> None:
 
 
 routes = st.text(max_size=60).map("/".__add__) | st.lists(
-    st.sampled_from(
-        ["journeys", "[id]", "7", "a@b", "%40", "%25", "ab12CD34ef56", "?", "#", "é", ":"]
-    )
+    st.sampled_from(["journeys", "[id]", "7", "a@b", "%40", "%25", "ab12CD34ef56", "?", "#", "é", ":"])
 ).map(lambda parts: "/" + "/".join(parts))
 
 

@@ -81,8 +81,7 @@ def test_the_table_has_the_columns_types_and_key_of_the_model(rollups: Connectio
 
 def test_descriptions_are_comments(rollups: Connection) -> None:
     row = rollups.execute(
-        "select obj_description(t), col_description(t, 4)"
-        " from (select 'signal.daily_app_activity'::regclass) as x (t)"
+        "select obj_description(t), col_description(t, 4) from (select 'signal.daily_app_activity'::regclass) as x (t)"
     ).fetchone()
     model = load_models()["daily_app_activity"]
     assert row == (model.description, model.columns["events"].description)
@@ -96,9 +95,7 @@ def test_a_second_run_does_nothing(connection: Connection, roles: None) -> None:
 def test_it_happens_in_the_transaction_of_the_caller(connection: Connection) -> None:
     with connection.transaction(force_rollback=True):
         migrate_rollups(connection, load_models())
-    assert connection.execute("select to_regclass('signal.daily_app_activity')").fetchone() == (
-        None,
-    )
+    assert connection.execute("select to_regclass('signal.daily_app_activity')").fetchone() == (None,)
 
 
 def test_the_view_leaves_the_subtotals_out(guarded: Connection) -> None:
@@ -124,15 +121,11 @@ def test_a_new_column_that_must_not_be_null_is_refused(guarded: Connection, fold
     _assert_refused(guarded, folder, "the new column routes must not have the test not_null")
 
 
-def test_a_column_may_become_nullable_but_not_the_reverse(
-    rollups: Connection, folder: Path
-) -> None:
+def test_a_column_may_become_nullable_but_not_the_reverse(rollups: Connection, folder: Path) -> None:
     path = folder / "schema.yml"
     text = path.read_text()
     path.write_text(text.replace("How many events.\n        tests: [not_null]", "How many events."))
-    assert any(
-        "drop not null" in statement for statement in migrate_rollups(rollups, load_models(folder))
-    )
+    assert any("drop not null" in statement for statement in migrate_rollups(rollups, load_models(folder)))
     assert migrate_rollups(rollups, load_models(folder)) == []
     path.write_text(text)
     _assert_refused(rollups, folder, "events may be null in old rows")
@@ -149,9 +142,7 @@ def test_a_column_may_become_nullable_but_not_the_reverse(
         ),
     ],
 )
-def test_a_change_that_loses_history_is_refused(
-    rollups: Connection, folder: Path, change: str, problem: str
-) -> None:
+def test_a_change_that_loses_history_is_refused(rollups: Connection, folder: Path, change: str, problem: str) -> None:
     rollups.execute("drop view signal.daily_app_activity_by_type")
     rollups.execute(f"alter table signal.daily_app_activity {change}")
     _assert_refused(rollups, folder, problem)
@@ -161,10 +152,8 @@ CHANGES: dict[str, str] = {
     "insert": "insert into signal.daily_app_activity values ('{day}', 'cms', 'clicked', 1, 1, 1)",
     "copy": "copy signal.daily_app_activity from stdin",
     "update": "update signal.daily_app_activity set users = 2 where activity_date = '{day}'",
-    "move out": "update signal.daily_app_activity set activity_date = '2026-03-05'"
-    " where activity_date = '{day}'",
-    "move in": "update signal.daily_app_activity set activity_date = '{day}'"
-    " where activity_date = '2026-03-05'",
+    "move out": "update signal.daily_app_activity set activity_date = '2026-03-05' where activity_date = '{day}'",
+    "move in": "update signal.daily_app_activity set activity_date = '{day}' where activity_date = '2026-03-05'",
     "delete": "delete from signal.daily_app_activity where activity_date = '{day}'",
     "delete all": "delete from signal.daily_app_activity",
     "upsert": "insert into signal.daily_app_activity values ('{day}', 'cms', '(all)', 1, 1, 1)"
@@ -285,19 +274,13 @@ def _change(connection: Connection, name: str, day: date) -> None:
 
 def _add_column(folder: Path, tests: str) -> None:
     path = folder / "models/daily_app_activity.sql"
-    path.write_text(
-        path.read_text().replace("as sessions", "as sessions,\n    count(distinct route) as routes")
-    )
+    path.write_text(path.read_text().replace("as sessions", "as sessions,\n    count(distinct route) as routes"))
     schema = folder / "schema.yml"
     column = (
         "      - name: routes\n        data_type: bigint\n"
         f"        description: Distinct routes.\n        tests: {tests}\n"
     )
-    schema.write_text(
-        schema.read_text().replace(
-            "    tests:\n      - uniq", f"{column}    tests:\n      - uniq", 1
-        )
-    )
+    schema.write_text(schema.read_text().replace("    tests:\n      - uniq", f"{column}    tests:\n      - uniq", 1))
 
 
 def _assert_refused(connection: Connection, folder: Path, problem: str) -> None:
