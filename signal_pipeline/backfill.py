@@ -111,7 +111,7 @@ def run_backfill(
             },
             raise_on_error=False,
         )
-        done = _materialized(outcome, set(rollups))
+        done = _materialized(instance, outcome.run_id, set(rollups))
         result.built += [day for day in chunk if day in done]
         result.refused.update({day: f"see run {outcome.run_id}" for day in chunk if day not in done})
         result.runs += 1
@@ -138,10 +138,11 @@ def _range_tags(chunk: Sequence[date]) -> dict[str, str]:
     }
 
 
-def _materialized(outcome: dg.ExecuteInProcessResult, rollups: set[str]) -> set[date]:
-    """The days for which every rollup was materialized."""
+def _materialized(instance: dg.DagsterInstance, run_id: str, rollups: set[str]) -> set[date]:
+    """The days for which every rollup was materialized, read from the instance: a failed step's result loses them."""
     built: dict[date, set[str]] = {}
-    for event in outcome.all_events:
-        if event.is_step_materialization and event.partition and event.asset_key:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        event = entry.dagster_event
+        if event and event.partition and event.asset_key:
             built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key.to_user_string())
     return {day for day, names in built.items() if names >= rollups}

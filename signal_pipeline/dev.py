@@ -18,7 +18,7 @@ from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import stored_start_date
 from signal_pipeline.store.migrate import migrate
 
-STOP_PATIENCE_SECONDS = 30
+STOP_PATIENCE_SECONDS = 10
 
 
 def run_dev(settings: Settings, port: int) -> int:

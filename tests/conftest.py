@@ -30,6 +30,7 @@ from signal_pipeline.store.migrate import migrate
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
+os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()  # Partitions are made when definitions are imported.
 
 _numbers = itertools.count(1)
 
@@ -140,7 +141,7 @@ def settings(database: Database, tmp_path: Path) -> Settings:
 def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """The same settings in the environment, for code that loads them, and for child processes."""
     for name in list(os.environ):
-        if name.startswith("SIGNAL") or name.startswith("DAGSTER"):
+        if name.startswith(("SIGNAL", "DAGSTER")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SIGNAL_DATABASE_URL", settings.database_url or "")
     monkeypatch.setenv("SIGNAL_ENV", "development")

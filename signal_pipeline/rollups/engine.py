@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Protocol
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.store.database import Connection
 
 
 class EngineError(SignalError):
@@ -76,23 +75,6 @@ class Engine(Protocol):
         another day; and DatabaseError.
         """
         ...
-
-
-def make_engine(name: str, database: Database, folder: Path) -> Engine:
-    """The engine of that name (a value of `SIGNAL_ROLLUP_ENGINE`); `folder` is for temporary files.
-
-    Raises EngineError for another name.
-    """
-    # Imported when chosen: both engines import this module, and DuckDB and ADBC are heavy.
-    if name == "duckdb":
-        from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-
-        return DuckdbEngine(database.url, folder)
-    if name == "postgres":
-        from signal_pipeline.rollups.postgres_engine import PostgresEngine
-
-        return PostgresEngine()
-    raise EngineError(f"no engine {name!r}: choose duckdb or postgres")
 
 
 def missing_day(day: date) -> EngineError:

@@ -1,0 +1,184 @@
+"""Real runs: what is built, what is refused, and what the rollups hold afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+
+from dagster_tests_support import YESTERDAY, Run, due_day, materialized, purge, rows_of
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+
+
+def test_a_day_is_built_and_marked(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], models: dict[str, Model]
+) -> None:
+    fill(YESTERDAY, 30)
+    result = run("rollups_job", YESTERDAY)
+    assert result.success
+    assert materialized(instance, result) == {name: {str(YESTERDAY)} for name in models}
+
+
+def test_each_day_of_a_range_shows_its_own_row_count(
+    run: Run, fill: Callable[..., None], instance: dg.DagsterInstance, connection: Connection
+) -> None:
+    days = [YESTERDAY - timedelta(days=n) for n in (2, 1, 0)]
+    for count, day in enumerate(days, start=1):
+        fill(day, 10 * count)
+    assert run("rollups_job", days[0], days[-1]).success
+    for day in days:
+        shown = _row_counts(instance, "daily_route_activity", day)
+        assert shown == [len(rows_of(connection, "daily_route_activity", day))]
+
+
+def _row_counts(instance: dg.DagsterInstance, asset: str, day: date) -> list[object]:
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[str(day)]), limit=10
+    ).records
+    return [
+        record.asset_materialization.metadata["dagster/partition_row_count"].value
+        for record in records
+        if record.asset_materialization
+    ]
+
+
+def test_a_mixed_range_builds_the_good_days_and_leaves_purged_ones(
+    run: Run,
+    instance: dg.DagsterInstance,
+    fill: Callable[..., None],
+    connection: Connection,
+    database: Database,
+    models: dict[str, Model],
+) -> None:
+    old = due_day()
+    fill(old)
+    assert run("rollups_job", old).success
+    purge(database, models, old)
+    before = rows_of(connection, "daily_app_activity", old)
+    after = old + timedelta(days=1)
+    fill(after)
+    result = run("rollups_job", old, after)
+    assert result.success
+    assert materialized(instance, result)["daily_app_activity"] == {str(after)}
+    assert rows_of(connection, "daily_app_activity", old) == before
+
+
+def test_a_run_of_purged_days_only_fails_and_changes_nothing(
+    run: Run, fill: Callable[..., None], connection: Connection, database: Database, models: dict[str, Model]
+) -> None:
+    old = due_day()
+    fill(old)
+    run("rollups_job", old)
+    purge(database, models, old)
+    before = rows_of(connection, "daily_entity_activity", old)
+    result = run("rollups_job", old)
+    assert not result.success
+    assert "purged, unchanged" in _failure(result)
+    assert rows_of(connection, "daily_entity_activity", old) == before
+
+
+def test_missing_raw_events_are_refused_and_the_other_days_built(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+) -> None:
+    day = YESTERDAY - timedelta(days=1)
+    for each in (day, YESTERDAY):
+        fill(each)
+    assert run("rollups_job", day, YESTERDAY).success
+    before = rows_of(connection, "daily_app_activity", day)
+    connection.execute(
+        "delete from signal.events where id in (select id from signal.events where created_at < %s limit 5)",
+        [YESTERDAY],
+    )
+    result = run("rollups_job", day, YESTERDAY)
+    assert not result.success
+    assert "raw events are missing: 25 of 30" in _failure(result)
+    assert materialized(instance, result)["daily_app_activity"] == {str(YESTERDAY)}
+    assert rows_of(connection, "daily_app_activity", day) == before
+
+
+def test_only_stale_days_of_a_sensor_run_are_built(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None]
+) -> None:
+    days = [YESTERDAY - timedelta(days=n) for n in (2, 1, 0)]
+    for day in days:
+        fill(day)
+    assert run("rollups_job", days[0], days[-1]).success
+    fill(days[1], 5, seed=2)
+    result = run("rollups_job", days[0], days[-1], {"signal/only_stale": "true"})
+    assert result.success
+    assert materialized(instance, result)["daily_os_activity"] == {str(days[1])}
+
+
+def test_the_nightly_job_builds_checks_and_purges(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+) -> None:
+    old = due_day()
+    fill(old)
+    assert run("rollups_job", old).success
+    fill(YESTERDAY)
+    result = run("nightly_job", YESTERDAY)
+    assert result.success
+    assert materialized(instance, result)["expired_raw_events"] == {None}
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) > 80
+    red = [(e.asset_key.to_user_string(), e.check_name) for e in evaluations if not e.passed]
+    assert red == []
+    state = connection.execute("select state from signal.days where day = %s", [old]).fetchone()
+    assert state == ("purged",)
+    receipt = connection.execute("select day, raw_events, keys from signal.receipts").fetchall()
+    assert receipt == [(old, 30, 30)]
+
+
+def test_a_red_blocking_check_holds_the_retention_back(
+    run: Run, fill: Callable[..., None], connection: Connection
+) -> None:
+    old = due_day()
+    fill(old)
+    assert run("rollups_job", old).success
+    fill(YESTERDAY)
+    connection.execute("insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [YESTERDAY])
+    run("nightly_job", YESTERDAY)
+    assert connection.execute("select state from signal.days where day = %s", [old]).fetchone() == ("open",)
+
+
+def test_raw_events_drains_the_landing_and_profiles_the_day(
+    run: Run, environment: Settings, instance: dg.DagsterInstance
+) -> None:
+    from traffic import traffic
+
+    environment.landing_path.mkdir(parents=True)
+    file = environment.landing_path / "replay.ndjson"
+    file.write_bytes(b"\n".join([*traffic(YESTERDAY, 20), b"torn {"]))
+    assert run("raw_events_job", YESTERDAY).success
+    assert not file.exists()
+    assert _row_counts(instance, "raw_events", YESTERDAY) == [20]
+
+
+def test_no_address_reaches_the_run_storage(run: Run, environment: Settings, instance: dg.DagsterInstance) -> None:
+    from traffic import line
+
+    environment.landing_path.mkdir(parents=True)
+    marked = line(ip="198.51.100.77", userAgent="MarkedAgent/9.9 secret-mark")
+    (environment.landing_path / "a.ndjson").write_bytes(marked)
+    result = run("raw_events_job", date.today())
+    text = " ".join(str(event) for event in instance.all_logs(result.run_id))
+    assert result.success
+    assert "198.51.100.77" not in text
+    assert "secret-mark" not in text
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    return " ".join(
+        str(event.step_failure_data.user_failure_data or "") + str(event.step_failure_data.error)
+        for event in result.all_events
+        if event.is_step_failure
+    )
+
+
+@pytest.mark.parametrize("job", ["rollups_job", "raw_events_job", "nightly_job"])
+def test_jobs_exist_by_their_fixed_names(defs: dg.Definitions, job: str) -> None:
+    assert defs.resolve_job_def(job).name == job
