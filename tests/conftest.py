@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from traffic import traffic
 
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.models import Model, load_models
@@ -31,6 +32,8 @@ SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
 os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()  # Partitions are made when definitions are imported.
+
+Fill = Callable[..., None]  # A day, how many events, a seed.
 
 _numbers = itertools.count(1)
 
@@ -79,7 +82,15 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
     return url, lambda: subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
 
 
-@pytest.fixture(scope="session", params=["embedded", "installed"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run on both servers, or on the embedded one where what differs between them is tested elsewhere."""
+    if "server" in metafunc.fixturenames:
+        once = metafunc.definition.get_closest_marker("embedded_only")
+        servers = ["embedded"] if once else ["embedded", "installed"]
+        metafunc.parametrize("server", servers, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a running server's maintenance database."""
     if request.param == "embedded":
@@ -177,3 +188,15 @@ def ingest_at(settings: Settings, database: Database) -> Iterator[Callable[[date
     yield make
     for events in opened:
         events.close()
+
+
+@pytest.fixture
+def fill(ingest_at: Callable[[datetime], Ingest]) -> Fill:
+    """Ingests good traffic of a day, as it came then."""
+
+    def fill_day(day: date, count: int = 25, seed: int = 1) -> None:
+        assert day >= START_DATE
+        now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
+        assert ingest_at(now).ingest_lines(traffic(day, count, seed)).accepted == count
+
+    return fill_day

@@ -1,26 +1,16 @@
-"""Fixtures for real Dagster runs: on the embedded PostgreSQL only, since what differs between servers is tested below."""
+"""Fixtures for real Dagster runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Iterator
+from datetime import date
 
 import dagster as dg
 import pytest
-from conftest import START_DATE
 from dagster_tests_support import Run
-from traffic import traffic
 
 from signal_pipeline.definitions import build_defs
-from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.embedded import start_embedded
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The embedded server's maintenance database."""
-    return start_embedded(tmp_path_factory.mktemp("dagster")).replace("/signal?", "/postgres?")
 
 
 @pytest.fixture
@@ -56,15 +46,3 @@ def run(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definition
         )
 
     return run_job
-
-
-@pytest.fixture
-def fill(ingest_at: Callable[[datetime], Ingest]) -> Callable[..., None]:
-    """Ingests traffic of a day, as it came then."""
-
-    def fill_day(day: date, count: int = 30, seed: int = 1) -> None:
-        assert day >= START_DATE
-        now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
-        assert ingest_at(now).ingest_lines(traffic(day, count, seed)).accepted == count
-
-    return fill_day

@@ -7,11 +7,13 @@ from datetime import date, timedelta
 
 import dagster as dg
 import pytest
-
 from dagster_tests_support import YESTERDAY, Run, due_day, materialized, purge, rows_of
+
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
+
+pytestmark = pytest.mark.embedded_only
 
 
 def test_a_day_is_built_and_marked(

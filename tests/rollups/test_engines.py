@@ -135,7 +135,7 @@ def day(rollups: Connection) -> Connection:
 @pytest.fixture(scope="module")
 def many_events() -> list[Event]:
     """Some thousand events over three days, with all that may be null sometimes null."""
-    chance = random.Random(20260308)  # noqa: S311
+    chance = random.Random(20260308)
     times = [START - timedelta(days=1) + timedelta(seconds=chance.uniform(0, 259_200)) for _ in range(6000)]
     times += [START - MICROSECOND, START, END - MICROSECOND, END]
     return [

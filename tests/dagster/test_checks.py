@@ -1,0 +1,160 @@
+"""Every check is shown red once by a database that was broken on purpose, with a message that says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from conftest import Fill
+from dagster_tests_support import TODAY, YESTERDAY, Run, due_day
+from traffic import line
+
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+
+Checked = Callable[..., dict[tuple[str, str], dg.AssetCheckEvaluation]]
+
+
+@pytest.fixture
+def checked(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Checked:
+    """Evaluates every check, without building anything, and returns the evaluations by asset and name."""
+
+    def evaluate() -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+        job = dg.Definitions(
+            assets=defs.assets,
+            asset_checks=defs.asset_checks,
+            resources=defs.resources,
+            jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.all_asset_checks())],
+            executor=dg.in_process_executor,
+        ).resolve_job_def("checks")
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        result = job.execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
+        return {(e.asset_key.to_user_string(), e.check_name): e for e in result.get_asset_check_evaluations()}
+
+    return evaluate
+
+
+def reds(evaluations: dict[tuple[str, str], dg.AssetCheckEvaluation]) -> set[tuple[str, str]]:
+    """The checks that did not pass."""
+    return {key for key, evaluation in evaluations.items() if not evaluation.passed}
+
+
+@pytest.fixture
+def healthy(fill: Fill, run: Run) -> None:
+    """Yesterday and today, built."""
+    for day in (YESTERDAY, TODAY):
+        fill(day, 200)
+        assert run("rollups_job", day).success
+
+
+pytestmark = [pytest.mark.embedded_only, pytest.mark.usefixtures("healthy")]
+
+
+def test_a_healthy_database_is_green(checked: Checked) -> None:
+    evaluations = checked()
+    assert reds(evaluations) == set()
+    assert len(evaluations) > 80
+
+
+BROKEN = {
+    "a lost raw event": (
+        "delete from signal.events where id = (select min(id::text) from signal.events)::uuid",
+        ("raw_events", "books_reconcile"),
+        "from a backup",
+    ),
+    "two secrets": (
+        "insert into signal.day_keys select day, 'deadbeef' from signal.days",
+        ("raw_events", "one_secret_per_day"),
+        "over-counted",
+    ),
+    "missing addresses": (
+        "insert into signal.address_gaps select day, 'cms', 40, 0 from signal.days",
+        ("raw_events", "addresses_arrive"),
+        "SIGNAL_TRUSTED_PROXIES",
+    ),
+    "many drops": (
+        "insert into signal.books select day, 'cms', 'x', 'dropped', 'malformed', 900 from signal.days",
+        ("raw_events", "few_drops"),
+        "signal.books",
+    ),
+    "one hash for all": (
+        "update signal.events set user_hash = sha256('one')",
+        ("raw_events", "identities_are_apart"),
+        "proxy or NAT",
+    ),
+    "yesterday stale": (
+        "update signal.days set version = version + 1",
+        ("daily_app_activity", "yesterday_is_built"),
+        "signal-pipeline backfill",
+    ),
+    "a value outside its list": (
+        "update signal.daily_device_activity set device_type = 'fridge' where device_type = 'desktop'",
+        ("daily_device_activity", "device_type_accepted_values"),
+        "signal-pipeline backfill",
+    ),
+    "a number changed": (
+        "update signal.daily_os_activity set events = events + 1 where event_type = '(all)'",
+        ("daily_os_activity", "reconciles_with_events"),
+        "signal-pipeline backfill",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "check", "advice"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_database_turns_its_check_red(
+    checked: Checked, connection: Connection, statement: str, check: tuple[str, str], advice: str
+) -> None:
+    connection.execute(statement)  # type: ignore[arg-type]
+    evaluations = checked()
+    assert check in reds(evaluations)
+    assert advice in (evaluations[check].description or "")
+
+
+def test_a_day_past_its_retention_warns_and_then_alarms(checked: Checked, fill: Fill) -> None:
+    fill(due_day(1))
+    assert ("expired_raw_events", "nothing_expired") in reds(checked())
+    fill(due_day(8))
+    evaluations = checked()
+    alarm = evaluations["expired_raw_events", "nothing_overdue"]
+    assert not alarm.passed
+    assert alarm.severity == dg.AssetCheckSeverity.ERROR
+    assert f"--purge-incomplete {due_day(8)}" in (alarm.description or "")
+
+
+def test_a_landed_file_that_waits_for_a_day_is_named(checked: Checked, environment: Settings) -> None:
+    environment.landing_path.mkdir()
+    file = environment.landing_path / "old.ndjson"
+    file.write_bytes(line())
+    old = time.time() - 90_000
+    os.utime(file, (old, old))
+    assert ("raw_events", "landing_moves") in reds(checked())
+
+
+def test_a_real_collapse_of_identities_is_seen(checked: Checked, ingest: Ingest) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    lines = [
+        line(at, sessionId=str(uuid.uuid4()), ip="203.0.113.1", clientEventId=str(uuid.uuid4())) for _ in range(300)
+    ]
+    assert ingest.ingest_lines(lines).accepted == 300
+    check = checked()["raw_events", "identities_are_apart"]
+    assert not check.passed
+    assert "203.0.113.1" not in json.dumps(str(check))
+
+
+def test_a_real_change_of_the_secret_within_a_day_is_seen(
+    checked: Checked, settings: Settings, database: Database
+) -> None:
+    other = settings.model_copy(
+        update={"salt_secret": type(settings.salt_secret)("another secret of thirty-two bytes!")}
+    )  # type: ignore[misc, call-arg]
+    with closing(Ingest.from_settings(other, database)) as ingest:
+        assert ingest.ingest_lines([line()]).accepted == 1
+    assert ("raw_events", "one_secret_per_day") in reds(checked())

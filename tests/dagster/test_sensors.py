@@ -1,0 +1,199 @@
+"""Sensors and schedules against a real database and a real instance: each case that brings or withholds a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+from conftest import Fill
+from dagster_tests_support import TODAY, YESTERDAY, Run, due_day, purge
+from traffic import line
+
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+
+pytestmark = pytest.mark.embedded_only
+
+START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+Tick = Callable[..., dg.SensorResult | dg.SkipReason]
+
+
+@pytest.fixture
+def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Tick:
+    """Evaluates a sensor once."""
+
+    def evaluate(name: str, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+        sensor = defs.resolve_sensor_def(name)
+        context = dg.build_sensor_context(
+            instance=instance, definitions=defs, cursor=cursor, resources=defs.resources or {}
+        )
+        with context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return result
+
+    return evaluate
+
+
+def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
+    """The run requests of a tick."""
+    return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
+
+
+def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
+    """The first and last day of each request."""
+    return [(request.tags[START], request.tags[END]) for request in requests(result)]
+
+
+def test_an_empty_database_asks_for_nothing(tick: Tick) -> None:
+    result = tick("stale_rollups_sensor")
+    assert isinstance(result, dg.SkipReason)
+    assert "fresh" in (result.skip_message or "")
+
+
+def test_first_events_ask_for_their_day_and_show_the_raw_day(tick: Tick, fill: Fill) -> None:
+    fill(YESTERDAY, 30)
+    result = tick("stale_rollups_sensor")
+    assert ranges(result) == [(str(YESTERDAY), str(YESTERDAY))]
+    assert isinstance(result, dg.SensorResult)
+    (shown,) = result.asset_events
+    assert isinstance(shown, dg.AssetMaterialization)
+    assert (shown.asset_key.to_user_string(), shown.partition) == ("raw_events", str(YESTERDAY))
+    assert shown.metadata["dagster/partition_row_count"].value == 30
+
+
+def test_nothing_new_asks_for_nothing(tick: Tick, fill: Fill, run: Run) -> None:
+    fill(YESTERDAY)
+    assert run("rollups_job", YESTERDAY).success
+    assert requests(tick("stale_rollups_sensor")) == []
+
+
+def test_new_events_today_ask_again_after_a_pause(tick: Tick, fill: Fill, run: Run, connection: Connection) -> None:
+    fill(YESTERDAY)
+    assert run("rollups_job", YESTERDAY).success
+    fill(YESTERDAY, 5, seed=2)
+    connection.execute("update signal.builds set seconds = 1000")
+    assert requests(tick("stale_rollups_sensor")) == []
+    connection.execute("update signal.builds set seconds = 0")
+    assert len(requests(tick("stale_rollups_sensor"))) == 1
+
+
+def test_a_late_event_refreshes_its_old_day_only(tick: Tick, fill: Fill, run: Run, connection: Connection) -> None:
+    days = [YESTERDAY - timedelta(days=n) for n in range(40)]
+    for day in (days[39], days[20], days[0]):
+        fill(day, 5)
+        assert run("rollups_job", day).success
+    connection.execute("update signal.builds set seconds = 0")
+    fill(days[20], 3, seed=2)
+    assert ranges(tick("stale_rollups_sensor")) == [(str(days[20]), str(days[20]))]
+
+
+def test_a_run_in_flight_is_not_asked_for_twice(
+    tick: Tick, fill: Fill, instance: dg.DagsterInstance, defs: dg.Definitions
+) -> None:
+    fill(YESTERDAY)
+    instance.create_run_for_job(
+        defs.resolve_job_def("rollups_job"),
+        tags={START: str(YESTERDAY), END: str(YESTERDAY)},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    result = tick("stale_rollups_sensor")
+    assert requests(result) == []
+    assert isinstance(result, dg.SkipReason)
+    assert "in flight" in (result.skip_message or "")
+
+
+def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
+    tick: Tick, fill: Fill, instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection
+) -> None:
+    fill(YESTERDAY)
+    connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
+    first = requests(tick("stale_rollups_sensor"))
+    instance.create_run_for_job(
+        defs.resolve_job_def("rollups_job"),
+        tags={START: str(YESTERDAY), END: str(YESTERDAY)},
+        status=dg.DagsterRunStatus.FAILURE,
+    )
+    assert requests(tick("stale_rollups_sensor", "1")) == []
+    connection.execute("update signal.days set changed_at = now() + interval '1 second'")
+    again = requests(tick("stale_rollups_sensor", "1"))
+    assert first[0].run_key != again[0].run_key
+
+
+def test_a_purged_day_is_never_asked_for(
+    tick: Tick, fill: Fill, run: Run, database: Database, connection: Connection, models: dict[str, Model]
+) -> None:
+    fill(due_day())
+    assert run("rollups_job", due_day()).success
+    purge(database, models, due_day())
+    connection.execute("update signal.builds set model_checksum = 'an older model'")
+    assert requests(tick("stale_rollups_sensor")) == []
+
+
+def test_a_changed_model_makes_its_open_days_stale_and_asks_for_that_rollup_alone(
+    tick: Tick, fill: Fill, run: Run, connection: Connection
+) -> None:
+    days = [YESTERDAY - timedelta(days=1), YESTERDAY]
+    for day in days:
+        fill(day, 5)
+        assert run("rollups_job", day).success
+    connection.execute("update signal.builds set seconds = 0")
+    connection.execute("update signal.builds set model_checksum = 'old' where rollup = 'daily_os_activity'")
+    (request,) = requests(tick("stale_rollups_sensor"))
+    assert request.asset_selection == [dg.AssetKey("daily_os_activity")]
+    assert (request.tags[START], request.tags[END]) == (str(days[0]), str(days[1]))
+
+
+def test_the_requested_run_makes_the_day_fresh(tick: Tick, fill: Fill, run: Run) -> None:
+    fill(YESTERDAY)
+    (request,) = requests(tick("stale_rollups_sensor"))
+    assert run("rollups_job", YESTERDAY, YESTERDAY, dict(request.tags)).success
+    assert requests(tick("stale_rollups_sensor")) == []
+
+
+def test_a_landed_file_asks_for_one_run_until_it_is_done(
+    tick: Tick, run: Run, environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions
+) -> None:
+    assert requests(tick("landing_sensor")) == []
+    environment.landing_path.mkdir()
+    (environment.landing_path / "half.tmp").write_bytes(line())
+    (environment.landing_path / ".hidden.ndjson").write_bytes(line())
+    assert requests(tick("landing_sensor")) == []
+    os.rename(environment.landing_path / "half.tmp", environment.landing_path / "whole.ndjson")
+    result = tick("landing_sensor")
+    (request,) = requests(result)
+    assert request.partition_key == str(TODAY)
+    assert isinstance(result, dg.SensorResult)
+    running = instance.create_run_for_job(defs.resolve_job_def("raw_events_job"), status=dg.DagsterRunStatus.STARTED)
+    assert requests(tick("landing_sensor", result.cursor)) == []
+    instance.report_run_canceled(running)
+    (again,) = requests(tick("landing_sensor", result.cursor))
+    assert again.run_key != request.run_key
+    assert run("raw_events_job", TODAY).success
+    assert requests(tick("landing_sensor")) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "day"),
+    [
+        (datetime(2026, 11, 20, 0, 30, tzinfo=UTC), "2026-11-19"),
+        (datetime(2027, 1, 1, 0, 30, tzinfo=UTC), "2026-12-31"),
+        (datetime(2028, 3, 1, 0, 30, tzinfo=UTC), "2028-02-29"),
+    ],
+)
+def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datetime, day: str) -> None:
+    schedule = defs.resolve_schedule_def("nightly_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 0 * * *", "UTC")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == day
+
+
+def test_sensors_run_by_default(defs: dg.Definitions) -> None:
+    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor"):
+        assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING

@@ -1,0 +1,329 @@
+"""Retention: what is proven before a day goes, what goes with it, and what can never change afterwards."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+from conftest import START_DATE, Fill
+from traffic import line
+
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError, build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store import retention
+from signal_pipeline.store.database import Connection, Database, DatabaseError
+from signal_pipeline.store.freshness import day_statuses
+from signal_pipeline.store.receipts import list_receipts
+from signal_pipeline.store.retention import RetentionError, purge_due_days, purge_incomplete
+
+KEEP = 180
+TODAY = date.today()
+DUE = TODAY - timedelta(days=KEEP + 1)
+Models = dict[str, Model]
+
+
+@pytest.fixture
+def build(database: Database, settings: Settings, models: Models) -> Callable[[date], None]:
+    """Builds every rollup of a day."""
+    engine = DuckdbEngine(database.url, settings.tmp_path)
+
+    def build_all(day: date) -> None:
+        build_day(database, engine, models, day)
+
+    return build_all
+
+
+def _count(connection: Connection, query: str, *values: object) -> int:
+    row = connection.execute(query, values).fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    assert isinstance(row[0], int)
+    return row[0]
+
+
+def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    kept = DUE + timedelta(days=1)
+    for day in (DUE, kept):
+        fill(day)
+        build(day)
+    result = purge_due_days(database, models, KEEP)
+    assert result.as_dict() == {"purged": [str(DUE)], "kept": [], "dry_run": False}
+    assert _count(connection, "select count(*) from signal.events") == 25
+    assert _count(connection, "select count(*) from signal.event_keys where day = %s", DUE) == 0
+    assert _count(connection, "select count(*) from signal.event_keys where day = %s", kept) == 25
+    partition = connection.execute("select to_regclass(%s)", [f"signal.events_{DUE:%Y%m%d}"]).fetchone()
+    assert partition == (None,)
+    (receipt,) = list_receipts(connection)
+    assert (receipt.day, receipt.raw_events, receipt.keys, receipt.incomplete) == (DUE, 25, 25, False)
+    assert receipt.first_event is not None
+    assert receipt.first_event.astimezone(UTC).date() == DUE
+    assert receipt.bytes > 0
+
+
+def test_a_day_is_due_the_day_after_its_last_kept_date(
+    database: Database, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    edge = TODAY - timedelta(days=KEEP)
+    fill(edge)
+    build(edge)
+    assert purge_due_days(database, models, KEEP).purged == []
+    tomorrow = TODAY + timedelta(days=1)
+    assert purge_due_days(database, models, KEEP, as_of=tomorrow, dry_run=True).purged == [edge]
+
+
+def test_as_of_after_today_is_refused_without_dry_run(database: Database, models: Models) -> None:
+    with pytest.raises(RetentionError, match="only with --dry-run"):
+        purge_due_days(database, models, KEEP, as_of=TODAY + timedelta(days=1))
+
+
+def test_a_dry_run_changes_nothing(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    fill(DUE)
+    build(DUE)
+    result = purge_due_days(database, models, KEEP, dry_run=True)
+    assert result.purged == [DUE]
+    assert _count(connection, "select count(*) from signal.events") == 25
+    assert list_receipts(connection) == []
+
+
+BREAKS = {
+    "never built": ("delete from signal.builds", "has no build"),
+    "one rollup stale": ("update signal.days set version = version + 1", "is stale"),
+    "another model": ("update signal.builds set model_checksum = 'x' where rollup = 'daily_os_activity'", "is stale"),
+    "raw events missing": (
+        "delete from signal.events where id = (select min(id::text) from signal.events)::uuid",
+        "raw events are missing: 24 of 25",
+    ),
+    "rollup rows missing": (
+        "delete from signal.daily_route_activity where ctid = (select min(ctid) from signal.daily_route_activity)",
+        "does not hold the rows",
+    ),
+    "rollup rows changed": (
+        "update signal.daily_app_activity set events = events + 1 where event_type = '(all)'",
+        "does not add up",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "reason"), BREAKS.values(), ids=BREAKS.keys())
+def test_a_day_that_fails_its_proof_is_kept_and_holds_up_no_other(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Callable[[date], None],
+    statement: str,
+    reason: str,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    connection.execute(statement)  # type: ignore[arg-type]
+    other = DUE - timedelta(days=1)
+    fill(other)
+    build(other)
+    result = purge_due_days(database, models, KEEP)
+    assert result.purged == [other]
+    assert list(result.kept) == [DUE]
+    assert reason in result.kept[DUE]
+    assert _count(connection, "select count(*) from signal.events") >= 24
+
+
+def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
+    database: Database, connection: Connection, models: Models, fill: Fill
+) -> None:
+    fill(DUE)
+    with pytest.raises(RetentionError, match="--reason"):
+        purge_incomplete(database, models, DUE, "  ", KEEP)
+    with pytest.raises(RetentionError, match="not due"):
+        purge_incomplete(database, models, TODAY, "why not", KEEP)
+    assert purge_incomplete(database, models, DUE, "x" * 300, KEEP).purged == [DUE]
+    (receipt,) = list_receipts(connection)
+    assert receipt.incomplete
+    assert receipt.reason == "x" * 200
+    assert _count(connection, "select count(*) from signal.events") == 0
+    (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
+    assert set(status.rollups.values()) == {"unavailable"}
+
+
+def test_rollups_that_were_built_before_a_forced_purge_are_incomplete(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    fill(DUE)
+    build(DUE)
+    fill(DUE, 5, seed=2)
+    purge_incomplete(database, models, DUE, "cannot be rebuilt", KEEP)
+    (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
+    assert set(status.rollups.values()) == {"incomplete"}
+
+
+CHANGES = [
+    "update signal.daily_app_activity set events = 0",
+    "delete from signal.daily_app_activity",
+    "insert into signal.daily_app_activity select activity_date, 'new', event_type, 1, 1, 1"
+    " from signal.daily_app_activity limit 1",
+    "truncate signal.daily_app_activity",
+    "update signal.receipts set raw_events = 0",
+    "delete from signal.receipts",
+    "truncate signal.receipts",
+    "delete from signal.audit",
+]
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+def test_history_of_a_purged_day_cannot_be_changed_by_plain_sql(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Callable[[date], None],
+    statement: str,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    purge_due_days(database, models, KEEP)
+    before = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    assert before
+    with pytest.raises(psycopg.errors.RaiseException):
+        connection.execute(statement)  # type: ignore[arg-type]
+    after = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    assert after == before
+
+
+def test_a_build_of_a_purged_day_is_refused(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Callable[[date], None],
+) -> None:
+    fill(DUE)
+    build(DUE)
+    purge_due_days(database, models, KEEP)
+    before = connection.execute("select r::text from signal.builds as r order by 1").fetchall()
+    with pytest.raises(DayPurgedError, match="purged, unchanged"):
+        build(DUE)
+    assert connection.execute("select r::text from signal.builds as r order by 1").fetchall() == before
+
+
+@pytest.mark.parametrize("day", [START_DATE - timedelta(days=1), TODAY + timedelta(days=1)])
+def test_days_that_cannot_hold_events_are_refused(build: Callable[[date], None], day: date) -> None:
+    with pytest.raises(BuildRefusedError, match="start date|after today"):
+        build(day)
+
+
+def test_an_event_of_a_purged_day_is_too_late_even_by_an_old_clock(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Callable[[date], None],
+    ingest_at: Callable[[datetime], Ingest],
+) -> None:
+    fill(DUE)
+    build(DUE)
+    then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
+    late = ingest_at(then)
+    late.ingest_lines([line(then)])
+    build(DUE)
+    purge_due_days(database, models, KEEP)
+    counts = late.ingest_lines([line(then)])
+    assert dict(counts.dropped) == {"too_late": 1}
+
+
+def test_a_purge_waits_for_a_writer_that_holds_the_day(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    """The writer decided before the purge: its event must be seen by the proof, which then fails."""
+    fill(DUE)
+    build(DUE)
+    with database.connect() as writer:
+        with writer.transaction():
+            writer.execute("select from signal.days where day = %s for key share", [DUE])
+            purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
+            time.sleep(0.5)
+            assert purging.is_alive()
+            writer.execute("update signal.days set version = version + 1 where day = %s", [DUE])
+        purging.join(10)
+    assert not purging.is_alive()
+    assert _count(connection, "select count(*) from signal.events") == 25
+    assert list_receipts(connection) == []
+
+
+def test_a_purge_gives_way_to_a_long_reader_and_then_goes_on(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    fill(DUE)
+    build(DUE)
+    fill(TODAY - timedelta(days=1))
+    with database.connect() as reader:
+        with reader.transaction():
+            reader.execute("select count(*) from signal.events")
+            purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
+            time.sleep(1)
+            assert purging.is_alive()
+            fill(TODAY - timedelta(days=2))  # A writer goes on meanwhile.
+        purging.join(20)
+    assert [receipt.day for receipt in list_receipts(connection)] == [DUE]
+
+
+def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Callable[[date], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 0.5)
+    with closing(database.connect()) as reader, reader.transaction():
+        reader.execute("select count(*) from signal.events")
+        result = purge_due_days(database, models, KEEP)
+    assert "in use" in result.kept[DUE]
+    assert _count(connection, "select count(*) from signal.event_keys") == 25
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
+
+
+def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    fill(DUE)
+    build(DUE)
+    expected = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+
+    def keep_building() -> None:
+        for _ in range(5):
+            try:
+                build(DUE)
+            except DayPurgedError:
+                return
+
+    threads = [_in_thread(keep_building), _in_thread(keep_building)]
+    while not purge_due_days(database, models, KEEP).purged:
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall() == expected
+
+
+def test_an_unreachable_database_is_a_clear_error(models: Models) -> None:
+    gone = Database("postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
+    with pytest.raises(DatabaseError, match="cannot reach PostgreSQL"):
+        purge_due_days(gone, models, KEEP)
+
+
+def _in_thread(task: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=task, daemon=True)
+    thread.start()
+    return thread

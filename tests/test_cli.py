@@ -1,0 +1,222 @@
+"""The command as a user runs it: real processes, exit codes, one-line errors, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import SECRET, Fill
+from traffic import line, traffic
+
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection
+
+TODAY = date.today()
+YESTERDAY = TODAY - timedelta(days=1)
+Signal = Callable[..., subprocess.CompletedProcess[str]]
+
+
+pytestmark = pytest.mark.embedded_only
+
+
+@pytest.fixture
+def signal(environment: Settings, tmp_path: Path) -> Signal:
+    """Runs the command with the test's settings; keyword arguments change the environment."""
+
+    def run(*arguments: object, stdin: bytes = b"", **changes: str | None) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "COLUMNS": "200"}
+        for name, value in changes.items():
+            if value is None:
+                env.pop(name, None)
+            else:
+                env[name] = value
+        command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", *map(str, arguments)]
+        done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=tmp_path, check=False)
+        return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
+    """The JSON object that stands last on stdout."""
+    value = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+def error_of(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that an error is; fails on a traceback."""
+    assert "Traceback" not in done.stderr
+    lines = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_ingest_prints_closed_books(signal: Signal, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    good = traffic(YESTERDAY, 10)
+    file.write_bytes(b"\n".join([*good, good[0], b"torn {", line(eventType="no_such_type"), b""]))
+    done = signal("ingest", file, "--json")
+    assert done.returncode == 0
+    assert last_json(done) == {
+        "received": 13,
+        "accepted": 10,
+        "duplicate": 1,
+        "dropped": {"malformed": 1, "unknown_event_type": 1},
+    }
+    assert file.exists()
+    again = last_json(signal("ingest", file, "--json"))
+    assert (again["accepted"], again["duplicate"]) == (0, 11)
+
+
+def test_ingest_reads_stdin(signal: Signal) -> None:
+    done = signal("ingest", "-", "--json", stdin=b"\n".join(traffic(YESTERDAY, 3)))
+    assert last_json(done)["accepted"] == 3
+
+
+def test_a_missing_file_and_a_directory_are_named(signal: Signal, tmp_path: Path) -> None:
+    missing = signal("ingest", tmp_path / "none.ndjson")
+    assert (missing.returncode, "no such file" in error_of(missing)) == (1, True)
+    folder = signal("ingest", tmp_path)
+    assert (folder.returncode, "is a directory" in error_of(folder)) == (1, True)
+
+
+def test_an_empty_file_is_no_event(signal: Signal, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    done = signal("ingest", tmp_path / "empty", "--json")
+    assert done.returncode == 0
+    assert last_json(done) == {"received": 0, "accepted": 0, "duplicate": 0, "dropped": {}}
+
+
+def test_binary_noise_is_counted_and_the_good_line_kept(signal: Signal, tmp_path: Path) -> None:
+    file = tmp_path / "noise"
+    file.write_bytes(bytes(range(256)) * 40 + b"\n" + traffic(YESTERDAY, 1)[0] + b"\n\xff\xfe\x00")
+    counts = last_json(signal("ingest", file, "--json"))
+    assert counts["accepted"] == 1
+    assert set(counts["dropped"]) == {"malformed"}  # type: ignore[call-overload]
+
+
+def test_a_line_of_50_mb_is_one_drop(signal: Signal, tmp_path: Path) -> None:
+    file = tmp_path / "long"
+    with file.open("wb") as stream:
+        stream.write(b'{"eventType":"' + b"x" * 50_000_000 + b'"}\n')
+        stream.write(traffic(YESTERDAY, 1)[0] + b"\n")
+    counts = last_json(signal("ingest", file, "--json"))
+    assert (counts["received"], counts["accepted"], counts["dropped"]) == (2, 1, {"malformed": 1})
+
+
+def test_an_unreachable_database_is_one_line(signal: Signal, tmp_path: Path) -> None:
+    url = "postgresql://someone:a-password@127.0.0.1:1/none"
+    done = signal("status", SIGNAL_DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "cannot reach PostgreSQL" in error_of(done)
+    assert "a-password" not in done.stderr
+
+
+@pytest.mark.parametrize(("secret", "text"), [(None, "SIGNALS_SALT_SECRET is missing"), ("short", "32 bytes")])
+def test_production_refuses_a_missing_or_short_secret(
+    signal: Signal, tmp_path: Path, secret: str | None, text: str
+) -> None:
+    (tmp_path / "events").write_bytes(line())
+    done = signal("ingest", tmp_path / "events", SIGNAL_ENV="production", SIGNALS_SALT_SECRET=secret)
+    assert done.returncode == 1
+    assert text in error_of(done)
+    assert SECRET not in done.stderr
+
+
+def test_a_server_needs_an_explicit_environment(signal: Signal) -> None:
+    done = signal("status", SIGNAL_ENV=None)
+    assert done.returncode == 1
+    assert "SIGNAL_ENV must be set" in error_of(done)
+
+
+def test_a_wrong_setting_is_named_without_its_value(signal: Signal) -> None:
+    done = signal("status", SIGNAL_RETENTION_DAYS="forever-and-a-day")
+    assert done.returncode == 1
+    assert "SIGNAL_RETENTION_DAYS" in error_of(done)
+    assert "forever-and-a-day" not in done.stderr
+
+
+def test_a_database_without_the_schema_says_what_to_run(signal: Signal, connection: Connection) -> None:
+    connection.execute("drop schema signal cascade")
+    done = signal("ingest", "-", stdin=line())
+    assert done.returncode == 1
+    assert "signal-pipeline migrate" in error_of(done)
+    assert signal("migrate").returncode == 0
+    assert signal("migrate").returncode == 0
+    assert last_json(signal("ingest", "-", "--json", stdin=line()))["accepted"] == 1
+
+
+def test_a_broken_catalogue_is_one_line(signal: Signal, tmp_path: Path) -> None:
+    broken = tmp_path / "catalogue.yaml"
+    broken.write_text("version: 1\napps: {}\nsurprise: 1\n")
+    done = signal("ingest", "-", stdin=line(), SIGNAL_CATALOGUE=str(broken))
+    assert done.returncode == 1
+    assert "catalogue.yaml" in error_of(done)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("backfill", "--from", "2026-02-30", "--to", "2026-03-01"),
+        ("backfill", "--from", "soon", "--to", "2026-03-01"),
+        ("backfill", "--from", "2026-03-02", "--to", "2026-03-01"),
+        ("report", "app", "--from", "2026-03-02", "--to", "2026-03-01"),
+        ("report", "--from", "2026-03-01", "--to", "2026-03-02"),
+        ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "month"),
+        ("retention", "--as-of", "2999-01-01"),
+        ("retention", "--purge-incomplete", "2026-01-01"),
+        ("no-such-command",),
+        ("ingest",),
+    ],
+)
+def test_wrong_usage_exits_2(signal: Signal, arguments: tuple[str, ...]) -> None:
+    done = signal(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None:
+    fill(YESTERDAY)
+    tomorrow = TODAY + timedelta(days=1)
+    plan = signal(
+        "backfill", "--from", YESTERDAY, "--to", tomorrow, "--plan", "--json", SIGNAL_DAGSTER_DATABASE_URL=None
+    )
+    assert plan.returncode == 0
+    assert last_json(plan)["refused"] == [{"day": str(tomorrow), "reason": "after today"}]
+    days = last_json(signal("status", "--json"))["days"]
+    assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
+
+
+def test_backfill_of_unknown_rollups_fails(signal: Signal) -> None:
+    done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--rollup", "daily_moon_activity")
+    assert done.returncode == 1
+    assert "daily_moon_activity" in error_of(done)
+
+
+def test_status_counts_raw_rows_and_states(signal: Signal, fill: Fill) -> None:
+    fill(YESTERDAY, 12)
+    (day,) = last_json(signal("status", "--json"))["days"]  # type: ignore[misc]
+    assert (day["day"], day["events"], day["version"], day["state"]) == (str(YESTERDAY), 12, 1, "open")
+    assert set(day["rollups"].values()) == {"missing"}
+
+
+def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        arguments = ("--days", 2, "--events-per-day", 300, "--seed", 7, "--end", "2026-05-06", "--out", name)
+        assert signal("simulate", *arguments).returncode == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert len((tmp_path / "a").read_bytes().splitlines()) > 500
+
+
+def test_every_command_of_the_readme_has_help(signal: Signal) -> None:
+    names = ["migrate", "ingest", "simulate", "backfill", "retention", "status", "report", "dev", "demo"]
+    overview = signal("--help").stdout
+    for name in names:
+        assert name in overview
