@@ -97,7 +97,7 @@ def test_missing_raw_events_are_refused_and_the_other_days_built(
     )
     result = run("rollups_job", day, YESTERDAY)
     assert not result.success
-    assert "raw events are missing: 25 of 30" in _failure(result)
+    assert "raw events are missing: 20 of 25" in _failure(result)
     assert materialized(instance, result)["daily_app_activity"] == {str(YESTERDAY)}
     assert rows_of(connection, "daily_app_activity", day) == before
 
@@ -132,7 +132,7 @@ def test_the_nightly_job_builds_checks_and_purges(
     state = connection.execute("select state from signal.days where day = %s", [old]).fetchone()
     assert state == ("purged",)
     receipt = connection.execute("select day, raw_events, keys from signal.receipts").fetchall()
-    assert receipt == [(old, 30, 30)]
+    assert receipt == [(old, 25, 25)]
 
 
 def test_a_red_blocking_check_holds_the_retention_back(
