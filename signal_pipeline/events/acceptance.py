@@ -310,6 +310,8 @@ def _description(raw: msgspec.Raw) -> dict[str, object] | None:
 
 def _day_or_none(at: datetime) -> date | None:
     """The UTC date of an aware time; None at the ends of the calendar, where it has none."""
+    if at.tzinfo is UTC:
+        return at.date()
     try:
         return at.astimezone(UTC).date()
     except OverflowError:
