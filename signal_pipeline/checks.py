@@ -1,7 +1,7 @@
 """Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py`.
 
-Belongs here: which asset a check hangs on, its severity, and whether it blocks what comes after. Checks are unpartitioned: a range
-run would lose their partition. What must never be visible is asserted inside the build's transaction instead.
+Belongs here: which asset a check hangs on, its severity, and whether it blocks what comes after. Checks are unpartitioned:
+a range run would lose their partition. What must never be visible is asserted inside the build's transaction instead.
 """
 
 from collections.abc import Callable, Iterator, Mapping

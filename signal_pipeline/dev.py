@@ -51,10 +51,8 @@ def run_dev(settings: Settings, port: int) -> int:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Stop `dagster dev` and every process it started; it is slow to answer a signal, and may leave children."""
     process.terminate()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -212,7 +212,7 @@ def _spoilt(line: str, rng: np.random.Generator) -> str:
     trouble = int(rng.integers(0, 8))
     if trouble == 0:
         return line[: len(line) // 2].replace('"createdAt":"@time@"', "")
-    changes: dict[str, object] = [
+    troubles: list[dict[str, object]] = [
         {},
         {"eventType": "editor_overlay_opened"},
         {"appName": "watch"},
@@ -221,8 +221,8 @@ def _spoilt(line: str, rng: np.random.Generator) -> str:
         {"description": {"text": "x" * 2_100}},
         {"entityType": "journey", "entityId": "not-a-uuid"},
         {"route": f"/journeys/{fields['clientEventId']}/edit?tab=1"},
-    ][trouble]
-    return json.dumps({**fields, **changes}, ensure_ascii=False, separators=(",", ":"))
+    ]
+    return json.dumps({**fields, **troubles[trouble]}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _rfc3339(milliseconds: int) -> str:

@@ -19,7 +19,7 @@ from functools import cache, lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
-import crawleruseragents  # type: ignore[import-untyped]
+import crawleruseragents
 from ua_parser.loaders import load_lazy_builtins
 
 try:
