@@ -54,9 +54,9 @@ def run_demo(settings: Settings) -> None:
     with _step("start PostgreSQL and migrate"):
         database = open_database(settings)
         migrate(database, _starting_by(settings, database, first_due), load_models())
-    with _step(f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging"):
-        catalogue = load_catalogue(settings.catalogue)
-    with _step("ingest them through the landing"), console.days_done(len(due) + len(recent)) as progress:
+    catalogue = load_catalogue(settings.catalogue)
+    title = f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging; ingest them through the landing"
+    with _step(title), console.days_done(len(due) + len(recent)) as progress:
         for day in due:  # As they came half a year ago: today they would be too late.
             _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
         for day in recent:

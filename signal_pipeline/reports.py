@@ -86,7 +86,7 @@ def rollup_report(
         rows = _rollup_rows(connection, model, first, last, by, filters)
         labels = _Labels(connection, models, model.name, first, last)
     rows["state"] = [labels.of(row) for row in rows.to_dict("records")]
-    return Report(rows.drop(columns=["first_day", "last_day"]), labels.notes())
+    return Report(rows, labels.notes())
 
 
 def raw_report(
@@ -229,7 +229,7 @@ class _Labels:
         first: date,
         last: date,
     ) -> None:
-        self._rollup = rollup
+        self._rollup, self._first, self._last = rollup, first, last
         checksums = {name: model.checksum for name, model in models.items()}
         self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
         self._quality = day_quality(connection, first, last)
@@ -238,12 +238,23 @@ class _Labels:
         ).fetchall()
 
     def of(self, row: Mapping[object, object]) -> str:
-        """The labels of one row, over the days it sums."""
-        labels: set[str] = set()
-        for day in days_between(cast(date, row["first_day"]), cast(date, row["last_day"])):
+        """The labels of one row, over all days of its period: a day without a build is missing from every sum."""
+        first, last = self._period(row)
+        within_first, within_last = max(first, self._first), min(last, self._last)
+        labels = {"partial"} if (first, last) != (within_first, within_last) else set[str]()
+        for day in days_between(within_first, within_last):
             if day in self._days:
                 labels |= self._of_day(self._days[day], str(row["app_name"]))
         return ", ".join(sorted(labels)) or "fresh"
+
+    def _period(self, row: Mapping[object, object]) -> tuple[date, date]:
+        if "activity_date" in row:
+            day = cast(date, row["activity_date"])
+            return day, day
+        if "week" in row:
+            year, week = map(int, str(row["week"]).split("-W"))
+            return date.fromisocalendar(year, week, 1), date.fromisocalendar(year, week, 7)
+        return self._first, self._last
 
     def _of_day(self, status: DayStatus, app: str) -> set[str]:
         freshness = status.rollups[self._rollup]

@@ -3,9 +3,7 @@ select
     {dimensions},
     sum(events)::bigint as events,
     sum(users)::bigint as {users_name},
-    sum(sessions)::bigint as {sessions_name},
-    min(activity_date) as first_day,
-    max(activity_date) as last_day
+    sum(sessions)::bigint as {sessions_name}
 from signal.{rollup}
 where
     activity_date between %(first)s and %(last)s
