@@ -19,6 +19,8 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from traffic import traffic
 
 from signal_pipeline.ingest import Ingest
@@ -32,6 +34,10 @@ SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
 os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()  # Partitions are made when definitions are imported.
+
+# How fast an example runs depends on the machine and says nothing.
+hypothesis_settings.register_profile("signal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("signal")
 
 Fill = Callable[..., None]  # A day, how many events, a seed.
 

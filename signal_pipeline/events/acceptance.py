@@ -200,15 +200,13 @@ class Acceptance:
         description = _description(event.description)
         if event.client_event_id is None and event.created_at is None:
             raise _Refused("invalid_field")
+        stated_host = _stated_host(event.host)
         event_type, app_name = event.event_type, event.app_name
         if event_type not in self._types:
             raise _Refused("unknown_event_type")
         if app_name not in self._hosts:
             raise _Refused("unknown_app")
-        try:
-            host = _host(event.host or self._hosts[app_name])
-        except ValueError:
-            raise _Refused("invalid_field") from None
+        host = stated_host or self._hosts[app_name]
         entity_id = self._entity_id(event.entity_type, event.entity_id)
         description_text = self._checked_description(event_type, description)
         agent = parse_user_agent(event.user_agent)
@@ -230,7 +228,7 @@ class Acceptance:
             event.entity_type,
             entity_id,
             hasher.user_hash(host, ip, agent.normalised),
-            event.session_id,
+            event.session_id and event.session_id.lower(),
             agent.device_type,
             agent.browser_family,
             agent.os_family,
@@ -289,6 +287,15 @@ def _route(text: str | None) -> str | None:
         return None
     try:
         return route_template(text)
+    except ValueError:
+        raise _Refused("invalid_field") from None
+
+
+def _stated_host(text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return _host(text)
     except ValueError:
         raise _Refused("invalid_field") from None
 
