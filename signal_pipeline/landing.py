@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import Counts, Ingest
@@ -70,42 +70,50 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
 def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts) -> bool:
     try:
         path.chmod(0o600)
-        digest, size = _content_hmac(path, secret)
+        stream = path.open("rb")
     except FileNotFoundError:  # Another process was faster.
         return False
     except OSError as error:
         raise LandingError(f"cannot read a landed file: {error.strerror}") from None
-    with _held(connection, digest) as held:
-        if not held or not path.exists():
-            return False
-        offset, done_at = _started(connection, digest, size)
-        if done_at is None:
-            _ingest_rest(ingest, path, digest, offset, counts)
-            if path.stat().st_size != size:
-                raise LandingError("a landed file grew while it was read: move files in when they are complete")
-            connection.execute(sql("finish_landed_file"), [digest])
-        path.unlink()
-        _sync_folder(path.parent)
+    with stream:
+        digest, size = _content_hmac(stream, secret)
+        with _held(connection, digest) as held:
+            # Another process may have finished this file meanwhile, and a new one may have its name.
+            if not held or not _still_at(path, stream):
+                return False
+            offset, done_at = _started(connection, digest, size)
+            if done_at is None:
+                _ingest_rest(ingest, stream, digest, offset, counts)
+                if os.fstat(stream.fileno()).st_size != size:
+                    raise LandingError("a landed file grew while it was read: move files in when they are complete")
+                connection.execute(sql("finish_landed_file"), [digest])
+            if _still_at(path, stream):
+                path.unlink()
+            _sync_folder(path.parent)
     return True
 
 
-def _ingest_rest(ingest: Ingest, path: Path, digest: bytes, offset: int, counts: Counts) -> None:
+def _still_at(path: Path, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(stream.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _ingest_rest(ingest: Ingest, stream: BinaryIO, digest: bytes, offset: int, counts: Counts) -> None:
     def advance(connection: Connection, end: int) -> None:
         connection.execute(sql("advance_landed_file"), [offset + end, digest])
 
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        done = ingest.ingest_stream(stream, committed=advance)
-    counts.merge(done)
+    stream.seek(offset)
+    counts.merge(ingest.ingest_stream(stream, committed=advance))
 
 
-def _content_hmac(path: Path, secret: bytes) -> tuple[bytes, int]:
+def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
     key = hmac.digest(secret, b"signal/landed-file", "sha256")
     digest, size = hmac.new(key, digestmod="sha256"), 0
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-            size += len(block)
+    while block := stream.read(1 << 20):
+        digest.update(block)
+        size += len(block)
     return digest.digest(), size
 
 

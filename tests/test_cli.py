@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
+import commands
 import pytest
+from commands import run_command
 from conftest import SECRET, Fill
 from traffic import line, traffic
 
@@ -28,34 +28,17 @@ pytestmark = pytest.mark.embedded_only
 @pytest.fixture
 def signal(environment: Settings, tmp_path: Path) -> Signal:
     """Runs the command with the test's settings; keyword arguments change the environment."""
-
-    def run(*arguments: object, stdin: bytes = b"", **changes: str | None) -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, "COLUMNS": "200"}
-        for name, value in changes.items():
-            if value is None:
-                env.pop(name, None)
-            else:
-                env[name] = value
-        command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", *map(str, arguments)]
-        done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=tmp_path, check=False)
-        return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    return run
+    return partial(run_command, cwd=tmp_path)
 
 
 def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     """The JSON object that stands last on stdout."""
-    value = json.loads(done.stdout.splitlines()[-1])
-    assert isinstance(value, dict)
-    return value
+    return commands.last_json(done.stdout)
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
     """The one line that an error is; fails on a traceback."""
-    assert "Traceback" not in done.stderr
-    lines = [text for text in done.stderr.splitlines() if text.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
+    return commands.error_of(done.stderr)
 
 
 def test_ingest_prints_closed_books(signal: Signal, tmp_path: Path) -> None:

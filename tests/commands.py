@@ -1,0 +1,52 @@
+"""The command as a user runs it: a real process with the environment of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
+
+
+def environment_with(changes: dict[str, str | None]) -> dict[str, str]:
+    """The present environment; a change to None takes a variable out."""
+    merged = {**os.environ, "COLUMNS": "200", **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def run_command(
+    *arguments: object, cwd: Path, stdin: bytes = b"", **changes: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run `signal-pipeline` to its end; keyword arguments change the environment."""
+    command = [*PROGRAM, *map(str, arguments)]
+    env = environment_with(changes)
+    done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start_command(
+    *arguments: object, cwd: Path, program: str = PROGRAM[-1], **changes: str | None
+) -> subprocess.Popen[str]:
+    """Start `signal-pipeline`, or another Python program, in the background."""
+    command = [*PROGRAM[:-1], program, *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_with(changes), cwd=cwd, text=True
+    )
+
+
+def last_json(stdout: str) -> dict[str, object]:
+    """The JSON object that stands last on stdout."""
+    value = json.loads(stdout.splitlines()[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+def error_of(stderr: str) -> str:
+    """The one line that an error is; fails on a traceback."""
+    assert "Traceback" not in stderr
+    lines = [text for text in stderr.splitlines() if text.startswith("error: ")]
+    assert len(lines) == 1, stderr
+    return lines[0]
