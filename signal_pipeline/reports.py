@@ -103,6 +103,7 @@ def raw_report(
     Raises ReportError for an unknown key and for days whose raw events are gone.
     """
     _check_window(first, last)
+    keys = list(dict.fromkeys(keys))
     for key in (*keys, *where):
         if key not in RAW_KEYS:
             raise ReportError(f"unknown key {key!r}: choose from {', '.join(RAW_KEYS)}")
@@ -161,11 +162,8 @@ def _raw_rows(
         for key in keys
     ]
     filters = [
-        composed.SQL("and {} = {}").format(
-            composed.SQL(RAW_KEYS[key]),
-            composed.Literal(value),
-        )
-        for key, value in where.items()
+        composed.SQL("and {} = {}").format(composed.SQL(RAW_KEYS[key]), composed.Placeholder(f"where {key}"))
+        for key in where
     ]
     exact = "day" in keys or first == last
     query = composed.SQL(sql("report_raw")).format(
@@ -175,7 +173,8 @@ def _raw_rows(
         users_name=composed.Identifier("users" if exact else "summed_daily_users"),
     )
     start, end = window(first, last)
-    return _frame(connection, query, {"start": start, "end": end})
+    values = {f"where {key}": value for key, value in where.items()}
+    return _frame(connection, query, {"start": start, "end": end, **values})
 
 
 def _frame(connection: Connection, query: composed.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:
@@ -230,6 +229,7 @@ class _Labels:
         last: date,
     ) -> None:
         self._rollup, self._first, self._last = rollup, first, last
+        self._known: dict[tuple[date, date, str], str] = {}  # A long report has few periods and apps.
         checksums = {name: model.checksum for name, model in models.items()}
         self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
         self._quality = day_quality(connection, first, last)
@@ -239,12 +239,17 @@ class _Labels:
 
     def of(self, row: Mapping[object, object]) -> str:
         """The labels of one row, over all days of its period: a day without a build is missing from every sum."""
-        first, last = self._period(row)
+        key = (*self._period(row), str(row["app_name"]))
+        if key not in self._known:
+            self._known[key] = self._of_period(*key)
+        return self._known[key]
+
+    def _of_period(self, first: date, last: date, app: str) -> str:
         within_first, within_last = max(first, self._first), min(last, self._last)
         labels = {"partial"} if (first, last) != (within_first, within_last) else set[str]()
         for day in days_between(within_first, within_last):
             if day in self._days:
-                labels |= self._of_day(self._days[day], str(row["app_name"]))
+                labels |= self._of_day(self._days[day], app)
         return ", ".join(sorted(labels)) or "fresh"
 
     def _period(self, row: Mapping[object, object]) -> tuple[date, date]:
@@ -275,6 +280,11 @@ class _Labels:
         ]
         if absent:
             notes.append(f"{len(absent)} day(s) have no {self._rollup} and are not in these numbers: {_listed(absent)}")
+        stale = [status.day for status in self._days.values() if status.rollups[self._rollup] == "stale"]
+        if stale:
+            notes.append(
+                f"{len(stale)} day(s) have newer events, or a newer model, than these numbers: {_listed(stale)}"
+            )
         if len(self._model_changes) > 1:
             starts = [cast(date, row[1]) for row in self._model_changes]
             notes.append(
