@@ -30,11 +30,10 @@ def run_command(
 def start_command(
     *arguments: object, cwd: Path, program: str = PROGRAM[-1], **changes: str | None
 ) -> subprocess.Popen[str]:
-    """Start `signal-pipeline`, or another Python program, in the background."""
-    command = [*PROGRAM[:-1], program, *map(str, arguments)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_with(changes), cwd=cwd, text=True
-    )
+    """Start `signal-pipeline`, or another Python program, in the background; its stdin ends with `communicate`."""
+    pipe = subprocess.PIPE
+    command, env = [*PROGRAM[:-1], program, *map(str, arguments)], environment_with(changes)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd=cwd, text=True)
 
 
 def last_json(stdout: str) -> dict[str, object]:

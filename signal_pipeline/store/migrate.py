@@ -36,9 +36,9 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
         poolclass=NullPool,
         hide_parameters=True,
     )
-    with safe_errors(), engine.connect() as connection:
+    with safe_errors():
         try:
-            with connection.begin():
+            with engine.begin() as connection:
                 connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
                 connection.exec_driver_sql("create schema if not exists signal")
                 config = Config()

@@ -1,0 +1,149 @@
+"""Migrating: any number of times, by any number of processes, with a start date that never leaves data outside."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import START_DATE, Fill
+from stored import count
+
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database, DatabaseUnreachableError
+from signal_pipeline.store.days import NotMigratedError, stored_start_date
+from signal_pipeline.store.migrate import StartDateError, migrate
+
+_numbers = itertools.count(1)
+TODAY = datetime.now(UTC).date()
+Models = dict[str, Model]
+
+SHAPE = """
+select 'column', table_name, column_name, data_type, is_nullable, column_default, collation_name
+from information_schema.columns where table_schema = 'signal'
+union all
+select 'index', tablename, indexname, indexdef, null, null, null from pg_indexes where schemaname = 'signal'
+union all
+select 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), null, null, null
+from pg_trigger where not tgisinternal and tgrelid::regclass::text like 'signal.%'
+union all
+select 'function', proname, md5(prosrc), prosecdef::text, null, null, null
+from pg_proc where pronamespace = 'signal'::regnamespace
+order by 1, 2, 3
+"""
+
+
+@pytest.fixture
+def empty(server: str) -> Iterator[Database]:
+    """An empty database of its own."""
+    name = f"signal_empty_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        yield Database(server.replace("/postgres?", f"/{name}?"))
+        connection.execute(f"drop database {name} with (force)")
+
+
+def configured(database: Database, home: Path, **changes: object) -> Settings:
+    values = {"database_url": database.url, "env": "development", "home": home, "start_date": None, **changes}
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _no_start_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIGNAL_START_DATE")
+
+
+def shape(connection: Connection) -> list[tuple[object, ...]]:
+    return connection.execute(SHAPE).fetchall()  # type: ignore[call-overload, no-any-return]
+
+
+def test_a_second_migration_changes_nothing(empty: Database, models: Models, tmp_path: Path) -> None:
+    settings = configured(empty, tmp_path)
+    migrate(empty, settings, models)
+    with empty.connect() as connection:
+        first = shape(connection)
+        assert stored_start_date(connection) == TODAY - timedelta(days=180)
+        connection.execute("select signal.ensure_day(%s)", [TODAY])
+        migrate(empty, settings, models)
+        connection.execute("drop table signal.events_" + TODAY.strftime("%Y%m%d"))  # type: ignore[arg-type]
+        assert shape(connection) == first
+        tables = {row[1] for row in first if row[0] == "column"}
+        assert {"events", "event_keys", "days", "books", "receipts", "audit", *models} <= tables
+        assert {f"{name}_by_type" for name in models} <= tables
+
+
+def test_processes_that_migrate_at_once_agree(empty: Database, models: Models, tmp_path: Path) -> None:
+    settings = configured(empty, tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(migrate, empty, settings, models) for _ in range(4)]:
+            done.result()
+    with empty.connect() as connection:
+        assert count(connection, "select count(*) from signal.instance") == 1
+
+
+def test_the_start_date_is_stored_once_and_does_not_move_by_itself(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    migrate(empty, configured(empty, tmp_path, retention_days=30), models)
+    with empty.connect() as connection:
+        migrate(empty, configured(empty, tmp_path, retention_days=90), models)
+        assert stored_start_date(connection) == TODAY - timedelta(days=30)
+        migrate(empty, configured(empty, tmp_path, start_date=START_DATE), models)
+        migrate(empty, configured(empty, tmp_path), models)
+        assert stored_start_date(connection) == START_DATE
+
+
+def test_a_start_date_after_days_with_data_is_refused(
+    database: Database, connection: Connection, settings: Settings, models: Models, fill: Fill
+) -> None:
+    day = TODAY - timedelta(days=10)
+    fill(day)
+    with pytest.raises(StartDateError, match=f"SIGNAL_START_DATE {day + timedelta(days=1)} is later than days"):
+        migrate(database, settings.model_copy(update={"start_date": day + timedelta(days=1)}), models)
+    assert stored_start_date(connection) == START_DATE
+    migrate(database, settings.model_copy(update={"start_date": day}), models)
+    assert stored_start_date(connection) == day
+
+
+def test_data_survives_a_migration(
+    database: Database, connection: Connection, settings: Settings, models: Models, fill: Fill
+) -> None:
+    fill(TODAY - timedelta(days=2))
+    migrate(database, settings, models)
+    assert count(connection, "select count(*) from signal.events") == 25
+
+
+def test_a_failed_migration_leaves_nothing_half_made(
+    empty: Database, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("stopped half way")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("signal_pipeline.store.migrate.migrate_rollups", fail)
+        with pytest.raises(RuntimeError):
+            migrate(empty, configured(empty, tmp_path), models)
+    with empty.connect() as connection:
+        assert count(connection, "select count(*) from pg_namespace where nspname = 'signal'") == 0
+        with pytest.raises(NotMigratedError, match="signal-pipeline migrate"):
+            stored_start_date(connection)
+    migrate(empty, configured(empty, tmp_path), models)
+
+
+@pytest.mark.embedded_only
+def test_an_unreachable_server_is_named(empty: Database, models: Models, tmp_path: Path) -> None:
+    gone = Database("postgresql://nobody:hidden@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnreachableError) as raised:
+        migrate(gone, configured(gone, tmp_path), models)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("days", [-401, 2])
+def test_no_day_outside_the_calendar_of_the_database_can_be_made(connection: Connection, days: int) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="days run from"):
+        connection.execute("select signal.ensure_day(%s)", [TODAY + timedelta(days=days)])
