@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -112,15 +114,14 @@ def salt_secret(settings: Settings) -> str:
 
 
 def _development_secret(path: Path) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
-    try:
-        os.link(draft, path)  # Fails when another process was first, so that all share one secret.
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # Mode 0600.
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            with suppress(FileExistsError):
+                os.link(draft, path)  # Fails when another process was first, so that all share one secret.
+        finally:
+            os.unlink(draft)
     return path.read_text(encoding="ascii").strip()
