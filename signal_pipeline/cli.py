@@ -278,7 +278,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that exit handlers run.
     try:
-        app()
+        with safe_errors():
+            app()
     except UsageError as error:
         console.complain(str(error))
         sys.exit(2)
@@ -286,6 +287,9 @@ def main() -> None:
         console.complain(str(error))
         sys.exit(1)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:  # A file or folder that cannot be read or made; its name came from the user.
+        console.complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
         sys.exit(1)
     except KeyboardInterrupt:
         console.complain("interrupted; what was committed stays")

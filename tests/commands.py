@@ -18,10 +18,10 @@ def environment_with(changes: dict[str, str | None]) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: object, cwd: Path, stdin: bytes = b"", **changes: str | None
+    *arguments: object, cwd: Path, stdin: bytes = b"", program: str = PROGRAM[-1], **changes: str | None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `signal-pipeline` to its end; keyword arguments change the environment."""
-    command = [*PROGRAM, *map(str, arguments)]
+    """Run `signal-pipeline`, or another Python program, to its end; keyword arguments change the environment."""
+    command = [*PROGRAM[:-1], program, *map(str, arguments)]
     env = environment_with(changes)
     done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())

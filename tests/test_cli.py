@@ -102,6 +102,44 @@ def test_an_unreachable_database_is_one_line(signal: Signal, tmp_path: Path) -> 
     assert "a-password" not in done.stderr
 
 
+NOT_THERE = "postgresql://someone:a-password@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url"),
+    [
+        (("migrate",), NOT_THERE),
+        (("migrate",), "no-url a-password"),
+        (("ingest", "-"), NOT_THERE),
+        (("backfill", "--from", "2026-01-01", "--to", "2026-01-02"), NOT_THERE),
+        (("report", "app", "--from", "2026-01-01", "--to", "2026-01-02"), "no-url a-password"),
+        (("dev",), NOT_THERE),
+    ],
+)
+def test_every_command_says_that_the_database_is_not_there(
+    signal: Signal, arguments: tuple[str, ...], url: str
+) -> None:
+    done = signal(*arguments, stdin=line(), SIGNAL_DATABASE_URL=url)
+    assert done.returncode == 1
+    assert "PostgreSQL" in error_of(done)
+    assert "a-password" not in done.stdout + done.stderr
+
+
+def test_files_that_cannot_be_opened_are_named(signal: Signal, tmp_path: Path) -> None:
+    arguments = ("--days", 1, "--events-per-day", 10, "--out", "no/such/folder/file")
+    assert error_of(signal("simulate", *arguments)) == "error: No such file or directory: no/such/folder/file"
+    (tmp_path / "file").touch()
+    done = signal("status", SIGNAL_DATABASE_URL=None, SIGNAL_HOME=str(tmp_path / "file" / "home"))
+    assert done.returncode == 1
+    assert "Not a directory" in error_of(done)
+
+
+def test_a_later_missing_file_stops_before_the_first_is_read(signal: Signal, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(line())
+    assert signal("ingest", "a", "none").returncode == 1
+    assert last_json(signal("ingest", "a", "--json"))["accepted"] == 1
+
+
 @pytest.mark.parametrize(("secret", "text"), [(None, "SIGNALS_SALT_SECRET is missing"), ("short", "32 bytes")])
 def test_production_refuses_a_missing_or_short_secret(
     signal: Signal, tmp_path: Path, secret: str | None, text: str

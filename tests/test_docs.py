@@ -1,0 +1,75 @@
+"""The documents are true: the commands, options, targets, files and examples that they name exist and work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import typer
+from commands import run_command
+
+from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.cli import app
+from signal_pipeline.events.acceptance import IncomingEvent
+from signal_pipeline.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+
+
+def options() -> Mapping[str, set[str]]:
+    """The commands and what each takes."""
+    command = typer.main.get_command(app)
+    return {
+        name: {option for parameter in each.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for name, each in command.commands.items()  # type: ignore[attr-defined]
+    }
+
+
+def test_the_readme_lists_every_command_and_no_other() -> None:
+    cells = re.findall(r"(?m)^\| (`[a-z].*?`) \|", README.split("## Commands")[1].split("\n## ")[0])
+    named = {name for cell in cells for name in re.findall(r"`([a-z-]+)", cell)}
+    assert named == set(options())
+
+
+def test_every_option_in_a_document_exists() -> None:
+    known = options()
+    found = 0
+    for text in TEXTS.values():
+        for name, rest in re.findall(r"(?:signal-pipeline |^\| `)([a-z-]+)\b([^`\n]*)", text, flags=re.MULTILINE):
+            if name in known:
+                for option in re.findall(r"(?<!\w)--[a-z-]+", rest.replace("--help", "")):
+                    assert option in known[name], (name, option)
+                    found += 1
+    assert found > 5
+
+
+def test_every_make_target_in_a_document_exists() -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    named = {name for text in TEXTS.values() for name in re.findall(r"`?\bmake ([a-z-]+)(?=`|  )", text)}
+    assert {"demo", "dev", "test"} <= named <= targets
+
+
+def test_the_landing_line_of_the_readme_holds_every_field() -> None:
+    example = json.loads(re.search(r"```json\n(.*?)```", README, flags=re.DOTALL)[1])  # type: ignore[index]
+    assert example["eventType"] in load_catalogue().event_types
+    assert example["appName"] in load_catalogue().apps
+    assert set(example) <= set(IncomingEvent.__struct_encode_fields__)
+
+
+@pytest.mark.embedded_only
+def test_the_embedding_example_runs(environment: Settings, tmp_path: Path) -> None:
+    program = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]  # type: ignore[index]
+    done = run_command(cwd=tmp_path, program=program)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0 0 Counter({'malformed': 1})\n"
+
+
+def test_no_document_names_a_machine() -> None:
+    for text in TEXTS.values():
+        assert not re.search(r"/(root|tmp|work)/", text)

@@ -1,0 +1,122 @@
+"""The wheel holds all that a checkout holds: the command works from it alone, and says so when a file of it is broken."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from commands import error_of, last_json, run_command
+from traffic import line
+
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection
+
+ROOT = Path(__file__).parents[1]
+Signal = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture
+def unpacked(wheel: Path, tmp_path: Path) -> Path:
+    """A copy of the wheel's package, outside any checkout."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    return tmp_path / "unpacked" / "signal_pipeline"
+
+
+@pytest.fixture
+def signal(environment: Settings, unpacked: Path, tmp_path: Path) -> Signal:
+    """Runs the command of the unpacked wheel."""
+    return partial(run_command, cwd=tmp_path, PYTHONPATH=str(unpacked.parent))
+
+
+def test_the_wheel_holds_every_file_that_is_not_python(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = ROOT / "signal_pipeline"
+    expected = {
+        str(path.relative_to(ROOT))
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix in (".sql", ".yaml", ".yml", ".conf", ".py", ".typed")
+    }
+    expected |= {f"signal_pipeline/{path.relative_to(ROOT)}" for path in (ROOT / "dbt_like_sql").rglob("*.*")}
+    expected |= {"signal_pipeline/dagster.yaml", "signal_pipeline/workspace.yaml"}
+    assert expected <= names
+    for name in (
+        "catalogue.yaml",
+        "simulate_world.yaml",
+        "store/embedded.conf",
+        "store/migrations/versions/0001_core.sql",
+        "dbt_like_sql/schema.yml",
+        "dbt_like_sql/models/daily_app_activity.sql",
+    ):
+        assert f"signal_pipeline/{name}" in names
+    assert not [name for name in names if name.startswith(("tests", "docs")) or "__pycache__" in name]
+
+
+@pytest.mark.embedded_only
+def test_the_command_works_from_the_wheel_alone(signal: Signal, unpacked: Path, connection: Connection) -> None:
+    connection.execute("drop schema signal cascade")
+    program = "import signal_pipeline; print(signal_pipeline.__file__)"
+    where = signal(program=program).stdout.strip()
+    assert Path(where).is_relative_to(unpacked)
+    assert signal("migrate").returncode == 0
+    assert last_json(signal("ingest", "-", "--json", stdin=line()).stdout)["accepted"] == 1
+    simulated = signal("simulate", "--days", 1, "--events-per-day", 50)
+    assert len(simulated.stdout.splitlines()) > 10
+    assert signal("report", "app", "--from", "2026-01-01", "--to", "2026-01-02").returncode == 0
+
+
+BREAKS = {
+    "no SQL": ("dbt_like_sql/models/daily_os_activity.sql", "select from where", "daily_os_activity"),
+    "two statements": ("dbt_like_sql/models/daily_os_activity.sql", "select 1; select 2", "daily_os_activity"),
+    "columns that yml does not have": (
+        "dbt_like_sql/models/daily_app_activity.sql",
+        "select app_name, count(*) as surprise from signal.events where created_at >= $1 and created_at < $2 group by 1",
+        "daily_app_activity",
+    ),
+    "yml that is no yml": ("dbt_like_sql/schema.yml", "models: [", "schema.yml"),
+    "yml without models": ("dbt_like_sql/schema.yml", "version: 2\nmodels: []\n", "schema.yml"),
+    "catalogue": ("catalogue.yaml", "version: 1\n", "catalogue.yaml"),
+}
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize(("file", "text", "named"), BREAKS.values(), ids=BREAKS.keys())
+def test_a_broken_file_is_one_line_that_names_it(
+    signal: Signal, unpacked: Path, connection: Connection, file: str, text: str, named: str
+) -> None:
+    (unpacked / file).write_text(text)
+    arguments = ("ingest", "-") if "catalogue" in file else ("migrate",)
+    before = connection.execute("select count(*) from pg_class").fetchone()
+    done = signal(*arguments, stdin=line())
+    assert done.returncode == 1
+    assert named in error_of(done.stderr)
+    assert connection.execute("select count(*) from pg_class").fetchone() == before
+    assert connection.execute("select count(*) from signal.books").fetchone() == (0,)
+
+
+@pytest.mark.embedded_only
+def test_a_yml_that_disagrees_with_its_sql_is_one_line(signal: Signal, unpacked: Path) -> None:
+    schema = unpacked / "dbt_like_sql" / "schema.yml"
+    schema.write_text(schema.read_text().replace("- name: browser_family", "- name: browser_name", 1))
+    done = signal("migrate")
+    assert done.returncode == 1
+    assert "browser" in error_of(done.stderr)
