@@ -11,6 +11,7 @@ import dagster as dg
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.runs import materialized_days, range_tags
 from signal_pipeline.store.database import Connection, sql
 from signal_pipeline.store.days import days_between, stored_start_date, today_utc
 from signal_pipeline.store.freshness import DayStatus, day_statuses
@@ -107,11 +108,11 @@ def run_backfill(
             run_config=QUIET,
             tags={
                 "signal/origin": "backfill",
-                **({} if len(chunk) == 1 else _range_tags(chunk)),
+                **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1])),
             },
             raise_on_error=False,
         )
-        done = _materialized(instance, outcome.run_id, set(rollups))
+        done = materialized_days(instance, outcome.run_id, rollups)
         result.built += [day for day in chunk if day in done]
         result.refused.update({day: f"see run {outcome.run_id}" for day in chunk if day not in done})
         result.runs += 1
@@ -129,20 +130,3 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
         else:
             stretches.append([day])
     return stretches
-
-
-def _range_tags(chunk: Sequence[date]) -> dict[str, str]:
-    return {
-        "dagster/asset_partition_range_start": str(chunk[0]),
-        "dagster/asset_partition_range_end": str(chunk[-1]),
-    }
-
-
-def _materialized(instance: dg.DagsterInstance, run_id: str, rollups: set[str]) -> set[date]:
-    """The days for which every rollup was materialized, read from the instance: a failed step's result loses them."""
-    built: dict[date, set[str]] = {}
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        event = entry.dagster_event
-        if event and event.partition and event.asset_key:
-            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key.to_user_string())
-    return {day for day, names in built.items() if names >= rollups}

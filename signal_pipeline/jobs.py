@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from signal_pipeline.runs import CATCH_UP_TAG
+
 RAW_EVENTS_JOB = "raw_events_job"
 ROLLUPS_JOB = "rollups_job"
 NIGHTLY_JOB = "nightly_job"
@@ -31,6 +33,7 @@ def default_jobs(rollups: Iterable[str]) -> list[dg.UnresolvedAssetJobDefinition
         dg.define_asset_job(
             NIGHTLY_JOB,
             selection=dg.AssetSelection.assets("raw_events", *names, "expired_raw_events"),
-            description="Yesterday's raw events and rollups, their checks, then retention.",
+            description="The rollups of yesterday and of days that earlier nights missed, every check, then retention.",
+            tags={CATCH_UP_TAG: "true"},
         ),
     ]
