@@ -134,12 +134,11 @@ def run_backfill(
     """
     result = Backfilled(refused=dict(plan.refused))
     started = time.perf_counter()
-    job = definitions.resolve_job_def(ROLLUPS_JOB)
+    job = _job(definitions, rollups)
     for chunk in chunks(plan.days, days_per_run):
         with _watched(database, chunk, progress):
             outcome = job.execute_in_process(
                 instance=instance,
-                asset_selection=[dg.AssetKey(name) for name in rollups],
                 partition_key=str(chunk[0]) if len(chunk) == 1 else None,
                 run_config=QUIET,
                 tags={"signal/origin": "backfill", **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1]))},
@@ -151,6 +150,16 @@ def run_backfill(
         result.runs += 1
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _job(definitions: dg.Definitions, rollups: Sequence[str]) -> dg.JobDefinition:
+    """The rollups' job for these rollups alone, without their checks: those belong to the night."""
+    return dg.Definitions(
+        assets=definitions.assets,
+        resources=definitions.resources,
+        executor=definitions.executor,
+        jobs=[dg.define_asset_job(ROLLUPS_JOB, selection=dg.AssetSelection.assets(*rollups))],
+    ).resolve_job_def(ROLLUPS_JOB)
 
 
 def chunks(days: Sequence[date], most: int) -> list[list[date]]:

@@ -63,6 +63,24 @@ def test_a_range_is_few_runs_and_its_progress_adds_up(backfill: Callable[..., Ba
     assert all(days >= 0 for days in told)
 
 
+def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
+    instance: dg.DagsterInstance,
+    environment: Settings,
+    defs: dg.Definitions,
+    database: Database,
+    models: Models,
+    connection: Connection,
+    fill: Fill,
+) -> None:
+    fill(YESTERDAY)
+    plan = plan_backfill(connection, models, YESTERDAY, YESTERDAY)
+    result = run_backfill(instance, defs, database, plan, ["daily_os_activity"], 60, lambda done: None)
+    assert result.built == [YESTERDAY]
+    assert connection.execute("select rollup from signal.builds").fetchall() == [("daily_os_activity",)]
+    (run,) = instance.get_runs()
+    assert instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION) == []
+
+
 def test_a_backfill_goes_on_with_what_is_not_fresh(
     backfill: Callable[..., Backfilled], fill: Fill, run: Run, connection: Connection
 ) -> None:
