@@ -5,7 +5,7 @@ Belongs here: what is said of failed runs and red checks. Error texts stay in th
 
 import dagster as dg
 
-from signal_pipeline.jobs import NIGHTLY_JOB
+from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB
 from signal_pipeline.runs import FAILED_DAYS_TAG, days_of
 
 
@@ -34,12 +34,12 @@ def failure_line(run: dg.DagsterRun) -> str:
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     monitor_all_code_locations=False,
-    description="Writes each red check of a finished night to the daemon's log as one line.",
+    description="Writes each red check of a finished run to the daemon's log as one line.",
 )
 def red_checks_sensor(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
     """A red check fails no run, so that it holds nothing up; it is said here."""
-    if context.dagster_run.job_name != NIGHTLY_JOB:
-        return dg.SkipReason("not a night")
+    if context.dagster_run.job_name not in (NIGHTLY_JOB, CHECKS_JOB):
+        return dg.SkipReason("a run without checks")
     for line in red_checks(context.instance, context.dagster_run.run_id):
         context.log.error("%s", line)
     return None

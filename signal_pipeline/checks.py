@@ -98,7 +98,7 @@ def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=probe.asset,
         name=name,
-        description=(getattr(probes, name).__doc__ or "").strip(),
+        description=(getattr(probes, name).__doc__ or "").partition("\n")[0],
     )
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:

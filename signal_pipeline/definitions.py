@@ -14,6 +14,7 @@ from signal_pipeline.assets.raw_events import raw_events
 from signal_pipeline.assets.rollups import rollup_assets
 from signal_pipeline.checks import default_checks
 from signal_pipeline.jobs import default_jobs
+from signal_pipeline.pruning import pruning_job
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import load_models
@@ -27,8 +28,8 @@ def build_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
         asset_checks=default_checks(models),
-        jobs=default_jobs(models),
-        schedules=default_schedules,
+        jobs=[*default_jobs(models), pruning_job],
+        schedules=default_schedules(models),
         sensors=[landing_sensor, stale_rollups_sensor_of(models), run_failure_sensor, red_checks_sensor],
         resources={"postgres": PostgresResource(), "ingest": IngestResource()},
         executor=dg.in_process_executor,

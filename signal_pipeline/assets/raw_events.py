@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.assets.charts import GREEN, GREY, ORANGE, bar_chart, markdown_table
+from signal_pipeline.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
@@ -22,8 +22,8 @@ RAW_EVENTS = dg.AssetKey("raw_events")
 EVENT_COLUMNS = dg.TableSchema(
     [dg.TableColumn(column.name, type=column.data_type, description=column.description) for column in event_columns()]
 )
-BOOKS_DAYS = 30
-OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": GREY, "dropped": ORANGE}
+BOOKS_DAYS = 21
+OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
 @dg.asset(
@@ -73,7 +73,7 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
 def books_chart(connection: Connection, last: date) -> dg.MarkdownMetadataValue:
     """The books of the last days as a picture: what was received, and what became of it."""
     series = outcomes_by_day(connection, last - timedelta(days=BOOKS_DAYS - 1), last)
-    return dg.MetadataValue.md(bar_chart(series, OUTCOME_COLOURS, "received per day"))
+    return dg.MetadataValue.md(bar_chart(series, OUTCOME_COLOURS, "received", last, BOOKS_DAYS))
 
 
 def identity_metadata(connection: Connection, day: date) -> dict[str, float]:

@@ -82,7 +82,7 @@ class DayNotes:
             {"first": self._newest - timedelta(days=TREND_DAYS - 1), "last": self._newest},
         ).fetchall()
         series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
-        return bar_chart(series, {"events": BLUE}, "events per day")
+        return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS)
 
     def _preview(self, name: str) -> str:
         columns = [column for column in self._models[name].columns if column != "activity_date"]

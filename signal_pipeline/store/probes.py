@@ -38,7 +38,10 @@ class Finding:
 
 
 def books_reconcile(connection: Connection) -> Finding:
-    """Raw events of every open day are what the books say (invariants 1 and 10)."""
+    """Raw events of every open day are what the books say.
+
+    Design invariants 1 and 10.
+    """
     rows = connection.execute(sql("checks/books")).fetchall()
     if not rows:
         return Finding(True, "Every open day holds the raw events that its books say.")
@@ -52,7 +55,10 @@ def books_reconcile(connection: Connection) -> Finding:
 
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
-    """No raw day stands longer than the retention; seven days overdue is a privacy alarm (section 9)."""
+    """No raw day stands longer than the retention; seven days overdue is a privacy alarm.
+
+    Requirements section 9.
+    """
     first_kept = first_kept_day(today_utc(), settings.retention_days)
     late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
     if not late:
@@ -102,7 +108,10 @@ def few_drops(connection: Connection) -> Finding:
 
 
 def addresses_arrive(connection: Connection) -> Finding:
-    """Events come with an address; above 1 % of an app's day its users are labelled degraded (section 4)."""
+    """Events come with an address; above 1 % of an app's day without, its users are labelled degraded.
+
+    Requirements section 4.
+    """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
     bad = {
@@ -148,7 +157,10 @@ def identities_are_apart(connection: Connection) -> Finding:
 
 
 def one_secret_per_day(connection: Connection) -> Finding:
-    """No recent day was hashed with two secrets; its users would be over-counted (section 2)."""
+    """No recent day was hashed with two secrets; its users would be over-counted.
+
+    Requirements section 2.
+    """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
     mixed = [str(day) for day, each in quality.items() if each.keys > 1]

@@ -229,3 +229,30 @@ def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datet
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
     for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
+
+
+@pytest.fixture
+def hour(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[[], object]:
+    """Evaluates the schedule of the checks once."""
+
+    def evaluate() -> object:
+        schedule = defs.resolve_schedule_def("checks_schedule")
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=datetime.now(UTC), resources=defs.resources or {}
+        ) as context:
+            return schedule(context)
+
+    return evaluate
+
+
+def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
+    hour: Callable[[], object], fill: Fill, run: Run
+) -> None:
+    assert isinstance(hour(), dg.SkipReason)
+    fill(YESTERDAY)
+    assert isinstance(hour(), dg.RunRequest)
+    assert run("nightly_job", YESTERDAY).success
+    # The night's own builds came after its start: one more evaluation, then rest.
+    assert isinstance(hour(), dg.RunRequest)
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
