@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -209,50 +209,6 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     assert len(requests(tick("landing_sensor"))) == 1
 
 
-@pytest.mark.parametrize(
-    ("at", "day"),
-    [
-        (datetime(2026, 11, 20, 0, 30, tzinfo=UTC), "2026-11-19"),
-        (datetime(2027, 1, 1, 0, 30, tzinfo=UTC), "2026-12-31"),
-        (datetime(2028, 3, 1, 0, 30, tzinfo=UTC), "2028-02-29"),
-    ],
-)
-def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datetime, day: str) -> None:
-    schedule = defs.resolve_schedule_def("nightly_schedule")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 0 * * *", "UTC")
-    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
-    request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
-    assert isinstance(request, dg.RunRequest)
-    assert request.partition_key == day
-
-
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
     for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
-
-
-@pytest.fixture
-def hour(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[[], object]:
-    """Evaluates the schedule of the checks once."""
-
-    def evaluate() -> object:
-        schedule = defs.resolve_schedule_def("checks_schedule")
-        with dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=datetime.now(UTC), resources=defs.resources or {}
-        ) as context:
-            return schedule(context)
-
-    return evaluate
-
-
-def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
-    hour: Callable[[], object], fill: Fill, run: Run
-) -> None:
-    assert isinstance(hour(), dg.SkipReason)
-    fill(YESTERDAY)
-    assert isinstance(hour(), dg.RunRequest)
-    assert run("nightly_job", YESTERDAY).success
-    # The night's own builds came after its start: one more evaluation, then rest.
-    assert isinstance(hour(), dg.RunRequest)
-    assert run("checks_job", None).success
-    assert isinstance(hour(), dg.SkipReason)
