@@ -1,21 +1,29 @@
-"""Backfills from the command line: plan which days can be rebuilt, then rebuild them through Dagster, run by run."""
+"""Backfills from the command line: plan which days can be rebuilt, show what would change, rebuild them through Dagster."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.rollups.models import Model, load_models
-from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.jobs import ROLLUPS_JOB
+from signal_pipeline.rollups.build import BuildRefusedError
+from signal_pipeline.rollups.difference import Difference, day_difference
+from signal_pipeline.rollups.engine import Engine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.runs import materialized_days, range_tags
+from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import days_between, stored_start_date, today_utc
 from signal_pipeline.store.freshness import DayStatus, day_statuses
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+PROGRESS_SECONDS = 0.5
 
 
 class BackfillError(SignalError):
@@ -24,11 +32,15 @@ class BackfillError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a backfill would do. `present`: each buildable day's status, absent for a day without any event."""
+    """What a backfill would do. `present`: the status of each day that has one; a day without any event has none.
+
+    `fresh`: days left alone, when only stale days were asked for.
+    """
 
     days: list[date]
     refused: dict[date, str]
     present: Mapping[date, DayStatus]
+    fresh: list[date] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -58,8 +70,13 @@ def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[
     return {name: models[name] for name in names} if names else models
 
 
-def plan_backfill(connection: Connection, models: Mapping[str, Model], first: date, last: date) -> Plan:
-    """Which days from `first` to `last` can be built, and why the others cannot."""
+def plan_backfill(
+    connection: Connection, models: Mapping[str, Model], first: date, last: date, *, only_stale: bool = False
+) -> Plan:
+    """Which days from `first` to `last` can be built, and why the others cannot.
+
+    With `only_stale`, days whose rollups are fresh are left out: so a backfill that was interrupted goes on.
+    """
     if first > last:
         raise BackfillError(f"--from {first} is after --to {last}")
     start_date, today = stored_start_date(connection), today_utc()
@@ -67,7 +84,7 @@ def plan_backfill(connection: Connection, models: Mapping[str, Model], first: da
     present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
     rows = connection.execute(sql("days_missing_raw_events"), {"first": first, "last": last})
     missing = {day: count for day, count in rows}  # noqa: C416 - a row is not typed as a pair
-    days, refused = [], dict[date, str]()
+    days, refused, fresh = [], dict[date, str](), []
     for day in days_between(first, last):
         if day < start_date:
             refused[day] = f"before the start date {start_date}"
@@ -77,47 +94,72 @@ def plan_backfill(connection: Connection, models: Mapping[str, Model], first: da
             refused[day] = "purged, unchanged"
         elif day in missing:
             refused[day] = f"raw events are missing: {missing[day]} by the books are not there"
+        elif only_stale and day in present and not present[day].wants_build:
+            fresh.append(day)
         else:
             days.append(day)
-    return Plan(days, refused, present)
+    return Plan(days, refused, present, fresh)
+
+
+def plan_differences(
+    database: Database, engine: Engine, models: Mapping[str, Model], plan: Plan, progress: Callable[[int], None]
+) -> list[Difference]:
+    """What the planned days would change, computed into a shadow; nothing stored changes.
+
+    A day without any event so far is left out: its rollups would be empty. A day that is refused meanwhile joins `plan.refused`.
+    """
+    differences: list[Difference] = []
+    for day in plan.days:
+        if day in plan.present:
+            try:
+                differences += day_difference(database, engine, models, day)
+            except BuildRefusedError as refusal:
+                plan.refused[day] = refusal.reason
+        progress(1)
+    return differences
 
 
 def run_backfill(
     instance: dg.DagsterInstance,
     definitions: dg.Definitions,
+    database: Database,
     plan: Plan,
     rollups: Sequence[str],
     days_per_run: int,
     progress: Callable[[int], None],
 ) -> Backfilled:
-    """Run the planned days in contiguous chunks, one run each; `progress` is told the days of each finished run.
+    """Run the planned days in contiguous chunks, one run each; `progress` is told of finished days as they come.
 
     A failed run is counted by what it built; the next chunk goes on.
     """
     result = Backfilled(refused=dict(plan.refused))
     started = time.perf_counter()
-    job = definitions.resolve_job_def("rollups_job")
-    everything = len(rollups) == len(load_models())
+    job = _job(definitions, rollups)
     for chunk in chunks(plan.days, days_per_run):
-        outcome = job.execute_in_process(
-            instance=instance,
-            # The whole job as it stands has no checks: they belong to the night.
-            asset_selection=None if everything else [dg.AssetKey(name) for name in rollups],
-            partition_key=str(chunk[0]) if len(chunk) == 1 else None,
-            run_config=QUIET,
-            tags={
-                "signal/origin": "backfill",
-                **({} if len(chunk) == 1 else _range_tags(chunk)),
-            },
-            raise_on_error=False,
-        )
-        done = _materialized(instance, outcome.run_id, set(rollups))
+        with _watched(database, chunk, progress):
+            outcome = job.execute_in_process(
+                instance=instance,
+                partition_key=str(chunk[0]) if len(chunk) == 1 else None,
+                run_config=QUIET,
+                tags={"signal/origin": "backfill", **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1]))},
+                raise_on_error=False,
+            )
+        done = materialized_days(instance, outcome.run_id, rollups)
         result.built += [day for day in chunk if day in done]
         result.refused.update({day: f"see run {outcome.run_id}" for day in chunk if day not in done})
         result.runs += 1
-        progress(len(chunk))
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _job(definitions: dg.Definitions, rollups: Sequence[str]) -> dg.JobDefinition:
+    """The rollups' job for these rollups alone, without their checks: those belong to the night."""
+    return dg.Definitions(
+        assets=definitions.assets,
+        resources=definitions.resources,
+        executor=definitions.executor,
+        jobs=[dg.define_asset_job(ROLLUPS_JOB, selection=dg.AssetSelection.assets(*rollups))],
+    ).resolve_job_def(ROLLUPS_JOB)
 
 
 def chunks(days: Sequence[date], most: int) -> list[list[date]]:
@@ -131,18 +173,25 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
     return stretches
 
 
-def _range_tags(chunk: Sequence[date]) -> dict[str, str]:
-    return {
-        "dagster/asset_partition_range_start": str(chunk[0]),
-        "dagster/asset_partition_range_end": str(chunk[-1]),
-    }
+@contextmanager
+def _watched(database: Database, days: Sequence[date], progress: Callable[[int], None]) -> Iterator[None]:
+    """Tell `progress` of each day as its build is recorded, from beside the run; of all of them at the end."""
+    since, over, told = datetime.now(UTC), threading.Event(), 0
 
+    def watch() -> None:
+        nonlocal told
+        with safe_errors(), database.connect() as connection:
+            while not over.wait(PROGRESS_SECONDS):
+                row = connection.execute(sql("days_built_since"), {"days": list(days), "since": since}).fetchone()
+                done = min(int(row[0]) if row else 0, len(days))  # type: ignore[call-overload]
+                progress(done - told)
+                told = done
 
-def _materialized(instance: dg.DagsterInstance, run_id: str, rollups: set[str]) -> set[date]:
-    """The days for which every rollup was materialized, read from the instance: a failed step's result loses them."""
-    built: dict[date, set[str]] = {}
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        event = entry.dagster_event
-        if event and event.partition and event.asset_key:
-            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key.to_user_string())
-    return {day for day, names in built.items() if names >= rollups}
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        progress(len(days) - told)

@@ -1,7 +1,8 @@
 """Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py`.
 
-Belongs here: which asset a check hangs on, its severity, and whether it blocks what comes after. Checks are unpartitioned:
-a range run would lose their partition. What must never be visible is asserted inside the build's transaction instead.
+Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run would lose their partition.
+They block nothing: what must never be visible is asserted inside the build's transaction, and the retention proves each day
+by itself, so that a fault of one day does not hold up the others.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,6 @@ class _Probe:
     asset: str
     probe: Callable[[Connection, Settings], Finding]
     severity: dg.AssetCheckSeverity
-    blocking: bool = False
 
 
 def default_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
@@ -34,9 +34,9 @@ def default_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition
 
 
 def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
-    """The tests of `schema.yml`, over the days whose raw events are kept. They block: retention must not run past them."""
+    """The tests of `schema.yml`, over the days whose raw events are kept."""
     tests = audits(models, load_catalogue(load_settings().catalogue))
-    specs = [dg.AssetCheckSpec(t.name, asset=t.model, description=t.description, blocking=True) for t in tests]
+    specs = [dg.AssetCheckSpec(t.name, asset=t.model, description=t.description) for t in tests]
 
     @dg.multi_asset_check(name="schema_tests", specs=specs, can_subset=True)
     def schema_tests(
@@ -73,7 +73,7 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
     checksums = {name: model.checksum for name, model in models.items()}
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     found = {
-        "books_reconcile": _Probe("raw_events", lambda c, s: probes.books_reconcile(c), error, True),
+        "books_reconcile": _Probe("raw_events", lambda c, s: probes.books_reconcile(c), error),
         "few_drops": _Probe("raw_events", lambda c, s: probes.few_drops(c), warn),
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
         "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
@@ -83,20 +83,22 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
         "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
     }
     for name, checksum in checksums.items():
-        found[f"{name}/yesterday_is_built"] = _Probe(name, _yesterday(name, checksum), error)
+        found[f"{name}/yesterday_is_built"] = _Probe(name, _of_rollup(probes.yesterday_is_built, name, checksum), error)
+        found[f"{name}/no_day_waits"] = _Probe(name, _of_rollup(probes.no_day_waits, name, checksum), error)
     return [_check(name.rpartition("/")[2], probe) for name, probe in found.items()]
 
 
-def _yesterday(rollup: str, checksum: str) -> Callable[[Connection, Settings], Finding]:
-    return lambda connection, settings: probes.yesterday_is_built(connection, {rollup: checksum})
+def _of_rollup(
+    probe: Callable[[Connection, Mapping[str, str]], Finding], rollup: str, checksum: str
+) -> Callable[[Connection, Settings], Finding]:
+    return lambda connection, settings: probe(connection, {rollup: checksum})
 
 
 def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=probe.asset,
         name=name,
-        blocking=probe.blocking,
-        description=(getattr(probes, name).__doc__ or "").strip(),
+        description=(getattr(probes, name).__doc__ or "").partition("\n")[0],
     )
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:

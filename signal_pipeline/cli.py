@@ -12,7 +12,7 @@ from contextlib import closing
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,12 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import today_utc
+
+if TYPE_CHECKING:  # The command must start fast: these import Dagster and sqlglot.
+    from collections.abc import Mapping
+
+    from signal_pipeline.backfill import Plan
+    from signal_pipeline.rollups.models import Model
 
 app = typer.Typer(
     help="Signal: privacy-first usage analytics on PostgreSQL and Dagster.",
@@ -136,6 +142,10 @@ def backfill(
     last: To,
     rollup: Annotated[list[str] | None, typer.Option(help="Default: every rollup.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only list what would be rebuilt.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="With --plan: compute it, and show what would change.")] = False,
+    only_stale: Annotated[
+        bool, typer.Option("--only-stale", help="Leave fresh days alone; resumes a backfill.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Rebuild the rollups of those days through Dagster."""
@@ -143,15 +153,15 @@ def backfill(
     from signal_pipeline.rollups.models import load_models
 
     _check_order(first, last)
+    if diff and not plan:
+        raise UsageError("--diff goes with --plan: it only shows")
     settings, models = load_settings(), load_models()
     chosen = backfills.chosen_models(models, rollup or [])
-    with safe_errors(), open_database(settings).connect() as connection:
-        planned = backfills.plan_backfill(connection, chosen, first, last)
+    database = open_database(settings)
+    with safe_errors(), database.connect() as connection:
+        planned = backfills.plan_backfill(connection, chosen, first, last, only_stale=only_stale)
     if plan:
-        console.show_plan(planned)
-        result = backfills.Backfilled(refused=planned.refused)
-        if as_json:
-            console.print_json({**result.as_dict(), "would_build": [str(d) for d in planned.days]})
+        _show_plan(planned, chosen, diff, as_json)
         return
     from signal_pipeline.dagster_home import open_instance
     from signal_pipeline.partitions import DAYS_PER_RUN
@@ -159,12 +169,30 @@ def backfill(
     with open_instance(settings) as instance, console.days_done(len(planned.days)) as progress:
         from signal_pipeline.definitions import defs
 
-        result = backfills.run_backfill(instance, defs, planned, list(chosen), DAYS_PER_RUN, progress)
+        result = backfills.run_backfill(instance, defs, database, planned, list(chosen), DAYS_PER_RUN, progress)
     console.show_backfill(result)
     if as_json:
         console.print_json(result.as_dict())
-    if not result.built:
+    if not result.built and (planned.days or not planned.fresh):
         raise typer.Exit(1)
+
+
+def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
+    from signal_pipeline.backfill import Backfilled, plan_differences
+    from signal_pipeline.rollups.engines import open_engine
+
+    differences = None
+    if diff:
+        settings = load_settings()
+        database = open_database(settings)
+        with console.days_done(len(plan.days)) as progress:
+            differences = plan_differences(database, open_engine(settings, database), models, plan, progress)
+    console.show_plan(plan, differences)
+    if as_json:
+        value = {**Backfilled(refused=plan.refused).as_dict(), "would_build": [str(day) for day in plan.days]}
+        if differences is not None:
+            value["differences"] = [difference.as_dict() for difference in differences]
+        console.print_json(value)
 
 
 @app.command()

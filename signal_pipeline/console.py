@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # The command must start fast: these import Dagster and panda
     from signal_pipeline.backfill import Backfilled, Plan
     from signal_pipeline.ingest import Counts
     from signal_pipeline.reports import Report
+    from signal_pipeline.rollups.difference import Difference
     from signal_pipeline.store.freshness import DayStatus
     from signal_pipeline.store.receipts import Receipt
     from signal_pipeline.store.retention import Purged
@@ -90,15 +91,37 @@ def show_counts(counts: Counts) -> None:
     err.print(table)
 
 
-def show_plan(plan: Plan) -> None:
-    """What a backfill would do, day by day."""
+def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
+    """What a backfill would do, day by day; with differences, also what each rollup would change."""
     table = Table("day", "would be", "now", box=None)
-    for day in sorted([*plan.days, *plan.refused]):
+    for day in sorted([*plan.days, *plan.refused, *plan.fresh]):
+        status = plan.present.get(day)
+        now = _freshness(status) if status else "no events yet"
         if day in plan.refused:
             table.add_row(str(day), "refused", plan.refused[day])
         else:
-            status = plan.present.get(day)
-            table.add_row(str(day), "rebuilt", _freshness(status) if status else "no events yet")
+            table.add_row(str(day), "left alone" if day in plan.fresh else "rebuilt", now)
+    err.print(table)
+    if differences is not None:
+        _show_differences(differences)
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
+    changed = [difference for difference in differences if not difference.same]
+    say(f"{len(changed)} of {len(differences)} rollup days would change; nothing was changed now")
+    if not changed:
+        return
+    table = Table("day", "rollup", "rows", "added", "removed", "changed", "events", box=None)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for each in changed:
+        table.add_row(
+            str(each.day),
+            each.rollup,
+            f"{each.stored_rows:,} -> {each.computed_rows:,}",
+            *(f"{count:,}" for count in (each.added, each.removed, each.changed)),
+            f"{each.stored_events:,} -> {each.computed_events:,}",
+        )
     err.print(table)
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import dagster as dg
 
+from signal_pipeline.alerts import red_checks_sensor, run_failure_sensor
 from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
 from signal_pipeline.assets.raw_events import raw_events
 from signal_pipeline.assets.rollups import rollup_assets
 from signal_pipeline.checks import default_checks
 from signal_pipeline.jobs import default_jobs
+from signal_pipeline.pruning import pruning_job
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schedules import default_schedules
-from signal_pipeline.sensors import landing_sensor, run_failure_sensor, stale_rollups_sensor_of
+from signal_pipeline.sensors import landing_sensor, stale_rollups_sensor_of
 
 
 def build_defs() -> dg.Definitions:
@@ -26,9 +28,9 @@ def build_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
         asset_checks=default_checks(models),
-        jobs=default_jobs(models),
-        schedules=default_schedules,
-        sensors=[landing_sensor, stale_rollups_sensor_of(models), run_failure_sensor],
+        jobs=[*default_jobs(models), pruning_job],
+        schedules=default_schedules(models),
+        sensors=[landing_sensor, stale_rollups_sensor_of(models), run_failure_sensor, red_checks_sensor],
         resources={"postgres": PostgresResource(), "ingest": IngestResource()},
         executor=dg.in_process_executor,
     )

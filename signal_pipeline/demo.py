@@ -139,7 +139,7 @@ def _build(
         with safe_errors(), database.connect() as connection:
             plan = plan_backfill(connection, models, days[0], days[-1])
         with console.days_done(len(plan.days)) as progress:
-            result = run_backfill(instance, defs, plan, list(models), len(days), progress)
+            result = run_backfill(instance, defs, database, plan, list(models), len(days), progress)
         console.say(f"  {len(result.built)} day(s) built, {len(result.refused)} purged before")
 
 

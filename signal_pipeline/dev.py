@@ -12,6 +12,7 @@ from dotenv import load_dotenv
 
 from signal_pipeline import console
 from signal_pipeline.dagster_home import prepare_dagster, project_file
+from signal_pipeline.landing import prepare_landing
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import open_database, safe_errors
@@ -25,6 +26,7 @@ def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev`, wait for it, stop it with its children; returns its exit code."""
     database = open_database(settings)
     migrate(database, settings, load_models())
+    prepare_landing(settings.landing_path)
     with safe_errors(), database.connect() as connection:
         # One start date for every process: partitions must not depend on when a process was started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))

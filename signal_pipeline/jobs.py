@@ -9,9 +9,13 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from signal_pipeline.runs import CATCH_UP_TAG
+
 RAW_EVENTS_JOB = "raw_events_job"
 ROLLUPS_JOB = "rollups_job"
 NIGHTLY_JOB = "nightly_job"
+CHECKS_JOB = "checks_job"
+PRUNING_JOB = "pruning_job"
 
 
 def default_jobs(rollups: Iterable[str]) -> list[dg.UnresolvedAssetJobDefinition]:
@@ -31,6 +35,12 @@ def default_jobs(rollups: Iterable[str]) -> list[dg.UnresolvedAssetJobDefinition
         dg.define_asset_job(
             NIGHTLY_JOB,
             selection=dg.AssetSelection.assets("raw_events", *names, "expired_raw_events"),
-            description="Yesterday's raw events and rollups, their checks, then retention.",
+            description="The rollups of yesterday and of days that earlier nights missed, every check, then retention.",
+            tags={CATCH_UP_TAG: "true"},
+        ),
+        dg.define_asset_job(
+            CHECKS_JOB,
+            selection=dg.AssetSelection.all_asset_checks(),
+            description="Every check, without building anything.",
         ),
     ]

@@ -55,15 +55,20 @@ def prepare_landing(folder: Path) -> None:
 def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> Drained:
     """Ingest every file that waits, each exactly once, and remove it.
 
-    Several processes may drain at once: a file is held by one of them. Raises LandingError or DatabaseError; files not
-    finished stay, and go on where they stopped.
+    Several processes may drain at once: a file is held by one of them. Raises DatabaseError at once, and LandingError after
+    the other files are done; files not finished stay, and go on where they stopped.
     """
     prepare_landing(folder)
-    counts, files = Counts(), 0
+    counts, files, failures = Counts(), 0, list[LandingError]()
     with safe_errors(), database.connect() as connection:
         for path in landed_files(folder):
-            if _ingest_file(connection, ingest, path, secret, counts):
-                files += 1
+            try:
+                if _ingest_file(connection, ingest, path, secret, counts):
+                    files += 1
+            except LandingError as error:
+                failures.append(error)
+    if failures:
+        raise LandingError(f"{len(failures)} landed file(s) failed, {files} done; the first: {failures[0]}")
     return Drained(files, counts)
 
 

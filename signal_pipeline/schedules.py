@@ -1,10 +1,16 @@
-"""Schedules. Belongs here: when a night's work is asked for. What it does: `jobs.py`."""
+"""Schedules. Belongs here: when work is asked for by the clock. What it does: `jobs.py`."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from signal_pipeline.jobs import NIGHTLY_JOB
+from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB, PRUNING_JOB
+from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.freshness import day_statuses
+
+RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
 @dg.schedule(
@@ -12,8 +18,8 @@ from signal_pipeline.jobs import NIGHTLY_JOB
     cron_schedule="30 0 * * *",
     execution_timezone="UTC",
     job_name=NIGHTLY_JOB,
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="00:30 UTC: yesterday's rollups and checks, then retention.",
+    default_status=RUNNING,
+    description="00:30 UTC: the rollups of yesterday and of missed days, every check, then retention.",
 )
 def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Ask for yesterday by name: the last partition would be today, which is not over."""
@@ -21,4 +27,53 @@ def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
 
 
-default_schedules = [nightly_schedule]
+def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
+    """The schedule that evaluates every check within an hour of a change."""
+    checksums = {name: model.checksum for name, model in models.items()}
+
+    @dg.schedule(
+        name="checks_schedule",
+        cron_schedule="15 * * * *",
+        execution_timezone="UTC",
+        job_name=CHECKS_JOB,
+        default_status=RUNNING,
+        description="Hourly: every check, if anything changed since they were evaluated last, or a day waits for its build.",
+    )
+    def checks_schedule(
+        context: dg.ScheduleEvaluationContext, postgres: PostgresResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        last = _last_start(context.instance)
+        with postgres.connect() as connection:
+            statuses = day_statuses(connection, checksums)
+        if any(status.wants_build or last < max(status.changed_at, status.built_at or last) for status in statuses):
+            return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+        return dg.SkipReason("nothing changed since the last checks")
+
+    return checks_schedule
+
+
+def _last_start(instance: dg.DagsterInstance) -> datetime:
+    """When the checks were last started, by the hour or by night."""
+    found = [
+        record.create_timestamp.astimezone(UTC)
+        for job in (CHECKS_JOB, NIGHTLY_JOB)
+        for record in instance.get_run_records(
+            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+        )
+    ]
+    return max(found, default=datetime.min.replace(tzinfo=UTC))
+
+
+pruning_schedule = dg.ScheduleDefinition(
+    name="pruning_schedule",
+    cron_schedule="45 1 * * *",
+    execution_timezone="UTC",
+    job_name=PRUNING_JOB,
+    default_status=RUNNING,
+    description="01:45 UTC: old event logs and runs leave Dagster's storage; the state of each partition stays.",
+)
+
+
+def default_schedules(models: Mapping[str, Model]) -> list[dg.ScheduleDefinition]:
+    """Every schedule of the project."""
+    return [nightly_schedule, checks_schedule_of(models), pruning_schedule]

@@ -1,4 +1,4 @@
-"""Which stale days to ask for now, and in which runs. Pure decisions over facts that others read; no Dagster, no SQL.
+"""Which days to build now, and in which runs. Pure decisions over facts that others read; no Dagster, no SQL.
 
 The facts are queried again at each tick, so a missed tick heals itself. Guards: a day in flight is not asked for twice; a busy
 day is not rebuilt without pause; a failing day is tried again with back-off, and not for ever.
@@ -11,31 +11,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from signal_pipeline.store.days import days_between
 from signal_pipeline.store.freshness import DayStatus
 
 PAUSE_FACTOR = 10
+MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, whatever its day does.
 MAX_ATTEMPTS = 5
+ATTEMPTS_WINDOW = timedelta(days=1)  # A day that was given up is tried again when its failures are this old.
 FIRST_BACKOFF = timedelta(minutes=1)
+MAX_BACKOFF = timedelta(hours=1)
 MAX_DAYS_PER_RUN = 60
+LONGEST_GAP = timedelta(days=31)
 MAX_RUNS_PER_TICK = 4
 
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A failed run over the days `first` to `last`, inclusive."""
+    """A failed run over the days `first` to `last`, inclusive. `failed`: the days at fault, None if it could not say."""
 
     first: date
     last: date
     ended_at: datetime
+    failed: frozenset[date] | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A day that wants a build, with what is known of its past builds. `seconds`: its last build took so long."""
-
-    status: DayStatus
-    built_at: datetime | None
-    seconds: float
+    def tried(self, day: date) -> bool:
+        """Whether the run failed for this day."""
+        return self.first <= day <= self.last if self.failed is None else day in self.failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +48,48 @@ class RangeRequest:
     key: str
 
 
+def backoff(failures: int) -> timedelta:
+    """How long to wait after so many failures in a row (at least one): it doubles, up to an hour."""
+    return min(FIRST_BACKOFF * (1 << failures - 1), MAX_BACKOFF)
+
+
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
     """The failed runs that tried this day since its raw events last changed."""
-    return [run for run in failed if run.first <= status.day <= run.last and run.ended_at > status.changed_at]
+    return [run for run in failed if run.tried(status.day) and run.ended_at > status.changed_at]
 
 
-def may_ask(candidate: Candidate, failed: Iterable[FailedRun], now: datetime) -> bool:
+def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
     """Whether a stale day may be asked for at this time."""
-    tries = attempts(candidate.status, failed)
+    tries = attempts(status, failed)
     if len(tries) >= MAX_ATTEMPTS:
         return False
-    if tries and now < max(t.ended_at for t in tries) + FIRST_BACKOFF * 2 ** (len(tries) - 1):
+    if tries and now < max(t.ended_at for t in tries) + backoff(len(tries)):
         return False
-    if candidate.built_at is None:
+    if status.built_at is None:
         return True
-    return now >= candidate.built_at + timedelta(seconds=PAUSE_FACTOR * candidate.seconds)
+    return now >= status.built_at + max(MIN_PAUSE, timedelta(seconds=PAUSE_FACTOR * status.build_seconds))
+
+
+def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[date]:
+    """The days that failed too often to be asked for again soon."""
+    return [status.day for status in stale if len(attempts(status, failed)) >= MAX_ATTEMPTS]
+
+
+def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
+    """What a night builds, oldest first: stale days, days without any row since the first known one, and yesterday.
+
+    A day without a row, on which nothing happened while nothing ran, is built too, so that it says zero; a longer silence
+    than a month is not a missed night.
+    """
+    known = {status.day: status for status in statuses}
+    wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
+    first = max(min(known, default=yesterday), first_kept, yesterday - LONGEST_GAP)
+    gaps = {day for day in days_between(first, yesterday) if day not in known}
+    return sorted(wanted | gaps | {yesterday})
 
 
 def range_requests(
-    candidates: Iterable[Candidate],
+    stale: Iterable[DayStatus],
     in_flight: Iterable[tuple[date, date]],
     failed: Sequence[FailedRun],
     now: datetime,
@@ -73,28 +97,28 @@ def range_requests(
     """Few bounded runs, newest days first; a run's fresh days in between are left alone by the run itself."""
     taken = list(in_flight)
     days = [
-        candidate
-        for candidate in sorted(candidates, key=lambda c: c.status.day, reverse=True)
-        if may_ask(candidate, failed, now) and not any(first <= candidate.status.day <= last for first, last in taken)
+        status
+        for status in sorted(stale, key=lambda status: status.day, reverse=True)
+        if may_ask(status, failed, now) and not any(first <= status.day <= last for first, last in taken)
     ]
-    chunks: list[list[Candidate]] = []
-    for candidate in days:
+    chunks: list[list[DayStatus]] = []
+    for status in days:
         # A chunk never spans a day in flight: its run would wait there for the day's lock.
-        if chunks and len(chunks[-1]) < MAX_DAYS_PER_RUN and not _between(candidate, chunks[-1][-1], taken):
-            chunks[-1].append(candidate)
+        if chunks and len(chunks[-1]) < MAX_DAYS_PER_RUN and not _between(status, chunks[-1][-1], taken):
+            chunks[-1].append(status)
         else:
-            chunks.append([candidate])
+            chunks.append([status])
     return [_request(chunk, failed) for chunk in chunks[:MAX_RUNS_PER_TICK]]
 
 
-def _between(older: Candidate, newer: Candidate, taken: Iterable[tuple[date, date]]) -> bool:
-    return any(first < newer.status.day and last > older.status.day for first, last in taken)
+def _between(older: DayStatus, newer: DayStatus, taken: Iterable[tuple[date, date]]) -> bool:
+    return any(first < newer.day and last > older.day for first, last in taken)
 
 
-def _request(chunk: Sequence[Candidate], failed: Sequence[FailedRun]) -> RangeRequest:
-    days = sorted(candidate.status.day for candidate in chunk)
-    rollups = sorted({name for candidate in chunk for name in _wanted(candidate.status.rollups)})
-    facts = [(str(c.status.day), c.status.version, len(attempts(c.status, failed)), str(c.built_at)) for c in chunk]
+def _request(chunk: Sequence[DayStatus], failed: Sequence[FailedRun]) -> RangeRequest:
+    days = sorted(status.day for status in chunk)
+    rollups = sorted({name for status in chunk for name in _wanted(status.rollups)})
+    facts = [(str(s.day), s.version, len(attempts(s, failed)), str(s.built_at)) for s in chunk]
     digest = hashlib.sha256(repr((facts, rollups)).encode()).hexdigest()[:16]
     return RangeRequest(days, rollups, f"{days[0]}..{days[-1]}@{digest}")
 

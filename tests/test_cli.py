@@ -215,6 +215,20 @@ def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None
     assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
 
 
+def test_a_plan_shows_the_difference_and_changes_nothing(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY)
+    done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--plan", "--diff", "--json")
+    assert done.returncode == 0
+    value = last_json(done)
+    assert (value["built"], value["would_build"]) == ([], [str(YESTERDAY)])
+    assert len(value["differences"]) == 6  # type: ignore[arg-type]
+    first = value["differences"][0]  # type: ignore[index]
+    assert (first["stored_events"], first["computed_events"]) == (0, 25)
+    assert "6 of 6 rollup days would change; nothing was changed now" in done.stderr
+    assert connection.execute("select count(*) from signal.daily_app_activity").fetchone() == (0,)
+    assert signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--diff").returncode == 2
+
+
 def test_backfill_of_unknown_rollups_fails(signal: Signal) -> None:
     done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--rollup", "daily_moon_activity")
     assert done.returncode == 1

@@ -11,8 +11,10 @@ from signal_pipeline.staleness import (
     MAX_ATTEMPTS,
     MAX_DAYS_PER_RUN,
     MAX_RUNS_PER_TICK,
-    Candidate,
     FailedRun,
+    backoff,
+    given_up,
+    nightly_days,
     range_requests,
 )
 from signal_pipeline.store.freshness import DayStatus
@@ -21,7 +23,7 @@ NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 DAY = date(2026, 5, 19)
 
 
-def candidate(
+def stale(
     day: date = DAY,
     *,
     version: int = 1,
@@ -29,10 +31,11 @@ def candidate(
     seconds: float = 1.0,
     changed: timedelta = timedelta(minutes=1),
     rollups: dict[str, str] | None = None,
-) -> Candidate:
+) -> DayStatus:
     """A stale day, built `built` ago in `seconds`, changed `changed` ago."""
-    status = DayStatus(day, version, "open", False, NOW - changed, 10, rollups or {"daily_app_activity": "stale"})  # type: ignore[arg-type]
-    return Candidate(status, None if built is None else NOW - built, seconds)
+    wanted = rollups or {"daily_app_activity": "stale"}
+    at = None if built is None else NOW - built
+    return DayStatus(day, version, "open", False, NOW - changed, 10, wanted, at, seconds)  # type: ignore[arg-type]
 
 
 def days_asked(*args: object, **kwargs: object) -> list[date]:
@@ -41,7 +44,7 @@ def days_asked(*args: object, **kwargs: object) -> list[date]:
 
 
 def test_a_new_day_is_asked_for_at_once() -> None:
-    assert days_asked([candidate()], [], [], NOW) == [DAY]
+    assert days_asked([stale()], [], [], NOW) == [DAY]
 
 
 def test_nothing_stale_asks_for_nothing() -> None:
@@ -49,12 +52,13 @@ def test_nothing_stale_asks_for_nothing() -> None:
 
 
 def test_a_day_in_flight_is_left_alone() -> None:
-    assert days_asked([candidate()], [(DAY, DAY)], [], NOW) == []
+    assert days_asked([stale()], [(DAY, DAY)], [], NOW) == []
 
 
 def test_a_busy_day_rests_ten_times_its_last_build() -> None:
-    early = candidate(built=timedelta(seconds=29), seconds=3)
-    ready = candidate(built=timedelta(seconds=30), seconds=3)
+    assert days_asked([stale(built=timedelta(seconds=9), seconds=0.01)], [], [], NOW) == []
+    early = stale(built=timedelta(seconds=29), seconds=3)
+    ready = stale(built=timedelta(seconds=30), seconds=3)
     assert days_asked([early], [], [], NOW) == []
     assert days_asked([ready], [], [], NOW) == [DAY]
 
@@ -65,7 +69,7 @@ def failures(count: int, last: timedelta) -> list[FailedRun]:
 
 
 def test_a_failed_day_is_tried_again_with_growing_pauses() -> None:
-    old = candidate(changed=timedelta(hours=20))
+    old = stale(changed=timedelta(hours=20))
     assert days_asked([old], [], failures(1, timedelta(seconds=59)), NOW) == []
     assert days_asked([old], [], failures(1, timedelta(seconds=60)), NOW) == [DAY]
     assert days_asked([old], [], failures(3, timedelta(seconds=239)), NOW) == []
@@ -74,50 +78,96 @@ def test_a_failed_day_is_tried_again_with_growing_pauses() -> None:
 
 def test_a_day_that_keeps_failing_is_given_up_until_it_changes() -> None:
     tried = failures(MAX_ATTEMPTS, timedelta(hours=2))
-    assert days_asked([candidate(changed=timedelta(hours=20))], [], tried, NOW) == []
-    assert days_asked([candidate(changed=timedelta(hours=1))], [], tried, NOW) == [DAY]
+    assert days_asked([stale(changed=timedelta(hours=20))], [], tried, NOW) == []
+    assert days_asked([stale(changed=timedelta(hours=1))], [], tried, NOW) == [DAY]
+
+
+def test_days_that_failed_too_often_are_named() -> None:
+    tried = failures(MAX_ATTEMPTS, timedelta(hours=2))
+    other = stale(DAY - timedelta(days=1), changed=timedelta(hours=20))
+    assert given_up([stale(changed=timedelta(hours=20)), other], tried) == [DAY]
+
+
+def test_a_failed_run_counts_for_the_days_that_it_names() -> None:
+    older = DAY - timedelta(days=1)
+    named = [FailedRun(older, DAY, NOW, frozenset({older}))] * MAX_ATTEMPTS
+    days = [stale(day, changed=timedelta(hours=9)) for day in (older, DAY)]
+    assert days_asked(days, [], named, NOW) == [DAY]
+
+
+def test_the_back_off_doubles_and_stops_growing() -> None:
+    waits = [backoff(n) for n in range(1, 12)]
+    assert waits[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
+    assert waits[-1] == waits[-2] == timedelta(hours=1)
 
 
 def test_a_failed_run_of_another_day_does_not_count() -> None:
     other = [FailedRun(DAY - timedelta(days=3), DAY - timedelta(days=1), NOW)]
-    assert days_asked([candidate(changed=timedelta(hours=9))], [], other, NOW) == [DAY]
+    assert days_asked([stale(changed=timedelta(hours=9))], [], other, NOW) == [DAY]
 
 
 def test_the_key_changes_with_the_version_and_the_attempt() -> None:
     old = {"changed": timedelta(hours=20)}
     keys = [
-        range_requests([candidate(**old)], [], [], NOW)[0].key,  # type: ignore[arg-type]
-        range_requests([candidate(version=2, **old)], [], [], NOW)[0].key,  # type: ignore[arg-type]
-        range_requests([candidate(**old)], [], failures(1, timedelta(hours=1)), NOW)[0].key,  # type: ignore[arg-type]
+        range_requests([stale(**old)], [], [], NOW)[0].key,  # type: ignore[arg-type]
+        range_requests([stale(version=2, **old)], [], [], NOW)[0].key,  # type: ignore[arg-type]
+        range_requests([stale(**old)], [], failures(1, timedelta(hours=1)), NOW)[0].key,  # type: ignore[arg-type]
     ]
     assert len(set(keys)) == 3
 
 
 def test_only_rollups_that_want_a_build_are_asked_for() -> None:
-    mixed = candidate(rollups={"a": "fresh", "b": "missing", "c": "stale"})
+    mixed = stale(rollups={"a": "fresh", "b": "missing", "c": "stale"})
     assert range_requests([mixed], [], [], NOW)[0].rollups == ["b", "c"]
 
 
 def test_hundreds_of_stale_days_are_few_bounded_runs_newest_first() -> None:
-    days = [candidate(DAY - timedelta(days=2 * n)) for n in range(300)]
+    days = [stale(DAY - timedelta(days=2 * n)) for n in range(300)]
     requests = range_requests(days, [], [], NOW)
     assert len(requests) == MAX_RUNS_PER_TICK
     assert all(len(request.days) <= MAX_DAYS_PER_RUN for request in requests)
     assert requests[0].days[-1] == DAY
     asked = [day for request in requests for day in request.days]
-    assert sorted(asked, reverse=True) == [c.status.day for c in days[: len(asked)]]
+    assert sorted(asked, reverse=True) == [c.day for c in days[: len(asked)]]
 
 
 @given(
-    stale=st.sets(st.integers(0, 400), max_size=200),
+    days=st.sets(st.integers(0, 400), max_size=200),
     flights=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), max_size=4),
 )
-def test_no_request_touches_a_day_in_flight(stale: set[int], flights: list[tuple[int, int]]) -> None:
+def test_no_request_touches_a_day_in_flight(days: set[int], flights: list[tuple[int, int]]) -> None:
     taken = [(DAY - timedelta(days=n + size), DAY - timedelta(days=n)) for n, size in flights]
-    requests = range_requests([candidate(DAY - timedelta(days=n)) for n in stale], taken, [], NOW)
+    requests = range_requests([stale(DAY - timedelta(days=n)) for n in days], taken, [], NOW)
     for request in requests:
         for first, last in taken:
             assert request.days[-1] < first or request.days[0] > last
     asked = [day for request in requests for day in request.days]
     assert len(asked) == len(set(asked))
-    assert {(DAY - day).days for day in asked} <= stale
+    assert {(DAY - day).days for day in asked} <= days
+
+
+def test_a_night_builds_what_is_stale_and_what_has_no_row_oldest_first() -> None:
+    fresh = {"daily_app_activity": "fresh"}
+    statuses = [
+        stale(DAY - timedelta(days=400), rollups={"daily_app_activity": "unavailable"}),
+        stale(DAY - timedelta(days=90)),
+        stale(DAY - timedelta(days=4), rollups=fresh),
+        stale(DAY - timedelta(days=2), rollups={"daily_app_activity": "missing"}),
+        stale(DAY + timedelta(days=1)),
+    ]
+    built = nightly_days(statuses, DAY - timedelta(days=5), DAY)
+    assert [(DAY - day).days for day in built] == [90, 5, 3, 2, 1, 0]
+
+
+def test_a_silence_of_months_is_not_filled() -> None:
+    long_ago = stale(DAY - timedelta(days=150))
+    built = nightly_days([long_ago, stale(DAY)], DAY - timedelta(days=180), DAY)
+    assert (built[0], built[1], len(built)) == (long_ago.day, DAY - timedelta(days=31), 33)
+
+
+def test_a_first_night_builds_yesterday_alone() -> None:
+    assert nightly_days([], DAY - timedelta(days=180), DAY) == [DAY]
+
+
+def test_a_night_with_nothing_missed_builds_yesterday_again() -> None:
+    assert nightly_days([stale(rollups={"a": "fresh"})], DAY - timedelta(days=180), DAY) == [DAY]

@@ -36,6 +36,7 @@ def traffic(day: date, count: int, seed: int = 1) -> list[bytes]:
     lines = []
     for _ in range(count):
         entity = random.random() < 0.4
+        person, agent, tab = random.randrange(12), random.randrange(2), random.randrange(3)
         lines.append(
             line(
                 start + timedelta(milliseconds=random.randrange(86_400_000)),
@@ -43,9 +44,9 @@ def traffic(day: date, count: int, seed: int = 1) -> list[bytes]:
                 appName=random.choice(["journeys-admin", "cms"]),
                 route=random.choice([None, "/", "/journeys/[journeyId]"]),
                 clientEventId=str(uuid.UUID(int=random.getrandbits(128), version=4)),
-                sessionId=random.choice([None, str(uuid.UUID(int=random.randrange(1, 30)))]),
-                ip=f"10.0.0.{random.randrange(12)}",
-                userAgent=random.choice([CHROME, IPHONE]),
+                sessionId=random.choice([None, str(uuid.UUID(int=1 + person * 6 + agent * 3 + tab))]),
+                ip=f"10.0.0.{person}",
+                userAgent=(CHROME, IPHONE)[agent],
                 entityType="journey" if entity else None,
                 entityId=str(uuid.UUID(int=random.randrange(1, 9))) if entity else None,
             )

@@ -2,5 +2,6 @@
 
 import warnings
 
-# The version of Dagster is pinned; its reminder that `backfill_policy` is beta would stand in front of every command.
-warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")
+# The version of Dagster is pinned; its reminders that these are beta would stand in front of every command.
+for name in ("Parameter `backfill_policy`", "Class `LocalFileCodeReference`", "Class `CodeReferencesMetadataValue`"):
+    warnings.filterwarnings("ignore", message=name)

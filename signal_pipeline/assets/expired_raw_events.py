@@ -26,6 +26,8 @@ def expired_raw_events_asset(models: Mapping[str, Model]) -> dg.AssetsDefinition
         kinds={"postgres"},
         metadata={"dagster/table_name": "signal.receipts"},
         pool="retention",
+        # After the checks of the same night, which are ready at the same time.
+        op_tags={"dagster/priority": "-1"},
     )
     def expired_raw_events(context: dg.AssetExecutionContext, postgres: PostgresResource) -> dg.MaterializeResult[None]:
         """Raw days older than the retention, deleted whole after every rollup of the day is proven fresh.

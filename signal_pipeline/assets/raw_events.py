@@ -4,17 +4,26 @@ Belongs here: when the landing is drained, and what a run says about a day. How 
 Docs: docs/data-team.md.
 """
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import dagster as dg
 
+from signal_pipeline.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.store.profile import DayProfile, day_profile
+from signal_pipeline.rollups.models import event_columns
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.profile import DayProfile, day_profile, outcomes_by_day
+from signal_pipeline.store.quality import day_identities
 
 RAW_EVENTS = dg.AssetKey("raw_events")
+EVENT_COLUMNS = dg.TableSchema(
+    [dg.TableColumn(column.name, type=column.data_type, description=column.description) for column in event_columns()]
+)
+BOOKS_DAYS = 21
+OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
 @dg.asset(
@@ -24,7 +33,7 @@ RAW_EVENTS = dg.AssetKey("raw_events")
     backfill_policy=backfill_policy,
     owners=["team:data"],
     kinds={"postgres", "python"},
-    metadata={"dagster/table_name": "signal.events"},
+    metadata={"dagster/table_name": "signal.events", "dagster/column_schema": EVENT_COLUMNS},
     pool="ingest",
     retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
 )
@@ -38,10 +47,12 @@ def raw_events(
     drained = ingest.drain_landing()
     context.log.info("landing: %d file(s), %d event(s) received", drained.files, drained.counts.received)
     with postgres.connect() as connection:
-        for key in context.partition_keys:
-            metadata = profile_metadata(day_profile(connection, date.fromisoformat(key)))
+        for day in map(date.fromisoformat, context.partition_keys):
+            metadata = profile_metadata(day_profile(connection, day))
+            if day == date.fromisoformat(context.partition_keys[-1]):
+                metadata |= {"books": books_chart(connection, day), **identity_metadata(connection, day)}
             # By partition: a range run would copy one result's metadata to every day.
-            context.add_asset_metadata(metadata, asset_key=RAW_EVENTS, partition_key=key)
+            context.add_asset_metadata(metadata, asset_key=RAW_EVENTS, partition_key=str(day))
     return dg.MaterializeResult()
 
 
@@ -51,7 +62,7 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
         "dagster/partition_row_count": profile.events,
         "version": profile.version,
         "state": profile.state,
-        "outcomes": dg.MetadataValue.md(_outcome_table(profile)),
+        "outcomes": dg.MetadataValue.md(markdown_table(("outcome", "events"), list(profile.outcomes.items()))),
     }
     if profile.first_event and profile.last_event:
         metadata["first_event"] = dg.MetadataValue.timestamp(profile.first_event)
@@ -59,6 +70,19 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
     return metadata
 
 
-def _outcome_table(profile: DayProfile) -> str:
-    lines = [f"| {label} | {events:,} |" for label, events in sorted(profile.outcomes.items())]
-    return "\n".join(["| outcome | events |", "| --- | ---: |", *lines])
+def books_chart(connection: Connection, last: date) -> dg.MarkdownMetadataValue:
+    """The books of the last days as a picture: what was received, and what became of it."""
+    series = outcomes_by_day(connection, last - timedelta(days=BOOKS_DAYS - 1), last)
+    return dg.MetadataValue.md(bar_chart(series, OUTCOME_COLOURS, "received", last, BOOKS_DAYS))
+
+
+def identity_metadata(connection: Connection, day: date) -> dict[str, float]:
+    """How well people are told apart on a day: shares and ratios, never a hash."""
+    identity = day_identities(connection, day, day).get(day)
+    if identity is None:
+        return {}
+    return {
+        "top_hash_share": round(identity.top_share, 4),
+        "sessions_per_hash": round(identity.sessions_per_hash, 2),
+        "hashes_per_session": round(identity.hashes_per_session, 2),
+    }

@@ -1,42 +1,100 @@
-"""What the UI shows of a rollup: columns and SQL on its definition, counts and times on each materialization.
+"""What the UI shows of a rollup: columns and SQL on its definition, counts, times and a trend on each materialization.
 
 Counts only: no raw row, no hash, no session.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any, cast
 
 import dagster as dg
+from psycopg import sql as composed
 
+from signal_pipeline.assets.charts import BLUE, bar_chart, markdown_table
+from signal_pipeline.assets.raw_events import books_chart, profile_metadata
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.store.profile import DayProfile, day_outcomes
+from signal_pipeline.store.quality import DayQuality, day_quality
+
+TREND_DAYS = 30
+PREVIEW_ROWS = 8
 
 
 def definition_metadata(model: Model) -> dict[str, Any]:
-    """Metadata that is there before the first run: table, columns with their sources, SQL."""
+    """Metadata that is there before the first run: table, columns with their sources, SQL and where its file is."""
     return {
         "dagster/table_name": f"signal.{model.name}",
         "dagster/column_schema": dg.TableSchema(
             columns=[
-                dg.TableColumn(
-                    column.name,
-                    type=column.data_type,
-                    description=f"{column.description} ({column.origin})",
-                )
+                dg.TableColumn(column.name, type=column.data_type, description=column.described)
                 for column in model.columns.values()
             ]
+        ),
+        "dagster/code_references": dg.CodeReferencesMetadataValue(
+            code_references=[dg.LocalFileCodeReference(file_path=str(model.path), label=f"models/{model.path.name}")]
         ),
         "sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```"),
         "model_checksum": model.checksum[:12],
     }
 
 
-def build_metadata(build: DayBuild, name: str) -> dict[str, Any]:
-    """Metadata of one day's build of one rollup."""
-    return {
-        "dagster/partition_row_count": build.rows[name],
-        "raw_events": build.raw_events,
-        "version": build.version,
-        "seconds": round(build.seconds, 3),
-    }
+class DayNotes:
+    """Metadata for the days of one run. A trend and a preview stand on the newest day alone: each row is kept for long."""
+
+    def __init__(self, connection: Connection, models: Mapping[str, Model], days: Sequence[date]) -> None:
+        self._connection = connection
+        self._models = models
+        self._newest = max(days, default=date.max)
+        self._quality = day_quality(connection, min(days), max(days)) if days else {}
+
+    def of_raw_events(self, build: DayBuild) -> dict[str, Any]:
+        """A day's raw events as the build saw them."""
+        outcomes = day_outcomes(self._connection, build.day)
+        profile = DayProfile(
+            build.day, build.version, "open", build.raw_events, build.first_event, build.last_event, outcomes
+        )
+        metadata = profile_metadata(profile)
+        if build.day == self._newest:
+            metadata["books"] = books_chart(self._connection, build.day)
+        return metadata
+
+    def of_rollup(self, build: DayBuild, name: str) -> dict[str, Any]:
+        """A day of one rollup: rows, what was read, how far its users can be trusted."""
+        metadata: dict[str, Any] = {
+            "dagster/partition_row_count": build.rows[name],
+            "raw_events": build.raw_events,
+            "version": build.version,
+            "seconds": round(build.seconds, 3),
+            "users_are": _trust(self._quality.get(build.day)),
+        }
+        if build.day == self._newest:
+            metadata["trend"] = dg.MetadataValue.md(self._trend(name))
+            metadata["preview"] = dg.MetadataValue.md(self._preview(name))
+        return metadata
+
+    def _trend(self, name: str) -> str:
+        rows = self._connection.execute(
+            composed.SQL(sql("trend")).format(rollup=composed.Identifier(name)),
+            {"first": self._newest - timedelta(days=TREND_DAYS - 1), "last": self._newest},
+        ).fetchall()
+        series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
+        return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS)
+
+    def _preview(self, name: str) -> str:
+        columns = [column for column in self._models[name].columns if column != "activity_date"]
+        rows = self._connection.execute(
+            composed.SQL(sql("preview")).format(
+                columns=composed.SQL(", ").join(map(composed.Identifier, columns)), rollup=composed.Identifier(name)
+            ),
+            {"day": self._newest, "rows": PREVIEW_ROWS},
+        ).fetchall()
+        return markdown_table(columns, rows)
+
+
+def _trust(quality: DayQuality | None) -> str:
+    labels = quality.labels(None) if quality else set()
+    return ", ".join(sorted(labels)) or "exact"

@@ -1,34 +1,39 @@
 """The rollup assets: one per model of `dbt_like_sql/`, computed together so that a day is read once for all of them.
 
-Belongs here: what a run of a day or a range does, and what the UI shows of it. How a day is built: `rollups/build.py`.
-Docs: docs/data-team.md.
+Belongs here: what a run of a day or a range does. What the UI shows of it: `rollup_metadata.py`. How a day is built:
+`rollups/build.py`. Docs: docs/data-team.md.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 
 import dagster as dg
 
 from signal_pipeline.assets.raw_events import RAW_EVENTS
-from signal_pipeline.assets.rollup_metadata import build_metadata, definition_metadata
+from signal_pipeline.assets.rollup_metadata import DayNotes, definition_metadata
+from signal_pipeline.errors import SignalError
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, ONLY_STALE_TAG, materialized_days
+from signal_pipeline.settings import load_settings
+from signal_pipeline.staleness import nightly_days
+from signal_pipeline.store.database import Connection, DatabaseUnreachableError
+from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
 
-ONLY_STALE_TAG = "signal/only_stale"
+DAY_ATTEMPTS = 2
 
 
 @dataclass(slots=True)
-class _Range:
-    """What became of the days of a run."""
+class _Outcome:
+    """What became of the days of a run. `failed`: refused, or not built after a second attempt, by day with the reason."""
 
     built: list[DayBuild] = field(default_factory=list)
     purged: list[date] = field(default_factory=list)
-    refused: list[BuildRefusedError] = field(default_factory=list)
+    failed: dict[date, str] = field(default_factory=dict)
 
 
 def rollup_specs(models: Mapping[str, Model]) -> list[dg.AssetSpec]:
@@ -63,65 +68,110 @@ def rollup_assets(models: Mapping[str, Model]) -> dg.AssetsDefinition:
     )
     def rollups(context: dg.AssetExecutionContext, postgres: PostgresResource) -> Iterator[dg.MaterializeResult[None]]:
         selected = {name: models[name] for name in models if dg.AssetKey(name) in context.selected_asset_keys}
-        days = [date.fromisoformat(key) for key in context.partition_keys]
-        if context.run.tags.get(ONLY_STALE_TAG):
-            days = _stale_days(postgres, selected, days)
-        database, engine = postgres.database(), postgres.engine()
-        result = _Range()
-        for day in days:
-            build = _attempt(context, partial(build_day, database, engine, selected, day), result)
-            if build is None or len(context.partition_keys) == 1:
-                continue
-            for name in selected:
-                # Logged day by day, so that a crash at day 120 keeps 119 marked in the UI.
-                context.log_event(
-                    dg.AssetMaterialization(name, partition=str(day), metadata=build_metadata(build, name))
-                )
-        _fail_if_refused(result)
-        if len(context.partition_keys) == 1:
-            for build in result.built:
-                for name in selected:
-                    yield dg.MaterializeResult(asset_key=name, metadata=build_metadata(build, name))
+        keys = [date.fromisoformat(key) for key in context.partition_keys]
+        only = keys[0] if len(keys) == 1 else None
+        with postgres.connect() as connection:
+            days = _days_of_run(context, connection, selected, keys)
+            notes = DayNotes(connection, selected, days)
+            outcome = _build(context, postgres, selected, days, only, notes)
+            yield from _result(context, outcome, only, notes)
 
     return rollups
 
 
-def _stale_days(postgres: PostgresResource, models: Mapping[str, Model], days: list[date]) -> list[date]:
-    checksums = {name: model.checksum for name, model in models.items()}
-    with postgres.connect() as connection:
-        statuses = day_statuses(connection, checksums, days[0], days[-1])
-    return [status.day for status in statuses if status.wants_build]
+def _days_of_run(
+    context: dg.AssetExecutionContext, connection: Connection, models: Mapping[str, Model], keys: list[date]
+) -> list[date]:
+    """The days to build, oldest first: those asked for, as the run's tags narrow or widen them."""
+    tags = context.run.tags
+    if CATCH_UP_TAG in tags and len(keys) == 1:
+        first_kept = first_kept_day(today_utc(), load_settings().retention_days)
+        return nightly_days(day_statuses(connection, _checksums(models), last=keys[0]), first_kept, keys[0])
+    if ONLY_STALE_TAG in tags:
+        statuses = day_statuses(connection, _checksums(models), keys[0], keys[-1])
+        return [status.day for status in statuses if status.wants_build]
+    if context.retry_number:  # The database was away: what this run has built already stays as it is.
+        done = materialized_days(context.instance, context.run.run_id, models)
+        return [day for day in keys if day not in done]
+    return keys
 
 
-def _attempt(
-    context: dg.AssetExecutionContext, build_one_day: Callable[[], DayBuild], result: _Range
-) -> DayBuild | None:
-    try:
-        build = build_one_day()
-    except DayPurgedError as refusal:
-        context.log.info("%s", refusal)
-        result.purged.append(refusal.day)
-        return None
-    except BuildRefusedError as refusal:
-        context.log.error("%s", refusal)
-        result.refused.append(refusal)
-        return None
-    context.log.info("day %s: %d events, %.2f s", build.day, build.raw_events, build.seconds)
-    result.built.append(build)
-    return build
+def _checksums(models: Mapping[str, Model]) -> dict[str, str]:
+    return {name: model.checksum for name, model in models.items()}
 
 
-def _fail_if_refused(result: _Range) -> None:
-    """A range with purged days builds the others; a run that could build nothing, or left a hole, fails."""
-    if result.refused:
+def _build(
+    context: dg.AssetExecutionContext,
+    postgres: PostgresResource,
+    models: Mapping[str, Model],
+    days: list[date],
+    only: date | None,
+    notes: DayNotes,
+) -> _Outcome:
+    """Build day by day; one that fails is tried again at the end, and holds up no other."""
+    outcome = _Outcome()
+    database, engine = postgres.database(), postgres.engine()
+    left = days
+    for attempt in range(1, DAY_ATTEMPTS + 1):
+        again: list[date] = []
+        for day in left:
+            try:
+                build = build_day(database, engine, models, day)
+            except DayPurgedError as refusal:
+                context.log.info("%s", refusal)
+                outcome.purged.append(day)
+            except BuildRefusedError as refusal:
+                context.log.error("%s", refusal)
+                outcome.failed[day] = refusal.reason
+            except DatabaseUnreachableError:
+                raise
+            except SignalError as error:
+                context.log.error("day %s, attempt %d of %d: %s", day, attempt, DAY_ATTEMPTS, error)
+                outcome.failed[day] = str(error)
+                again.append(day)
+            else:
+                context.log.info("day %s: %d events, %.2f s", day, build.raw_events, build.seconds)
+                outcome.built.append(build)
+                outcome.failed.pop(day, None)
+                _mark(context, build, models, only, notes)
+        left = again
+    return outcome
+
+
+def _mark(
+    context: dg.AssetExecutionContext, build: DayBuild, models: Mapping[str, Model], only: date | None, notes: DayNotes
+) -> None:
+    """Log a day's materializations as it is built, so that a crash at day 120 keeps 119 marked in the UI."""
+    day = str(build.day)
+    context.log_event(dg.AssetMaterialization(RAW_EVENTS, partition=day, metadata=notes.of_raw_events(build)))
+    if build.day == only:  # The result of the step marks it.
+        return
+    for name in models:
+        context.log_event(dg.AssetMaterialization(name, partition=day, metadata=notes.of_rollup(build, name)))
+
+
+def _result(
+    context: dg.AssetExecutionContext, outcome: _Outcome, only: date | None, notes: DayNotes
+) -> Iterator[dg.MaterializeResult[None]]:
+    """A range with purged days builds the others; a run that could build nothing, or left a hole, fails.
+
+    A night fails for its own day only: a hole of an earlier day turns its check red, and holds up neither checks nor retention.
+    """
+    failed = outcome.failed if only is None or only in outcome.failed else {}
+    if failed:
+        context.instance.add_run_tags(context.run.run_id, {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))})
         raise dg.Failure(
-            "; ".join(str(refusal) for refusal in result.refused[:10]),
-            metadata={"refused": [str(refusal.day) for refusal in result.refused]},
+            "; ".join(f"day {day}: {reason}" for day, reason in list(failed.items())[:10]),
+            metadata={"failed": {str(day): reason for day, reason in failed.items()}},
             allow_retries=False,
         )
-    if result.purged and not result.built:
+    if outcome.purged and not outcome.built:
         raise dg.Failure(
-            f"{len(result.purged)} day(s) purged, unchanged: their raw events are gone, so nothing can be rebuilt",
-            metadata={"purged": [str(day) for day in result.purged]},
+            f"{len(outcome.purged)} day(s) purged, unchanged: their raw events are gone, so nothing can be rebuilt",
+            metadata={"purged": [str(day) for day in outcome.purged]},
             allow_retries=False,
         )
+    for build in outcome.built:
+        if build.day == only:
+            for name in build.rows:
+                yield dg.MaterializeResult(asset_key=name, metadata=notes.of_rollup(build, name))

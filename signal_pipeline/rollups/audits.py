@@ -50,6 +50,16 @@ def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
     return [audit for model in models.values() for audit in (*_columns(model, catalogue), *_model(model))]
 
 
+def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
+    """The tests that hold a rollup against other numbers, without those that a build asserts itself before its commit."""
+    return [
+        _reconciles(model, test)
+        for model in models.values()
+        for test in model.tests
+        if isinstance(test, ReconcilesWith) and not (test.to == "events" and test.where is None)
+    ]
+
+
 def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
     for column in model.columns.values():
         for test in column.tests:

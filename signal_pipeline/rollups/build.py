@@ -60,7 +60,7 @@ def build_day(database: Database, engine: Engine, models: Mapping[str, Model], d
         with day_lock(connection, day):
             started = time.perf_counter()
             with engine.read(connection, day, models) as built:
-                _refuse_incomplete(built.snapshot)
+                refuse_incomplete(built.snapshot)
                 rows = retried(lambda: _swap(connection, engine.name, models, built, started))
             return DayBuild(
                 day,
@@ -82,7 +82,8 @@ def refuse_impossible_day(connection: Connection, day: date) -> None:
         raise BuildRefusedError(day, "after today")
 
 
-def _refuse_incomplete(snapshot: DaySnapshot) -> None:
+def refuse_incomplete(snapshot: DaySnapshot) -> None:
+    """Raise DayPurgedError or BuildRefusedError for a snapshot that holds fewer raw events than it should."""
     if snapshot.state == "purged":
         raise DayPurgedError(snapshot.day)
     if snapshot.raw_events < snapshot.expected_events:

@@ -93,13 +93,13 @@ class _Built:
     snapshot: DaySnapshot
     _results: duckdb.DuckDBPyConnection
 
-    def write(self, connection: Connection, model: Model) -> int:
+    def write(self, connection: Connection, model: Model, table: composed.Identifier | None = None) -> int:
         # In the order of the primary key: its index grows at one end, which halves the cost.
         select = composed.SQL("select {} from {} order by {}").format(
             _names(model.columns), _result(model), _names(model.grain)
         )
         copy_in = composed.SQL("copy {} ({}) from stdin (format binary)").format(
-            composed.Identifier("signal", model.name), _names(model.columns)
+            table or composed.Identifier("signal", model.name), _names(model.columns)
         )
         with connection.cursor() as cursor:
             with cursor.copy(copy_in) as copy:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+from psycopg import sql as composed
+
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.database import Connection
@@ -50,11 +52,11 @@ class Built(Protocol):
         """The day that the rollups were computed from."""
         ...
 
-    def write(self, connection: Connection, model: Model) -> int:
-        """Insert the model's rows into its table, in the caller's transaction; returns how many.
+    def write(self, connection: Connection, model: Model, table: composed.Identifier | None = None) -> int:
+        """Insert the model's rows into its table, or into one of the same shape; returns how many.
 
-        Rows of an earlier build are the caller's to delete. May be called again after a rollback. Errors of the
-        connection pass unchanged, for the caller to retry or to word.
+        In the caller's transaction; rows of an earlier build are the caller's to delete. May be called again after a rollback.
+        Errors of the connection pass unchanged, for the caller to retry or to word.
         """
         ...
 

@@ -23,6 +23,7 @@ from signal_pipeline.rollups.yml import (
     Problem,
     ReconcilesWith,
     Relationships,
+    TableEntry,
     Unique,
     column_tests,
     model_tests,
@@ -42,6 +43,7 @@ __all__ = [
     "Relationships",
     "SourceColumn",
     "Unique",
+    "event_columns",
     "load_models",
 ]
 
@@ -143,7 +145,7 @@ def load_models(folder: Path | None = None) -> Mapping[str, Model]:
     with _File(folder / "schema.yml"):
         entries = read_schema(folder / "schema.yml")
         _check_files(folder / "models", entries)
-    events = [SourceColumn(column.name, column.data_type, column.description) for column in sources["events"].columns]
+    events = _source_columns(sources["events"])
     models = {name: _model(folder, entry, events) for name, entry in entries.items()}
     with _File(folder / "schema.yml"):
         fields = {name: [column.name for column in entry.columns] for name, entry in (sources | entries).items()}
@@ -151,6 +153,17 @@ def load_models(folder: Path | None = None) -> Mapping[str, Model]:
         for model in models.values():
             _check_references(model, fields, types)
     return models
+
+
+def event_columns() -> list[SourceColumn]:
+    """The columns of `signal.events` as `sources.yml` describes them; raises ModelError."""
+    path = _own_folder() / "sources.yml"
+    with _File(path):
+        return _source_columns(read_sources(path)["events"])
+
+
+def _source_columns(table: TableEntry) -> list[SourceColumn]:
+    return [SourceColumn(column.name, column.data_type, column.description) for column in table.columns]
 
 
 def _own_folder() -> Path:

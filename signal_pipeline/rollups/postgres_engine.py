@@ -56,10 +56,10 @@ class PostgresEngine:
 class _Built:
     snapshot: DaySnapshot
 
-    def write(self, connection: Connection, model: Model) -> int:
+    def write(self, connection: Connection, model: Model, table: composed.Identifier | None = None) -> int:
         # In the order of the primary key: its index grows at one end, which halves the cost.
         statement = composed.SQL("insert into {} ({}) select {} from {} order by {}").format(
-            composed.Identifier("signal", model.name),
+            table or composed.Identifier("signal", model.name),
             _names(model.columns),
             _names(model.columns),
             _temporary(model),

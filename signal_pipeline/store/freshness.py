@@ -17,7 +17,10 @@ Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class DayStatus:
-    """One day: its version and state, its raw events by the books, and each rollup's freshness."""
+    """One day: its version and state, its raw events by the books, each rollup's freshness, and its last build.
+
+    `build_seconds`: how long the slowest last build of a rollup took; 0 for a day that was never built.
+    """
 
     day: date
     version: int
@@ -26,6 +29,8 @@ class DayStatus:
     changed_at: datetime
     events: int
     rollups: Mapping[str, Freshness]
+    built_at: datetime | None = None
+    build_seconds: float = 0.0
 
     @property
     def wants_build(self) -> bool:
@@ -45,7 +50,7 @@ def day_statuses(
 
 
 def _status(row: tuple[object, ...], checksums: Mapping[str, str]) -> DayStatus:
-    day, version, state, incomplete, changed_at, events, builds = row
+    day, version, state, incomplete, changed_at, events, builds, built_at, build_seconds = row
     built = cast("dict[str, list[object]]", builds)
     return DayStatus(
         cast(date, day),
@@ -58,6 +63,8 @@ def _status(row: tuple[object, ...], checksums: Mapping[str, str]) -> DayStatus:
             name: _freshness(built.get(name), version, checksum, state == "purged", bool(incomplete))
             for name, checksum in checksums.items()
         },
+        cast("datetime | None", built_at),
+        cast(float, build_seconds),
     )
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from signal_pipeline.landing import landed_files
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import first_kept_day, today_utc, window
+from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.quality import DEGRADED_SHARE, day_quality
+from signal_pipeline.store.quality import DEGRADED_SHARE, day_identities, day_quality
 from signal_pipeline.store.retention import OVERDUE_DAYS, due_days
 
 RECENT_DAYS = 7
 MAX_DROP_SHARE = 0.2
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200
+MAX_HASHES_PER_SESSION = 2
+MAX_WAIT = timedelta(hours=1)
 MIN_EVENTS = 100  # Shares of fewer events say nothing.
 
 
@@ -36,7 +38,10 @@ class Finding:
 
 
 def books_reconcile(connection: Connection) -> Finding:
-    """Raw events of every open day are what the books say (invariants 1 and 10)."""
+    """Raw events of every open day are what the books say.
+
+    Design invariants 1 and 10.
+    """
     rows = connection.execute(sql("checks/books")).fetchall()
     if not rows:
         return Finding(True, "Every open day holds the raw events that its books say.")
@@ -50,7 +55,10 @@ def books_reconcile(connection: Connection) -> Finding:
 
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
-    """No raw day stands longer than the retention; seven days overdue is a privacy alarm (section 9)."""
+    """No raw day stands longer than the retention; seven days overdue is a privacy alarm.
+
+    Requirements section 9.
+    """
     first_kept = first_kept_day(today_utc(), settings.retention_days)
     late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
     if not late:
@@ -100,7 +108,10 @@ def few_drops(connection: Connection) -> Finding:
 
 
 def addresses_arrive(connection: Connection) -> Finding:
-    """Events come with an address; above 1 % of an app's day its users are labelled degraded (section 4)."""
+    """Events come with an address; above 1 % of an app's day without, its users are labelled degraded.
+
+    Requirements section 4.
+    """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
     bad = {
@@ -122,30 +133,34 @@ def addresses_arrive(connection: Connection) -> Finding:
 def identities_are_apart(connection: Connection) -> Finding:
     """No hash stands for a crowd: a proxy address or an office NAT would merge people into one."""
     last = today_utc()
-    start, end = window(last - timedelta(days=1), last)
-    rows = connection.execute(sql("checks/identity"), {"start": start, "end": end}).fetchall()
     figures: dict[str, object] = {}
     bad = []
-    for day, events, users, top_share, top_sessions in rows:
+    for day, each in day_identities(connection, last - timedelta(days=1), last).items():
         figures[str(day)] = (
-            f"{events:,} events, {users:,} users, top hash {cast(float, top_share):.1%}, {top_sessions} sessions"
+            f"{each.events:,} events, {each.users:,} users, top hash {each.top_share:.1%}, {each.top_sessions} sessions behind"
+            f" it at most; sessions per hash {each.sessions_per_hash:.2f}, hashes per session {each.hashes_per_session:.2f}"
         )
-        crowded = cast(float, top_share) > MAX_TOP_SHARE or cast(int, top_sessions) > MAX_TOP_SESSIONS
-        if cast(int, events) >= MIN_EVENTS and crowded:
+        crowded = each.top_share > MAX_TOP_SHARE or each.top_sessions > MAX_TOP_SESSIONS
+        split = each.hashes_per_session > MAX_HASHES_PER_SESSION
+        if each.events >= MIN_EVENTS and (crowded or split):
             bad.append(day)
     if not bad:
         return Finding(True, "No hash stands out: people are told apart.", figures)
     return Finding(
         False,
         f"On {len(bad)} recent day(s) one hash holds more than {MAX_TOP_SHARE:.0%} of the events or over"
-        f" {MAX_TOP_SESSIONS} sessions: a proxy or NAT has merged people, so users are too low. Check that the"
+        f" {MAX_TOP_SESSIONS} sessions (a proxy or NAT has merged people, so users are too low), or a session has more than"
+        f" {MAX_HASHES_PER_SESSION} hashes on average (addresses change within it, so users are too high). Check that the"
         " client's address arrives, not the gateway's.",
         figures,
     )
 
 
 def one_secret_per_day(connection: Connection) -> Finding:
-    """No recent day was hashed with two secrets; its users would be over-counted (section 2)."""
+    """No recent day was hashed with two secrets; its users would be over-counted.
+
+    Requirements section 2.
+    """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
     mixed = [str(day) for day, each in quality.items() if each.keys > 1]
@@ -177,6 +192,25 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
         f"{len(late)} rollup(s) of {yesterday} are not fresh. Is the daemon running? Rebuild with"
         f" `signal-pipeline backfill --from {yesterday} --to {yesterday}`.",
         {"rollups": late},
+    )
+
+
+def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Finding:
+    """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds."""
+    before = datetime.now(UTC) - MAX_WAIT
+    waiting = [
+        status
+        for status in day_statuses(connection, checksums, last=today_utc() - timedelta(days=1))
+        if status.wants_build and status.changed_at < before
+    ]
+    if not waiting:
+        return Finding(True, "No day waits for a build.")
+    first = waiting[0].day
+    return Finding(
+        False,
+        f"{len(waiting)} day(s) wait for a build for more than an hour, the first is {first}. Is the daemon running? Look for"
+        f" failed runs of rollups_job, then run `signal-pipeline backfill --from {first} --to {waiting[-1].day} --plan`.",
+        {"days": [str(status.day) for status in waiting]},
     )
 
 

@@ -29,7 +29,7 @@ def day_profile(connection: Connection, day: date) -> DayProfile:
     start, end = window(day)
     row = connection.execute(sql("day_profile"), {"day": day, "start": start, "end": end}).fetchone()
     assert row is not None
-    version, state, events, first_event, last_event, outcomes = row
+    version, state, events, first_event, last_event = row
     return DayProfile(
         day,
         cast(int, version),
@@ -37,5 +37,19 @@ def day_profile(connection: Connection, day: date) -> DayProfile:
         cast(int, events),
         cast("datetime | None", first_event),
         cast("datetime | None", last_event),
-        cast("Mapping[str, int]", outcomes),
+        day_outcomes(connection, day),
     )
+
+
+def day_outcomes(connection: Connection, day: date) -> Mapping[str, int]:
+    """What the books say of one day: events by `accepted`, `duplicate`, `erased` and `dropped: reason`."""
+    rows = connection.execute(sql("day_outcomes"), [day]).fetchall()
+    return {cast(str, label): cast(int, events) for label, events in rows}
+
+
+def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[date, dict[str, int]]:
+    """Received events by outcome, per day from `first` to `last`, inclusive."""
+    days: dict[date, dict[str, int]] = {}
+    for day, outcome, events in connection.execute(sql("books_by_day"), {"first": first, "last": last}):
+        days.setdefault(cast(date, day), {})[cast(str, outcome)] = cast(int, events)
+    return days

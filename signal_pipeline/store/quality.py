@@ -1,7 +1,7 @@
 """How far a day's distinct users can be trusted, without keeping an address.
 
-Two measures per day: the share of accepted events that were hashed with an empty address, per app, and whether two secrets
-hashed the day. Requirements sections 2 and 4.
+Measures per day: the share of accepted events that were hashed with an empty address, per app; whether two secrets hashed the
+day; and how people are told apart, from the raw events while they are kept. Requirements sections 2 and 4.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import date
 from typing import cast
 
 from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.store.days import window
 
 DEGRADED_SHARE = 0.01
 
@@ -39,4 +40,30 @@ def day_quality(connection: Connection, first: date, last: date) -> dict[date, D
     rows = connection.execute(sql("day_quality"), {"first": first, "last": last}).fetchall()
     return {
         cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys)) for day, shares, keys in rows
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class DayIdentities:
+    """How people are told apart on one day. `top_share`: the share of its events behind the hash with the most.
+
+    Many sessions behind one hash mean that a proxy or NAT has merged people; several hashes in one session, that an address
+    or browser changed within it and people are counted twice.
+    """
+
+    events: int
+    users: int
+    top_share: float
+    top_sessions: int
+    sessions_per_hash: float
+    hashes_per_session: float
+
+
+def day_identities(connection: Connection, first: date, last: date) -> dict[date, DayIdentities]:
+    """The measures of each day from `first` to `last` that holds raw events."""
+    start, end = window(first, last)
+    rows = connection.execute(sql("day_identities"), {"start": start, "end": end}).fetchall()
+    return {
+        cast(date, day): DayIdentities(*cast("tuple[int, int, float, int, float, float]", tuple(measures)))
+        for day, *measures in rows
     }

@@ -17,6 +17,7 @@ from psycopg import sql as composed
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.audits import reconciliations
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import day_lock, first_kept_day, today_utc
@@ -204,6 +205,9 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
         ).fetchone()
         if total != (facts.raw_events,):
             raise _Unproven(f"{name} does not add up to the raw events")
+    for audit in reconciliations(models):
+        if audit.faults(connection, day, day):
+            raise _Unproven(f"{audit.model} fails its test {audit.name}: run `signal-pipeline backfill` for this day")
 
 
 def _drop_partition(connection: Connection, day: date) -> None:

@@ -28,10 +28,10 @@ def defs() -> dg.Definitions:
 
 @pytest.fixture
 def run(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Run:
-    """Runs a job for a day, or for the days from `day` to `last`."""
+    """Runs a job for a day, for the days from `day` to `last`, or for none."""
 
     def run_job(
-        job: str, day: date, last: date | None = None, tags: dict[str, str] | None = None
+        job: str, day: date | None, last: date | None = None, tags: dict[str, str] | None = None
     ) -> dg.ExecuteInProcessResult:
         tags = dict(tags or {})
         if last:
@@ -39,7 +39,7 @@ def run(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definition
             tags["dagster/asset_partition_range_end"] = str(last)
         return defs.resolve_job_def(job).execute_in_process(
             instance=instance,
-            partition_key=None if last else str(day),
+            partition_key=str(day) if day and not last else None,
             tags=tags,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,

@@ -95,6 +95,11 @@ BROKEN = {
         ("daily_app_activity", "yesterday_is_built"),
         "signal-pipeline backfill",
     ),
+    "a day that nobody built": (
+        "update signal.days set version = version + 1, changed_at = now() - interval '2 hours'",
+        ("daily_route_activity", "no_day_waits"),
+        "failed runs of rollups_job",
+    ),
     "a value outside its list": (
         "update signal.daily_device_activity set device_type = 'fridge' where device_type = 'desktop'",
         ("daily_device_activity", "device_type_accepted_values"),
@@ -147,6 +152,16 @@ def test_a_real_collapse_of_identities_is_seen(checked: Checked, ingest: Ingest)
     check = checked()["raw_events", "identities_are_apart"]
     assert not check.passed
     assert "203.0.113.1" not in json.dumps(str(check))
+
+
+def test_an_address_that_changes_within_a_session_is_seen(checked: Checked, ingest: Ingest) -> None:
+    at = datetime.now(UTC) - timedelta(minutes=1)
+    session = str(uuid.uuid4())
+    lines = [line(at, sessionId=session, ip=f"203.0.113.{n}") for n in range(200)]
+    assert ingest.ingest_lines(lines).accepted == 200
+    check = checked()["raw_events", "identities_are_apart"]
+    assert not check.passed
+    assert "addresses change within it" in (check.description or "")
 
 
 def test_a_real_change_of_the_secret_within_a_day_is_seen(

@@ -8,7 +8,9 @@ from datetime import date, timedelta
 import dagster as dg
 import pytest
 from dagster_tests_support import YESTERDAY, Run, due_day, materialized, purge, rows_of
+from psycopg import sql
 
+from signal_pipeline.alerts import failure_line, red_checks
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
@@ -22,7 +24,7 @@ def test_a_day_is_built_and_marked(
     fill(YESTERDAY, 30)
     result = run("rollups_job", YESTERDAY)
     assert result.success
-    assert materialized(instance, result) == {name: {str(YESTERDAY)} for name in models}
+    assert materialized(instance, result) == {name: {str(YESTERDAY)} for name in ["raw_events", *models]}
 
 
 def test_each_day_of_a_range_shows_its_own_row_count(
@@ -115,6 +117,66 @@ def test_only_stale_days_of_a_sensor_run_are_built(
     assert materialized(instance, result)["daily_os_activity"] == {str(days[1])}
 
 
+def test_a_day_that_fails_holds_up_no_other_and_is_named(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+) -> None:
+    days = [YESTERDAY - timedelta(days=n) for n in (2, 1, 0)]
+    for day in days:
+        fill(day)
+    connection.execute(
+        sql.SQL("alter table signal.daily_os_activity add constraint broken check (activity_date <> {})").format(
+            str(days[1])
+        )
+    )
+    result = run("rollups_job", days[0], days[-1])
+    assert not result.success
+    assert materialized(instance, result)["daily_os_activity"] == {str(days[0]), str(days[2])}
+    failed = instance.get_run_by_id(result.run_id)
+    assert failed
+    assert failed.tags["signal/failed_days"] == str(days[1])
+    assert f"failed for {days[1]}:" in failure_line(failed)
+    assert "CheckViolation" in _failure(result)
+
+
+def test_a_night_catches_up_on_the_nights_before_it(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+) -> None:
+    first = YESTERDAY - timedelta(days=5)
+    for day in (first, first + timedelta(days=2)):
+        fill(day)
+    result = run("nightly_job", YESTERDAY)
+    assert result.success
+    night = {str(first + timedelta(days=n)) for n in range(6)}
+    assert materialized(instance, result)["daily_app_activity"] == night
+    built = connection.execute(
+        "select day, raw_events from signal.builds where rollup = 'daily_app_activity' order by built_at"
+    ).fetchall()
+    assert [day for day, _ in built] == sorted(day for day, _ in built)
+    assert dict(built)[YESTERDAY] == 0
+
+
+def test_a_hole_of_an_earlier_day_holds_up_neither_checks_nor_retention(
+    run: Run, fill: Callable[..., None], connection: Connection, instance: dg.DagsterInstance
+) -> None:
+    broken, old = YESTERDAY - timedelta(days=3), due_day()
+    for day in (broken, old):
+        fill(day)
+    connection.execute("insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [broken])
+    result = run("nightly_job", YESTERDAY)
+    assert result.success
+    red = {(e.asset_key.to_user_string(), e.check_name) for e in result.get_asset_check_evaluations() if not e.passed}
+    assert ("raw_events", "books_reconcile") in red
+    assert any("check books_reconcile of raw_events is red" in line for line in red_checks(instance, result.run_id))
+    assert connection.execute("select state from signal.days where day = %s", [old]).fetchone() == ("purged",)
+
+
+def test_a_night_checks_before_it_purges(run: Run, fill: Callable[..., None]) -> None:
+    fill(YESTERDAY)
+    steps = [event.step_key for event in run("nightly_job", YESTERDAY).all_events if event.is_step_success]
+    after = steps[steps.index("expired_raw_events") + 1 :]
+    assert {str(step) for step in after} == {"expired_raw_events_nothing_expired", "expired_raw_events_nothing_overdue"}
+
+
 def test_the_nightly_job_builds_checks_and_purges(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
@@ -135,16 +197,21 @@ def test_the_nightly_job_builds_checks_and_purges(
     assert receipt == [(old, 25, 25)]
 
 
-def test_a_red_blocking_check_holds_the_retention_back(
+def test_a_day_whose_rollups_are_at_fault_is_kept_and_holds_up_no_other(
     run: Run, fill: Callable[..., None], connection: Connection
 ) -> None:
-    old = due_day()
-    fill(old)
-    assert run("rollups_job", old).success
-    fill(YESTERDAY)
-    connection.execute("insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [YESTERDAY])
-    run("nightly_job", YESTERDAY)
-    assert connection.execute("select state from signal.days where day = %s", [old]).fetchone() == ("open",)
+    good, bad = due_day(2), due_day(1)
+    for day in (good, bad):
+        fill(day)
+        assert run("rollups_job", day).success
+    # The total stays, and the parts differ: only the test against the other rollup sees it.
+    connection.execute(
+        "update signal.daily_device_activity set events = events + 1 where activity_date = %s and event_type <> '(all)'",
+        [bad],
+    )
+    assert run("nightly_job", YESTERDAY).success
+    states = connection.execute("select day, state from signal.days where day <= %s order by day", [bad]).fetchall()
+    assert states == [(good, "purged"), (bad, "open")]
 
 
 def test_raw_events_drains_the_landing_and_profiles_the_day(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -55,15 +55,9 @@ def test_an_empty_database_asks_for_nothing(tick: Tick) -> None:
     assert "fresh" in (result.skip_message or "")
 
 
-def test_first_events_ask_for_their_day_and_show_the_raw_day(tick: Tick, fill: Fill) -> None:
+def test_first_events_ask_for_their_day(tick: Tick, fill: Fill) -> None:
     fill(YESTERDAY, 30)
-    result = tick("stale_rollups_sensor")
-    assert ranges(result) == [(str(YESTERDAY), str(YESTERDAY))]
-    assert isinstance(result, dg.SensorResult)
-    (shown,) = result.asset_events
-    assert isinstance(shown, dg.AssetMaterialization)
-    assert (shown.asset_key.to_user_string(), shown.partition) == ("raw_events", str(YESTERDAY))
-    assert shown.metadata["dagster/partition_row_count"].value == 30
+    assert ranges(tick("stale_rollups_sensor")) == [(str(YESTERDAY), str(YESTERDAY))]
 
 
 def test_nothing_new_asks_for_nothing(tick: Tick, fill: Fill, run: Run) -> None:
@@ -78,7 +72,7 @@ def test_new_events_today_ask_again_after_a_pause(tick: Tick, fill: Fill, run: R
     fill(YESTERDAY, 5, seed=2)
     connection.execute("update signal.builds set seconds = 1000")
     assert requests(tick("stale_rollups_sensor")) == []
-    connection.execute("update signal.builds set seconds = 0")
+    connection.execute("update signal.builds set built_at = built_at - interval '1 hour', seconds = 0")
     assert len(requests(tick("stale_rollups_sensor"))) == 1
 
 
@@ -87,7 +81,7 @@ def test_a_late_event_refreshes_its_old_day_only(tick: Tick, fill: Fill, run: Ru
     for day in (days[39], days[20], days[0]):
         fill(day, 5)
         assert run("rollups_job", day).success
-    connection.execute("update signal.builds set seconds = 0")
+    connection.execute("update signal.builds set built_at = built_at - interval '1 hour', seconds = 0")
     fill(days[20], 3, seed=2)
     assert ranges(tick("stale_rollups_sensor")) == [(str(days[20]), str(days[20]))]
 
@@ -124,6 +118,26 @@ def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
     assert first[0].run_key != again[0].run_key
 
 
+def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_changes(
+    tick: Tick, fill: Fill, instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection
+) -> None:
+    fill(YESTERDAY)
+    (request,) = requests(tick("stale_rollups_sensor"))
+    connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
+
+    def fail(tags: dict[str, str]) -> None:
+        for _ in range(5):
+            job = defs.resolve_job_def("rollups_job")
+            instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.FAILURE)
+
+    fail({**request.tags, "signal/models": "other models"})
+    assert len(requests(tick("stale_rollups_sensor"))) == 1
+    fail(dict(request.tags))
+    result = tick("stale_rollups_sensor")
+    assert isinstance(result, dg.SkipReason)
+    assert f"1 failed 5 times and rest for a day or until they change: {YESTERDAY}" in (result.skip_message or "")
+
+
 def test_a_purged_day_is_never_asked_for(
     tick: Tick, fill: Fill, run: Run, database: Database, connection: Connection, models: dict[str, Model]
 ) -> None:
@@ -141,7 +155,7 @@ def test_a_changed_model_makes_its_open_days_stale_and_asks_for_that_rollup_alon
     for day in days:
         fill(day, 5)
         assert run("rollups_job", day).success
-    connection.execute("update signal.builds set seconds = 0")
+    connection.execute("update signal.builds set built_at = built_at - interval '1 hour', seconds = 0")
     connection.execute("update signal.builds set model_checksum = 'old' where rollup = 'daily_os_activity'")
     (request,) = requests(tick("stale_rollups_sensor"))
     assert request.asset_selection == [dg.AssetKey("daily_os_activity")]
@@ -171,29 +185,30 @@ def test_a_landed_file_asks_for_one_run_until_it_is_done(
     running = instance.create_run_for_job(defs.resolve_job_def("raw_events_job"), status=dg.DagsterRunStatus.STARTED)
     assert requests(tick("landing_sensor", result.cursor)) == []
     instance.report_run_canceled(running)
-    (again,) = requests(tick("landing_sensor", result.cursor))
-    assert again.run_key != request.run_key
     assert run("raw_events_job", TODAY).success
     assert requests(tick("landing_sensor")) == []
+    (environment.landing_path / "next.ndjson").write_bytes(line())
+    (again,) = requests(tick("landing_sensor", result.cursor))
+    assert again.run_key != request.run_key
 
 
-@pytest.mark.parametrize(
-    ("at", "day"),
-    [
-        (datetime(2026, 11, 20, 0, 30, tzinfo=UTC), "2026-11-19"),
-        (datetime(2027, 1, 1, 0, 30, tzinfo=UTC), "2026-12-31"),
-        (datetime(2028, 3, 1, 0, 30, tzinfo=UTC), "2028-02-29"),
-    ],
-)
-def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datetime, day: str) -> None:
-    schedule = defs.resolve_schedule_def("nightly_schedule")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 0 * * *", "UTC")
-    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
-    request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
-    assert isinstance(request, dg.RunRequest)
-    assert request.partition_key == day
+def test_a_landed_file_that_fails_waits_longer_each_time(
+    tick: Tick, run: Run, environment: Settings, monkeypatch: pytest.MonkeyPatch, connection: Connection
+) -> None:
+    environment.landing_path.mkdir()
+    bad = environment.landing_path / "a-bad.ndjson"
+    bad.symlink_to("/proc/self/mem")  # A file that cannot be read, even by root.
+    (environment.landing_path / "b-good.ndjson").write_bytes(line())
+    failed = run("raw_events_job", TODAY)
+    assert not failed.success
+    assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
+    waiting = tick("landing_sensor")
+    assert isinstance(waiting, dg.SkipReason)
+    assert "the last 1 run(s) of raw_events_job failed, the next is at" in (waiting.skip_message or "")
+    monkeypatch.setattr("signal_pipeline.staleness.FIRST_BACKOFF", timedelta(0))
+    assert len(requests(tick("landing_sensor"))) == 1
 
 
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
-    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor"):
+    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING

@@ -1,0 +1,5 @@
+select {columns}
+from signal.{rollup}
+where activity_date = %(day)s
+order by events desc, {columns}
+limit %(rows)s

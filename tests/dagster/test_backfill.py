@@ -1,0 +1,154 @@
+"""Backfills by the command: what is planned, what would change, what is built, and how one goes on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import dagster as dg
+import pytest
+from conftest import Fill
+from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
+
+from signal_pipeline.backfill import Backfilled, plan_backfill, plan_differences, run_backfill
+from signal_pipeline.rollups.difference import Difference
+from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+
+pytestmark = pytest.mark.embedded_only
+Models = dict[str, Model]
+DAYS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1, 0)]
+
+
+@pytest.fixture
+def backfill(
+    environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions, database: Database, models: Models
+) -> Callable[..., Backfilled]:
+    """Backfills the days from `first` to `last` in runs of two days."""
+
+    def run(
+        first: date, last: date, *, only_stale: bool = False, progress: Callable[[int], None] = lambda done: None
+    ) -> Backfilled:
+        with database.connect() as connection:
+            plan = plan_backfill(connection, models, first, last, only_stale=only_stale)
+        return run_backfill(instance, defs, database, plan, list(models), 2, progress)
+
+    return run
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def differences(
+    request: pytest.FixtureRequest, settings: Settings, database: Database, models: Models
+) -> Callable[[date], list[Difference]]:
+    """What a rebuild of a day would change, by either engine."""
+    engine = open_engine(settings.model_copy(update={"rollup_engine": request.param}), database)
+
+    def of_day(day: date) -> list[Difference]:
+        with database.connect() as connection:
+            plan = plan_backfill(connection, models, day, day)
+        return plan_differences(database, engine, models, plan, lambda done: None)
+
+    return of_day
+
+
+def test_a_range_is_few_runs_and_its_progress_adds_up(backfill: Callable[..., Backfilled], fill: Fill) -> None:
+    for day in DAYS:
+        fill(day, 5)
+    told: list[int] = []
+    result = backfill(DAYS[0], DAYS[-1], progress=told.append)
+    assert (result.built, result.refused, result.runs) == (DAYS, {}, 2)
+    assert sum(told) == 4
+    assert all(days >= 0 for days in told)
+
+
+def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
+    instance: dg.DagsterInstance,
+    environment: Settings,
+    defs: dg.Definitions,
+    database: Database,
+    models: Models,
+    connection: Connection,
+    fill: Fill,
+) -> None:
+    fill(YESTERDAY)
+    plan = plan_backfill(connection, models, YESTERDAY, YESTERDAY)
+    result = run_backfill(instance, defs, database, plan, ["daily_os_activity"], 60, lambda done: None)
+    assert result.built == [YESTERDAY]
+    assert connection.execute("select rollup from signal.builds").fetchall() == [("daily_os_activity",)]
+    (run,) = instance.get_runs()
+    assert instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION) == []
+
+
+def test_a_backfill_goes_on_with_what_is_not_fresh(
+    backfill: Callable[..., Backfilled], fill: Fill, run: Run, connection: Connection
+) -> None:
+    for day in DAYS:
+        fill(day, 5)
+    assert run("rollups_job", DAYS[0], DAYS[1]).success
+    before = connection.execute("select max(built_at) from signal.builds").fetchone()
+    result = backfill(DAYS[0], DAYS[-1], only_stale=True)
+    assert result.built == DAYS[2:]
+    again = connection.execute("select max(built_at) from signal.builds where day <= %s", [DAYS[1]]).fetchone()
+    assert again == before
+
+
+def test_purged_and_future_days_are_refused_by_name(
+    backfill: Callable[..., Backfilled], fill: Fill, run: Run, database: Database, models: Models
+) -> None:
+    old = due_day()
+    fill(old)
+    assert run("rollups_job", old).success
+    purge(database, models, old)
+    result = backfill(old, old + timedelta(days=1))
+    assert result.refused == {old: "purged, unchanged"}
+    assert result.built == [old + timedelta(days=1)]
+
+
+def test_a_difference_shows_what_a_late_event_would_change_and_changes_nothing(
+    differences: Callable[[date], list[Difference]],
+    fill: Fill,
+    run: Run,
+    connection: Connection,
+    models: Models,
+) -> None:
+    fill(YESTERDAY, 40)
+    assert run("rollups_job", YESTERDAY).success
+    assert all(difference.same for difference in differences(YESTERDAY))
+    fill(YESTERDAY, 3, seed=2)
+    connection.execute("delete from signal.daily_os_activity where event_type <> '(all)'")
+    before = {name: rows_of(connection, name, YESTERDAY) for name in models}
+    builds = connection.execute("select * from signal.builds order by rollup").fetchall()
+    found = {difference.rollup: difference for difference in differences(YESTERDAY)}
+    app, systems = found["daily_app_activity"], found["daily_os_activity"]
+    assert (app.stored_events, app.computed_events) == (40, 43)
+    assert app.changed >= 1
+    assert systems.added > 0
+    assert systems.stored_rows == len(before["daily_os_activity"])
+    assert {name: rows_of(connection, name, YESTERDAY) for name in models} == before
+    assert connection.execute("select * from signal.builds order by rollup").fetchall() == builds
+
+
+def test_a_difference_counts_rows_that_a_rebuild_would_remove(
+    differences: Callable[[date], list[Difference]], fill: Fill, run: Run, connection: Connection
+) -> None:
+    fill(YESTERDAY, 10)
+    assert run("rollups_job", YESTERDAY).success
+    connection.execute(
+        "insert into signal.daily_route_activity values (%s, 'cms', '(all)', '/x', 9, 1, 1)", [YESTERDAY]
+    )
+    found = {difference.rollup: difference for difference in differences(YESTERDAY)}
+    route = found["daily_route_activity"]
+    assert (route.removed, route.added, route.changed) == (1, 0, 0)
+    assert route.stored_events - route.computed_events == 9
+
+
+def test_a_purged_day_has_no_difference(
+    differences: Callable[[date], list[Difference]], fill: Fill, run: Run, database: Database, models: Models
+) -> None:
+    old = due_day()
+    fill(old)
+    assert run("rollups_job", old).success
+    purge(database, models, old)
+    assert differences(old) == []

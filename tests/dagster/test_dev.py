@@ -1,0 +1,175 @@
+"""The real thing: `signal-pipeline dev` with its daemon, events from other processes, a backfill through its GraphQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import Fill
+from dagster_tests_support import TODAY, YESTERDAY, due_day, purge, rows_of
+from traffic import traffic
+
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.store.embedded import dagster_url, ensure_database
+
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
+PATIENCE_SECONDS = 240  # No measurement: a busy machine may be slow.
+
+LAUNCH = """
+mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+STATUS = """
+query Status($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status numPartitions runs(limit: 50) { status tags { key value } } }
+  }
+}
+"""
+MATERIALIZED = """
+query Rows($key: AssetKeyInput!, $partitions: [String!]) {
+  assetNodeOrError(assetKey: $key) {
+    ... on AssetNode {
+      assetMaterializations(partitions: $partitions, limit: 1) {
+        partition
+        metadataEntries { label ... on IntMetadataEntry { intValue } }
+      }
+    }
+  }
+}
+"""
+
+
+def eventually(question: Callable[[], object], what: str) -> None:
+    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it should be."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not question():
+        assert time.monotonic() < give_up, f"never: {what}"
+        time.sleep(1)
+
+
+@pytest.fixture
+def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """A running `signal-pipeline dev`; gives a function that asks its GraphQL."""
+    name = f"dagster_dev_{os.getpid()}"
+    ensure_database(server, name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name), "DAGSTER_HOME": str(tmp_path / "d")}
+    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "dev", "--port", str(port)]
+    log = (tmp_path / "dev.log").open("wb")
+    process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=log, stderr=log)
+
+    def ask(query: str, **variables: object) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)["data"]
+
+    def up() -> bool:
+        try:
+            return bool(ask("{ version }"))
+        except OSError:
+            return False
+
+    eventually(up, "the UI answers")
+    yield ask
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    log.close()
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+def ingest(lines: list[bytes]) -> None:
+    """Ingest from another process, as an app or a person would."""
+    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", "-"]
+    subprocess.run(command, input=b"\n".join(lines), check=True, capture_output=True)
+
+
+def built(connection: Connection, day: date) -> int | None:
+    """How many raw events the slowest rollup of the day was built from; None if one was never built."""
+    row = connection.execute("select count(*), min(raw_events) from signal.builds where day = %s", [day]).fetchone()
+    assert row
+    return int(row[1]) if row[0] == 6 else None  # type: ignore[call-overload]
+
+
+def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
+    dev: Callable[..., Any],
+    environment: Settings,
+    database: Database,
+    connection: Connection,
+    models: dict[str, Model],
+    fill: Fill,
+) -> None:
+    # Events of another process, then a late one on an old day.
+    old = YESTERDAY - timedelta(days=40)
+    ingest(traffic(YESTERDAY, 40))
+    eventually(lambda: built(connection, YESTERDAY) == 40, "yesterday is built")
+    ingest(traffic(old, 3))
+    eventually(lambda: built(connection, old) == 3, "the old day is built")
+    ingest(traffic(old, 2, seed=9))
+    eventually(lambda: built(connection, old) == 5, "the late events are in")
+
+    # A landed file.
+    draft = environment.landing_path / "replay.tmp"
+    draft.write_bytes(b"\n".join(traffic(YESTERDAY, 7, seed=3)))
+    draft.rename(draft.with_suffix(".ndjson"))
+    eventually(lambda: built(connection, YESTERDAY) == 47, "the landed file is in the rollups")
+    assert not list(environment.landing_path.glob("*.ndjson"))
+
+    # A backfill as the UI launches it, over a purged day and a good one.
+    purged, good = due_day(2), due_day(1)
+    for day in (purged, good):
+        fill(day)
+        build_day(database, open_engine(environment, database), models, day)
+        if day == purged:
+            purge(database, models, purged)
+    before = {name: rows_of(connection, name, purged) for name in models}
+    connection.execute("update signal.builds set built_at = '2020-01-01' where day = %s", [good])
+    launched = dev(
+        LAUNCH,
+        params={
+            "assetSelection": [{"path": [name]} for name in models],
+            "partitionNames": [str(purged), str(good)],
+        },
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def status() -> Any:
+        return dev(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
+
+    eventually(
+        lambda: status()["status"] in ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED"), "it ends"
+    )
+    assert [run["status"] for run in status()["runs"]] == ["SUCCESS"]
+    assert {name: rows_of(connection, name, purged) for name in models} == before
+    rebuilt = connection.execute("select min(built_at) from signal.builds where day = %s", [good]).fetchone()
+    assert rebuilt and rebuilt[0].date() == TODAY  # type: ignore[attr-defined]
+    shown = dev(MATERIALIZED, key={"path": ["daily_route_activity"]}, partitions=[str(good)])
+    (event,) = shown["assetNodeOrError"]["assetMaterializations"]
+    counts = {entry["label"]: entry.get("intValue") for entry in event["metadataEntries"]}
+    assert counts["dagster/partition_row_count"] == len(rows_of(connection, "daily_route_activity", good))
+    assert connection.execute("select count(*) from signal.receipts").fetchone() == (1,)

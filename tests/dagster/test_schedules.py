@@ -1,0 +1,69 @@
+"""Schedules: what each asks for, and when it asks for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import Fill
+from dagster_tests_support import YESTERDAY, Run
+
+from signal_pipeline.settings import Settings
+
+pytestmark = pytest.mark.embedded_only
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance on disk: a schedule's context opens it anew."""
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder)) as on_disk:
+        yield on_disk
+
+
+@pytest.mark.parametrize(
+    ("at", "day"),
+    [
+        (datetime(2026, 11, 20, 0, 30, tzinfo=UTC), "2026-11-19"),
+        (datetime(2027, 1, 1, 0, 30, tzinfo=UTC), "2026-12-31"),
+        (datetime(2028, 3, 1, 0, 30, tzinfo=UTC), "2028-02-29"),
+    ],
+)
+def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datetime, day: str) -> None:
+    schedule = defs.resolve_schedule_def("nightly_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 0 * * *", "UTC")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == day
+
+
+@pytest.fixture
+def hour(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[[], object]:
+    """Evaluates the schedule of the checks once."""
+
+    def evaluate() -> object:
+        schedule = defs.resolve_schedule_def("checks_schedule")
+        with dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=datetime.now(UTC), resources=defs.resources or {}
+        ) as context:
+            return schedule(context)
+
+    return evaluate
+
+
+def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
+    hour: Callable[[], object], fill: Fill, run: Run
+) -> None:
+    assert isinstance(hour(), dg.SkipReason)
+    fill(YESTERDAY)
+    assert isinstance(hour(), dg.RunRequest)
+    assert run("nightly_job", YESTERDAY).success
+    # The night's own builds came after its start: one more evaluation, then rest.
+    assert isinstance(hour(), dg.RunRequest)
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
