@@ -18,7 +18,9 @@ import typer
 
 from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.errors import SignalError
+from signal_pipeline.cli_options import From, Json, To, parse_day
+from signal_pipeline.cli_privacy import app as privacy_app
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import today_utc
@@ -37,21 +39,7 @@ app = typer.Typer(
 )
 
 
-class UsageError(SignalError):
-    """The command line is wrong; exit 2."""
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a date: write YYYY-MM-DD") from None
-
-
-Day = Annotated[date, typer.Option(parser=_day, metavar="YYYY-MM-DD")]
-From = Annotated[date, typer.Option("--from", parser=_day, metavar="YYYY-MM-DD", help="First day.")]
-To = Annotated[date, typer.Option("--to", parser=_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
+app.add_typer(privacy_app)
 
 
 class Period(StrEnum):
@@ -117,7 +105,7 @@ def simulate(
     days: Annotated[int, typer.Option(min=1)],
     events_per_day: Annotated[int, typer.Option(min=1)],
     seed: int = 1,
-    end: Annotated[date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    end: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
     out: Annotated[Path | None, typer.Option(help="A file; default stdout.")] = None,
 ) -> None:
     """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""
@@ -198,25 +186,27 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
 @app.command()
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
-    as_of: Annotated[date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
-    purge_incomplete: Annotated[date | None, typer.Option(parser=_day, metavar="YYYY-MM-DD")] = None,
+    as_of: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
+    purge_incomplete: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
     reason: Annotated[str, typer.Option(help="Why an unproven day is deleted.")] = "",
     as_json: Json = False,
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete."""
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store import retention as job
+    from signal_pipeline.store.audit import operator
 
     if as_of and as_of > today_utc() and not dry_run:
         raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
     if purge_incomplete and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
     settings, models = load_settings(), load_models()
-    database = open_database(settings)
+    database, actor = open_database(settings), operator(settings)
+    keep = settings.retention_days
     if purge_incomplete:
-        result = job.purge_incomplete(database, models, purge_incomplete, reason, settings.retention_days)
+        result = job.purge_incomplete(database, models, purge_incomplete, reason, keep, actor=actor)
     else:
-        result = job.purge_due_days(database, models, settings.retention_days, as_of=as_of, dry_run=dry_run)
+        result = job.purge_due_days(database, models, keep, as_of=as_of, dry_run=dry_run, actor=actor)
     console.show_purged(result)
     if as_json:
         console.print_json(result.as_dict())

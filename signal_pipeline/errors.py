@@ -8,3 +8,7 @@ from __future__ import annotations
 
 class SignalError(Exception):
     """An error a user can act on: its text is one line, and holds no private value."""
+
+
+class UsageError(SignalError):
+    """The command line is wrong; exit 2."""

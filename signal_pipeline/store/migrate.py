@@ -19,7 +19,7 @@ from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.sql_files import sql as rollup_sql
 from signal_pipeline.rollups.tables import migrate_rollups
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, safe_errors
+from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import today_utc
 
 
@@ -48,6 +48,7 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
                 driver = cast(Connection, connection.connection.driver_connection)
                 _store_start_date(driver, settings)
                 driver.execute(rollup_sql("guards"))
+                driver.execute(sql("roles"))
                 migrate_rollups(driver, models)
         except exc.DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):

@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.audits import reconciliations
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.store import audit
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import day_lock, first_kept_day, today_utc
 
@@ -66,10 +67,11 @@ def purge_due_days(
     *,
     as_of: date | None = None,
     dry_run: bool = False,
+    actor: bytes | None = None,
 ) -> Purged:
     """Purge every due day that passes its proof; a day that fails is kept, named, and holds up no other.
 
-    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only.
+    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only. `actor`: see `store.audit`.
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
@@ -78,7 +80,7 @@ def purge_due_days(
     with safe_errors(), database.connect() as connection:
         for day in due_days(connection, first_kept_day(as_of or today, retention_days)):
             try:
-                _purge(connection, day, models, dry_run=dry_run)
+                _purge(connection, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
             except _Unproven as unproven:
                 result.kept[day] = str(unproven)
@@ -89,7 +91,13 @@ def purge_due_days(
 
 
 def purge_incomplete(
-    database: Database, models: Mapping[str, Model], day: date, reason: str, retention_days: int
+    database: Database,
+    models: Mapping[str, Model],
+    day: date,
+    reason: str,
+    retention_days: int,
+    *,
+    actor: bytes | None = None,
 ) -> Purged:
     """Delete a due day that cannot pass its proof; its rollups are labelled incomplete for ever.
 
@@ -101,7 +109,7 @@ def purge_incomplete(
         if day not in due_days(connection, first_kept_day(today_utc(), retention_days)):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
-            _purge(connection, day, models, forced=reason.strip()[:200])
+            _purge(connection, day, models, actor, forced=reason.strip()[: audit.MAX_REASON])
         except _Unproven as unproven:
             raise RetentionError(f"day {day} was not purged: {unproven}") from None
     return Purged(False, purged=[day])
@@ -111,6 +119,7 @@ def _purge(
     connection: Connection,
     day: date,
     models: Mapping[str, Model],
+    actor: bytes | None,
     *,
     dry_run: bool = False,
     forced: str | None = None,
@@ -120,7 +129,7 @@ def _purge(
             with connection.transaction():
                 _prove(connection, day, models, _facts(connection, day))
             return
-        retried(lambda: _purge_locked(connection, day, models, forced))
+        retried(lambda: _purge_locked(connection, day, models, actor, forced))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,9 @@ class _Facts:
     builds: Mapping[str, Mapping[str, object]]
 
 
-def _purge_locked(connection: Connection, day: date, models: Mapping[str, Model], forced: str | None) -> None:
+def _purge_locked(
+    connection: Connection, day: date, models: Mapping[str, Model], actor: bytes | None, forced: str | None
+) -> None:
     with connection.transaction():
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first.
         locked = connection.execute("select state from signal.days where day = %s for update", [day]).fetchone()
@@ -152,13 +163,12 @@ def _purge_locked(connection: Connection, day: date, models: Mapping[str, Model]
                 "partition": f"signal.events_{day:%Y%m%d}",
             },
         )
-        connection.execute(
-            "insert into signal.audit (action, day, details) values (%s, %s, %s)",
-            [
-                "purge" if forced is None else "purge_incomplete",
-                day,
-                Jsonb({"raw_events": facts.raw_events, "keys": facts.keys, "reason": forced}),
-            ],
+        audit.record(
+            connection,
+            "purge" if forced is None else "purge_incomplete",
+            day=day,
+            actor=actor,
+            details={"raw_events": facts.raw_events, "keys": facts.keys, "reason": forced},
         )
         connection.execute("delete from signal.event_keys where day = %s", [day])
         connection.execute(
@@ -212,13 +222,12 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
 
 def _drop_partition(connection: Connection, day: date) -> None:
     """Drop the day's partition, waiting for the lock in short tries: a DROP that queues stalls every writer behind it."""
-    statement = composed.SQL("drop table signal.{}").format(composed.Identifier(f"events_{day:%Y%m%d}"))
     connection.execute("set local lock_timeout = '100ms'")
     give_up = time.monotonic() + DROP_PATIENCE_SECONDS
     while True:
         try:
             with connection.transaction():  # A savepoint: the deletes above are not done again.
-                connection.execute(statement)
+                connection.execute("select signal.drop_partition(%s)", [day])
             return
         except errors.LockNotAvailable:
             if time.monotonic() > give_up:

@@ -1,0 +1,174 @@
+"""The commands of data subjects, of the secret, and of the reader's SQL: `erase`, `subject`, `rotate-secret`, `sql`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import uuid
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from signal_pipeline import console
+from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.cli_options import Json, parse_day
+from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.settings import Settings, load_settings
+from signal_pipeline.store.database import open_database
+
+if TYPE_CHECKING:
+    from signal_pipeline.store.erasure import Certificate, Subject
+
+app = typer.Typer()
+
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
+OptionalDay = Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")]
+
+
+@app.command()
+def erase(
+    user_hash: Annotated[str | None, typer.Option(metavar="HEX", help="With --day: one person on one day.")] = None,
+    day: OptionalDay = None,
+    session: Annotated[str | None, typer.Option(metavar="UUID", help="One browser tab.")] = None,
+    entity: Annotated[tuple[str, str] | None, typer.Option(metavar="TYPE ID", help="One entity, on all days.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase what is stored of a data subject; rollups of the days it was in are rebuilt."""
+    from signal_pipeline.rollups.models import load_models
+    from signal_pipeline.store import erasure
+    from signal_pipeline.store.audit import operator
+
+    settings = load_settings()
+    subject = _subject(settings, user_hash, day, session, entity)
+    models = load_models()
+    certificate = erasure.erase(open_database(settings), models, subject, operator(settings), dry_run=dry_run)
+    _show_certificate(certificate)
+    refused = {} if dry_run else _rebuild(settings, certificate.stale_days)
+    if as_json:
+        console.print_json(certificate.as_dict())
+    if refused:
+        raise SignalError(
+            f"{len(refused)} day(s) are erased but not rebuilt, and marked stale; the first is {min(refused)}"
+        )
+
+
+def _subject(
+    settings: Settings, user_hash: str | None, day: date | None, session: str | None, entity: tuple[str, str] | None
+) -> Subject:
+    from signal_pipeline.store.erasure import Subject
+
+    # No message repeats a value: it may stand in a terminal's log.
+    if [user_hash, session, entity].count(None) != 2 or (user_hash is None) != (day is None):
+        raise UsageError("name one subject: --user-hash HEX with --day, --session UUID, or --entity TYPE ID")
+    if user_hash is not None and day is not None:
+        if not _HASH.fullmatch(user_hash):
+            raise UsageError("--user-hash takes 64 hexadecimal digits")
+        return Subject.user(bytes.fromhex(user_hash), day)
+    if session is not None:
+        try:
+            return Subject.session(uuid.UUID(session))
+        except ValueError:
+            raise UsageError("--session takes a UUID") from None
+    assert entity is not None
+    catalogue = load_catalogue(settings.catalogue)
+    kind = catalogue.entity_types.get(entity[0])
+    if kind is None:
+        raise UsageError(f"--entity: the type is one of {', '.join(catalogue.entity_types)}")
+    if not re.fullmatch(catalogue.id_formats[kind.id_format], entity[1].lower()):
+        raise UsageError(f"--entity: that is not the id of a {kind.name}")
+    return Subject.entity(kind.name, entity[1].lower())
+
+
+def _show_certificate(certificate: Certificate) -> None:
+    events = sum(day.events for day in certificate.days)
+    verb = "would be erased" if certificate.dry_run else "erased"
+    console.say(f"{certificate.kind}: {events:,} event(s) on {len(certificate.days)} day(s) {verb}")
+    for day in certificate.days:
+        console.say(f"{day.day} ({day.state}): {day.events:,} event(s), {day.rollup_rows:,} rollup row(s)")
+    if not certificate.dry_run:
+        console.say(f"certificate {certificate.number}, {certificate.at:%Y-%m-%d %H:%M:%S} UTC; the audit names it")
+
+
+def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
+    if not days:
+        return {}
+    from signal_pipeline.backfill import Plan, run_backfill
+    from signal_pipeline.dagster_home import open_instance
+    from signal_pipeline.partitions import DAYS_PER_RUN
+    from signal_pipeline.rollups.models import load_models
+
+    with open_instance(settings) as instance, console.days_done(len(days), "rebuild") as progress:
+        from signal_pipeline.definitions import defs
+
+        result = run_backfill(instance, defs, Plan(days, {}, {}), list(load_models()), DAYS_PER_RUN, progress)
+    console.show_backfill(result)
+    return result.refused
+
+
+@app.command()
+def subject(
+    day: Annotated[date, typer.Option(parser=parse_day, metavar="YYYY-MM-DD", help="The UTC day.")],
+    export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows, one JSON object a line.")] = None,
+) -> None:
+    """Find a person's rows of a day: host, address and user agent are three lines on stdin, and are not stored."""
+    from signal_pipeline.subjects import export_rows, find_subject
+
+    settings = load_settings()
+    if sys.stdin.isatty():
+        console.say("host, address, user agent, one line each:")
+    text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    found = find_subject(settings, open_database(settings), day, lines)
+    sys.stdout.write(found.user_hash.hex() + "\n")
+    console.say(f"{len(found.rows):,} event(s) on {day}")
+    if found.other_secret:
+        console.say("note: another secret hashed events of this day too; those cannot be found with the present one")
+    if export is not None:
+        export_rows(found.rows, export)
+        console.say(f"written to {export}; delete it when the request is answered")
+
+
+ROTATION = """\
+The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash. To pull the kill switch:
+  1. make a new one: openssl rand -hex 32
+  2. just after midnight UTC, so that no day sees two, give it to every process that ingests, and restart them
+  3. destroy the old one everywhere: environments, secret stores, backups
+  4. run this command again with the new secret: it must be the newest below
+From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a replay of older days gives
+other hashes. A day that saw two secrets is marked, since its users are over-counted."""
+
+
+@app.command("rotate-secret")
+def rotate_secret(as_json: Json = False) -> None:
+    """Explain the kill switch, and check which secrets hashed which days. Changes nothing."""
+    from signal_pipeline.rotation import check_rotation
+
+    settings = load_settings()
+    found = check_rotation(settings, open_database(settings))
+    console.say(ROTATION)
+    console.say(f"present secret: key id {found.present}")
+    for key in found.keys:
+        mark = " (present)" if key.key_id == found.present else ""
+        console.say(f"{key.key_id}{mark}: {key.first} to {key.last}, {key.days} day(s), {key.mixed} of them mixed")
+    if found.mixed_days:
+        console.say(f"mixed days: {', '.join(map(str, found.mixed_days))}")
+    if found.used_today:
+        console.say("a rotation now would mark today as mixed: it has events under the present secret")
+    if not found.complete:
+        console.say("the newest day was hashed by another secret: a process that ingests still holds that one")
+    if as_json:
+        console.print_json(found.as_dict())
+
+
+@app.command()
+def sql() -> None:
+    """Open psql as the role that reads rollups only; without a terminal or psql, print the URL."""
+    from signal_pipeline.reader import open_psql, reader_url
+
+    url = reader_url(open_database(load_settings()))
+    if sys.stdin.isatty() and sys.stdout.isatty() and (code := open_psql(url)) is not None:
+        raise typer.Exit(code)
+    sys.stdout.write(url + "\n")

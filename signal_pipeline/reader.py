@@ -1,0 +1,63 @@
+"""The way in for people who read rollups with SQL: a URL and a psql as the role `signal_reader`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from urllib.parse import quote, urlencode
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from signal_pipeline.store.database import Database, safe_errors
+from signal_pipeline.store.embedded import wheel_program
+
+ROLE = "signal_reader"
+_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+
+
+def reader_url(database: Database) -> str:
+    """How to connect as the reader: by its own login where the server trusts it, else by the configured login in its role."""
+    parts = _parts(database.url)
+    own = {**parts, "user": ROLE}
+    own.pop("password", None)
+    try:
+        with psycopg.connect(_url(own), connect_timeout=5, options="-c timezone=UTC"):
+            return _url(own)
+    except psycopg.OperationalError:
+        pass
+    lent = {**parts, "options": f"{parts.get('options', '')} -c role={ROLE}".strip()}
+    with safe_errors(), psycopg.connect(_url(lent), connect_timeout=5):
+        return _url(lent)
+
+
+def open_psql(url: str) -> int | None:
+    """Run psql on the terminal and return its exit code; None where there is no psql."""
+    program = shutil.which("psql") or wheel_program("psql")
+    if program is None:
+        return None
+    parts = _parts(url)
+    # By the environment: arguments of a process can be read by everybody on the machine.
+    values = {_VARIABLES[name]: value for name, value in parts.items() if name in _VARIABLES}
+    if "options" in parts:
+        values["PGOPTIONS"] = parts["options"]
+    return subprocess.run([program], env={**os.environ, **values}, check=False).returncode  # noqa: S603 - no arguments
+
+
+def _parts(url: str) -> dict[str, str]:
+    return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+
+
+def _url(parts: dict[str, str]) -> str:
+    query = {name: value for name, value in parts.items() if name not in ("user", "password", "host", "port", "dbname")}
+    host = parts.get("host", "")
+    if host.startswith("/"):
+        query["host"], host = host, ""
+    login = quote(parts.get("user", ""), safe="")
+    if "password" in parts:
+        login += ":" + quote(parts["password"], safe="")
+    at = f"{login}@" if login else ""
+    port = f":{parts['port']}" if "port" in parts else ""
+    tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
+    return f"postgresql://{at}{host}{port}/{quote(parts.get('dbname', ''), safe='')}{tail}"

@@ -1,0 +1,70 @@
+"""The kill switch: a new secret makes every earlier hash impossible to recompute (requirements section 2).
+
+Here: what the database knows of the secrets that hashed its days. The secret itself is changed by the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import cast
+
+from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.store.database import Database, safe_errors, sql
+from signal_pipeline.store.days import today_utc
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDays:
+    """One secret, by its key id, and the days that it hashed. `mixed`: how many of them saw another secret too."""
+
+    key_id: str
+    first: date
+    last: date
+    days: int
+    mixed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The present secret, and every secret that hashed a day."""
+
+    present: str
+    keys: list[KeyDays]
+    mixed_days: list[date]
+
+    @property
+    def used_today(self) -> bool:
+        """Whether the present secret has hashed events of today: a rotation now would mark the day as mixed."""
+        return any(key.key_id == self.present and key.last == today_utc() for key in self.keys)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the newest day was hashed by the present secret, or nothing was hashed yet."""
+        return not self.keys or max(self.keys, key=lambda key: key.last).last in {
+            key.last for key in self.keys if key.key_id == self.present
+        }
+
+    def as_dict(self) -> dict[str, object]:
+        """The object that `rotate-secret --json` prints."""
+        return {
+            "key_id": self.present,
+            "keys": [
+                {"key_id": k.key_id, "first": str(k.first), "last": str(k.last), "days": k.days, "mixed": k.mixed}
+                for k in self.keys
+            ],
+            "mixed_days": [str(day) for day in self.mixed_days],
+        }
+
+
+def check_rotation(settings: Settings, database: Database) -> Rotation:
+    """What the database says about the secrets; raises WeakSecretError for a present one that is too short."""
+    present = key_id(check_secret(salt_secret(settings)))
+    with safe_errors(), database.connect() as connection:
+        rows = connection.execute(sql("key_days")).fetchall()
+        mixed = connection.execute(
+            "select day from signal.day_keys group by day having count(*) > 1 order by day"
+        ).fetchall()
+    keys = [KeyDays(*cast("tuple[str, date, date, int, int]", row)) for row in rows]
+    return Rotation(present, keys, [cast(date, row[0]) for row in mixed])

@@ -1,0 +1,40 @@
+"""The audit: who did what to which day, append-only. Actors stand in it as HMACs, and never a value of an event."""
+
+from __future__ import annotations
+
+import getpass
+import hmac
+from collections.abc import Mapping
+from datetime import date
+
+from psycopg.types.json import Jsonb
+
+from signal_pipeline.settings import Settings, audit_key
+from signal_pipeline.store.database import Connection
+
+MAX_REASON = 200
+
+
+def actor_hmac(settings: Settings, actor: str) -> bytes:
+    """Who acted, as 32 bytes under the audit's own key: the same actor gives the same bytes, and they tell no name."""
+    return hmac.digest(audit_key(settings), b"signal/actor\x1f" + actor.encode(), "sha256")
+
+
+def operator(settings: Settings) -> bytes:
+    """The person at the command line."""
+    return actor_hmac(settings, f"os:{getpass.getuser()}")
+
+
+def record(
+    connection: Connection,
+    action: str,
+    *,
+    day: date | None = None,
+    actor: bytes | None = None,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Add one entry, in the caller's transaction. `details` holds kinds, counts and reasons; never a value or a filter."""
+    connection.execute(
+        "insert into signal.audit (action, day, actor, details) values (%s, %s, %s, %s)",
+        [action, day, actor, Jsonb(dict(details or {}))],
+    )

@@ -1,0 +1,196 @@
+"""Erasure: the answer to a data subject's request (requirements section 2, design.md `erase`).
+
+Raw events go and enter the books as erased; their keys stay until their day is purged, so that a replay cannot bring them
+back. The day's version rises, so that its rollups are rebuilt. Of purged days only an entity's rows in rollups are left,
+and those go by a function of the database, which audits itself (`rollups/guards.sql`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Literal, LiteralString, cast
+
+from psycopg import sql as composed
+
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store import audit
+from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
+from signal_pipeline.store.days import day_lock, window
+
+Kind = Literal["user-hash", "session", "entity"]
+
+_CONDITIONS: Mapping[Kind, LiteralString] = {
+    "user-hash": "user_hash = %(user_hash)s and created_at >= %(from)s and created_at < %(to)s",
+    "session": "session_id = %(session)s",
+    "entity": "entity_type = %(entity_type)s and entity_id = %(entity_id)s",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be erased: a kind, and the values that find it. The values are in memory only."""
+
+    kind: Kind
+    values: Mapping[str, object] = field(repr=False)
+
+    @classmethod
+    def user(cls, user_hash: bytes, day: date) -> Subject:
+        """One person on one UTC day."""
+        start, end = window(day)
+        return cls("user-hash", {"user_hash": user_hash, "from": start, "to": end})
+
+    @classmethod
+    def session(cls, session: uuid.UUID) -> Subject:
+        """One browser tab."""
+        return cls("session", {"session": session})
+
+    @classmethod
+    def entity(cls, entity_type: str, entity_id: str) -> Subject:
+        """One journey, video or template, on all days."""
+        return cls("entity", {"entity_type": entity_type, "entity_id": entity_id})
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedDay:
+    """What left one day."""
+
+    day: date
+    state: Literal["open", "purged"]
+    events: int
+    rollup_rows: int
+
+
+@dataclass(slots=True)
+class Certificate:
+    """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
+
+    `number` stands in the audit too.
+    """
+
+    kind: Kind
+    dry_run: bool
+    number: uuid.UUID = field(default_factory=uuid.uuid4)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    days: list[ErasedDay] = field(default_factory=list)
+
+    @property
+    def stale_days(self) -> list[date]:
+        """The days whose rollups must be rebuilt."""
+        return [day.day for day in self.days if day.state == "open"]
+
+    def as_dict(self) -> dict[str, object]:
+        """The object that `erase --json` prints."""
+        return {
+            "kind": self.kind,
+            "certificate": str(self.number),
+            "at": self.at.isoformat(timespec="seconds"),
+            "events": sum(day.events for day in self.days),
+            "days": [
+                {"day": str(d.day), "state": d.state, "events": d.events, "rollup_rows": d.rollup_rows}
+                for d in self.days
+            ],
+            "dry_run": self.dry_run,
+        }
+
+
+def erase(
+    database: Database, models: Mapping[str, Model], subject: Subject, actor: bytes, *, dry_run: bool = False
+) -> Certificate:
+    """Erase a subject, day by day, each in one transaction; what a crash leaves, a second call erases.
+
+    Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises DatabaseError.
+    """
+    certificate = Certificate(subject.kind, dry_run)
+    rollups = [name for name, model in models.items() if {"entity_type", "entity_id"} <= set(model.columns)]
+    if subject.kind != "entity":
+        rollups = []
+    with safe_errors(), database.connect() as connection:
+        if dry_run:
+            certificate.days = _found(connection, subject, rollups)
+            return certificate
+        for found in _found(connection, subject, rollups):
+            if found.state == "open":
+                with day_lock(connection, found.day):
+                    erased = retried(lambda: _erase_day(connection, subject, rollups, found.day, certificate, actor))  # noqa: B023
+                if erased:
+                    certificate.days.append(erased)
+        if rollups:
+            certificate.days += retried(lambda: _erase_purged(connection, subject, certificate, actor))
+    certificate.days.sort(key=lambda day: day.day)
+    return certificate
+
+
+def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:
+    """The days that hold anything of the subject, and how much."""
+    query = composed.SQL(sql("subject_days")).format(condition=composed.SQL(_CONDITIONS[subject.kind]))
+    events = _counts(connection, query, subject)
+    rows: dict[date, int] = {}
+    for name in rollups:
+        query = composed.SQL(
+            "select activity_date, count(*) from signal.{} where {} group by activity_date order by activity_date"
+        ).format(composed.Identifier(name), composed.SQL(_CONDITIONS["entity"]))
+        for day, count in _counts(connection, query, subject).items():
+            rows[day] = rows.get(day, 0) + count
+    days = sorted({*events, *rows})
+    states = dict(
+        cast(
+            "list[tuple[date, Literal['open', 'purged']]]",
+            connection.execute("select day, state from signal.days where day = any(%s)", [days]).fetchall(),
+        )
+    )
+    return [ErasedDay(day, states[day], events.get(day, 0), rows.get(day, 0)) for day in days if day in states]
+
+
+def _counts(connection: Connection, query: composed.Composed, subject: Subject) -> dict[date, int]:
+    return dict(cast("list[tuple[date, int]]", connection.execute(query, subject.values).fetchall()))
+
+
+def _erase_day(
+    connection: Connection, subject: Subject, rollups: list[str], day: date, certificate: Certificate, actor: bytes
+) -> ErasedDay | None:
+    with connection.transaction():
+        # Waits for writers of the day and holds back new ones: nothing of the subject is committed behind the delete.
+        locked = connection.execute("select state from signal.days where day = %s for update", [day]).fetchone()
+        if locked != ("open",):
+            return None  # Purged meanwhile.
+        start, end = window(day)
+        condition = composed.SQL(_CONDITIONS[subject.kind])
+        gone = connection.execute(
+            composed.SQL(sql("erase_events")).format(condition=condition),
+            {**subject.values, "day": day, "start": start, "end": end},
+        ).fetchone()
+        (events,) = cast("tuple[int]", gone)
+        rows = 0
+        for name in rollups:  # At once: a forced purge must not keep what a rebuild would have taken out.
+            statement = composed.SQL("delete from signal.{} where activity_date = %(day)s and {}")
+            rows += connection.execute(
+                statement.format(composed.Identifier(name), condition), {**subject.values, "day": day}
+            ).rowcount
+        if not events and not rows:
+            return None
+        audit.record(
+            connection,
+            "erase",
+            day=day,
+            actor=actor,
+            details={
+                "kind": subject.kind,
+                "events": events,
+                "rollup_rows": rows,
+                "certificate": str(certificate.number),
+            },
+        )
+        connection.execute(sql("raise_versions"), [[day]])
+    return ErasedDay(day, "open", events, rows)
+
+
+def _erase_purged(connection: Connection, subject: Subject, certificate: Certificate, actor: bytes) -> list[ErasedDay]:
+    rows = connection.execute(
+        "select erased_day, sum(erased_rows)::bigint from signal.erase_entity_from_purged_days(%s, %s, %s, %s)"
+        " group by erased_day",
+        [subject.values["entity_type"], subject.values["entity_id"], certificate.number, actor],
+    ).fetchall()
+    return [ErasedDay(cast(date, day), "purged", 0, cast(int, count)) for day, count in rows]

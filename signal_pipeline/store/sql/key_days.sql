@@ -1,0 +1,10 @@
+-- Each secret by its key id: the days that it hashed and that are still open, and how many of them saw another one too.
+select
+    k.key_id,
+    min(k.day),
+    max(k.day),
+    count(*),
+    count(*) filter (where exists (select from signal.day_keys as o where o.day = k.day and o.key_id <> k.key_id))
+from signal.day_keys as k
+group by k.key_id
+order by 2, 1

@@ -1,0 +1,81 @@
+"""Data subjects: the hash that a person had on a day, and the rows that carry it (requirements section 2).
+
+Host, address and user agent come in, are used, and are stored nowhere. How rows are erased: `store/erasure.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import cast
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.events.addresses import canonical_host, canonical_ip
+from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
+from signal_pipeline.events.user_agents import parse_user_agent
+from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.store import audit
+from signal_pipeline.store.database import Database, safe_errors, sql
+from signal_pipeline.store.days import window
+
+
+class SubjectError(SignalError):
+    """The request cannot be answered as stated; the text never repeats what was stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A person's day. `rows`: their events as JSON texts. `other_secret`: the day was hashed under another secret too."""
+
+    user_hash: bytes
+    rows: list[str]
+    other_secret: bool
+
+
+def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
+    """The hash and the rows of one person on one day; `lines` are host, address and user agent.
+
+    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or an address.
+    """
+    host, ip, user_agent = _inputs(lines)
+    secret = check_secret(salt_secret(settings))
+    user_hash = DayHasher(secret, day).user_hash(host, ip, parse_user_agent(user_agent).normalised)
+    start, end = window(day)
+    with safe_errors(), database.connect() as connection, connection.transaction():
+        rows = connection.execute(
+            sql("subject_events"), {"start": start, "end": end, "user_hash": user_hash}
+        ).fetchall()
+        other = connection.execute(
+            "select from signal.day_keys where day = %s and key_id <> %s limit 1", [day, key_id(secret)]
+        ).fetchone()
+        audit.record(connection, "subject", day=day, actor=audit.operator(settings), details={"events": len(rows)})
+    return Found(user_hash, [cast(str, row[0]) for row in rows], other is not None)
+
+
+def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
+    if len(lines) != 3:
+        raise SubjectError("write three lines to stdin: host, address, user agent; an empty line for a missing one")
+    host_text, ip_text, user_agent = lines
+    try:
+        host = canonical_host(host_text)
+    except ValueError as error:
+        raise SubjectError(f"line 1: {error}") from None
+    ip = canonical_ip(ip_text)
+    if ip_text.strip() and not ip:
+        raise SubjectError("line 2 is not an IP address")
+    if parse_user_agent(user_agent).bot:
+        raise SubjectError("line 3 is the user agent of a bot: nothing of it is ever stored")
+    return host, ip, user_agent
+
+
+def export_rows(rows: Sequence[str], path: Path) -> None:
+    """Write one JSON object per line into a new file that only its owner may read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SubjectError(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"{row}\n" for row in rows)
