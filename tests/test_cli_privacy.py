@@ -1,0 +1,139 @@
+"""Data-subject requests and the kill switch, as a user runs them: real processes."""
+
+from __future__ import annotations
+
+import json
+import stat
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import SECRET, Fill
+from test_cli import YESTERDAY, Signal, error_of, last_json, signal
+from traffic import CHROME, line
+
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.store.database import Connection
+
+__all__ = ["signal"]
+pytestmark = pytest.mark.embedded_only
+
+HOST, ADDRESS = "admin.example.org", "198.51.100.77"
+PERSON = f"{HOST}\n{ADDRESS}\n{CHROME}\n".encode()
+OTHER_SECRET = "another-secret-for-tests-of-more-than-32-bytes"
+
+
+def person(count: int = 3) -> list[bytes]:
+    """Events of one person, yesterday."""
+    at = f"{YESTERDAY}T12:00:00+00:00"
+    return [line(createdAt=at, host=HOST, ip=ADDRESS, route="/mine") for _ in range(count)]
+
+
+def test_a_persons_request_from_the_address_to_the_erasure(
+    signal: Signal, ingest: Ingest, fill: Fill, connection: Connection, tmp_path: Path
+) -> None:
+    fill(YESTERDAY)
+    ingest.ingest_lines(person())
+    export = tmp_path / "rows.ndjson"
+    found = signal("subject", "--day", YESTERDAY, "--export", export, stdin=PERSON)
+    assert found.returncode == 0, found.stderr
+    user_hash = found.stdout.strip()
+    assert len(user_hash) == 64
+    rows = [json.loads(text) for text in export.read_text().splitlines()]
+    assert [(row["userHash"], row["route"]) for row in rows] == [(user_hash, "/mine")] * 3
+    assert stat.S_IMODE(export.stat().st_mode) == 0o600
+    assert ADDRESS not in found.stdout + found.stderr + export.read_text()
+
+    counted = last_json(signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--dry-run", "--json"))
+    assert counted["events"] == 3
+    erased = signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--json")
+    assert erased.returncode == 0, erased.stderr
+    assert last_json(erased)["days"] == [
+        {"day": str(YESTERDAY), "state": "open", "events": 3, "rollup_rows": 0},
+    ]
+    assert user_hash not in erased.stdout + erased.stderr
+    days = last_json(signal("status", "--json"))["days"]
+    assert isinstance(days, list)
+    assert days[0]["events"] == 25
+    assert set(days[0]["rollups"].values()) == {"fresh"}
+    assert signal("subject", "--day", YESTERDAY, stdin=PERSON).stderr.startswith("0 event(s)")
+    actions = connection.execute("select action, actor is not null from signal.audit order by id").fetchall()
+    assert actions == [("subject", True), ("erase", True), ("subject", True)]
+
+
+def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY, 100)
+    entity = str(uuid.UUID(int=3))
+    done = signal("erase", "--entity", "journey", entity.upper(), "--json")
+    assert done.returncode == 0, done.stderr
+    assert connection.execute("select count(*) from signal.events where entity_id = %s", [entity]).fetchone() == (0,)
+    assert entity not in (done.stdout + done.stderr).lower()
+
+
+WRONG = {
+    "nothing": [],
+    "two subjects": ["--session", str(uuid.uuid4()), "--entity", "journey", str(uuid.uuid4())],
+    "a hash without a day": ["--user-hash", "ab" * 32],
+    "a day without a hash": ["--session", str(uuid.uuid4()), "--day", str(YESTERDAY)],
+    "no hash": ["--user-hash", "private-xyz", "--day", str(YESTERDAY)],
+    "no session": ["--session", "private-xyz"],
+    "unknown type": ["--entity", "private", "x"],
+    "no id": ["--entity", "journey", "private-xyz"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
+def test_an_erasure_that_names_no_subject_is_refused_without_repeating_it(signal: Signal, arguments: list[str]) -> None:
+    done = signal("erase", *arguments)
+    assert done.returncode == 2
+    assert "private" not in error_of(done)
+
+
+@pytest.mark.parametrize("stdin", [b"", b"host\n", b"a host\n1.2.3.4\nx\n", b"h\nprivate-xyz\nx\n"])
+def test_a_person_that_is_not_stated_is_one_line_without_the_input(signal: Signal, stdin: bytes) -> None:
+    done = signal("subject", "--day", YESTERDAY, stdin=stdin)
+    assert done.returncode == 1
+    assert "private" not in error_of(done)
+
+
+def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: Ingest) -> None:
+    ingest.ingest_lines(person())
+    before = last_json(signal("rotate-secret", "--json"))
+    assert before["mixed_days"] == []
+    signal("ingest", "-", stdin=b"\n".join(person()), SIGNALS_SALT_SECRET=OTHER_SECRET)
+    after = signal("rotate-secret", "--json", SIGNALS_SALT_SECRET=OTHER_SECRET)
+    assert "kill switch" in after.stderr
+    assert last_json(after)["mixed_days"] == [str(YESTERDAY)]
+    assert last_json(after)["key_id"] != before["key_id"]
+    for secret in (SECRET, OTHER_SECRET):
+        assert secret not in after.stdout + after.stderr
+    lost = signal("subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=OTHER_SECRET)
+    assert "another secret" in lost.stderr
+
+
+@pytest.mark.parametrize("secret", ["tooshort!", "x" * 31])
+def test_a_weak_secret_is_refused_without_showing_it(signal: Signal, secret: str) -> None:
+    for command in (["rotate-secret"], ["subject", "--day", YESTERDAY], ["ingest", "-"]):
+        done = signal(*command, stdin=PERSON, SIGNALS_SALT_SECRET=secret)
+        assert done.returncode == 1
+        assert "fewer than 32 bytes" in error_of(done)
+        assert secret not in done.stdout + done.stderr
+
+
+def test_sql_prints_the_readers_url_where_there_is_no_terminal(signal: Signal, fill: Fill) -> None:
+    fill(YESTERDAY)
+    url = signal("sql").stdout.strip()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select current_user").fetchone() == ("signal_reader",)
+
+
+def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    due = YESTERDAY.fromordinal(YESTERDAY.toordinal() - 180)
+    fill(due)
+    done = signal("retention", "--purge-incomplete", due, "--reason", "r" * 300)
+    assert done.returncode == 0, done.stderr
+    (row,) = connection.execute("select action, length(actor), details->>'reason' from signal.audit").fetchall()
+    assert row == ("purge_incomplete", 32, "r" * 200)
