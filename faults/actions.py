@@ -1,0 +1,83 @@
+"""What the victims do: each function runs in a process of its own, which may be killed at any moment.
+
+They are Signal's own entry points, called as the command and the runs call them.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import closing
+from datetime import date, datetime
+from pathlib import Path
+
+from signal_pipeline import ingest as ingest_module
+from signal_pipeline.backfill import plan_backfill, run_backfill
+from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.definitions import defs
+from signal_pipeline.events.hashing import check_secret
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.landing import drain_landing
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import load_settings, salt_secret
+from signal_pipeline.store import retention
+from signal_pipeline.store.database import open_database, safe_errors
+from signal_pipeline.store.erasure import Subject, erase
+from signal_pipeline.store.migrate import migrate
+
+SMALL_BATCH = 8 * 1024  # About twenty lines: many commits in a small file, and as many places to die between them.
+ACTOR = b"f" * 32
+
+
+def _quiet() -> None:
+    logging.disable(logging.CRITICAL)
+    sys.stderr = open("/dev/null", "w")  # noqa: SIM115 - until the process ends
+
+
+def migrate_all() -> None:
+    """Start the database and bring it up to date."""
+    settings = load_settings()
+    migrate(open_database(settings), settings, load_models())
+
+
+def ingest_file(path: Path, now: datetime) -> None:
+    """Ingest a file as the command does, by the clock of its day."""
+    _quiet()
+    ingest_module.BATCH_BYTES = SMALL_BATCH
+    with closing(Ingest.from_settings(load_settings(), clock=lambda: now)) as ingest, path.open("rb") as stream:
+        ingest.ingest_stream(stream)
+
+
+def drain(now: datetime) -> None:
+    """Drain the landing as a run of raw_events does."""
+    _quiet()
+    ingest_module.BATCH_BYTES = SMALL_BATCH
+    settings = load_settings()
+    database = open_database(settings)
+    with closing(Ingest.from_settings(settings, database, clock=lambda: now)) as ingest:
+        drain_landing(database, ingest, settings.landing_path, check_secret(salt_secret(settings)))
+
+
+def backfill(first: date, last: date) -> None:
+    """Rebuild days through Dagster, with its storage on the same server."""
+    _quiet()
+    settings, models = load_settings(), load_models()
+    with safe_errors(), open_database(settings).connect() as connection:
+        plan = plan_backfill(connection, models, first, last)
+    with open_instance(settings) as instance:
+        result = run_backfill(instance, defs, plan, list(models), 60, lambda done: None)
+    if len(result.built) != len(plan.days):
+        raise SystemExit(1)
+
+
+def purge() -> None:
+    """The retention by hand."""
+    _quiet()
+    settings = load_settings()
+    retention.purge_due_days(open_database(settings), load_models(), settings.retention_days, actor=ACTOR)
+
+
+def erase_user(user_hash: bytes, day: date) -> None:
+    """A data subject's request."""
+    _quiet()
+    erase(open_database(load_settings()), load_models(), Subject.user(user_hash, day), ACTOR)

@@ -1,0 +1,177 @@
+"""Kill tests: processes die by SIGKILL at random points, PostgreSQL stops at once, and what is left is compared with the oracle.
+
+A round has a due day and a recent day of its own. Ingests, a drain, an erasure, backfills and the retention work on them,
+several at a time, and are killed; then everything is run to its end, undisturbed, and checked.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from random import Random
+
+from faults import actions, oracle
+from faults.checks import faults
+from faults.world import SECRET, World
+
+KEPT_DAYS = 180
+RECENT_DAYS = 60
+LINES = 150
+DROPS = 7
+POSTGRES_SHARE = 0.12
+
+
+class FaultFoundError(Exception):
+    """A promise was broken; the text says which, and the seed and round to see it again."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done. `kills` counts processes that were alive when they were killed, by what they were doing."""
+
+    rounds: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All kills."""
+        return self.kills.total()
+
+
+class Work:
+    """Something to do, by the name that the tally counts it under."""
+
+    def __init__(self, name: str, action: Callable[..., None], *arguments: object) -> None:
+        self.name, self.action, self.arguments = name, action, arguments
+
+
+class KillTest:
+    """Rounds of kills on one world; the same seed makes the same choices."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.seed = seed
+        self.days: dict[date, oracle.Day] = {}
+        self.tally = Tally(seconds={"ingest": 0.3, "drain": 0.3, "backfill": 1.5, "retention": 0.5, "erase": 0.3})
+        self._today = datetime.now(UTC).date()
+
+    def prepare(self) -> None:
+        """Start and migrate; Dagster's storage is made by a first, empty backfill."""
+        self.world.finish(actions.migrate_all)
+        self.world.finish(actions.backfill, self._today, self._today)
+
+    def run(self, kills: int, seconds: float, report: Callable[[str], None] = print) -> Tally:
+        """Rounds until that many kills or seconds; raises FaultFoundError at the first broken promise."""
+        give_up = time.monotonic() + seconds
+        while self.tally.total < kills and time.monotonic() < give_up:
+            self.round()
+            if self.tally.rounds % 10 == 0:
+                report(f"round {self.tally.rounds}: {self.tally.total} kills {dict(self.tally.kills)}")
+        self._verify(self.days, "at the end")
+        return self.tally
+
+    def round(self) -> None:
+        """One round."""
+        number = self.tally.rounds
+        random = Random(f"{self.seed}/{number}")
+        due = self.world.start_date + timedelta(days=number % 230)
+        recent = self._today - timedelta(days=1 + number % RECENT_DAYS)
+        files = {day: self._send(day, random, number) for day in (due, recent)}
+        person = self._ask_for_erasure(recent, random)
+        self._break_and_finish(
+            [
+                *(Work("ingest", actions.ingest_file, files[day], _end_of(day)) for day in (due, recent)),
+                Work("drain", actions.drain, _end_of(due)),
+                Work("erase", actions.erase_user, person, recent),
+                Work("backfill", actions.backfill, recent, recent),
+                Work("backfill", actions.backfill, due, due),
+            ],
+            random,
+        )
+        # A purge in between would rightly refuse the lines that had not come yet.
+        self._break_and_finish(
+            [
+                Work("ingest", actions.ingest_file, files[recent], _end_of(recent)),
+                Work("backfill", actions.backfill, recent, recent),
+                Work("backfill", actions.backfill, due, due),
+                Work("retention", actions.purge),
+            ],
+            random,
+        )
+        self.days[due].purged = True
+        self.tally.rounds += 1
+        self._verify({day: self.days[day] for day in (due, recent)}, f"round {number}")
+
+    def _send(self, day: date, random: Random, number: int) -> Path:
+        """New lines of a day: some for the command, some of them again for a second process, some in the landing."""
+        state = self.days.setdefault(day, oracle.Day())
+        commanded = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
+        file = self.world.home / f"{day}.lines"
+        file.write_bytes(oracle.encode(commanded))
+        state.add(commanded)
+        if day < self._today - timedelta(days=KEPT_DAYS):
+            landed = oracle.lines_of(day, oracle.OF_LANDING, LINES, random)
+            dropped = [
+                {**line, "eventType": "no_such_type"} for line in oracle.lines_of(day, oracle.OF_LANDING, DROPS, random)
+            ]
+            mixed = landed + dropped
+            random.shuffle(mixed)
+            landing = self.world.home / "landing"
+            landing.mkdir(exist_ok=True)
+            draft = landing / f"{number}.tmp"
+            draft.write_bytes(oracle.encode(mixed))
+            draft.rename(landing / f"{number}.ndjson")
+            state.add(landed)
+            state.landing_drops += DROPS
+        return file
+
+    def _ask_for_erasure(self, day: date, random: Random) -> bytes:
+        line = random.choice(sorted(self.days[day].stored.values(), key=lambda line: line["clientEventId"]))
+        self.days[day].erase(line["appName"], line["ip"], line["userAgent"])
+        return oracle.user_hash(SECRET, day, line)
+
+    def _break_and_finish(self, work: list[Work], random: Random) -> None:
+        """Start some of the work, in the order of dependence or not, and kill it; then do all of it, in order."""
+        for _ in range(random.randrange(2, 5)):
+            chosen = random.sample(work, random.choice((1, 2, 2, 3)))
+            victims = [(item.name, self.world.start(item.action, *item.arguments)) for item in chosen]
+            if random.random() < POSTGRES_SHARE:
+                self._stop_postgres(random)
+            for name, process in victims:
+                self._kill(name, process, random)
+        for item in work:
+            seconds = self.world.finish(item.action, *item.arguments)
+            self.tally.seconds[item.name] = 0.7 * self.tally.seconds[item.name] + 0.3 * seconds
+
+    def _kill(self, name: str, process: BaseProcess, random: Random) -> None:
+        process.join(random.uniform(0, 1.1) * self.tally.seconds[name])
+        if process.is_alive():
+            process.kill()
+            self.tally.kills[name] += 1
+        else:
+            self.tally.late += 1
+        process.join()
+
+    def _stop_postgres(self, random: Random) -> None:
+        time.sleep(random.uniform(0, 0.5))
+        how = random.choice((signal.SIGQUIT, signal.SIGQUIT, signal.SIGKILL))
+        if self.world.stop_postgres(how):
+            self.tally.kills[f"postgres {how.name}"] += 1
+
+    def _verify(self, days: dict[date, oracle.Day], when: str) -> None:
+        with self.world.connect() as connection:
+            found = faults(connection, days, self.world.home)
+        if found:
+            raise FaultFoundError(f"seed {self.seed}, {when}: {'; '.join(found)}")
+
+
+def _end_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)

@@ -1,0 +1,86 @@
+"""One Signal to break: a home with its own embedded PostgreSQL, and processes in it that can be killed at any moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import date, timedelta
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import psutil
+
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store.database import Connection, open_database
+from signal_pipeline.store.embedded import data_folder
+
+SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 - of a database that is thrown away
+PATIENCE_SECONDS = 120.0
+
+
+class StuckError(Exception):
+    """An action did not end, or failed although nothing disturbed it."""
+
+
+class World:
+    """A fresh `SIGNAL_HOME` in `folder`; sets this process's environment for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder
+        self.start_date = date.today() - timedelta(days=420)  # noqa: DTZ011 - UTC is the project's clock
+        for name in [name for name in os.environ if name.startswith(("SIGNAL", "DAGSTER"))]:
+            del os.environ[name]
+        os.environ |= {
+            "SIGNAL_HOME": str(folder),
+            "SIGNAL_ENV": "development",
+            "SIGNALS_SALT_SECRET": SECRET,
+            "SIGNAL_START_DATE": str(self.start_date),
+        }
+        # Victims are forked from a process that has imported everything: they reach the interesting places at once.
+        self._processes = multiprocessing.get_context("forkserver")
+        self._processes.set_forkserver_preload(["faults.actions"])
+
+    def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
+        """Begin an action in a process of its own."""
+        process = self._processes.Process(target=action, args=arguments)
+        process.start()
+        return process
+
+    def finish(self, action: Callable[..., None], *arguments: object) -> float:
+        """Run an action to its end, undisturbed; returns its seconds. Raises StuckError."""
+        started = time.monotonic()
+        process = self.start(action, *arguments)
+        process.join(PATIENCE_SECONDS)
+        if process.is_alive():
+            process.kill()
+            raise StuckError(f"{action.__name__} hangs")
+        if process.exitcode:
+            raise StuckError(f"{action.__name__} failed with exit code {process.exitcode}")
+        return time.monotonic() - started
+
+    def connect(self) -> Connection:
+        """A connection, the database started if need be."""
+        return open_database(load_settings()).connect()
+
+    def postmaster(self) -> int | None:
+        """The process id of the running PostgreSQL."""
+        file = data_folder(self.home.resolve()) / "postmaster.pid"
+        with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            pid = int(file.read_text().split("\n", 1)[0])
+            if "postgres" in psutil.Process(pid).name():
+                return pid
+        return None
+
+    def stop_postgres(self, how: signal.Signals) -> bool:
+        """Stop PostgreSQL at once: SIGQUIT is its immediate stop, SIGKILL leaves its children to notice."""
+        pid = self.postmaster()
+        if pid is None:
+            return False
+        os.kill(pid, how)
+        with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            psutil.Process(pid).wait(30)
+        return True
