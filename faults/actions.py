@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date, datetime
 from pathlib import Path
 
+from signal_pipeline import abandoned_runs
 from signal_pipeline import ingest as ingest_module
 from signal_pipeline.backfill import plan_backfill, run_backfill
 from signal_pipeline.dagster_home import open_instance
@@ -18,6 +19,8 @@ from signal_pipeline.definitions import defs
 from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.landing import drain_landing
+from signal_pipeline.rollups.build import DayPurgedError, build_day
+from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings, salt_secret
 from signal_pipeline.store import retention
@@ -27,11 +30,12 @@ from signal_pipeline.store.migrate import migrate
 
 SMALL_BATCH = 8 * 1024  # About twenty lines: many commits in a small file, and as many places to die between them.
 ACTOR = b"f" * 32
+ERRORS = "victims.log"
 
 
 def _quiet() -> None:
     logging.disable(logging.CRITICAL)
-    sys.stderr = open("/dev/null", "w")  # noqa: SIM115 - until the process ends
+    sys.stderr = (load_settings().home_path / ERRORS).open("a")
 
 
 def migrate_all() -> None:
@@ -61,13 +65,24 @@ def drain(now: datetime) -> None:
 def backfill(first: date, last: date) -> None:
     """Rebuild days through Dagster, with its storage on the same server."""
     _quiet()
+    abandoned_runs.GRACE_SECONDS, abandoned_runs.TICK_SECONDS = 3.0, 1  # A dead run is found sooner, as many die here.
     settings, models = load_settings(), load_models()
-    with safe_errors(), open_database(settings).connect() as connection:
+    database = open_database(settings)
+    with safe_errors(), database.connect() as connection:
         plan = plan_backfill(connection, models, first, last)
     with open_instance(settings) as instance:
-        result = run_backfill(instance, defs, plan, list(models), 60, lambda done: None)
+        result = run_backfill(instance, defs, database, plan, list(models), 60, lambda done: None)
     if len(result.built) != len(plan.days):
         raise SystemExit(1)
+
+
+def build(day: date) -> None:
+    """Build every rollup of a day, as a run does for each of its days."""
+    _quiet()
+    settings = load_settings()
+    database = open_database(settings)
+    with suppress(DayPurgedError):
+        build_day(database, open_engine(settings, database), load_models(), day)
 
 
 def purge() -> None:

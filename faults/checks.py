@@ -52,10 +52,8 @@ def _open_day(connection: Connection, day: date, oracle: Day) -> list[str]:
     if keys != {*oracle.stored, *oracle.erased}:
         found.append(f"{day}: the ledger differs from the events")
     checksums = {name: model.checksum for name, model in load_models().items()}
-    for status in day_statuses(connection, checksums, day, day):
-        if set(status.rollups.values()) != {"fresh"}:
-            found.append(f"{day}: not fresh: {dict(status.rollups)}")
-    return found
+    statuses = day_statuses(connection, checksums, day, day)
+    return found + [f"{day}: {dict(s.rollups)}" for s in statuses if set(s.rollups.values()) != {"fresh"}]
 
 
 def _purged_day(connection: Connection, day: date, oracle: Day) -> list[str]:
@@ -68,12 +66,12 @@ def _purged_day(connection: Connection, day: date, oracle: Day) -> list[str]:
         found.append(f"{day}: the receipt is {receipt}")
     left = _rows(
         connection,
-        "select (select count(*) from signal.event_keys where day = %s), to_regclass(%s), (select state from signal.days where day = %s)",
-        day,
+        "select to_regclass(%s), (select count(*) from signal.event_keys where day = d.day), d.state"
+        " from signal.days as d where d.day = %s",
         f"signal.events_{day:%Y%m%d}",
         day,
     )
-    if left != [(0, None, "purged")]:
+    if left != [(None, 0, "purged")]:
         found.append(f"{day}: purged, but {left} is left")
     audited = _rows(connection, "select count(*) from signal.audit where action = 'purge' and day = %s", day)
     if audited != [(1,)]:
@@ -86,11 +84,11 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
     query = "select app_name, outcome, sum(events)::bigint from signal.books where day = %s group by 1, 2"
     books = {(str(app), str(outcome)): events for app, outcome, events in _rows(connection, query, day)}
     apps = {line["appName"] for line in [*oracle.stored.values(), *oracle.erased.values()]}
-    for app_name in apps:
-        if books.get((app_name, "accepted"), 0) != oracle.accepted(app_name):
-            found.append(
-                f"{day}: books of {app_name}: accepted {books.get((app_name, 'accepted'))}, not {oracle.accepted(app_name)}"
-            )
+    found += [
+        f"{day}: books of {app_name}: accepted {books.get((app_name, 'accepted'))}, not {oracle.accepted(app_name)}"
+        for app_name in apps
+        if books.get((app_name, "accepted"), 0) != oracle.accepted(app_name)
+    ]
     erased = sum(int(str(events)) for (_, outcome), events in books.items() if outcome == "erased")
     if erased != len(oracle.erased):
         found.append(f"{day}: books: erased {erased}, not {len(oracle.erased)}")
@@ -123,7 +121,8 @@ def _leftovers(connection: Connection, home: Path) -> list[str]:
     found = []
     locks = _rows(
         connection,
-        "select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())",
+        "select count(*) from pg_locks as l join pg_database as d on d.oid = l.database"
+        " where l.locktype = 'advisory' and d.datname = current_database()",
     )
     if locks != [(0,)]:
         found.append(f"{locks[0][0]} advisory lock(s) are stuck")

@@ -59,7 +59,8 @@ class World:
             process.kill()
             raise StuckError(f"{action.__name__} hangs")
         if process.exitcode:
-            raise StuckError(f"{action.__name__} failed with exit code {process.exitcode}")
+            errors = (self.home / "victims.log").read_text().splitlines()
+            raise StuckError(f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}")
         return time.monotonic() - started
 
     def connect(self) -> Connection:

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
+from signal_pipeline.abandoned_runs import ending_abandoned_runs
 from signal_pipeline.errors import SignalError
 from signal_pipeline.jobs import ROLLUPS_JOB
 from signal_pipeline.rollups.build import BuildRefusedError
@@ -136,7 +137,7 @@ def run_backfill(
     started = time.perf_counter()
     job = _job(definitions, rollups)
     for chunk in chunks(plan.days, days_per_run):
-        with _watched(database, chunk, progress):
+        with ending_abandoned_runs(instance, database), _watched(database, chunk, progress):
             outcome = job.execute_in_process(
                 instance=instance,
                 partition_key=str(chunk[0]) if len(chunk) == 1 else None,

@@ -103,7 +103,8 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     with open_instance(settings) as instance, console.days_done(len(days), "rebuild") as progress:
         from signal_pipeline.definitions import defs
 
-        result = run_backfill(instance, defs, Plan(days, {}, {}), list(load_models()), DAYS_PER_RUN, progress)
+        plan, database = Plan(days, {}, {}), open_database(settings)
+        result = run_backfill(instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress)
     console.show_backfill(result)
     return result.refused
 

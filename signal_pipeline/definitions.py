@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from signal_pipeline.abandoned_runs import abandoned_runs_sensor
 from signal_pipeline.alerts import red_checks_sensor, run_failure_sensor
 from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
 from signal_pipeline.assets.raw_events import raw_events
@@ -30,7 +31,13 @@ def build_defs() -> dg.Definitions:
         asset_checks=default_checks(models),
         jobs=[*default_jobs(models), pruning_job],
         schedules=default_schedules(models),
-        sensors=[landing_sensor, stale_rollups_sensor_of(models), run_failure_sensor, red_checks_sensor],
+        sensors=[
+            landing_sensor,
+            stale_rollups_sensor_of(models),
+            run_failure_sensor,
+            red_checks_sensor,
+            abandoned_runs_sensor,
+        ],
         resources={"postgres": PostgresResource(), "ingest": IngestResource()},
         executor=dg.in_process_executor,
     )

@@ -14,10 +14,20 @@ from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
+from signal_pipeline.store.run_locks import held_run
 
 
 class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Signal's PostgreSQL."""
+    """Signal's PostgreSQL. A run that has this resource holds its lock, by which `abandoned_runs.py` sees that it lives."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[PostgresResource]:
+        """The resource itself; of a run, with its lock."""
+        if context.run is None:
+            yield self
+            return
+        with held_run(self.database(), context.run.run_id):
+            yield self
 
     def database(self) -> Database:
         """The configured database, the embedded one started if need be."""

@@ -215,9 +215,9 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
         ).fetchone()
         if total != (facts.raw_events,):
             raise _Unproven(f"{name} does not add up to the raw events")
-    for audit in reconciliations(models):
-        if audit.faults(connection, day, day):
-            raise _Unproven(f"{audit.model} fails its test {audit.name}: run `signal-pipeline backfill` for this day")
+    for test in reconciliations(models):
+        if test.faults(connection, day, day):
+            raise _Unproven(f"{test.model} fails its test {test.name}: run `signal-pipeline backfill` for this day")
 
 
 def _drop_partition(connection: Connection, day: date) -> None:
