@@ -12,14 +12,17 @@ from dotenv import load_dotenv
 
 from signal_pipeline import console
 from signal_pipeline.dagster_home import prepare_dagster, project_file
+from signal_pipeline.errors import SignalError
 from signal_pipeline.landing import prepare_landing
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import stored_start_date
+from signal_pipeline.store.embedded import running_url, start_embedded
 from signal_pipeline.store.migrate import migrate
 
 STOP_PATIENCE_SECONDS = 10
+WATCH_SECONDS = 2
 
 
 def run_dev(settings: Settings, port: int) -> int:
@@ -42,12 +45,25 @@ def run_dev(settings: Settings, port: int) -> int:
     # In a session of its own, so that its children can be told to stop together.
     process = subprocess.Popen(command, cwd=home, start_new_session=True)  # noqa: S603 - fixed arguments
     try:
-        return process.wait()
+        return _wait(process, settings)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM by way of the command's handler.
         console.say("stopping Dagster ...")
         return 0
     finally:
         _stop(process)
+
+
+def _wait(process: subprocess.Popen[bytes], settings: Settings) -> int:
+    """Wait for Dagster, and start the embedded server again when it is gone: Dagster itself stands still without it."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(WATCH_SECONDS)
+        if settings.database_url is None and running_url(settings.home_path) is None:
+            console.say("PostgreSQL is gone: starting it again")
+            try:
+                start_embedded(settings.home_path)
+            except SignalError as error:  # The next look tries again.
+                console.complain(str(error))
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
