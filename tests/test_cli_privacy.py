@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 import uuid
+from collections.abc import Callable
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
+import commands
 import psycopg
 import pytest
 from conftest import SECRET, Fill
-from test_cli import YESTERDAY, Signal, error_of, last_json, signal
 from traffic import CHROME, line
 
 from signal_pipeline.ingest import Ingest
+from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection
 
-__all__ = ["signal"]
 pytestmark = pytest.mark.embedded_only
+YESTERDAY = date.today() - timedelta(days=1)
+Done = subprocess.CompletedProcess[str]
+Signal = Callable[..., Done]
 
 HOST, ADDRESS = "admin.example.org", "198.51.100.77"
 PERSON = f"{HOST}\n{ADDRESS}\n{CHROME}\n".encode()
 OTHER_SECRET = "another-secret-for-tests-of-more-than-32-bytes"
+
+
+@pytest.fixture
+def signal(environment: Settings, tmp_path: Path) -> Signal:
+    """Runs the command with the test's settings; keyword arguments change the environment."""
+    return partial(commands.run_command, cwd=tmp_path)
+
+
+def last_json(done: Done) -> dict[str, object]:
+    """The JSON object that stands last on stdout."""
+    return commands.last_json(done.stdout)
+
+
+def error_of(done: Done) -> str:
+    """The one line that an error is; fails on a traceback."""
+    return commands.error_of(done.stderr)
 
 
 def person(count: int = 3) -> list[bytes]:
