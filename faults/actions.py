@@ -33,7 +33,8 @@ ACTOR = b"f" * 32
 ERRORS = "victims.log"
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """Errors of a victim go to a file of its home, not to the terminal."""
     logging.disable(logging.CRITICAL)
     sys.stderr = (load_settings().home_path / ERRORS).open("a")
 
@@ -46,7 +47,7 @@ def migrate_all() -> None:
 
 def ingest_file(path: Path, now: datetime) -> None:
     """Ingest a file as the command does, by the clock of its day."""
-    _quiet()
+    quiet()
     ingest_module.BATCH_BYTES = SMALL_BATCH
     with closing(Ingest.from_settings(load_settings(), clock=lambda: now)) as ingest, path.open("rb") as stream:
         ingest.ingest_stream(stream)
@@ -54,7 +55,7 @@ def ingest_file(path: Path, now: datetime) -> None:
 
 def drain(now: datetime) -> None:
     """Drain the landing as a run of raw_events does."""
-    _quiet()
+    quiet()
     ingest_module.BATCH_BYTES = SMALL_BATCH
     settings = load_settings()
     database = open_database(settings)
@@ -64,7 +65,7 @@ def drain(now: datetime) -> None:
 
 def backfill(first: date, last: date) -> None:
     """Rebuild days through Dagster, with its storage on the same server."""
-    _quiet()
+    quiet()
     abandoned_runs.GRACE_SECONDS, abandoned_runs.TICK_SECONDS = 3.0, 1  # A dead run is found sooner, as many die here.
     settings, models = load_settings(), load_models()
     database = open_database(settings)
@@ -78,7 +79,7 @@ def backfill(first: date, last: date) -> None:
 
 def build(day: date) -> None:
     """Build every rollup of a day, as a run does for each of its days."""
-    _quiet()
+    quiet()
     settings = load_settings()
     database = open_database(settings)
     with suppress(DayPurgedError):
@@ -87,12 +88,12 @@ def build(day: date) -> None:
 
 def purge() -> None:
     """The retention by hand."""
-    _quiet()
+    quiet()
     settings = load_settings()
     retention.purge_due_days(open_database(settings), load_models(), settings.retention_days, actor=ACTOR)
 
 
 def erase_user(user_hash: bytes, day: date) -> None:
     """A data subject's request."""
-    _quiet()
+    quiet()
     erase(open_database(load_settings()), load_models(), Subject.user(user_hash, day), ACTOR)

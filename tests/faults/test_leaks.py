@@ -267,6 +267,8 @@ def test_no_private_value_is_ever_at_rest(home: Path, command: Callable[..., int
         land(home, "good", [marked(sessionId=SESSION) for _ in range(50)])
         wait_for("the landing", lambda: not list((home / "landing").glob("*.ndjson")))
         wait_for("fresh rollups", lambda: fresh(home))
+        # Its pool holds connections to the server that was stopped: the first requests fail.
+        wait_for("the UI again", lambda: '"SUCCESS"' in graphql(ui, RUNS))
         answers = graphql(ui, RUNS)
     person = f"admin.example.org\n{IPV4}\n{AGENT}\n".encode()
     assert command("subject", "--day", YESTERDAY, stdin=person) == 0

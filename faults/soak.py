@@ -1,0 +1,178 @@
+"""The soak: ingesters, builders, a backfill, the retention and erasures at the same time, with deadlocks and serialization
+failures injected; at the end every promise is compared with the oracle.
+
+The injected failures come from triggers of the soak's own database, at random statements of writers, builds and purges.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from faults import actions, oracle
+from faults.checks import faults
+from faults.kills import FaultFoundError
+from faults.world import SECRET, World
+from signal_pipeline import ingest as ingest_module
+from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store import retention
+from signal_pipeline.store.database import open_database
+from signal_pipeline.store.erasure import Subject, erase
+
+INGESTERS = 4
+DAYS = 3
+DUE_DAYS = 12
+BATCH = 120
+ERASURES = 5
+INJECTED = """
+create function signal.inject() returns trigger language plpgsql as $$
+begin
+    if random() < 0.03 then
+        if random() < 0.5 then
+            raise exception using errcode = '40001', message = 'injected serialization failure';
+        end if;
+        raise exception using errcode = '40P01', message = 'injected deadlock';
+    end if;
+    return null;
+end $$;
+create trigger inject after insert or update on signal.books for each statement execute function signal.inject();
+create trigger inject after insert or update on signal.builds for each statement execute function signal.inject();
+create trigger inject after update on signal.days for each statement execute function signal.inject();
+create trigger inject after insert on signal.receipts for each statement execute function signal.inject();
+"""
+
+
+def _batch(seed: int, who: int, number: int, days: list[date]) -> tuple[date, list[oracle.Line]]:
+    """One batch of an ingester; some lines are sent by its neighbour too."""
+    random = Random(f"{seed}/{who}/{number}")
+    day = random.choice(days)
+    own = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, random)
+    shared = oracle.lines_of(day, oracle.OF_COMMAND, 10, Random(f"{seed}/{who // 2}/{number}/{day}"))
+    return day, own + shared
+
+
+def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Path) -> None:
+    """One ingester; writes down each batch before it sends it."""
+    actions.quiet()
+    ingest_module.BATCH_BYTES = actions.SMALL_BATCH
+    number = 0
+    with closing(Ingest.from_settings(load_settings())) as ingest, log.open("a") as file:
+        while time.time() < until:
+            file.write(json.dumps([who, number]) + "\n")
+            file.flush()
+            _, lines = _batch(seed, who, number, days)
+            ingest.ingest_lines(oracle.encode(lines).splitlines())
+            number += 1
+
+
+def keep_building(days: list[date], until: float, pause: float) -> None:
+    """One builder: day after day, whatever its state."""
+    actions.quiet()
+    settings, models = load_settings(), load_models()
+    database = open_database(settings)
+    engine = open_engine(settings, database)
+    while time.time() < until:
+        for day in days:
+            with suppress(SignalError):  # Purged meanwhile, or not there yet.
+                build_day(database, engine, models, day)
+        time.sleep(pause)
+
+
+def keep_purging(until: float) -> None:
+    """The retention, again and again."""
+    actions.quiet()
+    settings = load_settings()
+    while time.time() < until:
+        retention.purge_due_days(open_database(settings), load_models(), settings.retention_days)
+        time.sleep(0.5)
+
+
+def keep_erasing(people: list[tuple[bytes, date]], until: float) -> None:
+    """A few people ask to be erased, again and again while their events still come in."""
+    actions.quiet()
+    while time.time() < until:
+        for user_hash, day in people:
+            erase(open_database(load_settings()), load_models(), Subject.user(user_hash, day), actions.ACTOR)
+        time.sleep(1)
+
+
+def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
+    """Run everything at once for that long, finish, compare; returns figures. Raises FaultFoundError."""
+    today = datetime.now(UTC).date()
+    recent = [today - timedelta(days=n) for n in range(1, DAYS + 1)]
+    due = [world.start_date + timedelta(days=300 - 60 - n) for n in range(DUE_DAYS)]
+    due = [day for day in due if day < today - timedelta(days=180)]
+    world.finish(actions.migrate_all)
+    state = {day: oracle.Day() for day in [*recent, *due]}
+    for day in due:
+        lines = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, Random(f"{seed}/{day}"))
+        file = world.home / f"{day}.lines"
+        file.write_bytes(oracle.encode(lines))
+        world.finish(actions.ingest_file, file, datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC))
+        state[day].add(lines)
+    with world.connect() as connection:
+        connection.execute(INJECTED)
+    until = time.time() + seconds
+    log = world.home / "batches.log"
+    people = [_person(seed, n, recent) for n in range(ERASURES)]
+    processes = [
+        *(world.start(keep_ingesting, seed, who, recent, until, log) for who in range(INGESTERS)),
+        world.start(keep_building, recent, until, 0.2),
+        world.start(keep_building, [*due, *recent], until, 1.0),
+        world.start(keep_purging, until),
+        world.start(keep_erasing, [(oracle.user_hash(SECRET, day, line), day) for line, day in people], until),
+    ]
+    backfills = 0
+    while time.time() < until:
+        world.finish(actions.backfill, recent[-1], recent[0])
+        backfills += 1
+    for process in processes:
+        process.join(120)
+        if process.is_alive() or process.exitcode:
+            process.kill()
+            raise FaultFoundError(f"seed {seed}: {process} hung or failed: see {world.home / actions.ERRORS}")
+    return _settle(world, seed, state, recent, due, people, log) | {"backfills": backfills}
+
+
+def _person(seed: int, number: int, recent: list[date]) -> tuple[oracle.Line, date]:
+    day, lines = _batch(seed, number % INGESTERS, 0, recent)
+    return lines[number], day
+
+
+def _settle(
+    world: World,
+    seed: int,
+    state: dict[date, oracle.Day],
+    recent: list[date],
+    due: list[date],
+    people: list[tuple[oracle.Line, date]],
+    log: Path,
+) -> dict[str, int]:
+    with world.connect() as connection:
+        connection.execute("drop function signal.inject() cascade")
+    batches = [tuple(json.loads(text)) for text in log.read_text().splitlines()]
+    for who, number in batches:
+        day, lines = _batch(seed, who, number, recent)
+        state[day].add(lines)
+    for line, day in people:
+        state[day].erase(line["appName"], line["ip"], line["userAgent"])
+        world.finish(actions.erase_user, oracle.user_hash(SECRET, day, line), day)
+    for day in [*recent, *due]:
+        world.finish(actions.build, day)
+    world.finish(actions.purge)
+    for day in due:
+        state[day].purged = True
+    with world.connect() as connection:
+        found = faults(connection, state, world.home)
+    if found:
+        raise FaultFoundError(f"seed {seed}, soak: {'; '.join(found)}")
+    return {"batches": len(batches), "events": sum(len(day.stored) for day in state.values()), "purged days": len(due)}
