@@ -66,7 +66,7 @@ def drain(now: datetime) -> None:
 def backfill(first: date, last: date) -> None:
     """Rebuild days through Dagster, with its storage on the same server."""
     quiet()
-    abandoned_runs.GRACE_SECONDS, abandoned_runs.TICK_SECONDS = 3.0, 1  # A dead run is found sooner, as many die here.
+    abandoned_runs.GRACE_SECONDS, abandoned_runs.TICK_SECONDS = 8.0, 2  # A dead run is found sooner, as many die here.
     settings, models = load_settings(), load_models()
     database = open_database(settings)
     with safe_errors(), database.connect() as connection:
@@ -74,7 +74,7 @@ def backfill(first: date, last: date) -> None:
     with open_instance(settings) as instance:
         result = run_backfill(instance, defs, database, plan, list(models), 60, lambda done: None)
     if len(result.built) != len(plan.days):
-        raise SystemExit(1)
+        raise SystemExit(f"{len(result.built)} of {len(plan.days)} days were built: {result.refused}")
 
 
 def build(day: date) -> None:

@@ -132,6 +132,7 @@ def _connect(folder: Path) -> duckdb.DuckDBPyConnection:
         },
     )
     results.execute("set TimeZone = 'UTC'")
+    results.execute("set enable_progress_bar = false")  # It would be drawn into the output of a command.
     results.execute("create schema signal")
     results.execute("create schema results")
     return results

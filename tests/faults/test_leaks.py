@@ -152,7 +152,7 @@ def command(home: Path, tmp_path: Path) -> Callable[..., int]:
     outputs.mkdir()
 
     def run(*arguments: object, stdin: bytes = b"") -> int:
-        with (outputs / f"{len(list(outputs.iterdir()))}-{arguments[0]}").open("wb") as output:
+        with (outputs / f"{len(list(outputs.iterdir())):02}-{arguments[0]}").open("wb") as output:
             return subprocess.run(
                 [sys.executable, "-c", "from signal_pipeline.cli import main; main()", *map(str, arguments)],
                 input=stdin,
