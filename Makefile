@@ -3,9 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Under the Lesser GPL, which allows to use a library unchanged.
+LGPL := psycopg psycopg-binary psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check bench lock clean
+.PHONY: help install demo dev test check audit bench faults lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,23 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	$(BIN)/mypy
 	@mkdir -p .venv/dagster && touch .venv/dagster/dagster.yaml  # Checking definitions needs no database.
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
+	@echo "lock: every package pinned by hash"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --require-hashes -r requirements.lock
+	@echo "secrets: none in the files of the project"
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|requirements\.lock|\.env\.example)'
+	@echo "licences of the dependencies: none that would bind this project"
+	@$(BIN)/pip-licenses --summary --partial-match --fail-on "Affero;GPL-2.0;GPL-3.0-only;GPLv2;GPLv3" --ignore-packages $(LGPL)
+	@$(MAKE) --no-print-directory audit
+
+audit: install ## Known vulnerabilities of what is pinned (needs the net)
+	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock >.venv/audit.log 2>&1 \
+		|| ! grep -qE "GHSA-|PYSEC-|CVE-" .venv/audit.log || { cat .venv/audit.log; exit 1; }
+	@grep -qE "could not be audited|rror" .venv/audit.log \
+		&& echo "audit: SKIPPED in whole or part, the vulnerability service did not answer: see .venv/audit.log" \
+		|| echo "audit: no known vulnerability"
+
+faults: install ## Kill, flood and soak it for half an hour; prints the seed
+	@$(BIN)/python -m faults
 
 bench: install ## Measure, print one table, write bench/results.json (about ten minutes)
 	@$(BIN)/python -m bench

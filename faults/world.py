@@ -18,7 +18,7 @@ from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import Connection, open_database
 from signal_pipeline.store.embedded import data_folder
 
-SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 - of a database that is thrown away
+SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
 PATIENCE_SECONDS = 120.0
 
 

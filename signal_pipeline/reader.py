@@ -14,7 +14,7 @@ from signal_pipeline.store.database import Database, safe_errors
 from signal_pipeline.store.embedded import wheel_program
 
 ROLE = "signal_reader"
-_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+_VARIABLES = {name: f"PG{name.upper()}" for name in ("host", "port", "user", "password")} | {"dbname": "PGDATABASE"}
 
 
 def reader_url(database: Database) -> str:

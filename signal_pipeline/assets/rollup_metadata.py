@@ -22,6 +22,8 @@ from signal_pipeline.store.quality import DayQuality, day_quality
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
+# An entity can be erased; Dagster's storage keeps what it was once told.
+NOT_PREVIEWED = ("activity_date", "entity_id")
 
 
 def definition_metadata(model: Model) -> dict[str, Any]:
@@ -85,7 +87,7 @@ class DayNotes:
         return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS)
 
     def _preview(self, name: str) -> str:
-        columns = [column for column in self._models[name].columns if column != "activity_date"]
+        columns = [column for column in self._models[name].columns if column not in NOT_PREVIEWED]
         rows = self._connection.execute(
             composed.SQL(sql("preview")).format(
                 columns=composed.SQL(", ").join(map(composed.Identifier, columns)), rollup=composed.Identifier(name)
