@@ -230,18 +230,20 @@ def status(
     """Show each day: raw events, version, state, and each rollup's freshness."""
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store.freshness import day_statuses
+    from signal_pipeline.store.quality import day_quality
     from signal_pipeline.store.receipts import list_receipts
 
     checksums = {name: model.checksum for name, model in load_models().items()}
     with safe_errors(), open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
+        quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         proofs = list_receipts(connection)
     if receipts:
         console.show_receipts(proofs)
     else:
-        console.show_days(days)
+        console.show_days(days, quality)
     if as_json:
-        console.print_json(console.status_object(days, proofs if receipts else None))
+        console.print_json(console.status_object(days, quality, proofs if receipts else None))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -26,11 +26,14 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:  # The command must start fast: these import Dagster and pandas.
+    from datetime import date
+
     from signal_pipeline.backfill import Backfilled, Plan
     from signal_pipeline.ingest import Counts
     from signal_pipeline.reports import Report
     from signal_pipeline.rollups.difference import Difference
     from signal_pipeline.store.freshness import DayStatus
+    from signal_pipeline.store.quality import DayQuality
     from signal_pipeline.store.receipts import Receipt
     from signal_pipeline.store.retention import Purged
 
@@ -147,15 +150,20 @@ def show_purged(result: Purged) -> None:
         say(f"{day}: kept: {reason}")
 
 
-def show_days(days: Sequence[DayStatus]) -> None:
+def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
     """One line per day, newest first."""
-    table = Table("day", "events", "version", "state", "rollups", box=None)
+    table = Table("day", "events", "version", "state", "rollups", "users", box=None)
     table.columns[1].justify = table.columns[2].justify = "right"
     for status in sorted(days, key=lambda status: status.day, reverse=True):
         counted = {kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()}
         rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
-        table.add_row(str(status.day), f"{status.events:,}", str(status.version), status.state, rollups)
+        users = ", ".join(_labels(quality, status.day)) or "exact"
+        table.add_row(str(status.day), f"{status.events:,}", str(status.version), status.state, rollups, users)
     err.print(table)
+
+
+def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
+    return sorted(quality[day].labels(None)) if day in quality else []
 
 
 def show_receipts(receipts: Sequence[Receipt]) -> None:
@@ -177,8 +185,10 @@ def show_receipts(receipts: Sequence[Receipt]) -> None:
     err.print(table)
 
 
-def status_object(days: Sequence[DayStatus], receipts: Sequence[Receipt] | None) -> dict[str, object]:
-    """The object that `status --json` prints."""
+def status_object(
+    days: Sequence[DayStatus], quality: Mapping[date, DayQuality], receipts: Sequence[Receipt] | None
+) -> dict[str, object]:
+    """The object that `status --json` prints; a day has `labels` only where its users are not exact."""
     value: dict[str, object] = {
         "days": [
             {
@@ -187,6 +197,7 @@ def status_object(days: Sequence[DayStatus], receipts: Sequence[Receipt] | None)
                 "version": status.version,
                 "state": status.state,
                 "rollups": dict(status.rollups),
+                **({"labels": labels} if (labels := _labels(quality, status.day)) else {}),
             }
             for status in days
         ]

@@ -242,6 +242,16 @@ def test_status_counts_raw_rows_and_states(signal: Signal, fill: Fill) -> None:
     assert set(day["rollups"].values()) == {"missing"}
 
 
+def test_status_labels_a_day_whose_users_are_not_exact(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY)
+    assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]
+    connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [YESTERDAY])
+    connection.execute("insert into signal.day_keys values (%s, 'another')", [YESTERDAY])
+    done = signal("status", "--json")
+    assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
+    assert "degraded, over-counted" in done.stderr
+
+
 def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> None:
     for name in ("a", "b"):
         arguments = ("--days", 2, "--events-per-day", 300, "--seed", 7, "--end", "2026-05-06", "--out", name)

@@ -85,7 +85,9 @@ class DayNotes:
         return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS)
 
     def _preview(self, name: str) -> str:
-        columns = [column for column in self._models[name].columns if column != "activity_date"]
+        model = self._models[name]
+        # Counts first: the UI's column is narrow.
+        columns = [column for column in model.columns if column not in model.grain] + [*model.grain[1:]]
         rows = self._connection.execute(
             composed.SQL(sql("preview")).format(
                 columns=composed.SQL(", ").join(map(composed.Identifier, columns)), rollup=composed.Identifier(name)
