@@ -152,6 +152,8 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     stamps = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
     assert subprocess.run([*command, "--only-stale"], stderr=subprocess.DEVNULL, check=False).returncode == 0
     assert built() == days
+    with open_instance(load_settings()) as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
     again = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
     assert sorted(again) == sorted(stamps)
 
