@@ -32,7 +32,7 @@ from signal_pipeline.store.writer import ACCEPTED, EventWriter, Outcome
 logger = logging.getLogger(__name__)
 
 LOGGED_DROPS = 20
-BATCH_BYTES = 4 * 1024 * 1024  # About 10,000 lines.
+BATCH_BYTES = 8 * 1024 * 1024  # About 20,000 lines.
 Clock = Callable[[], datetime]
 
 

@@ -163,7 +163,9 @@ def _add_events(connection: Connection, events: Sequence[Event]) -> None:
 
 
 def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]) -> Books:
-    books = Books({Entry(*subject, "accepted", ""): events for subject, events in Counter(map(_subject, stored)).items()})
+    books = Books(
+        {Entry(*subject, "accepted", ""): events for subject, events in Counter(map(_subject, stored)).items()}
+    )
     for item, outcome in zip(checked, outcomes, strict=True):
         if outcome is not ACCEPTED:
             books[Entry(*_subject(item), outcome.kind, outcome.reason or "")] += 1
