@@ -80,13 +80,18 @@ def event_ids(times: npt.NDArray[np.int64]) -> list[bytes]:
     return [data[at : at + 16] for at in range(0, len(data), 16)]
 
 
+def new_event_id(at: datetime) -> bytes:
+    """One UUID of version 7 for an aware time, as 16 bytes."""
+    return event_ids(np.array([_microseconds(at)], dtype=np.int64))[0]
+
+
 def _microseconds(at: datetime) -> int:
     since = at - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def copy_rows(events: Sequence[Event]) -> bytes:
-    """The events in binary COPY format, columns as `COLUMNS`, each with a new id."""
+    """The events in binary COPY format, columns as `COLUMNS`, each with its id or a new one."""
     times = [_microseconds(event.created_at) for event in events]
     ids = event_ids(np.array(times, dtype=np.int64))
     rows = [_HEADER]
@@ -94,7 +99,7 @@ def copy_rows(events: Sequence[Event]) -> bytes:
         entity_id, session_id, description = event.entity_id, event.session_id, event.description
         rows += (
             _ROW_AND_ID,
-            new_id,
+            event.id or new_id,
             _time(8, time),
             _text(event.app_name),
             _text(event.event_type),
