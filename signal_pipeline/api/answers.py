@@ -66,7 +66,7 @@ def _failure(error: GraphQLError) -> ApiError:
         return ApiError("INTERNAL", "an internal error", 500)
     if isinstance(error, GraphQLSyntaxError):
         return ApiError("GRAPHQL_PARSE_FAILED", "the query is not GraphQL, or too long")
-    if error.path is None or original is None or isinstance(original, ValueError | GraphQLError):
+    if error.path is None or original is None:
         return ApiError("GRAPHQL_VALIDATION_FAILED", _validation_text(error))
     logger.error("a request failed: %s", type(original).__name__)
     return ApiError("INTERNAL", "an internal error", 500)

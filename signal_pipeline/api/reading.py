@@ -12,6 +12,7 @@ import strawberry
 
 from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.errors import forbidden
+from signal_pipeline.api.filters import given, text_filters
 from signal_pipeline.api.types import Event, EventFilter, Json
 from signal_pipeline.store.raw_events import FILTERS, RawEvent, newest_events
 
@@ -25,40 +26,21 @@ async def read_events(context: RequestContext, wanted: EventFilter | None, limit
     """The newest events that match; `limit` is clamped to 1..1000. Raises ApiError for anybody but an admin."""
     if not context.is_admin:
         raise forbidden("raw events are for admins only")
-    given = _given(wanted)
-    filters = {name: str(given[name]) for name in FILTERS if name in given}
-    for name in ("entity_id", "session_id"):  # Both are stored in lower case.
-        if name in filters:
-            filters[name] = filters[name].lower()
+    parts = given(wanted)
+    filters = text_filters(parts, FILTERS)
     if "session_id" in filters and not _UUID.fullmatch(filters["session_id"]):
         return []
-    if any("\0" in value or not _is_text(value) for value in filters.values()):
-        return []  # PostgreSQL holds no such text.
     rows = await asyncio.get_running_loop().run_in_executor(
         context.services.readers,
         newest_events,
         context.services.database,
         filters,
-        cast("datetime | None", given.get("created_at_gte")),
-        cast("datetime | None", given.get("created_at_lte")),
+        cast("datetime | None", parts.get("created_at_gte")),
+        cast("datetime | None", parts.get("created_at_lte")),
         min(max(DEFAULT_EVENTS if limit is None else limit, 1), MAX_EVENTS),
         READ_SECONDS,
     )
     return [_event(row) for row in rows]
-
-
-def _given(wanted: EventFilter | None) -> dict[str, object]:
-    if wanted is None:
-        return {}
-    return {name: value for name, value in vars(wanted).items() if value is not None and value is not strawberry.UNSET}
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _event(row: RawEvent) -> Event:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import date
+from typing import Annotated, Any
 
 import strawberry
 from graphql import (
@@ -24,7 +25,18 @@ from strawberry.types import ExecutionContext
 
 from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.reading import DEFAULT_EVENTS, read_events
-from signal_pipeline.api.types import SCALARS, Event, EventCreateInput, EventFilter
+from signal_pipeline.api.stats import event_stats, filters_of, question
+from signal_pipeline.api.types import (
+    SCALARS,
+    Event,
+    EventCreateInput,
+    EventFilter,
+    EventStats,
+    StatsBy,
+    StatsFilter,
+    StatsKey,
+    StatsPeriod,
+)
 from signal_pipeline.api.writing import create_events
 
 FEDERATION = "https://specs.apollo.dev/federation/v2.6"
@@ -43,6 +55,21 @@ async def _events(
     return await read_events(info.context, filter or None, limit)
 
 
+async def _event_stats(
+    info: Info,
+    first: Annotated[date, strawberry.argument(name="from")],
+    last: Annotated[date, strawberry.argument(name="to")],
+    by: StatsBy | None = strawberry.UNSET,
+    group_by: list[StatsKey] | None = strawberry.UNSET,
+    period: StatsPeriod | None = strawberry.UNSET,
+    app: str | None = strawberry.UNSET,
+    event_type: str | None = strawberry.UNSET,
+    filter: StatsFilter | None = strawberry.UNSET,
+) -> EventStats:
+    wanted = filters_of(filter, app or None, event_type or None)
+    return await event_stats(info.context, question(first, last, by or None, group_by or None, period or None, wanted))
+
+
 async def _event_create(info: Info, input: EventCreateInput) -> Event | None:
     return (await create_events(info.context, [input]))[0]
 
@@ -56,7 +83,14 @@ class Query:
     """What can be read."""
 
     events: list[Event] = strawberry.field(
-        _events, description="Raw events, newest first; for admins. `limit` is clamped to 1..1000."
+        resolver=_events, description="Raw events, newest first; for admins. `limit` is clamped to 1..1000."
+    )
+    event_stats: EventStats = strawberry.field(
+        resolver=_event_stats,
+        description=(
+            "Aggregates of the days `from` to `to`, inclusive: of a rollup (`by`), or counted exactly from raw events"
+            " (`groupBy`). Below admin, rows under five users and totals that would give them back are left out."
+        ),
     )
 
 
@@ -65,10 +99,12 @@ class Mutation:
     """What can be sent."""
 
     event_create: Event | None = strawberry.field(
-        _event_create, description="Record one event. Null when this call stored nothing: `extensions.signal` says why."
+        resolver=_event_create,
+        description="Record one event. Null when this call stored nothing: `extensions.signal` says why.",
     )
     event_create_many: list[Event | None] = strawberry.field(
-        _event_create_many, description="Record up to 100 events; one entry each, null where nothing was stored."
+        resolver=_event_create_many,
+        description="Record up to 100 events; one entry each, null where nothing was stored.",
     )
 
 
