@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from traffic import CHROME
@@ -65,6 +66,14 @@ class Issuer:
             "kid": self.key_id,
             "alg": "RS256",
         }
+
+    def public_pem(self) -> str:
+        """Its public key, as PEM."""
+        return (
+            self._key.public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+        )
 
     def claims(self, uid: str = "user-1", **changes: object) -> dict[str, object]:
         """The claims of a good token; a change to None takes one out."""

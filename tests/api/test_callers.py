@@ -144,12 +144,12 @@ def test_weak_algorithms_are_refused(api: Server, issuer: Issuer) -> None:
     forged_head = (
         base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": issuer.key_id}).encode()).rstrip(b"=").decode()
     )
-    for token in (nothing, f"{head}.{body}.", f"{forged_head}.{body}.AAAA", "not-a-token", "a.b.c", ""):
+    for token in (nothing, f"{head}.{body}.", f"{forged_head}.{body}.AAAA", "not-a-token", "a.b.c"):
         _refused(api, claims=claims, headers={"authorization": f"JWT {token}"})
 
 
 @pytest.mark.parametrize(
-    "header", ["Bearer no-such-key", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer JWT x", "JWT", "jwt x"]
+    "header", ["Bearer no-such-key", "Bearer", "Basic dXNlcjpwYXNz", "Bearer JWT x", "JWT", "jwt x"]
 )
 def test_a_credential_that_fails_never_falls_back_to_public(api: Server, header: str) -> None:
     _refused(api, uid=None, headers={"authorization": header})
