@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 import os
@@ -15,14 +14,15 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import jwt
+from conftest import SECRET
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-
 from traffic import CHROME
 
 GATEWAY_SECRET = "a-secret-that-only-the-gateway-has"
@@ -49,7 +49,7 @@ def sign(query: str, variables: object, secret: str = GATEWAY_SECRET) -> str:
     """The gateway's signature of values whose JSON Python and JavaScript print alike; see test_canonical for others."""
     signed = {"query": query, **({"variables": variables} if variables else {})}
     text = json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return base64.b64encode(hmac.digest(secret.encode(), text.encode(), hashlib.sha256)).decode()
+    return base64.b64encode(hmac.digest(secret.encode(), text.encode("utf-8", "replace"), "sha256")).decode()
 
 
 class Issuer:
@@ -94,6 +94,11 @@ class Server:
     url: str
     issuer: Issuer
     log: list[str] = field(default_factory=list)
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+
+    def post(self, request: dict[str, Any]) -> httpx.Response:
+        """Send a request that `request` made."""
+        return self.client.post(f"{self.url}/graphql", **request)
 
     def request(
         self,
@@ -126,12 +131,22 @@ class Server:
 
     def call(self, query: str, variables: dict[str, object] | None = None, **changes: Any) -> httpx.Response:
         """Send it."""
-        return httpx.post(f"{self.url}/graphql", timeout=30, **self.request(query, variables, **changes))
+        return self.post(self.request(query, variables, **changes))
 
     def create(self, fields: dict[str, object] | None = None, **changes: Any) -> dict[str, Any]:
         """Send one event; returns the answer's body."""
         answer: dict[str, Any] = self.call(CREATE, {"input": fields or event()}, **changes).json()
         return answer
+
+    def sign_text(self, text: str) -> str:
+        """The gateway's signature of a canonical text."""
+        return base64.b64encode(hmac.digest(GATEWAY_SECRET.encode(), text.encode(), "sha256")).decode()
+
+    def expected_hash(self, host: str, ip: str, agent: str) -> bytes:
+        """Today's user hash, by the formula of the requirement."""
+        day = datetime.now(UTC).date().isoformat()
+        salt = hmac.digest(SECRET.encode(), day.encode(), "sha256")
+        return hmac.digest(salt, f"{host}\x1f{ip}\x1f{agent}".encode(), "sha256")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Tell it to stop and wait; returns its exit code."""

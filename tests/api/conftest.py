@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
-from wire_support import AUDIENCE, GATEWAY_SECRET, ISSUER, SERVICE_KEY, Issuer, Server, start_server, write_jwks
 from conftest import SECRET, START_DATE
+from wire_support import AUDIENCE, GATEWAY_SECRET, ISSUER, SERVICE_KEY, Issuer, Server, start_server, write_jwks
 
 from signal_pipeline.store.database import Connection, Database
 

@@ -196,7 +196,7 @@ def test_an_altered_request_is_refused_and_a_replayed_one_stores_nothing(api: Se
     def send(change: Callable[[dict[str, Any]], object]) -> httpx.Response:
         body = json.loads(captured["content"])
         change(body)
-        return httpx.post(f"{api.url}/graphql", content=json.dumps(body), headers=captured["headers"])
+        return api.post({"content": json.dumps(body), "headers": captured["headers"]})
 
     assert outcome(send(lambda body: None).json()) == ("accepted", None)
     before = count(rows)[0]
