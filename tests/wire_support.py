@@ -190,3 +190,14 @@ def start_server(issuer: Issuer, environment: dict[str, str], folder: Path, *arg
     stream = process.stderr
     threading.Thread(target=lambda: log.extend(stream), daemon=True).start()  # A full pipe would stop the server.
     return Server(process, found[0], issuer, log)
+
+
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with these settings; it is expected to end by itself."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", *arguments]
+    folder = environment.get("SIGNAL_HOME", "/")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        command, env={**clean, **environment}, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )

@@ -25,8 +25,8 @@ from signal_pipeline.store.writer import Outcome
 logger = logging.getLogger(__name__)
 
 BATCH_EVENTS = 1_000
-BATCH_SECONDS = 0.003  # How long the first event of a batch waits for others.
-PATIENCE_SECONDS = 15.0  # A connection attempt gives up after ten.
+BATCH_SECONDS = 0.005  # How long the first event of a batch waits for others.
+PATIENCE_SECONDS = 12.0  # A connection attempt gives up after ten.
 MAX_WAITING_EVENTS = 20_000
 SPOOL_SECONDS = 1.0  # How often an idle thread looks whether the database is back.
 

@@ -13,7 +13,7 @@ from datetime import date
 from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
-from limits.strategies import MovingWindowRateLimiter
+from limits.strategies import SlidingWindowCounterRateLimiter
 
 from signal_pipeline.settings import SettingsError
 
@@ -30,7 +30,7 @@ class RateLimit:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
         self._local = url is None
         try:
-            self._limiter = MovingWindowRateLimiter(storage_from_string(url or "memory://", wrap_exceptions=True))
+            self._limiter = SlidingWindowCounterRateLimiter(storage_from_string(url or "memory://", wrap_exceptions=True))
         except (ConfigurationError, ImportError):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0 and install"

@@ -32,8 +32,8 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
     """Serve until SIGTERM or Ctrl-C; what was acknowledged is committed. Raises SignalError for what is wrong at start."""
     _check_bind(settings, host, gateway)
     identification = _identification(settings, gateway)
-    listener = _listen(host, port)
     parts = _parts(settings, identification)
+    listener = _listen(host, port)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")

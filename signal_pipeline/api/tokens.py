@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 LEEWAY_SECONDS = 30
 KEYS_LIFE_SECONDS = 3600.0
-RETRY_SECONDS = 10.0  # The least time between two loads: an unknown key id must not make us a flood.
+RETRY_SECONDS = 3.0  # The least time between two loads: an unknown key id must not make us a flood.
 LOAD_TIMEOUT_SECONDS = 5.0
 MAX_KEYS_BYTES = 1 << 20
 REMEMBERED_TOKENS = 10_000
