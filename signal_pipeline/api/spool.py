@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import Drop, Event
-from signal_pipeline.store.database import Connection, Database, sql
+from signal_pipeline.store.database import Connection, Database, DatabaseError, DatabaseUnreachableError, sql
 from signal_pipeline.store.writer import EventWriter
 
 logger = logging.getLogger(__name__)
@@ -94,16 +94,16 @@ class Spool:
         self.waiting = True
 
     def drain(self) -> None:
-        """Store every waiting batch, in order, each exactly once. Raises DatabaseError; the rest stays."""
+        """Store every waiting batch, in order, each exactly once. Raises DatabaseUnreachableError; the rest stays."""
         for path in self._files():
             batch = self._read(path)
-            if batch is not None:
-                self._store(path, batch)
+            if batch is not None and self._stored(path, batch):
                 path.unlink()
                 self._sync_folder()
         self._bytes, self.waiting = 0, False
 
-    def _store(self, path: Path, batch: SpooledBatch) -> None:
+    def _stored(self, path: Path, batch: SpooledBatch) -> bool:
+        """Whether a batch is stored now; one that the database refuses is set aside."""
         identity = bytes.fromhex(path.stem.partition("-")[2])
 
         def once(connection: Connection) -> None:
@@ -117,16 +117,26 @@ class Spool:
             try:
                 writer.write([*batch.events, *batch.drops], once)
             except _AlreadyStored:
-                return
+                return True
+            except DatabaseUnreachableError:
+                raise
+            except DatabaseError as error:
+                self._set_aside(path, str(error))
+                return False
+        return True
 
     def _read(self, path: Path) -> SpooledBatch | None:
-        """The batch of a file; one that cannot be read is set aside, so that it does not hold up the others."""
+        """The batch of a file; one that cannot be read is set aside."""
         try:
             return _decode(path.read_bytes())
         except msgspec.MsgspecError:
-            logger.error("a file of the spool cannot be read; it is kept with the suffix .unreadable")
-            path.rename(path.with_suffix(".unreadable"))
+            self._set_aside(path, "not a batch")
             return None
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Keep a file that cannot be stored out of the way of the others."""
+        logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
+        path.rename(path.with_suffix(".refused"))
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
