@@ -30,7 +30,9 @@ class RateLimit:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
         self._local = url is None
         try:
-            self._limiter = SlidingWindowCounterRateLimiter(storage_from_string(url or "memory://", wrap_exceptions=True))
+            self._limiter = SlidingWindowCounterRateLimiter(
+                storage_from_string(url or "memory://", wrap_exceptions=True)
+            )
         except (ConfigurationError, ImportError):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0 and install"
