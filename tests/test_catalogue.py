@@ -28,7 +28,7 @@ EVENT_TYPES = {
     "editor_strategy_overlay_opened": "journey",
     "editor_helpscout_overlay_opened": "journey",
     "editor_social_preview_overlay_opened": "journey",
-    "ai_translation_language_picked": None,
+    "ai_translation_language_picked": "journey",
 }
 
 
@@ -76,7 +76,6 @@ def test_the_packaged_catalogue_is_version_1_of_the_requirement() -> None:
     assert optional == {
         "journey_create_clicked",
         "editor_helpscout_overlay_opened",
-        "ai_translation_language_picked",
     }
     assert not any(app.retired for app in catalogue.apps.values())
     assert not any(kind.retired for kind in catalogue.event_types.values())
