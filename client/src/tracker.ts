@@ -189,10 +189,10 @@ function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | un
 }
 
 function operationOf(inputs: readonly EventInput[]): Operation {
-  const [type, field, input] = inputs[1]
-    ? ["[EventCreateInput!]!", "eventCreateMany(inputs", inputs]
-    : ["EventCreateInput!", "eventCreate(input", inputs[0]];
-  return { query: `mutation Signal($input: ${type}) { ${field}: $input) { id } }`, variables: { input } } as Operation;
+  const [field, type, input] = inputs[1]
+    ? ["eventCreateMany", "[EventCreateInput!]!", inputs]
+    : ["eventCreate", "EventCreateInput!", inputs[0]];
+  return { query: `mutation Signal($input: ${type}) { ${field}(input: $input) { id } }`, variables: { input } } as Operation;
 }
 
 /** What is wrong with an answer, if anything. */
@@ -206,7 +206,7 @@ function failureOf(answer: Answer | null): Error | undefined {
 
 /** What the server did with each event, in order, a reason where it dropped one; a gateway may leave it out. */
 function outcomesOf(answer: Answer | null): ({ reason?: unknown } | null | undefined)[] {
-  return ([] as object[]).concat((answer?.extensions as { signal?: object } | undefined)?.signal ?? []);
+  return ([] as object[]).concat((answer?.extensions as { signal?: { events?: object } } | undefined)?.signal?.events ?? []);
 }
 
 function mayHeal(failure: object): boolean {

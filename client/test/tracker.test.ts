@@ -262,7 +262,7 @@ describe("a failure", () => {
 });
 
 describe("the server's refusal", () => {
-  const dropped = () => Response.json({ data: { eventCreate: null }, extensions: { signal: { outcome: "dropped", reason: "description_pii" } } });
+  const dropped = () => Response.json({ data: { eventCreate: null }, extensions: { signal: { events: [{ outcome: "dropped", reason: "description_pii" }] } } });
 
   it("reaches onDrop with its reason", async () => {
     recordFetch(dropped);
@@ -281,7 +281,7 @@ describe("the server's refusal", () => {
   });
 
   it("is no error, and a duplicate is neither", async () => {
-    recordFetch(() => Response.json({ data: { eventCreate: null }, extensions: { signal: { outcome: "duplicate" } } }));
+    recordFetch(() => Response.json({ data: { eventCreate: null }, extensions: { signal: { events: [{ outcome: "duplicate", reason: null }] } } }));
     const heard = tracker();
     heard.tracker.track("journey_create_clicked");
     await settle();
@@ -325,7 +325,7 @@ describe("a batch", () => {
     assert.equal(requests.length, 0);
     await wait(1);
     assert.equal(requests.length, 1);
-    assert.match(requests[0]!.body.query, /\$input: \[EventCreateInput!\]!.*eventCreateMany\(inputs: \$input\)/);
+    assert.match(requests[0]!.body.query, /\$input: \[EventCreateInput!\]!.*eventCreateMany\(input: \$input\)/);
     const ids = [requests[0]!.body.variables.input].flat().map((each) => each.clientEventId);
     assert.equal(new Set(ids).size, 3);
   });
@@ -357,7 +357,7 @@ describe("a batch", () => {
   });
 
   it("is tried again whole, and tells of each refused event", async () => {
-    const answer = () => Response.json({ data: { eventCreateMany: [] }, extensions: { signal: [null, { outcome: "dropped", reason: "bot" }] } });
+    const answer = () => Response.json({ data: { eventCreateMany: [] }, extensions: { signal: { events: [null, { outcome: "dropped", reason: "bot" }] } } });
     const requests = recordFetch(status(500), answer);
     const heard = tracker({ batch: true });
     heard.tracker.track("journey_create_clicked");
