@@ -284,6 +284,22 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @app.command()
+def catalogue(
+    typescript: Annotated[bool, typer.Option("--typescript", help="Print the client's types instead.")] = False,
+) -> None:
+    """Show what Signal accepts, and which event types were never seen or are long dead."""
+    from signal_pipeline.catalogue_typescript import typescript_types
+    from signal_pipeline.catalogue_usage import read_usage
+
+    settings = load_settings()
+    accepted = load_catalogue(settings.catalogue)
+    if typescript:
+        sys.stdout.write(typescript_types(accepted))
+    else:
+        console.show_catalogue(accepted, read_usage(settings), today_utc())
+
+
+@app.command()
 def dev(port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000) -> None:
     """Run the Dagster UI and daemon on the configured database."""
     from signal_pipeline.dev import run_dev

@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -29,6 +31,8 @@ if TYPE_CHECKING:  # The command must start fast: these import Dagster and panda
     from datetime import date
 
     from signal_pipeline.backfill import Backfilled, Plan
+    from signal_pipeline.catalogue import Catalogue
+    from signal_pipeline.catalogue_usage import Usage
     from signal_pipeline.ingest import Counts
     from signal_pipeline.reports import Report
     from signal_pipeline.rollups.difference import Difference
@@ -207,6 +211,37 @@ def status_object(
     return value
 
 
+def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
+    """The event types with their use, then the apps and entity types."""
+    table = Table("event type", "state", "events", "last day", "entity", "description", "owner", "fires when", box=None)
+    table.columns[2].justify = "right"
+    seen = usage.seen or {}
+    for kind in catalogue.event_types.values():
+        used = seen.get(kind.name)
+        entity = f"{kind.entity or ''}{'' if kind.entity_required or not kind.entity else ' (if known)'}"
+        fields = (kind.description_schema or {}).get("properties")
+        table.add_row(
+            kind.name,
+            usage.state(kind, today),
+            f"{used.events:,}" if used else "",
+            str(used.last_day) if used else "",
+            entity,
+            escape(", ".join(map(str, fields))) if isinstance(fields, dict) else "",
+            kind.owner,
+            escape(kind.fires_when),
+        )
+    out.print(table)
+    for title, entries in (("apps", catalogue.apps), ("entity types", catalogue.entity_types)):
+        names = (f"{entry.name}{' (retired)' if entry.retired else ''}" for entry in entries.values())
+        out.print(f"{title}: {', '.join(names)}", soft_wrap=True)
+    for state in ("never seen", "long dead"):
+        named = [kind.name for kind in catalogue.event_types.values() if usage.state(kind, today) == state]
+        if usage.seen is not None:
+            out.print(f"{state}: {', '.join(named) or 'none'}", soft_wrap=True)
+    for note in usage.notes:
+        say(f"note: {escape(note)}")
+
+
 def show_report(report: Report, format_name: str) -> None:
     """A report as a table, CSV or a list of JSON objects; notes go to stderr."""
     rows = report.rows
@@ -220,7 +255,7 @@ def show_report(report: Report, format_name: str) -> None:
             if rows[name].dtype.kind in "if":
                 column.justify = "right"
         for row in rows.head(SHOWN_ROWS).itertuples(index=False):
-            table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+            table.add_row(*(f"{v:,}" if isinstance(v, int) else escape(str(v)) for v in row))
         out.print(table)
         if len(rows) > SHOWN_ROWS:
             say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")
