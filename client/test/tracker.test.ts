@@ -26,8 +26,8 @@ describe("an event", () => {
     const { url, init, body } = requests[0]!;
     assert.equal(url, "https://api.example.org/graphql");
     assert.deepEqual(
-      [init.method, init.keepalive, init.referrerPolicy, init.headers],
-      ["POST", true, "no-referrer", { "content-type": "application/json", authorization: "JWT a.b.c" }],
+      [init.method, init.keepalive, init.referrerPolicy, init.signal instanceof AbortSignal, init.headers],
+      ["POST", true, "no-referrer", true, { "content-type": "application/json", authorization: "JWT a.b.c" }],
     );
     const { clientEventId, sessionId, ...rest } = input(requests[0]);
     assert.match(clientEventId, /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/);

@@ -80,5 +80,7 @@ def test_the_page_followed_word_for_word(
     assert json.loads(printed.splitlines()[-1])["accepted"] == 1
     npm_in(copy / "client")("run", "build")
     assert compiled(copy / "client", tmp_path / "after") == ""
-    row = connection.execute("select event_type, description from signal.events where entity_id = %s", [ENTITY]).fetchone()
+    row = connection.execute(
+        "select event_type, description from signal.events where entity_id = %s", [ENTITY]
+    ).fetchone()
     assert row == ("video_subtitles_downloaded", {"language": "French", "format": "srt"})

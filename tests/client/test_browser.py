@@ -26,7 +26,9 @@ from signal_pipeline.store.database import Connection, Database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 HELP = "editor_helpscout_overlay_opened"
 WAYS = ("plain", "promised", "batch", "apollo")
 
@@ -131,7 +133,18 @@ def test_a_click_reaches_the_rollup(
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
     today = datetime.now(UTC).date().isoformat()
     code = "from signal_pipeline.cli import main; main()"
-    command = [sys.executable, "-c", code, "backfill", "--from", today, "--to", today, "--rollup", "daily_entity_activity"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "backfill",
+        "--from",
+        today,
+        "--to",
+        today,
+        "--rollup",
+        "daily_entity_activity",
+    ]
     subprocess.run(command, env={**clean, **browser_environment}, cwd=tmp_path, check=True, capture_output=True)
     query = (
         "select event_type, events, users, sessions from signal.daily_entity_activity"
@@ -148,7 +161,9 @@ def test_double_click(seen: Seen) -> None:
     assert len(set(seen.sessions)) == 1
 
 
-@pytest.mark.parametrize("seen", [f"{how}_at_once_{way}" for how in ("navigates", "closes") for way in WAYS], indirect=True)
+@pytest.mark.parametrize(
+    "seen", [f"{how}_at_once_{way}" for how in ("navigates", "closes") for way in WAYS], indirect=True
+)
 def test_leaving_right_after_a_click_loses_nothing(seen: Seen) -> None:
     assert [row[0] for row in seen.rows] == [HELP]
 

@@ -79,9 +79,15 @@ def test_the_route_helper_agrees_with_the_servers_cases(built: Path) -> None:
     assert client_templates(built, stay) == stay
     go = _cases(server.test_ids_and_tokens_go)
     assert client_templates(built, [f"/journeys/{part}/edit" for part in go]) == ["/journeys/[id]/edit"] * len(go)
-    cut = [(f"https://admin.example.org{route}", expected) for route, expected in _cases(server.test_query_and_fragment_are_cut)] 
+    cut = [
+        (f"https://admin.example.org{route}", expected)
+        for route, expected in _cases(server.test_query_and_fragment_are_cut)
+    ]
     assert client_templates(built, [route for route, _ in cut]) == [expected for _, expected in cut]
-    assert client_templates(built, ["journeys", "/a\x00b", "/a\x9b", "/a\ud800", "/" + "a" * 256, "/1" * 100]) == [None] * 6
+    assert (
+        client_templates(built, ["journeys", "/a\x00b", "/a\x9b", "/a\ud800", "/" + "a" * 256, "/1" * 100])
+        == [None] * 6
+    )
 
 
 @pytest.mark.skipif(not REAL_TRAFFIC.exists(), reason="the traffic sample is not here")
@@ -100,7 +106,24 @@ def test_real_templates_stay(built: Path) -> None:
 def _private_parts(source: random.Random) -> list[str]:
     """Random ids and tokens of many kinds, and mixtures of the pieces that make them."""
     alphanumeric = string.ascii_letters + string.digits
-    pieces = ["@", "%40", "%2540", "%ff", ".", "-", "_", ":", "::", "é", "x", "7", "\u0663", "\uff20", "ab12CD34ef56", "\u200b"]
+    pieces = [
+        "@",
+        "%40",
+        "%2540",
+        "%ff",
+        ".",
+        "-",
+        "_",
+        ":",
+        "::",
+        "é",
+        "x",
+        "7",
+        "\u0663",
+        "\uff20",
+        "ab12CD34ef56",
+        "\u200b",
+    ]
     kinds = (
         lambda: str(uuid.UUID(int=source.getrandbits(128))),
         lambda: str(source.getrandbits(40)),
