@@ -252,7 +252,7 @@ def report(
     first: From,
     last: To,
     kind: Annotated[str | None, typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
-    by: Period = Period.day,
+    by: Annotated[Period | None, typer.Option(help="Of a rollup; default day.")] = None,
     app_name: Annotated[str | None, typer.Option("--app")] = None,
     event_type: Annotated[str | None, typer.Option("--event-type")] = None,
     group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
@@ -266,14 +266,29 @@ def report(
     _check_order(first, last)
     if (kind is None) == (group_by is None):
         raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
+    if kind and where:
+        raise UsageError("--where needs --group-by: a rollup takes --app and --event-type")
+    if group_by and by:
+        raise UsageError(f"--by {by} is of a rollup: with --group-by, put day among the keys")
+    filters = _filters([*map(_pair, where or []), ("app", app_name), ("event-type", event_type)])
     database, models = open_database(load_settings()), load_models()
     if kind:
-        result = rollup_report(database, models, kind, first, last, by=by.value, app=app_name, event_type=event_type)
+        result = rollup_report(
+            database, models, kind, first, last, by=(by or Period.day).value, app=app_name, event_type=event_type
+        )
     else:
-        filters = dict(_pair(text) for text in where or [])
-        filters |= {k: v for k, v in (("app", app_name), ("event-type", event_type)) if v}
         result = raw_report(database, (group_by or "").split(","), filters, first, last)
     console.show_report(result, output.value)
+
+
+def _filters(pairs: list[tuple[str, str | None]]) -> dict[str, str]:
+    filters: dict[str, str] = {}
+    for key, value in pairs:
+        if value is not None:
+            if key in filters:
+                raise UsageError(f"{key} is filtered twice: a filter is one value")
+            filters[key] = value
+    return filters
 
 
 def _pair(text: str) -> tuple[str, str]:
