@@ -260,7 +260,8 @@ def report(
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
-    from signal_pipeline.reports import raw_report, rollup_report
+    from signal_pipeline.raw_reports import grouped_report
+    from signal_pipeline.reports import rollup_report
     from signal_pipeline.rollups.models import load_models
 
     _check_order(first, last)
@@ -277,7 +278,7 @@ def report(
             database, models, kind, first, last, by=(by or Period.day).value, app=app_name, event_type=event_type
         )
     else:
-        result = raw_report(database, (group_by or "").split(","), filters, first, last)
+        result = grouped_report(database, models, (group_by or "").split(","), filters, first, last)
     console.show_report(result, output.value)
 
 
