@@ -7,10 +7,10 @@ STAMP := .venv/.installed
 LGPL := psycopg psycopg-binary psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check audit bench faults lock clean
+.PHONY: help install client-types demo dev test check audit bench faults lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything pinned in requirements.lock
 
@@ -23,6 +23,10 @@ $(STAMP): requirements.lock pyproject.toml
 		-r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+client-types: install ## Write client/src/events.ts from the catalogue
+	@$(BIN)/signal-pipeline catalogue --typescript > client/src/events.ts.new
+	@mv client/src/events.ts.new client/src/events.ts
 
 demo: install ## Simulate, ingest, build, purge, and show the numbers
 	@$(BIN)/signal-pipeline demo
@@ -58,7 +62,9 @@ faults: install ## Kill, flood and soak it for half an hour; prints the seed
 	@$(BIN)/python -m faults
 
 bench: install ## Measure, print one table, write bench/results.json (about ten minutes)
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench]' \
+		|| echo "chdb cannot be installed here: its row will say so"
+	@$(BIN)/python -m bench $(BENCH)
 
 lock: ## Make requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from datetime import date, datetime
 from pathlib import Path
 
-from signal_pipeline import abandoned_runs
 from signal_pipeline import ingest as ingest_module
 from signal_pipeline.backfill import plan_backfill, run_backfill
 from signal_pipeline.dagster_home import open_instance
@@ -66,7 +65,6 @@ def drain(now: datetime) -> None:
 def backfill(first: date, last: date) -> None:
     """Rebuild days through Dagster, with its storage on the same server."""
     quiet()
-    abandoned_runs.GRACE_SECONDS, abandoned_runs.TICK_SECONDS = 8.0, 2  # A dead run is found sooner, as many die here.
     settings, models = load_settings(), load_models()
     database = open_database(settings)
     with safe_errors(), database.connect() as connection:

@@ -191,6 +191,10 @@ def test_a_broken_catalogue_is_one_line(signal: Signal, tmp_path: Path) -> None:
         ("report", "app", "--from", "2026-03-02", "--to", "2026-03-01"),
         ("report", "--from", "2026-03-01", "--to", "2026-03-02"),
         ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "month"),
+        ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "route=/"),
+        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "week"),
+        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "route"),
+        ("report", "--group-by", "os", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "app=a", "--app", "b"),
         ("retention", "--as-of", "2999-01-01"),
         ("retention", "--purge-incomplete", "2026-01-01"),
         ("no-such-command",),
@@ -242,6 +246,16 @@ def test_status_counts_raw_rows_and_states(signal: Signal, fill: Fill) -> None:
     assert set(day["rollups"].values()) == {"missing"}
 
 
+def test_status_labels_a_day_whose_users_are_not_exact(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY)
+    assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]
+    connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [YESTERDAY])
+    connection.execute("insert into signal.day_keys values (%s, 'another')", [YESTERDAY])
+    done = signal("status", "--json")
+    assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
+    assert "degraded, over-counted" in done.stderr
+
+
 def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> None:
     for name in ("a", "b"):
         arguments = ("--days", 2, "--events-per-day", 300, "--seed", 7, "--end", "2026-05-06", "--out", name)
@@ -251,7 +265,20 @@ def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> 
 
 
 def test_every_command_of_the_readme_has_help(signal: Signal) -> None:
-    names = ["migrate", "ingest", "simulate", "backfill", "retention", "status", "report", "dev", "demo"]
+    names = [
+        "migrate",
+        "ingest",
+        "simulate",
+        "backfill",
+        "retention",
+        "status",
+        "report",
+        "dev",
+        "demo",
+        "serve",
+        "schema",
+        "token",
+    ]
     overview = signal("--help").stdout
     for name in names:
         assert name in overview

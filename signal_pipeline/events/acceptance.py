@@ -51,6 +51,9 @@ UuidText = Annotated[
 AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+_ABSENT = msgspec.Raw(b"")
+
+
 class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
     """One event as a caller or a landing line states it, with what the server saw of the caller.
 
@@ -68,7 +71,7 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
     entity_type: str | None = None
     entity_id: str | None = None
     session_id: UuidText | None = None
-    description: msgspec.Raw = msgspec.Raw(b"")
+    description: msgspec.Raw = _ABSENT
     client_event_id: UuidText | None = None
     created_at: AwareTime | None = None
     host: str | None = None
@@ -77,7 +80,10 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
-    """An event that passed every check: a row of `signal.events` but for its `id`."""
+    """An event that passed every check: a row of `signal.events`.
+
+    `id` is given where the caller must know it before the event is stored; else the store makes one.
+    """
 
     day: date
     created_at: datetime
@@ -94,6 +100,7 @@ class Event(msgspec.Struct, gc=False, frozen=True):
     client_event_id: str
     description: bytes | None
     address: Literal["given", "missing", "invalid"]
+    id: bytes | None = None
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):
@@ -131,6 +138,9 @@ class Acceptance:
         self._start_date = start_date
         self._retention = timedelta(days=retention_days)
         self._hashers: dict[date, DayHasher] = {}
+        # The bounds of time at `_now`, kept since a whole batch is checked at one time.
+        self._now = self._latest = datetime.min.replace(tzinfo=UTC)
+        self._first_day = date.max
         self._types = {name for name, entry in catalogue.event_types.items() if not entry.retired}
         self._all_types = set(catalogue.event_types)
         self._hosts = {name: app.host for name, app in catalogue.apps.items() if not app.retired}
@@ -266,10 +276,14 @@ class Acceptance:
     def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:
         if stated is None:
             return now, now.date()
-        if stated > now + CLOCK_SKEW:
+        if now is not self._now:
+            self._now = now
+            self._latest = now + CLOCK_SKEW
+            self._first_day = max(self._start_date, now.date() - self._retention)
+        if stated > self._latest:
             raise _Refused("in_future")
         day = _day_or_none(stated)
-        if day is None or day < self._start_date or day < now.date() - self._retention:
+        if day is None or day < self._first_day:
             raise _Refused("too_late")
         return (stated if stated.tzinfo is UTC else stated.astimezone(UTC)), day
 
@@ -301,6 +315,8 @@ def _stated_host(text: str | None) -> str | None:
 
 
 def _description(raw: msgspec.Raw) -> dict[str, object] | None:
+    if raw is _ABSENT:
+        return None
     text = bytes(raw)
     if not text or text == b"null":
         return None

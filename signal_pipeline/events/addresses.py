@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 MAXIMUM_HOST_CHARACTERS = 255
 
@@ -30,6 +31,9 @@ def canonical_ip(text: str | None) -> str:
     """
     if not text:
         return ""
+    plain = _plain_address(text)
+    if plain is not None:
+        return plain
     text = text.strip()
     dotted = _IPV4.fullmatch(text)
     if dotted:
@@ -44,6 +48,21 @@ def canonical_ip(text: str | None) -> str:
     except ValueError:
         return ""
     return str(address.ipv4_mapped or address.compressed)
+
+
+def _plain_address(text: str) -> str | None:
+    """The canonical text of an address without anything around it; None if the long way must decide.
+
+    The system's own functions are several times faster than the long way, which is all that is said of them here: a text that
+    they print with dots is IPv4 inside IPv6, which RFC 5952 and they write differently.
+    """
+    try:
+        if ":" not in text:
+            return inet_ntop(AF_INET, inet_pton(AF_INET, text))
+        canonical = inet_ntop(AF_INET6, inet_pton(AF_INET6, text))
+    except (OSError, ValueError):
+        return None
+    return None if "." in canonical else canonical
 
 
 def canonical_host(text: str) -> str:

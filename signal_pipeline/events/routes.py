@@ -3,7 +3,7 @@
 
 Here: cutting query and fragment, and replacing segments that are ids or tokens. Not here: whether a
 route is known. The client sends templates already; this is the net below it. It is cautious: a slug
-made of words and short numbers stays. Nothing is cached: a route may hold an address or a token.
+made of words and short numbers stays. Only templates are remembered: another route may hold an address or a token.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from signal_pipeline.events.pii import holds_address, readings
 
 MAXIMUM_CHARACTERS = 256
 PLACEHOLDER = "[id]"
+REMEMBERED_TEMPLATES = 4096
+
+_templates: set[str] = set()
 
 # Nothing to look at: no query, no digit, no sign of an address, no run of letters long enough for a
 # token. Possessive, so that it is one pass.
@@ -41,12 +44,14 @@ def route_template(text: str) -> str:
     too: replacing may lengthen it), or holds control characters or lone surrogates. The error does
     not repeat the text.
     """
+    if text in _templates:
+        return text
     if not text.startswith("/"):
         raise ValueError("the route does not start with '/'")
     if len(text) > MAXIMUM_CHARACTERS:
         raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters")
     if _PLAIN.fullmatch(text):
-        return text
+        return _remembered(text)
     if not text.isprintable() and any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
         raise ValueError("the route holds control characters")
     path = _QUERY_OR_FRAGMENT.split(text, maxsplit=1)[0]
@@ -55,6 +60,13 @@ def route_template(text: str) -> str:
     )
     if len(template) > MAXIMUM_CHARACTERS:
         raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced")
+    return _remembered(template) if template == text else template
+
+
+def _remembered(template: str) -> str:
+    """A route that came as it is stored; a full memory takes no more."""
+    if len(_templates) < REMEMBERED_TEMPLATES:
+        _templates.add(template)
     return template
 
 

@@ -163,14 +163,7 @@ def parse_user_agent(text: str | None) -> UserAgent:
     Only its first 512 characters count, and what is not printable ASCII counts as `?`. Results are
     kept in a bounded cache, whose keys are user agents: `clear_cache` empties it, at midnight UTC.
     """
-    if not text:
-        return _MISSING
-    text = text[:MAXIMUM_CHARACTERS].strip()
-    if not text:
-        return _MISSING
-    if not (text.isascii() and text.isprintable()):
-        text = _UNPRINTABLE.sub("?", text)
-    return _parse(text)
+    return _parse(text[:MAXIMUM_CHARACTERS]) if text else _MISSING
 
 
 def clear_cache() -> None:
@@ -180,6 +173,11 @@ def clear_cache() -> None:
 
 @lru_cache(maxsize=CACHED_USER_AGENTS)
 def _parse(text: str) -> UserAgent:
+    text = text.strip()
+    if not text:
+        return _MISSING
+    if not (text.isascii() and text.isprintable()):
+        text = _UNPRINTABLE.sub("?", text)
     extractors = _extractors()
     if not _BROWSER_SHAPE.match(text) or extractors.crawler.extract(text) is not None:
         return _BOT

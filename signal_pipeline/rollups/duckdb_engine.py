@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import duckdb
+import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_postgresql import dbapi
 from psycopg import sql as composed
@@ -27,12 +28,13 @@ from signal_pipeline.rollups.engine import (
 from signal_pipeline.rollups.models import Model, SourceColumn
 from signal_pipeline.rollups.scratch import scratch_folder
 from signal_pipeline.rollups.sql_files import sql
+from signal_pipeline.store.copy_arrow import copy_stream
 from signal_pipeline.store.database import Connection
 from signal_pipeline.store.days import window
 
 MEMORY_LIMIT = "512MB"
 THREADS = 2
-ROWS_PER_FETCH = 20_000
+ROWS_PER_BATCH = 50_000
 
 _DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have the same names.
 
@@ -101,11 +103,11 @@ class _Built:
         copy_in = composed.SQL("copy {} ({}) from stdin (format binary)").format(
             table or composed.Identifier("signal", model.name), _names(model.columns)
         )
+        types = [column.data_type for column in model.columns.values()]
         with connection.cursor() as cursor:
             with cursor.copy(copy_in) as copy:
-                copy.set_types([column.data_type for column in model.columns.values()])
-                for row in _rows(self._results, select.as_string()):
-                    copy.write_row(row)
+                for part in copy_stream(_batches(self._results, select.as_string()), types):
+                    copy.write(part)
             return cursor.rowcount
 
 
@@ -174,15 +176,14 @@ def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> Non
         raise foreign_rows(day, model, rows)
 
 
-def _rows(results: duckdb.DuckDBPyConnection, select: str) -> Iterator[tuple[object, ...]]:
-    with _safe_errors():
-        results.execute(select)
-    while True:
-        with _safe_errors():
-            rows = results.fetchmany(ROWS_PER_FETCH)
-        if not rows:
-            return
-        yield from rows
+def _batches(results: duckdb.DuckDBPyConnection, select: str) -> Iterator[pa.RecordBatch]:
+    # A cursor of its own: DuckDB streams only over a connection without an unfinished result.
+    with (
+        _safe_errors(),
+        closing(results.cursor()) as cursor,
+        cursor.sql(select).to_arrow_reader(ROWS_PER_BATCH) as batches,
+    ):
+        yield from batches
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """Events as rows of PostgreSQL's binary COPY format.
 
 The format is PostgreSQL's (documentation of COPY, "Binary Format"): a header, per row the number of fields, per field its
-length and its bytes, a trailer. Rows are joined here by hand since a generic writer costs three times as much per event.
+length and its bytes, a trailer. What has one length in every row (ids, times, hashes) is laid out by numpy for a whole batch;
+words of the catalogue are encoded once. A generic writer costs three times as much per event.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from struct import Struct
 
@@ -17,100 +18,127 @@ import numpy.typing as npt
 
 from signal_pipeline.events.acceptance import Event
 
-COLUMNS = (
+KEY_COLUMNS = ("client_event_id", "day")
+EVENT_COLUMNS = (
     "id",
     "created_at",
+    "client_event_id",
+    "user_hash",
     "app_name",
     "event_type",
     "route",
     "entity_type",
     "entity_id",
-    "user_hash",
     "session_id",
     "device_type",
     "browser_family",
     "os_family",
-    "client_event_id",
     "description",
-    "day",
 )
 
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER = b"\xff\xff"
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 _length = Struct(">i").pack
-_time = Struct(">iq").pack
-_day = Struct(">ii").pack
-_ROW_AND_ID = Struct(">hi").pack(len(COLUMNS), 16)
 _UUID = _length(16)
-_HASH = _length(32)
 _JSONB_VERSION = b"\x01"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_EPOCH_DAY = date(2000, 1, 1)
+_EPOCH_ORDINAL = date(2000, 1, 1).toordinal()
+_MICROSECOND = timedelta(microseconds=1)
 _UNIX_MS = 946_684_800_000  # The epoch above, in milliseconds of Unix time.
 
+Bytes = npt.NDArray[np.uint8]
 
-@lru_cache(maxsize=8192)
-def _text(value: str | None) -> bytes:
-    # Cached: words of the catalogue, buckets and route templates. Nothing that stands for a person.
-    return _NULL if value is None else _sized(value.encode())
+# The number of fields, then per field its length and its bytes; numbers in network byte order.
+_KEY_ROW = np.dtype([("fields", ">i2"), ("len1", ">i4"), ("id", "u1", 16), ("len2", ">i4"), ("day", ">i4")])
+_EVENT_HEAD = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("len1", ">i4"),
+        ("id", "u1", 16),
+        ("len2", ">i4"),
+        ("created_at", ">i8"),
+        ("len3", ">i4"),
+        ("client_event_id", "u1", 16),
+        ("len4", ">i4"),
+        ("user_hash", "u1", 32),
+    ]
+)
 
 
-def _sized(value: bytes) -> bytes:
-    return _length(len(value)) + value
+def key_rows(events: Sequence[Event]) -> bytes:
+    """The ledger's part of the events in binary COPY format, columns as `KEY_COLUMNS`."""
+    rows = np.empty(len(events), dtype=_KEY_ROW)
+    rows["fields"], rows["len1"], rows["len2"] = len(KEY_COLUMNS), 16, 4
+    rows["id"] = _uuids([event.client_event_id for event in events])
+    rows["day"] = [event.day.toordinal() - _EPOCH_ORDINAL for event in events]
+    return b"".join((HEADER, rows.tobytes(), TRAILER))
 
 
-def _uuid(value: str) -> bytes:
-    return bytes.fromhex(value.replace("-", ""))
+def event_rows(events: Sequence[Event]) -> bytes:
+    """The events in binary COPY format, columns as `EVENT_COLUMNS`, each with a new id."""
+    rows = [HEADER]
+    for event, head in zip(events, _heads(events), strict=True):
+        entity_id, session_id, description = event.entity_id, event.session_id, event.description
+        rows += (
+            head,
+            _words(event.app_name, event.event_type, event.route, event.entity_type),
+            _NULL if entity_id is None else _sized(entity_id.encode()),
+            _NULL if session_id is None else _UUID + bytes.fromhex(session_id.replace("-", "")),
+            _words(event.device_type, event.browser_family, event.os_family),
+            _NULL if description is None else _sized(_JSONB_VERSION + description),
+        )
+    rows.append(TRAILER)
+    return b"".join(rows)
 
 
-@lru_cache(maxsize=512)
-def _packed_day(day: date) -> bytes:
-    return _day(4, (day - _EPOCH_DAY).days)
-
-
-def event_ids(times: npt.NDArray[np.int64]) -> list[bytes]:
-    """UUIDs of version 7 (RFC 9562) for times in microseconds since 2000-01-01, as 16 bytes each."""
+def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
+    """UUIDs of version 7 (RFC 9562) for times in microseconds since 2000-01-01, one per row of 16 bytes."""
     ids = np.frombuffer(os.urandom(16 * len(times)), dtype=np.uint8).reshape(-1, 16).copy()
     milliseconds = (times // 1000 + _UNIX_MS).astype(">u8")
     ids[:, :6] = milliseconds.view(np.uint8).reshape(-1, 8)[:, 2:]
     ids[:, 6] = ids[:, 6] & 0x0F | 0x70
     ids[:, 8] = ids[:, 8] & 0x3F | 0x80
-    data = ids.tobytes()
-    return [data[at : at + 16] for at in range(0, len(data), 16)]
+    return ids
+
+
+def new_event_id(at: datetime) -> bytes:
+    """One UUID of version 7 for an aware time, as 16 bytes."""
+    return event_ids(np.array([_microseconds(at)], dtype=np.int64)).tobytes()
 
 
 def _microseconds(at: datetime) -> int:
-    since = at - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (at - _EPOCH) // _MICROSECOND
 
 
-def copy_rows(events: Sequence[Event]) -> bytes:
-    """The events in binary COPY format, columns as `COLUMNS`, each with a new id."""
-    times = [_microseconds(event.created_at) for event in events]
-    ids = event_ids(np.array(times, dtype=np.int64))
-    rows = [_HEADER]
-    for event, new_id, time in zip(events, ids, times, strict=True):
-        entity_id, session_id, description = event.entity_id, event.session_id, event.description
-        rows += (
-            _ROW_AND_ID,
-            new_id,
-            _time(8, time),
-            _text(event.app_name),
-            _text(event.event_type),
-            _text(event.route),
-            _text(event.entity_type),
-            _NULL if entity_id is None else _sized(entity_id.encode()),
-            _HASH,
-            event.user_hash,
-            _NULL if session_id is None else _UUID + _uuid(session_id),
-            _text(event.device_type),
-            _text(event.browser_family),
-            _text(event.os_family),
-            _UUID,
-            _uuid(event.client_event_id),
-            _NULL if description is None else _sized(_JSONB_VERSION + description),
-            _packed_day(event.day),
-        )
-    rows.append(_TRAILER)
-    return b"".join(rows)
+def _heads(events: Sequence[Event]) -> Iterable[bytes]:
+    """The first columns of each row, up to the user hash: they have one length."""
+    times = np.array([_microseconds(event.created_at) for event in events], dtype=np.int64)
+    heads = np.empty(len(events), dtype=_EVENT_HEAD)
+    heads["fields"] = len(EVENT_COLUMNS)
+    heads["len1"], heads["len2"], heads["len3"], heads["len4"] = 16, 8, 16, 32
+    heads["id"] = event_ids(times)
+    for position, event in enumerate(events):
+        if event.id is not None:  # Told to the caller already.
+            heads["id"][position] = np.frombuffer(event.id, dtype=np.uint8)
+    heads["created_at"] = times
+    heads["client_event_id"] = _uuids([event.client_event_id for event in events])
+    hashes = b"".join([event.user_hash for event in events])
+    heads["user_hash"] = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, 32)
+    data, size = heads.tobytes(), heads.itemsize
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
+def _uuids(texts: list[str]) -> Bytes:
+    """UUIDs as rows of 16 bytes."""
+    return np.frombuffer(bytes.fromhex("".join(texts).replace("-", "")), dtype=np.uint8).reshape(-1, 16)
+
+
+@lru_cache(maxsize=8192)
+def _words(*values: str | None) -> bytes:
+    # Cached: words of the catalogue, buckets and route templates. Nothing that stands for a person.
+    return b"".join(_NULL if value is None else _sized(value.encode()) for value in values)
+
+
+def _sized(value: bytes) -> bytes:
+    return _length(len(value)) + value

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from signal_pipeline.store.database import Connection, Database
 
-RUN_LOCK = 7_291_003  # The class of the advisory locks on runs.
+RUN_LOCK = 7_291_004  # The class of the advisory locks on launched runs.
 
 
 @contextmanager

@@ -7,21 +7,22 @@ and whether a day is purged. Design invariants 1 to 4.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import Literal, NamedTuple, cast
 
 from signal_pipeline.events.acceptance import Drop, Event
-from signal_pipeline.store.copy_rows import COLUMNS, copy_rows
+from signal_pipeline.store.copy_rows import EVENT_COLUMNS, KEY_COLUMNS, event_rows, key_rows
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import ensure_days
 
-_COPY = f"copy stage ({', '.join(COLUMNS)}) from stdin (format binary)"
+_COPY_KEYS = f"copy staged_keys ({', '.join(KEY_COLUMNS)}) from stdin (format binary)"
+_COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
+_subject = attrgetter("day", "app_name", "event_type")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one event; `reason` is set for a drop only."""
 
     kind: Literal["accepted", "duplicate", "dropped"]
@@ -89,30 +90,29 @@ class EventWriter:
         days = sorted({item.day for item in checked if isinstance(item, Event)})
         self._ensure(connection, days)
         with connection.transaction():
-            closed = _purged(connection, days)
-            events, outcomes = _sorted_out(checked, closed)
-            duplicates = _store(connection, list(events.values()))
-            books, gaps = Books(), Counter[tuple[date, str, str]]()
-            for position, event in events.items():
-                if event.client_event_id in duplicates:
+            events, outcomes = _sorted_out(checked, _purged(connection, days))
+            known = _add_keys(connection, list(events.values()))
+            if known:
+                for position in [at for at, event in events.items() if event.client_event_id in known]:
                     outcomes[position] = DUPLICATE
-                elif event.address != "given":
-                    gaps[event.day, event.app_name, event.address] += 1
-            for item, outcome in zip(checked, outcomes, strict=True):
-                books[Entry(item.day, item.app_name, item.event_type, outcome.kind, outcome.reason or "")] += 1
+                    del events[position]
+            _add_events(connection, list(events.values()))
+            books = _books(checked, outcomes, events.values())
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
-            _add_to_books(connection, books)
-            _add_address_gaps(connection, gaps)
-            connection.execute(sql("add_day_keys"), [self._key_id, changed])
-            if within is not None:
-                within(connection)
-            connection.execute(sql("raise_versions"), [changed])
+            # One round trip for all that is left.
+            with connection.pipeline():
+                _add_to_books(connection, books)
+                _add_address_gaps(connection, events.values())
+                connection.execute(sql("add_day_keys"), [self._key_id, changed])
+                if within is not None:
+                    within(connection)
+                connection.execute(sql("raise_versions"), [changed])
         return outcomes
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._database.connect()
-            self._connection.execute(sql("stage"))
+            self._connection.execute(sql("stage_keys"))
         return self._connection
 
     def _ensure(self, connection: Connection, days: list[date]) -> None:
@@ -145,15 +145,31 @@ def _sorted_out(checked: Sequence[Event | Drop], closed: set[date]) -> tuple[dic
     return events, outcomes
 
 
-def _store(connection: Connection, events: list[Event]) -> set[str]:
-    """Store the events whose ids are new; returns the ids that were known."""
+def _add_keys(connection: Connection, events: Sequence[Event]) -> set[str]:
+    """Add the events' ids to the ledger; returns those that were known."""
     if not events:
         return set()
     cursor = connection.cursor()
-    with cursor.copy(_COPY) as copy:
-        copy.write(copy_rows(events))
-    rows = cursor.execute(sql("store_events")).fetchall()
-    return {cast(str, row[0]) for row in rows}
+    with cursor.copy(_COPY_KEYS) as copy:
+        copy.write(key_rows(events))
+    return {cast(str, row[0]) for row in cursor.execute(sql("add_keys")).fetchall()}
+
+
+def _add_events(connection: Connection, events: Sequence[Event]) -> None:
+    """Store events whose ids are new. COPY writes whole pages at once, where INSERT would write rows."""
+    if events:
+        with connection.cursor().copy(_COPY_EVENTS) as copy:
+            copy.write(event_rows(events))
+
+
+def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]) -> Books:
+    books = Books(
+        {Entry(*subject, "accepted", ""): events for subject, events in Counter(map(_subject, stored)).items()}
+    )
+    for item, outcome in zip(checked, outcomes, strict=True):
+        if outcome is not ACCEPTED:
+            books[Entry(*_subject(item), outcome.kind, outcome.reason or "")] += 1
+    return books
 
 
 def _add_to_books(connection: Connection, books: Books) -> None:
@@ -161,7 +177,8 @@ def _add_to_books(connection: Connection, books: Books) -> None:
     connection.execute(sql("add_to_books"), [*columns, list(books.values())])
 
 
-def _add_address_gaps(connection: Connection, gaps: Counter[tuple[date, str, str]]) -> None:
+def _add_address_gaps(connection: Connection, events: Iterable[Event]) -> None:
+    gaps = Counter((event.day, event.app_name, event.address) for event in events if event.address != "given")
     if not gaps:
         return
     keys = sorted({(day, app_name) for day, app_name, _ in gaps})

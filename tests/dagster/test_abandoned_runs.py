@@ -26,7 +26,15 @@ from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
-BACKFILL = "from signal_pipeline.cli import main; main()"
+# A run as a worker of the daemon executes it: a job of the definitions on the shared instance.
+WORKER = """
+import sys
+from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.definitions import defs
+from signal_pipeline.settings import load_settings
+with open_instance(load_settings()) as instance:
+    defs.resolve_job_def("rollups_job").execute_in_process(instance=instance, partition_key=sys.argv[1])
+"""
 
 
 @pytest.fixture
@@ -43,9 +51,8 @@ def stored(
         yield instance
 
 
-def _start_backfill() -> subprocess.Popen[bytes]:
-    arguments = ["backfill", "--from", str(YESTERDAY), "--to", str(YESTERDAY)]
-    return subprocess.Popen([sys.executable, "-c", BACKFILL, *arguments], stderr=subprocess.DEVNULL)
+def _start_worker() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(YESTERDAY)], stderr=subprocess.DEVNULL)
 
 
 def _wait_for_claim(instance: dg.DagsterInstance) -> str:
@@ -56,16 +63,16 @@ def _wait_for_claim(instance: dg.DagsterInstance) -> str:
             if run.run_id in info.active_run_ids:
                 return run.run_id
         time.sleep(0.1)
-    pytest.fail("the backfill never began")
+    pytest.fail("the run never began")
 
 
-def test_a_killed_backfill_does_not_hold_up_the_next_one(
+def test_a_killed_run_does_not_hold_up_the_next_one(
     stored: dg.DagsterInstance, fill: Fill, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(abandoned_runs, "GRACE_SECONDS", 0.0)
     fill(YESTERDAY)
     with day_lock(connection, YESTERDAY):  # The build waits here, with its run and its place.
-        victim = _start_backfill()
+        victim = _start_worker()
         run_id = _wait_for_claim(stored)
         time.sleep(1)
         assert end_abandoned_runs(stored, connection) == [], "it lives"
@@ -78,7 +85,7 @@ def test_a_killed_backfill_does_not_hold_up_the_next_one(
     run = stored.get_run_by_id(run_id)
     assert run is not None
     assert run.status == dg.DagsterRunStatus.FAILURE
-    assert _start_backfill().wait(300) == 0
+    assert _start_worker().wait(300) == 0
     assert connection.execute("select count(*) from signal.builds where day = %s", [YESTERDAY]).fetchone() == (6,)
 
 

@@ -1,0 +1,88 @@
+"""`python -m bench`: measure everything, print the table, write `bench/results.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import commands, ingest, orchestration, retention, rollups, wire
+from bench.run import Bench
+from bench.server import Server
+from bench.table import Row, machine, markdown
+
+RESULTS = Path(__file__).with_name("results.json")
+PARTS: dict[str, Callable[[Bench], list[Row]]] = {
+    "ingest": ingest.measure,
+    "history": ingest.measure_history,  # With the backfill of that history.
+    "rollups": rollups.measure,
+    "retention": retention.measure,
+    "orchestration": orchestration.measure,
+    "wire": wire.measure,
+    "commands": commands.measure,
+    "demo": commands.measure_demo,
+}
+
+
+def main() -> int:
+    """Measure; exit 1 if a part failed."""
+    options = _options()
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    described = machine()
+    rows: list[Row] = []
+    failed: list[str] = []
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="signal-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # As root, the server runs as another user.
+        os.environ.pop("SIGNAL_DATABASE_URL", None)
+        bench = Bench(Server(folder / "home"), folder, options.events, options.repeats)
+        for part in options.only or PARTS:
+            _say(f"{part} ...")
+            before = time.perf_counter()
+            try:
+                rows += PARTS[part](bench)
+            except Exception as error:
+                if options.fail_fast:
+                    raise
+                failed.append(part)
+                rows.append(Row(part, "failed", f"{type(error).__name__}: {str(error)[:200]}"))
+            _say(f"  {time.perf_counter() - before:.0f} s")
+    whole = {
+        "machine": described,
+        "events": options.events,
+        "repeats": options.repeats,
+        "seconds": round(time.perf_counter() - started),
+        "rows": [asdict(row) for row in rows],
+    }
+    RESULTS.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in described.items())
+    print(f"Scale: {options.events:,} events; medians of {options.repeats}; {whole['seconds']} s. Machine: {facts}.\n")
+    print(markdown(rows))
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_000_000, help="the scale; 20000 runs in a few minutes")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions behind each median")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts only")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first part that fails")
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

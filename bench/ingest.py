@@ -1,0 +1,193 @@
+"""Ingest: NDJSON to committed rows, against COPY, inserts of other kinds, and its own history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Literal
+
+from bench.measure import Cost, median
+from bench.peers import copy_unlogged, executemany, orm_rows, plain_table
+from bench.run import Bench
+from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
+from bench.table import Row, faster, limit
+from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
+from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.copy_rows import event_rows, key_rows
+
+
+def measure(bench: Bench) -> list[Row]:
+    """The ingest of one file into an empty day, and peers on the events that it stored."""
+    file = lines_of(bench.folder, bench.events)
+    lines = sum(1 for _ in file.open("rb"))
+    with bench.server.database() as settings:
+        fill_day(settings, lines_of(bench.folder, 5_000, seed=9), YESTERDAY)  # Loads what is loaded once.
+    costs = []
+    for _ in range(bench.repeats):
+        with bench.server.database() as settings:
+            bench.server.checkpoint()
+            costs.append(bench.server.watch.cost(lambda: fill_day(settings, file, YESTERDAY)))
+    signal = per(median(costs), lines)
+    with bench.server.database() as settings:
+        events = _events(settings, file.read_bytes().splitlines()[: max(2_000, bench.events // 10)])
+        rows = [
+            *_copies(bench, settings, signal, fill_day(settings, file, YESTERDAY)),
+            *_inserts(bench, settings, signal, events),
+        ]
+    return [*rows, *_stages(file.read_bytes().splitlines()[:50_000]), *_user_agents()]
+
+
+def per(cost: Cost, events: int) -> Cost:
+    """The cost of one of so many events."""
+    return Cost(cost.wall / events, cost.client / events, cost.server / events)
+
+
+def _events(settings: Settings, lines: Sequence[bytes]) -> list[Event]:
+    """The acceptable events of some lines, each id once."""
+    ingest = ingest_at_end_of(settings, YESTERDAY)
+    now = ingest._now()
+    checked = (ingest.acceptance.check_line(line, now) for line in lines)
+    every = {item.client_event_id: item for item in checked if isinstance(item, Event)}
+    ingest.close()
+    return list(every.values())
+
+
+def _copies(bench: Bench, settings: Settings, signal: Cost, events: int) -> list[Row]:
+    rows = []
+    forms: tuple[tuple[Literal["text", "binary"], float | None], ...] = (("text", 0.15), ("binary", None))
+    with database_of(settings).connect() as connection:
+        for form, target in forms:
+            path = bench.folder / f"rows.{form}"
+            copy_unlogged.write_rows(connection, path, form)
+            peer = per(bench.median(lambda: copy_unlogged.copy_in(connection, path, form)), events)  # noqa: B023
+            path.unlink()
+            what = "ingest, file to committed rows" if target else "the same, against a format made for machines"
+            name = f"COPY ({form}) of the stored rows, unlogged, no index"
+            rows.append(faster(what, signal, name, peer, at_least=target, text="event"))
+    return rows
+
+
+def _inserts(bench: Bench, settings: Settings, signal: Cost, events: Sequence[Event]) -> list[Row]:
+    url = settings.database_url or ""
+    engine = orm_rows.open_engine(url)
+    few = events[: max(500, bench.events // 1000)]
+
+    def one(insert: Callable[[Sequence[Event]], object], some: Sequence[Event]) -> Cost:
+        return per(bench.median(lambda: insert(some), lambda: orm_rows.empty(engine)), len(some))
+
+    single = one(lambda some: orm_rows.insert(engine, some), few)
+    core = one(lambda some: executemany.with_sqlalchemy(engine, some), events)
+    plain = one(lambda some: executemany.with_psycopg(url, some), events)
+    engine.dispose()
+    return [
+        faster("ingest, against the original plan", signal, "ORM, INSERT + commit per event", single, at_least=100, text="event"),
+        faster("ingest, against bulk inserts", signal, "SQLAlchemy executemany, one indexed table", core, text="event"),
+        faster("ingest, against bulk inserts", signal, "psycopg executemany, one indexed table", plain, text="event"),
+    ]  # fmt: skip
+
+
+def _stages(lines: Sequence[bytes]) -> list[Row]:
+    """CPU of the client's stages, per event."""
+    import msgspec
+
+    from signal_pipeline.catalogue import load_catalogue
+    from signal_pipeline.events.acceptance import Acceptance, IncomingEvent
+    from signal_pipeline.ingest import utc_now
+
+    decode = msgspec.json.Decoder(IncomingEvent).decode
+    good = []
+    for line in lines:
+        try:
+            good.append((line, decode(line)))
+        except msgspec.MsgspecError:
+            continue
+    acceptance = Acceptance(load_catalogue(None), bytes(32), YESTERDAY - timedelta(days=1), HISTORY_DAYS)
+    now = utc_now()
+    whole = _each(lambda line: acceptance.check_line(line, now), [line for line, _ in good])
+    decoding = _each(decode, [line for line, _ in good])
+    events = [item for _, event in good if isinstance(item := acceptance.check(event, now), Event)]
+    encoding = min(_timed(lambda: (key_rows(events), event_rows(events))) for _ in range(3)) / len(events)
+    return [
+        limit("stage of ingest: decode a line", decoding * 1e6, "µs CPU"),
+        limit("stage of ingest: every check, the hash and the buckets", (whole - decoding) * 1e6, "µs CPU"),
+        limit("stage of ingest: rows in COPY's format", encoding * 1e6, "µs CPU"),
+    ]
+
+
+def _user_agents() -> list[Row]:
+    text = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/1{}.0.{}.0 Safari/537.36"
+    agents = [text.format(n % 60, n) for n in range(3_000)]
+    parse_user_agent(agents[0])
+    new = []
+    for _ in range(3):
+        clear_cache()
+        new.append(_each(parse_user_agent, agents, 1))
+    return [
+        limit("user agent to buckets, new", sorted(new)[1] * 1e6, "µs CPU", 40),
+        limit("user agent to buckets, seen", _each(parse_user_agent, agents) * 1e6, "µs CPU", 2),
+    ]
+
+
+def _each(function: Callable[..., object], items: Sequence[object], repeats: int = 3) -> float:
+    """CPU seconds per item, the least of some repetitions: what disturbs only adds."""
+    return min(_timed(lambda: _apply(function, items)) for _ in range(repeats)) / len(items)
+
+
+def _apply(function: Callable[..., object], items: Iterable[object]) -> None:
+    for item in items:
+        function(item)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def measure_history(bench: Bench) -> list[Row]:
+    """The same file into a database with one day and into one with half a year; and a table that is not partitioned."""
+    sample, per_day = bench.events // 5, bench.events // 20
+    with bench.server.database() as young, bench.server.database() as old:
+        for settings in (young, old):
+            fill_day(settings, lines_of(bench.folder, per_day + per_day // 8, seed=2), YESTERDAY)
+        fill_history(old, per_day)
+        costs: dict[str, list[Cost]] = {"young": [], "old": []}
+        for turn in range(bench.repeats):
+            file = lines_of(bench.folder, sample, seed=10 + turn)
+            lines = sum(1 for _ in file.open("rb"))
+            for name, settings in (("young", young), ("old", old)):
+                bench.server.checkpoint()
+                cost = bench.server.watch.cost(lambda: fill_day(settings, file, YESTERDAY))  # noqa: B023
+                costs[name].append(per(cost, lines))
+        one, many = median(costs["young"]), median(costs["old"])
+        events = _events(old, lines_of(bench.folder, sample, seed=20).read_bytes().splitlines())
+        plain = [_plain(bench, settings, events, with_history=full) for settings, full in ((young, False), (old, True))]
+        with database_of(old).connect() as connection:
+            row = connection.execute("select count(*) from signal.events").fetchone()
+            assert row
+        what = f"ingest with {HISTORY_DAYS} days of history ({row[0]:,} events)"
+        flat = faster(what, many, "with one day", one, at_least=0.9, text="event")
+        peer = faster(
+            "a plain table loaded in bulk with that history", plain[1], "itself, empty", plain[0], text="event"
+        )
+        from bench.backfill import measure_in
+
+        return [flat, peer, *measure_in(bench, old, per_day)]
+
+
+def _plain(bench: Bench, settings: Settings, events: Sequence[Event], *, with_history: bool) -> Cost:
+    batches = [event_rows(events[at : at + 10_000]) for at in range(0, len(events), 10_000)]
+    share = max(1, len(batches) // bench.repeats)
+    with database_of(settings).connect() as connection:
+        plain_table.make(connection, with_history=with_history)
+        costs = []
+        for at in range(0, share * bench.repeats, share):
+            bench.server.checkpoint()
+            some = batches[at : at + share]
+            cost = bench.server.watch.cost(lambda: plain_table.load(connection, some))  # noqa: B023
+            costs.append(per(cost, min(len(events), (at + share) * 10_000) - at * 10_000))
+        connection.execute("drop table plain_table")
+    return median(costs)

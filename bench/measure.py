@@ -1,0 +1,73 @@
+"""Time of a piece of work: wall seconds, and CPU seconds of this process, its children and PostgreSQL together."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds; `cpu` is `client` (this process and its finished children) plus `server` (all of PostgreSQL's processes)."""
+
+    wall: float
+    client: float
+    server: float
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of both sides."""
+        return self.client + self.server
+
+    def as_dict(self) -> Mapping[str, float]:
+        """For `results.json`."""
+        return {"wall": self.wall, "cpu": self.cpu, "client": self.client, "server": self.server}
+
+
+class Stopwatch:
+    """Measures work against one PostgreSQL server, known by its postmaster's process id."""
+
+    def __init__(self, postmaster: int) -> None:
+        self._postmaster = psutil.Process(postmaster)
+
+    def cost(self, work: Callable[[], object]) -> Cost:
+        """Do it once."""
+        gc.collect()
+        wall, client, server = time.perf_counter(), _own_seconds(), self._server_seconds()
+        work()
+        return Cost(
+            time.perf_counter() - wall,
+            _own_seconds() - client,
+            self._server_seconds() - server,
+        )
+
+    def _server_seconds(self) -> float:
+        # Backends that ended are in the postmaster's own sum of its children.
+        total = sum(self._postmaster.cpu_times()[:4])
+        for child in self._postmaster.children():
+            try:
+                total += sum(child.cpu_times()[:2])
+            except psutil.NoSuchProcess:  # Ended between the two looks: what it used is missed.
+                continue
+        return total
+
+
+def _own_seconds() -> float:
+    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
+def median(costs: Iterable[Cost]) -> Cost:
+    """The median of each figure by itself."""
+    every = list(costs)
+    return Cost(
+        statistics.median(cost.wall for cost in every),
+        statistics.median(cost.client for cost in every),
+        statistics.median(cost.server for cost in every),
+    )

@@ -1,0 +1,1 @@
+"""What Signal is measured against: each peer honestly tuned, in a file of its own."""

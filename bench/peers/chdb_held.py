@@ -1,0 +1,42 @@
+"""ClickHouse inside the process (chdb) on events that it holds already in a MergeTree, exact distinct counts.
+
+An optional dependency: `make bench` installs it (the extra `bench`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from signal_pipeline.rollups.models import Model
+
+
+def load(parquet: Path, folder: Path) -> Any:
+    """A session that holds the events; None where chdb is not installed."""
+    try:
+        from chdb import session as chdb
+    except ImportError:
+        return None
+    session = chdb.Session(str(folder))
+    session.query("create database if not exists bench engine = Atomic")
+    session.query(
+        "create table bench.events engine = MergeTree order by tuple()"
+        f" as select * from file('{parquet}', Parquet) settings max_threads = 2"
+    )
+    return session
+
+
+def compute(session: Any, models: Mapping[str, Model]) -> None:
+    """Every rollup of the day: by event type, and over all types."""
+    for name, model in models.items():
+        keys = [column for column in model.grain if column not in ("activity_date", "event_type")]
+        where = "" if model.covers_all_events else "where entity_id is not null"
+        counts = "count() as events, uniqExact(user_hash) as users, uniqExact(session_id) as sessions"
+        session.query(f"drop table if exists bench.{name}")
+        session.query(
+            f"create table bench.{name} engine = Memory settings max_threads = 2 as"
+            f" select event_type, {', '.join(keys)}, {counts} from bench.events {where} group by event_type, {', '.join(keys)}"
+            f" union all select '(all)' as event_type, {', '.join(keys)}, {counts} from bench.events {where}"
+            f" group by {', '.join(keys)}"
+        )

@@ -1,0 +1,14 @@
+"""Retention without partitions: DELETE of a day's rows from one indexed table, then VACUUM to free their space."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.days import window
+
+
+def purge(connection: Connection, day: date) -> None:
+    """Delete one day from `plain_table`, and vacuum."""
+    connection.execute("delete from plain_table where created_at >= %s and created_at < %s", window(day))
+    connection.execute("vacuum plain_table")

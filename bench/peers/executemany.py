@@ -1,0 +1,36 @@
+"""Bulk inserts as they are often written: `executemany` of SQLAlchemy and of psycopg, batches of 10,000, the same plain table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psycopg
+from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql import insert
+
+from bench.peers.orm_rows import PlainEvent, values
+from signal_pipeline.events.acceptance import Event
+
+BATCH = 10_000
+
+
+def with_sqlalchemy(engine: Engine, events: Sequence[Event]) -> None:
+    """`INSERT … ON CONFLICT DO NOTHING` through SQLAlchemy's core."""
+    statement = insert(PlainEvent).on_conflict_do_nothing(index_elements=["client_event_id"])
+    for at in range(0, len(events), BATCH):
+        with engine.begin() as connection:
+            connection.execute(statement, [values(event) for event in events[at : at + BATCH]])
+
+
+def with_psycopg(url: str, events: Sequence[Event]) -> None:
+    """The same through psycopg 3."""
+    columns = list(values(events[0]))
+    statement = (
+        f"insert into plain_events ({', '.join(columns)}) values ({', '.join(['%s'] * len(columns))})"
+        " on conflict (client_event_id) do nothing"
+    )
+    with psycopg.connect(url) as connection:
+        for at in range(0, len(events), BATCH):
+            batch = [tuple(values(event).values()) for event in events[at : at + BATCH]]
+            connection.cursor().executemany(statement, batch)
+            connection.commit()

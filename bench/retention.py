@@ -1,0 +1,193 @@
+"""Retention: what it costs to purge a day, against DELETE and VACUUM; how long a writer waits meanwhile; the ledger's size."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import LiteralString
+
+from bench.measure import Cost
+from bench.peers import delete_vacuum, plain_table
+from bench.run import Bench
+from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
+from bench.table import Row, faster, limit, seconds
+from bench.traffic import YESTERDAY, fill_day, lines_of, multiply
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.days import today_utc
+from signal_pipeline.store.retention import purge_due_days
+
+DUE = [today_utc() - timedelta(days=HISTORY_DAYS + n) for n in (1, 2, 3, 4)]
+WRITES_PER_SECOND, EVENTS_PER_WRITE = 100, 5
+READER_SECONDS = 5.0
+
+
+def measure(bench: Bench) -> list[Row]:
+    """Purges of days of the scale's size, in a database that holds a few of them."""
+    models = load_models()
+    with bench.server.database() as settings:
+        fill_day(settings, lines_of(bench.folder, bench.events), YESTERDAY)
+        database = database_of(settings)
+        with database.connect() as connection:
+            for day in DUE:
+                multiply(connection, YESTERDAY, day, bench.events, 2)
+            plain_table.make(connection, with_history=True)
+            events = _number(
+                connection,
+                "select sum(events) / count(distinct day) from signal.books where day < now() - interval '2 days'",
+            )
+            engine = DuckdbEngine(database.url, settings.tmp_path)
+            for day in DUE[:2]:
+                build_day(database, engine, models, day)
+            connection.execute(
+                "delete from signal.books where day = any(%s)", [DUE[2:]]
+            )  # These two are used up by hand.
+            rows = [*_parts(bench, connection, events), _pause(bench, settings)]
+    return [*rows, *_ledger(bench)]
+
+
+def _number(connection: Connection, query: LiteralString) -> int:
+    row = connection.execute(query).fetchone()
+    assert row
+    return int(str(row[0] or 0))
+
+
+def _logged(bench: Bench, connection: Connection, work: Callable[[], object]) -> tuple[Cost, int]:
+    """The cost of some work, and the bytes of WAL it wrote."""
+    bench.server.checkpoint()
+    before = _number(connection, "select pg_current_wal_lsn() - '0/0'::pg_lsn")
+    cost = bench.server.watch.cost(work)
+    return cost, _number(connection, "select pg_current_wal_lsn() - '0/0'::pg_lsn") - before
+
+
+def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
+    day = DUE[3]
+    keys, keys_wal = _logged(
+        bench, connection, lambda: connection.execute("delete from signal.event_keys where day = %s", [day])
+    )
+    drop, drop_wal = _logged(bench, connection, lambda: connection.execute(f"drop table signal.events_{day:%Y%m%d}"))
+    peer, peer_wal = _logged(bench, connection, lambda: delete_vacuum.purge(connection, day))
+    connection.execute("drop table plain_table")
+    connection.execute("delete from signal.days where day = any(%s)", [DUE[2:]])
+    what = f"purge of a day of {events:,} events"
+    return [
+        faster(f"{what}: the events, in time", drop, "DELETE + VACUUM", peer, at_least=20),
+        Row(
+            f"{what}: the events, in WAL",
+            f"{drop_wal / 1e6:.2f} MB",
+            f"DELETE + VACUUM: {peer_wal / 1e6:.1f} MB",
+            peer_wal / max(drop_wal, 1),
+            target="≥ 20×",
+            met=peer_wal >= 20 * drop_wal,
+            data={"signal_bytes": drop_wal, "peer_bytes": peer_wal},
+        ),
+        Row(f"{what}: the ledger's keys", seconds(keys), f"WAL {keys_wal / 1e6:.1f} MB", data=keys.as_dict()),
+    ]
+
+
+def _pause(bench: Bench, settings: Settings) -> Row:
+    """The longest call of a steady writer while a day is purged and a long reader holds its partition."""
+    stop, pauses, late = threading.Event(), [0.0], [0.0]
+    ready = threading.Event()
+
+    def write() -> None:
+        ingest, period = ingest_at_end_of(settings, YESTERDAY), 1 / WRITES_PER_SECOND
+        ingest.ingest_lines(clicks())
+        ready.set()
+        due = time.perf_counter()
+        while not stop.is_set():
+            due += period
+            time.sleep(max(0.0, due - time.perf_counter()))
+            started = time.perf_counter()
+            ingest.ingest_lines(clicks())
+            pauses.append(time.perf_counter() - started)
+            late.append(started - due)
+        ingest.close()
+
+    def read() -> None:
+        with database_of(settings).connect() as connection, connection.transaction():
+            connection.execute("select count(*) from signal.events")
+            time.sleep(READER_SECONDS)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    time.sleep(1)
+    before = max(pauses)
+    bench.server.checkpoint()
+    started, known = time.perf_counter(), len(pauses)
+    purged = purge_due_days(database_of(settings), load_models(), HISTORY_DAYS).purged
+    took = time.perf_counter() - started
+    during = max(pauses[known:])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert purged == sorted(DUE[:2]), f"purged {purged}"
+    rate = WRITES_PER_SECOND * EVENTS_PER_WRITE
+    return limit(
+        f"longest pause of a writer of {rate} events/s while two such days are purged, proof and all, past a long reader",
+        during * 1000,
+        "ms",
+        200,
+        f"the purges took {took:.1f} s of which {READER_SECONDS:.0f} s are the reader's; before them {before * 1000:.0f} ms",
+    )
+
+
+def clicks() -> list[bytes]:
+    """A few new lines of yesterday."""
+    at = datetime.fromisoformat(f"{YESTERDAY}T12:00:00+00:00").isoformat()
+    return [
+        json.dumps(
+            {
+                "eventType": "journey_create_clicked",
+                "appName": "cms",
+                "clientEventId": str(uuid.uuid4()),
+                "createdAt": at,
+                "ip": "10.0.0.1",
+            }
+        ).encode()
+        for _ in range(EVENTS_PER_WRITE)
+    ]
+
+
+def _ledger(bench: Bench) -> list[Row]:
+    """The ledger alone over many days of steady state: a day comes, the oldest goes, autovacuum's work is done by hand."""
+    kept, days, keys = 10, 30, bench.events // 20
+    first = today_utc() - timedelta(days=kept + days)
+    sizes, cost = [], Cost(0.0, 0.0, 0.0)
+    with bench.server.database() as settings, database_of(settings).connect() as connection:
+        for n in range(kept + days):
+            connection.execute(
+                "insert into signal.event_keys select id, %s from"
+                " (select gen_random_uuid() as id from generate_series(1, %s) order by 1) as k",
+                [first + timedelta(days=n), keys],
+            )
+            if n < kept:
+                continue
+            gone = first + timedelta(days=n - kept)
+
+            def clean(gone: object = gone) -> None:
+                connection.execute("delete from signal.event_keys where day = %s", [gone])
+                connection.execute("vacuum signal.event_keys")
+
+            once = bench.server.watch.cost(clean)
+            cost = Cost(cost.wall + once.wall, cost.client + once.client, cost.server + once.server)
+            sizes.append(_number(connection, "select pg_total_relation_size('signal.event_keys')"))
+    daily = Cost(cost.wall / days, cost.client / days, cost.server / days)
+    return [
+        limit(
+            f"the ledger's size after {days} days of steady state ÷ after the first (most of them)",
+            max(sizes) / sizes[0],
+            "×",
+            1.5,
+            f"{sizes[-1] / (kept * keys):.0f} bytes per key; delete and vacuum of {keys:,} keys: {seconds(daily)}",
+        )
+    ]

@@ -1,0 +1,77 @@
+"""Rollups of one large day: Signal's build, against the same SQL inside PostgreSQL, and engines on data that they hold."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+
+from bench.peers import chdb_held, duckdb_held
+from bench.run import Bench
+from bench.server import database_of
+from bench.table import Row, faster, limit, slower
+from bench.traffic import YESTERDAY, fill_day, lines_of, multiply
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.postgres_engine import PostgresEngine
+
+DAY = YESTERDAY - timedelta(days=1)
+
+
+def measure(bench: Bench) -> list[Row]:
+    """A day of twice the scale."""
+    models = load_models()
+    with bench.server.database() as settings:
+        fill_day(settings, lines_of(bench.folder, bench.events), YESTERDAY)
+        database = database_of(settings)
+        with database.connect() as connection:
+            connection.execute(
+                "drop index signal.events_app_type_time, signal.events_entity_time, signal.events_user_time"
+            )
+            multiply(connection, YESTERDAY, DAY, 2 * bench.events, 3)
+            connection.execute("vacuum analyze signal.events")
+        engine = DuckdbEngine(database.url, settings.tmp_path)
+        built = build_day(database, engine, models, DAY)
+        signal = bench.median(lambda: build_day(database, engine, models, DAY))
+        parquet = bench.folder / "day.parquet"
+        engine_of_parquet(database.url, parquet)
+        held = duckdb_held.load(parquet)
+        duck = bench.median(lambda: duckdb_held.compute(held, models, DAY))
+        held.close()
+        what = f"{len(models)} rollups of a day of {built.raw_events:,} events, read and write-back included"
+        rows = [slower(what, signal, "DuckDB on data it holds", duck, at_most=2)]
+        folder = bench.folder / "chdb"
+        house = chdb_held.load(parquet, folder)
+        if house is None:
+            rows.append(Row(what, "", "chdb on data it holds: not installed"))
+        else:
+            rows.append(
+                slower(what, signal, "chdb on data it holds", bench.median(lambda: chdb_held.compute(house, models)))
+            )
+            house.close()
+            shutil.rmtree(folder, ignore_errors=True)
+        parquet.unlink()
+        inside = bench.median(lambda: build_day(database, PostgresEngine(), models, DAY))
+        rows.insert(0, faster(what, signal, "the same SQL inside PostgreSQL", inside, at_least=5))
+        rows.append(limit("rows that those rollups have", sum(built.rows.values()), "rows"))
+    return rows
+
+
+def engine_of_parquet(url: str, path: object) -> None:
+    """Write the day's events to a Parquet file, for the engines that hold their data themselves."""
+    import pyarrow.parquet as pq
+    from adbc_driver_postgresql import dbapi
+
+    from signal_pipeline.store.days import window
+
+    start, end = window(DAY)
+    columns = "created_at, app_name, event_type, route, entity_type, entity_id, user_hash, session_id"
+    with dbapi.connect(url) as source, source.cursor() as cursor:
+        cursor.execute(
+            f"select {columns}, device_type, browser_family, os_family from signal.events"
+            f" where created_at >= '{start}'::timestamptz and created_at < '{end}'::timestamptz"
+        )
+        reader = cursor.fetch_record_batch()
+        with pq.ParquetWriter(str(path), reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)

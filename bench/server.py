@@ -1,0 +1,95 @@
+"""The PostgreSQL that everything runs on: Signal's own embedded server in a temporary home, one database per piece of work."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from pydantic import SecretStr
+
+from bench.measure import Stopwatch
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Database
+from signal_pipeline.store.days import today_utc
+from signal_pipeline.store.embedded import data_folder, start_embedded
+from signal_pipeline.store.migrate import migrate
+
+SECRET = "a-secret-for-measurements-of-32-bytes"  # noqa: S105 - it protects simulated traffic.
+HISTORY_DAYS = 180
+
+
+@dataclass(slots=True)
+class Server:
+    """One embedded server."""
+
+    home: Path
+    url: str = ""
+    watch: Stopwatch = field(init=False)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.url = start_embedded(self.home)
+        pid = int((data_folder(self.home) / "postmaster.pid").read_text().split("\n", 1)[0])
+        self.watch = Stopwatch(pid)
+
+    @contextmanager
+    def database(self, *, migrated: bool = True) -> Iterator[Settings]:
+        """Settings for a database of its own, dropped afterwards; its start date leaves room for the whole history."""
+        name = f"bench_{next(self._numbers)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"create database {name} template template0 encoding 'UTF8'")
+            try:
+                settings = self.settings(name)
+                if migrated:
+                    migrate(Database(settings.database_url or ""), settings, load_models())
+                yield settings
+            finally:
+                connection.execute(f"drop database {name} with (force)")
+
+    def settings(self, name: str) -> Settings:
+        """Settings for a database of this server."""
+        return Settings(
+            _env_file=None,  # type: ignore[call-arg]
+            database_url=self.url.replace("/signal?", f"/{name}?"),
+            env="development",
+            home=self.home,
+            salt_secret=SecretStr(SECRET),
+            start_date=today_utc() - timedelta(days=2 * HISTORY_DAYS),
+        )
+
+    def checkpoint(self) -> None:
+        """Write everything out, so that no measurement pays for the one before it."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("checkpoint")
+
+
+def database_of(settings: Settings) -> Database:
+    """The database of these settings."""
+    return Database(settings.database_url or "")
+
+
+def ingest_at_end_of(settings: Settings, day: date) -> Ingest:
+    """An ingest whose clock stands just after a day, so that any day inside the history can be filled as it came."""
+    at = datetime.fromisoformat(f"{day}T23:59:59+00:00")
+    return Ingest.from_settings(settings, database_of(settings), lambda: at)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment of a child process that works on the same database."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))}
+    return {
+        **kept,
+        "SIGNAL_ENV": "development",
+        "SIGNAL_DATABASE_URL": settings.database_url or "",
+        "SIGNAL_HOME": str(settings.home),
+        "SIGNALS_SALT_SECRET": SECRET,
+        "SIGNAL_START_DATE": str(settings.start_date),
+    }

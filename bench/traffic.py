@@ -1,0 +1,119 @@
+"""The data of the measurements: simulated landing lines, and days multiplied out of them inside PostgreSQL."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+
+from psycopg import sql
+
+from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
+from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.settings import Settings
+from signal_pipeline.simulate import simulate
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.days import days_between, today_utc, window
+
+YESTERDAY = today_utc() - timedelta(days=1)
+HISTORY = days_between(YESTERDAY - timedelta(days=HISTORY_DAYS - 1), YESTERDAY)
+WEIGHT = 1.22  # A Monday's share in `simulate`: asked for so much less, it gives about as many lines as wanted.
+
+# Copies of a day's events as another day's: new ids, new people and sessions per copy, the same routes; every second copy has
+# entities of its own.
+_COPIES = """
+insert into {target} (
+    id, created_at, app_name, event_type, route, entity_type, entity_id, user_hash, session_id, device_type, browser_family,
+    os_family, client_event_id, description
+)
+select
+    gen_random_uuid(), created_at + %(shift)s, app_name, event_type, route, entity_type,
+    case when n %% 2 = 0 then entity_id else md5(entity_id || n)::uuid::text end,
+    sha256(user_hash || int4send(n)), md5(session_id::text || n)::uuid, device_type, browser_family, os_family,
+    gen_random_uuid(), description
+from (
+    select * from signal.events where created_at >= %(start)s and created_at < %(end)s limit %(most)s
+) as e
+cross join generate_series(%(first)s::int, %(last)s::int) as n
+"""
+
+
+def lines_of(folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1) -> Path:
+    """A file of about so many simulated lines of one day."""
+    path = folder / f"lines-{lines}-{day}-{seed}.ndjson"
+    if not path.exists():
+        monday = day - timedelta(days=day.weekday())
+        chunks = simulate(
+            catalogue=load_catalogue(None), days=1, events_per_day=max(50, round(lines / WEIGHT)), end=monday, seed=seed
+        )
+        with path.open("wb") as file:
+            for chunk in chunks:
+                file.write(chunk.replace(str(monday).encode(), str(day).encode()))
+    return path
+
+
+def fill_day(settings: Settings, file: Path, day: date) -> int:
+    """Ingest a file of one day as it came then; returns how many events the day has."""
+    ingest = ingest_at_end_of(settings, day)
+    try:
+        with file.open("rb") as stream:
+            return ingest.ingest_stream(stream).accepted
+    finally:
+        ingest.close()
+
+
+def multiply(connection: Connection, source: date, target: date, events: int, copies: int) -> None:
+    """Fill a day that has no events yet with `copies` copies of some of another day's events; keys, books and version too."""
+    start, end = window(source)
+    partition = sql.Identifier("signal", f"events_{target:%Y%m%d}")
+    with connection.transaction():
+        # As signal.ensure_day makes it, but indexed after it is filled.
+        connection.execute(
+            sql.SQL("create table {} (like signal.events including defaults including constraints)").format(partition)
+        )
+        connection.execute(
+            sql.SQL(_COPIES).format(target=partition),
+            {
+                "shift": target - source,
+                "start": start,
+                "end": end,
+                "most": events // copies,
+                "first": 1 + 1000 * (target - source).days,
+                "last": copies + 1000 * (target - source).days,
+            },
+        )
+        first, after = (sql.Literal(at.isoformat()) for at in window(target))
+        connection.execute(
+            sql.SQL("alter table signal.events attach partition {} for values from ({}) to ({})").format(
+                partition, first, after
+            )
+        )
+        connection.execute("insert into signal.days (day, version) values (%s, 1)", [target])
+        connection.execute(
+            sql.SQL(
+                "insert into signal.books (day, app_name, event_type, outcome, events)"
+                " select %s, app_name, event_type, 'accepted', count(*) from {} group by app_name, event_type"
+            ).format(partition),
+            [target],
+        )
+        connection.execute(
+            sql.SQL(
+                "insert into signal.event_keys select client_event_id, %s::date from {} order by client_event_id"
+            ).format(partition),
+            [target],
+        )
+
+
+def fill_history(settings: Settings, events_per_day: int) -> None:
+    """Fill all of `HISTORY` but yesterday, which must have at least so many events, over two connections."""
+
+    def fill(days: list[date]) -> None:
+        with database_of(settings).connect() as connection:
+            for day in days:
+                multiply(connection, YESTERDAY, day, events_per_day, 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fill, [HISTORY[:-1][::2], HISTORY[:-1][1::2]]))
+    with database_of(settings).connect() as connection:
+        connection.execute("vacuum analyze signal.events")
+        connection.execute("vacuum analyze signal.event_keys")

@@ -1,0 +1,125 @@
+"""`eventCreate` over HTTP with its token and signature, committed, against a bare ASGI handler on the same requests."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from bench.measure import Cost, median
+from bench.orchestration import free_port
+from bench.run import Bench
+from bench.server import database_of, environment
+from bench.table import Row, faster
+from signal_pipeline.settings import Settings
+
+CONNECTIONS = 64
+EVENTS_PER_USER = 40  # Below the rate limit of a minute.
+START_PATIENCE = 60.0
+
+
+def measure(bench: Bench) -> list[Row]:
+    """One worker each, the same bytes, the same connections."""
+    what = "`eventCreate`, token and signature checked, committed, one worker"
+    if importlib.util.find_spec("signal_pipeline.api") is None:
+        return [Row(what, "", "this version has no API")]
+    count = max(500, bench.events // 250)
+    with bench.server.database() as settings:
+        serve = [str(Path(sys.executable).with_name("signal-pipeline")), "serve", "--port"]
+        rounds = [_requests(settings, count, turn) for turn in range(bench.repeats)]
+        own = _measured(bench, serve, environment(settings), rounds)
+        with database_of(settings).connect() as connection:
+            stored = connection.execute("select count(*) from signal.events").fetchone()
+        assert stored == (count * bench.repeats,), f"stored {stored} of {count * bench.repeats}"
+        bare = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "bench.peers.bare_asgi:app",
+            "--no-access-log",
+            "--log-level",
+            "error",
+            "--port",
+        ]
+        peer = _measured(bench, bare, dict(os.environ), rounds)
+    return [faster(what, own, "a bare ASGI handler on uvicorn", peer, at_least=0.1, text="event")]
+
+
+def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
+    """Whole HTTP requests, each with an event of its own."""
+    from signal_pipeline.api.development import sample_request
+
+    made = []
+    for n in range(count):
+        sample = sample_request(
+            settings, f"user-{turn}-{n // EVENTS_PER_USER}", admin=False, analyst=False, url="http://127.0.0.1/graphql"
+        )
+        body = json.dumps(sample.body).encode()
+        headers = {**sample.headers, "host": "127.0.0.1", "content-length": str(len(body))}
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        made.append("\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + body)
+    return made
+
+
+def _measured(bench: Bench, command: list[str], given: Mapping[str, str], rounds: Sequence[Sequence[bytes]]) -> Cost:
+    """The median cost of one request; the CPU is the worker's and PostgreSQL's, not that of who asks."""
+    port = free_port()
+    with (bench.folder / "wire.log").open("ab") as log:
+        process = subprocess.Popen([*command, str(port)], env=dict(given), stdout=log, stderr=log)
+    try:
+        _wait(port, process)
+        worker = psutil.Process(process.pid)
+        costs = []
+        for requests in rounds:
+            before = sum(worker.cpu_times()[:2])
+            cost = bench.server.watch.cost(lambda: asyncio.run(_ask_all(port, requests)))  # noqa: B023
+            used = sum(worker.cpu_times()[:2]) - before
+            costs.append(Cost(cost.wall / len(requests), used / len(requests), cost.server / len(requests)))
+        return median(costs)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def _ask_all(port: int, requests: Sequence[bytes]) -> None:
+    await asyncio.gather(*(_ask(port, requests[at::CONNECTIONS]) for at in range(CONNECTIONS)))
+
+
+async def _ask(port: int, requests: Sequence[bytes]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for request in requests:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        body = await reader.readexactly(length)
+        if b" 200 " not in head[:20] or b'"errors"' in body:
+            raise RuntimeError(f"a request failed: {head[:15]!r}")
+    writer.close()
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    give_up = time.monotonic() + START_PATIENCE
+    while time.monotonic() < give_up and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2):
+                return
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("the server does not answer: see wire.log")
