@@ -20,7 +20,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,7 +72,7 @@ class Bench:
     def runs(self) -> dict[str, int]:
         """How many runs of each job there were so far."""
         with psycopg.connect(self._dagster_url()) as dagster:
-            return dict(dagster.execute("select pipeline_name, count(*) from runs group by 1").fetchall())  # type: ignore[arg-type]
+            return dict(dagster.execute("select pipeline_name, count(*) from runs group by 1").fetchall())
 
     def storage(self) -> dict[str, int]:
         """The size of Dagster's storage."""
@@ -210,13 +210,12 @@ def _line(at: datetime | None = None, people: int = 200) -> bytes:
 def _answers(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def _wait(question: object, seconds: float) -> None:
-    assert callable(question)
+def _wait(question: Callable[[], bool], seconds: float) -> None:
     give_up = time.monotonic() + seconds
     while not question():
         if time.monotonic() > give_up:

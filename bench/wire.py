@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,6 @@ from pathlib import Path
 import psutil
 
 from bench.measure import Cost, median
-from bench.orchestration import free_port
 from bench.run import Bench
 from bench.server import database_of, environment
 from bench.table import Row, faster
@@ -74,7 +74,7 @@ def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
 
 def _measured(bench: Bench, command: list[str], given: Mapping[str, str], rounds: Sequence[Sequence[bytes]]) -> Cost:
     """The median cost of one request; the CPU is the worker's and PostgreSQL's, not that of who asks."""
-    port = free_port()
+    port = _free_port()
     with (bench.folder / "wire.log").open("ab") as log:
         process = subprocess.Popen([*command, str(port)], env=dict(given), stdout=log, stderr=log)
     try:
@@ -123,3 +123,8 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.2)
     raise RuntimeError("the server does not answer: see wire.log")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
