@@ -224,5 +224,5 @@ def _wait(question: Callable[[], bool], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    what = {"samples": samples, "idle": idle, "steady": steady}
+    what: dict[str, Callable[[], object]] = {"samples": samples, "idle": idle, "steady": steady}
     print(json.dumps(what[sys.argv[1]]()))

@@ -41,7 +41,7 @@ def measure(bench: Bench) -> list[Row]:
             plain_table.make(connection, with_history=True)
             events = _number(
                 connection,
-                "select sum(events) / count(distinct day) from signal.books where day < now() - interval '2 days'",
+                "select (sum(events) / count(distinct day))::bigint from signal.books where day < now() - interval '2 days'",
             )
             engine = DuckdbEngine(database.url, settings.tmp_path)
             for day in DUE[:2]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from signal_pipeline import console
+from signal_pipeline.api import cli as api_commands
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import load_settings
@@ -299,6 +300,9 @@ def demo() -> None:
 def _check_order(first: date, last: date) -> None:
     if first > last:
         raise UsageError(f"--from {first} is after --to {last}")
+
+
+api_commands.register(app)
 
 
 def main() -> None:

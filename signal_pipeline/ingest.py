@@ -118,6 +118,10 @@ class Ingest:
         """What becomes of one event, before it is stored."""
         return self.acceptance.check(event, self._now())
 
+    def check_line(self, line: bytes) -> Event | Drop:
+        """What becomes of one event in the form of a landing line, before it is stored."""
+        return self.acceptance.check_line(line, self._now())
+
     def store(
         self,
         checked: Sequence[Event | Drop],

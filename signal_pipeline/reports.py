@@ -6,7 +6,7 @@ combination of dimensions inside the retention. Sums of daily users and sessions
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, LiteralString, cast
@@ -54,10 +54,16 @@ class ReportError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Rows, and notes that belong under them."""
+    """Rows, and notes that belong under them.
+
+    For each row, `labels` are the words of its `state`, and `peak_users` the users of its largest day: at least so many
+    people stand behind it.
+    """
 
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
+    labels: list[list[str]] = field(default_factory=list)
+    peak_users: list[int] = field(default_factory=list)
 
 
 def rollup_report(
@@ -85,8 +91,7 @@ def rollup_report(
         connection.execute("set transaction isolation level repeatable read read only")
         rows = _rollup_rows(connection, model, first, last, by, filters)
         labels = _Labels(connection, models, model.name, first, last)
-    rows["state"] = [labels.of(row) for row in rows.to_dict("records")]
-    return Report(rows, labels.notes())
+    return _report(rows, labels.of, labels.notes())
 
 
 def raw_report(
@@ -114,8 +119,14 @@ def raw_report(
         _refuse_purged(connection, keys, where, first, last)
         rows = _raw_rows(connection, keys, where, first, last)
         quality = day_quality(connection, first, last)
-    rows["state"] = [_raw_state(row, quality, first, last) for row in rows.to_dict("records")]
-    return Report(rows)
+    return _report(rows, lambda row: _raw_labels(row, quality, first, last), [])
+
+
+def _report(rows: pd.DataFrame, labels_of: Callable[[Mapping[object, object]], list[str]], notes: list[str]) -> Report:
+    peaks = [int(peak) for peak in rows.pop("peak_users")]
+    labels = [labels_of(row) for row in rows.to_dict("records")]
+    rows["state"] = [", ".join(each) for each in labels]
+    return Report(rows, notes, labels, peaks)
 
 
 def _check_window(first: date, last: date) -> None:
@@ -206,7 +217,7 @@ def _refuse_purged(
     )
 
 
-def _raw_state(row: Mapping[object, object], quality: Mapping[date, DayQuality], first: date, last: date) -> str:
+def _raw_labels(row: Mapping[object, object], quality: Mapping[date, DayQuality], first: date, last: date) -> list[str]:
     day = row.get("activity_date")
     days = [cast(date, day)] if day is not None else days_between(first, last)
     apps = [str(row["app_name"])] if "app_name" in row else None
@@ -214,7 +225,7 @@ def _raw_state(row: Mapping[object, object], quality: Mapping[date, DayQuality],
     for each in days:
         if each in quality:
             labels |= quality[each].labels(apps)
-    return ", ".join(sorted(labels)) or "exact"
+    return sorted(labels) or ["exact"]
 
 
 class _Labels:
@@ -229,7 +240,7 @@ class _Labels:
         last: date,
     ) -> None:
         self._rollup, self._first, self._last = rollup, first, last
-        self._known: dict[tuple[date, date, str], str] = {}  # A long report has few periods and apps.
+        self._known: dict[tuple[date, date, str], list[str]] = {}  # A long report has few periods and apps.
         checksums = {name: model.checksum for name, model in models.items()}
         self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
         self._quality = day_quality(connection, first, last)
@@ -237,20 +248,20 @@ class _Labels:
             sql("model_changes"), {"rollup": rollup, "first": first, "last": last}
         ).fetchall()
 
-    def of(self, row: Mapping[object, object]) -> str:
+    def of(self, row: Mapping[object, object]) -> list[str]:
         """The labels of one row, over all days of its period: a day without a build is missing from every sum."""
         key = (*self._period(row), str(row["app_name"]))
         if key not in self._known:
             self._known[key] = self._of_period(*key)
         return self._known[key]
 
-    def _of_period(self, first: date, last: date, app: str) -> str:
+    def _of_period(self, first: date, last: date, app: str) -> list[str]:
         within_first, within_last = max(first, self._first), min(last, self._last)
         labels = {"partial"} if (first, last) != (within_first, within_last) else set[str]()
         for day in days_between(within_first, within_last):
             if day in self._days:
                 labels |= self._of_day(self._days[day], app)
-        return ", ".join(sorted(labels)) or "fresh"
+        return sorted(labels) or ["fresh"]
 
     def _period(self, row: Mapping[object, object]) -> tuple[date, date]:
         if "activity_date" in row:

@@ -7,15 +7,18 @@ stands with that part; here is only its name, type and default. Names are listed
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signal_pipeline.errors import SignalError
 
@@ -24,6 +27,43 @@ MIN_RETENTION_DAYS = 7
 
 class SettingsError(SignalError):
     """A setting is missing or wrong; the text names the variable, never its value."""
+
+
+Network = IPv4Network | IPv6Network
+_API_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
+
+
+def _names(value: object) -> object:
+    """A comma-separated list."""
+    if not isinstance(value, str):
+        return value
+    return frozenset(part for part in map(str.strip, value.split(",")) if part)
+
+
+def _api_keys(value: object) -> object:
+    """`name:sha256,...` as a mapping of digest to name."""
+    if not isinstance(value, str):
+        return value
+    found = {}
+    for number, part in enumerate(filter(None, map(str.strip, value.split(","))), 1):
+        match = _API_KEY.fullmatch(part)
+        if match is None:
+            raise ValueError(f"entry {number} is not NAME:SHA256 with 64 hexadecimal digits")
+        found[match[2].lower()] = match[1]
+    return found
+
+
+def _networks(value: object) -> object:
+    """Comma-separated networks in CIDR notation; a single address is a network of one."""
+    if not isinstance(value, str):
+        return value
+    found = []
+    for number, part in enumerate(filter(None, map(str.strip, value.split(","))), 1):
+        try:
+            found.append(ip_network(part))
+        except ValueError:
+            raise ValueError(f"entry {number} is not a network in CIDR notation, such as 10.0.0.0/8") from None
+    return tuple(found)
 
 
 class Settings(BaseSettings):
@@ -49,6 +89,18 @@ class Settings(BaseSettings):
     start_date: date | None = None
     catalogue: Path | None = None
     rollup_engine: Literal["duckdb", "postgres"] = "duckdb"
+    hmac_secret: SecretStr | None = None
+    jwks: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    admin_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
+    admin_claim: str | None = None
+    analyst_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
+    analyst_claim: str | None = None
+    api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_api_keys)] = Field(default_factory=dict)
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    rate_limit_url: SecretStr | None = None
+    spool_dir: Path | None = None
 
     @model_validator(mode="after")
     def _environment_is_explicit(self) -> Settings:
@@ -110,15 +162,16 @@ def salt_secret(settings: Settings) -> str:
             "SIGNALS_SALT_SECRET is missing: production needs a secret of at least 32 bytes; "
             "make one with `openssl rand -hex 32`"
         )
-    return _development_secret(settings.home_path / "salt-secret")
+    return generated_secret(settings.home_path / "salt-secret", lambda: secrets.token_hex(32))
 
 
-def _development_secret(path: Path) -> str:
+def generated_secret(path: Path, make: Callable[[], str]) -> str:
+    """The secret text of a file of mode 0600, made once if the file is missing; for development only."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # Mode 0600.
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32))
+            file.write(make())
         try:
             with suppress(FileExistsError):
                 os.link(draft, path)  # Fails when another process was first, so that all share one secret.

@@ -251,7 +251,20 @@ def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> 
 
 
 def test_every_command_of_the_readme_has_help(signal: Signal) -> None:
-    names = ["migrate", "ingest", "simulate", "backfill", "retention", "status", "report", "dev", "demo"]
+    names = [
+        "migrate",
+        "ingest",
+        "simulate",
+        "backfill",
+        "retention",
+        "status",
+        "report",
+        "dev",
+        "demo",
+        "serve",
+        "schema",
+        "token",
+    ]
     overview = signal("--help").stdout
     for name in names:
         assert name in overview

@@ -80,7 +80,10 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
-    """An event that passed every check: a row of `signal.events` but for its `id`."""
+    """An event that passed every check: a row of `signal.events`.
+
+    `id` is given where the caller must know it before the event is stored; else the store makes one.
+    """
 
     day: date
     created_at: datetime
@@ -97,6 +100,7 @@ class Event(msgspec.Struct, gc=False, frozen=True):
     client_event_id: str
     description: bytes | None
     address: Literal["given", "missing", "invalid"]
+    id: bytes | None = None
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):

@@ -38,10 +38,11 @@ class DatabaseUnreachableError(DatabaseError):
 
 
 class Database:
-    """One PostgreSQL database, by its libpq URL."""
+    """One PostgreSQL database, by its libpq URL. `statement_seconds` bounds each statement; 0 means no bound."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, statement_seconds: float = 0) -> None:
         self.url = url
+        self._statement_ms = int(statement_seconds * 1000)
 
     def connect(self) -> Connection:
         """Open a connection in autocommit mode with a UTC session; raises DatabaseUnreachableError."""
@@ -50,8 +51,13 @@ class Database:
                 self.url,
                 autocommit=True,
                 connect_timeout=10,
+                # A server that vanished without a word is noticed within half a minute.
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=20_000,
                 application_name="signal",
-                options="-c timezone=UTC -c client_encoding=UTF8",
+                options=f"-c timezone=UTC -c client_encoding=UTF8 -c statement_timeout={self._statement_ms}",
             )
 
 

@@ -1,0 +1,99 @@
+"""From a GraphQL result to a response. Errors are worded here: a message of a library may repeat what somebody sent."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+
+import msgspec
+from graphql import GraphQLError, GraphQLSyntaxError
+from starlette.responses import Response
+from strawberry.types import ExecutionResult
+
+from signal_pipeline.api.context import RequestContext
+from signal_pipeline.api.errors import ApiError
+from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
+
+logger = logging.getLogger(__name__)
+
+QUERY_CANCELED = "57014"
+RETRY_AFTER_SECONDS = "2"
+# Where in the input, as graphql-core says it: names of the schema and indexes only.
+_PLACE = re.compile(r" at '(\$?[A-Za-z_][A-Za-z0-9_]*(?:(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\]))*)'")
+_encode = msgspec.json.Encoder().encode
+
+
+def refusal(error: ApiError) -> Response:
+    """The response to a request that is refused whole."""
+    return _response({"errors": [_worded(error.code, str(error))]}, error.status)
+
+
+def answer(result: ExecutionResult, context: RequestContext) -> Response:
+    """The response to an executed request, with the outcome of its events."""
+    body: dict[str, object] = {"data": result.data}
+    status = 200
+    if result.errors:
+        executed = result.data is not None or any(error.path for error in result.errors)
+        failures = [_failure(error) for error in result.errors]
+        body["errors"] = [
+            _located(_worded(failure.code, str(failure)), error)
+            for failure, error in zip(failures, result.errors, strict=True)
+        ]
+        status = _status(failures) if executed else 400
+        if not executed:
+            del body["data"]
+    if context.answers:
+        body["extensions"] = {"signal": context.outcomes()}
+    return _response(body, status)
+
+
+def _status(failures: Sequence[ApiError]) -> int:
+    """The worst of the failures that concern the server; a refusal of one field is part of a normal answer."""
+    return max((failure.status for failure in failures if failure.status >= 500), default=200)
+
+
+def _failure(error: GraphQLError) -> ApiError:
+    original = error.original_error
+    if isinstance(original, ApiError):
+        return original
+    if isinstance(original, DatabaseError):
+        if original.sqlstate == QUERY_CANCELED:
+            return ApiError("TIMEOUT", "this takes too long: ask for fewer days, or filter")
+        logger.warning("%s", original)
+        if isinstance(original, DatabaseUnreachableError):
+            return ApiError("SERVICE_UNAVAILABLE", "the database cannot be reached: ask again later", 503)
+        return ApiError("INTERNAL", "an internal error", 500)
+    if isinstance(error, GraphQLSyntaxError):
+        return ApiError("GRAPHQL_PARSE_FAILED", "the query is not GraphQL, or too long")
+    if error.path is None or original is None:
+        return ApiError("GRAPHQL_VALIDATION_FAILED", _validation_text(error))
+    logger.error("a request failed: %s", type(original).__name__)
+    return ApiError("INTERNAL", "an internal error", 500)
+
+
+def _validation_text(error: GraphQLError) -> str:
+    safe = (error.extensions or {}).get("safe")
+    if safe:
+        return f"the request is refused: {safe}"
+    place = _PLACE.search(error.message.rpartition("; ")[0] or error.message)
+    return f"the request does not fit the schema{f' at {place[1]}' if place else ''}"
+
+
+def _worded(code: str, message: str) -> dict[str, object]:
+    return {"message": message, "extensions": {"code": code}}
+
+
+def _located(worded: dict[str, object], error: GraphQLError) -> dict[str, object]:
+    if error.locations:
+        worded["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+    if error.path:
+        worded["path"] = error.path
+    return worded
+
+
+def _response(body: object, status: int) -> Response:
+    headers = {"cache-control": "no-store"}
+    if status == 503:
+        headers["retry-after"] = RETRY_AFTER_SECONDS
+    return Response(_encode(body), status, headers, "application/json")

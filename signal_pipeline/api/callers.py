@@ -1,0 +1,135 @@
+"""Who is calling: a service with an API key, a person with a login token, or anybody (requirements section 6).
+
+A person is believed when three things agree: the gateway's signature over the request, the login token verified against its
+issuer's keys, and the claims that the gateway forwarded. The signature alone does not bind the identity: whoever captured
+one could send it with forged claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from signal_pipeline.api.canonical import signature_is_valid
+from signal_pipeline.api.errors import unauthenticated
+from signal_pipeline.api.tokens import Claims, TokenVerifier
+
+Role = Literal["admin", "analyst"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A service, known by the digest of its key. May read aggregates."""
+
+    name: str
+    kind: Literal["apiKey"] = "apiKey"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Authenticated:
+    """A person who came through the gateway. Has no text form: the user id must not reach a log."""
+
+    uid: str
+    roles: frozenset[Role]
+    kind: Literal["authenticated"] = "authenticated"
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Anybody."""
+
+    kind: Literal["public"] = "public"
+
+
+Caller = ApiKey | Authenticated | Public
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Who has a role: user ids, or a claim, `NAME` (must be true) or `NAME=VALUE` (equal, or in a list)."""
+
+    uids: Mapping[Role, frozenset[str]]
+    claims: Mapping[Role, str | None]
+
+    def of(self, uid: str, claims: Claims) -> frozenset[Role]:
+        """The roles of a person."""
+        roles: tuple[Role, ...] = ("admin", "analyst")
+        return frozenset(role for role in roles if uid in self.uids[role] or _claims_it(claims, self.claims[role]))
+
+
+def _claims_it(claims: Claims, wanted: str | None) -> bool:
+    if not wanted:
+        return False
+    name, equals, value = wanted.partition("=")
+    held = claims.get(name)
+    if not equals:
+        return held is True
+    return held == value or (isinstance(held, list) and value in held)
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """Tells callers apart. `gateway_secret` None: development without a gateway, requests carry no signature."""
+
+    tokens: TokenVerifier
+    gateway_secret: bytes | None
+    api_keys: Mapping[str, str]
+    roles: Roles
+
+    async def caller(
+        self, authorization: str, query: str, variables: object, extensions: Mapping[str, object]
+    ) -> Caller:
+        """Who sent this request; raises ApiError for a signature, token or key that is not good.
+
+        Nothing here falls back to `Public`: a credential that fails is an error, so that nobody sends events into the
+        void for months.
+        """
+        scheme, _, credential = authorization.strip().partition(" ")
+        signed = self._check_signature(query, variables, extensions)
+        if scheme == "":
+            return Public()
+        if scheme == "Bearer":
+            return self._service(credential.strip())
+        if scheme != "JWT":
+            raise unauthenticated("the authorization header must be `JWT <token>` or `Bearer <key>`")
+        claims = await self.tokens.claims(credential.strip())
+        uid = claims.get("user_id") or claims.get("sub")
+        if not isinstance(uid, str) or not uid:
+            raise unauthenticated("the token names no user")
+        if self.gateway_secret is not None:
+            if not signed:
+                raise unauthenticated("the gateway's signature is missing: send events through the gateway")
+            _check_forwarded(extensions, claims)
+        return Authenticated(uid, self.roles.of(uid, claims))
+
+    def _check_signature(self, query: str, variables: object, extensions: Mapping[str, object]) -> bool:
+        """Whether the request is signed; a signature that is wrong is refused from every caller."""
+        signature = extensions.get("hmac-signature")
+        if signature is None or self.gateway_secret is None:
+            return False
+        if not isinstance(signature, str) or not signature_is_valid(self.gateway_secret, query, variables, signature):
+            raise unauthenticated("the gateway's signature is not valid")
+        return True
+
+    def _service(self, key: str) -> ApiKey:
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        name = None
+        for known, known_name in self.api_keys.items():  # All of them, in constant time.
+            if hmac.compare_digest(known, digest):
+                name = known_name
+        if name is None:
+            raise unauthenticated("the API key is unknown")
+        return ApiKey(name)
+
+
+def _check_forwarded(extensions: Mapping[str, object], claims: Claims) -> None:
+    """The claims that the gateway forwarded must be the token's own."""
+    forwarded = extensions.get("jwt")
+    payload = forwarded.get("payload") if isinstance(forwarded, dict) else None
+    if not isinstance(payload, dict) or not (payload.get("user_id") or payload.get("sub")):
+        raise unauthenticated("the gateway forwarded no user")
+    if any(name not in claims or claims[name] != value for name, value in payload.items()):
+        raise unauthenticated("the forwarded user is not the token's")

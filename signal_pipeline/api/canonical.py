@@ -1,0 +1,105 @@
+"""The gateway's canonical JSON, and its signature over a request.
+
+Hive Gateway signs `{query, variables}` with HMAC-SHA256: object keys sorted by UTF-16 code unit at every depth, no blanks,
+JavaScript's escapes, and its number format. Numbers keep the literals of the wire, since Python prints some floats
+differently (`1e-07` for `1e-7`). The signature proves that the gateway sent this query with these variables; it covers
+neither headers nor extensions, so that it says nothing about who the caller is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import re
+from typing import NoReturn
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class WireInt(int):
+    """A whole number that remembers how it was written."""
+
+    literal: str
+
+
+class WireFloat(float):
+    """A number that remembers how it was written."""
+
+    literal: str
+
+
+def _wire_int(literal: str) -> WireInt:
+    number = WireInt(literal)
+    number.literal = literal
+    return number
+
+
+def _wire_float(literal: str) -> WireFloat:
+    number = WireFloat(literal)
+    number.literal = literal
+    return number
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+_decode = json.JSONDecoder(parse_int=_wire_int, parse_float=_wire_float, parse_constant=_no_constant).decode
+_encode_text = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def parse_wire_json(body: bytes) -> object:
+    """Parse a body, numbers with their literals. Raises ValueError (which never repeats the body) or RecursionError."""
+    try:
+        return _decode(body.decode("utf-8"))
+    except ValueError:
+        raise ValueError("the body is not JSON in UTF-8") from None
+
+
+def canonical_json(value: object) -> str:
+    """The canonical text of a parsed value. Raises RecursionError for a value that is nested too deep."""
+    if isinstance(value, str):
+        return _text(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, WireInt | WireFloat):
+        return value.literal
+    if isinstance(value, dict):
+        keys = sorted(value, key=_utf16)
+        return "{" + ",".join([f"{_text(key)}:{canonical_json(value[key])}" for key in keys]) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([canonical_json(item) for item in value]) + "]"
+    return json.dumps(value, allow_nan=False)  # A number of a literal inside the query.
+
+
+def _utf16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")
+
+
+def _text(text: str) -> str:
+    encoded = _encode_text(text)
+    if encoded.isascii():
+        return encoded
+    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)
+
+
+def signature_of(secret: bytes, query: str, variables: object) -> str:
+    """The base64 signature of a request, as the gateway makes it; empty variables are left out."""
+    signed: dict[str, object] = {"query": query}
+    if variables:
+        signed["variables"] = variables
+    digest = hmac.digest(secret, canonical_json(signed).encode("utf-8", "surrogatepass"), "sha256")
+    return base64.b64encode(digest).decode("ascii")
+
+
+def signature_is_valid(secret: bytes, query: str, variables: object, signature: str) -> bool:
+    """Whether the gateway, which has the secret, signed this query with these variables; in constant time."""
+    try:
+        given = base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return hmac.compare_digest(given, base64.b64decode(signature_of(secret, query, variables)))

@@ -1,0 +1,58 @@
+"""The API's commands: `serve`, `schema`, `token`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from signal_pipeline import console
+from signal_pipeline.settings import load_settings
+
+DEFAULT_PORT = 8000
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Development on loopback: take requests that no gateway signed.")
+    ] = False,
+) -> None:
+    """Serve the GraphQL subgraph."""
+    from signal_pipeline.api.server import run_server
+
+    logging.getLogger("signal_pipeline").setLevel(logging.INFO)
+    run_server(load_settings(), host, port, gateway=not no_gateway)
+
+
+def schema() -> None:
+    """Print the subgraph's SDL."""
+    from signal_pipeline.api.schema import sdl
+
+    sys.stdout.write(sdl())
+
+
+def token(
+    user: Annotated[str, typer.Option(help="The user id that the token names.")],
+    admin: Annotated[bool, typer.Option("--admin", help="May read raw events; the sample reads some.")] = False,
+    analyst: Annotated[bool, typer.Option("--analyst", help="May read aggregates.")] = False,
+    url: Annotated[str, typer.Option(help="Where `serve` listens.")] = f"http://127.0.0.1:{DEFAULT_PORT}/graphql",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the request as one JSON object instead.")] = False,
+) -> None:
+    """Print a signed sample request, as a curl command; development only."""
+    from signal_pipeline.api.development import sample_request
+
+    sample = sample_request(load_settings(), user, admin=admin, analyst=analyst, url=url)
+    if as_json:
+        console.print_json({"url": sample.url, "headers": sample.headers, "body": sample.body})
+    else:
+        sys.stdout.write(sample.curl() + "\n")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `signal-pipeline`."""
+    for command in (serve, schema, token):
+        app.command()(command)

@@ -1,0 +1,51 @@
+"""What resolvers know of a request, and of the process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from signal_pipeline.api.callers import Authenticated, Caller
+from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.api.rate_limit import RateLimit
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the process holds: shared by all requests."""
+
+    ingest: Ingest
+    commits: GroupCommit
+    rate_limit: RateLimit
+    database: Database  # For reading, with a statement timeout.
+    models: Mapping[str, Model]
+    readers: Executor
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """One request. Address and user agent live as long as it does, and enter nothing but the hash."""
+
+    services: Services
+    caller: Caller
+    address: str | None = field(repr=False)
+    host: str | None
+    user_agent: str | None = field(repr=False)
+    answers: list[Answer] = field(default_factory=list)
+    stats_answered: bool = False
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the caller may see raw events and hashes."""
+        return isinstance(self.caller, Authenticated) and "admin" in self.caller.roles
+
+    def outcomes(self) -> dict[str, object]:
+        """`extensions.signal`: what became of each event of the request, in order, and of the only one by itself."""
+        each = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
+        counted = Counter(answer.kind for answer in self.answers)
+        return {**(each[0] if len(each) == 1 else {}), "counts": dict(counted), "events": each}

@@ -1,0 +1,136 @@
+"""Development without a gateway and without an issuer: keys of this machine, and requests signed with them.
+
+The keys stand under `SIGNAL_HOME/development`, mode 0600, and are never used in production.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from signal_pipeline.api.canonical import signature_of
+from signal_pipeline.settings import Settings, SettingsError, generated_secret
+
+ISSUER = AUDIENCE = "signal-development"
+ADMIN_CLAIM = "signal_admin"
+ANALYST_CLAIM = "signal_analyst"
+KEY_ID = "development"
+TOKEN_SECONDS = 12 * 3600
+USER_AGENT = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/150.0.0.0 Safari/537.36"
+)
+CREATE = """mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id createdAt deviceType } }"""
+READ = """query { events(limit: 5) { createdAt appName eventType route userHash } }"""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """A request as the gateway would send it."""
+
+    url: str
+    headers: dict[str, str]
+    body: dict[str, object]
+
+    def curl(self) -> str:
+        """A command that sends it."""
+        headers = " ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers.items())
+        return f"curl -sS {headers} --data {shlex.quote(json.dumps(self.body))} {shlex.quote(self.url)}"
+
+
+def private_key(settings: Settings) -> str:
+    """The development issuer's private key, PEM."""
+    return generated_secret(settings.home_path / "development" / "issuer-key.pem", _new_key)
+
+
+def public_keys(settings: Settings) -> Path:
+    """The file with the development issuer's JWKS."""
+    loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
+    assert isinstance(loaded, rsa.RSAPrivateKey)
+    jwk = jwt.algorithms.RSAAlgorithm.to_jwk(loaded.public_key(), as_dict=True)
+    text = json.dumps({"keys": [{**jwk, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]})
+    path = settings.home_path / "development" / "jwks.json"
+    generated_secret(path, lambda: text)
+    return path
+
+
+def gateway_secret(settings: Settings) -> str:
+    """The secret of a gateway on this machine: `SIGNAL_HMAC_SECRET`, else a generated one."""
+    if settings.hmac_secret is not None:
+        return settings.hmac_secret.get_secret_value()
+    return generated_secret(settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32))
+
+
+def sample_request(settings: Settings, user: str, *, admin: bool, analyst: bool, url: str) -> SampleRequest:
+    """A signed request of a person: an event to store, or for an admin the newest events to read.
+
+    Raises SettingsError in production, and where tokens come from a real issuer.
+    """
+    if settings.production:
+        raise SettingsError("`token` is for development: in production people log in")
+    if settings.jwks is not None:
+        raise SettingsError(
+            "`token` signs with the development keys: unset SIGNAL_JWKS, or take a token of your issuer"
+        )
+    claims = _claims(settings, user, admin=admin, analyst=analyst)
+    token = jwt.encode(claims, private_key(settings), "RS256", {"kid": KEY_ID})
+    variables: dict[str, object] = {} if admin else {"input": _sample_event()}
+    query = READ if admin else CREATE
+    extensions = {
+        "jwt": {"payload": claims},
+        "hmac-signature": signature_of(gateway_secret(settings).encode(), query, variables),
+    }
+    body: dict[str, object] = {"query": query, "variables": variables, "extensions": extensions}
+    headers = {
+        "content-type": "application/json",
+        "authorization": f"JWT {token}",
+        "user-agent": USER_AGENT,  # curl's own is a bot's.
+        "x-forwarded-for": "198.51.100.7",
+    }
+    return SampleRequest(url, headers, body)
+
+
+def _new_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode("ascii")
+
+
+def _claims(settings: Settings, user: str, *, admin: bool, analyst: bool) -> dict[str, object]:
+    now = int(time.time())
+    claims: dict[str, object] = {
+        "iss": settings.jwt_issuer or ISSUER,
+        "aud": settings.jwt_audience or AUDIENCE,
+        "iat": now,
+        "exp": now + TOKEN_SECONDS,
+        "sub": user,
+        "user_id": user,
+    }
+    for wanted, claim in (
+        (admin, settings.admin_claim or ADMIN_CLAIM),
+        (analyst, settings.analyst_claim or ANALYST_CLAIM),
+    ):
+        if wanted:
+            name, equals, value = claim.partition("=")
+            claims[name] = value if equals else True
+    return claims
+
+
+def _sample_event() -> dict[str, object]:
+    return {
+        "eventType": "journey_create_clicked",
+        "appName": "journeys-admin",
+        "route": "/journeys",
+        "sessionId": str(uuid.uuid4()),
+        "clientEventId": str(uuid.uuid4()),
+    }

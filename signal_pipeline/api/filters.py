@@ -1,0 +1,30 @@
+"""Filters of the wire as values that PostgreSQL can compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import strawberry
+
+from signal_pipeline.api.errors import bad_input
+
+LOWER_CASE = ("entity_id", "session_id")  # As they are stored.
+
+
+def given(part: object | None) -> dict[str, object]:
+    """The fields of an input that were sent and are not null, by their Python names."""
+    if part is None or part is strawberry.UNSET:
+        return {}
+    return {name: value for name, value in vars(part).items() if value is not None and value is not strawberry.UNSET}
+
+
+def text_filters(parts: dict[str, object], names: Collection[str]) -> dict[str, str]:
+    """Those parts that compare with a text column; raises ApiError for a text that no column can hold."""
+    filters = {}
+    for name in names:
+        if name in parts:
+            text = str(parts[name])
+            if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise bad_input("a filter holds a character that no event can hold")
+            filters[name] = text.lower() if name in LOWER_CASE else text
+    return filters

@@ -1,0 +1,62 @@
+"""`events`: raw events for admins (requirements section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import datetime
+from typing import cast
+
+import msgspec
+import strawberry
+
+from signal_pipeline.api.context import RequestContext
+from signal_pipeline.api.errors import forbidden
+from signal_pipeline.api.filters import given, text_filters
+from signal_pipeline.api.types import Event, EventFilter, Json
+from signal_pipeline.store.raw_events import FILTERS, RawEvent, newest_events
+
+DEFAULT_EVENTS = 100
+MAX_EVENTS = 1_000
+READ_SECONDS = 10.0
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+async def read_events(context: RequestContext, wanted: EventFilter | None, limit: int | None) -> list[Event]:
+    """The newest events that match; `limit` is clamped to 1..1000. Raises ApiError for anybody but an admin."""
+    if not context.is_admin:
+        raise forbidden("raw events are for admins only")
+    parts = given(wanted)
+    filters = text_filters(parts, FILTERS)
+    if "session_id" in filters and not _UUID.fullmatch(filters["session_id"]):
+        return []
+    rows = await asyncio.get_running_loop().run_in_executor(
+        context.services.readers,
+        newest_events,
+        context.services.database,
+        filters,
+        cast("datetime | None", parts.get("created_at_gte")),
+        cast("datetime | None", parts.get("created_at_lte")),
+        min(max(DEFAULT_EVENTS if limit is None else limit, 1), MAX_EVENTS),
+        READ_SECONDS,
+    )
+    return [_event(row) for row in rows]
+
+
+def _event(row: RawEvent) -> Event:
+    return Event(
+        id=strawberry.ID(str(row.id)),
+        created_at=row.created_at,
+        app_name=row.app_name,
+        event_type=row.event_type,
+        route=row.route,
+        entity_type=row.entity_type,
+        entity_id=None if row.entity_id is None else strawberry.ID(row.entity_id),
+        user_hash=row.user_hash.hex(),
+        session_id=None if row.session_id is None else strawberry.ID(str(row.session_id)),
+        device_type=row.device_type,
+        browser_family=row.browser_family,
+        os_family=row.os_family,
+        client_event_id=strawberry.ID(str(row.client_event_id)),
+        description=None if row.description is None else Json(msgspec.Raw(row.description.encode())),
+    )

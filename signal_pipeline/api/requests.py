@@ -1,0 +1,64 @@
+"""From a body to a GraphQL call, before any GraphQL is parsed: size, type, JSON, shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.requests import ClientDisconnect, Request
+
+from signal_pipeline.api.canonical import parse_wire_json
+from signal_pipeline.api.errors import ApiError
+
+MAX_BODY_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One GraphQL request; numbers in it remember how they were written."""
+
+    query: str
+    variables: dict[str, object] | None = None
+    operation_name: str | None = None
+    extensions: Mapping[str, object] = field(default_factory=dict)
+
+
+async def read_call(request: Request) -> Call:
+    """Read and check a request's body; raises ApiError, without a value of it."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError("UNSUPPORTED_MEDIA_TYPE", "the content type must be application/json", 415)
+    body = await _body(request)
+    try:
+        document = parse_wire_json(body)
+    except (ValueError, RecursionError):
+        raise ApiError("BAD_REQUEST", "the body is not JSON in UTF-8", 400) from None
+    if not isinstance(document, dict):
+        raise ApiError("BAD_REQUEST", "the body must be one JSON object; batches are not taken", 400)
+    return _call(document)
+
+
+async def _body(request: Request) -> bytes:
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_BODY_BYTES >> 10} KiB", 413)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise ApiError("BAD_REQUEST", "the client went away", 400) from None
+    return b"".join(chunks)
+
+
+def _call(document: dict[str, object]) -> Call:
+    query, variables = document.get("query"), document.get("variables")
+    name, extensions = document.get("operationName"), document.get("extensions")
+    if not isinstance(query, str) or not query.strip():
+        raise ApiError("BAD_REQUEST", "`query` must be a text", 400)
+    if variables is not None and not isinstance(variables, dict):
+        raise ApiError("BAD_REQUEST", "`variables` must be an object", 400)
+    if name is not None and not isinstance(name, str):
+        raise ApiError("BAD_REQUEST", "`operationName` must be a text", 400)
+    if extensions is not None and not isinstance(extensions, dict):
+        raise ApiError("BAD_REQUEST", "`extensions` must be an object", 400)
+    return Call(query, variables, name, extensions or {})

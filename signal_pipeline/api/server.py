@@ -1,0 +1,142 @@
+"""`signal-pipeline serve`: checks the settings, opens everything, runs uvicorn until it is told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+
+import uvicorn
+
+from signal_pipeline import console
+from signal_pipeline.api import development
+from signal_pipeline.api.app import Parts, create_app
+from signal_pipeline.api.callers import Identification, Roles
+from signal_pipeline.api.rate_limit import RateLimit
+from signal_pipeline.api.spool import Spool
+from signal_pipeline.api.tokens import PublicKeys, TokenVerifier
+from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import Settings, SettingsError, salt_secret
+from signal_pipeline.store.database import Database, open_database
+from signal_pipeline.store.migrate import migrate
+
+STATEMENT_SECONDS = 10.0
+STOP_SECONDS = 20  # In-flight requests finish meanwhile.
+MIN_GATEWAY_SECRET_BYTES = 16
+
+
+def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True) -> None:
+    """Serve until SIGTERM or Ctrl-C; what was acknowledged is committed. Raises SignalError for what is wrong at start."""
+    _check_bind(settings, host, gateway)
+    identification = _identification(settings, gateway)
+    parts = _parts(settings, identification)
+    listener = _listen(host, port)
+    address, bound = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(parts),
+            proxy_headers=False,  # It would believe what a client forged; see addresses.py.
+            server_header=False,
+            access_log=False,  # It holds addresses.
+            log_config=None,
+            ws="none",
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn handles it, and sends it again when it is done.
+    try:
+        server.run(sockets=[listener])
+    finally:
+        if parts.spool is not None:
+            parts.spool.close()
+
+
+def _check_bind(settings: Settings, host: str, gateway: bool) -> None:
+    loopback = host == "localhost" or _is_loopback(host)
+    if not loopback and settings.env is None:
+        raise SettingsError("SIGNAL_ENV must be set (development or production) to bind beyond loopback")
+    if not gateway and (settings.production or not loopback):
+        raise SettingsError("--no-gateway is for development on loopback: nothing proves where a request comes from")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "no such address or port"
+        raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
+
+
+def _identification(settings: Settings, gateway: bool) -> Identification:
+    """How callers are told apart. Production needs every key; development makes its own."""
+    if settings.production:
+        missing = [
+            name
+            for name, value in (
+                ("SIGNAL_HMAC_SECRET", settings.hmac_secret),
+                ("SIGNAL_JWKS", settings.jwks),
+                ("SIGNAL_JWT_ISSUER", settings.jwt_issuer),
+                ("SIGNAL_JWT_AUDIENCE", settings.jwt_audience),
+            )
+            if value is None
+        ]
+        if missing:
+            raise SettingsError(f"production cannot tell who is calling without {', '.join(missing)}")
+    secret = development.gateway_secret(settings).encode() if gateway else None
+    if settings.production and len(secret or b"") < MIN_GATEWAY_SECRET_BYTES:
+        raise SettingsError(f"SIGNAL_HMAC_SECRET has fewer than {MIN_GATEWAY_SECRET_BYTES} bytes")
+    own_issuer = settings.jwks is None
+    keys = PublicKeys(settings.jwks or str(development.public_keys(settings)))
+    keys.load()
+    verifier = TokenVerifier(
+        keys, settings.jwt_issuer or development.ISSUER, settings.jwt_audience or development.AUDIENCE
+    )
+    return Identification(
+        verifier,
+        secret,
+        settings.api_keys,
+        Roles(
+            {"admin": settings.admin_uids, "analyst": settings.analyst_uids},
+            {
+                "admin": settings.admin_claim or (development.ADMIN_CLAIM if own_issuer else None),
+                "analyst": settings.analyst_claim or (development.ANALYST_CLAIM if own_issuer else None),
+            },
+        ),
+    )
+
+
+def _parts(settings: Settings, identification: Identification) -> Parts:
+    models = dict(load_models())
+    database = open_database(settings)
+    if not settings.production:
+        migrate(database, settings, models)
+    ingest = Ingest.from_settings(settings, database)
+    secret = check_secret(salt_secret(settings))
+    url = settings.rate_limit_url.get_secret_value() if settings.rate_limit_url else None
+    if not settings.trusted_proxies and settings.production:
+        logging.getLogger(__name__).warning(
+            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For is taken for the client's"
+        )
+    return Parts(
+        settings=settings,
+        identification=identification,
+        ingest=ingest,
+        rate_limit=RateLimit(secret, url),
+        spool=Spool(settings.spool_dir, database, key_id(secret)) if settings.spool_dir else None,
+        readers_database=Database(database.url, STATEMENT_SECONDS),
+        models=models,
+        revive=None if settings.database_url else lambda: open_database(settings),
+    )

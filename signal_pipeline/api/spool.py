@@ -1,0 +1,149 @@
+"""The spool: events that were accepted while the database is away wait on disk, already hashed.
+
+One file per batch, written and synced before anybody is answered, and drained in order. A file's random name is noted in the
+transaction that stores its events, so that a crash before its removal stores and counts nothing twice. What waits here is
+what the table `events` would hold: no address, no user agent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.events.acceptance import Drop, Event
+from signal_pipeline.store.database import Connection, Database, DatabaseError, DatabaseUnreachableError, sql
+from signal_pipeline.store.writer import EventWriter
+
+logger = logging.getLogger(__name__)
+
+MAX_SPOOL_BYTES = 1 << 30
+_SUFFIX = ".spool"
+
+
+class SpoolError(SignalError):
+    """The spool cannot be used, or is full."""
+
+
+class SpooledBatch(msgspec.Struct):
+    """One file: the events and drops of a batch, and the id of the secret that hashed them."""
+
+    key_id: str
+    events: list[Event]
+    drops: list[Drop]
+
+
+class _AlreadyStored(Exception):
+    """This file was stored before; only its removal is left."""
+
+
+_decode = msgspec.msgpack.Decoder(SpooledBatch).decode
+
+
+class Spool:
+    """The spool of one process. Raises SpoolError if another process holds the folder."""
+
+    def __init__(self, folder: Path, database: Database, key_id: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self._folder = folder
+        self._database = database
+        self._key_id = key_id
+        self._lock = FileLock(folder / ".lock", timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise SpoolError("SIGNAL_SPOOL_DIR is in use: give each process a folder of its own") from None
+        files = self._files()
+        self._bytes = sum(path.stat().st_size for path in files)
+        self._number = int(files[-1].name.partition("-")[0]) if files else 0
+        self.waiting = bool(files)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        self._lock.release()
+
+    def append(self, checked: Sequence[Event | Drop]) -> None:
+        """Write a batch and sync it. Raises SpoolError when the spool is full or the disk refuses."""
+        events = [item for item in checked if isinstance(item, Event)]
+        drops = [item for item in checked if isinstance(item, Drop)]
+        data = msgspec.msgpack.encode(SpooledBatch(self._key_id, events, drops))
+        if self._bytes + len(data) > MAX_SPOOL_BYTES:
+            raise SpoolError(f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken")
+        self._number += 1
+        path = self._folder / f"{self._number:012d}-{secrets.token_hex(32)}{_SUFFIX}"
+        draft = path.with_suffix(".tmp")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(path)
+            self._sync_folder()
+        except OSError as error:
+            raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
+        self._bytes += len(data)
+        self.waiting = True
+
+    def drain(self) -> None:
+        """Store every waiting batch, in order, each exactly once. Raises DatabaseUnreachableError; the rest stays."""
+        for path in self._files():
+            batch = self._read(path)
+            if batch is not None and self._stored(path, batch):
+                path.unlink()
+                self._sync_folder()
+        self._bytes, self.waiting = 0, False
+
+    def _stored(self, path: Path, batch: SpooledBatch) -> bool:
+        """Whether a batch is stored now; one that the database refuses is set aside."""
+        identity = bytes.fromhex(path.stem.partition("-")[2])
+
+        def once(connection: Connection) -> None:
+            row = connection.execute(sql("start_landed_file"), [identity, path.stat().st_size]).fetchone()
+            assert row is not None
+            if row[1] is not None:
+                raise _AlreadyStored
+            connection.execute(sql("finish_landed_file"), [identity])
+
+        with closing(EventWriter(self._database, batch.key_id)) as writer:
+            try:
+                writer.write([*batch.events, *batch.drops], once)
+            except _AlreadyStored:
+                return True
+            except DatabaseUnreachableError:
+                raise
+            except DatabaseError as error:
+                self._set_aside(path, str(error))
+                return False
+        return True
+
+    def _read(self, path: Path) -> SpooledBatch | None:
+        """The batch of a file; one that cannot be read is set aside."""
+        try:
+            return _decode(path.read_bytes())
+        except msgspec.MsgspecError:
+            self._set_aside(path, "not a batch")
+            return None
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Keep a file that cannot be stored out of the way of the others."""
+        logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
+        path.rename(path.with_suffix(".refused"))
+
+    def _files(self) -> list[Path]:
+        return sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

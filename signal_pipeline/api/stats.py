@@ -1,0 +1,177 @@
+"""`eventStats`: the numbers of `reports`, for whom may see them (requirements sections 6 and 8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, cast
+
+from signal_pipeline.api.callers import ApiKey, Authenticated
+from signal_pipeline.api.context import RequestContext
+from signal_pipeline.api.errors import bad_input, forbidden, unauthenticated
+from signal_pipeline.api.filters import given, text_filters
+from signal_pipeline.api.suppression import Cell, kept
+from signal_pipeline.api.types import (
+    EventStats,
+    EventStatsRow,
+    StatsBy,
+    StatsFilter,
+    StatsKey,
+    StatsPeriod,
+    StatsState,
+)
+from signal_pipeline.reports import ALL_TYPES, Report, ReportError, raw_report, rollup_report
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.database import Database, safe_errors
+from signal_pipeline.store.days import today_utc
+
+MAX_ROWS = 10_000
+ENTITY_KEYS = {"entity", "entity-type"}
+FILTER_KEYS = {
+    "app_name": "app",
+    "event_type": "event-type",
+    "route": "route",
+    "entity_type": "entity-type",
+    "entity_id": "entity",
+    "device_type": "device",
+    "browser_family": "browser",
+    "os_family": "os",
+}
+ROW_KEYS = ("week", *FILTER_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What `eventStats` was asked: a rollup (`by`) or keys (`group_by`), and which days and events."""
+
+    first: date
+    last: date
+    by: StatsBy | None
+    group_by: Sequence[StatsKey]
+    period: StatsPeriod
+    where: Mapping[str, str]
+
+    @property
+    def keys(self) -> set[str]:
+        """Every key that it touches."""
+        asked = {key.value for key in self.group_by} | ({self.by.value} if self.by else set())
+        return asked | set(self.where)
+
+
+def question(
+    first: date,
+    last: date,
+    by: StatsBy | None,
+    group_by: Sequence[StatsKey] | None,
+    period: StatsPeriod | None,
+    wanted: Mapping[str, str],
+) -> Question:
+    """Check what was asked; raises ApiError. `wanted` is by the names of `StatsFilter`."""
+    if (by is None) == (not group_by):
+        raise bad_input("name a rollup with `by`, or keys with `groupBy`: one of them")
+    if first > last:
+        raise bad_input("`from` is after `to`")
+    where = {FILTER_KEYS[name]: value for name, value in wanted.items()}
+    if by is not None and not where.keys() <= {"app", "event-type"}:
+        raise bad_input("with `by`, only app and event type can be filtered; `groupBy` takes every filter")
+    if by is None and period is not None:
+        raise bad_input("`period` goes with `by`; with `groupBy`, DAY is a key")
+    return Question(first, last, by, list(dict.fromkeys(group_by or ())), period or StatsPeriod.DAY, where)
+
+
+async def event_stats(context: RequestContext, asked: Question) -> EventStats:
+    """Aggregates from a rollup, or exactly from raw events. Raises ApiError for whom may not see them."""
+    _check_allowed(context, asked.keys)
+    report = await asyncio.get_running_loop().run_in_executor(
+        context.services.readers, _report, context.services.database, context.services.models, asked
+    )
+    if len(report.rows) > MAX_ROWS:
+        raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
+    rows = _rows(report, asked)
+    shown = [True] * len(rows) if context.is_admin else kept(_cells(rows, report.peak_users))
+    left = [row for row, show in zip(rows, shown, strict=True) if show]
+    return EventStats(rows=left, suppressed_rows=len(rows) - len(left), notes=report.notes)
+
+
+def filters_of(wanted: StatsFilter | None, app: str | None, event_type: str | None) -> dict[str, str]:
+    """The filters of a question in one mapping; `app` and `eventType` may stand beside `filter`. Raises ApiError."""
+    beside = {name: value for name, value in (("app_name", app), ("event_type", event_type)) if value}
+    return text_filters({**given(wanted), **beside}, FILTER_KEYS)
+
+
+def _check_allowed(context: RequestContext, keys: set[str]) -> None:
+    """Admins see all; analysts and services see no entities, and one answer at a time."""
+    caller = context.caller
+    if context.is_admin:
+        return
+    if not isinstance(caller, ApiKey | Authenticated):
+        raise unauthenticated("log in to read aggregates")
+    if isinstance(caller, Authenticated) and "analyst" not in caller.roles:
+        raise forbidden("aggregates are for admins, analysts and services")
+    if keys & ENTITY_KEYS:
+        raise forbidden("slices by entity are for admins only")
+    if context.stats_answered:
+        raise forbidden("one eventStats per request: a second answer could give back what the first left out")
+    context.stats_answered = True
+
+
+def _report(database: Database, models: Mapping[str, Model], asked: Question) -> Report:
+    """Ask `reports`, over the part of the window that can hold events."""
+    with safe_errors(), database.connect() as connection:
+        row = connection.execute("select coalesce(min(day), current_date) from signal.days").fetchone()
+    assert row is not None
+    today = today_utc()
+    last = max(min(asked.last, today), date.min)
+    first = min(max(asked.first, cast(date, row[0])), last)
+    try:
+        if asked.by is None:
+            return raw_report(database, [key.value for key in asked.group_by], asked.where, first, last)
+        return rollup_report(
+            database,
+            models,
+            asked.by.value,
+            first,
+            last,
+            by=asked.period.value,
+            app=asked.where.get("app"),
+            event_type=asked.where.get("event-type"),
+        )
+    except ReportError:
+        raise bad_input("raw events of this window are purged in part: ask a rollup with `by`") from None
+
+
+def _rows(report: Report, asked: Question) -> list[EventStatsRow]:
+    one_day = asked.first if asked.first == asked.last else None
+    return [
+        _row(cast("dict[str, Any]", row), labels, one_day)
+        for row, labels in zip(report.rows.to_dict("records"), report.labels, strict=True)
+    ]
+
+
+def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
+    """One row of a report; its numbers are headed by what they are, see `reports`."""
+    users, sessions = row.get("users"), row.get("sessions")
+    summed_sessions = row.get("summed_daily_sessions", sessions if row.get("activity_date") else None)
+    return EventStatsRow(
+        day=row.get("activity_date", one_day),
+        **{name: row.get(name) for name in ROW_KEYS},
+        events=int(row["events"]),
+        users=None if users is None else int(users),
+        summed_daily_users=int(row["summed_daily_users"] if users is None else users),
+        sessions=None if sessions is None else int(sessions),
+        summed_daily_sessions=None if summed_sessions is None else int(summed_sessions),
+        states=[StatsState(label if label != "exact" else "fresh") for label in labels],
+    )
+
+
+def _cells(rows: Sequence[EventStatsRow], peaks: Sequence[int]) -> list[Cell]:
+    return [
+        Cell(
+            (row.day, *(getattr(row, name) for name in ROW_KEYS if name != "event_type")),
+            row.event_type == ALL_TYPES,
+            peak,
+        )
+        for row, peak in zip(rows, peaks, strict=True)
+    ]

@@ -1,0 +1,28 @@
+"""Small cells: which rows of an answer are left out below admin (requirements section 6). Pure.
+
+A row is left out if its largest day has under five users. Events add up from types to their `(all)` row, so one hidden type
+row could be got back by subtraction: with any row of a group, the group's total is left out too. Then nothing in the answer
+depends on the hidden numbers. Why not hide a second type instead: docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+MIN_USERS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What suppression looks at of a row: what it shares with its total, whether it is the total, and its peak users."""
+
+    group: Hashable
+    is_total: bool
+    peak_users: int
+
+
+def kept(cells: Sequence[Cell]) -> list[bool]:
+    """For each row of one answer, whether it may be shown."""
+    revealing = {cell.group for cell in cells if not cell.is_total and cell.peak_users < MIN_USERS}
+    return [cell.peak_users >= MIN_USERS and not (cell.is_total and cell.group in revealing) for cell in cells]

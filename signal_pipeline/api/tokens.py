@@ -1,0 +1,129 @@
+"""Login tokens: JWTs of the issuer, verified against its published keys.
+
+RS256 only; issuer, audience, expiry and start are checked. A token is never stored or logged. Verified ones are remembered by
+digest until they expire, since a signature costs more than everything else that is done for a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from signal_pipeline.api.errors import ApiError, unauthenticated
+from signal_pipeline.errors import SignalError
+
+logger = logging.getLogger(__name__)
+
+LEEWAY_SECONDS = 30
+KEYS_LIFE_SECONDS = 3600.0
+RETRY_SECONDS = 3.0  # The least time between two loads: an unknown key id must not make us a flood.
+LOAD_TIMEOUT_SECONDS = 5.0
+MAX_KEYS_BYTES = 1 << 20
+REMEMBERED_TOKENS = 10_000
+
+Claims = Mapping[str, Any]  # What an issuer writes into a token is its own business.
+
+
+class KeysError(SignalError):
+    """The issuer's keys cannot be read."""
+
+
+class PublicKeys:
+    """The issuer's public keys by key id, loaded again as they age.
+
+    `source` is the path of a JWKS file or an http(s) URL. `load` at start, so that a wrong source stops the start.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._loaded_at = self._tried_at = float("-inf")
+        self._loading = asyncio.Lock()
+
+    def load(self) -> None:
+        """Read the keys now; raises KeysError with the reason."""
+        self._tried_at = time.monotonic()
+        try:
+            keys = jwt.PyJWKSet.from_json(self._text()).keys
+        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+            raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
+        self._keys = {key.key_id or "": key for key in keys}
+        self._loaded_at = time.monotonic()
+
+    async def key(self, key_id: str) -> jwt.PyJWK | None:
+        """The key of this id; an unknown id or aged keys are a reason to load them again."""
+        if key_id not in self._keys or time.monotonic() - self._loaded_at > KEYS_LIFE_SECONDS:
+            async with self._loading:
+                if time.monotonic() - self._tried_at > RETRY_SECONDS:
+                    try:
+                        await asyncio.to_thread(self.load)
+                    except KeysError as error:  # The keys we have stay good meanwhile.
+                        logger.warning("%s", error)
+        return self._keys.get(key_id)
+
+    def _text(self) -> str:
+        if not self._source.startswith(("https://", "http://")):
+            return Path(self._source).read_text(encoding="utf-8")
+        with urllib.request.urlopen(self._source, timeout=LOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s) only
+            return str(answer.read(MAX_KEYS_BYTES).decode("utf-8"))
+
+
+class TokenVerifier:
+    """Verifies tokens of one issuer for one audience."""
+
+    def __init__(self, keys: PublicKeys, issuer: str, audience: str) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._verified: dict[bytes, Claims] = {}
+
+    async def claims(self, token: str) -> Claims:
+        """The claims of a good token; raises ApiError for any other, without saying what was in it."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._verified.get(digest)
+        if known is not None and time.time() < known["exp"] + LEEWAY_SECONDS:
+            return known
+        claims = await self._verify(token)
+        if len(self._verified) >= REMEMBERED_TOKENS:
+            self._verified.clear()
+        self._verified[digest] = claims
+        return claims
+
+    async def _verify(self, token: str) -> Claims:
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid") or ""
+        except (jwt.PyJWTError, ValueError):
+            raise unauthenticated("the token is malformed") from None
+        key = await self._keys.key(key_id) if isinstance(key_id, str) else None
+        if key is None:
+            raise unauthenticated("the token's key is unknown")
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except (jwt.PyJWTError, ValueError) as error:
+            raise _refusal(error) from None
+        return claims
+
+
+def _refusal(error: Exception) -> ApiError:
+    known: dict[type[Exception], str] = {
+        jwt.ExpiredSignatureError: "the token has expired",
+        jwt.InvalidAudienceError: "the token is for another audience",
+        jwt.InvalidIssuerError: "the token is of another issuer",
+    }
+    return unauthenticated(known.get(type(error), "the token is not valid"))

@@ -1,0 +1,201 @@
+"""The GraphQL types of the wire (requirements section 6), in one place. No behaviour but scalars."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import NewType
+
+import strawberry
+from strawberry.types.scalar import ScalarDefinition
+
+Json = NewType("Json", object)
+
+
+def _utc(value: object) -> datetime:
+    """A time of the wire as an aware one in UTC; one without an offset is taken as UTC."""
+    if not isinstance(value, str):
+        raise ValueError("not a DateTime")
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("not a DateTime") from None
+
+
+def _date(value: object) -> date:
+    if not isinstance(value, str):
+        raise ValueError("not a Date")
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("not a Date") from None
+
+
+SCALARS: dict[object, ScalarDefinition] = {
+    Json: strawberry.scalar(
+        name="Json",
+        description="A JSON value.",
+        serialize=lambda value: value,
+        parse_value=lambda value: value,
+    ),
+    datetime: strawberry.scalar(
+        name="DateTime",
+        description="A time, RFC 3339, in UTC.",
+        serialize=lambda time: time.isoformat().replace("+00:00", "Z"),
+        parse_value=_utc,
+    ),
+    date: strawberry.scalar(
+        name="Date",
+        description="A UTC date, YYYY-MM-DD.",
+        serialize=lambda day: day.isoformat(),
+        parse_value=_date,
+    ),
+}
+
+
+@strawberry.input(description="One interaction. What is not in the catalogue is dropped, never an error.")
+class EventCreateInput:
+    """One event as the client states it."""
+
+    event_type: str = strawberry.field(description="A name of the catalogue.")
+    app_name: str
+    client_event_id: strawberry.ID
+    route: str | None = strawberry.UNSET
+    entity_type: str | None = strawberry.UNSET
+    entity_id: strawberry.ID | None = strawberry.UNSET
+    session_id: strawberry.ID | None = strawberry.UNSET
+    description: Json | None = strawberry.UNSET
+
+
+@strawberry.input(description="Every part must match; an absent or null one means no filter.")
+class EventFilter:
+    """Which raw events to read."""
+
+    app_name: str | None = strawberry.UNSET
+    event_type: str | None = strawberry.UNSET
+    entity_type: str | None = strawberry.UNSET
+    entity_id: strawberry.ID | None = strawberry.UNSET
+    route: str | None = strawberry.UNSET
+    device_type: str | None = strawberry.UNSET
+    session_id: strawberry.ID | None = strawberry.UNSET
+    created_at_gte: datetime | None = strawberry.UNSET
+    created_at_lte: datetime | None = strawberry.UNSET
+
+
+@strawberry.type(description="One accepted event.")
+class Event:
+    """A stored event. `userHash` is filled for admins only."""
+
+    id: strawberry.ID
+    created_at: datetime
+    app_name: str
+    event_type: str
+    route: str | None
+    entity_type: str | None
+    entity_id: strawberry.ID | None
+    user_hash: str | None
+    session_id: strawberry.ID | None
+    device_type: str
+    browser_family: str
+    os_family: str
+    client_event_id: strawberry.ID
+    description: Json | None
+
+
+@strawberry.enum(description="A daily rollup.")
+class StatsBy(Enum):
+    """The rollup to read."""
+
+    APP = "app"
+    DEVICE = "device"
+    ROUTE = "route"
+    ENTITY = "entity"
+    BROWSER = "browser"
+    OS = "os"
+
+
+@strawberry.enum(description="What raw events are counted by.")
+class StatsKey(Enum):
+    """A key of an exact count."""
+
+    DAY = "day"
+    APP = "app"
+    EVENT_TYPE = "event-type"
+    ROUTE = "route"
+    ENTITY_TYPE = "entity-type"
+    ENTITY = "entity"
+    DEVICE = "device"
+    BROWSER = "browser"
+    OS = "os"
+
+
+@strawberry.enum(description="What a row of a rollup covers.")
+class StatsPeriod(Enum):
+    """A day, an ISO week, or the whole window."""
+
+    DAY = "day"
+    WEEK = "week"
+    TOTAL = "total"
+
+
+@strawberry.enum(description="What must stand beside a number. FRESH stands alone.")
+class StatsState(Enum):
+    """The states of the days that a row sums."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    PARTIAL = "partial"
+    PURGED = "purged"
+    DEGRADED = "degraded"
+    OVER_COUNTED = "over-counted"
+    INCOMPLETE = "incomplete"
+    MISSING = "missing"
+    UNAVAILABLE = "unavailable"
+
+
+@strawberry.input(description="Every part must match; an absent or null one means no filter.")
+class StatsFilter:
+    """Which raw events to count."""
+
+    app_name: str | None = strawberry.UNSET
+    event_type: str | None = strawberry.UNSET
+    route: str | None = strawberry.UNSET
+    entity_type: str | None = strawberry.UNSET
+    entity_id: strawberry.ID | None = strawberry.UNSET
+    device_type: str | None = strawberry.UNSET
+    browser_family: str | None = strawberry.UNSET
+    os_family: str | None = strawberry.UNSET
+
+
+@strawberry.type(description="Counts over one day, ISO week or window, for one combination of keys.")
+class EventStatsRow:
+    """One row of numbers. A key that was not asked for is null."""
+
+    day: date | None
+    week: str | None
+    app_name: str | None
+    event_type: str | None
+    route: str | None
+    entity_type: str | None
+    entity_id: strawberry.ID | None
+    device_type: str | None
+    browser_family: str | None
+    os_family: str | None
+    events: int
+    users: int | None = strawberry.field(
+        description="Distinct users of one day; null over several, where they do not exist."
+    )
+    summed_daily_users: int
+    sessions: int | None = strawberry.field(description="Distinct sessions; null where only a sum over days is known.")
+    summed_daily_sessions: int | None
+    states: list[StatsState]
+
+
+@strawberry.type(description="Aggregates, each row with its state.")
+class EventStats:
+    """Rows, how many were left out as too small, and what a reader must know of the window."""
+
+    rows: list[EventStatsRow]
+    suppressed_rows: int
+    notes: list[str]

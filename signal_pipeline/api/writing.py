@@ -1,0 +1,91 @@
+"""`eventCreate` and `eventCreateMany`: from the wire's input to the same ingest as every other way in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+import strawberry
+
+from signal_pipeline.api.callers import Authenticated
+from signal_pipeline.api.canonical import canonical_json
+from signal_pipeline.api.context import RequestContext
+from signal_pipeline.api.errors import bad_input, unauthenticated
+from signal_pipeline.api.group_commit import Answer
+from signal_pipeline.api.types import Event, EventCreateInput, Json
+from signal_pipeline.events import acceptance
+from signal_pipeline.store.copy_rows import new_event_id
+
+MAX_EVENTS = 100  # Of one request.
+
+
+async def create_events(context: RequestContext, inputs: Sequence[EventCreateInput]) -> list[Event | None]:
+    """Store events and return each that this call stored, None for every other; see `extensions.signal`.
+
+    Raises ApiError for a caller who did not log in, and when the database is away.
+    """
+    if not isinstance(context.caller, Authenticated):
+        raise unauthenticated("log in to send events")
+    if len(inputs) > MAX_EVENTS:
+        raise bad_input(f"more than {MAX_EVENTS} events in one request")
+    if not inputs:
+        return []
+    checked = [await _checked(context, context.caller, each) for each in inputs]
+    answers = await context.services.commits.store(checked)
+    context.answers += answers
+    return [_stored(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
+
+
+async def _checked(
+    context: RequestContext, caller: Authenticated, each: EventCreateInput
+) -> acceptance.Event | acceptance.Drop:
+    """The rules of acceptance, then the rate limit (requirements section 3, in its order)."""
+    item = context.services.ingest.check_line(_line(context, each))
+    if isinstance(item, acceptance.Drop):
+        return item
+    if not await context.services.rate_limit.allows(caller.uid, item.day):
+        return acceptance.Drop("rate_limited", item.day, item.app_name, item.event_type, item.event_type)
+    return msgspec.structs.replace(item, id=new_event_id(item.created_at))
+
+
+def _line(context: RequestContext, each: EventCreateInput) -> bytes:
+    """The event as a landing line would say it, with what the server saw of the caller."""
+    fields = {
+        "eventType": each.event_type,
+        "appName": each.app_name,
+        "route": each.route,
+        "entityType": each.entity_type,
+        "entityId": each.entity_id,
+        "sessionId": each.session_id,
+        "description": each.description,
+        "clientEventId": each.client_event_id,
+        "host": context.host,
+        "ip": context.address,
+        "userAgent": context.user_agent,
+    }
+    given = {name: value for name, value in fields.items() if value is not None and value is not strawberry.UNSET}
+    return canonical_json(given).encode()
+
+
+def _stored(context: RequestContext, item: acceptance.Event | acceptance.Drop, answer: Answer) -> Event | None:
+    if answer.kind != "accepted":
+        return None
+    assert isinstance(item, acceptance.Event)
+    assert item.id is not None
+    return Event(
+        id=strawberry.ID(str(UUID(bytes=item.id))),
+        created_at=item.created_at,
+        app_name=item.app_name,
+        event_type=item.event_type,
+        route=item.route,
+        entity_type=item.entity_type,
+        entity_id=None if item.entity_id is None else strawberry.ID(item.entity_id),
+        user_hash=item.user_hash.hex() if context.is_admin else None,
+        session_id=None if item.session_id is None else strawberry.ID(item.session_id.lower()),
+        device_type=item.device_type,
+        browser_family=item.browser_family,
+        os_family=item.os_family,
+        client_event_id=strawberry.ID(item.client_event_id),
+        description=None if item.description is None else Json(msgspec.Raw(item.description)),
+    )

@@ -1,0 +1,87 @@
+"""Reading raw events, newest first. Who may read them is decided by the caller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, LiteralString, NamedTuple, cast
+from uuid import UUID
+
+from psycopg import sql as composed
+
+from signal_pipeline.store.database import Database, DatabaseError, safe_errors, sql
+from signal_pipeline.store.days import window
+
+FILTERS: tuple[LiteralString, ...] = (
+    "app_name",
+    "event_type",
+    "entity_type",
+    "entity_id",
+    "route",
+    "device_type",
+    "session_id",
+)
+
+
+class RawEvent(NamedTuple):
+    """A row of `signal.events`; `description` is JSON text."""
+
+    id: UUID
+    created_at: datetime
+    app_name: str
+    event_type: str
+    route: str | None
+    entity_type: str | None
+    entity_id: str | None
+    user_hash: bytes
+    session_id: UUID | None
+    device_type: str
+    browser_family: str
+    os_family: str
+    client_event_id: UUID
+    description: str | None
+
+
+def newest_events(
+    database: Database,
+    filters: Mapping[str, str],
+    earliest: datetime | None,
+    latest: datetime | None,
+    limit: int,
+    seconds: float,
+) -> list[RawEvent]:
+    """At most `limit` events that match every filter, newest first, between two times, inclusive.
+
+    Read day by day from the newest, so that a question for few events touches few partitions. Raises DatabaseError, also
+    when it takes longer than `seconds` in all.
+    """
+    conditions = composed.SQL(" ").join(
+        composed.SQL("and {} = {}").format(composed.Identifier(name), composed.Placeholder(name))
+        for name in FILTERS
+        if name in filters
+    )
+    query = composed.SQL(sql("newest_events")).format(filters=conditions)
+    give_up = time.monotonic() + seconds
+    found: list[RawEvent] = []
+    with safe_errors(), database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        days = {"first": _day(earliest), "last": _day(latest)}
+        for (day,) in connection.execute(sql("open_days_newest_first"), days).fetchall():
+            start, end = window(cast(date, day))
+            bounds = {
+                "start": max(start, earliest) if earliest else start,
+                "end": min(end, latest + timedelta(microseconds=1)) if latest else end,
+                "limit": limit - len(found),
+            }
+            rows = connection.execute(query, {**filters, **bounds}).fetchall()
+            found += [RawEvent._make(cast("list[Any]", row)) for row in rows]
+            if len(found) >= limit:
+                break
+            if time.monotonic() > give_up:
+                raise DatabaseError("reading raw events took too long", "57014")
+    return found
+
+
+def _day(at: datetime | None) -> date | None:
+    return None if at is None else at.astimezone(UTC).date()

@@ -1,0 +1,120 @@
+"""The first ten minutes: no gateway, no issuer, no database of one's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from wire_support import Issuer, Server, outcome, run, start_server
+
+INTROSPECTION = "{ __schema { queryType { name } } }"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that does not exist yet."""
+    return tmp_path_factory.mktemp("first") / "home"
+
+
+@pytest.fixture(scope="module")
+def fresh(home: Path, issuer: Issuer) -> Iterator[Server]:
+    """A server on a home that did not exist."""
+    home.mkdir()
+    server = start_server(issuer, {"SIGNAL_HOME": str(home)}, home)
+    yield server
+    server.stop()
+
+
+def sample_of(fresh: Server, home: Path, *arguments: str) -> str:
+    """What `token` prints."""
+    done = run({"SIGNAL_HOME": str(home)}, "token", "--url", f"{fresh.url}/graphql", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
+def test_the_printed_command_stores_an_event_and_an_admin_reads_it(fresh: Server, home: Path) -> None:
+    command = sample_of(fresh, home, "--user", "it's me")
+    stored = json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    assert outcome(stored) == ("accepted", None)
+    again = json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    assert outcome(again) == ("duplicate", None)
+    reading = sample_of(fresh, home, "--user", "boss", "--admin")
+    read = json.loads(subprocess.run(reading, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    assert len(read["data"]["events"][0]["userHash"]) == 64
+
+
+def test_the_keys_are_for_their_owner_only(fresh: Server, home: Path) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home / "development").iterdir()}
+    assert modes == {"issuer-key.pem": 0o600, "gateway-secret": 0o600, "jwks.json": 0o600}
+
+
+def test_an_altered_sample_is_refused(fresh: Server, home: Path) -> None:
+    sample = json.loads(sample_of(fresh, home, "--user", "u", "--json"))
+    sample["body"]["variables"]["input"]["appName"] = "cms"
+    answer = httpx.post(sample["url"], json=sample["body"], headers=sample["headers"])
+    assert answer.status_code == 401
+    del sample["body"]["extensions"]["hmac-signature"]
+    assert httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code == 401
+
+
+def test_the_socket_is_the_address_where_no_proxy_says_one(fresh: Server, home: Path) -> None:
+    sample = json.loads(sample_of(fresh, home, "--user", "u", "--json"))
+    del sample["headers"]["x-forwarded-for"]
+    assert outcome(httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).json())[0] == "accepted"
+    reading = json.loads(sample_of(fresh, home, "--user", "boss", "--admin", "--json"))
+    answer = httpx.post(reading["url"], json=reading["body"], headers=reading["headers"]).json()
+    assert len({row["userHash"] for row in answer["data"]["events"]}) >= 1
+
+
+def test_introspection_and_the_sdl_are_there(fresh: Server) -> None:
+    for query in (INTROSPECTION, "{ _service { sdl } }"):
+        answer = fresh.client.post(f"{fresh.url}/graphql", json={"query": query})
+        assert "errors" not in answer.json()
+
+
+def test_pages_of_this_machine_may_call(fresh: Server) -> None:
+    def preflight(origin: str) -> httpx.Response:
+        headers = {
+            "origin": origin,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization,content-type",
+        }
+        return fresh.client.options(f"{fresh.url}/graphql", headers=headers)
+
+    for origin in ("http://localhost:4200", "http://127.0.0.1:3000", "https://localhost"):
+        assert preflight(origin).headers["access-control-allow-origin"] == origin
+    for origin in (
+        "https://evil.example",
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "null",
+    ):
+        assert "access-control-allow-origin" not in preflight(origin).headers
+
+
+def test_without_a_gateway_a_token_is_enough(home: Path, fresh: Server, issuer: Issuer) -> None:
+    direct = start_server(issuer, {"SIGNAL_HOME": str(home)}, home, "--no-gateway")
+    try:
+        sample = json.loads(sample_of(direct, home, "--user", "u", "--json"))
+        del sample["body"]["extensions"]
+        assert (
+            outcome(httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).json())[0] == "accepted"
+        )
+        sample["headers"]["authorization"] += "x"
+        assert httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code == 401
+    finally:
+        direct.stop()
+
+
+def test_samples_are_for_development_only(home: Path, tmp_path: Path) -> None:
+    for settings in ({"SIGNAL_ENV": "production"}, {"SIGNAL_JWKS": str(tmp_path / "jwks.json")}):
+        done = run({"SIGNAL_HOME": str(home), **settings}, "token", "--user", "u")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("error: ")

@@ -1,0 +1,197 @@
+"""The database goes away and comes back: a clear answer meanwhile, recovery by itself, and the spool, exactly once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import stat
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from traffic import CHROME
+from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, event, outcome
+
+from signal_pipeline.store.database import Connection, Database
+
+pytestmark = pytest.mark.embedded_only
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def outage(server: str, api_database: Database) -> Callable[[], object]:
+    """A context in which nobody can connect to the module's database, and who was connected is thrown out."""
+    name = psycopg.conninfo.conninfo_to_dict(api_database.url)["dbname"]
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections false")
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            try:
+                yield
+            finally:
+                connection.execute(f"alter database {name} allow_connections true")
+
+    return away
+
+
+def counts(database: Database) -> tuple[int, int]:
+    """Stored events, and everything in the books."""
+    with database.connect() as connection:
+        row = connection.execute(
+            "select (select count(*) from signal.events), (select coalesce(sum(events), 0) from signal.books)"
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0])), int(str(row[1]))
+
+
+def until(condition: Callable[[], bool], patience: float = 60) -> None:
+    """Wait for something that happens by itself."""
+    give_up = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen"
+        time.sleep(0.1)
+
+
+def test_without_the_database_the_answer_is_retriable_and_a_retry_succeeds(
+    start: StartServer, outage: Callable[[], object], api_database: Database
+) -> None:
+    server, fields = start(), event()
+    assert outcome(server.create()) == ("accepted", None)
+    before = counts(api_database)
+    with outage():  # type: ignore[attr-defined]
+        answer = server.call(CREATE, {"input": fields})
+        assert (answer.status_code, code(answer.json()), answer.json()["data"]) == (
+            503,
+            "SERVICE_UNAVAILABLE",
+            {"eventCreate": None},
+        )
+        assert int(answer.headers["retry-after"]) > 0
+        assert server.client.get(f"{server.url}/healthz").status_code == 200
+        assert server.client.get(f"{server.url}/readyz").status_code == 503
+        reading = server.call("{ events { id } }", uid="boss-1")
+        assert (reading.status_code, code(reading.json())) == (503, "SERVICE_UNAVAILABLE")
+    assert outcome(server.create(fields)) == ("accepted", None)
+    assert counts(api_database) == (before[0] + 1, before[1] + 1)
+    assert server.client.get(f"{server.url}/readyz").status_code == 200
+
+
+def test_a_restart_between_two_requests_is_not_noticed(start: StartServer, outage: Callable[[], object]) -> None:
+    server = start()
+    assert outcome(server.create()) == ("accepted", None)
+    with outage():  # type: ignore[attr-defined]
+        pass
+    assert outcome(server.create()) == ("accepted", None)
+
+
+def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(start: StartServer, rows: Connection) -> None:
+    server, fields = start(), event()
+    assert outcome(server.create()) == ("accepted", None)
+    with rows.transaction():
+        rows.execute("lock table signal.days in access exclusive mode")
+        answer = server.call(CREATE, {"input": fields})
+        assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
+    assert outcome(server.create(fields))[0] in ("accepted", "duplicate")  # It may have been stored after the answer.
+    (stored,) = rows.execute(
+        "select count(*) from signal.events where client_event_id = %s", [fields["clientEventId"]]
+    ).fetchall()
+    assert stored == (1,)
+
+
+def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
+    start: StartServer, outage: Callable[[], object], api_database: Database, rows: Connection, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    server = start(SIGNAL_SPOOL_DIR=str(spool))
+    known, waiting = event(), [event(sessionId=str(uuid.uuid4())) for _ in range(3)]
+    assert outcome(server.create(known)) == ("accepted", None)
+    before = counts(api_database)
+    rows.close()
+    with outage():  # type: ignore[attr-defined]
+        for fields in waiting:
+            answer = server.create(fields)
+            assert (outcome(answer), answer["data"], answer.get("errors")) == (
+                ("spooled", None),
+                {"eventCreate": None},
+                None,
+            )
+        batch = server.call(CREATE_MANY, {"input": [known, waiting[0], event(appName="none")]}).json()
+        assert [each["outcome"] for each in batch["extensions"]["signal"]["events"]] == [
+            "spooled",
+            "spooled",
+            "dropped",
+        ]
+        files = sorted(path for path in spool.iterdir() if path.suffix == ".spool")
+        assert files
+        assert stat.S_IMODE(spool.stat().st_mode) == 0o700
+        for path in files:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            for secret in (ADDRESS, CHROME, "user-1"):
+                assert secret.encode() not in path.read_bytes()
+        copies = tmp_path / "copies"
+        shutil.copytree(spool, copies)
+    until(lambda: not list(spool.glob("*.spool")))
+    assert counts(api_database) == (before[0] + 3, before[1] + 6)
+    assert outcome(server.create(waiting[1])) == ("duplicate", None)
+
+    # A crash after the commit and before the removal: the files are there again.
+    assert server.stop() == 0
+    before = counts(api_database)
+    for path in copies.glob("*.spool"):
+        shutil.copy(path, spool)
+    again = start(SIGNAL_SPOOL_DIR=str(spool))
+    until(lambda: not list(spool.glob("*.spool")))
+    assert counts(api_database) == before
+    again.stop()
+
+
+def test_a_killed_server_loses_nothing_that_it_spooled(
+    start: StartServer, outage: Callable[[], object], api_database: Database, tmp_path: Path
+) -> None:
+    spool, fields = tmp_path / "spool", event()
+    server = start(SIGNAL_SPOOL_DIR=str(spool))
+    with outage():  # type: ignore[attr-defined]
+        assert outcome(server.create(fields)) == ("spooled", None)
+        server.stop(signal.SIGKILL)
+    (spool / "000000000001-00.tmp").write_bytes(b"torn")
+    (spool / f"000000000000-{'00' * 32}.spool").write_bytes(b"not a batch")
+    second = start(SIGNAL_SPOOL_DIR=str(spool))
+    until(lambda: not list(spool.glob("*.spool")))
+    assert outcome(second.create(fields)) == ("duplicate", None)
+    assert len(list(spool.glob("*.refused"))) == 1
+
+
+def test_two_servers_do_not_share_a_spool(start: StartServer, tmp_path: Path) -> None:
+    start(SIGNAL_SPOOL_DIR=str(tmp_path / "spool"))
+    with pytest.raises(AssertionError, match="SIGNAL_SPOOL_DIR is in use"):
+        start(SIGNAL_SPOOL_DIR=str(tmp_path / "spool"))
+
+
+def test_one_event_that_the_database_refuses_does_not_fail_the_others(start: StartServer, rows: Connection) -> None:
+    """Requests of one batch share a transaction, not a fate."""
+    server = start()
+    rows.execute("alter table signal.books add constraint no_cms check (app_name <> 'cms')")
+    try:
+        good, bad = [event() for _ in range(10)], event(appName="cms")
+        with httpx.Client(timeout=60) as client:
+            import concurrent.futures
+
+            def send(fields: dict[str, object]) -> httpx.Response:
+                return client.post(f"{server.url}/graphql", **server.request(CREATE, {"input": fields}))
+
+            with concurrent.futures.ThreadPoolExecutor(11) as pool:
+                answers = list(pool.map(send, [*good, bad]))
+        assert [outcome(answer.json())[0] for answer in answers[:-1]] == ["accepted"] * 10
+        assert (answers[-1].status_code, code(answers[-1].json())) == (500, "INTERNAL")
+        assert "no_cms" not in answers[-1].text
+        assert json.dumps(bad["clientEventId"]) not in answers[-1].text
+    finally:
+        rows.execute("alter table signal.books drop constraint no_cms")

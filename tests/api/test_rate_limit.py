@@ -1,0 +1,89 @@
+"""The rate limit by itself: in memory, and in a Redis that two processes share."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+
+from signal_pipeline.api.rate_limit import EVENTS_PER_MINUTE, RateLimit
+from signal_pipeline.settings import SettingsError
+
+SECRET = b"s" * 32
+TODAY = date(2026, 3, 4)
+
+
+def passed(limit: RateLimit, uid: str, events: int, day: date = TODAY) -> int:
+    """How many of these events pass."""
+
+    async def ask() -> int:
+        return [await limit.allows(uid, day) for _ in range(events)].count(True)
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    """A Redis of the test's own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is missing: shared rate limits were not tried")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
+        for _ in range(200):
+            try:
+                redis.Redis(port=port).ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        yield port
+        process.terminate()
+
+
+def test_each_person_has_a_limit_of_their_own() -> None:
+    limit = RateLimit(SECRET)
+    assert passed(limit, "one", 100) in (EVENTS_PER_MINUTE, EVENTS_PER_MINUTE + 1)  # The clock's minute may change.
+    assert passed(limit, "other", 50) == 50
+
+
+def test_processes_share_a_redis_which_never_sees_a_user_id(redis_port: int) -> None:
+    url = f"redis://127.0.0.1:{redis_port}/0"
+    first, second = RateLimit(SECRET, url), RateLimit(SECRET, url)
+    assert passed(first, "someone@example.org", 40) == 40
+    assert passed(second, "someone@example.org", 40) in (20, 21)
+    keys = [key.decode() for key in redis.Redis(port=redis_port).scan_iter()]
+    assert keys
+    assert not any("someone" in key or "example" in key for key in keys)
+    assert all(redis.Redis(port=redis_port).ttl(key) > 0 for key in keys)
+
+
+def test_keys_of_two_days_are_unrelated(redis_port: int) -> None:
+    limit = RateLimit(SECRET, f"redis://127.0.0.1:{redis_port}/0")
+    passed(limit, "one", 1)
+    before = set(redis.Redis(port=redis_port).keys())
+    passed(limit, "one", 1, TODAY + timedelta(days=1))
+    added = set(redis.Redis(port=redis_port).keys()) - before
+    assert added
+
+
+def test_events_pass_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    limit = RateLimit(SECRET, "redis://127.0.0.1:1/0")
+    assert passed(limit, "one", 70) == 70
+    assert "does not answer" in caplog.text
+
+
+@pytest.mark.parametrize("url", ["nonsense://x", "redis"])
+def test_a_url_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
+    with pytest.raises(SettingsError, match="SIGNAL_RATE_LIMIT_URL") as refusal:
+        RateLimit(SECRET, url)
+    assert "nonsense" not in str(refusal.value)

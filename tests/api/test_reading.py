@@ -1,0 +1,266 @@
+"""`events` and `eventStats` over real HTTP, against counts made by hand from the same events."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import SECRET
+from traffic import CHROME, IPHONE, line
+from wire_support import SERVICE_KEY, Server, code
+
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+
+pytestmark = pytest.mark.embedded_only
+
+TODAY = datetime.now(UTC).date()
+DAYS = [TODAY - timedelta(days=n) for n in (3, 2, 1)]
+JOURNEY = str(uuid.UUID(int=7))
+EVENTS = """query ($filter: EventFilter, $limit: Int) { events(filter: $filter, limit: $limit) {
+  id createdAt appName eventType route entityType entityId sessionId deviceType clientEventId description userHash } }"""
+STATS = """query ($by: StatsBy, $groupBy: [StatsKey!], $from: Date!, $to: Date!, $period: StatsPeriod, $app: String,
+  $eventType: String, $filter: StatsFilter) { eventStats(by: $by, groupBy: $groupBy, from: $from, to: $to,
+  period: $period, app: $app, eventType: $eventType, filter: $filter) { suppressedRows notes rows {
+  day week appName eventType route entityId deviceType events users summedDailyUsers sessions summedDailySessions states
+} } }"""
+WINDOW = {"from": str(DAYS[0]), "to": str(DAYS[-1])}
+Row = dict[str, Any]
+
+
+def _at(day: date, hour: int, minute: int, **changes: object) -> Row:
+    made: Row = json.loads(line(datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC), **changes))
+    return made
+
+
+def _lines(number: int, day: date) -> list[Row]:
+    """One day: seven people create from a template, two of the same open the overlay of a journey."""
+    overlay = {"eventType": "editor_analytics_overlay_opened", "route": "/journeys/[journeyId]"}
+    about = {"entityType": "journey", "entityId": JOURNEY, "description": {"number": number}}
+    return [
+        *(
+            _at(
+                *(day, 10, person),
+                ip=f"198.51.100.{person}",
+                userAgent=IPHONE if person == 6 else CHROME,
+                sessionId=str(uuid.UUID(int=person // 2 + 1)),
+            )
+            for person in range(7)
+        ),
+        *(_at(day, 11, person, ip=f"198.51.100.{person}", **overlay, **about) for person in range(2)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def lines(api_database: Database, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+    """Events of three days, rollups of the first two fresh, of the third stale."""
+    home = tmp_path_factory.mktemp("reading")
+    settings = Settings(_env_file=None, database_url=api_database.url, env="development", home=home, salt_secret=SECRET)  # type: ignore[call-arg, arg-type]
+    made = [each for number, day in enumerate(DAYS) for each in _lines(number, day)]
+    with closing(Ingest.from_settings(settings, api_database)) as ingest:
+        assert ingest.ingest_lines([json.dumps(each).encode() for each in made]).accepted == len(made)
+        engine = open_engine(settings, api_database)
+        for day in DAYS:
+            build_day(api_database, engine, models, day)
+        late = _at(DAYS[2], 12, 0, ip="198.51.100.1")
+        assert ingest.ingest_lines([json.dumps(late).encode()]).accepted == 1
+    return [*made, late]
+
+
+def read(api: Server, filters: dict[str, object] | None = None, limit: int | None = 1000) -> list[Row]:
+    """Raw events, as an admin."""
+    answer = api.call(EVENTS, {"filter": filters, "limit": limit}, uid="boss-1").json()
+    assert "errors" not in answer
+    rows: list[Row] = answer["data"]["events"]
+    return rows
+
+
+def stats(api: Server, uid: str = "boss-1", **variables: object) -> Row:
+    """`eventStats`; by default for an admin and the whole window."""
+    answer = api.call(STATS, {**WINDOW, **variables}, uid=uid).json()
+    assert "errors" not in answer, answer
+    found: Row = answer["data"]["eventStats"]
+    return found
+
+
+def test_newest_first_and_complete(api: Server, lines: list[Row]) -> None:
+    rows = read(api)
+    assert [row["clientEventId"] for row in rows] == [
+        each["clientEventId"] for each in sorted(lines, key=lambda each: each["createdAt"], reverse=True)
+    ]
+    assert rows[1]["description"] == {"number": 2}
+
+
+@pytest.mark.parametrize(("limit", "count"), [(1, 1), (0, 1), (-5, 1), (9, 9), (12, 12), (None, 28), (10**9, 28)])
+def test_the_limit_is_clamped_and_crosses_days(api: Server, lines: list[Row], limit: int, count: int) -> None:
+    assert len(lines) == 28
+    assert [row["id"] for row in read(api, None, limit)] == [row["id"] for row in read(api)][:count]
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ({}, 28),
+        ({"appName": None, "route": None, "createdAtGte": None, "sessionId": None}, 28),
+        ({"appName": "journeys-admin"}, 28),
+        ({"appName": "cms"}, 0),
+        ({"eventType": "editor_analytics_overlay_opened"}, 6),
+        ({"entityType": "journey", "entityId": JOURNEY.upper()}, 6),
+        ({"route": "/journeys/[journeyId]"}, 6),
+        ({"deviceType": "mobile"}, 3),
+        ({"sessionId": str(uuid.UUID(int=1))}, 6),
+        ({"sessionId": "no-session"}, 0),
+        ({"createdAtGte": f"{DAYS[1]}T00:00:00Z"}, 19),
+        ({"createdAtGte": f"{DAYS[1]}T10:06:00+00:00"}, 13),
+        ({"createdAtLte": f"{DAYS[0]}T10:06:00Z"}, 7),
+        ({"createdAtGte": f"{DAYS[0]}T12:00:00+02:00", "createdAtLte": f"{DAYS[0]}T10:00:00"}, 1),
+        ({"createdAtGte": "0001-01-01T00:00:00Z", "createdAtLte": "9999-12-31T23:59:59Z"}, 28),
+        ({"createdAtGte": "9999-01-01T00:00:00Z"}, 0),
+    ],
+)
+def test_filters(api: Server, lines: list[Row], filters: dict[str, object], count: int) -> None:
+    assert len(read(api, filters)) == count
+
+
+def test_the_filter_itself_may_be_null_or_missing(api: Server, lines: list[Row]) -> None:
+    assert len(read(api, None)) == len(lines)
+    assert len(api.call("{ events { id } }", uid="boss-1").json()["data"]["events"]) == len(lines)
+
+
+def test_a_text_that_no_column_can_hold_is_refused(api: Server, lines: list[Row]) -> None:
+    for variables in ({"filter": {"route": "\0"}}, {"filter": {"appName": "a\0b"}}):
+        assert code(api.call(EVENTS, variables, uid="boss-1").json()) == "BAD_USER_INPUT"
+    stats_answer = api.call(STATS, {**WINDOW, "groupBy": ["APP"], "filter": {"route": "\0"}}, uid="boss-1")
+    assert code(stats_answer.json()) == "BAD_USER_INPUT"
+
+
+def test_sql_in_a_filter_is_text(api: Server, lines: list[Row]) -> None:
+    for value in ("' or true --", "%s", "%(route)s", "{filters}", "\\"):
+        assert read(api, {"route": value, "appName": value}) == []
+
+
+def test_a_rollup_by_day_with_its_states(api: Server, lines: list[Row]) -> None:
+    found = stats(api, by="APP", eventType="journey_create_clicked")
+    assert found["suppressedRows"] == 0
+    assert [(row["day"], row["events"], row["users"], row["sessions"], row["states"]) for row in found["rows"]] == [
+        (str(DAYS[0]), 7, 7, 4, ["FRESH"]),
+        (str(DAYS[1]), 7, 7, 4, ["FRESH"]),
+        (str(DAYS[2]), 7, 7, 4, ["STALE"]),
+    ]
+
+
+def test_sums_over_a_window_are_named_as_sums(api: Server, lines: list[Row]) -> None:
+    (row,) = stats(api, by="APP", period="TOTAL", eventType="(all)")["rows"]
+    assert (row["day"], row["events"], row["users"], row["summedDailyUsers"]) == (None, 27, None, 21)
+    assert (row["sessions"], row["summedDailySessions"]) == (None, 12)
+
+
+def test_raw_counts_are_exact_and_sessions_distinct_over_the_window(api: Server, lines: list[Row]) -> None:
+    (row,) = stats(api, groupBy=["APP"])["rows"]
+    assert (row["events"], row["users"], row["summedDailyUsers"], row["sessions"]) == (28, None, 21, 4)
+    assert row["states"] == ["FRESH"]
+    days = stats(api, groupBy=["DAY", "EVENT_TYPE"], filter={"deviceType": "mobile"})["rows"]
+    assert sorted((each["day"], each["events"], each["users"]) for each in days) == [(str(d), 1, 1) for d in DAYS]
+
+
+def test_raw_counts_agree_with_a_count_by_hand(api: Server, lines: list[Row]) -> None:
+    expected: dict[tuple[str, str], int] = defaultdict(int)
+    for each in lines:
+        expected[each["createdAt"][:10], each["route"]] += 1
+    rows = stats(api, groupBy=["DAY", "ROUTE"])["rows"]
+    assert {(row["day"], row["route"]): row["events"] for row in rows} == expected
+
+
+def test_small_cells_and_what_would_give_them_back_are_left_out(api: Server, lines: list[Row]) -> None:
+    admin = stats(api, by="APP")
+    assert (len(admin["rows"]), admin["suppressedRows"]) == (9, 0)
+    for caller in ({"uid": "analyst-1"}, {"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}}):
+        answer = api.call(STATS, {**WINDOW, "by": "APP"}, **caller).json()["data"]["eventStats"]
+        assert {row["eventType"] for row in answer["rows"]} == {"journey_create_clicked"}
+        assert (len(answer["rows"]), answer["suppressedRows"]) == (3, 6)
+
+
+def test_a_total_that_is_asked_alone_is_shown(api: Server, lines: list[Row]) -> None:
+    found = stats(api, "analyst-1", by="APP", eventType="(all)")
+    assert ([row["users"] for row in found["rows"]], found["suppressedRows"]) == ([7, 7, 7], 0)
+
+
+def test_a_week_of_one_person_is_no_crowd(api: Server, lines: list[Row]) -> None:
+    """Two people on each of three days are six daily users, but never five at once."""
+    query = {"by": "ROUTE", "period": "TOTAL", "eventType": "editor_analytics_overlay_opened"}
+    assert stats(api, **query)["rows"][0]["summedDailyUsers"] == 6
+    assert stats(api, "analyst-1", **query) == {"rows": [], "suppressedRows": 1, "notes": []}
+    raw = stats(api, "analyst-1", groupBy=["DEVICE"])
+    assert ([row["deviceType"] for row in raw["rows"]], raw["suppressedRows"]) == (["desktop"], 1)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"by": "ENTITY"},
+        {"groupBy": ["ENTITY"]},
+        {"groupBy": ["APP", "ENTITY_TYPE"]},
+        {"groupBy": ["APP"], "filter": {"entityId": JOURNEY}},
+    ],
+)
+def test_entities_are_for_admins(api: Server, lines: list[Row], variables: dict[str, object]) -> None:
+    assert stats(api, **variables)["rows"]
+    assert code(api.call(STATS, {**WINDOW, **variables}, uid="analyst-1").json()) == "FORBIDDEN"
+
+
+def test_below_admin_one_answer_per_request(api: Server, lines: list[Row]) -> None:
+    one = f'eventStats(by: APP, from: "{DAYS[0]}", to: "{DAYS[2]}") {{ suppressedRows }}'
+    query = f"{{ a: {one} b: {one} }}"
+    assert code(api.call(query, uid="analyst-1").json()) == "FORBIDDEN"
+    assert set(api.call(query, uid="boss-1").json()["data"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"by": "APP", "groupBy": ["APP"]},
+        {"groupBy": []},
+        {"by": "APP", "from": str(DAYS[2]), "to": str(DAYS[0])},
+        {"by": "APP", "filter": {"route": "/"}},
+        {"groupBy": ["APP"], "period": "WEEK"},
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(api: Server, lines: list[Row], variables: Row) -> None:
+    assert code(api.call(STATS, {**WINDOW, **variables}, uid="boss-1").json()) == "BAD_USER_INPUT"
+
+
+def test_the_ends_of_the_calendar_are_just_days_without_events(api: Server, lines: list[Row]) -> None:
+    for variables in ({"by": "APP", "period": "TOTAL"}, {"groupBy": ["APP", "EVENT_TYPE"]}):
+        whole = stats(api, **{"from": "0001-01-01", "to": "9999-12-31", **variables})
+        assert sorted(row["events"] for row in whole["rows"]) == sorted(
+            row["events"] for row in stats(api, **{"from": str(DAYS[0]), "to": str(TODAY), **variables})["rows"]
+        )
+        assert stats(api, **{"from": "0001-01-01", "to": "0001-01-02", **variables})["rows"] == []
+        assert stats(api, **{"from": "9999-12-30", "to": "9999-12-31", **variables})["rows"] == []
+
+
+def test_today_is_partial(api: Server, lines: list[Row]) -> None:
+    assert api.create(uid="writer-1")["data"]["eventCreate"]
+    (row,) = stats(api, **{"from": str(TODAY), "to": str(TODAY)}, groupBy=["APP"])["rows"]
+    assert (row["day"], row["states"], row["users"]) == (str(TODAY), ["PARTIAL"], 1)
+
+
+def test_purged_days_are_labelled_and_never_counted_from_raw(api: Server, lines: list[Row], rows: Connection) -> None:
+    rows.execute("update signal.days set state = 'purged' where day = %s", [DAYS[0]])
+    try:
+        states = {row["day"]: row["states"] for row in stats(api, by="APP", eventType="(all)")["rows"]}
+        assert states[str(DAYS[0])] == ["PURGED"]
+        assert code(api.call(STATS, {**WINDOW, "groupBy": ["APP"]}, uid="boss-1").json()) == "BAD_USER_INPUT"
+        assert all(row["createdAt"][:10] != str(DAYS[0]) for row in read(api))
+    finally:
+        rows.execute("update signal.days set state = 'open' where day = %s", [DAYS[0]])

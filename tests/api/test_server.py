@@ -1,0 +1,264 @@
+"""The process: what it refuses at start, how it stops, what it answers to what is no GraphQL, and what it never says."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import SECRET
+from wire_support import CREATE, GATEWAY_SECRET, Issuer, Server, code, event, outcome, run, write_jwks
+
+from signal_pipeline.api.schema import sdl
+from signal_pipeline.api.server import run_server
+from signal_pipeline.errors import SignalError
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store.database import Connection
+
+pytestmark = pytest.mark.embedded_only
+
+StartServer = Callable[..., Server]
+SDL_COPY = Path(__file__).parents[2] / "signal_pipeline" / "api" / "schema.graphql"
+INTROSPECTION = "{ __schema { queryType { name } } }"
+
+
+def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
+    done = run({"SIGNAL_HOME": str(tmp_path)}, "schema")
+    assert done.returncode == 0
+    assert done.stdout == sdl() == SDL_COPY.read_text(), (
+        "run: signal-pipeline schema > signal_pipeline/api/schema.graphql"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "said"),
+    [
+        ({"SIGNAL_HMAC_SECRET": None}, {}, "SIGNAL_HMAC_SECRET"),
+        ({"SIGNAL_HMAC_SECRET": ""}, {}, "SIGNAL_HMAC_SECRET"),
+        ({"SIGNAL_HMAC_SECRET": "short"}, {}, "SIGNAL_HMAC_SECRET"),
+        ({"SIGNAL_JWKS": None, "SIGNAL_JWT_ISSUER": None}, {}, "SIGNAL_JWKS, SIGNAL_JWT_ISSUER"),
+        ({"SIGNAL_JWT_AUDIENCE": None}, {}, "SIGNAL_JWT_AUDIENCE"),
+        ({"SIGNAL_JWKS": "/no/such/file"}, {}, "SIGNAL_JWKS"),
+        ({"SIGNAL_JWKS": "http://127.0.0.1:1/jwks"}, {}, "SIGNAL_JWKS"),
+        ({"SIGNALS_SALT_SECRET": None}, {}, "SIGNALS_SALT_SECRET"),
+        ({"SIGNAL_API_KEYS": "dashboard:abc"}, {}, "SIGNAL_API_KEYS"),
+        ({"SIGNAL_TRUSTED_PROXIES": "10.0.0.0/99"}, {}, "SIGNAL_TRUSTED_PROXIES"),
+        ({"SIGNAL_RATE_LIMIT_URL": "nonsense://x"}, {}, "SIGNAL_RATE_LIMIT_URL"),
+        ({"SIGNAL_DATABASE_URL": "postgresql://u:a-password@127.0.0.1:1/none"}, {}, "cannot reach PostgreSQL"),
+        ({}, {"gateway": False}, "--no-gateway"),
+        ({"SIGNAL_ENV": "development"}, {"gateway": False, "host": "192.0.2.1"}, "--no-gateway"),
+        ({"SIGNAL_ENV": None, "SIGNAL_DATABASE_URL": None}, {"host": "192.0.2.1"}, "SIGNAL_ENV must be set"),
+        ({}, {"host": "no.such.host.invalid"}, "cannot listen"),
+    ],
+)
+def test_it_refuses_to_start_in_one_line(
+    api_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str | None],
+    arguments: dict[str, Any],
+    said: str,
+) -> None:
+    for name, value in {**api_environment, **changes}.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SignalError, match=said) as refusal:
+        run_server(load_settings(), **{"host": "127.0.0.1", "port": 0, **arguments})
+    assert "\n" not in str(refusal.value)
+    for secret in (SECRET, GATEWAY_SECRET, "a-password", "abc", "nonsense"):
+        assert secret not in str(refusal.value)
+
+
+def test_a_refusal_is_one_line_of_the_command(api_environment: dict[str, str]) -> None:
+    done = run({**api_environment, "SIGNAL_HMAC_SECRET": ""}, "serve", "--port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: production cannot tell who is calling without SIGNAL_HMAC_SECRET")
+
+
+def test_a_taken_port_is_named(api: Server, api_environment: dict[str, str]) -> None:
+    port = api.url.rpartition(":")[2]
+    done = run(api_environment, "serve", "--port", port)
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"", {}, 400),
+        (b"{", {}, 400),
+        (b"[]", {}, 400),
+        (b'[{"query":"{__typename}"}]', {}, 400),
+        (b"null", {}, 400),
+        (b"\xff\xfe", {}, 400),
+        (b'{"query":1}', {}, 400),
+        (b'{"query":"  "}', {}, 400),
+        (b'{"query":"{__typename}","variables":[]}', {}, 400),
+        (b'{"query":"{__typename}","variables":"x"}', {}, 400),
+        (b'{"query":"{__typename}","operationName":1}', {}, 400),
+        (b'{"query":"{__typename}","extensions":[]}', {}, 400),
+        (b'{"query":"{__typename}","variables":{"a":NaN}}', {}, 400),
+        (b'{"query":"{__typename}","variables":{"a":' + b"9" * 5000 + b"}}", {}, 400),
+        (b'{"query":"{__typename}","variables":' + b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"}", {}, 400),
+        (b"[" * 200_000, {}, 400),
+        (b'{"query":"' + b"x" * 600_000 + b'"}', {}, 413),
+        (b'{"query":"{__typename}"}', {"content-type": "text/plain"}, 415),
+        (b"query={__typename}", {"content-type": "application/x-www-form-urlencoded"}, 415),
+        (b'{"query":"{ nope"}', {}, 400),
+        (b'{"query":"{ nope }"}', {}, 400),
+        (b'{"query":"' + b"{ a " * 1500 + b'"}', {}, 400),
+    ],
+)
+def test_what_is_no_request_is_refused_without_an_echo(
+    api: Server, content: bytes, headers: dict[str, str], status: int
+) -> None:
+    answer = api.post({"content": content, "headers": {"content-type": "application/json", **headers}})
+    assert answer.status_code == status
+    assert code(answer.json())
+    assert "nope" not in answer.text
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
+def test_only_post_is_answered(api: Server, method: str) -> None:
+    answer = api.client.request(method, f"{api.url}/graphql", params={"query": "{__typename}"})
+    assert answer.status_code == 405
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_errors_never_echo_a_value_not_even_in_the_log(api: Server) -> None:
+    mark = "mark-7f3a9"
+    for query, variables in (
+        (CREATE, {"input": {**event(), "appName": {mark: mark}}}),
+        (CREATE, {"input": {**event(), mark: mark}}),
+        (CREATE, {"input": {**event(), "eventType": [mark]}}),
+        (CREATE, {"input": mark}),
+        (CREATE, {}),
+        (f'{{ events(limit: "{mark}") {{ id }} }}', None),
+        (f'{{ events(filter: {{createdAtGte: "{mark}"}}) {{ id }} }}', None),
+        (f"{{ {mark.replace('-', '_')} }}", None),
+        (f'{{ "{mark} }}', None),
+    ):
+        answer = api.call(query, variables, uid=mark)
+        assert answer.status_code == 400
+        assert mark not in answer.text
+        assert mark.replace("-", "_") not in answer.text
+    where = api.call(CREATE, {"input": {**event(), "appName": 5}}).json()["errors"][0]["message"]
+    assert where.endswith(" at input.appName")
+    assert mark not in "".join(api.log)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "query { " + " ".join(f"a{n}: __typename" for n in range(60)) + " }",
+        "query { __typename "
+        + " ".join(f"...f{n}" for n in range(11))
+        + " } "
+        + " ".join(f"fragment f{n} on Query {{ __typename }}" for n in range(11)),
+        "{ events { id " + "... on Event { id " * 20 + "}" * 20 + "} }",
+        "{ " + "__typename " * 3000 + "}",
+        "query { ...f0 } "
+        + " ".join(f"fragment f{n} on Query {{ ...f{n + 1} ...f{n + 1} }}" for n in range(60))
+        + " fragment f60 on Query { __typename }",
+    ],
+)
+def test_documents_are_bounded(api: Server, query: str) -> None:
+    answer = api.call(query)
+    assert answer.status_code == 400
+    assert {error["extensions"]["code"] for error in answer.json()["errors"]} <= {
+        "GRAPHQL_VALIDATION_FAILED",
+        "GRAPHQL_PARSE_FAILED",
+    }
+
+
+def test_as_many_fields_as_a_gateway_merges_are_fine(api: Server) -> None:
+    query = "query { " + " ".join(f"_v{n}_a: __typename" for n in range(30)) + " }"
+    assert len(api.call(query).json()["data"]) == 30
+
+
+def test_production_tells_nobody_its_schema(api: Server) -> None:
+    for query in (INTROSPECTION, '{ __type(name: "Event") { name } }', "{ _service { sdl } }"):
+        assert api.call(query, uid="boss-1").status_code == 400
+
+
+def test_health_is_the_process_and_readiness_the_database(api: Server) -> None:
+    assert (api.client.get(f"{api.url}/healthz").status_code, api.client.get(f"{api.url}/readyz").status_code) == (
+        200,
+        200,
+    )
+    assert api.client.get(f"{api.url}/").status_code == 404
+
+
+def test_a_stop_under_load_loses_nothing_that_was_acknowledged(start: StartServer, rows: Connection) -> None:
+    server = start()
+    acknowledged: list[object] = []
+    sent: list[object] = []
+    stopped = threading.Event()
+
+    def click(number: int) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not stopped.is_set():
+                fields = event()
+                sent.append(fields["clientEventId"])
+                request = server.request(CREATE, {"input": fields}, uid=f"loader-{number}-{len(sent) // 40}")
+                try:
+                    answer = client.post(f"{server.url}/graphql", **request).json()
+                except httpx.HTTPError:
+                    return
+                if outcome(answer) == ("accepted", None):
+                    acknowledged.append(fields["clientEventId"])
+
+    threads = [threading.Thread(target=click, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(acknowledged) < 150:
+        threads[0].join(0.01)
+        assert server.process.poll() is None
+    assert server.stop(signal.SIGTERM) == 0
+    stopped.set()
+    for thread in threads:
+        thread.join()
+    stored = {str(row[0]) for row in rows.execute("select client_event_id from signal.events").fetchall()}
+    assert set(acknowledged) <= stored
+    ((events, booked),) = rows.execute(
+        "select (select count(*) from signal.events), (select sum(events) from signal.books where outcome = 'accepted')"
+    ).fetchall()
+    assert events == booked
+
+
+def test_keys_are_read_again_when_the_issuer_rotates(start: StartServer, issuer: Issuer, tmp_path: Path) -> None:
+    jwks = write_jwks(tmp_path / "jwks.json", Issuer("old"))
+    server = start(SIGNAL_JWKS=str(jwks))
+    assert code(server.create()) == "UNAUTHENTICATED"
+    write_jwks(jwks, issuer)
+    # An unknown key makes it load again, but not at every request.
+    for _ in range(200):
+        answer = server.create()
+        if "errors" not in answer:
+            break
+        threading.Event().wait(0.1)
+    assert outcome(answer) == ("accepted", None)
+
+
+def test_keys_come_from_a_url_too(start: StartServer, issuer: Issuer, tmp_path: Path) -> None:
+    import http.server
+
+    write_jwks(tmp_path / "keys", issuer)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path), **options)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as keys:
+        threading.Thread(target=keys.serve_forever, daemon=True).start()
+        server = start(SIGNAL_JWKS=f"http://127.0.0.1:{keys.server_address[1]}/keys")
+        assert outcome(server.create()) == ("accepted", None)
+        keys.shutdown()
