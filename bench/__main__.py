@@ -74,8 +74,8 @@ def main() -> int:
     )
     print(text)
     if options.document and not failed:
-        before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
-        DOCUMENT.write_text(f"{before}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        head, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
+        DOCUMENT.write_text(f"{head}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
     return 1 if failed else 0
 
 

@@ -21,7 +21,7 @@ def measure(bench: Bench) -> list[Row]:
             )
             for name in ("signal_pipeline.definitions", "dagster")
         )
-    fresh = freshness.samples(bench.repeats)
+    fresh = freshness.samples(max(2, bench.repeats))
     return [
         limit("load the definitions in a new process", ours, "s CPU", note=f"`import dagster` alone: {bare:.2f} s CPU"),
         limit(
