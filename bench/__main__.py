@@ -20,6 +20,8 @@ from bench.server import Server
 from bench.table import Row, machine, markdown
 
 RESULTS = Path(__file__).with_name("results.json")
+DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
+START, END = "<!-- table: python -m bench --document -->\n", "<!-- end of table -->"
 PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "ingest": ingest.measure,
     "history": ingest.measure_history,  # With the backfill of that history.
@@ -66,8 +68,14 @@ def main() -> int:
     }
     RESULTS.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in described.items())
-    print(f"Scale: {options.events:,} events; medians of {options.repeats}; {whole['seconds']} s. Machine: {facts}.\n")
-    print(markdown(rows))
+    text = (
+        f"Scale: {options.events:,} events; medians of {options.repeats}; {whole['seconds']} s in all. Machine: {facts}.\n\n"
+        f"{markdown(rows)}\n"
+    )
+    print(text)
+    if options.document and not failed:
+        head, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
+        DOCUMENT.write_text(f"{head}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
     return 1 if failed else 0
 
 
@@ -76,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=1_000_000, help="the scale; 20000 runs in a few minutes")
     parser.add_argument("--repeats", type=int, default=3, help="repetitions behind each median")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts only")
+    parser.add_argument("--document", action="store_true", help="put the table into docs/performance.md")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first part that fails")
     return parser.parse_args()
 

@@ -41,7 +41,7 @@ def measure(bench: Bench) -> list[Row]:
             plain_table.make(connection, with_history=True)
             events = _number(
                 connection,
-                "select sum(events) / count(distinct day) from signal.books where day < now() - interval '2 days'",
+                "select (sum(events) / count(distinct day))::bigint from signal.books where day < now() - interval '2 days'",
             )
             engine = DuckdbEngine(database.url, settings.tmp_path)
             for day in DUE[:2]:
@@ -99,14 +99,14 @@ def _pause(bench: Bench, settings: Settings) -> Row:
 
     def write() -> None:
         ingest, period = ingest_at_end_of(settings, YESTERDAY), 1 / WRITES_PER_SECOND
-        ingest.ingest_lines(clicks())
+        ingest.ingest_lines(_clicks())
         ready.set()
         due = time.perf_counter()
         while not stop.is_set():
             due += period
             time.sleep(max(0.0, due - time.perf_counter()))
             started = time.perf_counter()
-            ingest.ingest_lines(clicks())
+            ingest.ingest_lines(_clicks())
             pauses.append(time.perf_counter() - started)
             late.append(started - due)
         ingest.close()
@@ -141,8 +141,7 @@ def _pause(bench: Bench, settings: Settings) -> Row:
     )
 
 
-def clicks() -> list[bytes]:
-    """A few new lines of yesterday."""
+def _clicks() -> list[bytes]:
     at = datetime.fromisoformat(f"{YESTERDAY}T12:00:00+00:00").isoformat()
     return [
         json.dumps(

@@ -13,6 +13,9 @@ from signal_pipeline.store.database import open_database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 DAGSTER_DATABASE = "signal_dagster"
+STATEMENT_MILLISECONDS = 60_000
+RECYCLE_SECONDS = 3_600
+MOST_CONNECTIONS = 8
 
 
 def prepare_dagster(settings: Settings) -> Path:
@@ -43,4 +46,9 @@ def project_file(name: str) -> Path:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Dagster's instance, the same one that `signal-pipeline dev` shows."""
     prepare_dagster(settings)
-    return dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.get()
+    # Connections are kept, as Dagster's own web server does: else each event of a run opens several.
+    instance.optimize_for_webserver(
+        statement_timeout=STATEMENT_MILLISECONDS, pool_recycle=RECYCLE_SECONDS, max_overflow=MOST_CONNECTIONS
+    )
+    return instance

@@ -4,9 +4,12 @@ Belongs here: what a run of a day or a range does. What the UI shows of it: `rol
 `rollups/build.py`. Docs: docs/data-team.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 import dagster as dg
 
@@ -114,9 +117,9 @@ def _build(
     left = days
     for attempt in range(1, DAY_ATTEMPTS + 1):
         again: list[date] = []
-        for day in left:
+        for day, building in _ahead(partial(build_day, database, engine, models), left):
             try:
-                build = build_day(database, engine, models, day)
+                build = building.result()
             except DayPurgedError as refusal:
                 context.log.info("%s", refusal)
                 outcome.purged.append(day)
@@ -136,6 +139,20 @@ def _build(
                 _mark(context, build, models, only, notes)
         left = again
     return outcome
+
+
+def _ahead(build: Callable[[date], DayBuild], days: Sequence[date]) -> Iterator[tuple[date, Future[DayBuild]]]:
+    """Each day with its build, the next day's under way meanwhile: to mark a day takes Dagster as long as a small build."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-build")
+    try:
+        coming = deque[tuple[date, Future[DayBuild]]]()
+        for day in days:
+            coming.append((day, pool.submit(build, day)))
+            if len(coming) > 1:
+                yield coming.popleft()
+        yield from coming
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _mark(
