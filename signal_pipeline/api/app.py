@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -30,6 +31,7 @@ from signal_pipeline.api.spool import Spool
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
+from signal_pipeline.store.audit import actor_hmac
 from signal_pipeline.store.database import Database, DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +64,15 @@ def create_app(parts: Parts) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         commits = GroupCommit(parts.ingest, parts.spool, parts.revive)
         with ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader") as readers:
-            services = Services(parts.ingest, commits, parts.rate_limit, parts.readers_database, parts.models, readers)
+            services = Services(
+                parts.ingest,
+                commits,
+                parts.rate_limit,
+                parts.readers_database,
+                parts.models,
+                readers,
+                partial(actor_hmac, parts.settings),
+            )
             app.state.endpoint = _Endpoint(parts, documents, services)
             yield
             await commits.close()

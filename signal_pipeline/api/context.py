@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ class Services:
     database: Database  # For reading, with a statement timeout.
     models: Mapping[str, Model]
     readers: Executor
+    actor: Callable[[str], bytes]  # What the audit knows a user by.
 
 
 @dataclass(slots=True)

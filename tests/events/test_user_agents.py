@@ -287,3 +287,19 @@ def test_real_traffic_falls_into_plausible_shares() -> None:
     assert recognised / people.total() > 0.9
     for parsed in seen:
         assert_closed(parsed)
+
+
+@pytest.mark.parametrize(
+    ("text", "bot"),
+    [
+        ("Mozilla/5.0 (compatible; Crusader/1.0)", True),
+        ("Mozilla/5.0 (compatible;Crusader/1.0)", True),
+        ("Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; Trident/5.0)", False),
+        ("Mozilla/5.0 (compatible; Konqueror/4.5; Linux) KHTML/4.5 (like Gecko)", False),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 https://x.example", True),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; Google-Assess) Chrome/99.0", True),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 Safari/537.36", False),
+    ],
+)
+def test_bots_are_known_by_what_they_call_themselves(text: str, bot: bool) -> None:
+    assert parse_user_agent(text).bot is bot
