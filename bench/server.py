@@ -22,7 +22,7 @@ from signal_pipeline.store.days import today_utc
 from signal_pipeline.store.embedded import data_folder, start_embedded
 from signal_pipeline.store.migrate import migrate
 
-SECRET = "a-secret-for-measurements-of-32-bytes"  # noqa: S105 - it protects simulated traffic.
+SECRET = "a-secret-for-measurements-of-32-bytes"  # noqa: S105 # pragma: allowlist secret - of simulated traffic
 HISTORY_DAYS = 180
 
 

@@ -210,6 +210,10 @@ def _leave(home: Path, server: PostgresServer, pid: int) -> None:
         return
     with _lock(home):
         _prune_users(server)
+        # The list may have been lost with its writer; and the server that runs may be another than the one that this
+        # process has met: after a crash, somebody else has started it.
+        server.global_process_id_list.get_and_add(pid)
+        server._postmaster_info = PostmasterInfo.read_from_pgdata(server.pgdata)
         server.cleanup()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -197,3 +198,27 @@ def test_data_of_root_never_stands_below_a_home_directory(monkeypatch: pytest.Mo
 )
 def test_dagster_gets_its_own_database_on_the_same_server(url: str, expected: str) -> None:
     assert dagster_url(url, "signal_dagster") == expected
+
+
+def test_the_last_user_stops_a_server_that_another_process_started_again(home: Path, hold: Hold) -> None:
+    first = hold()
+    url_of(first)
+    killed = psutil.Process(leader(home))
+    killed.send_signal(signal.SIGQUIT)
+    killed.wait(30)
+    second = hold()
+    url_of(second)
+    again = psutil.Process(leader(home))
+    second.communicate()
+    assert again.is_running(), "the first process still counts"
+    first.communicate()
+    again.wait(30)
+
+
+def test_the_last_user_stops_the_server_though_the_list_of_users_was_lost(home: Path, hold: Hold) -> None:
+    user = hold()
+    url_of(user)
+    server = psutil.Process(leader(home))
+    (home / "postgres" / ".handle_pids.json").write_text("[12")  # Its writer was killed.
+    user.communicate()
+    server.wait(30)
