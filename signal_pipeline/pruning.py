@@ -12,7 +12,7 @@ from signal_pipeline.jobs import PRUNING_JOB
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import Database, safe_errors, sql
 
-KEPT_DAYS = 14
+KEPT_DAYS = 7
 STATEMENTS = ("prune_events", "prune_event_tags", "prune_checks", "prune_runs")  # In this order.
 
 
@@ -28,7 +28,7 @@ def prune_dagster_storage(database: Database, before: datetime) -> dict[str, int
 
 @dg.op
 def prune_storage(context: dg.OpExecutionContext) -> None:
-    """Delete events, evaluations and runs that are older than two weeks from Dagster's storage."""
+    """Delete events, evaluations and runs that are older than a week from Dagster's storage."""
     url = load_settings().dagster_database_url
     if url is None:
         context.log.info("Dagster's storage is not on PostgreSQL: nothing is pruned")
