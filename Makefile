@@ -5,10 +5,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check bench lock clean
+.PHONY: help install client-types demo dev test check bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything pinned in requirements.lock
 
@@ -21,6 +21,10 @@ $(STAMP): requirements.lock pyproject.toml
 		-r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+client-types: install ## Write client/src/events.ts from the catalogue
+	@$(BIN)/signal-pipeline catalogue --typescript > client/src/events.ts.new
+	@mv client/src/events.ts.new client/src/events.ts
 
 demo: install ## Simulate, ingest, build, purge, and show the numbers
 	@$(BIN)/signal-pipeline demo

@@ -155,7 +155,7 @@ def steady(minutes: float = MINUTES, rate: int = RATE, large: int = LARGE_TODAY)
                     [today_utc()],
                 ).fetchone()
                 assert age
-                stalest = max(stalest, float(age[0]))  # type: ignore[arg-type]
+                stalest = max(stalest, float(str(age[0])))
                 time.sleep(max(0.0, 1 - (time.perf_counter() - started - now)))
             after, grown = bench.runs(), bench.storage()
         seconds = bench.connection.execute("select max(seconds) from signal.builds").fetchone()
@@ -215,7 +215,7 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _wait(question: Callable[[], bool], seconds: float) -> None:
+def _wait(question: Callable[[], object], seconds: float) -> None:
     give_up = time.monotonic() + seconds
     while not question():
         if time.monotonic() > give_up:

@@ -13,6 +13,7 @@ import dagster as dg
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.jobs import ROLLUPS_JOB
+from signal_pipeline.local_runs import execute_here
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine
@@ -22,7 +23,6 @@ from signal_pipeline.store.database import Connection, Database, safe_errors, sq
 from signal_pipeline.store.days import days_between, stored_start_date, today_utc
 from signal_pipeline.store.freshness import DayStatus, day_statuses
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PROGRESS_SECONDS = 0.5
 
 
@@ -137,12 +137,12 @@ def run_backfill(
     job = _job(definitions, rollups)
     for chunk in chunks(plan.days, days_per_run):
         with _watched(database, chunk, progress):
-            outcome = job.execute_in_process(
-                instance=instance,
+            outcome = execute_here(
+                job,
+                instance,
+                database,
+                {"signal/origin": "backfill", **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1]))},
                 partition_key=str(chunk[0]) if len(chunk) == 1 else None,
-                run_config=QUIET,
-                tags={"signal/origin": "backfill", **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1]))},
-                raise_on_error=False,
             )
         done = materialized_days(instance, outcome.run_id, rollups)
         result.built += [day for day in chunk if day in done]

@@ -7,9 +7,11 @@ by itself, so that a fault of one day does not hold up the others.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
+from signal_pipeline.assets.charts import markdown_table
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.audits import Audit, audits
@@ -107,7 +109,14 @@ def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
             passed=finding.passed,
             severity=probe.severity,
             description=finding.message,
-            metadata=dict(finding.figures),
+            metadata={name: _shown(value) for name, value in finding.figures.items()},
         )
 
     return check
+
+
+def _shown(value: Any) -> Any:  # Whatever Dagster takes as metadata.
+    """Figures by day or by app as a table, which the UI shows in place."""
+    if isinstance(value, Mapping):
+        return dg.MetadataValue.md(markdown_table(("", "found"), list(value.items())))
+    return value

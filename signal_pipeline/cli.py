@@ -231,18 +231,20 @@ def status(
     """Show each day: raw events, version, state, and each rollup's freshness."""
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store.freshness import day_statuses
+    from signal_pipeline.store.quality import day_quality
     from signal_pipeline.store.receipts import list_receipts
 
     checksums = {name: model.checksum for name, model in load_models().items()}
     with safe_errors(), open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
+        quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         proofs = list_receipts(connection)
     if receipts:
         console.show_receipts(proofs)
     else:
-        console.show_days(days)
+        console.show_days(days, quality)
     if as_json:
-        console.print_json(console.status_object(days, proofs if receipts else None))
+        console.print_json(console.status_object(days, quality, proofs if receipts else None))
 
 
 @app.command()
@@ -250,7 +252,7 @@ def report(
     first: From,
     last: To,
     kind: Annotated[str | None, typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
-    by: Period = Period.day,
+    by: Annotated[Period | None, typer.Option(help="Of a rollup; default day.")] = None,
     app_name: Annotated[str | None, typer.Option("--app")] = None,
     event_type: Annotated[str | None, typer.Option("--event-type")] = None,
     group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
@@ -258,20 +260,36 @@ def report(
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
-    from signal_pipeline.reports import raw_report, rollup_report
+    from signal_pipeline.raw_reports import grouped_report
+    from signal_pipeline.reports import rollup_report
     from signal_pipeline.rollups.models import load_models
 
     _check_order(first, last)
     if (kind is None) == (group_by is None):
         raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
+    if kind and where:
+        raise UsageError("--where needs --group-by: a rollup takes --app and --event-type")
+    if group_by and by:
+        raise UsageError(f"--by {by} is of a rollup: with --group-by, put day among the keys")
+    filters = _filters([*map(_pair, where or []), ("app", app_name), ("event-type", event_type)])
     database, models = open_database(load_settings()), load_models()
     if kind:
-        result = rollup_report(database, models, kind, first, last, by=by.value, app=app_name, event_type=event_type)
+        result = rollup_report(
+            database, models, kind, first, last, by=(by or Period.day).value, app=app_name, event_type=event_type
+        )
     else:
-        filters = dict(_pair(text) for text in where or [])
-        filters |= {k: v for k, v in (("app", app_name), ("event-type", event_type)) if v}
-        result = raw_report(database, (group_by or "").split(","), filters, first, last)
+        result = grouped_report(database, models, (group_by or "").split(","), filters, first, last)
     console.show_report(result, output.value)
+
+
+def _filters(pairs: list[tuple[str, str | None]]) -> dict[str, str]:
+    filters: dict[str, str] = {}
+    for key, value in pairs:
+        if value is not None:
+            if key in filters:
+                raise UsageError(f"{key} is filtered twice: a filter is one value")
+            filters[key] = value
+    return filters
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -279,6 +297,22 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise UsageError(f"--where takes KEY=VALUE, not {text!r}")
     return key, value
+
+
+@app.command()
+def catalogue(
+    typescript: Annotated[bool, typer.Option("--typescript", help="Print the client's types instead.")] = False,
+) -> None:
+    """Show what Signal accepts, and which event types were never seen or are long dead."""
+    from signal_pipeline.catalogue_typescript import typescript_types
+    from signal_pipeline.catalogue_usage import read_usage
+
+    settings = load_settings()
+    accepted = load_catalogue(settings.catalogue)
+    if typescript:
+        sys.stdout.write(typescript_types(accepted))
+    else:
+        console.show_catalogue(accepted, read_usage(settings), today_utc())
 
 
 @app.command()

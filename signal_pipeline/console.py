@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -26,11 +28,16 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:  # The command must start fast: these import Dagster and pandas.
+    from datetime import date
+
     from signal_pipeline.backfill import Backfilled, Plan
+    from signal_pipeline.catalogue import Catalogue
+    from signal_pipeline.catalogue_usage import Usage
     from signal_pipeline.ingest import Counts
     from signal_pipeline.reports import Report
     from signal_pipeline.rollups.difference import Difference
     from signal_pipeline.store.freshness import DayStatus
+    from signal_pipeline.store.quality import DayQuality
     from signal_pipeline.store.receipts import Receipt
     from signal_pipeline.store.retention import Purged
 
@@ -147,15 +154,20 @@ def show_purged(result: Purged) -> None:
         say(f"{day}: kept: {reason}")
 
 
-def show_days(days: Sequence[DayStatus]) -> None:
+def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
     """One line per day, newest first."""
-    table = Table("day", "events", "version", "state", "rollups", box=None)
+    table = Table("day", "events", "version", "state", "rollups", "users", box=None)
     table.columns[1].justify = table.columns[2].justify = "right"
     for status in sorted(days, key=lambda status: status.day, reverse=True):
         counted = {kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()}
         rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
-        table.add_row(str(status.day), f"{status.events:,}", str(status.version), status.state, rollups)
+        users = ", ".join(_labels(quality, status.day)) or "exact"
+        table.add_row(str(status.day), f"{status.events:,}", str(status.version), status.state, rollups, users)
     err.print(table)
+
+
+def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
+    return sorted(quality[day].labels(None)) if day in quality else []
 
 
 def show_receipts(receipts: Sequence[Receipt]) -> None:
@@ -177,8 +189,10 @@ def show_receipts(receipts: Sequence[Receipt]) -> None:
     err.print(table)
 
 
-def status_object(days: Sequence[DayStatus], receipts: Sequence[Receipt] | None) -> dict[str, object]:
-    """The object that `status --json` prints."""
+def status_object(
+    days: Sequence[DayStatus], quality: Mapping[date, DayQuality], receipts: Sequence[Receipt] | None
+) -> dict[str, object]:
+    """The object that `status --json` prints; a day has `labels` only where its users are not exact."""
     value: dict[str, object] = {
         "days": [
             {
@@ -187,6 +201,7 @@ def status_object(days: Sequence[DayStatus], receipts: Sequence[Receipt] | None)
                 "version": status.version,
                 "state": status.state,
                 "rollups": dict(status.rollups),
+                **({"labels": labels} if (labels := _labels(quality, status.day)) else {}),
             }
             for status in days
         ]
@@ -194,6 +209,37 @@ def status_object(days: Sequence[DayStatus], receipts: Sequence[Receipt] | None)
     if receipts is not None:
         value["receipts"] = [{name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts]
     return value
+
+
+def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
+    """The event types with their use, then the apps and entity types."""
+    table = Table("event type", "state", "events", "last day", "entity", "description", "owner", "fires when", box=None)
+    table.columns[2].justify = "right"
+    seen = usage.seen or {}
+    for kind in catalogue.event_types.values():
+        used = seen.get(kind.name)
+        entity = f"{kind.entity or ''}{'' if kind.entity_required or not kind.entity else ' (if known)'}"
+        fields = (kind.description_schema or {}).get("properties")
+        table.add_row(
+            kind.name,
+            usage.state(kind, today),
+            f"{used.events:,}" if used else "",
+            str(used.last_day) if used else "",
+            entity,
+            escape(", ".join(map(str, fields))) if isinstance(fields, dict) else "",
+            kind.owner,
+            escape(kind.fires_when),
+        )
+    out.print(table)
+    for title, entries in (("apps", catalogue.apps), ("entity types", catalogue.entity_types)):
+        names = (f"{entry.name}{' (retired)' if entry.retired else ''}" for entry in entries.values())
+        out.print(f"{title}: {', '.join(names)}", soft_wrap=True)
+    for state in ("never seen", "long dead"):
+        named = [kind.name for kind in catalogue.event_types.values() if usage.state(kind, today) == state]
+        if usage.seen is not None:
+            out.print(f"{state}: {', '.join(named) or 'none'}", soft_wrap=True)
+    for note in usage.notes:
+        say(f"note: {escape(note)}")
 
 
 def show_report(report: Report, format_name: str) -> None:
@@ -209,7 +255,7 @@ def show_report(report: Report, format_name: str) -> None:
             if rows[name].dtype.kind in "if":
                 column.justify = "right"
         for row in rows.head(SHOWN_ROWS).itertuples(index=False):
-            table.add_row(*(f"{v:,}" if isinstance(v, int) else str(v) for v in row))
+            table.add_row(*(f"{v:,}" if isinstance(v, int) else escape(str(v)) for v in row))
         out.print(table)
         if len(rows) > SHOWN_ROWS:
             say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")

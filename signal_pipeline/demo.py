@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 
 from signal_pipeline import console
-from signal_pipeline.backfill import QUIET, plan_backfill, run_backfill
+from signal_pipeline.backfill import plan_backfill, run_backfill
 from signal_pipeline.catalogue import Catalogue, load_catalogue
 from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.demo_summary import show_summary
@@ -24,6 +24,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.landing import drain_landing, prepare_landing
+from signal_pipeline.local_runs import execute_here
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.simulate import simulate
@@ -67,7 +68,7 @@ def run_demo(settings: Settings) -> None:
         # The day after the due ones holds a few late retries.
         _build(database, instance, [*due, due[-1] + timedelta(days=1)], recent)
     with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
-        _nightly(instance, recent[-1])
+        _nightly(database, instance, recent[-1])
     with safe_errors(), database.connect() as connection:
         show_summary(connection, recent[0], recent[-1])
 
@@ -143,11 +144,10 @@ def _build(
         console.say(f"  {len(result.built)} day(s) built, {len(result.refused)} purged before")
 
 
-def _nightly(instance: dg.DagsterInstance, yesterday: date) -> None:
+def _nightly(database: Database, instance: dg.DagsterInstance, yesterday: date) -> None:
     from signal_pipeline.definitions import defs
 
-    outcome = defs.resolve_job_def("nightly_job").execute_in_process(
-        instance=instance, partition_key=str(yesterday), run_config=QUIET, raise_on_error=False
-    )
+    job = defs.resolve_job_def("nightly_job")
+    outcome = execute_here(job, instance, database, {}, partition_key=str(yesterday))
     if not outcome.success:
         raise DemoError(f"the nightly job failed: see run {outcome.run_id} with `make dev`")

@@ -96,7 +96,7 @@ def forget(connection: Connection) -> None:
 
 
 @settings(
-    max_examples=20,
+    max_examples=15,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -191,6 +191,10 @@ def test_a_broken_catalogue_is_one_line(signal: Signal, tmp_path: Path) -> None:
         ("report", "app", "--from", "2026-03-02", "--to", "2026-03-01"),
         ("report", "--from", "2026-03-01", "--to", "2026-03-02"),
         ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "month"),
+        ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "route=/"),
+        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "week"),
+        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "route"),
+        ("report", "--group-by", "os", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "app=a", "--app", "b"),
         ("retention", "--as-of", "2999-01-01"),
         ("retention", "--purge-incomplete", "2026-01-01"),
         ("no-such-command",),
@@ -240,6 +244,16 @@ def test_status_counts_raw_rows_and_states(signal: Signal, fill: Fill) -> None:
     (day,) = last_json(signal("status", "--json"))["days"]  # type: ignore[misc]
     assert (day["day"], day["events"], day["version"], day["state"]) == (str(YESTERDAY), 12, 1, "open")
     assert set(day["rollups"].values()) == {"missing"}
+
+
+def test_status_labels_a_day_whose_users_are_not_exact(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY)
+    assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]
+    connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [YESTERDAY])
+    connection.execute("insert into signal.day_keys values (%s, 'another')", [YESTERDAY])
+    done = signal("status", "--json")
+    assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
+    assert "degraded, over-counted" in done.stderr
 
 
 def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> None:

@@ -7,14 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 import typer
-from commands import run_command
 
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.cli import app
 from signal_pipeline.events.acceptance import IncomingEvent
-from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -60,14 +57,6 @@ def test_the_landing_line_of_the_readme_holds_every_field() -> None:
     assert example["eventType"] in load_catalogue().event_types
     assert example["appName"] in load_catalogue().apps
     assert set(example) <= set(IncomingEvent.__struct_encode_fields__)
-
-
-@pytest.mark.embedded_only
-def test_the_embedding_example_runs(environment: Settings, tmp_path: Path) -> None:
-    program = re.search(r"```python\n(.*?)```", README, flags=re.DOTALL)[1]  # type: ignore[index]
-    done = run_command(cwd=tmp_path, program=program)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "0 0 Counter({'malformed': 1})\n"
 
 
 def test_no_document_names_a_machine() -> None:

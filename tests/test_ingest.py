@@ -6,8 +6,8 @@ import io
 import logging
 import random
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -242,16 +242,16 @@ def test_a_killed_ingest_leaves_whole_batches_and_a_second_run_completes_them(
 
 
 def test_what_was_acknowledged_survives_the_death_of_postgresql(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    private_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`kill -9` of every process of an embedded server, while another ingest is under way."""
-    monkeypatch.setenv("SIGNAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SIGNAL_HOME", str(private_home))
     monkeypatch.setenv("SIGNALS_SALT_SECRET", SECRET)
     monkeypatch.delenv("SIGNAL_DATABASE_URL", raising=False)
     (tmp_path / "first.ndjson").write_bytes(b"\n".join(traffic(DAY, 500)))
     rest = [text for seed in range(2, 42) for text in traffic(DAY, 1_000, seed)]
     (tmp_path / "rest.ndjson").write_bytes(b"\n".join(rest))
-    url = start_embedded(tmp_path / "home")
+    url = start_embedded(private_home)
     assert run_command("migrate", cwd=tmp_path).returncode == 0
     acknowledged = last_json(run_command("ingest", "first.ndjson", "--json", cwd=tmp_path).stdout)
     assert acknowledged["accepted"] == 500
@@ -259,7 +259,7 @@ def test_what_was_acknowledged_survives_the_death_of_postgresql(
     process = start_command("ingest", "rest.ndjson", cwd=tmp_path)
     with Database(url).connect() as connection:
         _wait_for_events(connection, lambda: process.poll() is None, more_than=500)
-        _kill_server(tmp_path / "home" / "postgres")
+        _kill_server(private_home / "postgres")
     _, stderr = process.communicate()
     assert process.returncode == 1
     assert "cannot reach PostgreSQL" in error_of(stderr)
@@ -268,10 +268,20 @@ def test_what_was_acknowledged_survives_the_death_of_postgresql(
     assert (again["accepted"], again["duplicate"]) == (0, 500)
     completed = last_json(run_command("ingest", "rest.ndjson", "--json", cwd=tmp_path).stdout)
     assert completed["received"] == 40_000
-    with Database(start_embedded(tmp_path / "home")).connect() as connection:
+    with Database(start_embedded(private_home)).connect() as connection:
         assert count(connection, "select count(*) from signal.events") == 40_500
         booked = count(connection, "select sum(events)::bigint from signal.books where outcome = 'accepted'")
         assert booked == 40_500
+
+
+@pytest.fixture
+def private_home(tmp_path: Path) -> Iterator[Path]:
+    """A home whose server is stopped at the end, whoever still counts as its user."""
+    yield tmp_path / "home"
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.cwd() == str(tmp_path / "home" / "postgres"):
+                process.terminate()
 
 
 def _wait_for_events(connection: Connection, running: Callable[[], bool], more_than: int = 0) -> None:

@@ -17,7 +17,8 @@ from oracle import DIMENSIONS, Oracle
 from traffic import line, traffic
 
 from signal_pipeline.ingest import Ingest
-from signal_pipeline.reports import RAW_KEYS, ReportError, raw_report, rollup_report
+from signal_pipeline.raw_reports import RAW_KEYS, grouped_report, raw_report
+from signal_pipeline.reports import ReportError, rollup_report
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
@@ -260,11 +261,65 @@ def test_purged_days_stay_in_rollups_and_are_refused_from_raw(
     purge_incomplete(database, models, due - timedelta(days=1), "never built", 180)
     assert states(database, models, due, due) == {str(due): "purged"}
     assert rollup_report(database, models, "app", due - timedelta(days=1), due).notes[0].startswith("1 day(s) have no")
-    with pytest.raises(ReportError, match=r"purged.*too low; a rollup answers this: .* report route "):
+    with pytest.raises(ReportError, match=r"1 day\(s\).*purged.*too low"):
         raw_report(database, ["route", "app"], {}, due, TODAY)
-    with pytest.raises(ReportError, match=r"2 day\(s\).*too low$"):
-        raw_report(database, ["route", "device"], {}, due - timedelta(days=1), TODAY)
+    with pytest.raises(ReportError, match=r"2 day\(s\).*too low"):
+        grouped_report(database, models, ["route", "device"], {}, due - timedelta(days=1), TODAY)
     assert len(raw_report(database, ["route", "device"], {}, due + timedelta(days=1), TODAY).rows) == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "where", "has_users"),
+    [
+        (["app", "route"], {}, True),
+        (["app", "day", "event-type"], {}, True),
+        (["device"], {"app": "cms"}, True),
+        (["entity-type", "entity", "app"], {}, True),
+        (["route"], {}, False),
+        (["app"], {"browser": "Chrome"}, True),
+        (["day"], {"event-type": "journey_create_clicked"}, False),
+    ],
+)
+def test_beyond_the_retention_a_rollup_answers_as_raw_events_did(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    keys: list[str],
+    where: dict[str, str],
+    has_users: bool,
+) -> None:
+    due = TODAY - timedelta(days=181)
+    fill(due, 60)
+    build(due)
+    before = raw_report(database, keys, where, due, due).rows
+    assert purge_due_days(database, models, 180).purged == [due]
+    report = grouped_report(database, models, keys, where, due, due)
+    assert set(report.rows["state"]) == {"purged"}
+    if "entity" in keys:
+        before = before[before["entity_id"] != "(none)"]
+        assert "events without an entity are not in these numbers" in report.notes
+    shown = [column for column in before.columns if column in report.rows.columns and column != "state"]
+    assert ("users" in shown, "sessions" in shown) == (has_users, has_users)
+    assert sorted(map(tuple, report.rows[shown].to_numpy())) == sorted(map(tuple, before[shown].to_numpy()))
+
+
+def test_a_rollup_is_not_asked_for_what_it_leaves_out(
+    database: Database, models: Models, fill: Fill, build: Build
+) -> None:
+    due = TODAY - timedelta(days=181)
+    fill(due)
+    build(due)
+    assert purge_due_days(database, models, 180).purged == [due]
+    with pytest.raises(ReportError, match="too low"):
+        grouped_report(database, models, ["app"], {"entity": "(none)"}, due, due)
+
+
+def test_missing_raw_events_are_labelled(database: Database, fill: Fill) -> None:
+    fill(SUNDAY)
+    with database.connect() as connection:
+        connection.execute("delete from signal.events where device_type = 'mobile'")
+    assert set(raw_report(database, ["app"], {}, SUNDAY, SUNDAY).rows["state"]) == {"incomplete"}
 
 
 def test_incomplete_days_are_labelled_for_ever(database: Database, models: Models, fill: Fill, build: Build) -> None:

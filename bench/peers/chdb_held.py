@@ -5,6 +5,7 @@ An optional dependency: `make bench` installs it (the extra `bench`).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from signal_pipeline.rollups.models import Model
 def load(parquet: Path, folder: Path) -> Any:
     """A session that holds the events; None where chdb is not installed."""
     try:
-        from chdb import session as chdb
+        chdb: Any = importlib.import_module("chdb.session")  # Not there for the type checker either.
     except ImportError:
         return None
     session = chdb.Session(str(folder))

@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from graphql import GraphQLError, GraphQLSyntaxError
+from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError
 from starlette.responses import Response
-from strawberry.types import ExecutionResult
 
 from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.errors import ApiError

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import strawberry.federation
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -21,6 +20,7 @@ from signal_pipeline.api.addresses import client_address, forwarded_host
 from signal_pipeline.api.answers import answer, refusal
 from signal_pipeline.api.callers import Identification
 from signal_pipeline.api.context import RequestContext, Services
+from signal_pipeline.api.documents import Documents
 from signal_pipeline.api.errors import ApiError
 from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.rate_limit import RateLimit
@@ -56,14 +56,14 @@ class Parts:
 def create_app(parts: Parts) -> Starlette:
     """The application around an ingest that is open already."""
     development = not parts.settings.production
-    schema = build_schema(introspection=development)
+    documents = Documents(build_schema(), introspection=development)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         commits = GroupCommit(parts.ingest, parts.spool, parts.revive)
         with ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader") as readers:
             services = Services(parts.ingest, commits, parts.rate_limit, parts.readers_database, parts.models, readers)
-            app.state.endpoint = _Endpoint(parts, schema, services)
+            app.state.endpoint = _Endpoint(parts, documents, services)
             yield
             await commits.close()
 
@@ -92,11 +92,11 @@ def _loopback_cors() -> Middleware:
 class _Endpoint:
     """Answers one GraphQL request after another."""
 
-    def __init__(self, parts: Parts, schema: strawberry.federation.Schema, services: Services) -> None:
+    def __init__(self, parts: Parts, documents: Documents, services: Services) -> None:
         self._identification = parts.identification
         self._trusted = parts.settings.trusted_proxies
         self._production = parts.settings.production
-        self._schema = schema
+        self._documents = documents
         self.services = services
 
     async def handle(self, request: Request) -> Response:
@@ -119,9 +119,7 @@ class _Endpoint:
             host=forwarded_host(request.headers.get("x-forwarded-host"), peer, self._trusted),
             user_agent=request.headers.get("user-agent"),
         )
-        result = await self._schema.execute(
-            call.query, call.variables, context_value=context, operation_name=call.operation_name
-        )
+        result = await self._documents.run(call, context)
         return answer(result, context)
 
 

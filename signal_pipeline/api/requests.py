@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from signal_pipeline.api.canonical import parse_wire_json
 from signal_pipeline.api.errors import ApiError
 
 MAX_BODY_BYTES = 512 * 1024
+BODY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,14 @@ async def read_call(request: Request) -> Call:
 async def _body(request: Request) -> bytes:
     chunks, size = [], 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_BODY_BYTES >> 10} KiB", 413)
-            chunks.append(chunk)
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_BODY_BYTES >> 10} KiB", 413)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise ApiError("REQUEST_TIMEOUT", "the body did not come in time", 408) from None
     except ClientDisconnect:
         raise ApiError("BAD_REQUEST", "the client went away", 400) from None
     return b"".join(chunks)

@@ -1,27 +1,13 @@
-"""The schema: root fields, limits on documents, and the rule that errors tell nothing of a request."""
+"""The schema: its root fields. Types stand in `types.py`; how a document is checked and run, in `documents.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
 import strawberry
-from graphql import (
-    DocumentNode,
-    FieldNode,
-    FragmentSpreadNode,
-    GraphQLError,
-    InlineFragmentNode,
-    OperationDefinitionNode,
-    SelectionSetNode,
-    ValidationContext,
-)
-from graphql.validation import ASTValidationRule, ValidationRule
-from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
 from strawberry.federation.schema_directives import Link
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
 
 from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.reading import DEFAULT_EVENTS, read_events
@@ -40,11 +26,6 @@ from signal_pipeline.api.types import (
 from signal_pipeline.api.writing import create_events
 
 FEDERATION = "https://specs.apollo.dev/federation/v2.6"
-MAX_TOKENS = 2_000
-MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
-MAX_SPREADS = 10
-MAX_DEPTH = 16  # A usual introspection query has 14.
-CACHED_DOCUMENTS = 256
 
 Info = strawberry.Info[RequestContext, None]
 
@@ -108,25 +89,11 @@ class Mutation:
     )
 
 
-class _Schema(strawberry.federation.Schema):
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Log nothing: messages of errors repeat values. What failed is logged by `answers.py`, by kind."""
-
-
-def build_schema(*, introspection: bool) -> strawberry.federation.Schema:
-    """The schema; without introspection `__schema`, `__type` and `_service` are refused."""
-    rules: list[type[ASTValidationRule]] = [_Limits] if introspection else [_Limits, _NoIntrospection]
-    # Factories, since an extension belongs to one request; the rules are built once, so that validation can be cached.
-    extensions: list[Callable[[], SchemaExtension]] = [
-        lambda: MaxTokensLimiter(MAX_TOKENS),
-        lambda: ParserCache(CACHED_DOCUMENTS),
-        lambda: AddValidationRules(rules),
-        lambda: ValidationCache(CACHED_DOCUMENTS),
-    ]
-    return _Schema(
+def build_schema() -> strawberry.federation.Schema:
+    """The subgraph's schema."""
+    return strawberry.federation.Schema(
         query=Query,
         mutation=Mutation,
-        extensions=extensions,
         config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=True),
         schema_directives=[Link(url=FEDERATION, import_=[])],
         federation_version="2.6",
@@ -135,50 +102,4 @@ def build_schema(*, introspection: bool) -> strawberry.federation.Schema:
 
 def sdl() -> str:
     """The subgraph's SDL, as a federation composer takes it."""
-    return build_schema(introspection=False).as_str() + "\n"
-
-
-class _Limits(ASTValidationRule):
-    """One operation, and bounds on what a document may ask. Fragments are bounded, never expanded."""
-
-    def __init__(self, context: ValidationContext) -> None:
-        super().__init__(context)
-        counted = _count(context.document)
-        for name, most in (
-            ("operations", 1),
-            ("aliases", MAX_ALIASES),
-            ("fragments", MAX_SPREADS),
-            ("depth", MAX_DEPTH),
-        ):
-            if counted[name] > most:
-                self.report_error(GraphQLError(f"too many {name}", extensions={"safe": f"at most {most} {name}"}))
-
-
-def _count(document: DocumentNode) -> dict[str, int]:
-    counts = {"operations": 0, "aliases": 0, "fragments": 0, "depth": 0}
-    waiting: list[tuple[SelectionSetNode, int]] = []
-    for definition in document.definitions:
-        counts["operations"] += isinstance(definition, OperationDefinitionNode)
-        selections = getattr(definition, "selection_set", None)
-        if selections is not None:
-            waiting.append((selections, 1))
-    while waiting:
-        selections, depth = waiting.pop()
-        counts["depth"] = max(counts["depth"], depth)
-        for node in selections.selections:
-            counts["fragments"] += isinstance(node, FragmentSpreadNode)
-            if isinstance(node, FieldNode | InlineFragmentNode):
-                counts["aliases"] += isinstance(node, FieldNode) and node.alias is not None
-                if node.selection_set is not None:
-                    waiting.append((node.selection_set, depth + 1))
-    return counts
-
-
-class _NoIntrospection(ValidationRule):
-    """Production tells nobody its schema."""
-
-    def enter_field(self, node: FieldNode, *_: Any) -> None:  # Any: graphql-core's visitor passes four more things.
-        if node.name.value in ("__schema", "__type", "_service"):
-            self.report_error(
-                GraphQLError("introspection is off", node, extensions={"safe": "introspection is off in production"})
-            )
+    return build_schema().as_str() + "\n"

@@ -22,7 +22,8 @@ from signal_pipeline.api.types import (
     StatsPeriod,
     StatsState,
 )
-from signal_pipeline.reports import ALL_TYPES, Report, ReportError, raw_report, rollup_report
+from signal_pipeline.raw_reports import raw_report
+from signal_pipeline.reports import ALL_TYPES, Report, ReportError, rollup_report
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.database import Database, safe_errors
 from signal_pipeline.store.days import today_utc

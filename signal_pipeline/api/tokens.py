@@ -1,7 +1,7 @@
 """Login tokens: JWTs of the issuer, verified against its published keys.
 
 RS256 only; issuer, audience, expiry and start are checked. A token is never stored or logged. Verified ones are remembered by
-digest until they expire, since a signature costs more than everything else that is done for a request.
+digest for minutes, not until they expire: a key that its issuer withdraws must stop working.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ RETRY_SECONDS = 3.0  # The least time between two loads: an unknown key id must 
 LOAD_TIMEOUT_SECONDS = 5.0
 MAX_KEYS_BYTES = 1 << 20
 REMEMBERED_TOKENS = 10_000
+REMEMBERED_SECONDS = 300.0
 
 Claims = Mapping[str, Any]  # What an issuer writes into a token is its own business.
 
@@ -53,7 +54,7 @@ class PublicKeys:
         self._tried_at = time.monotonic()
         try:
             keys = jwt.PyJWKSet.from_json(self._text()).keys
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
             raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
         self._keys = {key.key_id or "": key for key in keys}
         self._loaded_at = time.monotonic()
@@ -83,18 +84,18 @@ class TokenVerifier:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._verified: dict[bytes, Claims] = {}
+        self._verified: dict[bytes, tuple[float, Claims]] = {}  # With the time until which it is believed.
 
     async def claims(self, token: str) -> Claims:
         """The claims of a good token; raises ApiError for any other, without saying what was in it."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known = self._verified.get(digest)
-        if known is not None and time.time() < known["exp"] + LEEWAY_SECONDS:
-            return known
+        if known is not None and time.time() < known[0]:
+            return known[1]
         claims = await self._verify(token)
         if len(self._verified) >= REMEMBERED_TOKENS:
             self._verified.clear()
-        self._verified[digest] = claims
+        self._verified[digest] = min(int(claims["exp"]) + LEEWAY_SECONDS, time.time() + REMEMBERED_SECONDS), claims
         return claims
 
     async def _verify(self, token: str) -> Claims:

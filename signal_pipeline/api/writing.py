@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -17,7 +19,11 @@ from signal_pipeline.api.types import Event, EventCreateInput, Json
 from signal_pipeline.events import acceptance
 from signal_pipeline.store.copy_rows import new_event_id
 
+logger = logging.getLogger(__name__)
+
 MAX_EVENTS = 100  # Of one request.
+WARNING_SECONDS = 60.0
+_warned_at = float("-inf")
 
 
 async def create_events(context: RequestContext, inputs: Sequence[EventCreateInput]) -> list[Event | None]:
@@ -34,6 +40,7 @@ async def create_events(context: RequestContext, inputs: Sequence[EventCreateInp
     checked = [await _checked(context, context.caller, each) for each in inputs]
     answers = await context.services.commits.store(checked)
     context.answers += answers
+    _warn_of_gaps(checked)
     return [_stored(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
 
 
@@ -47,6 +54,17 @@ async def _checked(
     if not await context.services.rate_limit.allows(caller.uid, item.day):
         return acceptance.Drop("rate_limited", item.day, item.app_name, item.event_type, item.event_type)
     return msgspec.structs.replace(item, id=new_event_id(item.created_at))
+
+
+def _warn_of_gaps(checked: Sequence[acceptance.Event | acceptance.Drop]) -> None:
+    """Say that events come without an address, once a minute at most; `signal.address_gaps` counts all."""
+    global _warned_at
+    gaps = {item.address for item in checked if isinstance(item, acceptance.Event)} - {"given"}
+    if gaps and time.monotonic() - _warned_at > WARNING_SECONDS:
+        _warned_at = time.monotonic()
+        logger.warning(
+            "events come with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES", " or ".join(sorted(gaps))
+        )
 
 
 def _line(context: RequestContext, each: EventCreateInput) -> bytes:

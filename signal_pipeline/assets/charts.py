@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 MOST_CHARACTERS = 999
-STEP, HEIGHT, TOP, BOTTOM = 18, 114, 16, 98  # Pixels: the width of a day, and where bars end.
+WIDTH, HEIGHT, TOP, BOTTOM = 252, 114, 16, 98  # Pixels; the UI's column is narrow.
 BLUE, GREEN, ORANGE, GREY = "#5b8def", "#3aa76d", "#d9a13b", "#8a8f98"
 Series = Mapping[date, Mapping[str, int]]  # By day, the height of each part of its bar.
 
@@ -25,22 +25,22 @@ def bar_chart(series: Series, colours: Mapping[str, str], title: str, last: date
     }
     highest = max(*heights[parts[-1]], 1)
     # The whole stack first, then shorter ones over it: each part is one outline, which takes few characters.
-    layers = [_layer(heights[part], highest, colours[part]) for part in reversed(parts)]
-    width = STEP * days
+    step = WIDTH // days
+    layers = [_layer(heights[part], highest, colours[part], step) for part in reversed(parts)]
     legend = "".join(f" <tspan fill='{colours[part]}'>{part}</tspan>" for part in parts) if len(parts) > 1 else ""
     svg = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='{HEIGHT}'>{''.join(layers)}"
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}'>{''.join(layers)}"
         f"<g fill='{GREY}' style='font:11px sans-serif'><text y='10'>{title}, most {highest:,}{legend}</text>"
         f"<text y='{HEIGHT - 4}'>{shown[0]}</text>"
-        f"<text x='{width}' y='{HEIGHT - 4}' text-anchor='end'>{last}</text></g></svg>"
+        f"<text x='{step * days}' y='{HEIGHT - 4}' text-anchor='end'>{last}</text></g></svg>"
     )
     for character, escaped in (("%", "%25"), ("#", "%23"), ("<", "%3C"), (">", "%3E")):
         svg = svg.replace(character, escaped)
     return f"![{title}](<data:image/svg+xml,{svg}>)"
 
 
-def _layer(heights: Sequence[int], highest: int, colour: str) -> str:
-    steps = "".join(f"V{BOTTOM - round(height / highest * (BOTTOM - TOP))}h{STEP}" for height in heights)
+def _layer(heights: Sequence[int], highest: int, colour: str, step: int) -> str:
+    steps = "".join(f"V{BOTTOM - round(height / highest * (BOTTOM - TOP))}h{step}" for height in heights)
     return f"<path fill='{colour}' d='M0,{BOTTOM}{steps}V{BOTTOM}'/>"
 
 

@@ -16,6 +16,7 @@ from signal_pipeline.assets.charts import BLUE, bar_chart, markdown_table
 from signal_pipeline.assets.raw_events import books_chart, profile_metadata
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.yml import DATE_COLUMN
 from signal_pipeline.store.database import Connection, sql
 from signal_pipeline.store.profile import DayProfile, day_outcomes
 from signal_pipeline.store.quality import DayQuality, day_quality
@@ -85,7 +86,10 @@ class DayNotes:
         return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS)
 
     def _preview(self, name: str) -> str:
-        columns = [column for column in self._models[name].columns if column != "activity_date"]
+        model = self._models[name]
+        # Counts first: the UI's column is narrow.
+        columns = [column for column in model.columns if column not in model.grain]
+        columns += [column for column in model.grain if column != DATE_COLUMN]
         rows = self._connection.execute(
             composed.SQL(sql("preview")).format(
                 columns=composed.SQL(", ").join(map(composed.Identifier, columns)), rollup=composed.Identifier(name)

@@ -76,7 +76,7 @@ def key_rows(events: Sequence[Event]) -> bytes:
 
 
 def event_rows(events: Sequence[Event]) -> bytes:
-    """The events in binary COPY format, columns as `EVENT_COLUMNS`, each with its id or a new one."""
+    """The events in binary COPY format, columns as `EVENT_COLUMNS`, each with a new id."""
     rows = [HEADER]
     for event, head in zip(events, _heads(events), strict=True):
         entity_id, session_id, description = event.entity_id, event.session_id, event.description
@@ -118,9 +118,9 @@ def _heads(events: Sequence[Event]) -> Iterable[bytes]:
     heads["fields"] = len(EVENT_COLUMNS)
     heads["len1"], heads["len2"], heads["len3"], heads["len4"] = 16, 8, 16, 32
     heads["id"] = event_ids(times)
-    for at, event in enumerate(events):
-        if event.id is not None:
-            heads["id"][at] = np.frombuffer(event.id, dtype=np.uint8)
+    for position, event in enumerate(events):
+        if event.id is not None:  # Told to the caller already.
+            heads["id"][position] = np.frombuffer(event.id, dtype=np.uint8)
     heads["created_at"] = times
     heads["client_event_id"] = _uuids([event.client_event_id for event in events])
     hashes = b"".join([event.user_hash for event in events])

@@ -274,6 +274,8 @@ def test_the_hash_is_of_the_address_that_the_proxies_vouch_for(
     missing, invalid = (now - then for now, then in zip(gaps(rows), before, strict=True))
     given = bool("".join(chain).strip(" ,"))
     assert (missing, invalid) == ((0, 0) if same_as else (0, 1) if given else (1, 0))
+    if not same_as:
+        assert "SIGNAL_TRUSTED_PROXIES" in "".join(api.log)
 
 
 def gaps(rows: Connection) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from traffic import CHROME
 from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, event, outcome
 
+from signal_pipeline.api.spool import Spool, SpoolError
 from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
@@ -62,9 +64,9 @@ def until(condition: Callable[[], bool], patience: float = 60) -> None:
 
 
 def test_without_the_database_the_answer_is_retriable_and_a_retry_succeeds(
-    start: StartServer, outage: Callable[[], object], api_database: Database
+    api: Server, outage: Callable[[], object], api_database: Database
 ) -> None:
-    server, fields = start(), event()
+    server, fields = api, event()
     assert outcome(server.create()) == ("accepted", None)
     before = counts(api_database)
     with outage():  # type: ignore[attr-defined]
@@ -84,16 +86,15 @@ def test_without_the_database_the_answer_is_retriable_and_a_retry_succeeds(
     assert server.client.get(f"{server.url}/readyz").status_code == 200
 
 
-def test_a_restart_between_two_requests_is_not_noticed(start: StartServer, outage: Callable[[], object]) -> None:
-    server = start()
-    assert outcome(server.create()) == ("accepted", None)
+def test_a_restart_between_two_requests_is_not_noticed(api: Server, outage: Callable[[], object]) -> None:
+    assert outcome(api.create()) == ("accepted", None)
     with outage():  # type: ignore[attr-defined]
         pass
-    assert outcome(server.create()) == ("accepted", None)
+    assert outcome(api.create()) == ("accepted", None)
 
 
-def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(start: StartServer, rows: Connection) -> None:
-    server, fields = start(), event()
+def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(api: Server, rows: Connection) -> None:
+    server, fields = api, event()
     assert outcome(server.create()) == ("accepted", None)
     with rows.transaction():
         rows.execute("lock table signal.days in access exclusive mode")
@@ -169,25 +170,25 @@ def test_a_killed_server_loses_nothing_that_it_spooled(
     assert len(list(spool.glob("*.refused"))) == 1
 
 
-def test_two_servers_do_not_share_a_spool(start: StartServer, tmp_path: Path) -> None:
-    start(SIGNAL_SPOOL_DIR=str(tmp_path / "spool"))
-    with pytest.raises(AssertionError, match="SIGNAL_SPOOL_DIR is in use"):
-        start(SIGNAL_SPOOL_DIR=str(tmp_path / "spool"))
+def test_two_processes_do_not_share_a_spool(api_database: Database, tmp_path: Path) -> None:
+    first = Spool(tmp_path, api_database, "00000000")
+    with pytest.raises(SpoolError, match="SIGNAL_SPOOL_DIR is in use"):
+        Spool(tmp_path, api_database, "00000000")
+    first.close()
+    Spool(tmp_path, api_database, "00000000").close()
 
 
-def test_one_event_that_the_database_refuses_does_not_fail_the_others(start: StartServer, rows: Connection) -> None:
+def test_one_event_that_the_database_refuses_does_not_fail_the_others(api: Server, rows: Connection) -> None:
     """Requests of one batch share a transaction, not a fate."""
-    server = start()
     rows.execute("alter table signal.books add constraint no_cms check (app_name <> 'cms')")
     try:
         good, bad = [event() for _ in range(10)], event(appName="cms")
         with httpx.Client(timeout=60) as client:
-            import concurrent.futures
 
             def send(fields: dict[str, object]) -> httpx.Response:
-                return client.post(f"{server.url}/graphql", **server.request(CREATE, {"input": fields}))
+                return client.post(f"{api.url}/graphql", **api.request(CREATE, {"input": fields}))
 
-            with concurrent.futures.ThreadPoolExecutor(11) as pool:
+            with ThreadPoolExecutor(11) as pool:
                 answers = list(pool.map(send, [*good, bad]))
         assert [outcome(answer.json())[0] for answer in answers[:-1]] == ["accepted"] * 10
         assert (answers[-1].status_code, code(answers[-1].json())) == (500, "INTERNAL")

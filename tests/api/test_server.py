@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import SECRET
-from wire_support import CREATE, GATEWAY_SECRET, Issuer, Server, code, event, outcome, run, write_jwks
+from wire_support import CREATE, GATEWAY_SECRET, Server, code, event, outcome, run
 
 from signal_pipeline.api.schema import sdl
 from signal_pipeline.api.server import run_server
@@ -229,36 +229,3 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(start: StartServe
         "select (select count(*) from signal.events), (select sum(events) from signal.books where outcome = 'accepted')"
     ).fetchall()
     assert events == booked
-
-
-def test_keys_are_read_again_when_the_issuer_rotates(start: StartServer, issuer: Issuer, tmp_path: Path) -> None:
-    jwks = write_jwks(tmp_path / "jwks.json", Issuer("old"))
-    server = start(SIGNAL_JWKS=str(jwks))
-    assert code(server.create()) == "UNAUTHENTICATED"
-    write_jwks(jwks, issuer)
-    # An unknown key makes it load again, but not at every request.
-    for _ in range(200):
-        answer = server.create()
-        if "errors" not in answer:
-            break
-        threading.Event().wait(0.1)
-    assert outcome(answer) == ("accepted", None)
-
-
-def test_keys_come_from_a_url_too(start: StartServer, issuer: Issuer, tmp_path: Path) -> None:
-    import http.server
-
-    write_jwks(tmp_path / "keys", issuer)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: Any, **options: Any) -> None:
-            super().__init__(*arguments, directory=str(tmp_path), **options)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as keys:
-        threading.Thread(target=keys.serve_forever, daemon=True).start()
-        server = start(SIGNAL_JWKS=f"http://127.0.0.1:{keys.server_address[1]}/keys")
-        assert outcome(server.create()) == ("accepted", None)
-        keys.shutdown()

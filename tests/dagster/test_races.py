@@ -20,7 +20,7 @@ from psycopg import sql
 
 from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.settings import Settings
+from signal_pipeline.settings import Settings, load_settings
 from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
@@ -146,12 +146,14 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     assert kept == days[: len(kept)]
     torn = connection.execute("select day from signal.builds group by day having count(*) <> %s", [len(models)])
     assert torn.fetchall() == []
-    with open_instance(environment) as instance:
+    with open_instance(load_settings()) as instance:
         shown = instance.get_materialized_partitions(dg.AssetKey("daily_os_activity"))
         assert {str(day) for day in kept[:-1]} <= shown <= {str(day) for day in kept}
     stamps = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
     assert subprocess.run([*command, "--only-stale"], stderr=subprocess.DEVNULL, check=False).returncode == 0
     assert built() == days
+    with open_instance(load_settings()) as instance:
+        assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
     again = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
     assert sorted(again) == sorted(stamps)
 
@@ -172,8 +174,8 @@ ATTACKS = [
     "delete from signal.daily_app_activity where activity_date = {day}",
     "delete from signal.daily_app_activity",
     "update signal.daily_app_activity set events = 0 where activity_date = {day}",
-    "update signal.daily_app_activity set activity_date = {day} where activity_date = {open_day}",
-    "update signal.daily_app_activity set activity_date = {open_day} where activity_date = {day}",
+    "update signal.daily_app_activity set activity_date = {day}, event_type = 'x' || event_type where activity_date = {open_day}",
+    "update signal.daily_app_activity set activity_date = {open_day}, event_type = 'x' || event_type where activity_date = {day}",
     "insert into signal.daily_app_activity values ({day}, 'cms', 'made_up', 1, 1, 1)",
     "insert into signal.daily_app_activity select * from signal.daily_app_activity where activity_date = {day}"
     " on conflict (activity_date, app_name, event_type) do update set events = 0",

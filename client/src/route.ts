@@ -1,0 +1,79 @@
+/**
+ * From a path or URL to its route template: what identifies somebody or something never leaves the browser.
+ *
+ * The same rules as the server's (`signal_pipeline/events/routes.py`), never weaker; a test holds the two together.
+ * No lookbehind: one such expression breaks a whole bundle in Safari before 16.4.
+ */
+
+const MAX_CHARACTERS = 256;
+const FORBIDDEN = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
+const ID = new RegExp(
+  [
+    "@",
+    "[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", // UUID
+    "(^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25}|[0-9a-f]{16,})(?![0-9a-z])", // ULID, long hex
+    "\\d{7}",
+    "\\d(\\.\\d+){3}", // IPv4
+    ":[0-9a-f]*:", // IPv6, whole or shortened
+  ].join("|"),
+  "i",
+);
+
+/**
+ * The route template of a path or absolute URL: without origin, query and fragment, `[id]` for each segment that is an id,
+ * holds `@` or an address, or looks like a token. Templates and ordinary words stay. Undefined for what is no route, has
+ * more than 256 characters, or holds control characters.
+ */
+export function routeTemplate(pathOrUrl: string): string | undefined {
+  const path = pathOrUrl.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i, "").split(/[?#]/, 1)[0] || "/";
+  const template = path
+    .split("/")
+    .map((segment) => (identifies(segment) ? "[id]" : segment))
+    .join("/");
+  const tooLong = Math.max(path.length, template.length) > MAX_CHARACTERS;
+  return path[0] !== "/" || tooLong || FORBIDDEN.test(path) ? undefined : template;
+}
+
+/** Whether a segment is an id, as it stands or as a reader could take it: without invisible characters, decoded. */
+function identifies(segment: string): boolean {
+  for (let round = 0; round < 4; round++) {
+    if (segment.split("/").some(readsAsId)) return true;
+    segment = segment
+      .normalize("NFKC")
+      .replace(/\p{Cf}/gu, "")
+      .replace(/\p{Nd}/gu, (digit) => (digit > "9" ? "0" : digit)) // Which digit it is does not matter.
+      .replace(/(?:%[0-9a-f]{2})+/gi, decoded);
+  }
+  return segment.split("/").some(readsAsId);
+}
+
+function decoded(run: string): string {
+  try {
+    return decodeURIComponent(run);
+  } catch {
+    return "@"; // Not UTF-8: what it hides cannot be told, so it counts as an id.
+  }
+}
+
+function readsAsId(part: string): boolean {
+  const onlyDigits = /\d/.test(part) && !/\p{L}/u.test(part);
+  return onlyDigits || ID.test(part) || (part.match(/[0-9A-Za-z]{8,}/g) ?? []).some(isToken) || isMixed(part.replace(/[-_.~=]/g, ""));
+}
+
+/** Whether a run of letters and digits looks random: its kinds of character change too often for words. */
+function isToken(run: string): boolean {
+  const { length } = run;
+  const changes = kindChanges(run);
+  if (length >= 40) return true;
+  if (!/\d/.test(run)) return length >= 20 && changes >= 0.4 * length;
+  if (hasBothCases(run)) return changes >= 5;
+  return (changes >= 4 && run.replace(/\D/g, "").length > 2) || (length >= 20 && changes >= 2);
+}
+
+/** The same for a whole segment without its separators: base64url may hold them anywhere. */
+const isMixed = (text: string): boolean =>
+  text.length > 15 && /\d/.test(text) && hasBothCases(text) && kindChanges(text) >= 0.4 * text.length;
+
+const hasBothCases = (text: string): boolean => /[a-z]/.test(text) && /[A-Z]/.test(text);
+
+const kindChanges = (text: string): number => (text.match(/[a-z]+|[A-Z]+|\d+/g) ?? []).length - 1;

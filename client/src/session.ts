@@ -1,0 +1,75 @@
+/**
+ * The session id: one per browser tab and UTC date (requirements section 7).
+ *
+ * A tab that is opened by script, or duplicated, starts with a copy of its opener's `sessionStorage`. So the stored id is
+ * marked as long as a document uses it: a document that finds it marked is in another tab, and makes its own. A reload or
+ * navigation unmarks it first. After a crash the mark stays, and the restored tab counts as a new session.
+ */
+
+const KEY = "signal.sessionId";
+
+interface Session {
+  readonly id: string;
+  readonly date: string;
+  readonly open?: boolean;
+}
+
+interface Holder {
+  session?: Session;
+}
+
+/** One holder per document, also where an app ends up with two copies of this module. */
+const HOLDER = Symbol.for("signal.session");
+const page = globalThis as unknown as { [HOLDER]?: Holder };
+
+/** Today's UTC date, `YYYY-MM-DD`. */
+export const utcDate = (): string => new Date().toISOString().slice(0, 10);
+
+/** A random UUID, also on plain-http hosts, where `crypto.randomUUID` is missing. */
+export const uuid = (): string =>
+  crypto.randomUUID?.() ??
+  // Each x a random digit; y holds the variant, 8 to b.
+  "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx".replace(/[xy]/g, (place) => {
+    const digit = crypto.getRandomValues(new Uint8Array(1))[0]! & 15;
+    return (place === "x" ? digit : (digit & 3) | 8).toString(16);
+  });
+
+/** This tab's session id for today; made at the first call, and anew when the UTC date has changed. */
+export function sessionId(): string {
+  const holder = (page[HOLDER] ??= newHolder());
+  const date = utcDate();
+  if (holder.session?.date !== date) {
+    const stored = holder.session ? undefined : read();
+    const id = stored?.date === date && !stored.open ? stored.id : uuid();
+    holder.session = { id, date };
+    write({ id, date, open: true });
+  }
+  return holder.session.id;
+}
+
+function newHolder(): Holder {
+  const holder: Holder = {};
+  globalThis.addEventListener?.("pagehide", () => holder.session && write(holder.session));
+  globalThis.addEventListener?.("pageshow", (event) => {
+    // Back from the browser's cache: another page of this tab may have gone on since.
+    if ((event as PageTransitionEvent).persisted) delete holder.session;
+  });
+  return holder;
+}
+
+function read(): Session | undefined {
+  try {
+    const stored = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Session | null;
+    return typeof stored?.id === "string" ? stored : undefined;
+  } catch {
+    return undefined; // Storage is blocked, or holds something else.
+  }
+}
+
+function write(session: Session): void {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify(session));
+  } catch {
+    // Blocked or full: the id lives as long as this document.
+  }
+}

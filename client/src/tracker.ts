@@ -1,0 +1,241 @@
+/**
+ * The tracker: decides whether an event may leave, sends it, and sees that nothing of this is ever felt by the page.
+ * Rules: requirements section 7.
+ */
+import type { AppName, EventFields, EventType } from "./events.js";
+import { routeTemplate } from "./route.js";
+import { sessionId, utcDate, uuid } from "./session.js";
+import { type Answer, type EventInput, fetchTransport, type GetToken, type Operation, sendError, type Transport } from "./transport.js";
+
+/** The present user, as far as the tracker asks: `email` is compared with the internal list, and never sent. */
+export interface SignalUser {
+  /** Undefined means not loaded yet, null that there is none. */
+  readonly email?: string | null | undefined;
+}
+
+/** Why an event was not sent; or the server's own reason, such as `unknown_event_type`. */
+export type DropReason = "user_loading" | "no_user" | "internal_user" | "expired" | "overflow" | (string & {});
+
+interface CommonOptions {
+  readonly appName: AppName;
+  /** The present user; undefined while loading, null when there is none. Nothing is sent in both cases. */
+  readonly getUser: () => SignalUser | null | undefined;
+  /** Whose events are not sent: comma-separated or a list, in any case. Public, as it stands in the app's bundle. */
+  readonly internalEmails: string | readonly string[] | null | undefined;
+  /** The route template, such as Next.js' `router.pathname`. Ids in it are replaced before it leaves. */
+  readonly getRoute?: (() => string | null | undefined) | undefined;
+  /** Collect events for up to two seconds, and send them together. Sent at once when the page is hidden. */
+  readonly batch?: boolean | undefined;
+  /** An event was not stored, and why. Default: the server's refusals go to the console. */
+  readonly onDrop?: ((eventType: string, reason: DropReason) => void) | undefined;
+  /** An event could not be sent: the error's name, never its text. Default: the console. */
+  readonly onError?: ((eventType: string, errorName: string) => void) | undefined;
+}
+
+/** What a tracker needs: an endpoint with a token, or a transport of its own (such as `apolloTransport`). */
+export type TrackerOptions = CommonOptions &
+  (
+    | { readonly endpoint: string; readonly getToken: GetToken; readonly transport?: undefined }
+    | { readonly transport: Transport; readonly endpoint?: undefined; readonly getToken?: undefined }
+  );
+
+/** The event types that need neither entity nor description. */
+type BareEventType = { [Type in EventType]: object extends EventFields[Type] ? Type : never }[EventType];
+/** What follows the event type in a call: `{ entity, description }`, as the catalogue says. */
+export type Fields<Type extends EventType> = [Type] extends [BareEventType]
+  ? [fields?: EventFields[Type]]
+  : [fields: EventFields[Type]];
+
+/** Records one event. Returns at once, and never throws. */
+export type Track = <Type extends EventType>(eventType: Type, ...fields: Fields<Type>) => void;
+
+/** See `createTracker`. */
+export interface Tracker {
+  readonly track: Track;
+  /** Sends what a batch holds, now. */
+  readonly flush: () => void;
+}
+
+interface Pending {
+  readonly input: EventInput;
+  readonly date: string;
+  /** The event type as it may be reported. */
+  readonly type: string;
+}
+
+interface LooseFields {
+  readonly entity?: { readonly type: string; readonly id: string } | undefined;
+  readonly description?: object | undefined;
+}
+
+const RETRY_AFTER_MS = [1_000, 4_000, 16_000];
+const MAX_PENDING = 200;
+const BATCH_EVENTS = 20;
+const BATCH_MS = 2_000;
+// Ours, and those of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR.
+const HEALING_CODE = /UNAVAILABLE|INTERNAL|DOWNSTREAM/;
+
+/**
+ * Makes a tracker. Does nothing by itself: no request, no listener, no storage before the first event.
+ */
+export const createTracker = (options: TrackerOptions): Tracker => trackerOf(() => options);
+
+/** A tracker whose options are asked for at each event. */
+export function trackerOf(options: () => TrackerOptions): Tracker {
+  let pending = 0;
+  let queue: Pending[] = [];
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let listening = false;
+
+  const send: Transport = (operation) => {
+    const { transport, endpoint, getToken } = options();
+    return (transport ?? fetchTransport(endpoint, getToken))(operation);
+  };
+
+  const drop = (type: string, reason: DropReason): void => quietly(() => options().onDrop?.(type, reason));
+  const refused = (type: string, reason: DropReason): void => quietly(() => (options().onDrop ?? warn)(type, reason));
+  const fail = (type: string, error: unknown): void => quietly(() => (options().onError ?? warn)(type, errorName(error)));
+
+  const track = (eventType: string, fields: LooseFields = {}): void => {
+    const type = plain(eventType);
+    try {
+      const refusal = refusalOf(options()) ?? (pending < MAX_PENDING ? undefined : "overflow");
+      if (refusal) return drop(type, refusal);
+      const event = { input: inputOf(eventType, fields), date: utcDate(), type };
+      pending++;
+      if (options().batch) enqueue(event);
+      else void deliver([event]);
+    } catch (error) {
+      fail(type, error);
+    }
+  };
+
+  const inputOf = (eventType: string, { entity, description }: LooseFields): EventInput => {
+    const route = quietly(() => options().getRoute?.());
+    return {
+      eventType,
+      appName: options().appName,
+      route: route ? routeTemplate(route) : undefined,
+      entityType: entity?.type,
+      entityId: entity?.id,
+      sessionId: sessionId(),
+      // As it is now: the caller may change it while the request waits.
+      description: description && (JSON.parse(JSON.stringify(description)) as object),
+      clientEventId: uuid(),
+    };
+  };
+
+  const enqueue = (event: Pending): void => {
+    queue.push(event);
+    if (!listening) {
+      listening = true;
+      globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flush());
+    }
+    if (queue.length >= BATCH_EVENTS) flush();
+    else timer ??= setTimeout(flush, BATCH_MS);
+  };
+
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    const events = queue;
+    queue = [];
+    if (events.length) void deliver(events);
+  };
+
+  /** Sends until it is answered, refused or given up. Never rejects. */
+  const deliver = async (events: readonly Pending[]): Promise<void> => {
+    const total = events.length;
+    for (let attempt = 0; ; attempt++) {
+      // Stored on another UTC date, its session id would join the two days' hashes.
+      const today = utcDate();
+      events.filter((event) => event.date !== today).forEach((event) => drop(event.type, "expired"));
+      events = events.filter((event) => event.date === today);
+      if (!events.length) break;
+      const failure = await attemptOf(events);
+      const delay = RETRY_AFTER_MS[attempt];
+      if (!failure) break;
+      if (!delay || !mayHeal(failure)) {
+        events.forEach((event) => fail(event.type, failure));
+        break;
+      }
+      await pause(delay);
+    }
+    pending -= total;
+  };
+
+  /** One request; what went wrong with it, if anything. */
+  const attemptOf = async (events: readonly Pending[]): Promise<object | undefined> => {
+    try {
+      const answer = await send(operationOf(events.map((event) => event.input)));
+      outcomesOf(answer).forEach((each, at) => each?.reason && events[at] && refused(events[at].type, plain(each.reason)));
+      return failureOf(answer);
+    } catch (error) {
+      return Object(error) as object;
+    }
+  };
+
+  return { track: track as Track, flush };
+}
+
+function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | undefined {
+  const user = getUser();
+  if (user === undefined) return "user_loading";
+  if (!user) return "no_user";
+  const listed = String(internalEmails ?? "").toLowerCase().split(/[\s,]+/).filter(Boolean);
+  if (!listed.length || user.email === null) return undefined;
+  if (user.email === undefined) return "user_loading"; // Not known whether it is on the list.
+  return listed.includes(user.email.trim().toLowerCase()) ? "internal_user" : undefined;
+}
+
+function operationOf(inputs: readonly EventInput[]): Operation {
+  const [field, type, input] = inputs[1]
+    ? ["eventCreateMany", "[EventCreateInput!]!", inputs]
+    : ["eventCreate", "EventCreateInput!", inputs[0]];
+  return { query: `mutation Signal($input: ${type}) { ${field}(input: $input) { id } }`, variables: { input } } as Operation;
+}
+
+/** What is wrong with an answer, if anything. */
+function failureOf(answer: Answer | null): Error | undefined {
+  if (answer?.errors?.length) {
+    const code = String(answer.errors[0]?.extensions?.code ?? "GraphQLError");
+    return sendError(code, HEALING_CODE.test(code) ? 503 : 400);
+  }
+  return answer?.data ? undefined : sendError("NoData", 400);
+}
+
+/** What the server did with each event, in order, a reason where it dropped one; a gateway may leave it out. */
+function outcomesOf(answer: Answer | null): ({ reason?: unknown } | null | undefined)[] {
+  return ([] as object[]).concat((answer?.extensions as { signal?: { events?: object } } | undefined)?.signal?.events ?? []);
+}
+
+function mayHeal(failure: object): boolean {
+  const { name, statusCode } = failure as { name?: string; statusCode?: number };
+  return statusCode === undefined ? name !== "SyntaxError" : statusCode >= 500 || statusCode === 429;
+}
+
+/** Waits, and then on until the browser is online. */
+async function pause(milliseconds: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, milliseconds * (0.75 + Math.random() / 2)));
+  if (globalThis.navigator?.onLine === false) {
+    await new Promise((resolve) => globalThis.addEventListener("online", resolve, { once: true }));
+  }
+}
+
+/** A name as it may stand in a log: what else was passed stays unsaid. */
+const plain = (name: unknown): string => (typeof name === "string" && /^[a-z0-9_]{1,64}$/.test(name) ? name : "(other)");
+
+function errorName(error: unknown): string {
+  const name = (error as { name?: unknown } | null)?.name;
+  return typeof name === "string" && /^\w{1,40}$/.test(name) ? name : "Error";
+}
+
+const warn = (eventType: string, what: string): void => console.warn(`signal: ${eventType}: ${what}`);
+
+function quietly<Result>(call: () => Result): Result | undefined {
+  try {
+    return call();
+  } catch {
+    return undefined; // The app's own callback failed: its business, but not here.
+  }
+}

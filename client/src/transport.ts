@@ -1,0 +1,77 @@
+/** How events leave the browser: the wire's words, and the transport that uses `fetch`. */
+
+/** The wire's `EventCreateInput` (requirements section 6). */
+export interface EventInput {
+  readonly eventType: string;
+  readonly appName: string;
+  readonly route?: string | undefined;
+  readonly entityType?: string | undefined;
+  readonly entityId?: string | undefined;
+  readonly sessionId?: string | undefined;
+  readonly description?: object | undefined;
+  readonly clientEventId: string;
+}
+
+/** One GraphQL mutation that sends one event or several. */
+export interface Operation {
+  readonly query: string;
+  readonly variables: { readonly input: EventInput | readonly EventInput[] };
+}
+
+/** What the server answered: a GraphQL result. */
+export interface Answer {
+  readonly data?: unknown;
+  readonly errors?: readonly { readonly extensions?: { readonly code?: unknown } | undefined }[] | undefined;
+  readonly extensions?: unknown;
+}
+
+/**
+ * Sends an operation. Called in the same turn as `track`, so that a navigation right after a click finds the request under
+ * way. Rejects when there is no GraphQL answer; an error with a `statusCode` below 500 (but 429) is not tried again.
+ */
+export type Transport = (operation: Operation) => Promise<Answer>;
+
+type Token = string | null | undefined;
+/** The login token of the present user; none means that nothing can be sent. */
+export type GetToken = () => Token | Promise<Token>;
+
+/** An error whose name says what happened, and whose status whether trying again may help. */
+export const sendError = (name: string, statusCode: number): Error => Object.assign(new Error(name), { name, statusCode });
+
+const TIMEOUT_MS = 10_000;
+// Browsers refuse keepalive requests beyond 64 KiB of bodies under way, for the whole page.
+const KEEPALIVE_BYTES = 60_000;
+let keptAlive = 0;
+
+/** Posts to a GraphQL endpoint with `authorization: JWT <token>`; survives navigation and closing of the tab. */
+export function fetchTransport(endpoint: string, getToken: GetToken): Transport {
+  return (operation) => {
+    const token = getToken();
+    // No `await` before the request where the token is at hand.
+    return typeof token === "string"
+      ? post(endpoint, token, operation)
+      : Promise.resolve(token).then((given) => post(endpoint, given, operation));
+  };
+}
+
+async function post(endpoint: string, token: Token, operation: Operation): Promise<Answer> {
+  if (!token) throw sendError("NoToken", 401);
+  const body = JSON.stringify(operation);
+  const bytes = new TextEncoder().encode(body).length;
+  const keepalive = keptAlive + bytes <= KEEPALIVE_BYTES;
+  if (keepalive) keptAlive += bytes;
+  try {
+    const response = await fetch(endpoint, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `JWT ${token}` },
+      body,
+      keepalive,
+      referrerPolicy: "no-referrer", // The page's address holds ids.
+      signal: AbortSignal.timeout?.(TIMEOUT_MS) ?? null,
+    });
+    if (response.status >= 400) throw sendError(`Http${response.status}`, response.status);
+    return (await response.json()) as Answer;
+  } finally {
+    if (keepalive) keptAlive -= bytes;
+  }
+}

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it, mock } from "node:test";
+
+import { sessionId, uuid } from "../src/session.js";
+import { FakePage, NOON } from "./helpers.js";
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+beforeEach(() => mock.timers.enable({ apis: ["Date"], now: NOON }));
+afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+describe("the session id", () => {
+  it("is a UUID, made at the first call and stored with its UTC date", () => {
+    const page = new FakePage().open();
+    assert.equal(page.stored.size, 0);
+    const id = sessionId();
+    assert.match(id, UUID);
+    assert.equal(sessionId(), id);
+    const stored = JSON.parse(page.stored.get("signal.sessionId")!) as object;
+    assert.deepEqual(stored, { id, date: "2026-11-25", open: true });
+  });
+
+  it("stays over a reload, and changes with the UTC date", () => {
+    const first = new FakePage().open();
+    const id = sessionId();
+    first.fire("pagehide");
+    const second = new FakePage(first.stored).open();
+    assert.equal(sessionId(), id);
+    mock.timers.setTime(Date.parse("2026-11-25T23:59:59.999Z"));
+    assert.equal(sessionId(), id);
+    mock.timers.setTime(Date.parse("2026-11-26T00:00:00.000Z"));
+    const next = sessionId();
+    assert.notEqual(next, id);
+    assert.equal(sessionId(), next);
+    second.fire("pagehide");
+    new FakePage(first.stored).open();
+    assert.equal(sessionId(), next);
+  });
+
+  it("of yesterday is not taken up by a page that is loaded today", () => {
+    const page = new FakePage().open();
+    const id = sessionId();
+    page.fire("pagehide");
+    mock.timers.setTime(Date.parse("2026-11-26T00:00:00.000Z"));
+    new FakePage(page.stored).open();
+    assert.notEqual(sessionId(), id);
+  });
+
+  it("is another one in a tab whose storage is a copy", () => {
+    const opener = new FakePage().open();
+    const id = sessionId();
+    new FakePage(new Map(opener.stored)).open();
+    assert.notEqual(sessionId(), id);
+  });
+
+  it("is read again when the page comes back from the browser's cache", () => {
+    const first = new FakePage().open();
+    sessionId();
+    first.fire("pagehide");
+    const other = JSON.stringify({ id: "11111111-1111-4111-8111-111111111111", date: "2026-11-25" });
+    first.stored.set("signal.sessionId", other);
+    first.fire("pageshow", { persisted: true });
+    assert.equal(sessionId(), "11111111-1111-4111-8111-111111111111");
+  });
+
+  it("does without storage, and without sense in it", () => {
+    const page = new FakePage().open();
+    page.sessionStorage.setItem = page.sessionStorage.getItem = () => {
+      throw new DOMException("blocked", "SecurityError");
+    };
+    const id = sessionId();
+    assert.match(id, UUID);
+    assert.equal(sessionId(), id);
+    for (const noise of ["", "{", "null", "7", '{"id":7,"date":"2026-11-25"}', '"x"']) {
+      new FakePage(new Map([["signal.sessionId", noise]])).open();
+      assert.match(sessionId(), UUID);
+    }
+  });
+});
+
+describe("a UUID", () => {
+  it("is random without crypto.randomUUID", () => {
+    mock.method(crypto, "randomUUID");
+    Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true });
+    const made = Array.from({ length: 200 }, uuid);
+    Reflect.deleteProperty(crypto, "randomUUID");
+    assert.ok(made.every((each) => UUID.test(each)), made[0]);
+    assert.equal(new Set(made).size, 200);
+    assert.equal(new Set(made.map((each) => each[19])).size, 4);
+  });
+});

@@ -1,0 +1,133 @@
+"""The issuer's keys: from a file or a URL, read again when they change, kept when they cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from wire_support import AUDIENCE, ISSUER, Issuer, write_jwks
+
+from signal_pipeline.api import tokens
+from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.tokens import KeysError, PublicKeys, TokenVerifier
+
+
+@pytest.fixture
+def verifier(tmp_path: Path) -> TokenVerifier:
+    """A verifier whose keys stand in `jwks.json`; they are those of an issuer called old."""
+    return _verifier(str(write_jwks(tmp_path / "jwks.json", Issuer("old"))))
+
+
+def _verifier(source: str) -> TokenVerifier:
+    keys = PublicKeys(source)
+    keys.load()
+    return TokenVerifier(keys, ISSUER, AUDIENCE)
+
+
+def good(verifier: TokenVerifier, issuer: Issuer) -> bool:
+    """Whether a new token of this issuer is believed."""
+    claims = issuer.claims()
+    try:
+        return dict(asyncio.run(verifier.claims(issuer.token(claims)))) == claims
+    except ApiError:
+        return False
+
+
+def test_an_unknown_key_is_a_reason_to_read_again(
+    verifier: TokenVerifier, issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "RETRY_SECONDS", 0.0)
+    assert not good(verifier, issuer)
+    write_jwks(tmp_path / "jwks.json", issuer)
+    assert good(verifier, issuer)
+
+
+def test_but_not_at_every_request(verifier: TokenVerifier, issuer: Issuer, tmp_path: Path) -> None:
+    write_jwks(tmp_path / "jwks.json", issuer)
+    assert not good(verifier, issuer)
+
+
+def test_keys_stay_good_while_the_new_ones_cannot_be_read(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(tokens, "KEYS_LIFE_SECONDS", 0.0)
+    verifier = _verifier(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    (tmp_path / "jwks.json").write_text("{")
+    assert good(verifier, issuer)
+
+
+def test_a_withdrawn_key_is_no_longer_good_for_tokens_that_were_seen(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    monkeypatch.setattr(tokens, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(tokens, "KEYS_LIFE_SECONDS", 0.0)
+    verifier = _verifier(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    token = issuer.token(issuer.claims())
+    assert asyncio.run(verifier.claims(token))
+    write_jwks(tmp_path / "jwks.json", Issuer("other"))
+    monkeypatch.setattr("time.time", lambda: now + tokens.REMEMBERED_SECONDS + 1)
+    with pytest.raises(ApiError, match="key is unknown"):
+        asyncio.run(verifier.claims(token))
+
+
+def test_an_expired_token_is_not_remembered_as_good(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = _verifier(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    claims = issuer.claims()
+    token = issuer.token(claims)
+    assert asyncio.run(verifier.claims(token)) == claims
+    later = float(str(claims["exp"])) + tokens.LEEWAY_SECONDS + 1
+    monkeypatch.setattr("time.time", lambda: later)
+    monkeypatch.setattr(tokens.jwt.api_jwt, "datetime", _clock(later))
+    with pytest.raises(ApiError, match="expired"):
+        asyncio.run(verifier.claims(token))
+
+
+def _clock(now: float) -> type:
+    import datetime
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Later:  # type: ignore[override]
+            return cls.fromtimestamp(now, tz)
+
+    return Later
+
+
+@pytest.fixture
+def folder_url(tmp_path: Path) -> Iterator[str]:
+    """An HTTP server over the test's folder."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))  # type: ignore[arg-type]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_keys_come_from_a_url_too(folder_url: str, issuer: Issuer, tmp_path: Path) -> None:
+    write_jwks(tmp_path / "keys", issuer)
+    assert good(_verifier(f"{folder_url}/keys"), issuer)
+    with pytest.raises(KeysError, match="SIGNAL_JWKS"):
+        _verifier(f"{folder_url}/none")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": []}', '{"keys": 5}', '{"keys": [{"kty": "none"}]}'])
+def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str) -> None:
+    (tmp_path / "jwks.json").write_text(text)
+    with pytest.raises(KeysError, match="SIGNAL_JWKS: no usable keys"):
+        PublicKeys(str(tmp_path / "jwks.json")).load()

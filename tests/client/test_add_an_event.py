@@ -1,0 +1,86 @@
+"""`docs/add-an-event.md`, followed word for word in a copy of the project."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from client_tests_support import ROOT, npm_in
+
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection
+
+pytestmark = pytest.mark.embedded_only
+
+PAGE = ROOT / "docs" / "add-an-event.md"
+ENTITY = "550e8400-e29b-41d4-a716-446655440000"
+LEFT_OUT = (".git", ".venv", ".signal", "node_modules", "dist", "__pycache__", ".*_cache", ".hypothesis", "bench")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the page in one language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def copy(installed: Path, tmp_path: Path) -> Path:
+    """A copy of the project as somebody new has it, after `make install` and `npm ci`."""
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    for name in ("requirements.lock", "pyproject.toml"):
+        os.utime(folder / name, (0, 0))  # Older than what `make install` left: there is nothing to install.
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    (folder / "client" / "node_modules").symlink_to(installed / "node_modules")
+    return folder
+
+
+def compiled(client: Path, folder: Path) -> str:
+    """What the compiler says of the page's call in an app that uses this client."""
+    app = folder / "app"
+    (app / "node_modules" / "@types").mkdir(parents=True)
+    (app / "node_modules" / "signal-client").symlink_to(client)
+    for name in ("react", "@types/react"):
+        (app / "node_modules" / name).symlink_to(client / "node_modules" / name)
+    (call,) = blocks("tsx")
+    (app / "Download.tsx").write_text(call)
+    options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler"]
+    command = ["node", client / "node_modules" / "typescript" / "bin" / "tsc", *options, app / "Download.tsx"]
+    return subprocess.run(command, cwd=app, capture_output=True, text=True, check=False).stdout
+
+
+def test_the_page_followed_word_for_word(
+    copy: Path, built: Path, environment: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    assert "TS2345" in compiled(built, tmp_path / "before")
+    with (copy / "signal_pipeline" / "catalogue.yaml").open("a", encoding="utf-8") as catalogue:
+        (entry,) = blocks("yaml")
+        catalogue.write(entry)
+    # pytest closes the temporary folder that all runs share to other users, and the database's owner is one.
+    apart = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+    surroundings = {**os.environ, **apart, "PYTHONPATH": str(copy), "COLUMNS": "200"}
+    printed = ""
+    for commands in blocks("sh"):
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=copy,
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
+        printed += done.stdout
+    assert "never seen: " in printed
+    assert "video_subtitles_downloaded" in printed
+    assert json.loads(printed.splitlines()[-1])["accepted"] == 1
+    npm_in(copy / "client")("run", "build")
+    assert compiled(copy / "client", tmp_path / "after") == ""
+    row = connection.execute(
+        "select event_type, description from signal.events where entity_id = %s", [ENTITY]
+    ).fetchone()
+    assert row == ("video_subtitles_downloaded", {"language": "French", "format": "srt"})

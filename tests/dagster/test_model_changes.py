@@ -1,0 +1,133 @@
+"""A model that is really edited, and one that is really added, beside purged days: what becomes stale, built and reported."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import date, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import Fill
+from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
+
+from signal_pipeline.backfill import plan_backfill
+from signal_pipeline.definitions import build_defs
+from signal_pipeline.reports import rollup_report
+from signal_pipeline.rollups import models as model_files
+from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.store.freshness import day_statuses
+from signal_pipeline.store.migrate import migrate
+
+pytestmark = pytest.mark.embedded_only
+PROJECT = Path(__file__).parents[2] / "dbt_like_sql"
+DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]
+OLD = due_day()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the models, to edit."""
+    return shutil.copytree(PROJECT, tmp_path / "dbt_like_sql")
+
+
+@pytest.fixture
+def history(fill: Fill, run: Run, database: Database, models: dict[str, Model]) -> None:
+    """Two open days and a purged one, built by the models as they are."""
+    for day in (OLD, *DAYS):
+        fill(day, 40)
+        assert run("rollups_job", day).success
+    purge(database, models, OLD)
+
+
+def freshness(connection: Connection, models: Mapping[str, Model], rollup: str) -> dict[date, str]:
+    """The state of a rollup on each day."""
+    checksums = {name: model.checksum for name, model in models.items()}
+    return {status.day: status.rollups[rollup] for status in day_statuses(connection, checksums)}
+
+
+def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
+    """What the sensor asks for."""
+    context = dg.build_sensor_context(instance=instance, definitions=defs, resources=defs.resources or {})
+    with context:
+        result = defs.resolve_sensor_def("stale_rollups_sensor")(context)
+    return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
+
+
+def build(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
+    """Run what was asked for."""
+    result = defs.resolve_job_def("rollups_job").execute_in_process(
+        instance=instance, tags=dict(request.tags), asset_selection=list(request.asset_selection or [])
+    )
+    assert result.success
+
+
+@pytest.mark.usefixtures("history")
+def test_an_edited_model_is_rebuilt_where_it_can_be_and_marked_in_reports(
+    folder: Path,
+    environment: Settings,
+    database: Database,
+    connection: Connection,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = folder / "models" / "daily_device_activity.sql"
+    file.write_text(file.read_text().replace("count(*) as events", "count(id) as events"))
+    edited = load_models(folder)
+    assert freshness(connection, edited, "daily_device_activity") == {OLD: "fresh", **dict.fromkeys(DAYS, "stale")}
+    assert set(freshness(connection, edited, "daily_os_activity").values()) == {"fresh"}
+    before = rows_of(connection, "daily_device_activity", OLD)
+
+    connection.execute("update signal.builds set built_at = built_at - interval '1 hour'")
+    monkeypatch.setattr(model_files, "_own_folder", lambda: folder)
+    defs = build_defs()
+    (request,) = tick(defs, instance)
+    assert request.asset_selection == [dg.AssetKey("daily_device_activity")]
+    build(defs, instance, request)
+    assert set(freshness(connection, edited, "daily_device_activity").values()) == {"fresh"}
+    assert rows_of(connection, "daily_device_activity", OLD) == before
+    assert tick(defs, instance) == []
+
+    marked = rollup_report(database, edited, "device", OLD, YESTERDAY, by="total")
+    assert any("the model of daily_device_activity changed inside this window" in note for note in marked.notes)
+    assert any(str(DAYS[0]) in note for note in marked.notes)
+    assert not any("changed" in note for note in rollup_report(database, edited, "device", *DAYS).notes)
+
+
+@pytest.mark.usefixtures("history")
+def test_a_new_rollup_is_unavailable_on_purged_days_and_asks_for_the_others(
+    folder: Path,
+    environment: Settings,
+    database: Database,
+    connection: Connection,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = (folder / "models" / "daily_os_activity.sql").read_text()
+    (folder / "models" / "daily_system_activity.sql").write_text(source)
+    schema = (folder / "schema.yml").read_text()
+    start = schema.index("  - name: daily_os_activity")
+    end = schema.find("\n  - name: ", start + 1)
+    entry = schema[start : end if end > 0 else len(schema)]
+    (folder / "schema.yml").write_text(
+        schema.rstrip() + "\n\n" + entry.replace("daily_os_activity", "daily_system_activity").rstrip() + "\n"
+    )
+    added = load_models(folder)
+    migrate(database, environment, added)
+    states = freshness(connection, added, "daily_system_activity")
+    assert states == {OLD: "unavailable", **dict.fromkeys(DAYS, "missing")}
+
+    connection.execute("update signal.builds set built_at = built_at - interval '1 hour'")
+    monkeypatch.setattr(model_files, "_own_folder", lambda: folder)
+    defs = build_defs()
+    (request,) = tick(defs, instance)
+    assert request.asset_selection == [dg.AssetKey("daily_system_activity")]
+    build(defs, instance, request)
+    assert freshness(connection, added, "daily_system_activity") == {OLD: "unavailable", **dict.fromkeys(DAYS, "fresh")}
+    assert tick(defs, instance) == []
+    assert plan_backfill(connection, added, OLD, OLD).refused == {OLD: "purged, unchanged"}
+    report = rollup_report(database, added, "system", OLD, YESTERDAY)
+    assert any(f"have no daily_system_activity and are not in these numbers: {OLD}" in note for note in report.notes)
