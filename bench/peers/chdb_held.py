@@ -36,8 +36,8 @@ def compute(session: Any, models: Mapping[str, Model]) -> None:
         counts = "count() as events, uniqExact(user_hash) as users, uniqExact(session_id) as sessions"
         session.query(f"drop table if exists bench.{name}")
         session.query(
-            f"create table bench.{name} engine = Memory settings max_threads = 2 as"
+            f"create table bench.{name} engine = Memory as"
             f" select event_type, {', '.join(keys)}, {counts} from bench.events {where} group by event_type, {', '.join(keys)}"
             f" union all select '(all)' as event_type, {', '.join(keys)}, {counts} from bench.events {where}"
-            f" group by {', '.join(keys)}"
+            f" group by {', '.join(keys)} settings max_threads = 2"
         )
