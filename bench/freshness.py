@@ -100,17 +100,20 @@ class Bench:
 def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
     """Seconds from the commit of one event to its presence in every rollup, `count` times, at random moments of a tick."""
     taken: list[float] = []
+    storage: dict[str, int] = {}
     random = Random(seed)  # noqa: S311 - moments, not secrets
     with _bench() as bench, bench.dev(), closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
         for number in range(count + 1):
             assert ingest.ingest_lines([_line()]).accepted == 1
             committed = time.perf_counter()
             _wait(lambda: bench.behind() == 0, 300)
-            if number:  # The first one also waits for the code location to load.
+            if number == 0:  # It also waits for the code location to load.
+                storage = bench.storage()
+            else:
                 taken.append(time.perf_counter() - committed)
                 print(f"{number}: {taken[-1]:.1f} s", file=sys.stderr, flush=True)
             time.sleep(random.uniform(1, 15))
-        runs = bench.runs()
+        runs, grown = bench.runs(), bench.storage()
     quantiles = statistics.quantiles(taken, n=20, method="inclusive")
     return {
         "samples": count,
@@ -119,6 +122,7 @@ def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
         "p95": round(quantiles[-1], 1),
         "worst": round(max(taken), 1),
         "runs": runs,
+        "storage": {name: grown[name] - storage[name] for name in storage},
     }
 
 
@@ -224,5 +228,5 @@ def _wait(question: Callable[[], object], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    what: dict[str, Callable[[], object]] = {"samples": samples, "idle": idle, "steady": steady}
+    what: dict[str, Callable[[], dict[str, object]]] = {"samples": samples, "idle": idle, "steady": steady}
     print(json.dumps(what[sys.argv[1]]()))

@@ -5,11 +5,13 @@ Every test that touches the database runs on the embedded PostgreSQL, and on an 
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -33,6 +35,11 @@ from signal_pipeline.store.migrate import migrate
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
+if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+    # pytest closes its shared folder to other users at each start, under the feet of another run's PostgreSQL.
+    _temporary = tempfile.mkdtemp(prefix="signal-tests-")
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
+    atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
 os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()  # Partitions are made when definitions are imported.
 
 # How fast an example runs depends on the machine and says nothing.
@@ -73,7 +80,7 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
         pytest.skip("no installed PostgreSQL found: these tests ran on the embedded one only")
     data = folder / "data"
     for parent in folder.parents:
-        if str(parent).startswith("/tmp/pytest") or parent.parent == Path("/tmp"):
+        if Path(tempfile.gettempdir()) in parent.parents:
             parent.chmod(parent.stat().st_mode | 0o055)
     folder.chmod(0o755)
     data.mkdir(mode=0o700)

@@ -105,6 +105,36 @@ BROKEN = {
         ("daily_device_activity", "device_type_accepted_values"),
         "signal-pipeline backfill",
     ),
+    "a repeated row": (
+        "alter table signal.daily_app_activity drop constraint daily_app_activity_pkey;"
+        " insert into signal.daily_app_activity select * from signal.daily_app_activity limit 1",
+        ("daily_app_activity", "grain_is_unique"),
+        "schema.yml disagree",
+    ),
+    "a number that is missing": (
+        "alter table signal.daily_app_activity alter users drop not null;"
+        " update signal.daily_app_activity set users = null where event_type = '(all)'",
+        ("daily_app_activity", "users_not_null"),
+        "signal-pipeline backfill",
+    ),
+    "a row of a day that does not exist": (
+        "alter table signal.daily_os_activity disable trigger all;"
+        " insert into signal.daily_os_activity"
+        " select (jsonb_populate_record(r, jsonb_build_object('activity_date', r.activity_date - 5))).*"
+        " from signal.daily_os_activity as r",
+        ("daily_os_activity", "activity_date_relationships"),
+        "signal-pipeline backfill",
+    ),
+    "rollups that disagree": (
+        "update signal.daily_device_activity set events = events + 1 where event_type <> '(all)'",
+        ("daily_device_activity", "reconciles_with_daily_app_activity"),
+        "signal-pipeline backfill",
+    ),
+    "entities that do not add up": (
+        "update signal.daily_entity_activity set events = events + 1 where event_type = '(all)'",
+        ("daily_entity_activity", "reconciles_with_events"),
+        "signal-pipeline backfill",
+    ),
     "a number changed": (
         "update signal.daily_os_activity set events = events + 1 where event_type = '(all)'",
         ("daily_os_activity", "reconciles_with_events"),
