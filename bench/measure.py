@@ -48,14 +48,16 @@ class Stopwatch:
         )
 
     def _server_seconds(self) -> float:
-        # Backends that ended are in the postmaster's own sum of its children.
-        total = sum(self._postmaster.cpu_times()[:4])
-        for child in self._postmaster.children():
+        # Backends that ended are in the postmaster's own sum of its children; read again if one ended meanwhile.
+        while True:
+            children = self._postmaster.children()
             try:
-                total += sum(child.cpu_times()[:2])
-            except psutil.NoSuchProcess:  # Ended between the two looks: what it used is missed.
+                total = sum(sum(child.cpu_times()[:2]) for child in children)
+                total += sum(self._postmaster.cpu_times()[:4])
+            except psutil.NoSuchProcess:
                 continue
-        return total
+            if self._postmaster.children() == children:
+                return total
 
 
 def _own_seconds() -> float:
