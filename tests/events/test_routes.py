@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from signal_pipeline.events.routes import route_template
 
-REAL_TRAFFIC = Path("/work/shared/data/real_traffic.ndjson")
+REAL_TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "real_traffic.ndjson"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from signal_pipeline.events.user_agents import (
     parse_user_agent,
 )
 
-REAL_TRAFFIC = Path("/work/shared/data/real_traffic.ndjson")
+REAL_TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "real_traffic.ndjson"
 
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/"
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
