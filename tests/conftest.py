@@ -37,7 +37,7 @@ REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndj
 START_DATE = date.today() - timedelta(days=400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     # pytest closes its shared folder to other users at each start, under the feet of another run's PostgreSQL.
-    _temporary = tempfile.mkdtemp(prefix="signal-tests-")
+    _temporary = tempfile.mkdtemp(prefix="sig-")  # Short: a socket's path has at most 107 bytes.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
     atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
 os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()  # Partitions are made when definitions are imported.
