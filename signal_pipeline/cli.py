@@ -10,7 +10,6 @@ import signal
 import sys
 from contextlib import closing
 from datetime import UTC, date, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +18,9 @@ import typer
 from signal_pipeline import console
 from signal_pipeline.api import cli as api_commands
 from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli_options import From, Json, To, parse_day
+from signal_pipeline.cli_options import From, Json, To, check_order, parse_day
 from signal_pipeline.cli_privacy import app as privacy_app
+from signal_pipeline.cli_reports import app as reports_app
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database, safe_errors
@@ -41,22 +41,7 @@ app = typer.Typer(
 
 
 app.add_typer(privacy_app)
-
-
-class Period(StrEnum):
-    """What a report's rows cover."""
-
-    day = "day"
-    week = "week"
-    total = "total"
-
-
-class Format(StrEnum):
-    """How a report is printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
+app.add_typer(reports_app)
 
 
 @app.command()
@@ -141,7 +126,7 @@ def backfill(
     from signal_pipeline import backfill as backfills
     from signal_pipeline.rollups.models import load_models
 
-    _check_order(first, last)
+    check_order(first, last)
     if diff and not plan:
         raise UsageError("--diff goes with --plan: it only shows")
     settings, models = load_settings(), load_models()
@@ -238,58 +223,6 @@ def status(
 
 
 @app.command()
-def report(
-    first: From,
-    last: To,
-    kind: Annotated[str | None, typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
-    by: Annotated[Period | None, typer.Option(help="Of a rollup; default day.")] = None,
-    app_name: Annotated[str | None, typer.Option("--app")] = None,
-    event_type: Annotated[str | None, typer.Option("--event-type")] = None,
-    group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
-    where: Annotated[list[str] | None, typer.Option(metavar="K=V")] = None,
-    output: Annotated[Format, typer.Option("--format")] = Format.table,
-) -> None:
-    """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
-    from signal_pipeline.raw_reports import grouped_report
-    from signal_pipeline.reports import rollup_report
-    from signal_pipeline.rollups.models import load_models
-
-    _check_order(first, last)
-    if (kind is None) == (group_by is None):
-        raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
-    if kind and where:
-        raise UsageError("--where needs --group-by: a rollup takes --app and --event-type")
-    if group_by and by:
-        raise UsageError(f"--by {by} is of a rollup: with --group-by, put day among the keys")
-    filters = _filters([*map(_pair, where or []), ("app", app_name), ("event-type", event_type)])
-    database, models = open_database(load_settings()), load_models()
-    if kind:
-        result = rollup_report(
-            database, models, kind, first, last, by=(by or Period.day).value, app=app_name, event_type=event_type
-        )
-    else:
-        result = grouped_report(database, models, (group_by or "").split(","), filters, first, last)
-    console.show_report(result, output.value)
-
-
-def _filters(pairs: list[tuple[str, str | None]]) -> dict[str, str]:
-    filters: dict[str, str] = {}
-    for key, value in pairs:
-        if value is not None:
-            if key in filters:
-                raise UsageError(f"{key} is filtered twice: a filter is one value")
-            filters[key] = value
-    return filters
-
-
-def _pair(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--where takes KEY=VALUE, not {text!r}")
-    return key, value
-
-
-@app.command()
 def catalogue(
     typescript: Annotated[bool, typer.Option("--typescript", help="Print the client's types instead.")] = False,
 ) -> None:
@@ -319,11 +252,6 @@ def demo() -> None:
     from signal_pipeline.demo import run_demo
 
     run_demo(load_settings())
-
-
-def _check_order(first: date, last: date) -> None:
-    if first > last:
-        raise UsageError(f"--from {first} is after --to {last}")
 
 
 api_commands.register(app)

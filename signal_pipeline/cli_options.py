@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from signal_pipeline.errors import UsageError
+
 
 def parse_day(text: str) -> date:
     """A day as a user writes it; raises BadParameter, exit 2."""
@@ -19,3 +21,9 @@ def parse_day(text: str) -> date:
 From = Annotated[date, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day.")]
 To = Annotated[date, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
+
+
+def check_order(first: date, last: date) -> None:
+    """Raise UsageError, exit 2, for a window that ends before it begins."""
+    if first > last:
+        raise UsageError(f"--from {first} is after --to {last}")
