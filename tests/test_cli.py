@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -282,3 +282,12 @@ def test_every_command_of_the_readme_has_help(signal: Signal) -> None:
     overview = signal("--help").stdout
     for name in names:
         assert name in overview
+
+
+def test_a_table_shows_a_route_template_as_it_is(signal: Signal, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    at = datetime.fromisoformat(f"{YESTERDAY}T12:00:00+00:00")
+    file.write_bytes(line(at, route="/journeys/[journeyId]/edit"))
+    assert signal("ingest", str(file)).returncode == 0
+    day = ("--from", str(YESTERDAY), "--to", str(YESTERDAY))
+    assert "/journeys/[journeyId]/edit" in signal("report", "--group-by", "route", *day).stdout
