@@ -114,7 +114,8 @@ def _first_sends(
     bot = rng.random(total) < BOT_SHARE
     bot_agent = rng.choice(len(bots), total, p=_shares(world["bots"]))
     fate = rng.random(total)
-    ids, session_ids = _uuids(total, rng), _uuids(sessions, rng)
+    ids = _event_ids(times + (day - date(1970, 1, 1)).days * DAY_MS, rng)
+    session_ids = _uuids(sessions, rng)
     bodies = _bodies(types, kinds, seed, rng)
     lines = []
     for i in range(total):
@@ -179,6 +180,14 @@ def _uuids(count: int, rng: np.random.Generator) -> list[str]:
     raw = rng.bytes(16 * count).hex()
     texts = (raw[at : at + 32] for at in range(0, len(raw), 32))
     return [f"{t[:8]}-{t[8:12]}-4{t[13:16]}-{'89ab'[int(t[16], 16) & 3]}{t[17:20]}-{t[20:]}" for t in texts]
+
+
+def _event_ids(times: Ints, rng: np.random.Generator) -> list[str]:
+    """UUIDs of version 7, as the client makes them: they begin with their time, in milliseconds since 1970."""
+    return [
+        f"{time >> 16:08x}-{time & 0xFFFF:04x}-7{random[15:]}"
+        for time, random in zip(times.tolist(), _uuids(len(times), rng), strict=True)
+    ]
 
 
 @cache

@@ -4,7 +4,7 @@
  */
 import type { AppName, EventFields, EventType } from "./events.js";
 import { routeTemplate } from "./route.js";
-import { sessionId, utcDate, uuid } from "./session.js";
+import { eventId, sessionId, utcDate } from "./session.js";
 import { type Answer, type EventInput, fetchTransport, type GetToken, type Operation, sendError, type Transport } from "./transport.js";
 
 /** The present user, as far as the tracker asks: `email` is compared with the internal list, and never sent. */
@@ -121,7 +121,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
       sessionId: sessionId(),
       // As it is now: the caller may change it while the request waits.
       description: description && (JSON.parse(JSON.stringify(description)) as object),
-      clientEventId: uuid(),
+      clientEventId: eventId(),
     };
   };
 

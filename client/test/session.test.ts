@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 
-import { sessionId, uuid } from "../src/session.js";
+import { eventId, sessionId, uuid } from "../src/session.js";
 import { FakePage, NOON } from "./helpers.js";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+const UUID_7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 beforeEach(() => mock.timers.enable({ apis: ["Date"], now: NOON }));
 afterEach(() => {
@@ -90,5 +91,16 @@ describe("a UUID", () => {
     assert.ok(made.every((each) => UUID.test(each)), made[0]);
     assert.equal(new Set(made).size, 200);
     assert.equal(new Set(made.map((each) => each[19])).size, 4);
+  });
+
+  it("of an event begins with its time, and is of version 7", () => {
+    for (const now of [0, 1_700_000_000_000, 2 ** 48 - 1]) {
+      mock.method(Date, "now", () => now);
+      const id = eventId();
+      mock.restoreAll();
+      assert.match(id, UUID_7);
+      assert.equal(parseInt(id.replace(/-/g, "").slice(0, 12), 16), now);
+    }
+    assert.notEqual(eventId(), eventId());
   });
 });
