@@ -15,7 +15,7 @@ where
 group by
     app_name,
     event_type,
-    coalesce(route, '(none)')
+    route
 
 union all
 
@@ -33,4 +33,4 @@ where
     and created_at < $2
 group by
     app_name,
-    coalesce(route, '(none)')
+    route

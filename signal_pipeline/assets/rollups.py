@@ -28,6 +28,7 @@ from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
 
 DAY_ATTEMPTS = 2
+BUILDERS = 2
 
 
 @dataclass(slots=True)
@@ -142,13 +143,13 @@ def _build(
 
 
 def _ahead(build: Callable[[date], DayBuild], days: Sequence[date]) -> Iterator[tuple[date, Future[DayBuild]]]:
-    """Each day with its build, the next day's under way meanwhile: to mark a day takes Dagster as long as a small build."""
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-build")
+    """Each day with its build, in order, the next days' under way meanwhile: one is read while another is computed or marked."""
+    pool = ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build")
     try:
         coming = deque[tuple[date, Future[DayBuild]]]()
         for day in days:
             coming.append((day, pool.submit(build, day)))
-            if len(coming) > 1:
+            if len(coming) > BUILDERS:
                 yield coming.popleft()
         yield from coming
     finally:

@@ -6,12 +6,15 @@ Here: the transfer by ADBC and Arrow, the temporary DuckDB database, the way bac
 
 from __future__ import annotations
 
+import itertools
+import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -35,6 +38,7 @@ from signal_pipeline.store.days import window
 MEMORY_LIMIT = "512MB"
 THREADS = 2
 ROWS_PER_BATCH = 50_000
+ENUM_VALUES = 50_000  # A text column with more values than that stays text.
 
 _DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have the same names.
 
@@ -42,7 +46,8 @@ _DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have
 class DuckdbEngine:
     """Computes outside of PostgreSQL; see `rollups.engine.Engine`.
 
-    `url` is the database's libpq URL; `folder` (`SIGNAL_HOME/tmp`) takes what DuckDB spills during a build.
+    `url` is the database's libpq URL; `folder` (`SIGNAL_HOME/tmp`) takes what DuckDB spills. Threads may read at once: they
+    share DuckDB's memory. What a read has opened is kept for the next one, as long as the engine is referred to.
     """
 
     name = "duckdb"
@@ -50,6 +55,13 @@ class DuckdbEngine:
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
         self._folder = folder
+        self._opening = threading.Lock()
+        self._opened = ExitStack()
+        self._memory: duckdb.DuckDBPyConnection | None = None
+        self._idle: list[dbapi.Connection] = []
+        self._numbers = itertools.count()
+        self._opened.callback(_close, self._idle)
+        weakref.finalize(self, self._opened.close)
 
     @contextmanager
     def read(
@@ -59,35 +71,86 @@ class DuckdbEngine:
         models: Mapping[str, Model],
     ) -> Iterator[_Built]:
         """See `Engine.read`; it reads by a connection of its own, and keeps the results in DuckDB until the end."""
-        with scratch_folder(self._folder) as folder, _open(folder) as results:
+        columns = _needed(models)
+        with self._results() as results:
             with _safe_errors():
-                snapshot = self._load(results, day, _needed(models))
+                with self._source() as source:
+                    snapshot = _load(source, results, day, columns)
+                _encode_texts(results, columns)
                 for model in models.values():
                     _compute(results, day, model)
             yield _Built(snapshot, results)
 
-    def _load(self, results: duckdb.DuckDBPyConnection, day: date, columns: Sequence[SourceColumn]) -> DaySnapshot:
-        """Stream the day's events into DuckDB, and the facts of the day from the same snapshot."""
-        with dbapi.connect(self._url, autocommit=False) as source, source.cursor() as cursor:
-            cursor.execute("set transaction isolation level repeatable read, read only")
-            cursor.execute(sql("read_day"), (day,))
-            facts = cursor.fetchone()
-            if facts is None:
-                raise missing_day(day)
-            version, state, expected_events = facts
-            cursor.execute(_select_day(columns, day))
-            _fill(results, columns, cursor.fetch_record_batch())
-        span = results.execute(sql("raw_span"), list(window(day))).fetchone()
-        raw_events, first, last = cast("tuple[int, datetime | None, datetime | None]", span)
-        return DaySnapshot(
-            day,
-            version,
-            state,
-            expected_events,
-            raw_events,
-            first and first.astimezone(UTC),
-            last and last.astimezone(UTC),
-        )
+    @contextmanager
+    def _results(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to a database of its own in DuckDB's memory, which is gone at the end."""
+        name = f"build_{next(self._numbers)}"
+        with _safe_errors():
+            results = self._duckdb().cursor()
+        with closing(results):
+            with _safe_errors():
+                results.execute("set TimeZone = 'UTC'")
+                results.execute("set enable_progress_bar = false")  # It would be drawn into the output of a command.
+                results.execute(f"attach ':memory:' as {name}")
+                results.execute(f"use {name}")
+            try:
+                with _safe_errors():
+                    results.execute("create schema signal")
+                    results.execute("create schema results")
+                yield results
+            finally:
+                with suppress(duckdb.Error):
+                    results.execute("use memory")
+                    results.execute(f"detach {name}")
+
+    def _duckdb(self) -> duckdb.DuckDBPyConnection:
+        with self._opening:
+            if self._memory is None:
+                folder = self._opened.enter_context(scratch_folder(self._folder))
+                self._memory = self._opened.enter_context(closing(_connect(folder)))
+            return self._memory
+
+    @contextmanager
+    def _source(self) -> Iterator[dbapi.Connection]:
+        """A connection to PostgreSQL at the start of a transaction; after an error it is not used again."""
+        source = self._idle.pop() if self._idle else dbapi.connect(self._url, autocommit=False)
+        try:
+            yield source
+            source.rollback()
+        except BaseException:
+            source.close()
+            raise
+        self._idle.append(source)
+
+
+def _close(sources: list[dbapi.Connection]) -> None:
+    while sources:
+        sources.pop().close()
+
+
+def _load(
+    source: dbapi.Connection, results: duckdb.DuckDBPyConnection, day: date, columns: Sequence[SourceColumn]
+) -> DaySnapshot:
+    """Stream the day's events into DuckDB, and the facts of the day from the same snapshot."""
+    with source.cursor() as cursor:
+        cursor.execute("set transaction isolation level repeatable read, read only")
+        cursor.execute(sql("read_day"), (day,))
+        facts = cursor.fetchone()
+        if facts is None:
+            raise missing_day(day)
+        version, state, expected_events = facts
+        cursor.execute(_select_day(columns, day))
+        _fill(results, columns, cursor.fetch_record_batch())
+    raw_events, first, last = _one_row(results, sql("raw_span"), list(window(day)))
+    return DaySnapshot(
+        day,
+        version,
+        state,
+        expected_events,
+        raw_events,
+        first and first.astimezone(UTC),
+        last and last.astimezone(UTC),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +174,8 @@ class _Built:
             return cursor.rowcount
 
 
-@contextmanager
-def _open(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with _safe_errors():
-        results = _connect(folder)
-    with closing(results):
-        yield results
-
-
 def _connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    results = duckdb.connect(
+    return duckdb.connect(
         # In memory: nearly twice as fast as a file for a usual day, and a huge one spills all the same.
         ":memory:",
         config={
@@ -133,11 +188,6 @@ def _connect(folder: Path) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": False,
         },
     )
-    results.execute("set TimeZone = 'UTC'")
-    results.execute("set enable_progress_bar = false")  # It would be drawn into the output of a command.
-    results.execute("create schema signal")
-    results.execute("create schema results")
-    return results
 
 
 def _needed(models: Mapping[str, Model]) -> list[SourceColumn]:
@@ -165,24 +215,41 @@ def _fill(results: duckdb.DuckDBPyConnection, columns: Sequence[SourceColumn], b
     results.unregister("streamed")
 
 
+def _encode_texts(results: duckdb.DuckDBPyConnection, columns: Sequence[SourceColumn]) -> None:
+    """Make texts with few values ENUMs: to group by a small number costs half. Sorted, they compare as texts."""
+    texts = [f'"{column.name}"' for column in columns if column.data_type == "text"]
+    if not texts:
+        return
+    counts = _one_row(
+        results, f"select {', '.join(f'approx_count_distinct({text})' for text in texts)} from signal.events"
+    )
+    for text, values in zip(texts, counts, strict=True):
+        if 0 < values <= ENUM_VALUES:  # There is no ENUM without values.
+            results.execute(
+                f"create type signal.{text} as enum"
+                f" (select distinct {text} from signal.events where {text} is not null order by all)"
+            )
+            results.execute(f"alter table signal.events alter column {text} set data type signal.{text}")
+
+
 def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> None:
     definitions = ", ".join(f'"{column.name}" {column.data_type}' for column in model.columns.values())
     table = _result(model).as_string()
     results.execute(f"create table {table} ({definitions})")
     results.execute(f"insert into {table}\n{model.sql}", list(window(day)))
-    strangers = results.execute(sql("foreign_rows").format(table), [day]).fetchone()
-    (rows,) = cast("tuple[int]", strangers)
+    (rows,) = _one_row(results, sql("foreign_rows").format(table), [day])
     if rows:
         raise foreign_rows(day, model, rows)
 
 
+def _one_row(results: duckdb.DuckDBPyConnection, query: str, binds: Sequence[object] = ()) -> tuple[Any, ...]:
+    """The only row; taken by `fetchall`, as DuckDB streams nothing beside a result that is not read to its end."""
+    (row,) = results.execute(query, list(binds)).fetchall()
+    return row
+
+
 def _batches(results: duckdb.DuckDBPyConnection, select: str) -> Iterator[pa.RecordBatch]:
-    # A cursor of its own: DuckDB streams only over a connection without an unfinished result.
-    with (
-        _safe_errors(),
-        closing(results.cursor()) as cursor,
-        cursor.sql(select).to_arrow_reader(ROWS_PER_BATCH) as batches,
-    ):
+    with _safe_errors(), results.sql(select).to_arrow_reader(ROWS_PER_BATCH) as batches:
         yield from batches
 
 
