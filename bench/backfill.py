@@ -22,7 +22,16 @@ def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
     signal = bench.server.watch.cost(lambda: run_command(arguments, environment(settings)))
     with database.connect() as connection:
         row = connection.execute(
-            "select count(*), sum(seconds)::float8 from (select max(seconds) as seconds from signal.builds group by day) as d"
+            # The time in which at least one day was being built.
+            """
+            select
+                (select count(distinct day) from signal.builds),
+                (select sum(extract(epoch from upper(stretch) - lower(stretch)))::float8
+                from (
+                    select unnest(range_agg(tstzrange(built_at - seconds * interval '1 second', built_at))) as stretch
+                    from signal.builds
+                ) as s)
+            """
         ).fetchone()
         assert row
     days, building = row

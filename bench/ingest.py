@@ -149,33 +149,42 @@ def _timed(work: Callable[[], object]) -> float:
 
 def measure_history(bench: Bench) -> list[Row]:
     """The same file into a database with one day and into one with half a year; and a table that is not partitioned."""
-    sample, per_day = bench.events // 5, bench.events // 20
-    with bench.server.database() as young, bench.server.database() as old:
-        for settings in (young, old):
-            fill_day(settings, lines_of(bench.folder, per_day + per_day // 8, seed=2), YESTERDAY)
-        fill_history(old, per_day)
-        costs: dict[str, list[Cost]] = {"young": [], "old": []}
-        for turn in range(bench.repeats):
-            file = lines_of(bench.folder, sample, seed=10 + turn)
-            lines = sum(1 for _ in file.open("rb"))
-            for name, settings in (("young", young), ("old", old)):
-                bench.server.checkpoint()
-                cost = bench.server.watch.cost(lambda: fill_day(settings, file, YESTERDAY))  # noqa: B023
-                costs[name].append(per(cost, lines))
-        one, many = median(costs["young"]), median(costs["old"])
-        events = _events(old, lines_of(bench.folder, sample, seed=20).read_bytes().splitlines())
-        plain = [_plain(bench, settings, events, with_history=full) for settings, full in ((young, False), (old, True))]
-        with database_of(old).connect() as connection:
-            row = connection.execute("select count(*) from signal.events").fetchone()
-            assert row
-        what = f"ingest with {HISTORY_DAYS} days of history ({row[0]:,} events)"
-        flat = faster(what, many, "with one day", one, at_least=0.9, text="event")
-        peer = faster(
-            "a plain table loaded in bulk with that history", plain[1], "itself, empty", plain[0], text="event"
-        )
-        from bench.backfill import measure_in
+    from bench.backfill import measure_in
 
-        return [flat, peer, *measure_in(bench, old, per_day)]
+    per_day = bench.events // 20
+    with bench.server.database() as young, bench.server.database() as old:
+        rows = [_flatness(bench, young, old, random_ids=False)]
+        events = _events(old, lines_of(bench.folder, bench.events // 5, seed=20).read_bytes().splitlines())
+        plain = [_plain(bench, settings, events, with_history=full) for settings, full in ((young, False), (old, True))]
+        what = "a plain table loaded in bulk with that history"
+        rows.append(faster(what, plain[1], "itself, empty", plain[0], text="event"))
+        backfill = measure_in(bench, old, per_day)
+    with bench.server.database() as young, bench.server.database() as old:
+        rows.insert(1, _flatness(bench, young, old, random_ids=True))
+    return [*rows, *backfill]
+
+
+def _flatness(bench: Bench, young: Settings, old: Settings, *, random_ids: bool) -> Row:
+    """Fill both databases, one with half a year, then ingest into each in turn."""
+    per_day = bench.events // 20
+    for settings in (young, old):
+        first = lines_of(bench.folder, per_day + per_day // 8, seed=2, random_ids=random_ids)
+        fill_day(settings, first, YESTERDAY)
+    fill_history(old, per_day, random_ids=random_ids)
+    costs: dict[str, list[Cost]] = {"young": [], "old": []}
+    for turn in range(bench.repeats):
+        file = lines_of(bench.folder, bench.events // 5, seed=10 + turn, random_ids=random_ids)
+        lines = sum(1 for _ in file.open("rb"))
+        for name, settings in (("young", young), ("old", old)):
+            bench.server.checkpoint()
+            cost = bench.server.watch.cost(lambda: fill_day(settings, file, YESTERDAY))  # noqa: B023
+            costs[name].append(per(cost, lines))
+    with database_of(old).connect() as connection:
+        row = connection.execute("select count(*) from signal.events").fetchone()
+        assert row
+    ids = "random ids" if random_ids else "ids of version 7"
+    what = f"ingest with {HISTORY_DAYS} days of history ({row[0]:,} events), {ids}"
+    return faster(what, median(costs["old"]), "with one day", median(costs["young"]), at_least=0.9, text="event")
 
 
 def _plain(bench: Bench, settings: Settings, events: Sequence[Event], *, with_history: bool) -> Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,28 +20,32 @@ YESTERDAY = today_utc() - timedelta(days=1)
 HISTORY = days_between(YESTERDAY - timedelta(days=HISTORY_DAYS - 1), YESTERDAY)
 WEIGHT = 1.22  # A Monday's share in `simulate`: asked for so much less, it gives about as many lines as wanted.
 
-# Copies of a day's events as another day's: new ids, new people and sessions per copy, the same routes; every second copy has
-# entities of its own.
+# An id's time, and the random end of it: changed places make it a random id.
+_ID = re.compile(rb'"clientEventId":"(.{8})-(.{4})-(.{9})-(.{8})(.{4})"')
+
+# Copies of a day's events as another day's: new ids of their time, new people and sessions per copy, the same routes; every
+# second copy has entities of its own.
 _COPIES = """
 insert into {target} (
     id, created_at, app_name, event_type, route, entity_type, entity_id, user_hash, session_id, device_type, browser_family,
     os_family, client_event_id, description
 )
 select
-    gen_random_uuid(), created_at + %(shift)s, app_name, event_type, route, entity_type,
+    uuidv7(age), created_at + %(shift)s, app_name, event_type, route, entity_type,
     case when n %% 2 = 0 then entity_id else md5(entity_id || n)::uuid::text end,
     sha256(user_hash || int4send(n)), md5(session_id::text || n)::uuid, device_type, browser_family, os_family,
-    gen_random_uuid(), description
+    case when %(random_ids)s then gen_random_uuid() else uuidv7(age) end, description
 from (
-    select * from signal.events where created_at >= %(start)s and created_at < %(end)s limit %(most)s
+    select *, created_at + %(shift)s - now() as age
+    from signal.events where created_at >= %(start)s and created_at < %(end)s limit %(most)s
 ) as e
 cross join generate_series(%(first)s::int, %(last)s::int) as n
 """
 
 
-def lines_of(folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1) -> Path:
-    """A file of about so many simulated lines of one day."""
-    path = folder / f"lines-{lines}-{day}-{seed}.ndjson"
+def lines_of(folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1, *, random_ids: bool = False) -> Path:
+    """A file of about so many simulated lines of one day; the client's ids are of version 7, or random on demand."""
+    path = folder / f"lines-{lines}-{day}-{seed}{'-random' * random_ids}.ndjson"
     if not path.exists():
         monday = day - timedelta(days=day.weekday())
         chunks = simulate(
@@ -48,7 +53,8 @@ def lines_of(folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1) -> 
         )
         with path.open("wb") as file:
             for chunk in chunks:
-                file.write(chunk.replace(str(monday).encode(), str(day).encode()))
+                dated = chunk.replace(str(monday).encode(), str(day).encode())
+                file.write(_ID.sub(rb'"clientEventId":"\4-\5-\3-\1\2"', dated) if random_ids else dated)
     return path
 
 
@@ -62,7 +68,9 @@ def fill_day(settings: Settings, file: Path, day: date) -> int:
         ingest.close()
 
 
-def multiply(connection: Connection, source: date, target: date, events: int, copies: int) -> None:
+def multiply(
+    connection: Connection, source: date, target: date, events: int, copies: int, *, random_ids: bool = False
+) -> None:
     """Fill a day that has no events yet with `copies` copies of some of another day's events; keys, books and version too."""
     start, end = window(source)
     partition = sql.Identifier("signal", f"events_{target:%Y%m%d}")
@@ -78,6 +86,7 @@ def multiply(connection: Connection, source: date, target: date, events: int, co
                 "start": start,
                 "end": end,
                 "most": events // copies,
+                "random_ids": random_ids,
                 "first": 1 + 1000 * (target - source).days,
                 "last": copies + 1000 * (target - source).days,
             },
@@ -104,13 +113,13 @@ def multiply(connection: Connection, source: date, target: date, events: int, co
         )
 
 
-def fill_history(settings: Settings, events_per_day: int) -> None:
+def fill_history(settings: Settings, events_per_day: int, *, random_ids: bool = False) -> None:
     """Fill all of `HISTORY` but yesterday, which must have at least so many events, over two connections."""
 
     def fill(days: list[date]) -> None:
         with database_of(settings).connect() as connection:
             for day in days:
-                multiply(connection, YESTERDAY, day, events_per_day, 1)
+                multiply(connection, YESTERDAY, day, events_per_day, 1, random_ids=random_ids)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(fill, [HISTORY[:-1][::2], HISTORY[:-1][1::2]]))
