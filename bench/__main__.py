@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -43,22 +45,23 @@ def main() -> int:
     rows: list[Row] = []
     failed: list[str] = []
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="signal-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # As root, the server runs as another user.
-        os.environ.pop("SIGNAL_DATABASE_URL", None)
-        bench = Bench(Server(folder / "home"), folder, options.events, options.repeats)
-        for part in options.only or PARTS:
-            _say(f"{part} ...")
-            before = time.perf_counter()
-            try:
-                rows += PARTS[part](bench)
-            except Exception as error:
-                if options.fail_fast:
-                    raise
-                failed.append(part)
-                rows.append(Row(part, "failed", f"{type(error).__name__}: {str(error)[:200]}"))
-            _say(f"  {time.perf_counter() - before:.0f} s")
+    folder = Path(tempfile.mkdtemp(prefix="signal-bench-"))
+    folder.chmod(0o755)  # As root, the server runs as another user.
+    # Registered before the server starts, so that it is removed after the server has stopped.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.pop("SIGNAL_DATABASE_URL", None)
+    bench = Bench(Server(folder / "home"), folder, options.events, options.repeats)
+    for part in options.only or PARTS:
+        _say(f"{part} ...")
+        before = time.perf_counter()
+        try:
+            rows += PARTS[part](bench)
+        except Exception as error:
+            if options.fail_fast:
+                raise
+            failed.append(part)
+            rows.append(Row(part, "failed", f"{type(error).__name__}: {str(error)[:200]}"))
+        _say(f"  {time.perf_counter() - before:.0f} s")
     whole = {
         "machine": described,
         "events": options.events,

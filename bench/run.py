@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -52,25 +51,15 @@ def run_command(arguments: Sequence[str], environment: Mapping[str, str], cwd: P
 
 def run_child(command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> Child:
     """Run a program to its end."""
+    given = {**environment, "PYTHONPATH": str(Path(__file__).parents[1])}
     started = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=dict(environment), cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.child", *command], env=given, cwd=cwd, capture_output=True, text=True, check=False
     )
-    # Read first, then wait with its resources: what a short-lived command prints fits the pipe of stderr.
-    assert process.stdout
-    assert process.stderr
-    printed = process.stdout.read()
-    complaints = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    wall = time.perf_counter() - started
+    complaints, _, used = done.stderr.rstrip().rpartition("\n")
+    if done.returncode:
         raise RuntimeError(f"{command[1:5]} failed: {complaints[-2000:]}")
-    lines = printed.strip().splitlines()
+    lines = done.stdout.strip().splitlines()
     last = lines[-1] if lines else ""
-    peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return Child(
-        time.perf_counter() - started,
-        usage.ru_utime + usage.ru_stime,
-        peak,
-        json.loads(last) if last.startswith("{") else {},
-    )
+    return Child(wall, **json.loads(used), printed=json.loads(last) if last.startswith("{") else {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from datetime import date
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Fill
 
+from bench.run import run_child
 from bench.traffic import YESTERDAY, lines_of, multiply
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection
@@ -31,11 +31,7 @@ build_day(database, open_engine(load_settings(), database), load_models(), date.
 
 def _peak_mib(code: str) -> float:
     """The peak memory of a Python process that runs the code in the test's environment."""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return run_child([sys.executable, "-c", code], os.environ).peak_mib
 
 
 @pytest.mark.embedded_only
