@@ -16,7 +16,7 @@ from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
 from signal_pipeline.events.acceptance import Event
 from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.copy_rows import event_rows, key_rows
+from signal_pipeline.store.copy_rows import copy_data, event_rows, key_rows
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -188,7 +188,7 @@ def _flatness(bench: Bench, young: Settings, old: Settings, *, random_ids: bool)
 
 
 def _plain(bench: Bench, settings: Settings, events: Sequence[Event], *, with_history: bool) -> Cost:
-    batches = [event_rows(events[at : at + 10_000]) for at in range(0, len(events), 10_000)]
+    batches = [copy_data(event_rows(events[at : at + 10_000])) for at in range(0, len(events), 10_000)]
     share = max(1, len(batches) // bench.repeats)
     with database_of(settings).connect() as connection:
         plain_table.make(connection, with_history=with_history)

@@ -7,9 +7,11 @@ API, so that another Python service can embed it.
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -27,12 +29,13 @@ from signal_pipeline.events.user_agents import clear_cache
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
 from signal_pipeline.store.days import stored_start_date
-from signal_pipeline.store.writer import ACCEPTED, EventWriter, Outcome
+from signal_pipeline.store.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
 
 logger = logging.getLogger(__name__)
 
 LOGGED_DROPS = 20
 BATCH_BYTES = 8 * 1024 * 1024  # About 20,000 lines.
+SWITCH_SECONDS = 0.0001
 Clock = Callable[[], datetime]
 
 
@@ -79,7 +82,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Block:
     """Whole lines of a stream, and the offset of the byte behind the last of them."""
 
     lines: list[bytes]
@@ -128,8 +131,11 @@ class Ingest:
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
         """Store checked events and count drops, in one transaction; returns each one's outcome."""
-        outcomes = self._writer.write(checked, within)
-        _log_drops(checked, outcomes)
+        return self._stored(prepare(checked), within)
+
+    def _stored(self, batch: Batch, within: Callable[[Connection], None] | None) -> list[Outcome]:
+        outcomes = self._writer.write(batch, within)
+        _log_drops(batch.checked, outcomes)
         return outcomes
 
     def ingest_stream(
@@ -142,16 +148,16 @@ class Ingest:
         """Ingest NDJSON from a binary stream, batch by batch, each in one transaction.
 
         `progress` is told the bytes of each committed batch. `committed` is called inside each batch's transaction with
-        the stream's offset behind it. The next batch is checked while the last one is being stored.
+        the stream's offset behind it. The next batch is checked and laid out while the last one is being stored.
         """
         counts = Counts()
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
-            storing: tuple[Batch, Future[list[Outcome]]] | None = None
-            for batch in batches(stream):
-                checked = self._check_lines(batch.lines)
+        with _short_turns(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
+            storing: tuple[Block, Future[list[Outcome]]] | None = None
+            for block in blocks(stream):
+                batch = prepare(self._check_lines(block.lines))
                 if storing is not None:
                     _finish(storing, counts, progress)
-                storing = batch, pool.submit(self.store, checked, _at(batch.end_offset, committed))
+                storing = block, pool.submit(self._stored, batch, _at(block.end_offset, committed))
             if storing is not None:
                 _finish(storing, counts, progress)
         return counts
@@ -174,8 +180,8 @@ class Ingest:
         return now
 
 
-def batches(stream: BinaryIO) -> Iterator[Batch]:
-    """Cut a stream into batches of whole lines; of a line that is too long only the start is kept."""
+def blocks(stream: BinaryIO) -> Iterator[Block]:
+    """Cut a stream into blocks of whole lines; of a line that is too long only the start is kept."""
     read, done, rest = 0, 0, b""
     while block := stream.read(BATCH_BYTES):
         read += len(block)
@@ -184,10 +190,21 @@ def batches(stream: BinaryIO) -> Iterator[Batch]:
             rest = (rest + block)[: MAX_LINE_BYTES + 1]
             continue
         end = read - len(tail)
-        yield Batch((rest + head).split(b"\n"), end, end - done)
+        yield Block((rest + head).split(b"\n"), end, end - done)
         done, rest = end, tail
     if rest:
-        yield Batch([rest], read, read - done)
+        yield Block([rest], read, read - done)
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """The writer's thread needs the interpreter for moments only, and would wait 5 ms for each while lines are checked."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _at(offset: int, committed: Callable[[Connection, int], None] | None) -> Callable[[Connection], None] | None:
@@ -195,14 +212,14 @@ def _at(offset: int, committed: Callable[[Connection, int], None] | None) -> Cal
 
 
 def _finish(
-    storing: tuple[Batch, Future[list[Outcome]]],
+    storing: tuple[Block, Future[list[Outcome]]],
     counts: Counts,
     progress: Callable[[int], None] | None,
 ) -> None:
-    batch, future = storing
+    block, future = storing
     counts.add(future.result())
     if progress is not None:
-        progress(batch.bytes)
+        progress(block.bytes)
 
 
 def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:

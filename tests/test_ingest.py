@@ -23,7 +23,7 @@ from traffic import IPHONE, line, traffic
 
 from signal_pipeline import ingest as ingest_module
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
-from signal_pipeline.ingest import Ingest, batches
+from signal_pipeline.ingest import Ingest, blocks
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
@@ -152,7 +152,7 @@ def test_batches_lose_nothing_wherever_the_blocks_are_cut(parts: list[bytes], bl
     data = b"".join(parts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest_module, "BATCH_BYTES", block)
-        found = list(batches(io.BytesIO(data)))
+        found = list(blocks(io.BytesIO(data)))
     lines = [text for batch in found for text in batch.lines if text]
     assert lines == [text for text in data.split(b"\n") if text]
     assert sum(batch.bytes for batch in found) == len(data)
@@ -163,7 +163,7 @@ def test_batches_lose_nothing_wherever_the_blocks_are_cut(parts: list[bytes], bl
 
 def test_of_a_long_line_only_the_start_is_kept() -> None:
     data = b"a\n" + b"x" * 20_000_000 + b"\nb"
-    lengths = [len(text) for batch in batches(io.BytesIO(data)) for text in batch.lines]
+    lengths = [len(text) for batch in blocks(io.BytesIO(data)) for text in batch.lines]
     assert (lengths[0], lengths[-1]) == (1, 1)
     (longest,) = [length for length in lengths if length > 1]
     assert MAX_LINE_BYTES < longest < 10_000_000

@@ -67,20 +67,20 @@ _EVENT_HEAD = np.dtype(
 
 
 def key_rows(events: Sequence[Event]) -> bytes:
-    """The ledger's part of the events in binary COPY format, columns as `KEY_COLUMNS`."""
+    """The ledger's part of the events as the data of a binary COPY, columns as `KEY_COLUMNS`."""
     rows = np.empty(len(events), dtype=_KEY_ROW)
     rows["fields"], rows["len1"], rows["len2"] = len(KEY_COLUMNS), 16, 4
     rows["id"] = _uuids([event.client_event_id for event in events])
     rows["day"] = [event.day.toordinal() - _EPOCH_ORDINAL for event in events]
-    return b"".join((HEADER, rows.tobytes(), TRAILER))
+    return copy_data([rows.tobytes()])
 
 
-def event_rows(events: Sequence[Event]) -> bytes:
-    """The events in binary COPY format, columns as `EVENT_COLUMNS`, each with a new id."""
-    rows = [HEADER]
+def event_rows(events: Sequence[Event]) -> list[bytes]:
+    """The events as rows of binary COPY, columns as `EVENT_COLUMNS`, each with a new id; `copy_data` makes a COPY of some."""
+    rows = []
     for event, head in zip(events, _heads(events), strict=True):
         entity_id, session_id, description = event.entity_id, event.session_id, event.description
-        rows += (
+        row = (
             head,
             _words(event.app_name, event.event_type, event.route, event.entity_type),
             _NULL if entity_id is None else _sized(entity_id.encode()),
@@ -88,8 +88,13 @@ def event_rows(events: Sequence[Event]) -> bytes:
             _words(event.device_type, event.browser_family, event.os_family),
             _NULL if description is None else _sized(_JSONB_VERSION + description),
         )
-    rows.append(TRAILER)
-    return b"".join(rows)
+        rows.append(b"".join(row))
+    return rows
+
+
+def copy_data(rows: Iterable[bytes]) -> bytes:
+    """The rows as all the data of one COPY."""
+    return b"".join((HEADER, *rows, TRAILER))
 
 
 def event_ids(times: npt.NDArray[np.int64]) -> Bytes:

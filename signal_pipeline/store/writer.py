@@ -7,13 +7,14 @@ and whether a day is purged. Design invariants 1 to 4.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass
 from datetime import date
 from operator import attrgetter
 from typing import Literal, NamedTuple, cast
 
 from signal_pipeline.events.acceptance import Drop, Event
-from signal_pipeline.store.copy_rows import EVENT_COLUMNS, KEY_COLUMNS, event_rows, key_rows
+from signal_pipeline.store.copy_rows import EVENT_COLUMNS, KEY_COLUMNS, copy_data, event_rows, key_rows
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import ensure_days
 
@@ -46,6 +47,30 @@ class Entry(NamedTuple):
 Books = Counter[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Checked events, laid out for the database.
+
+    `events` and `rows` are by position: what is offered to the ledger, each id once. `outcomes` are those known without it.
+    """
+
+    checked: Sequence[Event | Drop]
+    outcomes: list[Outcome]
+    events: dict[int, Event]
+    keys: bytes
+    rows: dict[int, bytes]
+
+
+def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) -> Batch:
+    """Lay out a batch; it needs no database, so that the next batch can be prepared while one is stored.
+
+    Events of the days in `closed`, which are purged, are dropped.
+    """
+    events, outcomes = _sorted_out(checked, closed)
+    every = list(events.values())
+    return Batch(checked, outcomes, events, key_rows(every), dict(zip(events, event_rows(every), strict=True)))
+
+
 class EventWriter:
     """Writes batches of checked events over one connection, which it opens again when it was lost.
 
@@ -66,43 +91,42 @@ class EventWriter:
 
     def write(
         self,
-        checked: Sequence[Event | Drop],
+        checked: Batch | Sequence[Event | Drop],
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
-        """Store a batch in one transaction and return each event's outcome, in order.
+        """Store a batch, prepared or not, in one transaction and return each event's outcome, in order.
 
         `within` is called in the same transaction (a landed file's offset). Raises DatabaseError; then nothing of the
         batch is stored, and nothing is in the books.
         """
+        batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
             try:
-                return retried(lambda: self._write(checked, within))
+                return retried(lambda: self._write(batch, within))
             except Exception:
                 self.close()
                 raise
 
-    def _write(
-        self,
-        checked: Sequence[Event | Drop],
-        within: Callable[[Connection], None] | None,
-    ) -> list[Outcome]:
+    def _write(self, batch: Batch, within: Callable[[Connection], None] | None) -> list[Outcome]:
         connection = self._connected()
-        days = sorted({item.day for item in checked if isinstance(item, Event)})
+        days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
         with connection.transaction():
-            events, outcomes = _sorted_out(checked, _purged(connection, days))
-            known = _add_keys(connection, list(events.values()))
-            if known:
-                for position in [at for at, event in events.items() if event.client_event_id in known]:
-                    outcomes[position] = DUPLICATE
-                    del events[position]
-            _add_events(connection, list(events.values()))
-            books = _books(checked, outcomes, events.values())
+            closed = _purged(connection, days)
+            if closed:
+                batch = prepare(batch.checked, closed)
+            known = _add_keys(connection, batch)
+            new = {at: event for at, event in batch.events.items() if event.client_event_id not in known}
+            outcomes = batch.outcomes.copy()
+            for position in batch.events.keys() - new.keys():
+                outcomes[position] = DUPLICATE
+            _add_events(connection, [batch.rows[at] for at in new])
+            books = _books(batch.checked, outcomes, new.values())
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
             # One round trip for all that is left.
             with connection.pipeline():
                 _add_to_books(connection, books)
-                _add_address_gaps(connection, events.values())
+                _add_address_gaps(connection, new.values())
                 connection.execute(sql("add_day_keys"), [self._key_id, changed])
                 if within is not None:
                     within(connection)
@@ -127,7 +151,7 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
     return {cast(date, day) for day, state in rows if state == "purged"}
 
 
-def _sorted_out(checked: Sequence[Event | Drop], closed: set[date]) -> tuple[dict[int, Event], list[Outcome]]:
+def _sorted_out(checked: Sequence[Event | Drop], closed: Set[date]) -> tuple[dict[int, Event], list[Outcome]]:
     """Split a batch: events to offer the ledger by position (each id once), and all outcomes so far."""
     events: dict[int, Event] = {}
     seen: set[str] = set()
@@ -145,21 +169,21 @@ def _sorted_out(checked: Sequence[Event | Drop], closed: set[date]) -> tuple[dic
     return events, outcomes
 
 
-def _add_keys(connection: Connection, events: Sequence[Event]) -> set[str]:
+def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger; returns those that were known."""
-    if not events:
+    if not batch.events:
         return set()
     cursor = connection.cursor()
     with cursor.copy(_COPY_KEYS) as copy:
-        copy.write(key_rows(events))
+        copy.write(batch.keys)
     return {cast(str, row[0]) for row in cursor.execute(sql("add_keys")).fetchall()}
 
 
-def _add_events(connection: Connection, events: Sequence[Event]) -> None:
+def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
     """Store events whose ids are new. COPY writes whole pages at once, where INSERT would write rows."""
-    if events:
+    if rows:
         with connection.cursor().copy(_COPY_EVENTS) as copy:
-            copy.write(event_rows(events))
+            copy.write(copy_data(rows))
 
 
 def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]) -> Books:
