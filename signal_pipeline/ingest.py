@@ -127,13 +127,11 @@ class Ingest:
 
     def store(
         self,
-        checked: Sequence[Event | Drop],
+        checked: Batch | Sequence[Event | Drop],
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
-        """Store checked events and count drops, in one transaction; returns each one's outcome."""
-        return self._stored(prepare(checked), within)
-
-    def _stored(self, batch: Batch, within: Callable[[Connection], None] | None) -> list[Outcome]:
+        """Store checked events, prepared or not, and count drops, in one transaction; returns each one's outcome."""
+        batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within)
         _log_drops(batch.checked, outcomes)
         return outcomes
@@ -157,7 +155,7 @@ class Ingest:
                 batch = prepare(self._check_lines(block.lines))
                 if storing is not None:
                     _finish(storing, counts, progress)
-                storing = block, pool.submit(self._stored, batch, _at(block.end_offset, committed))
+                storing = block, pool.submit(self.store, batch, _at(block.end_offset, committed))
             if storing is not None:
                 _finish(storing, counts, progress)
         return counts
