@@ -7,11 +7,9 @@ API, so that another Python service can embed it.
 from __future__ import annotations
 
 import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -30,12 +28,12 @@ from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
 from signal_pipeline.store.days import stored_start_date
 from signal_pipeline.store.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
+from signal_pipeline.turns import short_turns
 
 logger = logging.getLogger(__name__)
 
 LOGGED_DROPS = 20
 BATCH_BYTES = 8 * 1024 * 1024  # About 20,000 lines.
-SWITCH_SECONDS = 0.0001
 Clock = Callable[[], datetime]
 
 
@@ -149,7 +147,7 @@ class Ingest:
         the stream's offset behind it. The next batch is checked and laid out while the last one is being stored.
         """
         counts = Counts()
-        with _short_turns(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
+        with short_turns(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
             storing: tuple[Block, Future[list[Outcome]]] | None = None
             for block in blocks(stream):
                 batch = prepare(self._check_lines(block.lines))
@@ -192,17 +190,6 @@ def blocks(stream: BinaryIO) -> Iterator[Block]:
         done, rest = end, tail
     if rest:
         yield Block([rest], read, read - done)
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """The writer's thread needs the interpreter for moments only, and would wait 5 ms for each while lines are checked."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
 
 
 def _at(offset: int, committed: Callable[[Connection, int], None] | None) -> Callable[[Connection], None] | None:

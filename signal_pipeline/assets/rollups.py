@@ -26,6 +26,7 @@ from signal_pipeline.staleness import nightly_days
 from signal_pipeline.store.database import Connection, DatabaseUnreachableError
 from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
+from signal_pipeline.turns import short_turns
 
 DAY_ATTEMPTS = 2
 BUILDERS = 2
@@ -114,7 +115,7 @@ def _build(
 ) -> _Outcome:
     """Build day by day; one that fails is tried again at the end, and holds up no other."""
     outcome = _Outcome()
-    database, engine = postgres.database(), postgres.engine()
+    database, engine = postgres.database(), postgres.engine(many_days=len(days) > 1)
     left = days
     for attempt in range(1, DAY_ATTEMPTS + 1):
         again: list[date] = []
@@ -144,16 +145,16 @@ def _build(
 
 def _ahead(build: Callable[[date], DayBuild], days: Sequence[date]) -> Iterator[tuple[date, Future[DayBuild]]]:
     """Each day with its build, in order, the next days' under way meanwhile: one is read while another is computed or marked."""
-    pool = ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build")
-    try:
+    with short_turns(), ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool:
         coming = deque[tuple[date, Future[DayBuild]]]()
-        for day in days:
-            coming.append((day, pool.submit(build, day)))
-            if len(coming) > BUILDERS:
-                yield coming.popleft()
-        yield from coming
-    finally:
-        pool.shutdown(cancel_futures=True)
+        try:
+            for day in days:
+                coming.append((day, pool.submit(build, day)))
+                if len(coming) > BUILDERS:
+                    yield coming.popleft()
+            yield from coming
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _mark(

@@ -39,6 +39,6 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         with safe_errors(), self.database().connect() as connection:
             yield connection
 
-    def engine(self) -> Engine:
-        """The engine of `SIGNAL_ROLLUP_ENGINE`."""
-        return open_engine(load_settings(), self.database())
+    def engine(self, *, many_days: bool) -> Engine:
+        """The engine of `SIGNAL_ROLLUP_ENGINE`, for one day or for many."""
+        return open_engine(load_settings(), self.database(), many_days=many_days)

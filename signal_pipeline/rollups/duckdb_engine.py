@@ -36,7 +36,6 @@ from signal_pipeline.store.database import Connection
 from signal_pipeline.store.days import window
 
 MEMORY_LIMIT = "512MB"
-THREADS = 2
 ROWS_PER_BATCH = 50_000
 ENUM_VALUES = 50_000  # A text column with more values than that stays text.
 
@@ -47,14 +46,16 @@ class DuckdbEngine:
     """Computes outside of PostgreSQL; see `rollups.engine.Engine`.
 
     `url` is the database's libpq URL; `folder` (`SIGNAL_HOME/tmp`) takes what DuckDB spills. Threads may read at once: they
-    share DuckDB's memory. What a read has opened is kept for the next one, as long as the engine is referred to.
+    share DuckDB's memory, and its `threads`. What a read has opened is kept for the next one, as long as the engine is
+    referred to.
     """
 
     name = "duckdb"
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, threads: int = 2) -> None:
         self._url = url
         self._folder = folder
+        self._threads = threads
         self._opening = threading.Lock()
         self._opened = ExitStack()
         self._memory: duckdb.DuckDBPyConnection | None = None
@@ -107,7 +108,7 @@ class DuckdbEngine:
         with self._opening:
             if self._memory is None:
                 folder = self._opened.enter_context(scratch_folder(self._folder))
-                self._memory = self._opened.enter_context(closing(_connect(folder)))
+                self._memory = self._opened.enter_context(closing(_connect(folder, self._threads)))
             return self._memory
 
     @contextmanager
@@ -174,13 +175,13 @@ class _Built:
             return cursor.rowcount
 
 
-def _connect(folder: Path) -> duckdb.DuckDBPyConnection:
+def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         # In memory: nearly twice as fast as a file for a usual day, and a huge one spills all the same.
         ":memory:",
         config={
             "memory_limit": MEMORY_LIMIT,
-            "threads": THREADS,
+            "threads": threads,
             "temp_directory": str(folder / "spill"),
             "preserve_insertion_order": False,
             # Nothing is fetched from the net.

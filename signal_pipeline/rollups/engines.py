@@ -7,8 +7,8 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Database
 
 
-def open_engine(settings: Settings, database: Database) -> Engine:
-    """The configured engine for this database."""
+def open_engine(settings: Settings, database: Database, *, many_days: bool = False) -> Engine:
+    """The configured engine for this database; of many days, several are built at once, each in one thread."""
     # Imported when a day is to be built: DuckDB, Arrow and ADBC are a quarter of the time to load the definitions.
     if settings.rollup_engine == "postgres":
         from signal_pipeline.rollups.postgres_engine import PostgresEngine
@@ -16,4 +16,4 @@ def open_engine(settings: Settings, database: Database) -> Engine:
         return PostgresEngine()
     from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 
-    return DuckdbEngine(database.url, settings.tmp_path)
+    return DuckdbEngine(database.url, settings.tmp_path, threads=1 if many_days else 2)
