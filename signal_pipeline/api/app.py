@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,7 +75,9 @@ def create_app(parts: Parts) -> Starlette:
                 partial(actor_hmac, parts.settings),
             )
             app.state.endpoint = _Endpoint(parts, documents, services)
+            gc.freeze()  # What was loaded stays: going through it again at each full collection stops everybody.
             yield
+            gc.unfreeze()
             await commits.close()
 
     return Starlette(

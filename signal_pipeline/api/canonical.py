@@ -47,7 +47,7 @@ def _no_constant(_: str) -> NoReturn:
 
 
 _decode = json.JSONDecoder(parse_int=_wire_int, parse_float=_wire_float, parse_constant=_no_constant).decode
-_encode_text = json.JSONEncoder(ensure_ascii=False).encode
+_encode_text = json.encoder.encode_basestring
 
 
 def parse_wire_json(body: bytes) -> object:
@@ -62,18 +62,15 @@ def canonical_json(value: object) -> str:
     """The canonical text of a parsed value. Raises RecursionError for a value that is nested too deep."""
     if isinstance(value, str):
         return _text(value)
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, WireInt | WireFloat):
-        return value.literal
     if isinstance(value, dict):
-        keys = sorted(value, key=_utf16)
+        # Sorting by code points gives the same order where every key is ASCII.
+        keys = sorted(value) if all(map(str.isascii, value)) else sorted(value, key=_utf16)
         return "{" + ",".join([f"{_text(key)}:{canonical_json(value[key])}" for key in keys]) + "}"
     if isinstance(value, list):
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
-    return json.dumps(value, allow_nan=False)  # A number of a literal inside the query.
+    if isinstance(value, WireInt | WireFloat):
+        return value.literal
+    return json.dumps(value, allow_nan=False)  # A constant, or a number of a literal inside the query.
 
 
 def _utf16(key: str) -> bytes:

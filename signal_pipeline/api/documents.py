@@ -28,7 +28,9 @@ from graphql import (
 from graphql.validation import ASTValidationRule, ValidationRule
 
 from signal_pipeline.api.context import RequestContext
+from signal_pipeline.api.plain_create import Plan, PlainCreate
 from signal_pipeline.api.requests import Call
+from signal_pipeline.api.writing import create_event
 
 MAX_TOKENS = 2_000
 MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
@@ -37,7 +39,7 @@ MAX_DEPTH = 16  # A usual introspection query has 14.
 CACHED_DOCUMENTS = 256
 CACHED_CHARACTERS = 8_192  # Longer texts carry values, and do not come twice.
 
-Checked = tuple[DocumentNode | None, list[GraphQLError]]
+Checked = tuple[DocumentNode | None, list[GraphQLError], Plan | None]
 
 
 class Documents:
@@ -46,14 +48,18 @@ class Documents:
     def __init__(self, schema: strawberry.federation.Schema, *, introspection: bool) -> None:
         self._schema = schema._schema  # graphql-core's; Strawberry has no public name for it.
         self._rules = [*specified_rules, _Limits, *([] if introspection else [_NoIntrospection])]
+        self._plain = PlainCreate(self._schema, create_event)
         self._cached = lru_cache(CACHED_DOCUMENTS)(self._check)
 
     async def run(self, call: Call, context: RequestContext) -> ExecutionResult:
         """The result of a call; errors in it are not worded for anybody yet."""
         check = self._cached if len(call.query) <= CACHED_CHARACTERS else self._check
-        document, errors = check(call.query)
+        document, errors, plan = check(call.query)
         if document is None:
             return ExecutionResult(None, errors)
+        given = self._plain.input_of(plan, call) if plan is not None else None
+        if plan is not None and given is not None:
+            return await self._plain.run(plan, given, context)
         result = execute(
             self._schema,
             document,
@@ -68,10 +74,10 @@ class Documents:
             document = parse(query, max_tokens=MAX_TOKENS)
             errors = validate(self._schema, document, self._rules)
         except GraphQLError as error:
-            return None, [error]
+            return None, [error], None
         except RecursionError:
-            return None, [GraphQLError("nested too deep", extensions={"safe": f"at most {MAX_DEPTH} depth"})]
-        return (None, errors) if errors else (document, [])
+            return None, [GraphQLError("nested too deep", extensions={"safe": f"at most {MAX_DEPTH} depth"})], None
+        return (None, errors, None) if errors else (document, [], self._plain.plan(document))
 
 
 class _Limits(ASTValidationRule):

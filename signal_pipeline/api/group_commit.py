@@ -74,11 +74,11 @@ class GroupCommit:
         job = _Job(checked, self._loop.create_future())
         self._waiting += len(checked)
         self._queue.put(job)
+        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, job.future)  # `wait_for` costs five times as much.
         try:
-            return await asyncio.wait_for(job.future, PATIENCE_SECONDS)
-        except TimeoutError:
-            raise unavailable("the database is too slow: send the same event again later") from None
+            return await job.future
         finally:
+            timer.cancel()
             self._waiting -= len(checked)
 
     async def close(self) -> None:
@@ -187,3 +187,8 @@ class GroupCommit:
                     job.future.set_result(result)
 
         self._loop.call_soon_threadsafe(deliver)
+
+
+def _give_up(future: asyncio.Future[list[Answer]]) -> None:
+    if not future.done():
+        future.set_exception(unavailable("the database is too slow: send the same event again later"))

@@ -23,7 +23,7 @@ from signal_pipeline.api.types import (
     StatsKey,
     StatsPeriod,
 )
-from signal_pipeline.api.writing import create_events
+from signal_pipeline.api.writing import create_event, create_events
 
 FEDERATION = "https://specs.apollo.dev/federation/v2.6"
 
@@ -52,7 +52,7 @@ async def _event_stats(
 
 
 async def _event_create(info: Info, input: EventCreateInput) -> Event | None:
-    return (await create_events(info.context, [input]))[0]
+    return await create_event(info.context, input)
 
 
 async def _event_create_many(info: Info, input: list[EventCreateInput]) -> list[Event | None]:

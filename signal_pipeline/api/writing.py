@@ -26,6 +26,11 @@ WARNING_SECONDS = 60.0
 _warned_at = float("-inf")
 
 
+async def create_event(context: RequestContext, each: EventCreateInput) -> Event | None:
+    """As `create_events`, for one."""
+    return (await create_events(context, [each]))[0]
+
+
 async def create_events(context: RequestContext, inputs: Sequence[EventCreateInput]) -> list[Event | None]:
     """Store events and return each that this call stored, None for every other; see `extensions.signal`.
 

@@ -46,6 +46,8 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL = date(2000, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _UNIX_MS = 946_684_800_000  # The epoch above, in milliseconds of Unix time.
+_UUID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant.
+_UUID_VERSION_7 = 0x7 << 76 | 0x2 << 62
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -108,8 +110,10 @@ def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
 
 
 def new_event_id(at: datetime) -> bytes:
-    """One UUID of version 7 for an aware time, as 16 bytes."""
-    return event_ids(np.array([_microseconds(at)], dtype=np.int64)).tobytes()
+    """One UUID of version 7 for an aware time, as 16 bytes; as `event_ids`, which is slow for a single one."""
+    milliseconds = _microseconds(at) // 1000 + _UNIX_MS
+    number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
+    return (number & ~_UUID_FIXED | _UUID_VERSION_7).to_bytes(16, "big")
 
 
 def _microseconds(at: datetime) -> int:
