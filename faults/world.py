@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -24,6 +24,14 @@ PATIENCE_SECONDS = 120.0
 
 class StuckError(Exception):
     """An action did not end, or failed although nothing disturbed it."""
+
+
+def wait_for_midnight(seconds: float) -> None:
+    """Wait for the next UTC date if it begins within that time: the API's events belong to the date of their arrival."""
+    now = datetime.now(UTC)
+    left = (datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1) - now).total_seconds()
+    if left < seconds:
+        time.sleep(left + 1)
 
 
 class World:
