@@ -1,4 +1,4 @@
-"""The API under fire: real servers get events over HTTP and are killed, also while PostgreSQL is away and events wait in the spool.
+"""The API under fire: real servers get events over HTTP and are killed, also while PostgreSQL is away and events are spooled.
 
 An event is acknowledged when its answer is 200, without errors, `accepted` or `spooled`. Whatever dies, it is stored exactly
 once; one that was not acknowledged is stored at most once, and exactly once after a retry.
@@ -145,7 +145,8 @@ class ApiUnderFire:
     def _stored(self) -> Counter[str]:
         with self._world.connect() as connection:
             rows = connection.execute(
-                "select client_event_id::text, count(*) from signal.events where app_name = %s group by 1", [oracle.OF_API]
+                "select client_event_id::text, count(*) from signal.events where app_name = %s group by 1",
+                [oracle.OF_API],
             ).fetchall()
         return Counter({str(key): int(str(events)) for key, events in rows})
 

@@ -20,7 +20,7 @@ from random import Random
 from faults import actions, oracle
 from faults.api_kills import ApiUnderFire, outage
 from faults.checks import faults
-from faults.world import SECRET, World, wait_for_midnight
+from faults.world import SECRET, FaultFoundError, World, wait_for_midnight
 
 KEPT_DAYS = 180
 RECENT_DAYS = 60
@@ -31,10 +31,6 @@ ROUNDS_PER_BACKFILL = 8
 API_SHARE = 0.4
 ROUNDS_PER_OUTAGE = 2
 ROUND_SECONDS = 120  # More than a round takes.
-
-
-class FaultFoundError(Exception):
-    """A promise was broken; the text says which, and the seed and round to see it again."""
 
 
 @dataclass(slots=True)
@@ -68,7 +64,15 @@ class KillTest:
         self.seed = seed
         self.days: dict[date, oracle.Day] = {}
         self.tally = Tally(
-            seconds={"ingest": 0.3, "drain": 0.3, "api": 2.5, "build": 0.5, "backfill": 3.0, "retention": 0.5, "erase": 0.3}
+            seconds={
+                "ingest": 0.3,
+                "drain": 0.3,
+                "api": 2.5,
+                "build": 0.5,
+                "backfill": 3.0,
+                "retention": 0.5,
+                "erase": 0.3,
+            }
         )
         self._today = datetime.now(UTC).date()
         self._api = ApiUnderFire(world, self._today, Random(f"{seed}/api"))
@@ -141,11 +145,7 @@ class KillTest:
             ]
             mixed = landed + dropped
             random.shuffle(mixed)
-            landing = self.world.home / "landing"
-            landing.mkdir(exist_ok=True)
-            draft = landing / f"{number}.tmp"
-            draft.write_bytes(oracle.encode(mixed))
-            draft.rename(landing / f"{number}.ndjson")
+            self.world.land(str(number), oracle.encode(mixed))
             state.add(landed)
             state.landing_drops += DROPS
         return file

@@ -22,6 +22,10 @@ SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: all
 PATIENCE_SECONDS = 120.0
 
 
+class FaultFoundError(Exception):
+    """A promise was broken; the text says which, and the seed and round to see it again."""
+
+
 class StuckError(Exception):
     """An action did not end, or failed although nothing disturbed it."""
 
@@ -70,6 +74,14 @@ class World:
             errors = (self.home / "victims.log").read_text().splitlines()
             raise StuckError(f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}")
         return time.monotonic() - started
+
+    def land(self, name: str, content: bytes) -> None:
+        """Move a finished file into the landing."""
+        landing = self.home / "landing"
+        landing.mkdir(exist_ok=True)
+        draft = landing / f"{name}.tmp"
+        draft.write_bytes(content)
+        draft.rename(landing / f"{name}.ndjson")
 
     def connect(self) -> Connection:
         """A connection, the database started if need be."""
