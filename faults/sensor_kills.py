@@ -117,11 +117,11 @@ def _kill_and_heal(
 def _watch(known: set[str]) -> list[Run]:
     """Look closely for a while whether a run begins: runs are short. Returns what runs."""
     until = time.monotonic() + WATCH_SECONDS
-    while time.monotonic() < until:
-        if any(run.run_id not in known for run in (running := _running())):
-            break
+    while True:
+        running = _running()
+        if time.monotonic() > until or any(run.run_id not in known for run in running):
+            return running
         time.sleep(0.02)
-    return running
 
 
 def _kill(daemon: psutil.Process, pid: int) -> bool:
