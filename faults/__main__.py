@@ -1,4 +1,4 @@
-"""`make faults`: the long kill test, hostile payloads and the soak, each bounded; prints its seed and figures."""
+"""`make faults`: the long kill test, hostile payloads, the soak and the leak test, each bounded; prints its seed and figures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from random import SystemRandom
 from faults import actions
 from faults.hostile_ways import by_api, by_file
 from faults.kills import KillTest
+from faults.leaks import LeakTest
+from faults.leaks_dagster import by_dagster
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
@@ -58,13 +60,22 @@ def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
     return f"{options.soak_seconds} s: " + ", ".join(f"{value:,} {name}" for name, value in figures.items())
 
 
-PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak}
+def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
+    """Marked inputs by every way in, Dagster's UI and daemon included."""
+    test = LeakTest(home)
+    test.by_command()
+    test.by_api()
+    by_dagster(test)
+    return test.search()
+
+
+PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak, "leaks": run_leaks}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="kills, hostile, soak; default: all of them")
+    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks; default: all of them")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")

@@ -47,7 +47,8 @@ class Answer:
 class Gateway:
     """Signs requests of many people, each below the rate limit. One per thread; `name` tells its people from others'."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, *, admin: bool = False) -> None:
+        self._admin = admin
         self._settings = settings
         self._secret = gateway_secret(settings).encode()
         self._name = name
@@ -71,7 +72,7 @@ class Gateway:
 
     def _next_person(self) -> None:
         user = f"{self._name}-{next(self._numbers)}"
-        sample = sample_request(self._settings, user, admin=False, analyst=False, url="")
+        sample = sample_request(self._settings, user, admin=self._admin, analyst=False, url="")
         extensions = sample.body["extensions"]
         assert isinstance(extensions, dict)
         self._headers, self._claims, self._left = sample.headers, extensions["jwt"]["payload"], EVENTS_PER_USER
