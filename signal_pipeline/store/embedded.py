@@ -65,6 +65,7 @@ def start_embedded(home: Path) -> str:
         server.ensure_pgdata_inited()
         _write_settings(folder)
         _start(server)
+        atexit.unregister(server._cleanup)  # `_leave` calls it; the wheel registers it again at each start, to run before.
         server.global_process_id_list.get_and_add(os.getpid())
         url = _url(folder)
         ensure_database(url, DATABASE)
