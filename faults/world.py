@@ -6,8 +6,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -55,6 +55,17 @@ class World:
         # Victims are forked from a process that has imported everything: they reach the interesting places at once.
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["faults.actions"])
+
+    @classmethod
+    @contextmanager
+    def in_folder(cls, folder: Path) -> Iterator[World]:
+        """A world for a while; the environment is put back."""
+        before = dict(os.environ)
+        try:
+            yield cls(folder)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
     def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
         """Begin an action in a process of its own."""
