@@ -1,11 +1,10 @@
-"""`make faults`: the long kill test, hostile payloads and the soak, each bounded; prints its seed and figures."""
+"""`make faults`: the long kill test, hostile payloads, the soak and the leak test, each bounded; prints its seed and figures."""
 
 from __future__ import annotations
 
 import argparse
 import atexit
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,51 +12,46 @@ from pathlib import Path
 from random import SystemRandom
 
 from faults import actions
-from faults.hostile import payloads
-from faults.kills import FaultFoundError, KillTest
+from faults.hostile_ways import by_api, by_file
+from faults.kills import KillTest
+from faults.leaks import LeakTest
+from faults.leaks_dagster import by_dagster
+from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
-from faults.world import StuckError, World
+from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
 
 
 def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
     """Kill until enough have died."""
     test = KillTest(World(home), seed)
     test.prepare()
-    tally = test.run(options.kills, options.seconds)
-    if tally.total < options.kills:
+    tally = test.run(options.kills - options.sensor_kills, options.seconds)
+    if tally.total < options.kills - options.sensor_kills:
         raise FaultFoundError(f"only {tally.total} kills in {options.seconds} s: give more --seconds")
+    if options.sensor_kills:
+        tally.kills += kill_sensor_runs(test.world, test.days, options.sensor_kills, seed)
     kinds = ", ".join(f"{count} {name}" for name, count in tally.kills.most_common())
-    return f"{tally.total} kills in {tally.rounds} rounds ({kinds}); {tally.late} victims ended before their kill"
+    events = ", ".join(f"{count:,} {name}" for name, count in tally.api_events.most_common())
+    return (
+        f"{tally.total} kills in {tally.rounds} rounds ({kinds}); {tally.late} victims ended before their kill;"
+        f" events of the API: {events}"
+    )
 
 
 def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Write the payloads to a file, ingest it by the command, and count the books."""
+    """Payloads by file, and others over HTTP."""
     world = World(home)
+    wait_for_midnight(options.payloads / 50)
     world.finish(actions.migrate_all)
-    file, sent = home / "hostile.ndjson", 0
-    with file.open("wb") as stream:
-
-        def write(line: bytes) -> None:
-            nonlocal sent
-            sent += not line.isspace()
-            stream.write(line + b"\n")
-
-        payloads(options.payloads, write, seed)
-    done = subprocess.run(
-        [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", str(file)],
-        capture_output=True,
-        check=False,
+    by_way = {
+        "by file": by_file(world, options.payloads, seed),
+        "over HTTP": by_api(world, options.api_payloads, seed + 1),
+    }
+    return "; ".join(
+        f"{books.total():,} payloads {way}: "
+        + ", ".join(f"{events:,} {outcome}" for outcome, events in books.most_common())
+        for way, books in by_way.items()
     )
-    if done.returncode or b"Traceback" in done.stderr:
-        raise FaultFoundError(f"seed {seed}: the ingest ended with {done.returncode}")
-    with world.connect() as connection:
-        rows = connection.execute(
-            "select outcome || reason, sum(events)::bigint from signal.books group by 1 order by 2 desc"
-        ).fetchall()
-    booked = sum(int(str(events)) for _, events in rows)
-    if booked != sent:
-        raise FaultFoundError(f"seed {seed}: {sent} payloads, {booked} in the books")
-    return f"{sent:,} payloads: " + ", ".join(f"{events:,} {outcome}" for outcome, events in rows)
 
 
 def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
@@ -66,17 +60,30 @@ def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
     return f"{options.soak_seconds} s: " + ", ".join(f"{value:,} {name}" for name, value in figures.items())
 
 
-PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak}
+def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
+    """Marked inputs by every way in, Dagster's UI and daemon included."""
+    test = LeakTest(home)
+    test.by_command()
+    test.by_api()
+    by_dagster(test)
+    return test.search()
+
+
+PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak, "leaks": run_leaks}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="kills, hostile, soak; default: all of them")
+    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks; default: all of them")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")
     parser.add_argument("--payloads", type=int, default=100_000)
+    parser.add_argument("--api-payloads", type=int, default=40_000)
+    parser.add_argument(
+        "--sensor-kills", type=int, default=6, help="kills of runs that the daemon launched; each takes a minute"
+    )
     parser.add_argument("--soak-seconds", type=int, default=600)
     options = parser.parse_args()
     for name in options.parts or PARTS:

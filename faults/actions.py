@@ -6,12 +6,14 @@ They are Signal's own entry points, called as the command and the runs call them
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import closing, suppress
 from datetime import date, datetime
 from pathlib import Path
 
 from signal_pipeline import ingest as ingest_module
+from signal_pipeline.api.server import run_server
 from signal_pipeline.backfill import plan_backfill, run_backfill
 from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.definitions import defs
@@ -60,6 +62,15 @@ def drain(now: datetime) -> None:
     database = open_database(settings)
     with closing(Ingest.from_settings(settings, database, clock=lambda: now)) as ingest:
         drain_landing(database, ingest, settings.landing_path, check_secret(salt_secret(settings)))
+
+
+def serve(port: int, spool: Path, url: str | None) -> None:
+    """Serve the API until killed or told to stop. With the URL of a database the server cannot start it again."""
+    quiet()
+    os.environ["SIGNAL_SPOOL_DIR"] = str(spool)
+    if url is not None:
+        os.environ["SIGNAL_DATABASE_URL"] = url
+    run_server(load_settings(), "127.0.0.1", port)
 
 
 def backfill(first: date, last: date) -> None:

@@ -1,4 +1,7 @@
-"""Hostile payloads: lines that hypothesis makes from a good one, to crash a parser or slip past a check."""
+"""Hostile payloads: what hypothesis makes from a good one, to crash a parser or slip past a check.
+
+One in four must pass all the same; see `sly.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,13 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from faults.oracle import MAC
+from faults.sly import Sly, Stored, sly_payloads
 
 GOOD: dict[str, object] = {
     "eventType": "journey_create_clicked",
@@ -137,27 +142,68 @@ ENCODINGS: dict[str, Encoder] = {
 _ENCODINGS = st.sampled_from([*["as it is"] * 24, *ENCODINGS])
 
 
-def payloads(number: int, use: Callable[[bytes], None], at_seed: int) -> None:
-    """Make at least that many payloads, each one line, and hand each over; the same seed makes the same ones.
+SPELLINGS: dict[str, Encoder] = {
+    "as it is": lambda text: text,
+    "in UTF-8": lambda text: json.dumps(json.loads(text), ensure_ascii=False).encode(),
+    "every letter escaped": lambda text: _escaped(json.loads(text)).encode(),
+    "blanks": lambda text: json.dumps(json.loads(text), separators=("\t, \r", " :\t")).encode(),
+    "a key twice": lambda text: b'{"appName": "nobody", "route": "nowhere", ' + text[1:],
+}
+_SPELLINGS = st.sampled_from(sorted(SPELLINGS))
 
-    Of one example with several changes come several payloads: with the first change, with the first two, and so on.
+
+def _escaped(value: object) -> str:
+    if isinstance(value, str):
+        units = value.encode("utf-16-be")
+        return '"' + "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)) + '"'
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_escaped(key)}:{_escaped(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_escaped, value)) + "]"
+    return json.dumps(value)
+
+
+class Payload(NamedTuple):
+    """One payload: its fields, how their JSON is mangled, and what must be stored if it must pass."""
+
+    fields: dict[str, object]
+    encode: Encoder
+    stored: Stored | None = None
+
+    @property
+    def line(self) -> bytes:
+        """The payload as one line."""
+        return self.encode(json.dumps(self.fields).encode()).replace(b"\n", b" ") or b" "
+
+
+def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
+    """Make at least that many payloads and hand each over; the same seed makes the same ones.
+
+    Of one example with several changes come several payloads: with the first change, with the first two, and so on; and
+    one that must pass.
     """
     edges = times()
 
     @seed(at_seed)
     @settings(
-        max_examples=number // 2 + 1,
+        max_examples=number // 3 + 1,
         database=None,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(_changes(edges), min_size=2, max_size=4), _ENCODINGS, st.integers(0, 2**120))
-    def make(changes: list[tuple[str, object]], encoding: str, unique: int) -> None:
+    @given(
+        st.lists(_changes(edges), min_size=2, max_size=4),
+        _ENCODINGS,
+        st.integers(0, 2**120),
+        sly_payloads(datetime.now(UTC), at_seed),
+        _SPELLINGS,
+    )
+    def make(changes: list[tuple[str, object]], encoding: str, unique: int, sly: Sly, spelling: str) -> None:
         fields = {**GOOD, "createdAt": edges[8]}
         for count, (name, value) in enumerate(changes):
-            fields |= {"clientEventId": str(uuid.UUID(int=unique + count)), name: value}
-            text = ENCODINGS[encoding](json.dumps(fields).encode())
-            use(text.replace(b"\n", b" ") or b" ")
+            fields = {**fields, "clientEventId": str(uuid.UUID(int=unique + count)), name: value}
+            use(Payload(fields, ENCODINGS[encoding]))
+        use(Payload(sly.fields, SPELLINGS[spelling], sly.stored))
 
     make()

@@ -1,7 +1,8 @@
 """Kill tests: processes die by SIGKILL at random points, PostgreSQL stops at once, and what is left is compared with the oracle.
 
 A round has a due day and a recent day of its own. Ingests, a drain, an erasure, backfills and the retention work on them,
-several at a time, and are killed; then everything is run to its end, undisturbed, and checked.
+several at a time, and are killed, and so are servers of the API, whose events belong to today; then everything is run to its
+end, undisturbed, and checked.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 from random import Random
 
 from faults import actions, oracle
+from faults.api_kills import ApiUnderFire, outage
 from faults.checks import faults
-from faults.world import SECRET, World
+from faults.world import SECRET, FaultFoundError, World, wait_for_midnight
 
 KEPT_DAYS = 180
 RECENT_DAYS = 60
@@ -26,10 +28,9 @@ LINES = 150
 DROPS = 7
 POSTGRES_SHARE = 0.12
 ROUNDS_PER_BACKFILL = 8
-
-
-class FaultFoundError(Exception):
-    """A promise was broken; the text says which, and the seed and round to see it again."""
+API_SHARE = 0.4
+ROUNDS_PER_OUTAGE = 2
+ROUND_SECONDS = 120  # More than a round takes.
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Tally:
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
     late: int = 0
+    api_events: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -62,9 +64,19 @@ class KillTest:
         self.seed = seed
         self.days: dict[date, oracle.Day] = {}
         self.tally = Tally(
-            seconds={"ingest": 0.3, "drain": 0.3, "build": 0.5, "backfill": 3.0, "retention": 0.5, "erase": 0.3}
+            seconds={
+                "ingest": 0.3,
+                "drain": 0.3,
+                "api": 2.5,
+                "build": 0.5,
+                "backfill": 3.0,
+                "retention": 0.5,
+                "erase": 0.3,
+            }
         )
         self._today = datetime.now(UTC).date()
+        self._api = ApiUnderFire(world, self._today, Random(f"{seed}/api"))
+        self.tally.api_events = self._api.counts
 
     def prepare(self) -> None:
         """Start and migrate; Dagster's storage is made by a first, empty backfill."""
@@ -83,6 +95,8 @@ class KillTest:
 
     def round(self) -> None:
         """One round."""
+        wait_for_midnight(ROUND_SECONDS)
+        self._today = self._api.day = datetime.now(UTC).date()
         number = self.tally.rounds
         random = Random(f"{self.seed}/{number}")
         due = self.world.start_date + timedelta(days=number % 230)
@@ -113,8 +127,9 @@ class KillTest:
             random,
         )
         self.days[due].purged = True
+        self._settle_api(number, random)
         self.tally.rounds += 1
-        self._verify({day: self.days[day] for day in (due, recent)}, f"round {number}")
+        self._verify({day: self.days[day] for day in (due, recent, self._today)}, f"round {number}")
 
     def _send(self, day: date, random: Random, number: int) -> Path:
         """New lines of a day: some for the command, some of them again for a second process, some in the landing."""
@@ -130,11 +145,7 @@ class KillTest:
             ]
             mixed = landed + dropped
             random.shuffle(mixed)
-            landing = self.world.home / "landing"
-            landing.mkdir(exist_ok=True)
-            draft = landing / f"{number}.tmp"
-            draft.write_bytes(oracle.encode(mixed))
-            draft.rename(landing / f"{number}.ndjson")
+            self.world.land(str(number), oracle.encode(mixed))
             state.add(landed)
             state.landing_drops += DROPS
         return file
@@ -144,15 +155,27 @@ class KillTest:
         self.days[day].erase(line["appName"], line["ip"], line["userAgent"])
         return oracle.user_hash(SECRET, day, line)
 
+    def _settle_api(self, number: int, random: Random) -> None:
+        """Let the database go away under the API, now and then; then compare what it acknowledged with what is stored."""
+        if number % ROUNDS_PER_OUTAGE == 0:
+            self.tally.kills += outage(self._api, self.world, random)
+        found = self._api.settle(self.days.setdefault(self._today, oracle.Day()))
+        if found:
+            raise FaultFoundError(f"seed {self.seed}, round {number}: {'; '.join(found)}")
+        self.world.finish(actions.build, self._today)
+
     def _break_and_finish(self, work: list[Work], random: Random) -> None:
         """Start some of the work, in the order of dependence or not, and kill it; then do all of it, in order."""
         for _ in range(random.randrange(2, 5)):
             chosen = random.sample(work, random.choice((1, 2, 2, 3)))
             victims = [(item.name, self.world.start(item.action, *item.arguments)) for item in chosen]
+            if random.random() < API_SHARE:
+                victims.append(("api", self._api.start()))
             if random.random() < POSTGRES_SHARE:
                 self._stop_postgres(random)
             for name, process in victims:
                 self._kill(name, process, random)
+            self._api.stop_sending()
         for item in work:
             seconds = self.world.finish(item.action, *item.arguments)
             self.tally.seconds[item.name] = 0.7 * self.tally.seconds[item.name] + 0.3 * seconds

@@ -1,5 +1,5 @@
-"""The soak: ingesters, builders, a backfill, the retention and erasures at the same time, with deadlocks and serialization
-failures injected; at the end every promise is compared with the oracle.
+"""The soak: ingesters, the API, builders, a backfill, the retention and erasures at the same time, with deadlocks and
+serialization failures injected; at the end every promise is compared with the oracle.
 
 The injected failures come from triggers of the soak's own database, at random statements of writers, builds and purges.
 """
@@ -15,8 +15,8 @@ from random import Random
 
 from faults import actions, oracle
 from faults.checks import faults
-from faults.kills import FaultFoundError
-from faults.world import SECRET, World
+from faults.wire import Client, Gateway, NoAnswerError, free_port, wait_until_up
+from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World, wait_for_midnight
 from signal_pipeline import ingest as ingest_module
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import Ingest
@@ -29,6 +29,10 @@ from signal_pipeline.store.database import open_database
 from signal_pipeline.store.erasure import Subject, erase
 
 INGESTERS = 4
+CALLERS = 3  # Of the API, at the same time.
+REQUESTS_PER_SECOND = 30  # Of each caller.
+EVENTS_PER_REQUEST = 5
+SETTLE_SECONDS = 180
 DAYS = 3
 DUE_DAYS = 12
 BATCH = 120
@@ -74,6 +78,41 @@ def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Pat
             number += 1
 
 
+def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
+    """One request of a caller: events of one person; the last one is sent by the neighbour too."""
+    lines = oracle.lines_of(day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/{who}/{number}"))
+    lines += oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/{who // 2}/{number}"))
+    person = oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/{who // 2}/{number}/person"))[0]
+    return [{**line, "ip": person["ip"], "userAgent": person["userAgent"]} for line in lines]
+
+
+def keep_calling(seed: int, who: int, port: int, day: date, until: float, log: Path) -> None:
+    """One caller of the API, at a steady pace; sends a request again until all its events are acknowledged, then writes it
+    down.
+    """
+    actions.quiet()
+    number = 0
+    started = time.time()
+    with closing(Client(port, Gateway(load_settings(), f"caller-{who}"))) as client, log.open("a") as file:
+        while time.time() < until:
+            lines = _request(seed, who, number, day)
+            while not _acknowledged(client, lines):
+                if time.time() > until + PATIENCE_SECONDS:
+                    raise SystemExit("the API does not acknowledge")
+                time.sleep(0.1)
+            file.write(json.dumps([who, number]) + "\n")
+            number += 1
+            time.sleep(max(0.0, started + number / REQUESTS_PER_SECOND - time.time()))
+
+
+def _acknowledged(client: Client, lines: list[oracle.Line]) -> bool:
+    try:
+        answer = client.send(lines)
+    except NoAnswerError:
+        return False
+    return not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {"accepted", "duplicate"}
+
+
 def keep_building(days: list[date], until: float, pause: float) -> None:
     """One builder: day after day, whatever its state."""
     actions.quiet()
@@ -107,12 +146,13 @@ def keep_erasing(people: list[tuple[bytes, date]], until: float) -> None:
 
 def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
     """Run everything at once for that long, finish, compare; returns figures. Raises FaultFoundError."""
+    wait_for_midnight(seconds + SETTLE_SECONDS)
     today = datetime.now(UTC).date()
     recent = [today - timedelta(days=n) for n in range(1, DAYS + 1)]
     due = [world.start_date + timedelta(days=300 - 60 - n) for n in range(DUE_DAYS)]
     due = [day for day in due if day < today - timedelta(days=180)]
     world.finish(actions.migrate_all)
-    state = {day: oracle.Day() for day in [*recent, *due]}
+    state = {day: oracle.Day() for day in [today, *recent, *due]}
     for day in due:
         lines = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, Random(f"{seed}/{day}"))
         file = world.home / f"{day}.lines"
@@ -121,26 +161,40 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
         state[day].add(lines)
     with world.connect() as connection:
         connection.execute(INJECTED)
+    port = free_port()
+    api = world.start(actions.serve, port, world.home / "spool", None)
+    if not wait_until_up(port, PATIENCE_SECONDS):
+        raise FaultFoundError(f"seed {seed}: the API does not start: see {world.home / actions.ERRORS}")
     until = time.time() + seconds
-    log = world.home / "batches.log"
-    people = [_person(seed, n, recent) for n in range(ERASURES)]
+    log, calls = world.home / "batches.log", world.home / "calls.log"
+    people = [_person(seed, n, recent) for n in range(ERASURES)] + [(_request(seed, 0, 0, today)[0], today)]
     processes = [
         *(world.start(keep_ingesting, seed, who, recent, until, log) for who in range(INGESTERS)),
-        world.start(keep_building, recent, until, 0.2),
+        *(world.start(keep_calling, seed, who, port, today, until, calls) for who in range(CALLERS)),
+        world.start(keep_building, [today, *recent], until, 0.2),
         world.start(keep_building, [*due, *recent], until, 1.0),
         world.start(keep_purging, until),
         world.start(keep_erasing, [(oracle.user_hash(SECRET, day, line), day) for line, day in people], until),
     ]
     backfills = 0
     while time.time() < until:
-        world.finish(actions.backfill, recent[-1], recent[0])
+        world.finish(actions.backfill, recent[-1], today)
         backfills += 1
     for process in processes:
         process.join(120)
         if process.is_alive() or process.exitcode:
             process.kill()
             raise FaultFoundError(f"seed {seed}: {process} hung or failed: see {world.home / actions.ERRORS}")
-    return _settle(world, seed, state, recent, due, people, log) | {"backfills": backfills}
+    api.terminate()
+    api.join(PATIENCE_SECONDS)
+    if api.exitcode != 0:
+        api.kill()
+        raise FaultFoundError(f"seed {seed}: the API ended with {api.exitcode}: see {world.home / actions.ERRORS}")
+    requests = [tuple(json.loads(text)) for text in calls.read_text().splitlines()]
+    for who, number in requests:
+        state[today].add(_request(seed, who, number, today))
+    figures = _settle(world, seed, state, recent, due, people, log)
+    return figures | {"requests of the API": len(requests), "backfills": backfills}
 
 
 def _person(seed: int, number: int, recent: list[date]) -> tuple[oracle.Line, date]:
@@ -166,7 +220,7 @@ def _settle(
     for line, day in people:
         state[day].erase(line["appName"], line["ip"], line["userAgent"])
         world.finish(actions.erase_user, oracle.user_hash(SECRET, day, line), day)
-    for day in [*recent, *due]:
+    for day in state:
         world.finish(actions.build, day)
     world.finish(actions.purge)
     for day in due:

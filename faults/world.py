@@ -6,9 +6,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -22,8 +22,20 @@ SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: all
 PATIENCE_SECONDS = 120.0
 
 
+class FaultFoundError(Exception):
+    """A promise was broken; the text says which, and the seed and round to see it again."""
+
+
 class StuckError(Exception):
     """An action did not end, or failed although nothing disturbed it."""
+
+
+def wait_for_midnight(seconds: float) -> None:
+    """Wait for the next UTC date if it begins within that time: the API's events belong to the date of their arrival."""
+    now = datetime.now(UTC)
+    left = (datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1) - now).total_seconds()
+    if left < seconds:
+        time.sleep(left + 1)
 
 
 class World:
@@ -44,6 +56,17 @@ class World:
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["faults.actions"])
 
+    @classmethod
+    @contextmanager
+    def in_folder(cls, folder: Path) -> Iterator[World]:
+        """A world for a while; the environment is put back."""
+        before = dict(os.environ)
+        try:
+            yield cls(folder)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
     def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
         """Begin an action in a process of its own."""
         process = self._processes.Process(target=action, args=arguments)
@@ -62,6 +85,14 @@ class World:
             errors = (self.home / "victims.log").read_text().splitlines()
             raise StuckError(f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}")
         return time.monotonic() - started
+
+    def land(self, name: str, content: bytes) -> None:
+        """Move a finished file into the landing."""
+        landing = self.home / "landing"
+        landing.mkdir(exist_ok=True)
+        draft = landing / f"{name}.tmp"
+        draft.write_bytes(content)
+        draft.rename(landing / f"{name}.ndjson")
 
     def connect(self) -> Connection:
         """A connection, the database started if need be."""

@@ -61,6 +61,8 @@ class Spool:
             self._lock.acquire()
         except Timeout:
             raise SpoolError("SIGNAL_SPOOL_DIR is in use: give each process a folder of its own") from None
+        for draft in folder.glob("*.tmp"):  # Of a process that was killed: nobody was told that these events are taken.
+            draft.unlink()
         files = self._files()
         self._bytes = sum(path.stat().st_size for path in files)
         self._number = int(files[-1].name.partition("-")[0]) if files else 0

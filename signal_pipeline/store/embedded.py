@@ -195,14 +195,30 @@ def _write_settings(folder: Path) -> None:
 def _start(server: PostgresServer) -> None:
     """Start or join; the wheel gives up after 10 s, a crash recovery may need longer."""
     give_up = time.monotonic() + START_PATIENCE_SECONDS
+    alone = 0
     while True:
         try:
             server.start()
             return
         except (subprocess.SubprocessError, AssertionError):
-            if time.monotonic() > give_up or not (server.pgdata / "postmaster.pid").exists():
+            alone = 0 if _still_there(server.pgdata) else alone + 1
+            if time.monotonic() > give_up or alone > 1:
                 raise EmbeddedError(f"the embedded PostgreSQL does not start: its log is {server.log}") from None
             time.sleep(1)
+        finally:
+            atexit.unregister(server._cleanup)  # The wheel registers it at each start; `_leave` calls it.
+
+
+def _still_there(folder: Path) -> bool:
+    """Whether a server starts here, or processes of a killed one are left: no other can start until they have noticed."""
+    return (folder / "postmaster.pid").exists() or any(_works_in(process, folder) for process in psutil.process_iter())
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return "postgres" in process.name() and Path(process.cwd()) == folder.resolve()
+    except (psutil.Error, OSError):
+        return False
 
 
 def _leave(home: Path, server: PostgresServer, pid: int) -> None:

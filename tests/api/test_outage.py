@@ -168,6 +168,7 @@ def test_a_killed_server_loses_nothing_that_it_spooled(
     until(lambda: not list(spool.glob("*.spool")))
     assert outcome(second.create(fields)) == ("duplicate", None)
     assert len(list(spool.glob("*.refused"))) == 1
+    assert not list(spool.glob("*.tmp"))
 
 
 def test_two_processes_do_not_share_a_spool(api_database: Database, tmp_path: Path) -> None:

@@ -1,51 +1,89 @@
-"""Hostile lines through the file path: no crash, every line accounted for, nothing private stored. `make faults` runs more."""
+"""Hostile payloads by file and over HTTP: no crash, every one accounted for, what passes is stored as it should be, nothing
+private is stored. `make faults` runs more.
+"""
 
 from __future__ import annotations
 
-import io
+import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from conftest import Fill
 
-from faults.hostile import ENCODINGS, payloads
+from faults import actions
+from faults.hostile import ENCODINGS
+from faults.hostile_ways import by_api, by_file
+from faults.sly import NOBODY, Stored, differences
+from faults.world import SECRET, World
 from signal_pipeline.ingest import Ingest
-from signal_pipeline.store.database import Connection
 
-pytestmark = pytest.mark.embedded_only
-PRIVATE = re.compile(r"@example\.org|198\.51\.100\.7|eyJhbGciOi")
+PRIVATE = re.compile(r"@example\.org|@private\.example|198\.51\.100\.7|eyJhbGciOi")
+STORED = "select coalesce(route, ''), coalesce(description::text, ''), app_name, event_type, browser_family from signal.events"
+REASONS = {
+    "malformed",
+    "invalid_field",
+    "unknown_event_type",
+    "unknown_app",
+    "invalid_entity",
+    "bot",
+    "description_pii",
+}
 
 
-def test_every_hostile_line_is_accounted_for(ingest: Ingest, connection: Connection, fill: Fill) -> None:
-    lines: list[bytes] = []
-    payloads(1_000, lines.append, at_seed=7)
-    sent = [line for line in lines if not line.isspace()]
-    counts = ingest.ingest_stream(io.BytesIO(b"\n".join(lines)))
-    assert counts.received == len(sent)
-    assert counts.received == counts.accepted + counts.duplicate + counts.dropped.total()
-    booked = connection.execute("select sum(events)::int from signal.books").fetchone()
-    assert booked == (len(sent),)
-    assert connection.execute("select count(*) from signal.events").fetchone() == (counts.accepted,)
-    # The payloads reach what they are for.
-    assert counts.accepted > 20
-    assert set(counts.dropped) >= {
-        "malformed",
-        "invalid_field",
-        "unknown_event_type",
-        "unknown_app",
-        "invalid_entity",
-        "too_late",
-        "in_future",
-        "bot",
-        "description_pii",
-    }
-    stored = connection.execute(
-        "select coalesce(route, ''), coalesce(description::text, ''), app_name, event_type, browser_family from signal.events"
-    ).fetchall()
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A home of its own; the environment is put back."""
+    folder: Path = tmp_path_factory.mktemp("hostile")
+    folder.chmod(0o755)
+    with World.in_folder(folder) as world:
+        world.finish(actions.migrate_all)
+        yield world
+
+
+def test_every_payload_of_a_file_is_accounted_for(world: World) -> None:
+    books = by_file(world, 1_000, seed=7)  # It compares the books with what was sent, and the rows with an oracle.
+    assert books["accepted"] > books.total() / 5
+    assert {f"dropped {reason}" for reason in {*REASONS, "too_late", "in_future"}} <= books.keys()
+    with world.connect() as connection:
+        stored = connection.execute(STORED).fetchall()
     assert [row for row in stored if PRIVATE.search(" ".join(map(str, row)))] == []
 
 
+def test_every_payload_over_http_is_accounted_for_or_refused(world: World) -> None:
+    books = by_api(world, 600, seed=8)
+    assert books["accepted"] > books.total() / 5
+    assert {"refused", *(f"dropped {reason}" for reason in REASONS - {"bot"})} <= books.keys()
+    with world.connect() as connection:
+        stored = connection.execute(STORED).fetchall()
+    assert [row for row in stored if PRIVATE.search(" ".join(map(str, row)))] == []
+
+
+def test_a_row_that_is_not_as_sent_is_found(world: World) -> None:
+    """The comparison itself: it would pass by doing nothing otherwise."""
+    key, day = "00000000-0000-4000-8000-000000000001", datetime.now(UTC) - timedelta(days=1)
+    right = Stored("cms", "journey_create_clicked", "/", None, None, '{"n": 1.0}', NOBODY, "", "cms.example.org", day)
+    line = {"eventType": right.event_type, "appName": right.app_name, "route": "/", "clientEventId": key}
+    file = world.home / "one.ndjson"
+    file.write_bytes(json.dumps({**line, "createdAt": day.isoformat(), "description": {"n": 1}}).encode())
+    world.finish(actions.ingest_file, file, day)
+    with world.connect() as connection:
+        assert differences(connection, SECRET, {key: right}) == []
+        for column, other in (
+            ("route", "/x"),
+            ("description", '{"n": 2}'),
+            ("address", "192.0.2.1"),
+            ("entity_id", "x"),
+        ):
+            wrong = differences(connection, SECRET, {key: replace(right, **{column: other})})
+            assert len(wrong) == 1
+        assert len(differences(connection, SECRET, {key[:-1] + "2": right})) == 1
+
+
 @pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name not in ("as it is", "a key twice")])
+@pytest.mark.embedded_only
 def test_a_broken_line_is_one_drop(ingest: Ingest, encoding: str) -> None:
     counts = ingest.ingest_lines([ENCODINGS[encoding](b'{"eventType": "journey_create_clicked", "appName": "cms"}')])
     assert (counts.received, counts.dropped.total()) == (1, 1)

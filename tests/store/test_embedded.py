@@ -222,3 +222,18 @@ def test_the_last_user_stops_the_server_though_the_list_of_users_was_lost(home: 
     (home / "postgres" / ".handle_pids.json").write_text("[12")  # Its writer was killed.
     user.communicate()
     server.wait(30)
+
+
+AGAIN = (
+    "import os, signal, sys, psutil; from pathlib import Path; from signal_pipeline.store.embedded import start_embedded\n"
+    "home = Path(sys.argv[1]); start_embedded(home)\n"
+    "server = psutil.Process(int((home / 'postgres' / 'postmaster.pid').read_text().split()[0]))\n"
+    "server.send_signal(signal.SIGQUIT); server.wait(30); start_embedded(home)\n"
+)
+
+
+def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(home: Path, tmp_path: Path) -> None:
+    process = start_command(home, cwd=tmp_path, program=AGAIN)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert running_url(home) is None

@@ -1,0 +1,158 @@
+"""The ways in for hostile payloads: a file for the command, and requests over HTTP to a real server."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections import Counter
+from contextlib import closing
+from http.client import HTTPException
+
+from faults import actions
+from faults.hostile import Payload, payloads
+from faults.sly import Stored, differences
+from faults.wire import CREATE_MANY, Client, Gateway, free_port, wait_until_up
+from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World
+from signal_pipeline.settings import load_settings
+
+SENDERS = 4
+WAITING = 200
+HEADERS = {"ip": "x-forwarded-for", "userAgent": "user-agent"}
+
+
+def by_file(world: World, number: int, seed: int) -> Counter[str]:
+    """Write payloads to a file and ingest it by the command; returns the books. Raises FaultFoundError."""
+    before = _books(world)
+    file, sent = world.home / "hostile.ndjson", 0
+    expected: dict[str, Stored] = {}
+    with file.open("wb") as stream:
+
+        def write(payload: Payload) -> None:
+            nonlocal sent
+            line = payload.line
+            sent += not line.isspace()
+            stream.write(line + b"\n")
+            _expect(expected, payload)
+
+        payloads(number, write, seed)
+    done = subprocess.run(
+        [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", str(file)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode or b"Traceback" in done.stderr:
+        raise FaultFoundError(f"seed {seed}: the ingest ended with {done.returncode}")
+    books = _books(world) - before
+    if books.total() != sent:
+        raise FaultFoundError(f"seed {seed}: {sent} payloads, {books.total()} in the books")
+    _compare(world, expected, seed)
+    return books
+
+
+def by_api(world: World, number: int, seed: int) -> Counter[str]:
+    """Send payloads over HTTP to a real server; returns the books, and how many were `refused`. Raises FaultFoundError."""
+    before = _books(world)
+    port = free_port()
+    server = world.start(actions.serve, port, world.home / "spool", None)
+    if not wait_until_up(port, PATIENCE_SECONDS):
+        raise FaultFoundError(f"seed {seed}: the API does not start")
+    api = _Senders(port)
+    payloads(number, api.send, seed)
+    api.finish()
+    server.terminate()
+    server.join(PATIENCE_SECONDS)
+    if server.exitcode != 0:
+        server.kill()
+        api.wrong.append(f"the API ended with {server.exitcode}")
+    books = _books(world) - before
+    if books != api.answered:
+        api.wrong.append(f"the answers say {dict(api.answered)}, the books {dict(books)}")
+    if api.wrong:
+        raise FaultFoundError(f"seed {seed}: {'; '.join(api.wrong[:5])}")
+    _compare(world, api.expected, seed)
+    return books + Counter(refused=api.refused)
+
+
+class _Senders:
+    """Threads that send payloads, and what was answered."""
+
+    def __init__(self, port: int) -> None:
+        self.answered: Counter[str] = Counter()
+        self.refused = 0
+        self.wrong: list[str] = []
+        self.expected: dict[str, Stored] = {}
+        self._queue: queue.Queue[Payload | None] = queue.Queue(WAITING)
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(port, n)) for n in range(SENDERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def send(self, payload: Payload) -> None:
+        """Hand a payload to the next thread that is free."""
+        self._queue.put(payload)
+
+    def finish(self) -> None:
+        """Wait until everything is answered."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, port: int, number: int) -> None:
+        gateway = Gateway(load_settings(), f"hostile-{number}")
+        with closing(Client(port, gateway)) as client:
+            while (payload := self._queue.get()) is not None:
+                try:
+                    self._ask(client, gateway, payload)
+                except (OSError, HTTPException) as error:
+                    self.wrong.append(f"no answer: {type(error).__name__}")
+
+    def _ask(self, client: Client, gateway: Gateway, payload: Payload) -> None:
+        stated = {name: value for name, value in payload.fields.items() if name not in ("createdAt", "host", *HEADERS)}
+        text = payload.encode(json.dumps(stated).encode())
+        body, headers = gateway.body(CREATE_MANY, b'{"input": [' + text + b"]}")
+        answer = client.post(body, {**headers, "user-agent": "", **_headers(payload.fields)})
+        with self._lock:
+            if answer.status >= 500:
+                self.wrong.append(f"a payload was answered with {answer.status}")
+            if answer.refused:
+                self.refused += 1
+                if payload.stored is not None:
+                    self.wrong.append(f"a payload that must pass was refused with {answer.status}")
+            self.answered.update(f"{outcome} {reason or ''}".strip() for outcome, reason in answer.outcomes)
+            _expect(self.expected, payload, by_api=True)
+
+
+def _headers(fields: dict[str, object]) -> dict[str, bytes]:
+    """Address and user agent as headers; what no header can carry becomes `?`."""
+    found = {}
+    for name, header in HEADERS.items():
+        if isinstance(text := fields.get(name), str):
+            found[header] = "".join(each if each.isprintable() or each == "\t" else "?" for each in text).encode(
+                errors="replace"
+            )
+    return found
+
+
+def _expect(expected: dict[str, Stored], payload: Payload, *, by_api: bool = False) -> None:
+    if payload.stored is not None:
+        stored = payload.stored.as_on_the_wire() if by_api else payload.stored
+        expected[str(payload.fields["clientEventId"]).lower()] = stored
+
+
+def _compare(world: World, expected: dict[str, Stored], seed: int) -> None:
+    with world.connect() as connection:
+        wrong = differences(connection, SECRET, expected)
+    if wrong:
+        raise FaultFoundError(f"seed {seed}: {len(wrong)} rows are not what was sent: {'; '.join(wrong[:5])}")
+
+
+def _books(world: World) -> Counter[str]:
+    with world.connect() as connection:
+        rows = connection.execute(
+            "select trim(outcome || ' ' || reason), sum(events)::bigint from signal.books group by 1"
+        ).fetchall()
+    return Counter({str(outcome): int(str(events)) for outcome, events in rows})

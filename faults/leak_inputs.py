@@ -1,0 +1,205 @@
+"""What the leak test sends: values that must not be found at rest, and lines and requests full of them.
+
+Some are accepted; the others fail at every check there is, with a mark just where they fail.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from faults.wire import CREATE_MANY, Gateway, Headers
+
+TODAY = datetime.now(UTC).date()
+YESTERDAY = TODAY - timedelta(days=1)
+SECRET = "leak-mark-secret-Zq81-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
+GATEWAY_SECRET = "leak-mark-gateway-Vx40-secret"  # noqa: S105 # pragma: allowlist secret
+API_KEY = "leak-mark-api-key-Jt93"  # pragma: allowlist secret
+IPV4, IPV6 = "203.0.113.211", "2001:db8:dead:beef::7a51"
+AGENT = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0"
+    " Safari/537.36 LeakMarkUa/7351"
+)
+EMAIL, USER_ID = "leak.mark@private-mail.example", "user-LeakMark-66120"
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsZWFrLW1hcmsifQ.c2lnbmF0dXJlLWxlYWstbWFyaw"  # noqa: S105 # pragma: allowlist secret
+HOST = "admin.example.org"
+NOWHERE: Mapping[str, str | bytes] = {
+    "secret": SECRET,
+    "gateway's secret": GATEWAY_SECRET,
+    "API key": API_KEY,
+    "IPv4 address": IPV4,
+    "IPv6 address": IPV6,
+    "user agent": AGENT,
+    "part of the user agent": "LeakMarkUa/7351",
+    "e-mail": EMAIL,
+    "user id": USER_ID,
+    "token": TOKEN,
+    **{
+        f"salt of {day}": hmac.digest(SECRET.encode(), str(day).encode(), "sha256")
+        for day in (TODAY, YESTERDAY, YESTERDAY - timedelta(days=1))
+    },
+    "address and user agent": f"{IPV4}\x1f{AGENT}",
+    "canonical hash input": f"{HOST}\x1f{IPV4}\x1fChrome|150|Windows",
+}
+SESSION, ENTITY, STORED, SPOOLED = (str(uuid.uuid4()) for _ in range(4))
+DAY_SALT = hmac.digest(SECRET.encode(), str(YESTERDAY).encode(), "sha256")
+USER_HASH = hmac.digest(DAY_SALT, f"{HOST}\x1f{IPV4}\x1fChrome|150|Windows".encode(), "sha256")
+# Of an event these may be stored, but no log, error or run may tell them.
+STORED_ONLY: Mapping[str, str | bytes] = {
+    "session": SESSION,
+    "entity": ENTITY,
+    "event id": STORED,
+    "spooled event id": SPOOLED,
+    "hash": USER_HASH,
+}
+
+
+def marked(**changes: object) -> bytes:
+    """A line full of marks; a change to None takes the key out."""
+    fields: dict[str, object] = {
+        "eventType": "journey_create_clicked",
+        "appName": "journeys-admin",
+        "route": "/journeys",
+        "clientEventId": str(uuid.uuid4()),
+        "createdAt": f"{YESTERDAY}T10:00:00Z",
+        "ip": IPV4,
+        "userAgent": AGENT,
+        "host": HOST,
+        "email": EMAIL,
+        "userId": USER_ID,
+        "token": TOKEN,
+        **changes,
+    }
+    return json.dumps({key: value for key, value in fields.items() if value is not None}).encode()
+
+
+def all_kinds() -> list[bytes]:
+    """Lines that are accepted, and lines that fail at each check with a mark where they fail."""
+    return [
+        marked(clientEventId=STORED, sessionId=SESSION, entityType="journey", entityId=ENTITY),
+        marked(ip=IPV6),
+        marked(ip=f"[{IPV6}]:443", route=f"/people/{EMAIL}/{IPV4}?mail={EMAIL}#{TOKEN}"),
+        marked(ip=f"not an address {IPV4}"),
+        marked(host=f"bad host {IPV4}"),
+        *(marked(**changes) for changes in _refused()),
+        marked(userAgent=f"Googlebot/2.1 {EMAIL} (+http://www.google.com/bot.html)"),
+        marked(createdAt=EMAIL),
+        marked(createdAt="2001-01-01T00:00:00Z"),
+        marked(clientEventId=None),
+        marked()[:-9],
+        b'{"eventType": "' + EMAIL.encode() + b"\xff\xfe" + TOKEN.encode() + b'"}',
+        b'{"ip": "' + IPV4.encode() + b'", "userAgent": "\\ud800' + AGENT.encode() + b'"}',
+        AGENT.encode() * 4000,
+    ]
+
+
+def _refused() -> list[dict[str, object]]:
+    """What makes an event a drop, by file as over HTTP."""
+    return [
+        {"eventType": EMAIL},
+        {"appName": EMAIL},
+        {"eventType": USER_ID, "clientEventId": EMAIL},
+        {"entityType": "journey", "entityId": EMAIL},
+        {"entityType": EMAIL, "entityId": ENTITY},
+        {"sessionId": EMAIL},
+        {"route": EMAIL},
+        {"description": {"deep": [{"note": EMAIL}]}},
+        {"description": {"e-mail": USER_ID}},
+        {"description": {"note": TOKEN, "seen": IPV4}},
+        {"description": {"note": f"x {IPV6} y"}},
+        {"description": {"note": EMAIL * 200}},
+    ]
+
+
+class Request(NamedTuple):
+    """A request, and the statuses that may answer it."""
+
+    body: bytes
+    headers: Headers
+    statuses: frozenset[int]
+
+
+GOOD, BAD = frozenset({200}), frozenset({400, 401, 413, 415})
+BROKEN = frozenset({500})
+FROM_US = {
+    "x-forwarded-for": f"{IPV4}, {IPV6}, {IPV4}",
+    "user-agent": AGENT,
+    "referer": f"https://x.example/?u={EMAIL}",
+}
+
+
+def event(**changes: object) -> dict[str, object]:
+    """One event of the wire, without marks of its own."""
+    return {
+        "eventType": "journey_create_clicked",
+        "appName": "journeys-admin",
+        "route": "/journeys",
+        "clientEventId": str(uuid.uuid4()),
+        **changes,
+    }
+
+
+def create(gateway: Gateway, *events: dict[str, object], statuses: frozenset[int] = GOOD, **headers: str) -> Request:
+    """A signed request that sends events, from a marked address and user agent."""
+    body, signed = gateway.body(CREATE_MANY, json.dumps({"input": events}).encode(), len(events))
+    return Request(body, {**signed, **FROM_US, **headers}, statuses)
+
+
+def requests(gateway: Gateway) -> Iterator[Request]:
+    """Requests that are accepted, and requests that fail at each check with a mark where they fail."""
+    yield create(gateway, event(sessionId=SESSION, entityType="journey", entityId=ENTITY))
+    yield create(
+        gateway, event(route=f"/people/{EMAIL}/{IPV4}?mail={EMAIL}#{TOKEN}"), **{"x-forwarded-for": f"not {IPV4}"}
+    )
+    for changes in _refused():
+        yield create(gateway, event(**changes))
+    yield create(gateway, event(), **{"user-agent": f"Googlebot/2.1 {EMAIL} (+http://www.google.com/bot.html)"})
+    yield create(gateway, event(email=EMAIL, userId=USER_ID), statuses=BAD)
+    yield create(gateway, {EMAIL: TOKEN}, statuses=BAD)
+    yield create(gateway, event(eventType=[EMAIL], route={IPV4: USER_ID}), statuses=BAD)
+    good = create(gateway, event(sessionId=SESSION))
+    yield good._replace(
+        body=good.body.replace(b"/journeys", EMAIL.encode()), statuses=BAD
+    )  # The signature is of another.
+    yield good._replace(headers={**good.headers, "authorization": f"JWT {TOKEN}"}, statuses=BAD)
+    yield good._replace(headers={**good.headers, "authorization": f"{USER_ID} {TOKEN}"}, statuses=BAD)
+    yield good._replace(headers={**good.headers, "authorization": f"Bearer {API_KEY}-wrong"}, statuses=BAD)
+    yield good._replace(headers={**good.headers, "content-type": EMAIL}, statuses=BAD)
+    yield good._replace(body=good.body[:-9], statuses=BAD)
+    yield good._replace(body=b"\xff" + EMAIL.encode(), statuses=BAD)
+    yield good._replace(body=b'{"query": ' + b"[" * 50_000 + EMAIL.encode(), statuses=BAD)
+    yield good._replace(body=json.dumps({"query": f"{{ {USER_ID} }} {EMAIL}"}).encode(), statuses=BAD)
+    for query in (
+        f'mutation {{ eventCreate(input: {{eventType: "{EMAIL}", appName: "{IPV4}", clientEventId: "{TOKEN}"}}) {{ id }} }}',
+        f'mutation {{ eventCreate(input: {{eventType: "{EMAIL}", nobody: "{TOKEN}"}}) {{ id }} }}',
+    ):
+        yield ask(gateway, query)
+
+
+def ask(gateway: Gateway, query: str) -> Request:
+    """A signed query from a marked address and user agent; what is wrong with it may be refused whole."""
+    body, signed = gateway.body(query, b"{}")
+    return Request(body, {**signed, **FROM_US}, GOOD | BAD)
+
+
+def reads(gateway: Gateway) -> Iterator[Request]:
+    """Questions full of marks; of an admin, some reach the database."""
+    yield ask(
+        gateway, f'{{ events(filter: {{route: "{EMAIL}", sessionId: "{SESSION}", entityId: "{IPV4}"}}) {{ id }} }}'
+    )
+    yield ask(gateway, f'{{ events(filter: {{createdAtGte: "{EMAIL}"}}) {{ id }} }}')
+    days = f'from: "{YESTERDAY}", to: "{TODAY}"'
+    yield ask(
+        gateway, f'{{ eventStats({days}, app: "{EMAIL}", eventType: "{TOKEN}", by: APP) {{ rows {{ events }} }} }}'
+    )
+    yield ask(
+        gateway, f'{{ eventStats({days}, groupBy: [ROUTE], filter: {{route: "{EMAIL}"}}) {{ rows {{ events }} }} }}'
+    )
+    yield ask(gateway, f'{{ eventStats(from: "{IPV4}", to: "{TOKEN}", by: APP) {{ rows {{ events }} }} }}')
+    yield ask(gateway, f'{{ __type(name: "{EMAIL}") {{ name }} }}')
+    service = ask(gateway, f"{{ eventStats({days}, by: APP) {{ rows {{ events }} }} }}")
+    yield service._replace(headers={**service.headers, "authorization": f"Bearer {API_KEY}"})
