@@ -28,7 +28,7 @@ from graphql import (
 from graphql.validation import ASTValidationRule, ValidationRule
 
 from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.plain_create import Plan, PlainCreate
+from signal_pipeline.api.plain_create import PlainCreate, Plan
 from signal_pipeline.api.requests import Call
 from signal_pipeline.api.writing import create_event
 

@@ -97,9 +97,8 @@ class PlainCreate:
         fields = [each for each in field.selection_set.selections if isinstance(each, FieldNode)]
         readers = {_key(each): self._readers[each.name.value] for each in fields}
         # A fragment, a field that was asked for twice, a directive.
-        if len(readers) != len(field.selection_set.selections) or any(
-            each.directives for each in (operation, field, *fields)
-        ):
+        directives = [*operation.directives, *(each for one in (field, *fields) for each in one.directives)]
+        if directives or len(readers) != len(field.selection_set.selections):
             return None
         name = operation.name.value if operation.name else None
         return Plan(name, value.name.value, field, _key(field), tuple(readers.items()))
