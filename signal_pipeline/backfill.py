@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from typing import cast
 
 import dagster as dg
 
-from signal_pipeline.errors import SignalError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.jobs import ROLLUPS_JOB
 from signal_pipeline.local_runs import execute_here
 from signal_pipeline.rollups.build import BuildRefusedError
@@ -63,10 +64,10 @@ class Backfilled:
 
 
 def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[str, Model]:
-    """The named rollups, all of them for no names; raises BackfillError for an unknown name."""
+    """The named rollups, all of them for no names; raises UsageError for an unknown name."""
     unknown = [name for name in names if name not in models]
     if unknown:
-        raise BackfillError(f"no rollup {unknown[0]!r}: choose from {', '.join(models)}")
+        raise UsageError(f"no rollup {unknown[0]!r}: choose from {', '.join(models)}")
     return {name: models[name] for name in names} if names else models
 
 
@@ -146,10 +147,24 @@ def run_backfill(
             )
         done = materialized_days(instance, outcome.run_id, rollups)
         result.built += [day for day in chunk if day in done]
-        result.refused.update({day: f"see run {outcome.run_id}" for day in chunk if day not in done})
+        reasons = _reasons(outcome)
+        result.refused.update(
+            {day: reasons.get(str(day), f"see run {outcome.run_id}") for day in chunk if day not in done}
+        )
         result.runs += 1
     result.seconds = time.perf_counter() - started
     return result
+
+
+def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Why days were not built, by day, as the failed step says it."""
+    found: dict[str, str] = {}
+    for event in outcome.all_events:
+        failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
+        failed = failure.metadata.get("failed") if failure else None
+        if isinstance(failed, dg.JsonMetadataValue):
+            found |= cast("dict[str, str]", failed.data)
+    return found
 
 
 def _job(definitions: dg.Definitions, rollups: Sequence[str]) -> dg.JobDefinition:

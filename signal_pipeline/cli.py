@@ -213,13 +213,13 @@ def status(
     with safe_errors(), open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
-        proofs = list_receipts(connection)
-    if receipts:
+        proofs = list_receipts(connection) if receipts else None  # A reader may not see them.
+    if proofs is not None:
         console.show_receipts(proofs)
     else:
         console.show_days(days, quality)
     if as_json:
-        console.print_json(console.status_object(days, quality, proofs if receipts else None))
+        console.print_json(console.status_object(days, quality, proofs))
 
 
 @app.command()

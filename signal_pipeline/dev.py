@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from dotenv import load_dotenv
 
@@ -33,8 +34,8 @@ def run_dev(settings: Settings, port: int) -> int:
     with safe_errors(), database.connect() as connection:
         # One start date for every process: partitions must not depend on when a process was started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
-    load_dotenv()
-    os.environ["SIGNAL_HOME"] = str(settings.home_path)
+    load_dotenv(Path.cwd() / ".env")  # Where this process has read it.
+    os.environ |= _absolute_paths(settings)
     home = prepare_dagster(settings)
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
@@ -51,6 +52,13 @@ def run_dev(settings: Settings, port: int) -> int:
         return 0
     finally:
         _stop(process)
+
+
+def _absolute_paths(settings: Settings) -> dict[str, str]:
+    """The settings that are paths, for children that work in another folder."""
+    paths = {"SIGNAL_HOME": settings.home_path, "SIGNAL_LANDING_DIR": settings.landing_path}
+    given = {"SIGNAL_CATALOGUE": settings.catalogue, "SIGNAL_SPOOL_DIR": settings.spool_dir}
+    return {name: str(path.absolute()) for name, path in {**paths, **given}.items() if path is not None}
 
 
 def _wait(process: subprocess.Popen[bytes], settings: Settings) -> int:

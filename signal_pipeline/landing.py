@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hmac
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, cast
 
 from signal_pipeline.errors import SignalError
@@ -36,14 +38,24 @@ class Drained:
 
 def landed_files(folder: Path) -> list[Path]:
     """The files that wait, oldest first. A writer moves a finished file in; `.tmp` and hidden ones are not finished."""
-    if not folder.is_dir():
-        return []
-    waiting = [
-        path
-        for path in folder.iterdir()
-        if path.suffix == ".ndjson" and not path.name.startswith(".") and path.is_file()
-    ]
-    return sorted(waiting, key=lambda path: (path.stat().st_mtime_ns, path.name))
+    return [path for _, path in _landed(folder)]
+
+
+def landed_longer_than(folder: Path, seconds: float) -> int:
+    """How many files have waited longer."""
+    return sum(time.time() - changed / 1e9 > seconds for changed, _ in _landed(folder))
+
+
+def _landed(folder: Path) -> list[tuple[int, Path]]:
+    """The files that wait, with the time of their last change in nanoseconds."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.suffix == ".ndjson" and not path.name.startswith("."):
+            with suppress(FileNotFoundError):  # Another process has finished it just now.
+                facts = path.stat()
+                if S_ISREG(facts.st_mode):
+                    found.append((facts.st_mtime_ns, path))
+    return sorted(found)
 
 
 def prepare_landing(folder: Path) -> None:

@@ -26,7 +26,7 @@ def prune_dagster_storage(database: Database, before: datetime) -> dict[str, int
         return {name: connection.execute(sql(f"dagster/{name}"), {"before": utc}).rowcount for name in STATEMENTS}
 
 
-@dg.op
+@dg.op(required_resource_keys={"postgres"})  # It holds the lock by which a run is known to live.
 def prune_storage(context: dg.OpExecutionContext) -> None:
     """Delete events, evaluations and runs that are older than a week from Dagster's storage."""
     url = load_settings().dagster_database_url

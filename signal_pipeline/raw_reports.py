@@ -56,7 +56,7 @@ def grouped_report(
 
     Raises ReportError when there is none, since a count of what is left would be too low.
     """
-    keys = _checked_keys(keys, where, first, last)
+    keys, where = _checked_keys(keys, where, first, last), _as_stored(where)
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         purged = _purged_days(connection, first, last)
@@ -81,7 +81,7 @@ def raw_report(
     distinct over the window and users are headed `summed_daily_users`: users across days do not exist, on purpose.
     Raises ReportError for an unknown key and for days whose raw events are gone.
     """
-    keys = _checked_keys(keys, where, first, last)
+    keys, where = _checked_keys(keys, where, first, last), _as_stored(where)
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         if purged := _purged_days(connection, first, last):
@@ -97,6 +97,11 @@ def _checked_keys(keys: Sequence[str], where: Mapping[str, str], first: date, la
     if not keys:
         raise ReportError("--group-by needs at least one key")
     return list(dict.fromkeys(keys))
+
+
+def _as_stored(where: Mapping[str, str]) -> dict[str, str]:
+    """The filters in the form that is stored: ids in lower case."""
+    return {key: value.lower() if key == "entity" else value for key, value in where.items()}
 
 
 def _purged_days(connection: Connection, first: date, last: date) -> list[date]:
@@ -133,10 +138,7 @@ def _raw_rows(
         )
         for key in keys
     ]
-    filters = [
-        composed.SQL("and {} = {}").format(composed.SQL(RAW_KEYS[key]), composed.Placeholder(f"where {key}"))
-        for key in where
-    ]
+    filters = [_raw_filter(key, value) for key, value in where.items()]
     exact = "day" in keys or first == last
     query = composed.SQL(sql("report_raw")).format(
         columns=composed.SQL(", ").join(columns),
@@ -147,6 +149,17 @@ def _raw_rows(
     start, end = window(first, last)
     values = {f"where {key}": value for key, value in where.items()}
     return frame(connection, query, {"start": start, "end": end, **values})
+
+
+def _raw_filter(key: str, value: str) -> composed.Composed:
+    """An equality on the column itself, so that its index serves."""
+    if key == "day":
+        return composed.SQL("and {} = {}").format(composed.SQL(RAW_KEYS[key]), composed.Placeholder(f"where {key}"))
+    if value == NONE:
+        return composed.SQL("and {} is null").format(composed.Identifier(KEY_COLUMNS[key]))
+    return composed.SQL("and {} = {}").format(
+        composed.Identifier(KEY_COLUMNS[key]), composed.Placeholder(f"where {key}")
+    )
 
 
 def _raw_labels(

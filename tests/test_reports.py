@@ -153,6 +153,12 @@ def test_raw_counts_are_the_oracles(database: Database, oracle: Oracle, keys: li
     assert list(report.rows.columns[len(keys) :]) == ["events", users, "sessions", "state"]
 
 
+def test_an_entity_is_found_however_its_id_is_written(database: Database, oracle: Oracle) -> None:
+    entity = min(str(event["entity_id"]) for event in oracle.events.values() if event["entity_id"])
+    report = raw_report(database, ["app"], {"entity": entity.upper()}, WINDOW[0], WINDOW[-1])
+    assert rows_of(report.rows, "state") == _raw_expected(oracle, ["app"], {"entity": entity})
+
+
 def test_over_one_day_raw_users_are_distinct(database: Database, oracle: Oracle) -> None:
     report = raw_report(database, ["app", "app"], {}, WINDOW[1], WINDOW[1])
     assert list(report.rows.columns) == ["app_name", "events", "users", "sessions", "state"]

@@ -22,7 +22,8 @@ select
         where i.indrelid = t.oid and i.indisprimary
     ) as key,
     array(
-        select tgname::text from pg_trigger where tgrelid = t.oid and not tgisinternal
+        -- A guard that somebody disabled is none: it is made again.
+        select tgname::text from pg_trigger where tgrelid = t.oid and not tgisinternal and tgenabled in ('O', 'A')
     ) as triggers,
     array(
         select attname::text

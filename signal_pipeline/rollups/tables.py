@@ -157,7 +157,7 @@ def _companions(model: Model, table: _Table) -> Iterator[Statement]:
         )
     for trigger, definition in _TRIGGERS.items():
         if trigger not in table.triggers:
-            yield composed.SQL("create trigger {} {}").format(
+            yield composed.SQL("create or replace trigger {} {}").format(
                 composed.Identifier(trigger), composed.SQL(definition).format(table=name)
             )
     if table.comment != model.description:

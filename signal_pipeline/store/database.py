@@ -23,6 +23,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 Result = TypeVar("Result")
 
 TRANSACTION_ATTEMPTS = 8
+SHUTDOWN = ("57P01", "57P02", "57P03")  # Not all of class 57: a cancelled statement says nothing of the server.
 
 
 class DatabaseError(SignalError):
@@ -87,7 +88,7 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
     if isinstance(error, errors.RaiseException):
         return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
     lost = isinstance(error, psycopg.OperationalError) and (
-        error.sqlstate is None or error.sqlstate[:2] in ("08", "57")
+        error.sqlstate is None or error.sqlstate[:2] == "08" or error.sqlstate in SHUTDOWN
     )
     if lost:
         return DatabaseUnreachableError(

@@ -5,13 +5,12 @@ No Dagster: `checks.py` makes asset checks of them. Numbers in findings are coun
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from signal_pipeline.landing import landed_files
+from signal_pipeline.landing import landed_longer_than
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, sql
 from signal_pipeline.store.days import first_kept_day, today_utc
@@ -201,7 +200,7 @@ def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Findin
     waiting = [
         status
         for status in day_statuses(connection, checksums, last=today_utc() - timedelta(days=1))
-        if status.wants_build and status.changed_at < before
+        if status.wants_build and max(status.changed_at, status.built_at or status.changed_at) < before
     ]
     if not waiting:
         return Finding(True, "No day waits for a build.")
@@ -216,16 +215,12 @@ def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Findin
 
 def landing_moves(settings: Settings) -> Finding:
     """No landed file waits longer than a day: it holds raw addresses meanwhile."""
-    old = [
-        path
-        for path in landed_files(settings.landing_path)
-        if time.time() - path.stat().st_mtime > timedelta(days=1).total_seconds()
-    ]
+    old = landed_longer_than(settings.landing_path, timedelta(days=1).total_seconds())
     if not old:
         return Finding(True, "No landed file is older than a day.")
     return Finding(
         False,
-        f"{len(old)} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
+        f"{old} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
         " Look for failed runs of raw_events_job.",
-        {"files": len(old)},
+        {"files": old},
     )

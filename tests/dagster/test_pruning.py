@@ -13,6 +13,7 @@ import yaml
 from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
 
+from signal_pipeline.jobs import PRUNING_JOB
 from signal_pipeline.pruning import prune_dagster_storage
 from signal_pipeline.store.database import Database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
@@ -46,6 +47,10 @@ def rows(storage: Database, table: str) -> int:
         row = connection.execute(f"select count(*) from {table}").fetchone()  # type: ignore[arg-type]
     assert row
     return int(row[0])  # type: ignore[call-overload]
+
+
+def test_a_pruning_run_holds_the_lock_by_which_it_lives(defs: dg.Definitions) -> None:
+    assert "postgres" in defs.resolve_job_def(PRUNING_JOB).nodes[0].definition.required_resource_keys  # type: ignore[union-attr]
 
 
 def test_old_logs_go_and_the_state_of_partitions_stays(

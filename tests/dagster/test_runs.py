@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -225,6 +226,25 @@ def test_raw_events_drains_the_landing_and_profiles_the_day(
     assert run("raw_events_job", YESTERDAY).success
     assert not file.exists()
     assert _row_counts(instance, "raw_events", YESTERDAY) == [20]
+
+
+def test_a_bad_landed_file_does_not_keep_the_night_from_its_retention(
+    run: Run, environment: Settings, fill: Callable[..., None], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = due_day()
+    fill(due)
+    assert run("rollups_job", due).success
+    environment.landing_path.mkdir(parents=True)
+    (environment.landing_path / "of-somebody-else.ndjson").write_bytes(b"{}")
+
+    def refuse(path: Path, mode: int) -> None:
+        if path.suffix == ".ndjson":
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert run("nightly_job", YESTERDAY).success
+    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == ("purged",)
+    assert not run("raw_events_job", YESTERDAY).success  # The landing's own run says so.
 
 
 def test_no_address_reaches_the_run_storage(run: Run, environment: Settings, instance: dg.DagsterInstance) -> None:

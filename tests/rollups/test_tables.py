@@ -192,6 +192,14 @@ def test_truncate_is_refused(guarded: Connection) -> None:
         guarded.execute("truncate signal.daily_app_activity")
 
 
+def test_a_guard_that_was_disabled_is_made_again(guarded: Connection) -> None:
+    guarded.execute("alter table signal.daily_app_activity disable trigger all")
+    assert migrate_rollups(guarded, load_models())
+    with pytest.raises(errors.RaiseException, match=f"day {PURGED_DAY} is purged"):
+        _change(guarded, "delete", PURGED_DAY)
+    assert migrate_rollups(guarded, load_models()) == []
+
+
 def test_roles_get_what_they_need(connection: Connection, roles: None) -> None:
     migrate_rollups(connection, load_models())
     table, view = "daily_app_activity", "daily_app_activity_by_type"

@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
+from commands import last_json, run_command
 from conftest import Fill
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
@@ -233,3 +235,11 @@ def test_where_the_reader_cannot_log_in_the_url_takes_its_role(
                 lent.execute("select count(*) from signal.events")
     finally:
         connection.execute("alter role signal_reader login")
+
+
+def test_the_reader_sees_the_status_of_days(as_role: As, filled: None, environment: Settings, tmp_path: Path) -> None:
+    url = as_role("signal_reader").url
+    shown = run_command("status", "--json", cwd=tmp_path, SIGNAL_DATABASE_URL=url)
+    assert shown.returncode == 0, shown.stderr
+    assert [day["day"] for day in last_json(shown.stdout)["days"]] == [str(DUE), str(YESTERDAY)]  # type: ignore[attr-defined]
+    assert run_command("status", "--receipts", cwd=tmp_path, SIGNAL_DATABASE_URL=url).returncode == 1
