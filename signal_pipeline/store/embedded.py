@@ -241,4 +241,4 @@ def wheel_program(name: str) -> str | None:
 
 def dagster_url(url: str, name: str) -> str:
     """A libpq URL as Dagster's storage wants it: for its database, and naming the driver that it ships with."""
-    return re.sub(r"^postgresql://([^/]*)/[^?]*", rf"postgresql+psycopg2://\1/{name}", url)
+    return re.sub(r"^postgres(?:ql)?://([^/?]*)(?:/[^?]*)?", rf"postgresql+psycopg2://\1/{name}", url)

@@ -194,6 +194,8 @@ def test_data_of_root_never_stands_below_a_home_directory(monkeypatch: pytest.Mo
             "postgresql+psycopg2://postgres@/signal_dagster?host=%2Ftmp%2Fx",
         ),
         ("postgresql://u:p@db.example.org:5433/app", "postgresql+psycopg2://u:p@db.example.org:5433/signal_dagster"),
+        ("postgres://u:p@h/app?sslmode=require", "postgresql+psycopg2://u:p@h/signal_dagster?sslmode=require"),
+        ("postgresql://u:p@h", "postgresql+psycopg2://u:p@h/signal_dagster"),
     ],
 )
 def test_dagster_gets_its_own_database_on_the_same_server(url: str, expected: str) -> None:
