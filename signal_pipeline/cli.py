@@ -186,6 +186,8 @@ def retention(
         raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
     if purge_incomplete and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
+    if purge_incomplete and (dry_run or as_of):
+        raise UsageError("--purge-incomplete deletes that day now: it goes with neither --dry-run nor --as-of")
     settings, models = load_settings(), load_models()
     database, actor = open_database(settings), operator(settings)
     keep = settings.retention_days
