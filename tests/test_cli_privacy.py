@@ -160,3 +160,13 @@ def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(
     assert done.returncode == 0, done.stderr
     (row,) = connection.execute("select action, length(actor), details->>'reason' from signal.audit").fetchall()
     assert row == ("purge_incomplete", 32, "r" * 200)
+
+
+def test_the_audits_actor_is_the_systems_user_whatever_the_environment_says(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    fill(YESTERDAY)
+    for name in ("mallory", "alice"):
+        signal("subject", "--day", YESTERDAY, stdin=PERSON, LOGNAME=name, USER=name)
+    rows = connection.execute("select count(*), count(distinct actor) from signal.audit").fetchall()
+    assert rows == [(2, 1)]
