@@ -24,12 +24,12 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.store import retention
 from signal_pipeline.store.database import Connection, Database, DatabaseError
 from signal_pipeline.store.erasure import Subject, erase
+from signal_pipeline.store.migrate import ROLES
 
 KEEP = 180
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
 DUE = TODAY - timedelta(days=KEEP + 1)
-ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_admin")
 Models = dict[str, Model]
 As = Callable[[str], Database]
 
