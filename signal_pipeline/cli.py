@@ -49,10 +49,17 @@ def migrate() -> None:
     """Bring the schema and the rollup tables up to date."""
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store.migrate import migrate as run
+    from signal_pipeline.store.migrate import missing_roles
 
     settings = load_settings()
-    run(open_database(settings), settings, load_models())
+    database = open_database(settings)
+    run(database, settings, load_models())
     console.say("The schema is up to date.")
+    if missing := missing_roles(database):
+        console.say(
+            f"warning: the least-privilege roles are not set up, {', '.join(missing)} cannot be made:"
+            " the migrating login needs CREATEROLE; grant it, and migrate again"
+        )
 
 
 @app.command()
@@ -186,6 +193,8 @@ def retention(
         raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
     if purge_incomplete and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
+    if purge_incomplete and (dry_run or as_of):
+        raise UsageError("--purge-incomplete deletes that day now: it goes with neither --dry-run nor --as-of")
     settings, models = load_settings(), load_models()
     database, actor = open_database(settings), operator(settings)
     keep = settings.retention_days

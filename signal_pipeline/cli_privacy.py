@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
@@ -134,17 +135,19 @@ def subject(
 
 ROTATION = """\
 The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash. To pull the kill switch:
-  1. make a new one: openssl rand -hex 32
-  2. just after midnight UTC, so that no day sees two, give it to every process that ingests, and restart them
-  3. destroy the old one everywhere: environments, secret stores, backups
-  4. run this command again with the new secret: it must be the newest below
+  1. let the landing and every process's spool run empty: this command exits 1 while something waits
+  2. make a new secret: openssl rand -hex 32
+  3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and restart them
+  4. destroy the old one everywhere: environments, secret stores, backups
+  5. run this command again with the new secret: it must be the newest below
 From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a replay of older days gives
-other hashes. A day that saw two secrets is marked, since its users are over-counted."""
+other hashes. A line without clientEventId gets its id from the secret: replayed after a rotation it is stored again, so never
+replay such lines of earlier days. A day that saw two secrets is marked, since its users are over-counted."""
 
 
 @app.command("rotate-secret")
 def rotate_secret(as_json: Json = False) -> None:
-    """Explain the kill switch, and check which secrets hashed which days. Changes nothing."""
+    """Explain the kill switch; check which secrets hashed which days, and that nothing waits. Changes nothing."""
     from signal_pipeline.rotation import check_rotation
 
     settings = load_settings()
@@ -162,6 +165,15 @@ def rotate_secret(as_json: Json = False) -> None:
         console.say("the newest day was hashed by another secret: a process that ingests still holds that one")
     if as_json:
         console.print_json(found.as_dict())
+    waiting = found.waiting
+    for label, paths in (("landing", waiting.landing), ("spool", waiting.spool)):
+        for path in paths:
+            console.say(escape(f"waits in the {label}: {path}"))
+    if waiting:
+        raise SignalError(
+            f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not finished,"
+            f" {len(waiting.landing)} file(s) wait in the landing, {len(waiting.spool)} in the spool"
+        )
 
 
 @app.command()

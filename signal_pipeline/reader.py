@@ -1,4 +1,4 @@
-"""The way in for people who read rollups with SQL: a URL and a psql as the role `signal_reader`."""
+"""The way in for people who read rollups with SQL: a URL and a psql as the login `signal_reader`."""
 
 from __future__ import annotations
 
@@ -10,26 +10,36 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from signal_pipeline.store.database import Database, safe_errors
+from signal_pipeline.errors import SignalError
+from signal_pipeline.store.database import Database
 from signal_pipeline.store.embedded import wheel_program
 
 ROLE = "signal_reader"
 _VARIABLES = {name: f"PG{name.upper()}" for name in ("host", "port", "user", "password")} | {"dbname": "PGDATABASE"}
 
 
+class ReaderError(SignalError):
+    """The server does not let the reader log in; the text says what to do."""
+
+
 def reader_url(database: Database) -> str:
-    """How to connect as the reader: by its own login where the server trusts it, else by the configured login in its role."""
-    parts = _parts(database.url)
-    own = {**parts, "user": ROLE}
+    """How to connect as the reader itself, without a password: libpq takes that from `PGPASSWORD` or `~/.pgpass`.
+
+    Never by the configured login in the reader's role: `set role none` would give that login's rights back. Raises
+    ReaderError where the reader cannot log in, DatabaseError where nobody can.
+    """
+    own = {**_parts(database.url), "user": ROLE}
     own.pop("password", None)
     try:
-        with psycopg.connect(_url(own), connect_timeout=5, options="-c timezone=UTC"):
+        with psycopg.connect(_url(own), connect_timeout=5):
             return _url(own)
     except psycopg.OperationalError:
-        pass
-    lent = {**parts, "options": f"{parts.get('options', '')} -c role={ROLE}".strip()}
-    with safe_errors(), psycopg.connect(_url(lent), connect_timeout=5):
-        return _url(lent)
+        with database.connect():
+            pass  # The server is there, so that it is the reader who is refused.
+    raise ReaderError(
+        f"the server does not let {ROLE} log in: as its owner run `alter role {ROLE} login password '...'`, and put that"
+        " password into ~/.pgpass or PGPASSWORD"
+    )
 
 
 def open_psql(url: str) -> int | None:

@@ -1,15 +1,19 @@
 """The kill switch: a new secret makes every earlier hash impossible to recompute (requirements section 2).
 
-Here: what the database knows of the secrets that hashed its days. The secret itself is changed by the operator.
+Here: what the database knows of the secrets that hashed its days, and what still waits for the present one: the ids of
+lines without a `clientEventId` and the digests of landed files derive from it, so that a landed file which is begun under
+one secret and read again under another would be stored twice. The secret itself is changed by the operator.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import cast
 
 from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.landing import landed_files
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store.database import Database, safe_errors, sql
 from signal_pipeline.store.days import today_utc
@@ -27,12 +31,33 @@ class KeyDays:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What must be stored before the secret changes: `begun` is how many landed files are ingested in part."""
+
+    begun: int
+    landing: list[Path]
+    spool: list[Path]
+
+    def __bool__(self) -> bool:
+        return bool(self.begun or self.landing or self.spool)
+
+    def as_dict(self) -> dict[str, object]:
+        """The object `waiting` of what `rotate-secret --json` prints."""
+        return {
+            "begun_landed_files": self.begun,
+            "landing": [path.name for path in self.landing],
+            "spool": [path.name for path in self.spool],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Rotation:
-    """The present secret, and every secret that hashed a day."""
+    """The present secret, every secret that hashed a day, and what waits for the present one."""
 
     present: str
     keys: list[KeyDays]
     mixed_days: list[date]
+    waiting: Waiting
 
     @property
     def used_today(self) -> bool:
@@ -55,6 +80,7 @@ class Rotation:
                 for k in self.keys
             ],
             "mixed_days": [str(day) for day in self.mixed_days],
+            "waiting": self.waiting.as_dict(),
         }
 
 
@@ -66,5 +92,9 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
         mixed = connection.execute(
             "select day from signal.day_keys group by day having count(*) > 1 order by day"
         ).fetchall()
+        begun = connection.execute("select count(*) from signal.landed_files where done_at is null").fetchone()
+    assert begun is not None
+    spool = sorted(settings.spool_dir.glob("*.spool")) if settings.spool_dir else []
+    waiting = Waiting(cast(int, begun[0]), landed_files(settings.landing_path), spool)
     keys = [KeyDays(*cast("tuple[str, date, date, int, int]", row)) for row in rows]
-    return Rotation(present, keys, [cast(date, row[0]) for row in mixed])
+    return Rotation(present, keys, [cast(date, row[0]) for row in mixed], waiting)

@@ -168,11 +168,17 @@ def salt_secret(settings: Settings) -> str:
 
 
 def audit_key(settings: Settings) -> bytes:
-    """The key under which the audit's actors are hashed: `SIGNAL_AUDIT_KEY`, else generated in `SIGNAL_HOME/audit-key`.
+    """The key under which the audit's actors are hashed: `SIGNAL_AUDIT_KEY`.
 
-    Not the salt secret: who purges or reads need not hold that. Raises SettingsError for a key of fewer than 32 bytes.
+    In development, else a generated one in `SIGNAL_HOME/audit-key`; in production that would differ from machine to machine,
+    and one person be several. Not the salt secret: who purges or reads need not hold that. Raises SettingsError for a key
+    of fewer than 32 bytes, and for a missing one in production.
     """
     if settings.audit_key is None:
+        if settings.production:
+            raise SettingsError(
+                "SIGNAL_AUDIT_KEY is missing: production needs one to audit who acts; make it with `openssl rand -hex 32`"
+            )
         return generated_secret(settings.home_path / "audit-key", lambda: secrets.token_hex(32)).encode()
     key = settings.audit_key.get_secret_value().encode()
     if len(key) < MIN_AUDIT_KEY_BYTES:

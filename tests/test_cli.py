@@ -12,10 +12,11 @@ import commands
 import pytest
 from commands import run_command
 from conftest import SECRET, Fill
+from psycopg.conninfo import conninfo_to_dict
 from traffic import line, traffic
 
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
+from signal_pipeline.store.database import Connection, Database
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
@@ -202,6 +203,8 @@ def test_a_broken_catalogue_is_one_line(signal: Signal, tmp_path: Path) -> None:
         ("backfill", "--from", "2026-03-01", "--to", "2026-03-02", "--rollup", "daily_moon_activity"),
         ("retention", "--as-of", "2999-01-01"),
         ("retention", "--purge-incomplete", "2026-01-01"),
+        ("retention", "--purge-incomplete", "2026-01-01", "--reason", "x", "--dry-run"),
+        ("retention", "--purge-incomplete", "2026-01-01", "--reason", "x", "--as-of", "2026-07-01"),
         ("no-such-command",),
         ("ingest",),
     ],
@@ -290,3 +293,23 @@ def test_a_table_shows_a_route_template_as_it_is(signal: Signal, tmp_path: Path)
     assert signal("ingest", str(file)).returncode == 0
     day = ("--from", str(YESTERDAY), "--to", str(YESTERDAY))
     assert "/journeys/[journeyId]/edit" in signal("report", "--group-by", "route", *day).stdout
+
+
+def test_a_migration_that_may_not_make_the_roles_says_so(
+    signal: Signal, connection: Connection, database: Database
+) -> None:
+    assert "warning" not in signal("migrate").stderr
+    url = database.url.replace("postgres@", "test_owner@").replace("/signal_test_", "/owned_signal_test_")
+    name = conninfo_to_dict(url)["dbname"]
+    connection.execute("create role test_owner login")
+    connection.execute(f"create database {name} owner test_owner")  # type: ignore[arg-type]
+    connection.execute("alter role signal_builder rename to test_builder_away")
+    try:
+        done = signal("migrate", SIGNAL_DATABASE_URL=url)
+    finally:
+        connection.execute("alter role test_builder_away rename to signal_builder")
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+        connection.execute("drop role test_owner")
+    assert done.returncode == 0
+    assert "signal_builder cannot be made" in done.stderr
+    assert "CREATEROLE" in done.stderr

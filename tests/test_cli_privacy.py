@@ -135,6 +135,27 @@ def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: 
     assert "another secret" in lost.stderr
 
 
+def test_no_rotation_while_something_waits_for_the_present_secret(
+    signal: Signal, settings: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    signal_there = partial(signal, "rotate-secret", "--json", SIGNAL_SPOOL_DIR=str(spool))
+    assert signal_there().returncode == 0
+    for folder, name in ((settings.landing_path, "a[b].ndjson"), (spool, "000000000001-ab.spool")):
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(b"")
+    connection.execute("insert into signal.landed_files (content_hmac, bytes) values ('x', 1)")
+    done = signal_there()
+    assert done.returncode == 1
+    assert "1 landed file(s) are begun" in error_of(done)
+    assert "a[b].ndjson" in done.stderr
+    assert last_json(done)["waiting"] == {
+        "begun_landed_files": 1,
+        "landing": ["a[b].ndjson"],
+        "spool": ["000000000001-ab.spool"],
+    }
+
+
 @pytest.mark.parametrize("secret", ["tooshort!", "x" * 31])
 def test_a_weak_secret_is_refused_without_showing_it(signal: Signal, secret: str) -> None:
     for command in (["rotate-secret"], ["subject", "--day", YESTERDAY], ["ingest", "-"]):
@@ -160,3 +181,13 @@ def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(
     assert done.returncode == 0, done.stderr
     (row,) = connection.execute("select action, length(actor), details->>'reason' from signal.audit").fetchall()
     assert row == ("purge_incomplete", 32, "r" * 200)
+
+
+def test_the_audits_actor_is_the_systems_user_whatever_the_environment_says(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    fill(YESTERDAY)
+    for name in ("mallory", "alice"):
+        signal("subject", "--day", YESTERDAY, stdin=PERSON, LOGNAME=name, USER=name)
+    rows = connection.execute("select count(*), count(distinct actor) from signal.audit").fetchall()
+    assert rows == [(2, 1)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from signal_pipeline.settings import Settings, SettingsError, load_settings, salt_secret
+from signal_pipeline.settings import Settings, SettingsError, audit_key, load_settings, salt_secret
 
 ROOT = Path(__file__).parents[1]
 SECRET = "a-secret-that-nobody-may-see-anywhere"
@@ -110,6 +110,15 @@ def test_production_has_no_stand_in_for_the_secret(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingsError, match="SIGNALS_SALT_SECRET is missing"):
         salt_secret(load_settings())
     assert not (tmp_path / ".signal").exists()
+
+
+def test_production_has_no_stand_in_for_the_audit_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIGNAL_ENV", "production")
+    with pytest.raises(SettingsError, match="SIGNAL_AUDIT_KEY is missing"):
+        audit_key(load_settings())
+    assert not (tmp_path / ".signal").exists()
+    monkeypatch.setenv("SIGNAL_AUDIT_KEY", "k" * 32)
+    assert audit_key(load_settings()) == b"k" * 32
 
 
 def test_development_makes_one_secret_for_all_that_ask_at_once(tmp_path: Path) -> None:

@@ -22,9 +22,11 @@ _KEY_LISTS = (
     # Names of a person
     "name names user username login loginid realname legalname personname membername customername",
     "contactname clientname ownername authorname creatorname editorname sendername recipientname",
-    "profilename accountname screenname displayname initials",
+    "profilename accountname screenname displayname initials fname lname forename forenames usr",
+    "handle userhandle",
     # Ways to reach or find a person
     "mail mails mailaddress usermail gmail mobile mobileno tel fax msisdn phones phoneno addresses",
+    "whatsapp whatsappnumber whatsappid",
     "addr addressline street streetname housenumber zip zipcode postcode postalcode lat lng lon",
     "latitude longitude geolocation gps",
     # Identifiers of a person or a device
@@ -35,7 +37,7 @@ _KEY_LISTS = (
     "ssn nationalid taxid taxnumber bic cvv cvc ccnumber accountnumber accountno sortcode",
     "routingnumber",
     # Secrets
-    "tokens secrets pwd psw pincode otp otpcode mfacode auth bearer credential credentials cookies",
+    "tokens secrets pass pw pwd psw pin pincode otp otpcode mfacode auth bearer credential credentials cookies",
     "sessionkey",
     # About a person
     "dob birth age gender sex religion ethnicity nationality maritalstatus",
@@ -45,7 +47,9 @@ _ENDINGS = ("token", "secret", "cookie", "jwt", "phone", "address", "iban")
 _HARMLESS_ENDINGS = ("microphone", "headphone", "earphone", "smartphone", "iphone")
 _PARTS = re.compile(
     "email|phonenumber|mobilenumber|telephone|cellphone|firstname|lastname|middlename|maidenname"
-    "|givenname|familyname|fullname|surname|nickname|username|userid|useragent|ipaddress"
+    "|givenname|familyname|fullname|surname|nickname|username|useragent|ipaddress"
+    # Not `userIdle`, `userIdleTime`, `userIdentified`.
+    "|userid(?!le(?:$|[dmst])|entified)"
     "|streetaddress|dateofbirth|placeofbirth|yearofbirth|birthdate|birthday|birthplace|passport"
     "|socialsecurity|driverslicen|driverlicen|creditcard|debitcard|cardnumber|bankaccount"
     "|password|passwd|passphrase|passcode|passkey|apikey|privatekey|secretkey|accesskey"
@@ -54,15 +58,20 @@ _PARTS = re.compile(
 
 # Nothing that is looked for in a text can do without one of these.
 _SUSPICIOUS = re.compile(r"[@:.%]|[^\x00-\x7f]")
-_EMAIL = re.compile(r"[^\s@]@(?:[\w-]+[.\u3002])+(?:[^\W\d_]{2}|xn--)")
+# Not a picture for a dense screen, such as `icon@2x.png`.
+_PICTURE = r"[1-9](?:\.[0-9])?x\.(?:png|jpe?g|gif|webp|avif|svg)(?!\w|[.-]\w)"
+_EMAIL = re.compile(rf"[^\s@]@(?!{_PICTURE})(?:[\w-]+[.\u3002])+(?:[^\W\d_]{{2}}|xn--)")
+# A key of JSON inside a text, its quotes escaped however often.
+_JSON_KEY = re.compile(r'"([^"\\:{}]{1,64})\\*"\s*:')
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 # Not a part of a longer dotted number, such as an object identifier.
 _IPV4 = re.compile(rf"(?<![0-9])(?<![0-9]\.){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9])(?!\.[0-9])")
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = re.compile(
     rf"(?<![0-9A-Fa-f])(?:{_GROUP}:){{7}}{_GROUP}(?![0-9A-Fa-f])"
-    # Shortened; letters around it make it a name of a program, as in `std::add`.
-    rf"|(?<![^\W_])(?:{_GROUP}(?::{_GROUP}){{0,6}}::(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
+    # Shortened; letters around it make it a name of a program, as in `std::add`. With two digits on either side
+    # it is one too, or a time, as in `a::b` and `10::30`: no address in use begins so.
+    rf"|(?<![^\W_])(?![0-9A-Fa-f]{{1,2}}::[0-9A-Fa-f]{{1,2}}(?![0-9A-Fa-f:]))(?:{_GROUP}(?::{_GROUP}){{0,6}}::(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
     rf"|::{_GROUP}(?::{_GROUP}){{0,6}})(?![^\W_])"
 )
 # A base64url run, followed by two dots as in a JWT; possessive, so that a long run is read once.
@@ -76,8 +85,8 @@ _DECODINGS = 3
 
 def holds_pii(value: object) -> bool:
     """Whether a JSON value holds, at any depth, a PII-shaped key, or a text (a key included) with
-    an e-mail address, an IP address or a JWT anywhere inside; also if written in compatibility
-    characters or percent-encoded.
+    an e-mail address, an IP address, a JWT or JSON with such a key anywhere inside; also if
+    written in compatibility characters or percent-encoded.
     """
     pending = [value]
     while pending:
@@ -95,13 +104,14 @@ def holds_pii(value: object) -> bool:
 
 
 def _text_holds_pii(text: str) -> bool:
-    """Whether a text holds an e-mail address, an IP address or a JWT, as it stands, after NFKC, or
-    percent-decoded.
+    """Whether a text holds an e-mail address, an IP address, a JWT or JSON with a PII-shaped key, as
+    it stands, after NFKC, or percent-decoded.
     """
     if not _SUSPICIOUS.search(text):
         return False
     return any(
-        ("@" in form and _EMAIL.search(form)) or holds_address(form) or _holds_jwt(form) for form in readings(text)
+        ("@" in form and _EMAIL.search(form)) or holds_address(form) or _holds_jwt(form) or _holds_json_key(form)
+        for form in readings(text)
     )
 
 
@@ -140,6 +150,10 @@ def _plain(text: str) -> str:
 
 def _holds_jwt(text: str) -> bool:
     return "." in text and any(_JWT_HEADER.search(run[0]) for run in _JWT_RUN.finditer(text))
+
+
+def _holds_json_key(text: str) -> bool:
+    return '"' in text and any(_is_pii_key(found[1]) for found in _JSON_KEY.finditer(text))
 
 
 def _key_holds_pii(key: str) -> bool:

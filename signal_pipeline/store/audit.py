@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import hmac
+import os
 from collections.abc import Mapping
 from datetime import date
 
@@ -21,8 +21,8 @@ def actor_hmac(settings: Settings, actor: str) -> bytes:
 
 
 def operator(settings: Settings) -> bytes:
-    """The person at the command line."""
-    return actor_hmac(settings, f"os:{getpass.getuser()}")
+    """The person at the command line, by the number that the system knows: a name could be set in the environment."""
+    return actor_hmac(settings, f"os:{os.getuid()}")
 
 
 def record(

@@ -22,6 +22,8 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import today_utc
 
+ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_admin")
+
 
 class StartDateError(SignalError):
     """The start date would leave days with data outside."""
@@ -54,6 +56,16 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
             if isinstance(error.orig, psycopg.Error):
                 raise error.orig from None
             raise
+
+
+def missing_roles(database: Database) -> list[str]:
+    """The least-privilege roles that the server lacks: whoever migrated last may not make roles. No grants stand then."""
+    with safe_errors(), database.connect() as connection:
+        rows = connection.execute(
+            "select name from unnest(%s::text[]) as name where not exists (select from pg_roles where rolname = name)",
+            [list(ROLES)],
+        ).fetchall()
+    return [cast(str, row[0]) for row in rows]
 
 
 def _store_start_date(connection: Connection, settings: Settings) -> None:

@@ -41,6 +41,7 @@ def api_environment(api_database: Database, issuer: Issuer, tmp_path_factory: py
         "SIGNAL_ENV": "production",
         "SIGNAL_HOME": str(folder / "home"),
         "SIGNALS_SALT_SECRET": SECRET,
+        "SIGNAL_AUDIT_KEY": "an-audit-key-for-tests-of-more-than-32-bytes",
         "SIGNAL_START_DATE": START_DATE.isoformat(),
         "SIGNAL_HMAC_SECRET": GATEWAY_SECRET,
         "SIGNAL_JWKS": str(write_jwks(folder / "jwks.json", issuer)),

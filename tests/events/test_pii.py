@@ -32,12 +32,15 @@ EXPECTED_KEYS = (
     *("ipaddress", "useragent", "ssn", "passport", "dob", "dateofbirth", "birthdate", "birthday"),
     *("iban", "creditcard", "cardnumber", "secret", "apikey", "accesstoken", "refreshtoken"),
     *("idtoken", "authorization", "cookie", "sessionid", "jwt", "passwd", "pwd", "useremail"),
+    *("pass", "pw", "pin", "fname", "lname", "forename", "usr", "whatsapp", "handle"),
+    *("useridentifier", "useridhash", "useridlegacy"),
     *("nickname", "postcode", "uid", "login", "credentials", "authorisation", "deviceid"),
 )
 HARMLESS_KEYS = (
     *("language", "templateName", "languageName", "fileName", "journeyId", "templateId", "id"),
     *("count", "maxTokens", "microphone", "isIphone", "ship", "tooltip", "zipped", "addressBar"),
     *("theme", "source", "target", "page", "nameLength", "eventName", "secretary", "usage"),
+    *("userIdle", "userIdleTime", "userIdentifiedStep", "spin", "passed", "handleClick"),
     *("", "7", "_", "язык"),
 )
 
@@ -118,6 +121,14 @@ PRIVATE_TEXTS = (
     "::1",
     "::ffff:192.0.2.1",
     "fe80::.",
+    "100::1",
+    "64:ff9b::1",
+    "a::b:c",
+    "icon@2x.png.org",
+    "jane@2x.pn",
+    '{"email": "jane"}',
+    '{"a": [{"First-Name" : 1}]}',
+    '"{\\"payload\\": {\\\\\\"userId\\\\\\": 1}}"',
     JWT,
     f"Bearer {JWT}",
     f"https://x.example/#token={JWT}&y=1",
@@ -153,6 +164,7 @@ def test_digits_of_other_scripts_are_read() -> None:
     [
         *("", "French", "中文", "العربية", "Español", "français (Canada)", "zh-Hans-CN", "100 %"),
         *("@media", "a @ b", "@jane", "5@3", "12:30", "12:34:56", "2026-11-23T12:34:56.789Z"),
+        *("a::b", "10::30", "at a::b.", "icon@2x.png", "see icon@1.5x.webp.", '{"page": "x"}'),
         *("1.2.3", "120.0.6099.109", "1.2.3.4.5.6", "std::vector", "a::before", "::", "x :: y"),
         *("www.example.org", "eyewitness.report.example", "a.b.c", "e.g. this", "%", "%zz", "50%"),
         *("550e8400-e29b-41d4-a716-446655440000", "00:1a:2b:3c:4d:5e", "eyJhbGciOiJIUzI1NiJ9"),
