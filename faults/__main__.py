@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
@@ -92,11 +93,13 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp(prefix="faults-"))
         folder.chmod(0o755)
         # Registered before the database starts, so that it is removed after the database has stopped.
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        remove = partial(shutil.rmtree, folder, ignore_errors=True)
+        atexit.register(remove)
         try:
             figures = PARTS[name](folder, options.seed, options)
         except (FaultFoundError, StuckError) as fault:
-            print(f"{name}: BROKEN: {fault}")
+            atexit.unregister(remove)
+            print(f"{name}: BROKEN: {fault}; what is left stands in {folder}")
             return 1
         print(f"{name}: {figures}; {time.monotonic() - started:.0f} s", flush=True)
     return 0

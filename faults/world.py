@@ -38,6 +38,13 @@ def wait_for_midnight(seconds: float) -> None:
         time.sleep(left + 1)
 
 
+def _in_environment(environment: dict[str, str], action: Callable[..., None], *arguments: object) -> None:
+    """Run an action of this world: all worlds of a process share the one that forks, which has the first one's environment."""
+    os.environ.clear()
+    os.environ.update(environment)
+    action(*arguments)
+
+
 class World:
     """A fresh `SIGNAL_HOME` in `folder`; sets this process's environment for it."""
 
@@ -52,6 +59,7 @@ class World:
             "SIGNALS_SALT_SECRET": SECRET,
             "SIGNAL_START_DATE": str(self.start_date),
         }
+        self._environment = dict(os.environ)
         # Victims are forked from a process that has imported everything: they reach the interesting places at once.
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["faults.actions"])
@@ -69,7 +77,7 @@ class World:
 
     def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
         """Begin an action in a process of its own."""
-        process = self._processes.Process(target=action, args=arguments)
+        process = self._processes.Process(target=_in_environment, args=(self._environment, action, *arguments))
         process.start()
         return process
 
