@@ -69,14 +69,18 @@ Answer = Event | None | Exception
 odd = st.none() | st.integers(-9, 9) | st.floats(0, 1) | st.booleans() | st.just([]) | st.just({"a": 1})
 texts = st.text(max_size=3)
 inputs = st.builds(
-    lambda required, optional, odd: {**required, **optional, **odd},
+    lambda required, optional, odd, missing: {
+        name: value for name, value in {**required, **optional, **odd}.items() if name != missing
+    },
     st.fixed_dictionaries(dict.fromkeys(GOOD, texts)),
     st.dictionaries(
         st.sampled_from(["route", "entityType", "entityId", "sessionId", "description"]), st.none() | texts
     ),
     st.dictionaries(st.sampled_from([*GOOD, "route", "entityId", "description", "unknown"]), odd, max_size=1),
+    st.sampled_from(["", "", "", *GOOD]),
 )
-variables = st.builds(lambda name, given: {name: given}, st.sampled_from(["input", "_v0_input"]), inputs | odd)
+variables = st.builds(lambda given: {"input": given, "_v0_input": given}, inputs)
+names = st.sampled_from([None, None, None, "Send", "Other", ""])
 
 
 class Resolver:
@@ -119,12 +123,23 @@ def both(query: str, given: Any, name: str | None, answer: Answer, patch: pytest
     return answers[0], answers[1]
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([*PLAIN, *OTHERS]), variables, st.sampled_from([None, "Send", "Other", ""]))
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(PLAIN), variables, names)
 def test_whatever_is_given_the_answer_is_the_executors(
     monkeypatch: pytest.MonkeyPatch, query: str, given: dict[str, object], name: str | None
 ) -> None:
     ours, expected = both(query, given, name, STORED, monkeypatch)
+    assert ours == expected
+
+
+@pytest.mark.parametrize("query", [*PLAIN, *OTHERS])
+@pytest.mark.parametrize(
+    "given", [{}, {"input": None}, {"input": "a"}, {"input": [GOOD]}, {"input": GOOD, "t": "a"}, None]
+)
+def test_other_documents_and_variables_too(
+    monkeypatch: pytest.MonkeyPatch, query: str, given: dict[str, object] | None
+) -> None:
+    ours, expected = both(query, given, None, STORED, monkeypatch)
     assert ours == expected
 
 
