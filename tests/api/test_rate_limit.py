@@ -56,6 +56,20 @@ def test_each_person_has_a_limit_of_their_own() -> None:
     assert passed(limit, "other", 50) == 50
 
 
+def test_the_last_minute_counts_by_its_share_in_the_sixty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit, minute = RateLimit(SECRET), 29_000_000 * 60.0
+
+    def at(seconds: float) -> int:
+        monkeypatch.setattr("time.time", lambda: minute + seconds)
+        return passed(limit, "one", 100)
+
+    assert at(59) == EVENTS_PER_MINUTE
+    assert at(60) == 0
+    assert at(90) == EVENTS_PER_MINUTE / 2  # Half of the sixty still count.
+    assert at(90) == 0
+    assert at(240) == EVENTS_PER_MINUTE  # Nothing is left of a minute before the last.
+
+
 def test_processes_share_a_redis_which_never_sees_a_user_id(redis_port: int) -> None:
     url = f"redis://127.0.0.1:{redis_port}/0"
     first, second = RateLimit(SECRET, url), RateLimit(SECRET, url)
