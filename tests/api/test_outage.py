@@ -10,16 +10,22 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 import psycopg
 import pytest
+from conftest import SECRET
 from traffic import CHROME
 from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, event, outcome
 
 from signal_pipeline.api.spool import Spool, SpoolError
+from signal_pipeline.events.acceptance import Event
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.copy_rows import new_event_id
 from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
@@ -177,6 +183,67 @@ def test_two_processes_do_not_share_a_spool(api_database: Database, tmp_path: Pa
         Spool(tmp_path, api_database, "00000000")
     first.close()
     Spool(tmp_path, api_database, "00000000").close()
+
+
+def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
+    api_database: Database, rows: Connection, tmp_path: Path
+) -> None:
+    settings = Settings(
+        _env_file=None, database_url=api_database.url, env="development", home=tmp_path, salt_secret=SECRET
+    )  # type: ignore[call-arg, arg-type]
+    with closing(Ingest.from_settings(settings, api_database)) as ingest:
+        inputs = [event(), event(appName="cms"), event(), event(appName="none"), event()]
+        checked = [ingest.check_line(json.dumps(fields).encode()) for fields in inputs]
+    spool, before = Spool(tmp_path / "spool", api_database, "00000000"), counts(api_database)
+    with closing(spool):
+        spool.append(
+            [
+                msgspec.structs.replace(item, id=new_event_id(item.created_at)) if isinstance(item, Event) else item
+                for item in checked
+            ]
+        )
+        (file,) = (tmp_path / "spool").glob("*.spool")
+        copy = file.read_bytes()
+        rows.execute("alter table signal.books add constraint no_cms check (app_name <> 'cms')")
+        try:
+            for _ in range(2):  # And again, as after a crash before the file's removal.
+                spool.drain()
+                assert counts(api_database) == (before[0] + 3, before[1] + 4)
+                (refused,) = (tmp_path / "spool").glob("*.refused")
+                assert copy.count(b"cms") == refused.read_bytes().count(b"cms") > 0
+                assert b"journeys-admin" not in refused.read_bytes()
+                assert not list((tmp_path / "spool").glob("*.spool"))
+                file.write_bytes(copy)
+        finally:
+            rows.execute("alter table signal.books drop constraint no_cms")
+
+
+def test_a_database_that_takes_no_writes_for_now_is_as_good_as_away(
+    start: StartServer, api_database: Database, rows: Connection, server: str, tmp_path: Path
+) -> None:
+    """A standby before its promotion, or a full disk: nothing is lost, nothing is an internal error."""
+    name = rows.info.dbname
+    with_spool, without = start(SIGNAL_SPOOL_DIR=str(tmp_path)), start()
+    spooled, refused = event(), event()
+
+    def read_only(value: str) -> None:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"alter database {name} set default_transaction_read_only = {value}")
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+
+    read_only("on")
+    try:
+        assert outcome(with_spool.create(spooled)) == ("spooled", None)
+        answer = without.call(CREATE, {"input": refused})
+        assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
+        time.sleep(2.5)  # The idle thread has tried to drain meanwhile.
+        assert list(tmp_path.glob("*.spool"))
+        assert not list(tmp_path.glob("*.refused"))
+    finally:
+        read_only("off")
+    until(lambda: not list(tmp_path.glob("*.spool")))
+    assert outcome(with_spool.create(spooled)) == ("duplicate", None)
+    assert outcome(without.create(refused)) == ("accepted", None)
 
 
 def test_one_event_that_the_database_refuses_does_not_fail_the_others(api: Server, rows: Connection) -> None:
