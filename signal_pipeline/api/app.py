@@ -129,7 +129,7 @@ class _Endpoint:
             address=client_address(
                 request.headers.getlist("x-forwarded-for"), self._trusted, None if self._production else peer
             ),
-            host=forwarded_host(request.headers.get("x-forwarded-host"), peer, self._trusted),
+            host=forwarded_host(request.headers.getlist("x-forwarded-host"), peer, self._trusted),
             user_agent=request.headers.get("user-agent"),
         )
         result = await self._documents.run(call, context)

@@ -289,7 +289,12 @@ def gaps(rows: Connection) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("host", "hashed"),
-    [("Other.Example.ORG.:8443", "other.example.org"), ("no host!", "admin.example.org"), ("", "admin.example.org")],
+    [
+        ("Other.Example.ORG.:8443", "other.example.org"),
+        ("no host!", "admin.example.org"),
+        ("", "admin.example.org"),
+        ("forged.example.org, real.example.org", "real.example.org"),
+    ],
 )
 def test_the_host_is_the_forwarded_one_of_a_trusted_proxy(
     api: Server, rows: Connection, host: str, hashed: str
