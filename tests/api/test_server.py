@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -147,6 +148,17 @@ def test_errors_never_echo_a_value_not_even_in_the_log(api: Server) -> None:
         assert answer.status_code == 400
         assert mark not in answer.text
         assert mark.replace("-", "_") not in answer.text
+    for value in (
+        ["x at 'Jane.Doe'"],
+        ["x at 'Jane.Doe'; y"],
+        [" at 'f.appName'; at 'Jane[0].Doe'; "],
+        {"Jane": "Doe"},
+    ):
+        query = "query ($f: EventFilter, $Jane: EventFilter) { a: events(filter: $f) { id } b: events(filter: $Jane) { id } }"
+        for variables in ({"f": {"appName": value}}, {"Jane": {"appName": value}}, {"Jane": value}):
+            answer = api.call(query, variables, uid="boss-1")
+            assert answer.status_code == 400
+            assert not {"Jane", "Doe"} & set(re.findall(r"\w+", answer.text))
     where = api.call(CREATE, {"input": {**event(), "appName": 5}}).json()["errors"][0]["message"]
     assert where.endswith(" at input.appName")
     assert mark not in "".join(api.log)
