@@ -302,3 +302,13 @@ def test_the_host_is_the_forwarded_one_of_a_trusted_proxy(
     fields = event()
     assert outcome(api.create(fields, headers={"x-forwarded-host": host})) == ("accepted", None)
     assert one(rows, fields)["user_hash"] == api.expected_hash(hashed, "203.0.113.9", "Chrome|150|macOS")
+
+
+@pytest.mark.parametrize("values", [["a.example, app.example"], ["a.example", "b.example, app.example:443"]])
+def test_a_client_cannot_choose_its_host(api: Server, rows: Connection, values: list[str]) -> None:
+    """A proxy appends what it saw: what stands left of it is the client's text, which could be new with each request."""
+    fields = event()
+    request = api.request(CREATE, {"input": fields})
+    headers = [*request["headers"].items(), *(("x-forwarded-host", value) for value in values)]
+    assert outcome(api.post({"content": request["content"], "headers": headers}).json()) == ("accepted", None)
+    assert one(rows, fields)["user_hash"] == api.expected_hash("app.example", "203.0.113.9", "Chrome|150|macOS")
