@@ -113,6 +113,17 @@ def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(api: Server, ro
     assert stored == (1,)
 
 
+def test_slow_reads_do_not_make_a_process_unready(api: Server, rows: Connection, api_database: Database) -> None:
+    blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    with ThreadPoolExecutor(4) as pool, api_database.connect() as other:
+        with rows.transaction():
+            rows.execute("lock table signal.days in access exclusive mode")
+            reads = [pool.submit(api.call, "{ events { id } }", uid="boss-1") for _ in range(4)]
+            until(lambda: other.execute(blocked).fetchone() == (4,))
+            assert api.client.get(f"{api.url}/readyz").status_code == 200
+        assert [read.result().status_code for read in reads] == [200] * 4
+
+
 def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
     start: StartServer, outage: Callable[[], object], api_database: Database, rows: Connection, tmp_path: Path
 ) -> None:
