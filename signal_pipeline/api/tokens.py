@@ -51,16 +51,22 @@ class PublicKeys:
 
     def load(self) -> None:
         """Read the keys now; raises KeysError with the reason."""
-        self._tried_at = time.monotonic()
         try:
             keys = jwt.PyJWKSet.from_json(self._text()).keys
         except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
             raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
+        finally:  # Counted from its end: a slow load must not be followed by the next at once.
+            self._tried_at = time.monotonic()
         self._keys = {key.key_id or "": key for key in keys}
         self._loaded_at = time.monotonic()
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of this id; an unknown id or aged keys are a reason to load them again."""
+        """The key of this id; an unknown id or aged keys are a reason to load them again.
+
+        Whoever has a known key does not wait for a load that another one began.
+        """
+        if key_id in self._keys and self._loading.locked():
+            return self._keys[key_id]
         if key_id not in self._keys or time.monotonic() - self._loaded_at > KEYS_LIFE_SECONDS:
             async with self._loading:
                 if time.monotonic() - self._tried_at > RETRY_SECONDS:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from wire_support import AUDIENCE, ISSUER, Issuer, write_jwks
@@ -131,3 +132,55 @@ def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "jwks.json").write_text(text)
     with pytest.raises(KeysError, match="SIGNAL_JWKS: no usable keys"):
         PublicKeys(str(tmp_path / "jwks.json")).load()
+
+
+class _Slow(PublicKeys):
+    """Keys whose source answers when it is let."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.loads, self.go_on = 0, threading.Event()
+        self.go_on.set()
+
+    def _text(self) -> str:
+        self.loads += 1
+        self.go_on.wait(10)
+        return super()._text()
+
+
+def test_known_keys_are_good_at_once_while_others_are_loaded_slowly(issuer: Issuer, tmp_path: Path) -> None:
+    keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    keys.load()
+    keys._tried_at = float("-inf")
+
+    async def ask() -> object:
+        keys.go_on.clear()
+        stranger = asyncio.create_task(keys.key("unknown"))
+        while keys.loads < 2:
+            await asyncio.sleep(0.01)
+        try:
+            keys._loaded_at = float("-inf")  # Aged, too.
+            return await asyncio.wait_for(keys.key("key-1"), 5)
+        finally:
+            keys.go_on.set()
+            await stranger
+
+    assert asyncio.run(ask()) is not None
+
+
+def test_a_slow_load_is_not_followed_by_another_at_once(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    text = keys._text
+
+    def slow() -> str:
+        clock[0] += 10
+        return text()
+
+    monkeypatch.setattr(keys, "_text", slow)
+    keys.load()
+    asyncio.run(keys.key("unknown"))
+    assert keys.loads == 1
