@@ -188,6 +188,12 @@ def test_documents_are_bounded(api: Server, query: str) -> None:
     }
 
 
+def test_a_document_that_is_too_large_is_not_looked_at_any_further(api: Server) -> None:
+    """The rules of the specification compare every field with every other."""
+    (error,) = api.call("{ events { noSuchField " + "id " * 250 + "} }", uid=None).json()["errors"]
+    assert error["message"] == "the request is refused: at most 200 fields"
+
+
 def test_as_many_fields_as_a_gateway_merges_are_fine(api: Server) -> None:
     query = "query { " + " ".join(f"_v{n}_a: __typename" for n in range(30)) + " }"
     assert len(api.call(query).json()["data"]) == 30
