@@ -95,6 +95,8 @@ class GroupCommit:
                 self._answer(jobs, self._stored(jobs))
             elif self._spool is not None and self._spool.waiting:
                 self._drained()
+            if self._spool is not None:
+                self._spool.expire()
         self._ingest.close()
 
     def _next_jobs(self) -> tuple[list[_Job], bool]:

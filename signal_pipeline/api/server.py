@@ -135,7 +135,9 @@ def _parts(settings: Settings, identification: Identification) -> Parts:
         identification=identification,
         ingest=ingest,
         rate_limit=RateLimit(secret, url),
-        spool=Spool(settings.spool_dir, database, key_id(secret)) if settings.spool_dir else None,
+        spool=(
+            Spool(settings.spool_dir, database, key_id(secret), settings.retention_days) if settings.spool_dir else None
+        ),
         readers_database=Database(database.url, STATEMENT_SECONDS),
         models=models,
         revive=None if settings.database_url else lambda: open_database(settings),

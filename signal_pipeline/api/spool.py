@@ -2,7 +2,8 @@
 
 One file per batch, written and synced before anybody is answered, and drained in order. A file's random name is noted in the
 transaction that stores its events, so that a crash before its removal stores and counts nothing twice. What waits here is
-what the table `events` would hold: no address, no user agent.
+what the table `events` would hold: no address, no user agent. What PostgreSQL will never take is set aside as `.refused`, and
+deleted when its day is due for purging.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import logging
 import os
 import secrets
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,7 @@ from filelock import FileLock, Timeout
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import Drop, Event
 from signal_pipeline.store.database import Connection, Database, DatabaseError, sql
+from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.writer import EventWriter
 
 logger = logging.getLogger(__name__)
@@ -58,12 +61,14 @@ _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 class Spool:
     """The spool of one process. Raises SpoolError if another process holds the folder."""
 
-    def __init__(self, folder: Path, database: Database, key_id: str) -> None:
+    def __init__(self, folder: Path, database: Database, key_id: str, retention_days: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._folder = folder
         self._database = database
         self._key_id = key_id
+        self._retention_days = retention_days
+        self._expired_on = date.min
         self._lock = FileLock(folder / ".lock", timeout=0)
         try:
             self._lock.acquire()
@@ -75,6 +80,7 @@ class Spool:
         self._bytes = sum(path.stat().st_size for path in files)
         self._number = int(files[-1].name.partition("-")[0]) if files else 0
         self.waiting = bool(files)
+        self.expire()
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -94,11 +100,31 @@ class Spool:
     def drain(self) -> None:
         """Store every waiting batch, in order, each exactly once. Raises DatabaseError; what is left stays and waits."""
         for path in self._files():
-            batch = self._read(path)
+            size, batch = path.stat().st_size, self._read(path)
             if batch is not None and self._stored(path, batch):
                 path.unlink()
                 self._sync_folder()
-        self._bytes, self.waiting = 0, False
+            self._bytes -= size
+        self.waiting = False
+
+    def expire(self) -> None:
+        """Delete what was set aside and is due for purging, once a day, as the retention does with what is stored."""
+        today = today_utc()
+        if today == self._expired_on:
+            return
+        self._expired_on = today
+        due = first_kept_day(today, self._retention_days)
+        try:
+            expired = [path for path in self._folder.glob(f"*{_REFUSED}") if _first_day(path) < due]
+            for path in expired:
+                path.unlink()
+        except OSError as error:
+            logger.error("files of the spool with the suffix .refused cannot be expired: %s", error.strerror)
+        else:
+            if expired:
+                logger.warning(
+                    "%d file(s) of the spool with the suffix .refused were due, and are deleted", len(expired)
+                )
 
     def _stored(self, path: Path, batch: SpooledBatch) -> bool:
         """Whether a batch is stored now; of one that the database refuses for good, the bad items are set aside."""
@@ -131,7 +157,8 @@ class Spool:
             draft.rename(path)
             self._sync_folder()
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            for half in (draft, path):  # Nobody is told that these events are taken.
+                half.unlink(missing_ok=True)
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read(self, path: Path) -> SpooledBatch | None:
@@ -156,6 +183,15 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _first_day(path: Path) -> date:
+    """The earliest day of what a file holds; of one that is no batch, the day it was written."""
+    with suppress(msgspec.MsgspecError):
+        batch = _decode(path.read_bytes())
+        if days := [item.day for item in (*batch.events, *batch.drops)]:
+            return min(days)
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 
 
 def _encoded(items: Sequence[Event | Drop], key_id: str) -> bytes:
