@@ -44,6 +44,8 @@ def erase(
 
     settings = load_settings()
     subject = _subject(settings, user_hash, day, session, entity)
+    if not dry_run:
+        _check_spool(settings)
     models = load_models()
     certificate = erasure.erase(open_database(settings), models, subject, operator(settings), dry_run=dry_run)
     _show_certificate(certificate)
@@ -53,6 +55,19 @@ def erase(
     if refused:
         raise SignalError(
             f"{len(refused)} day(s) are erased but not rebuilt, and marked stale; the first is {min(refused)}"
+        )
+
+
+def _check_spool(settings: Settings) -> None:
+    """An erasure does not reach the spool, and what waits there would be stored behind it."""
+    folder = settings.spool_dir
+    if folder is None or not folder.is_dir():
+        return
+    files = [path for path in folder.iterdir() if path.suffix in (".spool", ".refused")]
+    if files:
+        raise SignalError(
+            f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let `serve` store them,"
+            " delete those with the suffix .refused, then erase"
         )
 
 

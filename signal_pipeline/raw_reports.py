@@ -13,7 +13,16 @@ from typing import LiteralString, cast
 import pandas as pd
 from psycopg import sql as composed
 
-from signal_pipeline.reports import ALL_TYPES, Report, ReportError, RollupLabels, check_window, frame, report_of
+from signal_pipeline.reports import (
+    ALL_TYPES,
+    PurgedError,
+    Report,
+    ReportError,
+    RollupLabels,
+    check_window,
+    frame,
+    report_of,
+)
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import days_between, today_utc, window
@@ -79,7 +88,7 @@ def raw_report(
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over several days, sessions are
     distinct over the window and users are headed `summed_daily_users`: users across days do not exist, on purpose.
-    Raises ReportError for an unknown key and for days whose raw events are gone.
+    Raises ReportError for an unknown key, PurgedError for days whose raw events are gone.
     """
     keys, where = _checked_keys(keys, where, first, last), _as_stored(where)
     with safe_errors(), database.connect() as connection, connection.transaction():
@@ -111,8 +120,8 @@ def _purged_days(connection: Connection, first: date, last: date) -> list[date]:
     return [cast(date, row[0]) for row in rows]
 
 
-def _too_low(purged: Sequence[date], keys: Sequence[str]) -> ReportError:
-    return ReportError(
+def _too_low(purged: Sequence[date], keys: Sequence[str]) -> PurgedError:
+    return PurgedError(
         f"raw events of {len(purged)} day(s) in this window are purged (the first is {purged[0]}), so a count over"
         f" {', '.join(keys)} would be too low, and no rollup has these dimensions together"
     )

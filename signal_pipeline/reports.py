@@ -29,6 +29,10 @@ class ReportError(SignalError):
     """A report that cannot be right is refused; the text says why and what to ask instead."""
 
 
+class PurgedError(ReportError):
+    """Raw events of the window are gone, so that a count of what is left would be too low."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Rows, and notes that belong under them.

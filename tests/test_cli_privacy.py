@@ -94,6 +94,28 @@ def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: C
     assert entity not in (done.stdout + done.stderr).lower()
 
 
+def test_an_erasure_waits_for_what_is_spooled(
+    signal: Signal, fill: Fill, connection: Connection, tmp_path: Path
+) -> None:
+    """Events of the subject may wait there; stored behind the erasure, they would be back."""
+    fill(YESTERDAY, 100)
+    entity, spool = str(uuid.UUID(int=3)), tmp_path / "spool"
+    spool.mkdir()
+    there = partial(signal, "erase", "--entity", "journey", entity, SIGNAL_SPOOL_DIR=str(spool))
+    held = "select count(*) from signal.events where entity_id = %s"
+    before = connection.execute(held, [entity]).fetchone()
+    for name in ("000000000001-ab.spool", "000000000002-ab.refused"):
+        (spool / name).touch()
+        assert there("--dry-run").returncode == 0
+        done = there()
+        assert done.returncode == 1
+        assert "1 file(s) wait in SIGNAL_SPOOL_DIR" in error_of(done)
+        assert connection.execute(held, [entity]).fetchone() == before
+        (spool / name).unlink()
+    assert there().returncode == 0
+    assert connection.execute(held, [entity]).fetchone() == (0,)
+
+
 WRONG = {
     "nothing": [],
     "two subjects": ["--session", str(uuid.uuid4()), "--entity", "journey", str(uuid.uuid4())],

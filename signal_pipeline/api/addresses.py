@@ -28,12 +28,16 @@ def client_address(forwarded_for: Sequence[str], trusted: Sequence[Network], fal
     return hops[0] if hops else fallback
 
 
-def forwarded_host(value: str | None, peer: str | None, trusted: Sequence[Network]) -> str | None:
-    """The host that the client asked, if a trusted proxy says it; None where there is none, or it is no host."""
-    if not value or not is_trusted(peer or "", trusted):
+def forwarded_host(values: Sequence[str], peer: str | None, trusted: Sequence[Network]) -> str | None:
+    """The host that the client asked, if a trusted proxy says it; None where there is none, or it is no host.
+
+    `values` are all X-Forwarded-Host headers, in order. The last entry is the proxy's own; what stands left of it may be
+    the client's.
+    """
+    if not values or not is_trusted(peer or "", trusted):
         return None
     try:
-        return canonical_host(value.partition(",")[0])
+        return canonical_host(values[-1].rpartition(",")[2].strip())
     except ValueError:
         return None
 

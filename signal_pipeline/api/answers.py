@@ -5,21 +5,27 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 
 import msgspec
 from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError
 from starlette.responses import Response
+from strawberry.utils.str_converters import to_camel_case
 
 from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.types import EventCreateInput, EventFilter, StatsFilter
 from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
 
 logger = logging.getLogger(__name__)
 
 QUERY_CANCELED = "57014"
 RETRY_AFTER_SECONDS = "2"
-# Where in the input, as graphql-core says it: names of the schema and indexes only.
-_PLACE = re.compile(r" at '(\$?[A-Za-z_][A-Za-z0-9_]*(?:(?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\]))*)'")
+# Where in the input, as graphql-core says it behind the value that does not fit: the variable, indexes, names of fields.
+_PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
+_INPUTS = (EventCreateInput, EventFilter, StatsFilter)
+_FIELDS = {to_camel_case(field.name) for each in _INPUTS for field in fields(each)}
+_VARIABLES = ("input", "filter")  # As an argument is called; any other name is the client's own text.
 _encode = msgspec.json.Encoder().encode
 
 
@@ -75,8 +81,16 @@ def _validation_text(error: GraphQLError) -> str:
     safe = (error.extensions or {}).get("safe")
     if safe:
         return f"the request is refused: {safe}"
-    place = _PLACE.search(error.message.rpartition("; ")[0] or error.message)
-    return f"the request does not fit the schema{f' at {place[1]}' if place else ''}"
+    place = _place(error.message)
+    return f"the request does not fit the schema{f' at {place}' if place else ''}"
+
+
+def _place(message: str) -> str:
+    """The last place that a message names, if the schema has it: what looks like a place may be part of a value."""
+    *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
+    if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:
+        return ""
+    return (variable + path) if variable in _VARIABLES else path.lstrip(".")
 
 
 def _worded(code: str, message: str) -> dict[str, object]:

@@ -64,7 +64,10 @@ def create_app(parts: Parts) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         commits = GroupCommit(parts.ingest, parts.spool, parts.revive)
-        with ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader") as readers:
+        with (
+            ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader") as readers,
+            ThreadPoolExecutor(1, thread_name_prefix="signal-ready") as asker,
+        ):
             services = Services(
                 parts.ingest,
                 commits,
@@ -75,6 +78,7 @@ def create_app(parts: Parts) -> Starlette:
                 partial(actor_hmac, parts.settings),
             )
             app.state.endpoint = _Endpoint(parts, documents, services)
+            app.state.asker = asker
             gc.freeze()  # What was loaded stays: going through it again at each full collection stops everybody.
             yield
             gc.unfreeze()
@@ -129,7 +133,7 @@ class _Endpoint:
             address=client_address(
                 request.headers.getlist("x-forwarded-for"), self._trusted, None if self._production else peer
             ),
-            host=forwarded_host(request.headers.get("x-forwarded-host"), peer, self._trusted),
+            host=forwarded_host(request.headers.getlist("x-forwarded-host"), peer, self._trusted),
             user_agent=request.headers.get("user-agent"),
         )
         result = await self._documents.run(call, context)
@@ -152,12 +156,12 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    """The database answers."""
+    """The database answers. Asked from a thread of its own: slow reads do not make a process unready."""
     endpoint: _Endpoint = request.app.state.endpoint
-    services = endpoint.services
     try:
         await asyncio.wait_for(
-            asyncio.get_running_loop().run_in_executor(services.readers, _ask, services.database), READY_SECONDS
+            asyncio.get_running_loop().run_in_executor(request.app.state.asker, _ask, endpoint.services.database),
+            READY_SECONDS,
         )
     except (DatabaseError, TimeoutError):
         return PlainTextResponse("the database does not answer", 503)

@@ -38,6 +38,7 @@ class RequestContext:
     host: str | None
     user_agent: str | None = field(repr=False)
     answers: list[Answer] = field(default_factory=list)
+    events_sent: int = 0
     stats_answered: bool = False
 
     @property

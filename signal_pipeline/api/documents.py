@@ -34,6 +34,7 @@ from signal_pipeline.api.writing import create_event
 
 MAX_TOKENS = 2_000
 MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
+MAX_FIELDS = 200
 MAX_SPREADS = 10
 MAX_DEPTH = 16  # A usual introspection query has 14.
 CACHED_DOCUMENTS = 256
@@ -47,7 +48,7 @@ class Documents:
 
     def __init__(self, schema: strawberry.federation.Schema, *, introspection: bool) -> None:
         self._schema = schema._schema  # graphql-core's; Strawberry has no public name for it.
-        self._rules = [*specified_rules, _Limits, *([] if introspection else [_NoIntrospection])]
+        self._rules = [*specified_rules, *([] if introspection else [_NoIntrospection])]
         self._plain = PlainCreate(self._schema, create_event)
         self._cached = lru_cache(CACHED_DOCUMENTS)(self._check)
 
@@ -72,7 +73,8 @@ class Documents:
     def _check(self, query: str) -> Checked:
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
-            errors = validate(self._schema, document, self._rules)
+            # The bounds first: a rule of the specification takes the square of a document's fields.
+            errors = validate(self._schema, document, [_Limits]) or validate(self._schema, document, self._rules)
         except GraphQLError as error:
             return None, [error], None
         except RecursionError:
@@ -89,6 +91,7 @@ class _Limits(ASTValidationRule):
         for name, most in (
             ("operations", 1),
             ("aliases", MAX_ALIASES),
+            ("fields", MAX_FIELDS),
             ("fragments", MAX_SPREADS),
             ("depth", MAX_DEPTH),
         ):
@@ -97,7 +100,7 @@ class _Limits(ASTValidationRule):
 
 
 def _count(document: DocumentNode) -> dict[str, int]:
-    counts = {"operations": 0, "aliases": 0, "fragments": 0, "depth": 0}
+    counts = {"operations": 0, "aliases": 0, "fields": 0, "fragments": 0, "depth": 0}
     waiting: list[tuple[SelectionSetNode, int]] = []
     for definition in document.definitions:
         counts["operations"] += isinstance(definition, OperationDefinitionNode)
@@ -109,6 +112,7 @@ def _count(document: DocumentNode) -> dict[str, int]:
         counts["depth"] = max(counts["depth"], depth)
         for node in selections.selections:
             counts["fragments"] += isinstance(node, FragmentSpreadNode)
+            counts["fields"] += isinstance(node, FieldNode)
             if isinstance(node, FieldNode | InlineFragmentNode):
                 counts["aliases"] += isinstance(node, FieldNode) and node.alias is not None
                 if node.selection_set is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import strawberry
 
@@ -15,7 +15,12 @@ def given(part: object | None) -> dict[str, object]:
     """The fields of an input that were sent and are not null, by their Python names."""
     if part is None or part is strawberry.UNSET:
         return {}
-    return {name: value for name, value in vars(part).items() if value is not None and value is not strawberry.UNSET}
+    return sent(vars(part))
+
+
+def sent(parts: Mapping[str, object]) -> dict[str, object]:
+    """Those that were sent and are not null. An empty text is a value: it matches nothing, or what is empty."""
+    return {name: value for name, value in parts.items() if value is not None and value is not strawberry.UNSET}
 
 
 def text_filters(parts: dict[str, object], names: Collection[str]) -> dict[str, str]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from signal_pipeline.api.errors import ApiError, unavailable
-from signal_pipeline.api.spool import Spool, SpoolError
+from signal_pipeline.api.spool import Spool, SpoolError, takes_no_writes
 from signal_pipeline.events.acceptance import Drop, Event
 from signal_pipeline.ingest import Ingest
-from signal_pipeline.store.database import DatabaseUnreachableError
+from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
 from signal_pipeline.store.writer import Outcome
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,8 @@ class GroupCommit:
                 self._answer(jobs, self._stored(jobs))
             elif self._spool is not None and self._spool.waiting:
                 self._drained()
+            if self._spool is not None:
+                self._spool.expire()
         self._ingest.close()
 
     def _next_jobs(self) -> tuple[list[_Job], bool]:
@@ -149,11 +151,20 @@ class GroupCommit:
 
     def _store(self, checked: list[Event | Drop]) -> list[Outcome]:
         try:
-            return self._ingest.store(checked)
+            return self._try(checked)
         except DatabaseUnreachableError:
             if self._revive is not None:
                 self._revive()
-            return self._ingest.store(checked)  # An idle connection does not know of a restart.
+            return self._try(checked)  # An idle connection does not know of a restart.
+
+    def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
+        """Store; a server that takes no writes for now counts as one that is away."""
+        try:
+            return self._ingest.store(checked)
+        except DatabaseError as error:
+            if takes_no_writes(error):
+                raise DatabaseUnreachableError(str(error), error.sqlstate) from None
+            raise
 
     def _spooled(self, checked: list[Event | Drop]) -> list[Answer]:
         assert self._spool is not None
@@ -168,6 +179,9 @@ class GroupCommit:
         except DatabaseUnreachableError:
             if self._revive is not None:
                 self._revive()
+            return False
+        except (DatabaseError, SpoolError) as error:
+            logger.error("the spool is kept: %s", error)
             return False
         except Exception as error:
             logger.error("draining the spool failed: %s", type(error).__name__)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from datetime import date
+from typing import Any
 
 from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
@@ -23,6 +24,13 @@ from signal_pipeline.settings import SettingsError
 logger = logging.getLogger(__name__)
 
 EVENTS_PER_MINUTE = 60
+STORAGE_SECONDS = 0.3  # How long an event waits for Redis.
+PAUSE_SECONDS = 5.0  # After an error nobody asks Redis for so long: else each event of a request would wait in turn.
+_STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library hands them on to the storage's own client.
+    "socket_timeout": STORAGE_SECONDS,
+    "socket_connect_timeout": STORAGE_SECONDS,
+    "retry": None,
+}
 _LIMIT = RateLimitItemPerMinute(EVENTS_PER_MINUTE)
 
 
@@ -31,11 +39,13 @@ class RateLimit:
 
     def __init__(self, secret: bytes, url: str | None = None) -> None:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
+        self._ask_again_at = float("-inf")
         self._local = _MemoryWindow() if url is None else None
         if url is None:
             return
         try:
-            self._limiter = SlidingWindowCounterRateLimiter(storage_from_string(url, wrap_exceptions=True))
+            storage = storage_from_string(url, wrap_exceptions=True, **_STORAGE_OPTIONS)
+            self._limiter = SlidingWindowCounterRateLimiter(storage)
         except (ConfigurationError, ImportError):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0 and install"
@@ -50,10 +60,16 @@ class RateLimit:
         key = hmac.digest(self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256").hex()
         if self._local is not None:
             return self._local.hit(key)
+        return await asyncio.to_thread(self._ask, key)
+
+    def _ask(self, key: str) -> bool:
+        if time.monotonic() < self._ask_again_at:
+            return True
         try:
-            return await asyncio.to_thread(self._limiter.hit, _LIMIT, key)
+            return self._limiter.hit(_LIMIT, key)
         except StorageError:
-            logger.warning("the rate limit's storage does not answer: events pass unlimited")
+            self._ask_again_at = time.monotonic() + PAUSE_SECONDS
+            logger.warning("the rate limit's storage does not answer: events pass unlimited for %d s", PAUSE_SECONDS)
             return True
 
 

@@ -47,7 +47,7 @@ async def _event_stats(
     event_type: str | None = strawberry.UNSET,
     filter: StatsFilter | None = strawberry.UNSET,
 ) -> EventStats:
-    wanted = filters_of(filter, app or None, event_type or None)
+    wanted = filters_of(filter, app, event_type)
     return await event_stats(info.context, question(first, last, by or None, group_by or None, period or None, wanted))
 
 

@@ -98,6 +98,8 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
     secret = development.gateway_secret(settings).encode() if gateway else None
     if settings.production and len(secret or b"") < MIN_GATEWAY_SECRET_BYTES:
         raise SettingsError(f"SIGNAL_HMAC_SECRET has fewer than {MIN_GATEWAY_SECRET_BYTES} bytes")
+    if settings.production and (settings.jwks or "").startswith("http://"):
+        raise SettingsError("SIGNAL_JWKS: keys over plain http can be replaced on their way: write https:// or a file")
     own_issuer = settings.jwks is None
     keys = PublicKeys(settings.jwks or str(development.public_keys(settings)))
     keys.load()
@@ -135,7 +137,9 @@ def _parts(settings: Settings, identification: Identification) -> Parts:
         identification=identification,
         ingest=ingest,
         rate_limit=RateLimit(secret, url),
-        spool=Spool(settings.spool_dir, database, key_id(secret)) if settings.spool_dir else None,
+        spool=(
+            Spool(settings.spool_dir, database, key_id(secret), settings.retention_days) if settings.spool_dir else None
+        ),
         readers_database=Database(database.url, STATEMENT_SECONDS),
         models=models,
         revive=None if settings.database_url else lambda: open_database(settings),

@@ -2,16 +2,19 @@
 
 One file per batch, written and synced before anybody is answered, and drained in order. A file's random name is noted in the
 transaction that stores its events, so that a crash before its removal stores and counts nothing twice. What waits here is
-what the table `events` would hold: no address, no user agent.
+what the table `events` would hold: no address, no user agent. What PostgreSQL will never take is set aside as `.refused`, and
+deleted when its day is due for purging.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import secrets
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
@@ -19,17 +22,25 @@ from filelock import FileLock, Timeout
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import Drop, Event
-from signal_pipeline.store.database import Connection, Database, DatabaseError, DatabaseUnreachableError, sql
+from signal_pipeline.store.database import Connection, Database, DatabaseError, sql
+from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.writer import EventWriter
 
 logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
-_SUFFIX = ".spool"
+_SUFFIX, _REFUSED = ".spool", ".refused"
+_NO_WRITES_NOW = ("53", "25006")  # No room, too many connections; read-only, as a standby is until it is promoted.
+_NEVER = ("22", "23", "P0001")  # What a row is at fault for: its data, a constraint, a guard of our own.
 
 
 class SpoolError(SignalError):
     """The spool cannot be used, or is full."""
+
+
+def takes_no_writes(error: DatabaseError) -> bool:
+    """Whether PostgreSQL is there, but takes no writes for now: as good as away."""
+    return (error.sqlstate or "").startswith(_NO_WRITES_NOW)
 
 
 class SpooledBatch(msgspec.Struct):
@@ -50,12 +61,14 @@ _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 class Spool:
     """The spool of one process. Raises SpoolError if another process holds the folder."""
 
-    def __init__(self, folder: Path, database: Database, key_id: str) -> None:
+    def __init__(self, folder: Path, database: Database, key_id: str, retention_days: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._folder = folder
         self._database = database
         self._key_id = key_id
+        self._retention_days = retention_days
+        self._expired_on = date.min
         self._lock = FileLock(folder / ".lock", timeout=0)
         try:
             self._lock.acquire()
@@ -67,6 +80,7 @@ class Spool:
         self._bytes = sum(path.stat().st_size for path in files)
         self._number = int(files[-1].name.partition("-")[0]) if files else 0
         self.waiting = bool(files)
+        self.expire()
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -74,13 +88,65 @@ class Spool:
 
     def append(self, checked: Sequence[Event | Drop]) -> None:
         """Write a batch and sync it. Raises SpoolError when the spool is full or the disk refuses."""
-        events = [item for item in checked if isinstance(item, Event)]
-        drops = [item for item in checked if isinstance(item, Drop)]
-        data = msgspec.msgpack.encode(SpooledBatch(self._key_id, events, drops))
+        data = _encoded(checked, self._key_id)
         if self._bytes + len(data) > MAX_SPOOL_BYTES:
             raise SpoolError(f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken")
         self._number += 1
         path = self._folder / f"{self._number:012d}-{secrets.token_hex(32)}{_SUFFIX}"
+        self._write(path, data)
+        self._bytes += len(data)
+        self.waiting = True
+
+    def drain(self) -> None:
+        """Store every waiting batch, in order, each exactly once. Raises DatabaseError; what is left stays and waits."""
+        for path in self._files():
+            size, batch = path.stat().st_size, self._read(path)
+            if batch is not None and self._stored(path, batch):
+                path.unlink()
+                self._sync_folder()
+            self._bytes -= size
+        self.waiting = False
+
+    def expire(self) -> None:
+        """Delete what was set aside and is due for purging, once a day, as the retention does with what is stored."""
+        today = today_utc()
+        if today == self._expired_on:
+            return
+        self._expired_on = today
+        due = first_kept_day(today, self._retention_days)
+        try:
+            expired = [path for path in self._folder.glob(f"*{_REFUSED}") if _first_day(path) < due]
+            for path in expired:
+                path.unlink()
+        except OSError as error:
+            logger.error("files of the spool with the suffix .refused cannot be expired: %s", error.strerror)
+        else:
+            if expired:
+                logger.warning(
+                    "%d file(s) of the spool with the suffix .refused were due, and are deleted", len(expired)
+                )
+
+    def _stored(self, path: Path, batch: SpooledBatch) -> bool:
+        """Whether a batch is stored now; of one that the database refuses for good, the bad items are set aside."""
+        identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
+        with closing(EventWriter(self._database, batch.key_id)) as writer:
+            items: list[Event | Drop] = [*batch.events, *batch.drops]
+            if _write_once(writer, items, identity, size):
+                return True
+            refused = [
+                item
+                for number, item in enumerate(items)
+                if not _write_once(writer, [item], hashlib.sha256(identity + number.to_bytes(4)).digest(), size)
+            ]
+        if refused:
+            logger.error(
+                "%d of %d events of a spooled file are kept with the suffix .refused", len(refused), len(items)
+            )
+            self._write(path.with_suffix(_REFUSED), _encoded(refused, batch.key_id))
+        return True
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a whole file and sync it. Raises SpoolError."""
         draft = path.with_suffix(".tmp")
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -91,41 +157,9 @@ class Spool:
             draft.rename(path)
             self._sync_folder()
         except OSError as error:
+            for half in (draft, path):  # Nobody is told that these events are taken.
+                half.unlink(missing_ok=True)
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
-        self._bytes += len(data)
-        self.waiting = True
-
-    def drain(self) -> None:
-        """Store every waiting batch, in order, each exactly once. Raises DatabaseUnreachableError; the rest stays."""
-        for path in self._files():
-            batch = self._read(path)
-            if batch is not None and self._stored(path, batch):
-                path.unlink()
-                self._sync_folder()
-        self._bytes, self.waiting = 0, False
-
-    def _stored(self, path: Path, batch: SpooledBatch) -> bool:
-        """Whether a batch is stored now; one that the database refuses is set aside."""
-        identity = bytes.fromhex(path.stem.partition("-")[2])
-
-        def once(connection: Connection) -> None:
-            row = connection.execute(sql("start_landed_file"), [identity, path.stat().st_size]).fetchone()
-            assert row is not None
-            if row[1] is not None:
-                raise _AlreadyStored
-            connection.execute(sql("finish_landed_file"), [identity])
-
-        with closing(EventWriter(self._database, batch.key_id)) as writer:
-            try:
-                writer.write([*batch.events, *batch.drops], once)
-            except _AlreadyStored:
-                return True
-            except DatabaseUnreachableError:
-                raise
-            except DatabaseError as error:
-                self._set_aside(path, str(error))
-                return False
-        return True
 
     def _read(self, path: Path) -> SpooledBatch | None:
         """The batch of a file; one that cannot be read is set aside."""
@@ -138,7 +172,7 @@ class Spool:
     def _set_aside(self, path: Path, reason: str) -> None:
         """Keep a file that cannot be stored out of the way of the others."""
         logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
-        path.rename(path.with_suffix(".refused"))
+        path.rename(path.with_suffix(_REFUSED))
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
@@ -149,3 +183,39 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _first_day(path: Path) -> date:
+    """The earliest day of what a file holds; of one that is no batch, the day it was written."""
+    with suppress(msgspec.MsgspecError):
+        batch = _decode(path.read_bytes())
+        if days := [item.day for item in (*batch.events, *batch.drops)]:
+            return min(days)
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
+
+
+def _encoded(items: Sequence[Event | Drop], key_id: str) -> bytes:
+    events = [item for item in items if isinstance(item, Event)]
+    drops = [item for item in items if isinstance(item, Drop)]
+    return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops))
+
+
+def _write_once(writer: EventWriter, items: Sequence[Event | Drop], identity: bytes, size: int) -> bool:
+    """Store items under an identity, unless they were before; False if PostgreSQL will never take them."""
+
+    def once(connection: Connection) -> None:
+        row = connection.execute(sql("start_landed_file"), [identity, size]).fetchone()
+        assert row is not None
+        if row[1] is not None:
+            raise _AlreadyStored
+        connection.execute(sql("finish_landed_file"), [identity])
+
+    try:
+        writer.write(items, once)
+    except _AlreadyStored:
+        return True
+    except DatabaseError as error:
+        if not (error.sqlstate or "").startswith(_NEVER):
+            raise
+        return False
+    return True

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, cast
 
 from signal_pipeline.api.callers import ApiKey, Authenticated
 from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.errors import bad_input, forbidden, unauthenticated
-from signal_pipeline.api.filters import given, text_filters
+from signal_pipeline.api.filters import given, sent, text_filters
 from signal_pipeline.api.suppression import Cell, kept
 from signal_pipeline.api.types import (
     EventStats,
@@ -23,7 +23,7 @@ from signal_pipeline.api.types import (
     StatsState,
 )
 from signal_pipeline.raw_reports import raw_report
-from signal_pipeline.reports import ALL_TYPES, Report, ReportError, rollup_report
+from signal_pipeline.reports import ALL_TYPES, PurgedError, Report, rollup_report
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.database import Database, safe_errors
 from signal_pipeline.store.days import today_utc
@@ -60,6 +60,16 @@ class Question:
         asked = {key.value for key in self.group_by} | ({self.by.value} if self.by else set())
         return asked | set(self.where)
 
+    @property
+    def by_type(self) -> Question | None:
+        """Where its rows are totals over event types: the question whose rows are the parts. None if the answer has them."""
+        if self.by is not None:
+            wanted = {key: value for key, value in self.where.items() if key != "event-type"}
+            return replace(self, where=wanted) if self.where.get("event-type") == ALL_TYPES else None
+        if StatsKey.EVENT_TYPE in self.group_by or "event-type" in self.where:
+            return None
+        return replace(self, group_by=[*self.group_by, StatsKey.EVENT_TYPE])
+
 
 def question(
     first: date,
@@ -85,21 +95,33 @@ def question(
 async def event_stats(context: RequestContext, asked: Question) -> EventStats:
     """Aggregates from a rollup, or exactly from raw events. Raises ApiError for whom may not see them."""
     _check_allowed(context, asked.keys)
-    report = await asyncio.get_running_loop().run_in_executor(
-        context.services.readers, _report, context.services.database, context.services.models, asked
+    return await asyncio.get_running_loop().run_in_executor(
+        context.services.readers, _answer, context.services.database, context.services.models, asked, context.is_admin
     )
+
+
+def _answer(database: Database, models: Mapping[str, Model], asked: Question, is_admin: bool) -> EventStats:
+    report = _report(database, models, asked)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
     rows = _rows(report, asked)
-    shown = [True] * len(rows) if context.is_admin else kept(_cells(rows, report.peak_users))
+    if is_admin:
+        return EventStats(rows=rows, suppressed_rows=0, notes=report.notes)
+    parts: list[Cell] = []
+    if (by_type := asked.by_type) is not None:
+        whole = _report(database, models, by_type)
+        parts = _cells(_rows(whole, by_type), whole.peak_users)
+    shown = kept(_cells(rows, report.peak_users), parts)
     left = [row for row, show in zip(rows, shown, strict=True) if show]
     return EventStats(rows=left, suppressed_rows=len(rows) - len(left), notes=report.notes)
 
 
 def filters_of(wanted: StatsFilter | None, app: str | None, event_type: str | None) -> dict[str, str]:
     """The filters of a question in one mapping; `app` and `eventType` may stand beside `filter`. Raises ApiError."""
-    beside = {name: value for name, value in (("app_name", app), ("event_type", event_type)) if value}
-    return text_filters({**given(wanted), **beside}, FILTER_KEYS)
+    inside, beside = given(wanted), sent({"app_name": app, "event_type": event_type})
+    if any(inside.get(name, value) != value for name, value in beside.items()):
+        raise bad_input("`filter` names another app or event type than the argument beside it")
+    return text_filters({**inside, **beside}, FILTER_KEYS)
 
 
 def _check_allowed(context: RequestContext, keys: set[str]) -> None:
@@ -120,6 +142,8 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
 
 def _report(database: Database, models: Mapping[str, Model], asked: Question) -> Report:
     """Ask `reports`, over the part of the window that can hold events."""
+    if asked.by is not None and f"daily_{asked.by.value}_activity" not in models:
+        raise bad_input("this server has no such rollup")
     with safe_errors(), database.connect() as connection:
         row = connection.execute("select coalesce(min(day), current_date) from signal.days").fetchone()
     assert row is not None
@@ -139,7 +163,7 @@ def _report(database: Database, models: Mapping[str, Model], asked: Question) ->
             app=asked.where.get("app"),
             event_type=asked.where.get("event-type"),
         )
-    except ReportError:
+    except PurgedError:
         raise bad_input("raw events of this window are purged in part: ask a rollup with `by`") from None
 
 
@@ -171,7 +195,7 @@ def _cells(rows: Sequence[EventStatsRow], peaks: Sequence[int]) -> list[Cell]:
     return [
         Cell(
             (row.day, *(getattr(row, name) for name in ROW_KEYS if name != "event_type")),
-            row.event_type == ALL_TYPES,
+            row.event_type in (ALL_TYPES, None),
             peak,
         )
         for row, peak in zip(rows, peaks, strict=True)

@@ -12,6 +12,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ LOAD_TIMEOUT_SECONDS = 5.0
 MAX_KEYS_BYTES = 1 << 20
 REMEMBERED_TOKENS = 10_000
 REMEMBERED_SECONDS = 300.0
+SWEEP_SECONDS = 60.0
 
 Claims = Mapping[str, Any]  # What an issuer writes into a token is its own business.
 
@@ -48,27 +50,39 @@ class PublicKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._loaded_at = self._tried_at = float("-inf")
         self._loading = asyncio.Lock()
+        self._refresh: asyncio.Task[None] | None = None  # Held here: the loop itself would let it be collected.
 
     def load(self) -> None:
         """Read the keys now; raises KeysError with the reason."""
-        self._tried_at = time.monotonic()
         try:
             keys = jwt.PyJWKSet.from_json(self._text()).keys
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
             raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
+        finally:  # Counted from its end: a slow load must not be followed by the next at once.
+            self._tried_at = time.monotonic()
         self._keys = {key.key_id or "": key for key in keys}
         self._loaded_at = time.monotonic()
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of this id; an unknown id or aged keys are a reason to load them again."""
-        if key_id not in self._keys or time.monotonic() - self._loaded_at > KEYS_LIFE_SECONDS:
-            async with self._loading:
-                if time.monotonic() - self._tried_at > RETRY_SECONDS:
-                    try:
-                        await asyncio.to_thread(self.load)
-                    except KeysError as error:  # The keys we have stay good meanwhile.
-                        logger.warning("%s", error)
-        return self._keys.get(key_id)
+        """The key of this id; an unknown id or aged keys are a reason to load them again.
+
+        Nobody with a known key waits for a load: it is answered at once, and aged keys are replaced behind it.
+        """
+        known = self._keys.get(key_id)
+        if known is None:
+            await self._load_again()
+            return self._keys.get(key_id)
+        if time.monotonic() - self._loaded_at > KEYS_LIFE_SECONDS and not self._loading.locked():
+            self._refresh = asyncio.create_task(self._load_again())
+        return known
+
+    async def _load_again(self) -> None:
+        async with self._loading:
+            if time.monotonic() - self._tried_at > RETRY_SECONDS:
+                try:
+                    await asyncio.to_thread(self.load)
+                except KeysError as error:  # The keys we have stay good meanwhile.
+                    logger.warning("%s", error)
 
     def _text(self) -> str:
         if not self._source.startswith(("https://", "http://")):
@@ -85,18 +99,28 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._verified: dict[bytes, tuple[float, Claims]] = {}  # With the time until which it is believed.
+        self._swept_at = time.time()
 
     async def claims(self, token: str) -> Claims:
         """The claims of a good token; raises ApiError for any other, without saying what was in it."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        now = time.time()
         known = self._verified.get(digest)
-        if known is not None and time.time() < known[0]:
+        if known is not None and now < known[0]:
             return known[1]
         claims = await self._verify(token)
+        self._forget_expired(now)
         if len(self._verified) >= REMEMBERED_TOKENS:
             self._verified.clear()
-        self._verified[digest] = min(int(claims["exp"]) + LEEWAY_SECONDS, time.time() + REMEMBERED_SECONDS), claims
+        self._verified[digest] = min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS), claims
         return claims
+
+    def _forget_expired(self, now: float) -> None:
+        """Claims hold names and addresses: none stays in memory because its owner went away. Once a minute."""
+        if abs(now - self._swept_at) < SWEEP_SECONDS:
+            return
+        self._swept_at = now
+        self._verified = {digest: known for digest, known in self._verified.items() if now < known[0]}
 
     async def _verify(self, token: str) -> Claims:
         try:

@@ -38,7 +38,8 @@ async def create_events(context: RequestContext, inputs: Sequence[EventCreateInp
     """
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
-    if len(inputs) > MAX_EVENTS:
+    context.events_sent += len(inputs)
+    if context.events_sent > MAX_EVENTS:
         raise bad_input(f"more than {MAX_EVENTS} events in one request")
     if not inputs:
         return []
@@ -88,7 +89,10 @@ def _line(context: RequestContext, each: EventCreateInput) -> bytes:
         "userAgent": context.user_agent,
     }
     given = {name: value for name, value in fields.items() if value is not None and value is not strawberry.UNSET}
-    return canonical_json(given).encode()
+    try:
+        return canonical_json(given).encode()
+    except ValueError:  # A number of a literal that JSON cannot hold (1e999). An array is dropped as an invalid field.
+        return canonical_json({**given, "description": []}).encode()
 
 
 def _stored(context: RequestContext, item: acceptance.Event | acceptance.Drop, answer: Answer) -> Event | None:

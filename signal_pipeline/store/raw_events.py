@@ -71,7 +71,7 @@ def newest_events(
             start, end = window(cast(date, day))
             bounds = {
                 "start": max(start, earliest) if earliest else start,
-                "end": min(end, latest + timedelta(microseconds=1)) if latest else end,
+                "end": end if latest is None or latest >= end else latest + timedelta(microseconds=1),
                 "limit": limit - len(found),
             }
             rows = connection.execute(query, {**filters, **bounds}).fetchall()

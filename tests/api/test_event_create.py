@@ -167,6 +167,34 @@ def test_an_empty_batch_is_an_empty_answer_and_a_large_one_is_refused(api: Serve
     assert books(rows) == before
 
 
+def test_the_events_of_all_fields_of_a_request_count_together(api: Server, rows: Connection) -> None:
+    query = (
+        "mutation ($input: [EventCreateInput!]!, $one: EventCreateInput!) { a: eventCreateMany(input: $input) { id }"
+        " b: eventCreateMany(input: $input) { id } c: eventCreate(input: $one) { id } }"
+    )
+    bad, before = [event(eventType="no_such_type") for _ in range(50)], books(rows)
+    answer = api.call(query, {"input": bad, "one": event()}).json()
+    assert ([each["path"] for each in answer["errors"]], code(answer)) == ([["c"]], "BAD_USER_INPUT")
+    assert sum(added(before, books(rows)).values()) == 100
+
+
+def test_a_number_that_json_cannot_hold_is_a_drop_of_its_event_alone(api: Server, rows: Connection) -> None:
+    def literal(description: str) -> str:
+        fields = event()
+        return (
+            "{" + ", ".join(f'{name}: "{value}"' for name, value in fields.items()) + f", description: {description}}}"
+        )
+
+    before = books(rows)
+    inputs = ", ".join(literal(each) for each in ("{n: 1}", "{n: 1e999}", "{a: [{n: -1e999}]}", "{n: 2}"))
+    answer = api.call(f"mutation {{ eventCreateMany(input: [{inputs}]) {{ description }} }}").json()
+    assert answer["data"]["eventCreateMany"] == [{"description": {"n": 1}}, None, None, {"description": {"n": 2}}]
+    reasons = [each["reason"] for each in answer["extensions"]["signal"]["events"]]
+    assert reasons == [None, "invalid_field", "invalid_field", None]
+    key = ("journeys-admin", "journey_create_clicked", "dropped", "invalid_field")
+    assert added(before, books(rows))[key] == 2
+
+
 def test_two_hundred_concurrent_double_clicks_are_two_rows_each_and_retries_none(api: Server, rows: Connection) -> None:
     """A double click carries two ids and counts twice; a retry carries the same id and counts once."""
     clicks = [(f"clicker-{number}", fields) for number in range(100) for fields in (event(), event())]
@@ -289,7 +317,12 @@ def gaps(rows: Connection) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("host", "hashed"),
-    [("Other.Example.ORG.:8443", "other.example.org"), ("no host!", "admin.example.org"), ("", "admin.example.org")],
+    [
+        ("Other.Example.ORG.:8443", "other.example.org"),
+        ("no host!", "admin.example.org"),
+        ("", "admin.example.org"),
+        ("forged.example.org, real.example.org", "real.example.org"),
+    ],
 )
 def test_the_host_is_the_forwarded_one_of_a_trusted_proxy(
     api: Server, rows: Connection, host: str, hashed: str
@@ -297,3 +330,13 @@ def test_the_host_is_the_forwarded_one_of_a_trusted_proxy(
     fields = event()
     assert outcome(api.create(fields, headers={"x-forwarded-host": host})) == ("accepted", None)
     assert one(rows, fields)["user_hash"] == api.expected_hash(hashed, "203.0.113.9", "Chrome|150|macOS")
+
+
+@pytest.mark.parametrize("values", [["a.example, app.example"], ["a.example", "b.example, app.example:443"]])
+def test_a_client_cannot_choose_its_host(api: Server, rows: Connection, values: list[str]) -> None:
+    """A proxy appends what it saw: what stands left of it is the client's text, which could be new with each request."""
+    fields = event()
+    request = api.request(CREATE, {"input": fields})
+    headers = [*request["headers"].items(), *(("x-forwarded-host", value) for value in values)]
+    assert outcome(api.post({"content": request["content"], "headers": headers}).json()) == ("accepted", None)
+    assert one(rows, fields)["user_hash"] == api.expected_hash("app.example", "203.0.113.9", "Chrome|150|macOS")

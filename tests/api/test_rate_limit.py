@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
@@ -94,6 +95,19 @@ def test_events_pass_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> No
     limit = RateLimit(SECRET, "redis://127.0.0.1:1/0")
     assert passed(limit, "one", 70) == 70
     assert "does not answer" in caplog.text
+
+
+def test_a_redis_that_hangs_is_asked_once_not_for_each_event() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # Takes connections, and never answers.
+        limit = RateLimit(SECRET, f"redis://127.0.0.1:{hanging.getsockname()[1]}/0")
+        assert passed(limit, "one", 70) == 70
+        hanging.settimeout(1)
+        asked = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                hanging.accept()[0].close()
+                asked += 1
+    assert asked == 1
 
 
 @pytest.mark.parametrize("url", ["nonsense://x", "redis"])

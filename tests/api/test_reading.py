@@ -138,7 +138,10 @@ def test_the_limit_is_clamped_and_crosses_days(api: Server, lines: list[Row], li
         ({"createdAtLte": f"{DAYS[0]}T10:06:00Z"}, 7),
         ({"createdAtGte": f"{DAYS[0]}T12:00:00+02:00", "createdAtLte": f"{DAYS[0]}T10:00:00"}, 1),
         ({"createdAtGte": "0001-01-01T00:00:00Z", "createdAtLte": "9999-12-31T23:59:59Z"}, 28),
+        ({"createdAtLte": "9999-12-31T23:59:59.999999Z"}, 28),
+        ({"createdAtGte": "0001-01-01T00:00:00Z", "createdAtLte": "0001-01-01T00:00:00Z"}, 0),
         ({"createdAtGte": "9999-01-01T00:00:00Z"}, 0),
+        ({"appName": ""}, 0),
     ],
 )
 def test_filters(api: Server, lines: list[Row], filters: dict[str, object], count: int) -> None:
@@ -203,9 +206,32 @@ def test_small_cells_and_what_would_give_them_back_are_left_out(api: Server, lin
         assert (len(answer["rows"]), answer["suppressedRows"]) == (3, 6)
 
 
-def test_a_total_that_is_asked_alone_is_shown(api: Server, lines: list[Row]) -> None:
-    found = stats(api, "analyst-1", by="APP", eventType="(all)")
-    assert ([row["users"] for row in found["rows"]], found["suppressedRows"]) == ([7, 7, 7], 0)
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"by": "APP", "eventType": "(all)"},
+        {"by": "APP", "eventType": "(all)", "period": "TOTAL"},
+        {"by": "APP", "eventType": "(all)", "app": "journeys-admin"},
+        {"groupBy": ["APP"]},
+        {"groupBy": ["DAY"], "filter": {"appName": "journeys-admin"}},
+    ],
+)
+def test_a_total_that_is_asked_alone_does_not_give_back_a_hidden_type(
+    api: Server, lines: list[Row], question: Row
+) -> None:
+    """The types of the same keys are another question away: the total minus those that are shown is the hidden one."""
+    assert stats(api, **question)["rows"]
+    hidden = stats(api, "analyst-1", **question)
+    assert (hidden["rows"], hidden["suppressedRows"]) == ([], len(stats(api, **question)["rows"]))
+
+
+def test_a_total_without_a_small_part_is_shown(api: Server, lines: list[Row]) -> None:
+    found = stats(api, "analyst-1", by="ROUTE", eventType="(all)")
+    assert [(row["route"], row["users"]) for row in found["rows"]] == [("/journeys", 7)] * 3
+    raw = stats(api, "analyst-1", groupBy=["DAY", "ROUTE"])
+    assert sorted((row["day"], row["route"], row["users"]) for row in raw["rows"]) == [
+        (str(day), "/journeys", 7) for day in DAYS
+    ]
 
 
 def test_a_week_of_one_person_is_no_crowd(api: Server, lines: list[Row]) -> None:
@@ -214,7 +240,7 @@ def test_a_week_of_one_person_is_no_crowd(api: Server, lines: list[Row]) -> None
     assert stats(api, **query)["rows"][0]["summedDailyUsers"] == 6
     hidden = stats(api, "analyst-1", **query)
     assert (hidden["rows"], hidden["suppressedRows"]) == ([], 1)
-    raw = stats(api, "analyst-1", groupBy=["DEVICE"])
+    raw = stats(api, "analyst-1", groupBy=["DEVICE"], eventType="journey_create_clicked")
     assert ([row["deviceType"] for row in raw["rows"]], raw["suppressedRows"]) == (["desktop"], 1)
 
 
@@ -248,10 +274,19 @@ def test_below_admin_one_answer_per_request(api: Server, lines: list[Row]) -> No
         {"by": "APP", "from": str(DAYS[2]), "to": str(DAYS[0])},
         {"by": "APP", "filter": {"route": "/"}},
         {"groupBy": ["APP"], "period": "WEEK"},
+        {"by": "APP", "app": "cms", "filter": {"appName": "journeys-admin"}},
+        {"groupBy": ["APP"], "eventType": "", "filter": {"eventType": "journey_create_clicked"}},
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(api: Server, lines: list[Row], variables: Row) -> None:
     assert code(api.call(STATS, {**WINDOW, **variables}, uid="boss-1").json()) == "BAD_USER_INPUT"
+
+
+def test_an_empty_text_is_a_filter_that_nothing_matches(api: Server, lines: list[Row]) -> None:
+    for question in ({"by": "APP", "app": ""}, {"by": "APP", "eventType": ""}, {"groupBy": ["APP"], "app": ""}):
+        assert stats(api, **question)["rows"] == []
+    for same in ({"app": None, "eventType": None}, {"app": "journeys-admin", "filter": {"appName": "journeys-admin"}}):
+        assert stats(api, **{"groupBy": ["DAY"], **same})["rows"] == stats(api, groupBy=["DAY"])["rows"]
 
 
 def test_the_ends_of_the_calendar_are_just_days_without_events(api: Server, lines: list[Row]) -> None:

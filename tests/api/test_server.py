@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -43,7 +44,8 @@ def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
         ({"SIGNAL_JWKS": None, "SIGNAL_JWT_ISSUER": None}, {}, "SIGNAL_JWKS, SIGNAL_JWT_ISSUER"),
         ({"SIGNAL_JWT_AUDIENCE": None}, {}, "SIGNAL_JWT_AUDIENCE"),
         ({"SIGNAL_JWKS": "/no/such/file"}, {}, "SIGNAL_JWKS"),
-        ({"SIGNAL_JWKS": "http://127.0.0.1:1/jwks"}, {}, "SIGNAL_JWKS"),
+        ({"SIGNAL_JWKS": "https://127.0.0.1:1/jwks"}, {}, "SIGNAL_JWKS: no usable keys"),
+        ({"SIGNAL_JWKS": "http://127.0.0.1:1/jwks"}, {}, "SIGNAL_JWKS: keys over plain http"),
         ({"SIGNALS_SALT_SECRET": None}, {}, "SIGNALS_SALT_SECRET"),
         ({"SIGNAL_API_KEYS": "dashboard:abc"}, {}, "SIGNAL_API_KEYS"),
         ({"SIGNAL_TRUSTED_PROXIES": "10.0.0.0/99"}, {}, "SIGNAL_TRUSTED_PROXIES"),
@@ -147,6 +149,17 @@ def test_errors_never_echo_a_value_not_even_in_the_log(api: Server) -> None:
         assert answer.status_code == 400
         assert mark not in answer.text
         assert mark.replace("-", "_") not in answer.text
+    for value in (
+        ["x at 'Jane.Doe'"],
+        ["x at 'Jane.Doe'; y"],
+        [" at 'f.appName'; at 'Jane[0].Doe'; "],
+        {"Jane": "Doe"},
+    ):
+        query = "query ($f: EventFilter, $Jane: EventFilter) { a: events(filter: $f) { id } b: events(filter: $Jane) { id } }"
+        for variables in ({"f": {"appName": value}}, {"Jane": {"appName": value}}, {"Jane": value}):
+            answer = api.call(query, variables, uid="boss-1")
+            assert answer.status_code == 400
+            assert not {"Jane", "Doe"} & set(re.findall(r"\w+", answer.text))
     where = api.call(CREATE, {"input": {**event(), "appName": 5}}).json()["errors"][0]["message"]
     assert where.endswith(" at input.appName")
     assert mark not in "".join(api.log)
@@ -174,6 +187,12 @@ def test_documents_are_bounded(api: Server, query: str) -> None:
         "GRAPHQL_VALIDATION_FAILED",
         "GRAPHQL_PARSE_FAILED",
     }
+
+
+def test_a_document_that_is_too_large_is_not_looked_at_any_further(api: Server) -> None:
+    """The rules of the specification compare every field with every other."""
+    (error,) = api.call("{ events { noSuchField " + "id " * 250 + "} }", uid=None).json()["errors"]
+    assert error["message"] == "the request is refused: at most 200 fields"
 
 
 def test_as_many_fields_as_a_gateway_merges_are_fine(api: Server) -> None:

@@ -59,6 +59,20 @@ def test_the_answer_does_not_depend_on_what_it_hides(data: Sequence[Group], draw
 
 
 @given(groups)
+def test_a_total_alone_is_shown_where_its_whole_group_would_show_it(data: Sequence[Group]) -> None:
+    """Another question for the totals, or for one type, tells no more than the question for everything."""
+    everything = [row for shown_or_not in answer(data) for row in shown_or_not]
+    cells = {row: Cell(row[0], row[1] == "(all)", row[3]) for row in everything}
+    for name in ("(all)", *TYPES):
+        asked = [row for row in everything if row[1] == name]
+        parts = [cell for cell in cells.values() if not cell.is_total] if name == "(all)" else []
+        shown = kept([cells[row] for row in asked], parts)
+        assert [row for row, show in zip(asked, shown, strict=True) if show] == [
+            row for row in asked if row in answer(data)[0]
+        ]
+
+
+@given(groups)
 def test_nothing_is_hidden_without_a_reason(data: Sequence[Group]) -> None:
     """A total is left out only where one of its types is; without small rows everything is shown."""
     _, left_out = answer(data)

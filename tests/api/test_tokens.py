@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.server
+import itertools
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from wire_support import AUDIENCE, ISSUER, Issuer, write_jwks
@@ -69,12 +73,36 @@ def test_a_withdrawn_key_is_no_longer_good_for_tokens_that_were_seen(
     monkeypatch.setattr(tokens, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(tokens, "KEYS_LIFE_SECONDS", 0.0)
     verifier = _verifier(str(write_jwks(tmp_path / "jwks.json", issuer)))
-    token = issuer.token(issuer.claims())
+    token = issuer.token(issuer.claims(exp=int(now) + 10**6))
     assert asyncio.run(verifier.claims(token))
     write_jwks(tmp_path / "jwks.json", Issuer("other"))
-    monkeypatch.setattr("time.time", lambda: now + tokens.REMEMBERED_SECONDS + 1)
+    later = itertools.count(1)
+    monkeypatch.setattr("time.time", lambda: now + next(later) * (tokens.REMEMBERED_SECONDS + 1))
+
+    async def until_it_is_refused() -> None:
+        for _ in range(200):
+            await verifier.claims(token)  # Good until the keys are loaded again, behind the first of these.
+            await asyncio.sleep(0.05)
+
     with pytest.raises(ApiError, match="key is unknown"):
-        asyncio.run(verifier.claims(token))
+        asyncio.run(until_it_is_refused())
+
+
+def test_claims_of_whoever_went_away_leave_the_memory(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier, now = _verifier(str(write_jwks(tmp_path / "jwks.json", issuer))), time.time()
+
+    def held() -> bool:
+        gc.collect()
+        return any(type(each) is dict and each.get("mark") == ["gone"] for each in gc.get_objects())
+
+    token, other = issuer.token(issuer.claims(mark=["gone"])), issuer.token(issuer.claims("other"))
+    asyncio.run(verifier.claims(token))
+    assert held()
+    monkeypatch.setattr("time.time", lambda: now + tokens.REMEMBERED_SECONDS + 1)
+    asyncio.run(verifier.claims(other))
+    assert not held()
 
 
 def test_an_expired_token_is_not_remembered_as_good(
@@ -126,8 +154,91 @@ def test_keys_come_from_a_url_too(folder_url: str, issuer: Issuer, tmp_path: Pat
         _verifier(f"{folder_url}/none")
 
 
+def test_an_answer_that_is_no_http_leaves_the_keys_as_they_are() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"nonsense\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(KeysError, match="SIGNAL_JWKS"):
+            PublicKeys(f"http://127.0.0.1:{server.getsockname()[1]}/keys").load()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": []}', '{"keys": 5}', '{"keys": [{"kty": "none"}]}'])
 def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "jwks.json").write_text(text)
     with pytest.raises(KeysError, match="SIGNAL_JWKS: no usable keys"):
         PublicKeys(str(tmp_path / "jwks.json")).load()
+
+
+class _Slow(PublicKeys):
+    """Keys whose source answers when it is let."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(source)
+        self.loads, self.go_on = 0, threading.Event()
+        self.go_on.set()
+
+    def _text(self) -> str:
+        self.loads += 1
+        self.go_on.wait(10)
+        return super()._text()
+
+
+def test_known_keys_are_good_at_once_while_others_are_loaded_slowly(issuer: Issuer, tmp_path: Path) -> None:
+    keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    keys.load()
+    keys._tried_at = float("-inf")
+
+    async def ask() -> object:
+        keys.go_on.clear()
+        stranger = asyncio.create_task(keys.key("unknown"))
+        while keys.loads < 2:
+            await asyncio.sleep(0.01)
+        try:
+            keys._loaded_at = float("-inf")  # Aged, too.
+            return await asyncio.wait_for(keys.key("key-1"), 5)
+        finally:
+            keys.go_on.set()
+            await stranger
+
+    assert asyncio.run(ask()) is not None
+
+
+def test_an_aged_key_is_good_at_once_and_loaded_again_behind_it(issuer: Issuer, tmp_path: Path) -> None:
+    keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    keys.load()
+    keys._loaded_at = keys._tried_at = float("-inf")
+
+    async def ask() -> object:
+        keys.go_on.clear()
+        try:
+            return await asyncio.wait_for(keys.key("key-1"), 5)
+        finally:
+            while keys.loads < 2:
+                await asyncio.sleep(0.01)
+            keys.go_on.set()
+
+    assert asyncio.run(ask()) is not None
+
+
+def test_a_slow_load_is_not_followed_by_another_at_once(
+    issuer: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(tokens, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
+    text = keys._text
+
+    def slow() -> str:
+        clock[0] += 10
+        return text()
+
+    monkeypatch.setattr(keys, "_text", slow)
+    keys.load()
+    asyncio.run(keys.key("unknown"))
+    assert keys.loads == 1
