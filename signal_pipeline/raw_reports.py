@@ -13,13 +13,12 @@ from typing import LiteralString, cast
 import pandas as pd
 from psycopg import sql as composed
 
-from signal_pipeline.reports import ALL_TYPES, Report, ReportError, RollupLabels, check_window, frame, report_of
+from signal_pipeline.reports import ALL_TYPES, NONE, Report, ReportError, RollupLabels, check_window, frame, report_of
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import days_between, today_utc, window
 from signal_pipeline.store.quality import DayQuality, day_quality
 
-NONE = "(none)"
 RAW_KEYS: Mapping[str, LiteralString] = {
     "day": "(created_at at time zone 'UTC')::date",
     "app": "app_name",
