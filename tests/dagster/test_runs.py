@@ -254,6 +254,7 @@ def test_a_missing_secret_does_not_keep_the_night_from_its_retention(
     fill(due)
     assert run("rollups_job", due).success
     monkeypatch.setenv("SIGNAL_ENV", "production")
+    monkeypatch.setenv("SIGNAL_AUDIT_KEY", "an-audit-key-for-tests-of-more-than-32-bytes")
     monkeypatch.delenv("SIGNALS_SALT_SECRET")
     assert run("nightly_job", YESTERDAY).success
     assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == ("purged",)
