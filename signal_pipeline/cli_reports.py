@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from psycopg import sql as composed
 
 from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.cli_options import From, To, check_order
 from signal_pipeline.errors import UsageError
-from signal_pipeline.events.user_agents import BROWSER_FAMILIES, DEVICE_TYPES, OS_FAMILIES
-from signal_pipeline.settings import Settings, load_settings
-from signal_pipeline.store.database import Database, open_database, safe_errors
+from signal_pipeline.settings import load_settings
+from signal_pipeline.store.database import open_database
 
-STORED_AS = {"app": "app_name", "event-type": "event_type"}
 app = typer.Typer()
 
 
@@ -51,6 +47,7 @@ def report(
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
     from signal_pipeline.raw_reports import RAW_KEYS, grouped_report
+    from signal_pipeline.report_filters import check_filters
     from signal_pipeline.reports import rollup_report
     from signal_pipeline.rollups.models import load_models
 
@@ -68,7 +65,7 @@ def report(
     if group_by and (unknown := {*keys, *filters} - RAW_KEYS.keys()):
         raise UsageError(f"unknown key {min(unknown)!r}: choose from {', '.join(RAW_KEYS)}")
     database = open_database(settings)
-    _refuse_unknown(settings, database, filters)
+    check_filters(database, load_catalogue(settings.catalogue), filters, of_rollup=kind is not None)
     if kind:
         result = rollup_report(
             database, models, kind, first, last, by=(by or Period.day).value, app=app_name, event_type=event_type
@@ -76,29 +73,6 @@ def report(
     else:
         result = grouped_report(database, models, keys, filters, first, last)
     console.show_report(result, output.value)
-
-
-def _refuse_unknown(settings: Settings, database: Database, filters: Mapping[str, str]) -> None:
-    """Refuse a filter that no event can have: a mistyped name would read as a feature that nobody uses."""
-    catalogue = load_catalogue(settings.catalogue)
-    known: Mapping[str, Collection[str]] = {
-        "app": catalogue.apps,
-        "event-type": {*catalogue.event_types, "(all)"},
-        "entity-type": {*catalogue.entity_types, "(none)"},
-        "device": DEVICE_TYPES,
-        "browser": BROWSER_FAMILIES,
-        "os": OS_FAMILIES,
-    }
-    for key, value in filters.items():
-        if value not in known.get(key, [value]) and not (key in STORED_AS and _stored(database, STORED_AS[key], value)):
-            raise UsageError(f"no {key} {value!r}: choose from {', '.join(sorted(known[key]))}")
-
-
-def _stored(database: Database, column: str, value: str) -> bool:
-    """Whether events came with this name once, which the catalogue may have lost since."""
-    query = composed.SQL("select 1 from signal.books where {} = %s and outcome = 'accepted' limit 1")
-    with safe_errors(), database.connect() as connection:
-        return connection.execute(query.format(composed.Identifier(column)), [value]).fetchone() is not None
 
 
 def _filters(pairs: list[tuple[str, str | None]]) -> dict[str, str]:

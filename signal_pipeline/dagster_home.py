@@ -28,7 +28,7 @@ def prepare_dagster(settings: Settings) -> Path:
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
     if settings.dagster_database_url:
-        url = settings.dagster_database_url
+        url = dagster_url(settings.dagster_database_url)
     else:
         server = open_database(settings).url
         ensure_database(server, DAGSTER_DATABASE)

@@ -58,6 +58,8 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
     """The settings that are paths, for children that work in another folder."""
     paths = {"SIGNAL_HOME": settings.home_path, "SIGNAL_LANDING_DIR": settings.landing_path}
     given = {"SIGNAL_CATALOGUE": settings.catalogue, "SIGNAL_SPOOL_DIR": settings.spool_dir}
+    if settings.jwks and "://" not in settings.jwks:  # A file, not a URL.
+        given["SIGNAL_JWKS"] = Path(settings.jwks)
     return {name: str(path.absolute()) for name, path in {**paths, **given}.items() if path is not None}
 
 

@@ -25,7 +25,7 @@ LANDING_LOCK = 7_291_002
 
 
 class LandingError(SignalError):
-    """A landed file cannot be read, or changed while it was being read."""
+    """The landing or a file in it cannot be read or removed, or a file changed while it was being read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,15 @@ def _landed(folder: Path) -> list[tuple[int, Path]]:
 
 
 def prepare_landing(folder: Path) -> None:
-    """Make the landing folder, readable by its owner only: it holds raw addresses until they are consumed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    """Make the landing folder, readable by its owner only: it holds raw addresses until they are consumed.
+
+    Raises LandingError for a folder that cannot be made or is somebody else's.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise LandingError(f"cannot make the landing folder {folder} its owner's only: {error.strerror}") from None
 
 
 def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> Drained:
@@ -79,6 +85,8 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                     files += 1
             except LandingError as error:
                 failures.append(error)
+            except OSError as error:
+                failures.append(LandingError(f"cannot read or remove a landed file: {error.strerror}"))
     if failures:
         raise LandingError(f"{len(failures)} landed file(s) failed, {files} done; the first: {failures[0]}")
     return Drained(files, counts)
@@ -90,8 +98,6 @@ def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: byt
         stream = path.open("rb")
     except FileNotFoundError:  # Another process was faster.
         return False
-    except OSError as error:
-        raise LandingError(f"cannot read a landed file: {error.strerror}") from None
     with stream:
         digest, size = _content_hmac(stream, secret)
         with _held(connection, digest) as held:

@@ -15,6 +15,7 @@ from psycopg import sql as composed
 
 from signal_pipeline.reports import (
     ALL_TYPES,
+    NONE,
     PurgedError,
     Report,
     ReportError,
@@ -28,7 +29,6 @@ from signal_pipeline.store.database import Connection, Database, safe_errors, sq
 from signal_pipeline.store.days import days_between, today_utc, window
 from signal_pipeline.store.quality import DayQuality, day_quality
 
-NONE = "(none)"
 RAW_KEYS: Mapping[str, LiteralString] = {
     "day": "(created_at at time zone 'UTC')::date",
     "app": "app_name",

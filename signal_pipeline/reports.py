@@ -22,6 +22,7 @@ from signal_pipeline.store.quality import day_quality
 
 Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
+NONE = "(none)"
 MEASURES = ("events", "users", "sessions")
 
 

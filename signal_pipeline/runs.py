@@ -20,6 +20,7 @@ ONLY_STALE_TAG = "signal/only_stale"  # The run leaves fresh days of its range a
 CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nights have missed.
 MODELS_TAG = "signal/models"  # The models that the run was asked for with.
 FAILED_DAYS_TAG = "signal/failed_days"  # Set by a run that failed: the days it could not build.
+LOCAL_TAG = "signal/local"  # The run is executed by a command in its own process: `local_runs.py`.
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,

@@ -10,7 +10,6 @@ import dagster as dg
 
 from signal_pipeline.jobs import RAW_EVENTS_JOB, ROLLUPS_JOB
 from signal_pipeline.landing import landed_files
-from signal_pipeline.local_runs import end_orphans
 from signal_pipeline.partitions import daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
@@ -83,8 +82,6 @@ def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:
         stale = _stale_days(postgres, checksums)
         if not stale:
             return dg.SkipReason("every rollup is fresh")
-        with postgres.connect() as connection:
-            end_orphans(context.instance, connection)
         now = datetime.now(UTC)
         failed = failed_runs(context.instance, ROLLUPS_JOB, models, now - ATTEMPTS_WINDOW)
         taken = [days for run in in_flight(context.instance, ROLLUPS_JOB) if (days := days_of(run))]

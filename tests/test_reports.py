@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from commands import run_command
+from commands import error_of, run_command
 from conftest import SECRET, START_DATE, Fill
 from oracle import DIMENSIONS, Oracle
 from traffic import line, traffic
 
+from signal_pipeline.catalogue import PACKAGED_CATALOGUE
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.raw_reports import RAW_KEYS, grouped_report, raw_report
 from signal_pipeline.reports import ReportError, rollup_report
@@ -157,6 +159,32 @@ def test_an_entity_is_found_however_its_id_is_written(database: Database, oracle
     entity = min(str(event["entity_id"]) for event in oracle.events.values() if event["entity_id"])
     report = raw_report(database, ["app"], {"entity": entity.upper()}, WINDOW[0], WINDOW[-1])
     assert rows_of(report.rows, "state") == _raw_expected(oracle, ["app"], {"entity": entity})
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["app=cmss", "event-type=(all)", "entity-type=film", "device=Mobile", "browser=chrome", "os=macos", "day=soon"],
+)
+def test_a_filter_that_no_event_can_have_is_refused(environment: Settings, tmp_path: Path, where: str) -> None:
+    window = ("--from", SUNDAY, "--to", SUNDAY)
+    done = run_command("report", "--group-by", "app", "--where", where, *window, cwd=tmp_path)
+    key, _, value = where.partition("=")
+    assert done.returncode == 2
+    assert f"no {key} '{value}'" in error_of(done.stderr)
+
+
+def test_a_name_that_the_catalogue_has_lost_can_still_be_asked_for(
+    environment: Settings, connection: Connection, fill: Fill, tmp_path: Path
+) -> None:
+    fill(SUNDAY)
+    catalogue = tmp_path / "catalogue.yaml"
+    catalogue.write_text(PACKAGED_CATALOGUE.read_text().replace("  cms:", "  cms-new:"))
+    ask = partial(run_command, "report", "--group-by", "app", cwd=tmp_path, SIGNAL_CATALOGUE=str(catalogue))
+    window = ("--from", SUNDAY, "--to", SUNDAY, "--format", "json", "--app")
+    (row,) = json.loads(ask(*window, "cms").stdout)
+    stored = connection.execute("select count(*) from signal.events where app_name = 'cms'").fetchone()
+    assert (row["events"],) == stored
+    assert json.loads(ask(*window, "cms-new").stdout) == []
 
 
 def test_over_one_day_raw_users_are_distinct(database: Database, oracle: Oracle) -> None:

@@ -90,7 +90,7 @@ def _place(message: str) -> str:
     *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
     if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:
         return ""
-    return (variable + path) if variable in _VARIABLES else path.lstrip(".")
+    return str(variable + path) if variable in _VARIABLES else str(path.lstrip("."))
 
 
 def _worded(code: str, message: str) -> dict[str, object]:

@@ -189,7 +189,7 @@ def _first_day(path: Path) -> date:
     """The earliest day of what a file holds; of one that is no batch, the day it was written."""
     with suppress(msgspec.MsgspecError):
         batch = _decode(path.read_bytes())
-        if days := [item.day for item in (*batch.events, *batch.drops)]:
+        if days := [*(event.day for event in batch.events), *(drop.day for drop in batch.drops)]:
             return min(days)
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 

@@ -16,7 +16,7 @@ from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import event_columns
 from signal_pipeline.runs import CATCH_UP_TAG
-from signal_pipeline.store.database import Connection, DatabaseError
+from signal_pipeline.store.database import Connection, DatabaseUnreachableError
 from signal_pipeline.store.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.store.quality import day_identities
 
@@ -50,8 +50,8 @@ def raw_events(
     try:
         drained = ingest.drain_landing()
     except SignalError as error:
-        # A bad file, or a secret that is missing, must not keep the night from its rollups and retention.
-        if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseError):
+        # A bad file, a secret that is missing, a full disk: none must keep the night from its rollups and retention.
+        if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
             raise
         context.log.error("the landing is not drained: %s", error)
     else:

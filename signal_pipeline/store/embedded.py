@@ -26,6 +26,7 @@ import psutil
 import psycopg
 from filelock import FileLock
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.errors import SignalError
 
@@ -239,6 +240,36 @@ def wheel_program(name: str) -> str | None:
     return str(path) if path.exists() else None
 
 
-def dagster_url(url: str, name: str) -> str:
-    """A libpq URL as Dagster's storage wants it: for its database, and naming the driver that it ships with."""
-    return re.sub(r"^postgres(?:ql)?://([^/?]*)(?:/[^?]*)?", rf"postgresql+psycopg2://\1/{name}", url)
+def dagster_url(url: str, name: str | None = None) -> str:
+    """A libpq URL as Dagster's storage wants it: for the database `name`, and naming the driver that it ships with.
+
+    Without a name, for the URL's own database. A URL that names a driver stays as it is. Raises EmbeddedError for what is no
+    URL or connection string of libpq.
+    """
+    if re.match(r"postgresql\+\w+://", url):
+        return url
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise EmbeddedError("a database URL of Signal's or Dagster's is not one of PostgreSQL") from None
+    database = name or parts.get("dbname") or parts.get("user") or ""
+    login = ":".join(_quoted(parts[part]) for part in ("user", "password") if part in parts)
+    host = str(parts.get("host", ""))
+    in_front = not host.startswith("/") and "," not in host  # A socket's folder or several hosts stand in the query.
+    place = ""
+    if in_front:
+        place = f"[{host}]" if ":" in host else host
+        place += f":{parts['port']}" if "port" in parts else ""
+    rest = {
+        key: value
+        for key, value in parts.items()
+        if key not in ("user", "password", "dbname") and not (in_front and key in ("host", "port"))
+    }
+    query = "&".join(f"{key}={_quoted(value)}" for key, value in rest.items())
+    return (
+        f"postgresql+psycopg2://{login}{'@' if login else ''}{place}/{_quoted(database)}{'?' if query else ''}{query}"
+    )
+
+
+def _quoted(value: object) -> str:
+    return quote(str(value), safe="")

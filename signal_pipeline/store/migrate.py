@@ -1,17 +1,24 @@
-"""Bring the schema up to date: Alembic's migrations, then the rollup tables from `schema.yml`.
+"""Bring the schema up to date: Alembic's migrations, guards, roles, then the rollup tables from `schema.yml`.
 
-Safe to run at any time and by several processes at once: everything happens in one transaction under a lock.
+Safe to run at any time and by several processes at once: everything happens in one transaction under a lock. Only the owner of
+the schema can change it; whoever else asks, such as `dev` as `signal_admin`, learns whether it is up to date.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import cast
 
 import psycopg
+import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from psycopg import errors
+from psycopg import sql as composed
 from sqlalchemy import NullPool, create_engine, exc
 
 from signal_pipeline.errors import SignalError
@@ -29,8 +36,16 @@ class StartDateError(SignalError):
     """The start date would leave days with data outside."""
 
 
+class NotOwnerError(SignalError):
+    """The schema is not up to date, and the user may not change it."""
+
+
 def migrate(database: Database, settings: Settings, models: Mapping[str, Model]) -> None:
-    """Create or update the schema `signal`; a no-op when it is up to date."""
+    """Create or update the schema `signal`.
+
+    Guards, roles and grants are made again each time, since a restore may have lost them; what else is up to date is left
+    alone. For a user who does not own the schema it changes nothing; raises NotOwnerError if that would be needed.
+    """
     # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
     engine = create_engine(
         "postgresql+psycopg://",
@@ -41,17 +56,7 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
     with safe_errors():
         try:
             with engine.begin() as connection:
-                connection.exec_driver_sql("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
-                connection.exec_driver_sql("create schema if not exists signal")
-                config = Config()
-                config.set_main_option("script_location", "signal_pipeline.store:migrations")
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-                driver = cast(Connection, connection.connection.driver_connection)
-                _store_start_date(driver, settings)
-                driver.execute(rollup_sql("guards"))
-                driver.execute(sql("roles"))
-                migrate_rollups(driver, models)
+                _migrate(connection, settings, models)
         except exc.DBAPIError as error:
             if isinstance(error.orig, psycopg.Error):
                 raise error.orig from None
@@ -66,6 +71,48 @@ def missing_roles(database: Database) -> list[str]:
             [list(ROLES)],
         ).fetchall()
     return [cast(str, row[0]) for row in rows]
+
+
+def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapping[str, Model]) -> None:
+    config = Config()
+    config.set_main_option("script_location", "signal_pipeline.store:migrations")
+    config.attributes["connection"] = connection
+    driver = cast(Connection, connection.connection.driver_connection)
+    driver.execute("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
+    facts = driver.execute(sql("schema_facts")).fetchone()
+    wanted = _state(config)
+    if facts is not None and not facts[0]:
+        _check_up_to_date(driver, settings, models, facts[1] == wanted)
+        return
+    if facts is None:  # Even where it exists, "if not exists" needs the right to make one.
+        driver.execute("create schema signal")
+    command.upgrade(config, "head")
+    _store_start_date(driver, settings)
+    driver.execute(rollup_sql("guards"))
+    driver.execute(sql("roles"))
+    migrate_rollups(driver, models)
+    if facts is None or facts[1] != wanted:
+        driver.execute(composed.SQL("comment on schema signal is {}").format(wanted))
+
+
+def _state(config: Config) -> str:
+    """What the schema's comment says when it is up to date: the last migration, and a digest of guards and roles."""
+    texts = rollup_sql("guards") + sql("roles")
+    digest = hashlib.sha256(texts.encode()).hexdigest()[:12]
+    return f"Signal's schema: migration {ScriptDirectory.from_config(config).get_current_head()}, guards and roles {digest}"
+
+
+def _check_up_to_date(connection: Connection, settings: Settings, models: Mapping[str, Model], current: bool) -> None:
+    """Raise NotOwnerError if a migration by the owner would change anything."""
+    if current:
+        with suppress(errors.InsufficientPrivilege):
+            _store_start_date(connection, settings)
+            migrate_rollups(connection, models)
+            return
+    raise NotOwnerError(
+        "the schema is not up to date, or not visible to this user, who does not own it:"
+        " run `signal-pipeline migrate` as its owner, with the same settings"
+    )
 
 
 def _store_start_date(connection: Connection, settings: Settings) -> None:

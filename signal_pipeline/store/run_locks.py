@@ -1,4 +1,7 @@
-"""The lock that a run of Dagster holds while its process has a connection: PostgreSQL knows at once when a process dies."""
+"""The lock that a run of Dagster holds while its process has a connection: PostgreSQL knows at once when a process dies.
+
+A run may hold it twice, once for the command that executes it and once for its resource; so it is shared.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from contextlib import contextmanager
 
 from signal_pipeline.store.database import Connection, Database
 
-RUN_LOCK = 7_291_004  # The class of the advisory locks on launched runs.
+RUN_LOCK = 7_291_004  # The class of the advisory locks on runs.
 
 
 @contextmanager

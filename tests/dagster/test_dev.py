@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,10 +18,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from commands import run_command
 from conftest import Fill
 from dagster_tests_support import TODAY, YESTERDAY, due_day, purge, rows_of
 from traffic import traffic
 
+from signal_pipeline.catalogue import PACKAGED_CATALOGUE
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
@@ -101,6 +104,46 @@ def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable
     log.close()
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+# `signal-pipeline dev`, with a child in Dagster's place that prints what it would read.
+STAND_IN = """
+import subprocess, sys
+from signal_pipeline.cli import main
+CHILD = '''
+from signal_pipeline.settings import load_settings
+read = load_settings()
+print(read.retention_days, read.salt_secret.get_secret_value())
+for path in (read.home_path, read.landing_path, read.catalogue, read.spool_dir, read.jwks):
+    print(path)
+'''
+start = subprocess.Popen
+subprocess.Popen = lambda command, **options: start([sys.executable, "-c", CHILD], **options)
+main()
+"""
+
+
+def test_children_read_what_the_command_has_read(environment: Settings, tmp_path: Path) -> None:
+    secret = "only-in-the-env-file-of-more-than-32-bytes"
+    (tmp_path / ".env").write_text(f"SIGNALS_SALT_SECRET={secret}\nSIGNAL_RETENTION_DAYS=33\nSIGNAL_JWKS=keys.json\n")
+    changes = {
+        "SIGNAL_HOME": "home",
+        "SIGNAL_LANDING_DIR": "in",
+        "SIGNAL_CATALOGUE": "c.yaml",
+        "SIGNAL_SPOOL_DIR": "out",
+    }
+    shutil.copyfile(PACKAGED_CATALOGUE, tmp_path / "c.yaml")
+    done = run_command(
+        "dev",
+        cwd=tmp_path,
+        program=STAND_IN,
+        **changes,
+        SIGNALS_SALT_SECRET=None,
+        SIGNAL_DAGSTER_DATABASE_URL="postgresql+psycopg2://nobody@/none",
+    )
+    assert done.returncode == 0, done.stderr
+    names = ("home", "in", "c.yaml", "out", "keys.json")
+    assert done.stdout.splitlines()[-6:] == [f"33 {secret}", *(str(tmp_path / name) for name in names)]
 
 
 def ingest(lines: list[bytes]) -> None:

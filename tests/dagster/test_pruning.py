@@ -13,9 +13,11 @@ import yaml
 from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
 
+from signal_pipeline import abandoned_runs, pruning
+from signal_pipeline.abandoned_runs import end_abandoned_runs
 from signal_pipeline.jobs import PRUNING_JOB
 from signal_pipeline.pruning import prune_dagster_storage
-from signal_pipeline.store.database import Database
+from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = pytest.mark.embedded_only
@@ -49,8 +51,20 @@ def rows(storage: Database, table: str) -> int:
     return int(row[0])  # type: ignore[call-overload]
 
 
-def test_a_pruning_run_holds_the_lock_by_which_it_lives(defs: dg.Definitions) -> None:
-    assert "postgres" in defs.resolve_job_def(PRUNING_JOB).nodes[0].definition.required_resource_keys  # type: ignore[union-attr]
+def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
+    run: Run, instance: dg.DagsterInstance, storage: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abandoned_runs, "GRACE_SECONDS", 0.0)
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", storage.url)
+    ended = []
+
+    def prune_for_long(database: Database, before: datetime) -> dict[str, int]:
+        ended.append(end_abandoned_runs(instance, connection))
+        return {}
+
+    monkeypatch.setattr(pruning, "prune_dagster_storage", prune_for_long)
+    assert run(PRUNING_JOB, None).success
+    assert ended == [[]]
 
 
 def test_old_logs_go_and_the_state_of_partitions_stays(

@@ -247,6 +247,19 @@ def test_a_bad_landed_file_does_not_keep_the_night_from_its_retention(
     assert not run("raw_events_job", YESTERDAY).success  # The landing's own run says so.
 
 
+def test_a_missing_secret_does_not_keep_the_night_from_its_retention(
+    run: Run, environment: Settings, fill: Callable[..., None], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = due_day()
+    fill(due)
+    assert run("rollups_job", due).success
+    monkeypatch.setenv("SIGNAL_ENV", "production")
+    monkeypatch.setenv("SIGNAL_AUDIT_KEY", "an-audit-key-for-tests-of-more-than-32-bytes")
+    monkeypatch.delenv("SIGNALS_SALT_SECRET")
+    assert run("nightly_job", YESTERDAY).success
+    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == ("purged",)
+
+
 def test_no_address_reaches_the_run_storage(run: Run, environment: Settings, instance: dg.DagsterInstance) -> None:
     from traffic import line
 

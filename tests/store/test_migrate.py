@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database, DatabaseUnreachableError
 from signal_pipeline.store.days import NotMigratedError, stored_start_date
-from signal_pipeline.store.migrate import StartDateError, migrate
+from signal_pipeline.store.migrate import NotOwnerError, StartDateError, migrate
 
 _numbers = itertools.count(1)
 TODAY = datetime.now(UTC).date()
@@ -75,6 +76,31 @@ def test_a_second_migration_changes_nothing(empty: Database, models: Models, tmp
         tables = {row[1] for row in first if row[0] == "column"}
         assert {"events", "event_keys", "days", "books", "receipts", "audit", *models} <= tables
         assert {f"{name}_by_type" for name in models} <= tables
+
+
+def test_the_admin_may_ask_for_a_migration_that_has_nothing_to_do(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    settings = configured(empty, tmp_path)
+    migrate(empty, settings, models)
+    login = f"test_migrating_admin_{os.getpid()}"
+    admin = Database(empty.url.replace("postgres@", f"{login}@"))
+    with empty.connect() as connection:
+        connection.execute(f"create role {login} login in role signal_admin")  # type: ignore[arg-type]
+        try:
+            migrate(admin, settings, models)
+            with pytest.raises(NotOwnerError, match="as its owner"):
+                migrate(admin, settings.model_copy(update={"start_date": START_DATE}), models)
+            connection.execute("alter table signal.daily_app_activity disable trigger guard_delete")
+            with pytest.raises(NotOwnerError, match="as its owner"):
+                migrate(admin, settings, models)
+            migrate(empty, settings, models)
+            migrate(admin, settings, models)
+            connection.execute("comment on schema signal is 'of an older version'")
+            with pytest.raises(NotOwnerError, match="as its owner"):
+                migrate(admin, settings, models)
+        finally:
+            connection.execute(f"drop role {login}")  # type: ignore[arg-type]
 
 
 def test_processes_that_migrate_at_once_agree(empty: Database, models: Models, tmp_path: Path) -> None:

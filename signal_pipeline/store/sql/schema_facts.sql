@@ -1,0 +1,4 @@
+-- Of the schema, if there is one: whether this user may act as its owner, and its comment.
+select pg_has_role(nspowner, 'usage'), obj_description(oid, 'pg_namespace')
+from pg_namespace
+where nspname = 'signal'
