@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 from psycopg import sql
@@ -15,6 +22,7 @@ from signal_pipeline.store.retention import purge_due_days
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
 RETENTION_DAYS = 180
+PATIENCE_SECONDS = 240  # No measurement: a busy machine may be slow.
 Run = Callable[..., dg.ExecuteInProcessResult]
 
 
@@ -43,3 +51,51 @@ def materialized(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
         assert event.asset_key
         found.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
     return found
+
+
+def eventually(question: Callable[[], object], what: str) -> None:
+    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it should be."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not question():
+        assert time.monotonic() < give_up, f"never: {what}"
+        time.sleep(1)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def asker(port: int) -> Callable[..., Any]:
+    """A function that asks the GraphQL of a Dagster UI."""
+
+    def ask(query: str, **variables: object) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)["data"]
+
+    return ask
+
+
+def answers(ask: Callable[..., Any]) -> bool:
+    """Whether the UI is up."""
+    try:
+        return bool(ask("{ version }"))
+    except OSError:
+        return False
+
+
+def ingest(lines: list[bytes]) -> None:
+    """Ingest from another process, as an app or a person would."""
+    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", "-"]
+    subprocess.run(command, input=b"\n".join(lines), check=True, capture_output=True)
+
+
+def built(connection: Connection, day: date) -> int | None:
+    """How many raw events the slowest rollup of the day was built from; None if one was never built."""
+    row = connection.execute("select count(*), min(raw_events) from signal.builds where day = %s", [day]).fetchone()
+    assert row
+    return int(row[1]) if row[0] == 6 else None  # type: ignore[call-overload]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import date
 
@@ -11,6 +12,7 @@ from dagster_tests_support import Run
 
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
 
 
 @pytest.fixture
@@ -46,3 +48,12 @@ def run(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definition
         )
 
     return run_job
+
+
+@pytest.fixture
+def admin_url(database: Database, connection: Connection) -> Iterator[str]:
+    """The test's database by a login that has the role signal_admin, and owns nothing."""
+    login = f"test_dagster_admin_{os.getpid()}"
+    connection.execute(f"create role {login} login in role signal_admin")  # type: ignore[arg-type]
+    yield database.url.replace("postgres@", f"{login}@")
+    connection.execute(f"drop role {login}")  # type: ignore[arg-type]

@@ -19,10 +19,12 @@ from signal_pipeline import abandoned_runs
 from signal_pipeline.abandoned_runs import abandoned_runs_sensor, end_abandoned_runs
 from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.runs import IN_FLIGHT, LOCAL_TAG
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
+from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.days import day_lock
 from signal_pipeline.store.embedded import dagster_url, ensure_database
+from signal_pipeline.store.run_locks import held_run
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -101,6 +103,17 @@ def test_the_sensor_ends_what_is_dead(
     with dg.build_sensor_context(instance=stored, resources=resources) as context:
         assert "1 run(s) were ended" in str(abandoned_runs_sensor(context))
         assert "every started run lives" in str(abandoned_runs_sensor(context))
+
+
+def test_the_run_of_a_command_is_known_by_the_same_lock(
+    stored: dg.DagsterInstance, database: Database, connection: Connection
+) -> None:
+    run = stored.create_run_for_job(_empty_job, tags={LOCAL_TAG: "true"})
+    waiting = stored.create_run_for_job(_empty_job)  # The daemon's, and not begun: no process is missing.
+    with held_run(database, run.run_id):
+        assert end_abandoned_runs(stored, connection) == []
+    assert end_abandoned_runs(stored, connection) == [run.run_id]
+    assert [each.run_id for each in stored.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))] == [waiting.run_id]
 
 
 @dg.job

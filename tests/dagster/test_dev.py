@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,19 @@ import psycopg
 import pytest
 from commands import run_command
 from conftest import Fill
-from dagster_tests_support import TODAY, YESTERDAY, due_day, purge, rows_of
+from dagster_tests_support import (
+    TODAY,
+    YESTERDAY,
+    answers,
+    asker,
+    built,
+    due_day,
+    eventually,
+    free_port,
+    ingest,
+    purge,
+    rows_of,
+)
 from traffic import traffic
 
 from signal_pipeline.catalogue import PACKAGED_CATALOGUE
@@ -32,7 +40,6 @@ from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
-PATIENCE_SECONDS = 240  # No measurement: a busy machine may be slow.
 
 LAUNCH = """
 mutation Launch($params: LaunchBackfillParams!) {
@@ -64,40 +71,18 @@ query Rows($key: AssetKeyInput!, $partitions: [String!]) {
 """
 
 
-def eventually(question: Callable[[], object], what: str) -> None:
-    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it should be."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
-    while not question():
-        assert time.monotonic() < give_up, f"never: {what}"
-        time.sleep(1)
-
-
 @pytest.fixture
 def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """A running `signal-pipeline dev`; gives a function that asks its GraphQL."""
     name = f"dagster_dev_{os.getpid()}"
     ensure_database(server, name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name), "DAGSTER_HOME": str(tmp_path / "d")}
     command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "dev", "--port", str(port)]
     log = (tmp_path / "dev.log").open("wb")
     process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=log, stderr=log)
-
-    def ask(query: str, **variables: object) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.load(answer)["data"]
-
-    def up() -> bool:
-        try:
-            return bool(ask("{ version }"))
-        except OSError:
-            return False
-
-    eventually(up, "the UI answers")
+    ask = asker(port)
+    eventually(lambda: answers(ask), "the UI answers")
     yield ask
     process.send_signal(signal.SIGTERM)
     process.wait(60)
@@ -123,7 +108,7 @@ main()
 """
 
 
-def test_children_read_what_the_command_has_read(environment: Settings, tmp_path: Path) -> None:
+def test_children_read_what_the_command_has_read(environment: Settings, admin_url: str, tmp_path: Path) -> None:
     secret = "only-in-the-env-file-of-more-than-32-bytes"
     (tmp_path / ".env").write_text(f"SIGNALS_SALT_SECRET={secret}\nSIGNAL_RETENTION_DAYS=33\nSIGNAL_JWKS=keys.json\n")
     changes = {
@@ -139,24 +124,12 @@ def test_children_read_what_the_command_has_read(environment: Settings, tmp_path
         program=STAND_IN,
         **changes,
         SIGNALS_SALT_SECRET=None,
+        SIGNAL_DATABASE_URL=admin_url,
         SIGNAL_DAGSTER_DATABASE_URL="postgresql+psycopg2://nobody@/none",
     )
     assert done.returncode == 0, done.stderr
     names = ("home", "in", "c.yaml", "out", "keys.json")
     assert done.stdout.splitlines()[-6:] == [f"33 {secret}", *(str(tmp_path / name) for name in names)]
-
-
-def ingest(lines: list[bytes]) -> None:
-    """Ingest from another process, as an app or a person would."""
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", "-"]
-    subprocess.run(command, input=b"\n".join(lines), check=True, capture_output=True)
-
-
-def built(connection: Connection, day: date) -> int | None:
-    """How many raw events the slowest rollup of the day was built from; None if one was never built."""
-    row = connection.execute("select count(*), min(raw_events) from signal.builds where day = %s", [day]).fetchone()
-    assert row
-    return int(row[1]) if row[0] == 6 else None  # type: ignore[call-overload]
 
 
 def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
