@@ -96,7 +96,9 @@ def test_generated_events_close_the_books(api: Server, rows: Connection, inputs:
 
 
 # Descriptions as literals of the query: numbers that no variable can hold, since a body with them is not JSON.
-numbers = st.sampled_from(["1e999", "-1e999", "1e-999", "9" * 400, "9" * 5_000, "-0", "1.5E300"]) | st.integers().map(str)
+numbers = st.sampled_from(["1e999", "-1e999", "1e-999", "9" * 400, "9" * 5_000, "-0", "1.5E300"]) | st.integers().map(
+    str
+)
 literals = st.recursive(
     numbers | st.sampled_from(["null", "true", "BARE", "$d", '"text"', '"\\u0000"', '"""block"""']),
     lambda inner: (
