@@ -72,12 +72,17 @@ def _claims_it(claims: Claims, wanted: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Tells callers apart. `gateway_secret` None: development without a gateway, requests carry no signature."""
+    """Tells callers apart. `gateway_secret` None: development without a gateway, requests carry no signature.
+
+    With `closed`, as in production, whoever has neither a signature nor a key is refused before any GraphQL is parsed; without,
+    a composer may read the schema.
+    """
 
     tokens: TokenVerifier
     gateway_secret: bytes | None
     api_keys: Mapping[str, str]
     roles: Roles
+    closed: bool
 
     async def caller(
         self, authorization: str, query: str, variables: object, extensions: Mapping[str, object]
@@ -89,19 +94,19 @@ class Identification:
         """
         scheme, _, credential = authorization.strip().partition(" ")
         signed = self._check_signature(query, variables, extensions)
-        if scheme == "":
-            return Public()
         if scheme == "Bearer":
             return self._service(credential.strip())
-        if scheme != "JWT":
+        if scheme not in ("", "JWT"):
             raise unauthenticated("the authorization header must be `JWT <token>` or `Bearer <key>`")
+        if self.gateway_secret is not None and not signed and (scheme or self.closed):
+            raise unauthenticated("the gateway's signature is missing: send requests through the gateway")
+        if scheme == "":
+            return Public()
         claims = await self.tokens.claims(credential.strip())
         uid = claims.get("user_id") or claims.get("sub")
         if not isinstance(uid, str) or not uid:
             raise unauthenticated("the token names no user")
         if self.gateway_secret is not None:
-            if not signed:
-                raise unauthenticated("the gateway's signature is missing: send events through the gateway")
             _check_forwarded(extensions, claims)
         return Authenticated(uid, self.roles.of(uid, claims))
 

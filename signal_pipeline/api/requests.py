@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from signal_pipeline.api.canonical import parse_wire_json
 from signal_pipeline.api.errors import ApiError
 
-MAX_BODY_BYTES = 512 * 1024
+MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
 BODY_SECONDS = 10.0
 
 

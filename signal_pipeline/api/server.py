@@ -117,6 +117,7 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
                 "analyst": settings.analyst_claim or (development.ANALYST_CLAIM if own_issuer else None),
             },
         ),
+        closed=settings.production,
     )
 
 

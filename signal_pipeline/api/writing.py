@@ -82,7 +82,7 @@ def _line(context: RequestContext, each: EventCreateInput) -> bytes:
         "entityType": each.entity_type,
         "entityId": each.entity_id,
         "sessionId": each.session_id,
-        "description": each.description,
+        "description": _bounded(each.description),
         "clientEventId": each.client_event_id,
         "host": context.host,
         "ip": context.address,
@@ -93,6 +93,25 @@ def _line(context: RequestContext, each: EventCreateInput) -> bytes:
         return canonical_json(given).encode()
     except ValueError:  # A number of a literal that JSON cannot hold (1e999). An array is dropped as an invalid field.
         return canonical_json({**given, "description": []}).encode()
+
+
+def _bounded(description: object) -> object:
+    """A description, or in place of one that is too large another that is refused for the same reason.
+
+    Encoding takes as long as the description is large, and one variable can stand in each event of a request. Each value and
+    each letter is at least a byte of JSON, so that what is refused here is what acceptance would refuse.
+    """
+    waiting, left = [description], acceptance.MAX_DESCRIPTION_BYTES
+    while waiting:
+        value = waiting.pop()
+        left -= len(value) if isinstance(value, str | dict | list) else 1
+        if left < 0:
+            return {"": "x" * acceptance.MAX_DESCRIPTION_BYTES} if isinstance(description, dict) else []
+        if isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+    return description
 
 
 def _stored(context: RequestContext, item: acceptance.Event | acceptance.Drop, answer: Answer) -> Event | None:

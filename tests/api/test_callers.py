@@ -183,6 +183,19 @@ def test_a_missing_or_wrong_signature_is_refused(api: Server) -> None:
         _refused(api, extensions={"hmac-signature": signature})
 
 
+@pytest.mark.parametrize("query", ["{ __typename }", "{ events { " + "id " * 495 + "} }", "{ nope", CREATE])
+def test_without_signature_and_key_nothing_is_parsed(api: Server, query: str) -> None:
+    """Only the gateway and services are listened to: whoever merely reaches the port may not even ask."""
+    stranger = api.call(query, uid=None, extensions={"hmac-signature": None})
+    assert (stranger.status_code, code(stranger.json())) == (401, "UNAUTHENTICATED")
+    assert "signature is missing" in stranger.json()["errors"][0]["message"]
+
+
+def test_a_service_needs_no_signature(api: Server) -> None:
+    headers = {"authorization": f"Bearer {SERVICE_KEY}"}
+    assert "errors" not in api.call(STATS, uid=None, headers=headers, extensions={"hmac-signature": None}).json()
+
+
 def test_a_wrong_signature_is_refused_from_everybody(api: Server) -> None:
     for caller in ({"uid": None}, {"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}}):
         answer = api.call(STATS, extensions={"hmac-signature": sign("{ other }", None)}, **caller)

@@ -195,6 +195,30 @@ def test_a_number_that_json_cannot_hold_is_a_drop_of_its_event_alone(api: Server
     assert added(before, books(rows))[key] == 2
 
 
+def test_a_large_variable_that_many_events_share_is_never_written_out(api: Server, rows: Connection) -> None:
+    """Written out, each of these descriptions would be longer than a line may be."""
+
+    def literal(description: str) -> str:
+        fields = {name: json.dumps(value) for name, value in event().items()}
+        return "{" + ", ".join(f"{name}: {value}" for name, value in fields.items()) + f", description: {description}}}"
+
+    descriptions = ["{a: $d, b: $d, c: $d, d: $d}", "[$d, $d, $d, $d]", "$d", "{n: 1}"]
+    query = f"mutation ($d: Json) {{ eventCreateMany(input: [{', '.join(map(literal, descriptions))}]) {{ id }} }}"
+    for d in ({"deep": ["x" * 1_000] * 100}, {str(n): n for n in range(10_000)}, [[1]] * 25_000):
+        before = books(rows)
+        said = api.call(query, {"d": d}, uid="heavy-1").json()["extensions"]["signal"]["events"]
+        whole = "description_too_large" if isinstance(d, dict) else "invalid_field"
+        assert [each["reason"] for each in said] == ["description_too_large", "invalid_field", whole, None]
+        assert {key[0] for key in added(before, books(rows))} == {"journeys-admin"}
+
+
+def test_a_request_holds_a_hundred_events_with_the_largest_descriptions(api: Server) -> None:
+    largest = {"a": "x" * (2_048 - len('{"a":""}'))}
+    answer = api.call(CREATE_MANY, {"input": [event(description=largest) for _ in range(100)]}, uid="thorough-1")
+    reasons = {each["reason"] for each in answer.json()["extensions"]["signal"]["events"]}
+    assert reasons == {None, "rate_limited"}
+
+
 def test_two_hundred_concurrent_double_clicks_are_two_rows_each_and_retries_none(api: Server, rows: Connection) -> None:
     """A double click carries two ids and counts twice; a retry carries the same id and counts once."""
     clicks = [(f"clicker-{number}", fields) for number in range(100) for fields in (event(), event())]

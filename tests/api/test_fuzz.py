@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -91,6 +92,42 @@ def test_generated_events_close_the_books(api: Server, rows: Connection, inputs:
         assert len(said) == len(inputs) == len(answer.json()["data"]["eventCreateMany"])
     else:
         assert answer.status_code == 400
+    assert total(rows) - before == len(said)
+
+
+# Descriptions as literals of the query: numbers that no variable can hold, since a body with them is not JSON.
+numbers = st.sampled_from(["1e999", "-1e999", "1e-999", "9" * 400, "9" * 5_000, "-0", "1.5E300"]) | st.integers().map(
+    str
+)
+literals = st.recursive(
+    numbers | st.sampled_from(["null", "true", "BARE", "$d", '"text"', '"\\u0000"', '"""block"""']),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: f"[{' '.join(parts)}]")
+        | st.dictionaries(st.sampled_from(["n", "email", "__x"]), inner, max_size=3).map(
+            lambda parts: "{" + " ".join(f"{name}: {value}" for name, value in parts.items()) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@slow
+@given(st.lists(literals, min_size=1, max_size=4), json_values)
+def test_generated_literals_close_the_books(
+    api: Server, rows: Connection, descriptions: list[str], variable: Any
+) -> None:
+    """Each event has its own outcome: none fails the others."""
+    before = total(rows)
+    inputs = " ".join(
+        f'{{eventType: "journey_create_clicked" appName: "cms" clientEventId: "{uuid.uuid4()}" description: {each}}}'
+        for each in (*descriptions, '{n: "good"}')
+    )
+    declared = "($d: Json) " if "$d" in inputs else ""  # A variable that is not used is refused.
+    query = f"mutation {declared}{{ eventCreateMany(input: [{inputs}]) {{ description }} }}"
+    answer = send(api, query, {"d": variable}, f"fuzzer-{uuid.uuid4()}")
+    said = answer.json()["extensions"]["signal"]["events"]
+    assert (answer.status_code, len(said)) == (200, len(descriptions) + 1)
+    assert said[-1]["outcome"] == "accepted"
     assert total(rows) - before == len(said)
 
 

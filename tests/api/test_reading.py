@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,6 +16,11 @@ from conftest import SECRET
 from traffic import CHROME, IPHONE, line
 from wire_support import SERVICE_KEY, Server, code
 
+from signal_pipeline.api.callers import ApiKey
+from signal_pipeline.api.context import RequestContext, Services
+from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.stats import event_stats, question
+from signal_pipeline.api.types import StatsBy
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engines import open_engine
@@ -265,6 +272,15 @@ def test_below_admin_one_answer_per_request(api: Server, lines: list[Row]) -> No
     assert set(api.call(query, uid="boss-1").json()["data"]) == {"a", "b"}
 
 
+def test_a_rollup_that_this_server_does_not_have_is_not_called_purged(api_database: Database) -> None:
+    with ThreadPoolExecutor(1) as readers:
+        services = Services(None, None, None, api_database, {}, readers, None)  # type: ignore[arg-type] - not asked
+        context = RequestContext(services, ApiKey("dashboard"), None, None, None)
+        asked = question(DAYS[0], TODAY, StatsBy.APP, None, None, {})
+        with pytest.raises(ApiError, match="no such rollup"):
+            asyncio.run(event_stats(context, asked))
+
+
 @pytest.mark.parametrize(
     "variables",
     [
@@ -283,8 +299,8 @@ def test_a_question_that_makes_no_sense_is_refused(api: Server, lines: list[Row]
 
 
 def test_an_empty_text_is_a_filter_that_nothing_matches(api: Server, lines: list[Row]) -> None:
-    for question in ({"by": "APP", "app": ""}, {"by": "APP", "eventType": ""}, {"groupBy": ["APP"], "app": ""}):
-        assert stats(api, **question)["rows"] == []
+    for asked in ({"by": "APP", "app": ""}, {"by": "APP", "eventType": ""}, {"groupBy": ["APP"], "app": ""}):
+        assert stats(api, **asked)["rows"] == []
     for same in ({"app": None, "eventType": None}, {"app": "journeys-admin", "filter": {"appName": "journeys-admin"}}):
         assert stats(api, **{"groupBy": ["DAY"], **same})["rows"] == stats(api, groupBy=["DAY"])["rows"]
 
@@ -310,7 +326,9 @@ def test_purged_days_are_labelled_and_never_counted_from_raw(api: Server, lines:
     try:
         states = {row["day"]: row["states"] for row in stats(api, by="APP", eventType="(all)")["rows"]}
         assert states[str(DAYS[0])] == ["PURGED"]
-        assert code(api.call(STATS, {**WINDOW, "groupBy": ["APP"]}, uid="boss-1").json()) == "BAD_USER_INPUT"
+        refused = api.call(STATS, {**WINDOW, "groupBy": ["APP"]}, uid="boss-1").json()
+        assert code(refused) == "BAD_USER_INPUT"
+        assert "purged in part" in refused["errors"][0]["message"]
         assert all(row["createdAt"][:10] != str(DAYS[0]) for row in read(api))
     finally:
         rows.execute("alter table signal.days disable trigger purged_is_final")  # Only the test opens a day again.
