@@ -61,7 +61,7 @@ audit: install ## Known vulnerabilities of what is pinned (needs the net)
 faults: install ## Kill, flood, soak and search it for half an hour; prints the seed
 	@$(BIN)/python -m faults
 
-bench: install ## Measure, print one table, write bench/results.json (about ten minutes)
+bench: install ## Measure, print one table, write bench/results.json (about twenty minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench]' \
 		|| echo "chdb cannot be installed here: its row will say so"
 	@$(BIN)/python -m bench $(BENCH)
