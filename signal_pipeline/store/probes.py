@@ -200,7 +200,7 @@ def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Findin
     waiting = [
         status
         for status in day_statuses(connection, checksums, last=today_utc() - timedelta(days=1))
-        if status.wants_build and max(status.changed_at, status.built_at or status.changed_at) < before
+        if status.wants_build and status.changed_at < before
     ]
     if not waiting:
         return Finding(True, "No day waits for a build.")
