@@ -79,10 +79,10 @@ def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Pat
 
 
 def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
-    """One request of a caller: events of one person; the last one is sent by the neighbour too."""
-    lines = oracle.lines_of(day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/{who}/{number}"))
-    lines += oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/{who // 2}/{number}"))
-    person = oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/{who // 2}/{number}/person"))[0]
+    """One request of a caller: events of one person; the last one is sent by the neighbour too, as the same person."""
+    lines = oracle.lines_of(day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/own/{who}/{number}"))
+    lines += oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/shared/{who // 2}/{number}"))
+    person = oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/person/{who // 2}/{number}"))[0]
     return [{**line, "ip": person["ip"], "userAgent": person["userAgent"]} for line in lines]
 
 
