@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -60,6 +61,7 @@ class Labelled(NamedTuple):
     device: str = ""
     browser: str = ""
     system: str = ""
+    client: str = ""
 
 
 def real_browsers(file: Path) -> list[Labelled]:
@@ -75,7 +77,11 @@ def labelled(file: Path) -> list[Labelled]:
         client, system = entry.get("client") or {}, entry.get("os") or {}
         browser = BROWSERS.get(client.get("name", ""), "") if client.get("type") == "browser" else ""
         device = DEVICES.get((entry.get("device") or {}).get("type", ""), "")
-        found.append(Labelled(entry["user_agent"], device, browser, SYSTEMS.get(system.get("name", ""), "")))
+        found.append(
+            Labelled(
+                entry["user_agent"], device, browser, SYSTEMS.get(system.get("name", ""), ""), client.get("type", "")
+            )
+        )
     return found
 
 
@@ -94,12 +100,23 @@ def report(folder: Path) -> list[str]:
     kept = [item for item in browsers if not parse_user_agent(item.text).bot]
     rows.append(f"| browsers refused as bots | user-agents | {share(len(browsers) - len(kept), len(browsers))} |")
     rows += _right("user-agents", browsers)
+    everything = []
     for name in ("desktop", "smartphone", "phablet", "tablet", "tv", "console", "feature_phone"):
         items = [item for file in sorted((folder / "upstream").glob(f"{name}*.yml")) for item in _of(file, name)]
-        refused = sum(parse_user_agent(item.text).bot for item in items)
-        rows.append(f"| refused as bots | device_detector {name} | {share(refused, len(items))} |")
+        refused = [item for item in items if parse_user_agent(item.text).bot]
+        clients = Counter(item.client or "unnamed" for item in refused).most_common(2)
+        of = "; " + ", ".join(f"{client}: {count:,}" for client, count in clients)
+        rows.append(f"| refused as bots | device_detector {name} | {share(len(refused), len(items))}{of} |")
         rows += _right(f"device_detector {name}", items)
+        everything += items
+    rows.append(_right("device_detector, all of the above", everything)[0])
+    rows.append(_right("device_detector, the half kept aside", filter(kept_aside, everything))[0])
     return rows
+
+
+def kept_aside(item: Labelled) -> bool:
+    """Whether a user agent belongs to the half of device_detector's that no rule for devices was derived from."""
+    return hashlib.sha256(item.text.encode()).digest()[0] % 2 == 1
 
 
 def _of(file: Path, name: str) -> list[Labelled]:

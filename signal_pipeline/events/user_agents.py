@@ -7,7 +7,8 @@ with a bot (`acceptance.py`).
 The closed lists are part of the user hash (requirements section 2): moving a family to another
 bucket changes the hashes of its users from then on, and a replayed day no longer gives the hashes
 it gave live. So does a new release of ua-parser's patterns that changes an answer; both packages
-are pinned for that reason.
+are pinned for that reason. The device type is no part of the hash: a changed rule holds for events
+accepted from then on, and there is no version of the rules that a row would carry.
 """
 
 from __future__ import annotations
@@ -109,29 +110,62 @@ _BOT_RULES = (
     r"\bGoogle-[A-Z]|\bGoogle(?:AdSense| Page Speed| Search Console)|-Google/\d",
 )
 
+# A screen's diagonal in inches. Televisions of all makers are named by it: 43UK30G, SW-LED32SB302.
+_INCHES = r"(?:19|2[248]|32|39|4[0-389]|50|55|58|65|7[057]|8[256]|98)"
+
 # The first rule that matches decides: a console or a television may also say Android or Windows.
+# Rules for Android go by words that makers of many brands put into names, not by a list of models.
 # The Rust engine has no look-around. Hard cases: iPadOS in its default mode says it is a Mac; many
 # rare tablets and TV boxes say they are phones.
 _DEVICE_RULES = (
-    ("console", r"(?i:play ?station|xbox|nintendo)"),
+    ("console", r"(?i:play ?station|xbox|nintendo|gamepad|steam ?deck|retroid|\bouya\b)|PS[3-5]\)"),
+    # Phones and a tablet that have TV in their names
+    ("mobile", r"Android.*(?:\bSTV100|\bHTV3\d|\bW-K\d+-TV|[^A-Z]DTV.*Mobile|\bRIVIERA)"),
+    ("tablet", r"\bBNTV\d"),
     (
         "tv",
-        r"TV(?:[^a-z]|$)|(?i:smart-?tv|viera)|Web0S|NetCast|BRAVIA|AQUOS|Roku|CrKey|MiBOX"
-        r"|\bAFT[A-Z0-9]{1,4}\b",
+        r"TV(?:[^a-z]|$)|(?i:smart-?tv|viera)|Web0S|NetCast|BRAVIA|AQUOS|Roku|CrKey|Chromecast|MiBOX"
+        r"|\bAFT[A-Z0-9]{1,9}\b|CE-HTML|\bOMI/\d|Andr0id|Linux mips|BDPlayer|BrightSign|STB|TiVo",
     ),
-    ("tablet", r"iPad|Tablet(?:$|[^ ]| [^P]| P[^C])|PlayBook|Kindle|\bKF[A-Z]{2,5}\b"),
+    ("tv", r"Android.*(?:(?:[^r]box|Box|BOX)(?:[^a-zA-Z]|$)|(?i:[-_ ](?:stick|shell|4k)[-_ )])|LED[-_]?\d\d)"),
+    # Google's branches of Android for televisions: PTT1, QTS2, RTM5
+    ("tv", r"Android.* Build/[P-V]T[GMST]\d"),
+    (
+        "tv",
+        r"Android [0-9.]+; (?:[A-Za-z]+[-_ ])*[A-Z]{0,4}[-_]?"
+        rf"{_INCHES}(?:[A-Z]{{1,4}}[-_]?[0-9]{{2}}|[A-Z]{{2,4}}[0-9])",
+    ),
+    # Names under which boxes alone are sold
+    (
+        "tv",
+        r"Android.*\b(?:MXQ|A95X|HK1|(?:X9[26]|H96|T95)(?:[^0-9]|$)"
+        r"|(?i:mecool|tanix|ugoos|zidoo|minix|beelink|rombica|vontar))",
+    ),
+    ("tablet", r"iPad|Tablet(?:$|[^ ]| [^P]| P[^C])|PlayBook|Kindle|\bKF[A-Z]{2,5}\b|hpwOS"),
+    ("mobile", r"Android.*(?i:coolpad|techpad|klipad|padfone|phonepad)"),
+    # Yandex's apps end their version with /apad on a tablet; Huawei's tablets without a modem are -W09, -W00
+    ("tablet", r"Android.*(?:(?:[Pp]ad|PAD)(?:[^a-zA-Z]|$)|(?:Tab|TAB|[-_; ]tab)(?:[^a-z]|$|let))"),
     (
         "tablet",
-        r"Android.*(?:\bSM-[TXP]\d|\bLenovo TB|\bTB[-0-9]|\bTab\b|\bMatePad|\bNexus (?:7|9|10)\b)",
+        r"Android.*(?:\bSM-[TXP]\d|\bTB[-0-9]|\bLenovo TB|\bNexus (?:7|9|10)\b|\bMID[-_ ]?\d"
+        r"|\b[A-Z][A-Za-z]{2,3}\d?-W[01]\d)",
     ),
+    # Android on a computer
+    (
+        "desktop",
+        r"Android.*(?:Chromebook|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron|Vostro|OptiPlex"
+        r"|ThinkPad|Aspire [A-Z]*\d|TravelMate|(?i:satellite))",
+    ),
+    # Some browsers on phones leave out the end, where "Mobile" would stand: its absence says nothing
+    ("mobile", r"Android.*MIDP|Android.*(?:Chrome|AppleWebKit)/[0-9.]+$"),
     ("mobile", r"Android.*Mobile|Mobile.*Android"),
     ("tablet", r"Android"),
     (
         "mobile",
         r"Mobi|iPhone|iPod|Opera Mini|MIDP|J2ME|UCWEB|BlackBerry|BB10|Symb|Windows CE|KAIOS|Nokia"
-        r"|SonyEricsson",
+        r"|SonyEricsson|Windows Phone|WPDesktop|Lumia|Palm|webOS/\d|UP\.Browser|NetFront|Obigo|Teleca",
     ),
-    ("desktop", r"Windows|Win(?:9|NT)|Macintosh|Mac_PowerPC|X11|Linux|CrOS|BSD|SunOS"),
+    ("desktop", r"Windows|Win(?:9|NT)|Macintosh|Mac_PowerPC|X11|Linux|CrOS|BSD|SunOS|CYGWIN"),
 )
 
 
