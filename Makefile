@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that run the tests. They wait for others half the time: one more than the usual two cores.
+WORKERS ?= 3
 STAMP := .venv/.installed
 # Under the Lesser GPL, which allows to use a library unchanged.
 LGPL := psycopg psycopg-binary psycopg2-binary
@@ -35,7 +37,7 @@ dev: install ## The Dagster UI and daemon on loopback, port 3000
 	@$(BIN)/signal-pipeline dev
 
 test: install ## Run the tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations 20
 
 check: install ## Lint, types, formatting, and Dagster's definitions
 	$(BIN)/ruff check .

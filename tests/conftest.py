@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from parallel import ByPart, slow_first
 from traffic import traffic
 
 from signal_pipeline.ingest import Ingest
@@ -103,16 +104,45 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("server", servers, indirect=True, scope="session")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    slow_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPart:
+    """Spread parts over the workers when there are some (`-n`)."""
+    config.option.loadscopereorder = False  # Else the part with the most tests goes first, not the slowest.
+    return ByPart(config, log)
+
+
 @pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Starts a server of a kind when it is first asked for one, and gives its URL from then on.
+
+    `server` has a parameter, so pytest ends it whenever a test of the other kind comes: the servers outlive it here.
+    """
+    started: dict[str, str] = {}
+    with ExitStack() as stops:
+
+        def url_of(kind: str) -> str:
+            if kind not in started:
+                folder = tmp_path_factory.mktemp(kind)
+                if kind == "embedded":
+                    started[kind] = start_embedded(folder).replace("/signal?", "/postgres?")
+                else:
+                    started[kind], stop = _start_installed(folder)
+                    stops.callback(stop)
+            return started[kind]
+
+        yield url_of
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest, servers: Callable[[str], str]) -> str:
     """The URL of a running server's maintenance database."""
-    if request.param == "embedded":
-        home = tmp_path_factory.mktemp("embedded")
-        yield start_embedded(home).replace("/signal?", "/postgres?")
-        return
-    url, stop = _start_installed(tmp_path_factory.mktemp("installed"))
-    yield url
-    stop()
+    return servers(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +153,11 @@ def models() -> dict[str, Model]:
 
 @pytest.fixture(scope="session")
 def template(server: str, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a migrated database that tests copy."""
+    """The name of a migrated database that tests copy; each server has one."""
     name = "signal_template"
     with psycopg.connect(server, autocommit=True) as connection:
+        if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
+            return name
         connection.execute(f"create database {name}")
     url = server.replace("/postgres?", f"/{name}?")
     home = tmp_path_factory.mktemp("template")

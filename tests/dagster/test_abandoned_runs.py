@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY
+from dagster_tests_support import PATIENCE_SECONDS, YESTERDAY
 
 from signal_pipeline import abandoned_runs
 from signal_pipeline.abandoned_runs import abandoned_runs_sensor, end_abandoned_runs
@@ -80,7 +80,7 @@ def test_a_killed_run_does_not_hold_up_the_next_one(
         assert end_abandoned_runs(stored, connection) == [], "it lives"
         victim.send_signal(signal.SIGKILL)
         victim.wait()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (ended := end_abandoned_runs(stored, connection)) and time.monotonic() < deadline:
             time.sleep(0.2)
     assert ended == [run_id]

@@ -233,7 +233,7 @@ def test_an_erasure_waits_for_the_lock_of_the_day(
         thread.join(1.0)
         assert thread.is_alive()
         assert _one(connection, "select count(*) from signal.events") == 25
-    thread.join(30)
+    thread.join(60)
     assert _one(connection, "select count(*) from signal.events where user_hash = %s", subject.values["user_hash"]) == 0
 
 

@@ -252,7 +252,7 @@ def test_a_purge_waits_for_a_writer_that_holds_the_day(
             time.sleep(0.5)
             assert purging.is_alive()
             writer.execute("update signal.days set version = version + 1 where day = %s", [DUE])
-        purging.join(10)
+        purging.join(60)
     assert not purging.is_alive()
     assert _count(connection, "select count(*) from signal.events") == 25
     assert list_receipts(connection) == []
@@ -271,7 +271,7 @@ def test_a_purge_gives_way_to_a_long_reader_and_then_goes_on(
             time.sleep(1)
             assert purging.is_alive()
             fill(TODAY - timedelta(days=2))  # A writer goes on meanwhile.
-        purging.join(20)
+        purging.join(60)
     assert [receipt.day for receipt in list_receipts(connection)] == [DUE]
 
 
