@@ -20,7 +20,10 @@ interface CommonOptions {
   readonly appName: AppName;
   /** The present user; undefined while loading, null when there is none. Nothing is sent in both cases. */
   readonly getUser: () => SignalUser | null | undefined;
-  /** Whose events are not sent: comma-separated or a list, in any case. Public, as it stands in the app's bundle. */
+  /**
+   * Whose events are not sent: comma-separated or a list, in any case. Public, as it stands in the app's bundle. Undefined,
+   * as a forgotten build variable is, sends nothing and is reported as `NoInternalEmails`; an empty text says that nobody is.
+   */
   readonly internalEmails: string | readonly string[] | null | undefined;
   /** The route template, such as Next.js' `router.pathname`. Ids in it are replaced before it leaves. */
   readonly getRoute?: (() => string | null | undefined) | undefined;
@@ -180,12 +183,11 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
 
 function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | undefined {
   const user = getUser();
-  if (user === undefined) return "user_loading";
-  if (!user) return "no_user";
-  const listed = String(internalEmails ?? "").toLowerCase().split(/[\s,]+/).filter(Boolean);
-  if (!listed.length || user.email === null) return undefined;
-  if (user.email === undefined) return "user_loading"; // Not known whether it is on the list.
-  return listed.includes(user.email.trim().toLowerCase()) ? "internal_user" : undefined;
+  if (user === null) return "no_user";
+  if (user?.email === undefined) return "user_loading"; // Not known whether it is on the list.
+  if (internalEmails === undefined) throw sendError("NoInternalEmails", 400);
+  const listed = String(internalEmails).toLowerCase().split(/[\s,]+/);
+  return user.email && listed.includes(user.email.trim().toLowerCase()) ? "internal_user" : undefined;
 }
 
 function operationOf(inputs: readonly EventInput[]): Operation {

@@ -93,6 +93,7 @@ describe("nothing is sent", () => {
     ["in whatever case the e-mail is written", { getUser: () => ({ email: " DEV@example.ORG " }) }, "internal_user"],
     ["with a list in an array", { internalEmails: [" User@Example.org "] }, "internal_user"],
     ["while the e-mail is not loaded, and could be on the list", { getUser: () => ({}) }, "user_loading"],
+    ["while the e-mail is not loaded, with an empty list too", { getUser: () => ({}), internalEmails: "" }, "user_loading"],
   ];
   for (const [name, options, reason] of cases) {
     it(name, async () => {
@@ -107,6 +108,14 @@ describe("nothing is sent", () => {
       assert.deepEqual([heard.drops, heard.errors], [[`journey_create_clicked ${reason}`], []]);
     });
   }
+
+  it("when the list is undefined, as a forgotten build variable is", () => {
+    const requests = recordFetch();
+    const heard = tracker({ internalEmails: undefined });
+    heard.tracker.track("journey_create_clicked");
+    assert.equal(requests.length, 0);
+    assert.deepEqual([heard.drops, heard.errors], [[], ["journey_create_clicked NoInternalEmails"]]);
+  });
 
   it("when the user cannot be told", () => {
     const requests = recordFetch();
@@ -138,9 +147,8 @@ describe("nothing is sent", () => {
   it("but for a user who has no e-mail, and with an empty list", () => {
     const requests = recordFetch();
     tracker({ getUser: () => ({ email: null }) }).tracker.track("journey_create_clicked");
-    for (const internalEmails of ["", " , ", undefined, null, []]) {
-      tracker({ getUser: () => ({}), internalEmails }).tracker.track("journey_create_clicked");
-    }
+    tracker({ getUser: () => ({ email: "" }) }).tracker.track("journey_create_clicked");
+    for (const internalEmails of ["", " , ", null, []]) tracker({ internalEmails }).tracker.track("journey_create_clicked");
     assert.equal(requests.length, 6);
   });
 });
