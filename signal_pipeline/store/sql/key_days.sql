@@ -1,4 +1,4 @@
--- Each secret by its key id: the days that it hashed and that are still open, and how many of them saw another one too.
+-- Each secret by its key id: the days that it hashed, purged ones too, and how many of them saw another one too.
 select
     k.key_id,
     min(k.day),
