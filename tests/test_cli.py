@@ -306,6 +306,11 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     connection.execute("alter role signal_builder rename to test_builder_away")
     try:
         done = signal("migrate", SIGNAL_DATABASE_URL=url)
+        with Database(url).connect() as owned:
+            open_to_all = owned.execute(
+                "select p.proname from pg_proc as p where p.pronamespace = 'signal'::regnamespace and p.prosecdef"
+                " and p.prorettype <> 'trigger'::regtype and has_function_privilege('public', p.oid, 'execute')"
+            ).fetchall()
     finally:
         connection.execute("alter role test_builder_away rename to signal_builder")
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
@@ -313,3 +318,4 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     assert done.returncode == 0
     assert "signal_builder cannot be made" in done.stderr
     assert "CREATEROLE" in done.stderr
+    assert open_to_all == []  # Functions with their owner's rights are closed without the roles too.

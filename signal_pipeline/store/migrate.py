@@ -29,7 +29,7 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import today_utc
 
-ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_admin")
+ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_api", "signal_admin")
 
 
 class StartDateError(SignalError):

@@ -73,6 +73,7 @@ FORBIDDEN = {
         "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
         "select * from signal.receipts",
         "select * from signal.audit",
+        "insert into signal.audit (action) values ('x')",
         "create table signal.mine ()",
     ],
     "signal_builder": [
@@ -99,6 +100,20 @@ FORBIDDEN = {
         "select signal.drop_partition(current_date)",
         f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
         f"select count(*) from signal.events_{YESTERDAY:%Y%m%d}",
+    ],
+    "signal_api": [
+        "delete from signal.events",
+        "update signal.events set route = null",
+        "select day from signal.event_keys",
+        "delete from signal.event_keys",
+        "update signal.days set state = 'purged'",
+        "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
+        "insert into signal.builds select * from signal.builds",
+        "select * from signal.receipts",
+        "select * from signal.audit",
+        "select signal.drop_partition(current_date)",
+        f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
+        "create table signal.mine ()",
     ],
     "signal_admin": [
         "update signal.audit set action = 'nothing'",
@@ -187,7 +202,7 @@ def test_the_admin_purges_and_erases(
     assert {day.state for day in erased.days} == {"open", "purged"}
 
 
-@pytest.mark.parametrize("role", ["signal_writer", "signal_builder", "signal_reader"])
+@pytest.mark.parametrize("role", ["signal_writer", "signal_builder", "signal_reader", "signal_api"])
 def test_only_the_admin_purges_and_erases(as_role: As, models: Models, fill: Fill, role: str) -> None:
     fill(DUE, 20)
     with pytest.raises(DatabaseError, match="InsufficientPrivilege"):

@@ -1,12 +1,17 @@
 -- The least-privilege roles and what each may do. Runs at each migration: a restored database may come without them.
--- They have no password until the owner gives the reader one. Give a login of your own one of them: grant signal_writer to api.
+-- They have no password until the owner gives the reader one. Give a login of your own one of them: grant signal_api to my_login.
 -- Of the rollups, migrate_rollups grants the rest.
+
+-- Before the roles, which may be left out: this holds without them too.
+revoke execute on function signal.ensure_day(date) from public;
 
 do $$
 declare
     wanted text;
 begin
-    foreach wanted in array array['signal_writer', 'signal_builder', 'signal_reader', 'signal_admin'] loop
+    foreach wanted in array array[
+        'signal_writer', 'signal_builder', 'signal_reader', 'signal_api', 'signal_admin'
+    ] loop
         if not exists (select from pg_roles where rolname = wanted) then
             begin
                 -- The reader may log in where the server trusts it; a login without a password is refused elsewhere.
@@ -23,18 +28,17 @@ $$;
 
 do $$
 begin
-    if 4 > (
+    if 5 > (
         select count(*) from pg_roles
-        where rolname in ('signal_writer', 'signal_builder', 'signal_reader', 'signal_admin')
+        where rolname in ('signal_writer', 'signal_builder', 'signal_reader', 'signal_api', 'signal_admin')
     ) then
         return;
     end if;
 
-    grant usage on schema signal to signal_writer, signal_builder, signal_reader, signal_admin;
+    grant usage on schema signal to signal_writer, signal_builder, signal_reader, signal_api, signal_admin;
     execute format(
         'grant temporary on database %I to signal_writer, signal_builder, signal_admin', current_database()
     );
-    revoke execute on function signal.ensure_day(date) from public;
     grant execute on function signal.ensure_day(date) to signal_writer, signal_builder, signal_admin;
 
     -- The writer stores events and cannot read them. Of the ledger it sees ids, to tell a duplicate.
@@ -46,7 +50,7 @@ begin
     grant select, insert on signal.day_keys to signal_writer;
     grant select, insert, update on signal.landed_files to signal_writer;
     grant select on signal.instance to signal_writer;
-    grant insert on signal.audit to signal_writer;
+    revoke insert on signal.audit from signal_writer;  -- Earlier versions gave it.
 
     -- The builder reads events and writes rollups and their build records.
     grant select on signal.events, signal.days, signal.books, signal.instance, signal.address_gaps, signal.day_keys
@@ -56,6 +60,11 @@ begin
     -- The reader sees rollups, and the counts without which no honest label could stand beside them.
     grant select on signal.days, signal.builds, signal.books, signal.instance, signal.address_gaps, signal.day_keys
         to signal_reader;
+
+    -- The API stores events, reads rollups, and lets its own admins look at raw events, each look audited.
+    grant signal_writer, signal_reader to signal_api;
+    grant select on signal.events to signal_api;
+    grant insert on signal.audit to signal_api;
 
     -- The admin does all of that, and purges and erases.
     grant signal_writer, signal_builder, signal_reader to signal_admin;
