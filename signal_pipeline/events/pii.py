@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
+from html import unescape
 from urllib.parse import unquote
 
 _KEY_LISTS = (
@@ -24,13 +25,17 @@ _KEY_LISTS = (
     "contactname clientname ownername authorname creatorname editorname sendername recipientname",
     "profilename accountname screenname displayname initials fname lname forename forenames usr",
     "handle userhandle",
+    # A person by the part that they play; their number (`memberCount`) and kind (`ownerType`) pass.
+    "author owner creator assignee contact customer member person guest createdby updatedby modifiedby",
+    "editedby deletedby ownedby invitedby assignedto",
     # Ways to reach or find a person
     "mail mails mailaddress usermail gmail mobile mobileno tel fax msisdn phones phoneno addresses",
-    "whatsapp whatsappnumber whatsappid",
+    "contactno contactnumber telno telnumber cell cellno cellnumber whatsapp whatsappnumber whatsappid",
     "addr addressline street streetname housenumber zip zipcode postcode postalcode lat lng lon",
     "latitude longitude geolocation gps",
     # Identifiers of a person or a device
     "uid uids useruid useruuid accountid customerid memberid personid profileid visitorid clientid",
+    "authorid ownerid creatorid assigneeid contactid guestid createdbyid updatedbyid",
     "deviceid sessionid imei imsi idfa gaid advertisingid fingerprint macaddr ip ips ipv ipaddr",
     "clientip remoteip remoteaddr userip hostip realip forwardedfor xforwardedfor ua",
     # Official and financial numbers
@@ -44,7 +49,7 @@ _KEY_LISTS = (
 )
 _KEYS = frozenset(" ".join(_KEY_LISTS).split())
 _ENDINGS = ("token", "secret", "cookie", "jwt", "phone", "address", "iban")
-_HARMLESS_ENDINGS = ("microphone", "headphone", "earphone", "smartphone", "iphone")
+_HARMLESS_ENDINGS = ("microphone", "headphone", "earphone", "smartphone", "iphone", "megaphone")
 _PARTS = re.compile(
     "email|phonenumber|mobilenumber|telephone|cellphone|firstname|lastname|middlename|maidenname"
     "|givenname|familyname|fullname|surname|nickname|username|useragent|ipaddress"
@@ -57,12 +62,15 @@ _PARTS = re.compile(
 )
 
 # Nothing that is looked for in a text can do without one of these.
-_SUSPICIOUS = re.compile(r"[@:.%]|[^\x00-\x7f]")
+_SUSPICIOUS = re.compile(r"[@:.%&\\]|[^\x00-\x7f]")
 # Not a picture for a dense screen, such as `icon@2x.png`.
 _PICTURE = r"[1-9](?:\.[0-9])?x\.(?:png|jpe?g|gif|webp|avif|svg)(?!\w|[.-]\w)"
 _EMAIL = re.compile(rf"[^\s@]@(?!{_PICTURE})(?:[\w-]+[.\u3002])+(?:[^\W\d_]{{2}}|xn--)")
 # A key of JSON inside a text, its quotes escaped however often.
 _JSON_KEY = re.compile(r'"([^"\\:{}]{1,64})\\*"\s*:')
+# A character of HTML, by name or number (as many digits as Python converts), and one of JSON inside JSON.
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
+_ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 # Not a part of a longer dotted number, such as an object identifier.
 _IPV4 = re.compile(rf"(?<![0-9])(?<![0-9]\.){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9])(?!\.[0-9])")
@@ -86,7 +94,7 @@ _DECODINGS = 3
 def holds_pii(value: object) -> bool:
     """Whether a JSON value holds, at any depth, a PII-shaped key, or a text (a key included) with
     an e-mail address, an IP address, a JWT or JSON with such a key anywhere inside; also if
-    written in compatibility characters or percent-encoded.
+    written in compatibility characters, percent-encoded, or escaped for HTML or JSON.
     """
     pending = [value]
     while pending:
@@ -105,7 +113,7 @@ def holds_pii(value: object) -> bool:
 
 def _text_holds_pii(text: str) -> bool:
     """Whether a text holds an e-mail address, an IP address, a JWT or JSON with a PII-shaped key, as
-    it stands, after NFKC, or percent-decoded.
+    it stands or as one of its `readings`.
     """
     if not _SUSPICIOUS.search(text):
         return False
@@ -122,12 +130,16 @@ def holds_address(text: str) -> bool:
 
 def readings(text: str) -> Iterator[str]:
     """The text itself, and what a reader could take it for: without compatibility and invisible
-    characters, percent-decoded.
+    characters, percent-decoded, without escapes of HTML and JSON.
     """
     yield text
     for _ in range(_DECODINGS):
         plain = text if text.isascii() else _plain(text)
         decoded = unquote(plain) if "%" in plain else plain
+        if "&" in decoded:
+            decoded = _REFERENCE.sub(lambda found: unescape(found[0]), decoded)
+        if "\\" in decoded:
+            decoded = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), decoded)
         if decoded == text:
             return
         if plain not in (text, decoded):

@@ -33,6 +33,8 @@ EXPECTED_KEYS = (
     *("iban", "creditcard", "cardnumber", "secret", "apikey", "accesstoken", "refreshtoken"),
     *("idtoken", "authorization", "cookie", "sessionid", "jwt", "passwd", "pwd", "useremail"),
     *("pass", "pw", "pin", "fname", "lname", "forename", "usr", "whatsapp", "handle"),
+    *("author", "owner", "creator", "createdby", "assignee", "contact", "contactno", "telno"),
+    *("cell", "customer", "member", "person", "guest", "authorid", "assignedto"),
     *("useridentifier", "useridhash", "useridlegacy"),
     *("nickname", "postcode", "uid", "login", "credentials", "authorisation", "deviceid"),
 )
@@ -41,6 +43,8 @@ HARMLESS_KEYS = (
     *("count", "maxTokens", "microphone", "isIphone", "ship", "tooltip", "zipped", "addressBar"),
     *("theme", "source", "target", "page", "nameLength", "eventName", "secretary", "usage"),
     *("userIdle", "userIdleTime", "userIdentifiedStep", "spin", "passed", "handleClick"),
+    *("memberCount", "ownerType", "authorsShown", "contactForm", "guestMode", "cellIndex", "megaphone"),
+    *("isMobile", "personalised", "created", "membership"),
     *("", "7", "_", "язык"),
 )
 
@@ -126,7 +130,10 @@ PRIVATE_TEXTS = (
     "a::b:c",
     "icon@2x.png.org",
     "jane@2x.pn",
+    "john&#64;example.com",
+    "john&commat;example&period;com",
     '{"email": "jane"}',
+    '{"\\u0065mail": "jane"}',
     '{"a": [{"First-Name" : 1}]}',
     '"{\\"payload\\": {\\\\\\"userId\\\\\\": 1}}"',
     JWT,
@@ -151,7 +158,10 @@ def test_private_texts_are_found_in_disguise(text: str) -> None:
     twice = quote(once)
     wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
     hidden = "\u200b".join(text)
-    for disguise in (once, twice, wide, hidden, quote(wide)):
+    numbers = "".join(f"&#{ord(c)};" for c in text)
+    escaped = "".join(f"\\u{ord(c):04x}" for c in text)
+    more = (numbers, numbers.replace("&", "&amp;"), "".join(f"&#x{ord(c):X};" for c in text))
+    for disguise in (once, twice, wide, hidden, quote(wide), *more, escaped, escaped.replace("\\", "\\\\")):
         assert holds_pii([disguise]), disguise
 
 
@@ -165,6 +175,7 @@ def test_digits_of_other_scripts_are_read() -> None:
         *("", "French", "中文", "العربية", "Español", "français (Canada)", "zh-Hans-CN", "100 %"),
         *("@media", "a @ b", "@jane", "5@3", "12:30", "12:34:56", "2026-11-23T12:34:56.789Z"),
         *("a::b", "10::30", "at a::b.", "icon@2x.png", "see icon@1.5x.webp.", '{"page": "x"}'),
+        *("R&D", "a&b=c&copy=1", "&#;", "C:\\users", "section 2::3", "fish &amp; chips"),
         *("1.2.3", "120.0.6099.109", "1.2.3.4.5.6", "std::vector", "a::before", "::", "x :: y"),
         *("www.example.org", "eyewitness.report.example", "a.b.c", "e.g. this", "%", "%zz", "50%"),
         *("550e8400-e29b-41d4-a716-446655440000", "00:1a:2b:3c:4d:5e", "eyJhbGciOiJIUzI1NiJ9"),
@@ -238,6 +249,10 @@ def test_any_value_is_judged_and_wrapping_keeps_the_verdict(value: object) -> No
         ("1." * 40_000, False),
         ("a:" * 40_000, True),
         ("%25" * 30_000, False),
+        ("&#" + "0" * 80_000 + "64;", False),
+        ("&" * 80_000, False),
+        ("\\" * 80_000, False),
+        ("&#64" * 20_000, False),
         ("%25" * 30_000 + "40", False),
     ],
 )
