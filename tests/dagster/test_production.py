@@ -1,0 +1,95 @@
+"""What docs/operations.md has for production: Dagster's parts as processes of their own, as the admin."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import SECRET, START_DATE
+from dagster_tests_support import YESTERDAY, answers, asker, built, eventually, free_port, ingest
+from traffic import traffic
+
+from signal_pipeline.dagster_home import project_file
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.embedded import dagster_url, ensure_database
+
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
+
+WORKSPACE = "load_from: [{grpc_server: {host: 127.0.0.1, port: PORT, location_name: signal}}]"
+LOADED = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
+
+
+@pytest.fixture
+def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Code location, daemon and web server as docs/operations.md starts them; gives a function that asks GraphQL."""
+    name = f"dagster_parts_{os.getpid()}"
+    ensure_database(server, name)
+    home = tmp_path / "dagster"
+    home.mkdir()
+    shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
+    code, web = free_port(), free_port()
+    (home / "workspace.yaml").write_text(WORKSPACE.replace("PORT", str(code)))
+    bare = {key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))}
+    every = {**bare, "DAGSTER_HOME": str(home), "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name)}
+    ours = {
+        "SIGNAL_ENV": "production",
+        "SIGNAL_DATABASE_URL": admin_url,
+        "SIGNAL_HOME": str(tmp_path / "home"),
+        "SIGNAL_START_DATE": START_DATE.isoformat(),
+        "SIGNALS_SALT_SECRET": SECRET,
+        "SIGNAL_AUDIT_KEY": "an-audit-key-for-tests-of-more-than-32-bytes",
+    }
+    location = [
+        "dagster",
+        "code-server",
+        "start",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(code),
+        "-m",
+        "signal_pipeline.definitions",
+    ]
+    commands = [
+        (location, {**every, **ours}),
+        (["dagster-daemon", "run", "-w", "workspace.yaml"], every),
+        (["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"], every),
+    ]
+    folder = Path(sys.executable).parent
+    with (tmp_path / "parts.log").open("wb") as log:
+        options: dict[str, Any] = {"cwd": home, "stdout": log, "stderr": log, "start_new_session": True}
+        started = [subprocess.Popen([folder / line[0], *line[1:]], env=env, **options) for line, env in commands]
+        ask = asker(web)
+        try:
+            eventually(lambda: answers(ask), "the UI answers")
+            yield ask
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+def test_the_parts_of_production_run_apart_as_the_admin(
+    parts: Callable[..., Any], environment: Settings, connection: Connection
+) -> None:
+    (entry,) = parts(LOADED)["workspaceOrError"]["locationEntries"]
+    assert entry == {"name": "signal", "locationOrLoadError": {"__typename": "RepositoryLocation"}}
+    ingest(traffic(YESTERDAY, 40))
+    eventually(lambda: built(connection, YESTERDAY) == 40, "yesterday is built")
