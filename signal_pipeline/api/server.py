@@ -19,7 +19,7 @@ from signal_pipeline.api.tokens import PublicKeys, TokenVerifier
 from signal_pipeline.events.hashing import check_secret, key_id
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.settings import Settings, SettingsError, salt_secret
+from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
 from signal_pipeline.store.database import Database, open_database
 from signal_pipeline.store.migrate import migrate
 
@@ -122,6 +122,7 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
 
 
 def _parts(settings: Settings, identification: Identification) -> Parts:
+    audit_key(settings)  # Each look at raw events is audited: not the first of them is to learn that it cannot be.
     models = dict(load_models())
     database = open_database(settings)
     if not settings.production:

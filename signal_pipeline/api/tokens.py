@@ -12,9 +12,9 @@ import logging
 import time
 import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jwt
 
@@ -37,6 +37,17 @@ Claims = Mapping[str, Any]  # What an issuer writes into a token is its own busi
 
 class KeysError(SignalError):
     """The issuer's keys cannot be read."""
+
+
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none away from https: keys over plain http can be replaced on their way."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if req.type == "https" and not newurl.startswith("https://"):
+            raise KeysError("SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced on their way")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class PublicKeys:
@@ -87,7 +98,8 @@ class PublicKeys:
     def _text(self) -> str:
         if not self._source.startswith(("https://", "http://")):
             return Path(self._source).read_text(encoding="utf-8")
-        with urllib.request.urlopen(self._source, timeout=LOAD_TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s) only
+        opener = urllib.request.build_opener(_NoDowngrade)
+        with opener.open(self._source, timeout=LOAD_TIMEOUT_SECONDS) as answer:
             return str(answer.read(MAX_KEYS_BYTES).decode("utf-8"))
 
 

@@ -47,6 +47,8 @@ def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
         ({"SIGNAL_JWKS": "https://127.0.0.1:1/jwks"}, {}, "SIGNAL_JWKS: no usable keys"),
         ({"SIGNAL_JWKS": "http://127.0.0.1:1/jwks"}, {}, "SIGNAL_JWKS: keys over plain http"),
         ({"SIGNALS_SALT_SECRET": None}, {}, "SIGNALS_SALT_SECRET"),
+        ({"SIGNAL_AUDIT_KEY": None}, {}, "SIGNAL_AUDIT_KEY is missing"),
+        ({"SIGNAL_AUDIT_KEY": "short"}, {}, "SIGNAL_AUDIT_KEY has fewer than 32 bytes"),
         ({"SIGNAL_API_KEYS": "dashboard:abc"}, {}, "SIGNAL_API_KEYS"),
         ({"SIGNAL_TRUSTED_PROXIES": "10.0.0.0/99"}, {}, "SIGNAL_TRUSTED_PROXIES"),
         ({"SIGNAL_RATE_LIMIT_URL": "nonsense://x"}, {}, "SIGNAL_RATE_LIMIT_URL"),

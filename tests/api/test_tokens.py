@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import gc
 import http.server
+import ipaddress
 import itertools
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from wire_support import AUDIENCE, ISSUER, Issuer, write_jwks
 
 from signal_pipeline.api import tokens
@@ -152,6 +160,56 @@ def test_keys_come_from_a_url_too(folder_url: str, issuer: Issuer, tmp_path: Pat
     assert good(_verifier(f"{folder_url}/keys"), issuer)
     with pytest.raises(KeysError, match="SIGNAL_JWKS"):
         _verifier(f"{folder_url}/none")
+
+
+@pytest.fixture
+def redirects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Starts https servers, of a certificate that is believed, which send everybody on to one place; gives their URL."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
+    own_address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(own_address, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "server.pem").write_bytes(pem + key.private_bytes(*plain))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+
+    def start(target: str) -> str:
+        class Elsewhere(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(302)
+                self.send_header("location", target)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack.callback(server.shutdown)
+        return f"https://127.0.0.1:{server.server_address[1]}/"
+
+    with ExitStack() as stack:
+        yield start
+
+
+def test_no_redirect_leads_from_https_to_plain_http(
+    redirects: Callable[[str], str], folder_url: str, issuer: Issuer, tmp_path: Path
+) -> None:
+    write_jwks(tmp_path / "keys", issuer)
+    first = redirects(f"{folder_url}/keys")
+    for source in (first, redirects(first), redirects(first.replace("https", "HTTPS"))):
+        with pytest.raises(KeysError, match="SIGNAL_JWKS: redirected from https to plain http"):
+            PublicKeys(source).load()
 
 
 def test_an_answer_that_is_no_http_leaves_the_keys_as_they_are() -> None:
