@@ -13,9 +13,9 @@ from starlette.responses import Response
 from strawberry.utils.str_converters import to_camel_case
 
 from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.errors import ApiError, unserved
 from signal_pipeline.api.types import EventCreateInput, EventFilter, StatsFilter
-from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
+from signal_pipeline.store.database import DatabaseError
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,9 @@ def _failure(error: GraphQLError) -> ApiError:
     if isinstance(original, DatabaseError):
         if original.sqlstate == QUERY_CANCELED:
             return ApiError("TIMEOUT", "this takes too long: ask for fewer days, or filter")
-        logger.warning("%s", original)
-        if isinstance(original, DatabaseUnreachableError):
-            return ApiError("SERVICE_UNAVAILABLE", "the database cannot be reached: ask again later", 503)
+        if (refusal := unserved(original)) is not None:
+            return refusal
+        logger.error("%s", original)
         return ApiError("INTERNAL", "an internal error", 500)
     if isinstance(error, GraphQLSyntaxError):
         return ApiError("GRAPHQL_PARSE_FAILED", "the query is not GraphQL, or too long")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from signal_pipeline.errors import SignalError
+from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
+
+logger = logging.getLogger(__name__)
 
 
 class ApiError(SignalError):
@@ -32,3 +37,16 @@ def bad_input(message: str) -> ApiError:
 def unavailable(message: str) -> ApiError:
     """The database cannot answer now; the same request may be sent again."""
     return ApiError("SERVICE_UNAVAILABLE", message, 503)
+
+
+def unserved(error: DatabaseError) -> ApiError | None:
+    """Why the database serves nobody here, logged for the operator; None where that is not known of anything but one request."""
+    if isinstance(error, DatabaseUnreachableError) or error.passes:
+        logger.warning("%s", error)
+        return unavailable("the database cannot be reached: send the same request again later")
+    if error.not_here:
+        logger.error("%s", error)
+        return unavailable(
+            "the database refuses this server, whose operator must look: send the same request again later"
+        )
+    return None

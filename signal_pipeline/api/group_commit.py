@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signal_pipeline.api.errors import ApiError, unavailable
-from signal_pipeline.api.spool import Spool, SpoolError, takes_no_writes
+from signal_pipeline.api.errors import ApiError, unavailable, unserved
+from signal_pipeline.api.spool import Spool, SpoolError
 from signal_pipeline.events.acceptance import Drop, Event
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
@@ -123,11 +123,12 @@ class GroupCommit:
         checked = [item for job in jobs for item in job.checked]
         try:
             answers = self._store_or_spool(checked)
-        except (DatabaseUnreachableError, SpoolError) as error:
+        except SpoolError as error:
             logger.warning("%s", error)
-            away = unavailable("the database cannot be reached: send the same event again later")
-            return [away] * len(jobs)
+            return [unavailable("the database cannot be reached: send the same event again later")] * len(jobs)
         except Exception as error:
+            if isinstance(error, DatabaseError) and (refusal := unserved(error)) is not None:
+                return [refusal] * len(jobs)
             logger.error("storing a batch failed: %s", type(error).__name__)
             if len(jobs) == 1:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
@@ -158,11 +159,11 @@ class GroupCommit:
             return self._try(checked)  # An idle connection does not know of a restart.
 
     def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
-        """Store; a server that takes no writes for now counts as one that is away."""
+        """Store; a server that does not for now counts as one that is away."""
         try:
             return self._ingest.store(checked)
         except DatabaseError as error:
-            if takes_no_writes(error):
+            if error.passes:
                 raise DatabaseUnreachableError(str(error), error.sqlstate) from None
             raise
 

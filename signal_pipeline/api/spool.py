@@ -30,17 +30,11 @@ logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
 _SUFFIX, _REFUSED = ".spool", ".refused"
-_NO_WRITES_NOW = ("53", "25006")  # No room, too many connections; read-only, as a standby is until it is promoted.
 _NEVER = ("22", "23", "P0001")  # What a row is at fault for: its data, a constraint, a guard of our own.
 
 
 class SpoolError(SignalError):
     """The spool cannot be used, or is full."""
-
-
-def takes_no_writes(error: DatabaseError) -> bool:
-    """Whether PostgreSQL is there, but takes no writes for now: as good as away."""
-    return (error.sqlstate or "").startswith(_NO_WRITES_NOW)
 
 
 class SpooledBatch(msgspec.Struct):

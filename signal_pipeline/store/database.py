@@ -23,7 +23,12 @@ Connection = psycopg.Connection[tuple[object, ...]]
 Result = TypeVar("Result")
 
 TRANSACTION_ATTEMPTS = 8
-SHUTDOWN = ("57P01", "57P02", "57P03")  # Not all of class 57: a cancelled statement says nothing of the server.
+# SQLSTATEs, or how they begin. Each of these ends the connection; a cancelled statement (57014) says nothing of the server.
+_LOST = ("08", "57P", "25P03", "25P04")
+# Lost races, no room, too many connections, a lock or the statement given up, a fault of the disk; and read-only, as a
+# standby is until it is promoted.
+_NOT_NOW = ("40001", "40003", "40P01", "53", "55P03", "57014", "58030", "25006")
+_NOT_HERE = ("42", "3F")  # The login may not, or the schema is another than ours.
 
 
 class DatabaseError(SignalError):
@@ -32,6 +37,16 @@ class DatabaseError(SignalError):
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+
+    @property
+    def passes(self) -> bool:
+        """Whether PostgreSQL is there, but does not do it for now: as good as away."""
+        return (self.sqlstate or "").startswith(_NOT_NOW)
+
+    @property
+    def not_here(self) -> bool:
+        """Whether it is the login or the schema that is at fault, not what was asked: it fails for everything alike."""
+        return (self.sqlstate or "").startswith(_NOT_HERE)
 
 
 class DatabaseUnreachableError(DatabaseError):
@@ -87,10 +102,7 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
     # A guard of our own (P0001) words its message itself, without values of a row.
     if isinstance(error, errors.RaiseException):
         return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
-    lost = isinstance(error, psycopg.OperationalError) and (
-        error.sqlstate is None or error.sqlstate[:2] == "08" or error.sqlstate in SHUTDOWN
-    )
-    if lost:
+    if error.sqlstate.startswith(_LOST) if error.sqlstate else isinstance(error, psycopg.OperationalError):
         return DatabaseUnreachableError(
             f"cannot reach PostgreSQL: check that the server runs and SIGNAL_DATABASE_URL is right ({_kind(error)})",
             error.sqlstate,
@@ -103,7 +115,8 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
         )
         if name
     ]
-    return DatabaseError(f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}", error.sqlstate)
+    advice = ": give this login the role for its work (docs/operations.md)" if error.sqlstate == "42501" else ""
+    return DatabaseError(f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}{advice}", error.sqlstate)
 
 
 def _kind(error: psycopg.Error) -> str:

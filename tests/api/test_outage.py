@@ -347,6 +347,64 @@ def test_a_database_that_takes_no_writes_for_now_is_as_good_as_away(
     assert outcome(without.create(refused)) == ("accepted", None)
 
 
+@contextmanager
+def refusing(rows: Connection, sqlstate: str, times: int) -> Iterator[None]:
+    """The next writes end with this error; what a sequence has counted, no rollback takes back."""
+    rows.execute(
+        "create sequence public.refusals; create function public.refuse() returns trigger language plpgsql"
+        f" as $$begin if nextval('public.refusals') <= {times} then raise exception 'no' using errcode = '{sqlstate}';"  # type: ignore[arg-type]
+        " end if; return null; end$$;"
+        " create trigger refuse before insert on signal.books for each statement execute function public.refuse()"
+    )
+    try:
+        yield
+    finally:
+        rows.execute(
+            "drop trigger refuse on signal.books; drop function public.refuse(); drop sequence public.refusals"
+        )
+
+
+@pytest.mark.parametrize(("sqlstate", "times"), [("40001", 3), ("40P01", 3), ("57P01", 1), ("57014", 1), ("55P03", 1)])
+def test_a_lost_race_or_connection_is_not_noticed(api: Server, rows: Connection, sqlstate: str, times: int) -> None:
+    fields = event()
+    with refusing(rows, sqlstate, times):
+        assert outcome(api.create(fields)) == ("accepted", None)
+    assert outcome(api.create(fields)) == ("duplicate", None)
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "55P03", "57P05", "58030"])
+def test_what_stays_so_is_an_outage(
+    start: StartServer, api: Server, api_database: Database, rows: Connection, tmp_path: Path, sqlstate: str
+) -> None:
+    with_spool, spooled, refused, before = start(SIGNAL_SPOOL_DIR=str(tmp_path)), event(), event(), counts(api_database)
+    with refusing(rows, sqlstate, 10**6):
+        assert outcome(with_spool.create(spooled)) == ("spooled", None)
+        answer = api.call(CREATE, {"input": refused})
+        assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
+    until(lambda: not list(tmp_path.glob("*.spool")))
+    assert not list(tmp_path.glob("*.refused"))
+    assert outcome(api.create(refused)) == ("accepted", None)
+    assert counts(api_database) == (before[0] + 2, before[1] + 2)
+    with_spool.stop()
+
+
+@pytest.mark.parametrize("sqlstate", ["42501", "42P01"])
+def test_what_the_login_may_not_is_said_to_the_operator_and_may_be_sent_again(
+    start: StartServer, api_database: Database, rows: Connection, tmp_path: Path, sqlstate: str
+) -> None:
+    server, fields, before = start(SIGNAL_SPOOL_DIR=str(tmp_path)), event(), counts(api_database)
+    with refusing(rows, sqlstate, 10**6):
+        answer = server.call(CREATE, {"input": fields})
+    assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
+    assert int(answer.headers["retry-after"]) > 0
+    assert sqlstate not in answer.text
+    until(lambda: sum(f"SQLSTATE {sqlstate}" in line for line in server.log) == 1)
+    assert counts(api_database) == before
+    assert not list(tmp_path.glob("*.spool"))
+    assert outcome(server.create(fields)) == ("accepted", None)
+    server.stop()
+
+
 def test_one_event_that_the_database_refuses_does_not_fail_the_others(api: Server, rows: Connection) -> None:
     """Requests of one batch share a transaction, not a fate."""
     rows.execute("alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid")
