@@ -58,7 +58,7 @@ def migrate() -> None:
     if missing := missing_roles(database):
         console.say(
             f"warning: the least-privilege roles are not set up, {', '.join(missing)} cannot be made:"
-            " the migrating login needs CREATEROLE; grant it, and migrate again"
+            " the migrating login needs CREATEROLE, and the admin option on roles that another made; grant it, and migrate again"
         )
 
 

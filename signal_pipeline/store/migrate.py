@@ -64,13 +64,16 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
 
 
 def missing_roles(database: Database) -> list[str]:
-    """The least-privilege roles that the server lacks: whoever migrated last may not make roles. No grants stand then."""
+    """What the server lacks of the least-privilege roles, since whoever migrated last may not make it: roles, and
+    memberships as `signal_api in signal_reader`. What is there has its grants.
+    """
     with safe_errors(), database.connect() as connection:
         rows = connection.execute(
             "select name from unnest(%s::text[]) as name where not exists (select from pg_roles where rolname = name)",
             [list(ROLES)],
         ).fetchall()
-    return [cast(str, row[0]) for row in rows]
+        memberships = connection.execute(sql("missing_memberships")).fetchall()
+    return [*(cast(str, row[0]) for row in rows), *(f"{member} in {given}" for given, member in memberships)]
 
 
 def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapping[str, Model]) -> None:
@@ -90,14 +93,26 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapp
     _store_start_date(driver, settings)
     driver.execute(rollup_sql("guards"))
     driver.execute(sql("roles"))
+    _grant_memberships(driver)
     migrate_rollups(driver, models)
     if facts is None or facts[1] != wanted:
         driver.execute(composed.SQL("comment on schema signal is {}").format(wanted))
 
 
+def _grant_memberships(connection: Connection) -> None:
+    """Make roles members of others. What is so already is left alone: only who may manage a role can grant it, and on a
+    server of several databases another login may have made it.
+    """
+    for given, member in connection.execute(sql("missing_memberships")).fetchall():
+        statement = composed.SQL("grant {} to {}").format(*map(composed.Identifier, (str(given), str(member))))
+        # Learnt from `missing_roles`, or done by a migration of another database at the same moment.
+        with suppress(errors.InsufficientPrivilege, errors.UniqueViolation), connection.transaction():
+            connection.execute(statement)
+
+
 def _state(config: Config) -> str:
     """What the schema's comment says when it is up to date: the last migration, and a digest of guards and roles."""
-    texts = rollup_sql("guards") + sql("roles")
+    texts = rollup_sql("guards") + sql("roles") + sql("missing_memberships")
     digest = hashlib.sha256(texts.encode()).hexdigest()[:12]
     return f"Signal's schema: migration {ScriptDirectory.from_config(config).get_current_head()}, guards and roles {digest}"
 

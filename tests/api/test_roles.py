@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+import json
+import uuid
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from wire_support import Server, event
+from msgspec.structs import replace
+from wire_support import CREATE, Server, code, event, outcome
 
+from signal_pipeline.api.spool import Spool
+from signal_pipeline.events.acceptance import Event
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.copy_rows import new_event_id
 from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 
 EVENTS = "query { events { clientEventId userHash } }"
-ROLLUP = "query ($day: Date!) { eventStats(by: APP, from: $day, to: $day) { rows { events } } }"
+ROLLUP = 'query ($day: Date!) { eventStats(by: ENTITY, from: $day, to: $day, eventType: "(all)") { rows { entityId events } } }'
 RAW = "query ($day: Date!) { eventStats(groupBy: [APP], from: $day, to: $day) { rows { events users } } }"
 
 
@@ -23,17 +36,40 @@ def _start(start: Any, database: Database, connection: Connection, role: str) ->
     return served
 
 
-def test_the_role_of_the_api_is_enough_to_serve(start: Any, api_database: Database, rows: Connection) -> None:
+def test_the_role_of_the_api_is_enough_to_serve(
+    start: Any, api_database: Database, rows: Connection, models: dict[str, Model], tmp_path: Path
+) -> None:
     api = _start(start, api_database, rows, "signal_api")
-    sent = event()
+    sent = event(eventType="editor_analytics_overlay_opened", entityType="journey", entityId=str(uuid.uuid4()))
     assert api.create(sent)["data"]["eventCreate"]["clientEventId"] == sent["clientEventId"]
-    (found,) = api.call(EVENTS, uid="boss-1").json()["data"]["events"]
+    assert outcome(api.create(sent)) == ("duplicate", None)
+    assert outcome(api.create(event(appName="none"))) == ("dropped", "unknown_app")
+    assert outcome(api.create(headers={"x-forwarded-for": ""})) == ("accepted", None)  # A gap, which is counted.
+    filtered = f'query {{ events(filter: {{entityId: "{sent["entityId"]}"}}) {{ clientEventId userHash }} }}'
+    (found,) = api.call(filtered, uid="boss-1").json()["data"]["events"]
     assert found["clientEventId"] == sent["clientEventId"]
-    (day,) = rows.execute("select to_char(max(day), 'YYYY-MM-DD') as day from signal.days").fetchall()
-    for query, expected in ((RAW, [{"events": 1, "users": 1}]), (ROLLUP, [])):  # No rollup is built yet.
-        answer = api.call(query, {"day": day[0]}, uid="boss-1").json()
+    (day,) = rows.execute("select max(day) from signal.days").fetchall()
+    build_day(api_database, DuckdbEngine(api_database.url, tmp_path), models, cast("date", day[0]))
+    of_entity = [{"entityId": sent["entityId"], "events": 1}]
+    for query, expected in ((RAW, [{"events": 2, "users": 2}]), (ROLLUP, of_entity)):
+        answer = api.call(query, {"day": str(day[0])}, uid="boss-1").json()
         assert answer["data"]["eventStats"]["rows"] == expected
     assert rows.execute("select action from signal.audit").fetchall() == [("read_events",)]
+
+
+def test_the_role_of_the_api_is_enough_to_drain_a_spool(
+    api_database: Database, rows: Connection, settings: Settings, tmp_path: Path
+) -> None:
+    rows.execute("create role test_spool login in role signal_api")
+    database = Database(api_database.url.replace("postgres@", "test_spool@"))
+    with closing(Ingest.from_settings(settings, database)) as ingest:
+        checked = [ingest.check_line(json.dumps(event(appName=name)).encode()) for name in ("cms", "none")]
+    items = [replace(each, id=new_event_id(each.created_at)) if isinstance(each, Event) else each for each in checked]
+    with closing(Spool(tmp_path / "spool", database, "00000000", 180)) as spool:
+        spool.append(items)
+        spool.drain()
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == [".lock"]
+    assert rows.execute("select count(*) from signal.events where app_name = 'cms'").fetchone() == (1,)
 
 
 def test_the_writers_role_writes_and_cannot_read(start: Any, api_database: Database, rows: Connection) -> None:
@@ -41,5 +77,13 @@ def test_the_writers_role_writes_and_cannot_read(start: Any, api_database: Datab
     assert api.create()["data"]["eventCreate"]
     day = {"day": f"{datetime.now(UTC):%Y-%m-%d}"}
     for query, variables in ((EVENTS, None), (RAW, day), (ROLLUP, day)):
-        answer = api.call(query, variables, uid="boss-1").json()
-        assert [error["extensions"]["code"] for error in answer["errors"]] == ["INTERNAL"]
+        answer = api.call(query, variables, uid="boss-1")
+        assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
+    assert "role for its work" in "".join(api.log)
+
+
+def test_the_readers_role_cannot_write_and_says_so(start: Any, api_database: Database, rows: Connection) -> None:
+    api = _start(start, api_database, rows, "signal_reader")
+    answer = api.call(CREATE, {"input": event()})
+    assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
+    assert "role for its work" in "".join(api.log)

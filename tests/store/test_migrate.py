@@ -6,19 +6,21 @@ import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import START_DATE, Fill
+from psycopg import sql as composed
 from stored import count
 
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database, DatabaseUnreachableError
 from signal_pipeline.store.days import NotMigratedError, stored_start_date
-from signal_pipeline.store.migrate import NotOwnerError, StartDateError, migrate
+from signal_pipeline.store.migrate import NotOwnerError, StartDateError, migrate, missing_roles
 
 _numbers = itertools.count(1)
 TODAY = datetime.now(UTC).date()
@@ -101,6 +103,66 @@ def test_the_admin_may_ask_for_a_migration_that_has_nothing_to_do(
                 migrate(admin, settings, models)
         finally:
             connection.execute(f"drop role {login}")  # type: ignore[arg-type]
+
+
+RIGHTS = """
+select has_table_privilege('signal_writer', 'signal.audit', 'insert'),
+    has_function_privilege('public', 'signal.ensure_day(date)', 'execute'),
+    has_function_privilege('signal_api', 'signal.ensure_day(date)', 'execute'),
+    has_table_privilege('signal_api', 'signal.events', 'select'),
+    has_table_privilege('signal_api', 'signal.audit', 'insert'),
+    has_table_privilege('signal_api', 'signal.daily_app_activity', 'select')
+"""
+
+
+def test_a_database_of_before_the_apis_role_gets_it(empty: Database, models: Models, tmp_path: Path) -> None:
+    settings = configured(empty, tmp_path)
+    migrate(empty, settings, models)
+    with empty.connect() as connection:
+        connection.execute("alter role signal_api rename to test_api_away")
+        try:
+            connection.execute("grant insert on signal.audit to signal_writer")
+            connection.execute("grant execute on function signal.ensure_day(date) to public")
+            connection.execute("comment on schema signal is 'of an older version'")
+            migrate(empty, settings, models)
+            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, True, True)
+            assert missing_roles(empty) == []
+        finally:
+            connection.execute("drop owned by signal_api")
+            connection.execute("drop role signal_api")
+            connection.execute("alter role test_api_away rename to signal_api")
+
+
+def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    """On a server of several databases, another login may have made the roles; then nobody else may manage them."""
+    migrate(empty, configured(empty, tmp_path), models)
+    owned = Database(empty.url.replace("postgres@", "test_other_owner@"))
+    with empty.connect() as connection:
+        connection.execute("drop schema signal cascade")
+        connection.execute("create role test_other_owner login")
+        connection.execute("revoke signal_reader from signal_api")
+        connection.execute("alter role signal_builder rename to test_builder_away")
+        name = composed.Identifier(connection.info.dbname)
+        try:
+            connection.execute(composed.SQL("alter database {} owner to test_other_owner").format(name))
+            for _ in range(2):
+                migrate(owned, configured(owned, tmp_path), models)
+            assert missing_roles(owned) == ["signal_builder", "signal_api in signal_reader"]
+            # What it may by the reader alone, it has not.
+            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, True, False)
+            connection.execute("alter role test_builder_away rename to signal_builder")
+            migrate(empty, configured(empty, tmp_path), models)
+            assert missing_roles(owned) == []
+            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, True, True)
+        finally:
+            with suppress(psycopg.errors.UndefinedObject):
+                connection.execute("alter role test_builder_away rename to signal_builder")
+            connection.execute("grant signal_reader to signal_api")
+            connection.execute(composed.SQL("alter database {} owner to postgres").format(name))
+            connection.execute("drop owned by test_other_owner cascade")
+            connection.execute("drop role test_other_owner")
 
 
 def test_processes_that_migrate_at_once_agree(empty: Database, models: Models, tmp_path: Path) -> None:

@@ -142,6 +142,42 @@ def test_what_a_role_may_not_do_is_refused(as_role: As, filled: None) -> None:
     assert allowed == []
 
 
+RIGHTS = """
+select c.relname, string_agg(privilege, ' ' order by privilege)
+from pg_class as c
+cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
+where c.relnamespace = 'signal'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and case
+    when c.relkind = 'S' then privilege in ('select', 'update') and has_sequence_privilege('signal_api', c.oid, privilege)
+    when privilege in ('delete', 'truncate', 'trigger') then has_table_privilege('signal_api', c.oid, privilege)
+    else has_any_column_privilege('signal_api', c.oid, privilege)
+end
+group by c.relname
+"""
+
+
+def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Models, filled: None) -> None:
+    rollups = {relation: "select" for name in models for relation in (name, f"{name}_by_type")}
+    assert dict(connection.execute(RIGHTS).fetchall()) == {  # type: ignore[arg-type]
+        **rollups,
+        "address_gaps": "insert select update",
+        "audit": "insert",
+        "books": "insert select update",
+        "builds": "select",
+        "day_keys": "insert select",
+        "days": "select update",
+        "event_keys": "insert select",
+        "events": "insert select",
+        "instance": "select",
+        "landed_files": "insert select update",
+    }
+    functions = connection.execute(
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <> 'trigger'::regtype"
+        " and has_function_privilege('signal_api', oid, 'execute')"
+    ).fetchall()
+    assert functions == [("ensure_day",)]
+    assert connection.execute("select has_schema_privilege('signal_api', 'signal', 'create')").fetchone() == (False,)
+
+
 GUARDED = [
     f"update signal.days set state = 'open' where day = '{DUE}'",
     f"delete from signal.daily_app_activity where activity_date = '{DUE}'",
