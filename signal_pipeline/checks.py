@@ -55,6 +55,13 @@ def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
     return schema_tests
 
 
+def checks_that_read_raw(models: Mapping[str, Model]) -> list[dg.AssetCheckKey]:
+    """The checks that count the raw events of every kept day: for the night, not for each hour (docs/decisions.md)."""
+    tests = audits(models, load_catalogue(load_settings().catalogue))
+    names = [("raw_events", "books_reconcile"), *((test.model, test.name) for test in tests if test.reads_raw)]
+    return [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in names]
+
+
 def _audited(test: Audit, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
     bad = (
