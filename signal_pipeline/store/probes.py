@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from signal_pipeline.landing import landed_longer_than
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import first_kept_day, today_utc
+from signal_pipeline.store.days import first_kept_day, installed_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.quality import DEGRADED_SHARE, day_identities, day_quality
 from signal_pipeline.store.retention import OVERDUE_DAYS, due_days
@@ -177,6 +176,8 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     """Every rollup has a fresh yesterday: a backfill elsewhere must not hide that it is missing."""
     yesterday = today_utc() - timedelta(days=1)
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
+    if not statuses and installed_day(connection) > yesterday:
+        return Finding(True, "Signal was installed today: no night has come yet that would build yesterday.")
     if not statuses:
         return Finding(
             False,
@@ -210,17 +211,4 @@ def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Findin
         f"{len(waiting)} day(s) wait for a build for more than an hour, the first is {first}. Is the daemon running? Look for"
         f" failed runs of rollups_job, then run `signal-pipeline backfill --from {first} --to {waiting[-1].day} --plan`.",
         {"days": [str(status.day) for status in waiting]},
-    )
-
-
-def landing_moves(settings: Settings) -> Finding:
-    """No landed file waits longer than a day: it holds raw addresses meanwhile."""
-    old = landed_longer_than(settings.landing_path, timedelta(days=1).total_seconds())
-    if not old:
-        return Finding(True, "No landed file is older than a day.")
-    return Finding(
-        False,
-        f"{old} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
-        " Look for failed runs of raw_events_job.",
-        {"files": old},
     )
