@@ -105,11 +105,9 @@ def _of_rollup(
 
 
 def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=probe.asset,
-        name=name,
-        description=(getattr(probes, name, landing_moves).__doc__ or "").partition("\n")[0],
-    )
+    asked = landing_moves if name == landing_moves.__name__ else getattr(probes, name)
+
+    @dg.asset_check(asset=probe.asset, name=name, description=(asked.__doc__ or "").partition("\n")[0])
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:
             finding = probe.probe(connection, load_settings())

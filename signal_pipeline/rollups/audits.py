@@ -60,8 +60,13 @@ def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
         _reconciles(model, test)
         for model in models.values()
         for test in model.tests
-        if isinstance(test, ReconcilesWith) and not (test.to == "events" and test.where is None)
+        if isinstance(test, ReconcilesWith) and not _counts_every_event(test)
     ]
+
+
+def _counts_every_event(test: ReconcilesWith) -> bool:
+    """Whether it asks for the day's total over all raw events, which a build counts and asserts."""
+    return test.to == "events" and test.where is None and not test.by
 
 
 def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
@@ -99,8 +104,10 @@ def _model(model: Model) -> Iterator[Audit]:
 def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     by = ("activity_date", *test.by)
     fold = sql.SQL("") if "event_type" in test.by else sql.SQL("and event_type = '(all)'")
-    counted_by_build = test.to == "events" and test.where is None and not test.by
+    counted_by_build = _counts_every_event(test)
+    against = test.to
     if counted_by_build:
+        against = "the raw events that its build counted"
         other = sql.SQL(sql_file("checks/events_of_builds")).format(rollup=sql.Literal(model.name))
     elif test.to == "events":
         date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
@@ -114,7 +121,7 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     query = sql.SQL(sql_file("checks/not_reconciled")).format(
         own=_rollup_by_day(model.name, by, fold), other=other, by=_list(by), rollup=sql.Literal(model.name)
     )
-    text = f"Per day, `events` adds up to the same number as in {test.to}."
+    text = f"Per day, `events` adds up to the same number as in {against}."
     reads_raw = test.to == "events" and not counted_by_build
     return Audit(model.name, f"reconciles_with_{test.to}", text, query, reads_raw)
 

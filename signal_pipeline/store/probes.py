@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 from signal_pipeline.settings import Settings
@@ -36,17 +36,20 @@ class Finding:
 
 
 def books_reconcile(connection: Connection) -> Finding:
-    """Raw events of every open day are what the books say.
+    """Raw events of every open day are what the books say, and what its rollups were built from.
 
-    Design invariants 1 and 10.
+    Design invariants 1 and 10. Counts the raw events of all kept days.
     """
     rows = connection.execute(sql("checks/books")).fetchall()
     if not rows:
-        return Finding(True, "Every open day holds the raw events that its books say.")
-    listed = {str(day): f"books {expected:,}, raw {events:,}" for day, expected, events in rows}
+        return Finding(True, "Every open day holds the raw events that its books and its builds say.")
+    listed = {
+        str(day): f"books {expected:,}, raw {events:,}" + ("" if counted is None else f", built from {counted:,}")
+        for day, expected, events, counted in rows
+    }
     return Finding(
         False,
-        f"{len(rows)} day(s) do not hold the raw events that their books say; the first is {rows[0][0]}."
+        f"{len(rows)} day(s) do not hold the raw events that their books or their builds say; the first is {rows[0][0]}."
         " Restore the missing rows from a backup; builds of such days are refused meanwhile.",
         {"days": listed},
     )
@@ -196,19 +199,30 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
 
 
 def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Finding:
-    """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds."""
-    before = datetime.now(UTC) - MAX_WAIT
-    waiting = [
-        status
-        for status in day_statuses(connection, checksums, last=today_utc() - timedelta(days=1))
-        if status.wants_build and status.changed_at < before
-    ]
+    """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds.
+
+    A changed model changes every day at once, when its first build is there: until then it may be one that cannot build.
+    """
+    waiting: set[date] = set()
+    for rollup, checksum in checksums.items():
+        waiting |= _waiting_days(connection, rollup, checksum, datetime.now(UTC) - MAX_WAIT)
     if not waiting:
-        return Finding(True, "No day waits for a build.")
-    first = waiting[0].day
+        return Finding(True, "No day waits for a build for more than an hour.")
+    first, last = min(waiting), max(waiting)
     return Finding(
         False,
-        f"{len(waiting)} day(s) wait for a build for more than an hour, the first is {first}. Is the daemon running? Look for"
-        f" failed runs of rollups_job, then run `signal-pipeline backfill --from {first} --to {waiting[-1].day} --plan`.",
-        {"days": [str(status.day) for status in waiting]},
+        f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a changed model; the first"
+        f" is {first}. Is the daemon running? Look for failed runs of rollups_job, then run"
+        f" `signal-pipeline backfill --from {first} --to {last} --plan`.",
+        {"days": [str(day) for day in sorted(waiting)]},
     )
+
+
+def _waiting_days(connection: Connection, rollup: str, checksum: str, before: datetime) -> set[date]:
+    """The open days before today whose rollup is stale or missing, and has been since then."""
+    today = today_utc()
+    statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
+    waiting = {status.day for status in statuses if status.wants_build and status.changed_at < before}
+    facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
+    since = cast("list[tuple[date, datetime]]", connection.execute(sql("checks/model_waits"), facts).fetchall())
+    return waiting - {day for day, first_build in since if first_build >= before}

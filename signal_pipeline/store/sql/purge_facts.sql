@@ -28,7 +28,7 @@ select
                 )
             )
             from signal.builds
-            where day = %(day)s
+            where day = d.day
         ),
         '{}'
     ) as builds
