@@ -1,4 +1,4 @@
-"""Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py`.
+"""Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py` and `landing.py`.
 
 Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run would lose their partition.
 They block nothing: what must never be visible is asserted inside the build's transaction, and the retention proves each day
@@ -13,6 +13,7 @@ import dagster as dg
 
 from signal_pipeline.assets.charts import markdown_table
 from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.landing import landing_moves
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.audits import Audit, audits
 from signal_pipeline.rollups.models import Model
@@ -55,6 +56,13 @@ def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
     return schema_tests
 
 
+def checks_that_read_raw(models: Mapping[str, Model]) -> list[dg.AssetCheckKey]:
+    """The checks that count the raw events of every kept day: for the night, not for each hour (docs/decisions.md)."""
+    tests = audits(models, load_catalogue(load_settings().catalogue))
+    names = [("raw_events", "books_reconcile"), *((test.model, test.name) for test in tests if test.reads_raw)]
+    return [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in names]
+
+
 def _audited(test: Audit, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
     bad = (
@@ -80,7 +88,7 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
         "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
         "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
-        "landing_moves": _Probe("raw_events", lambda c, s: probes.landing_moves(s), warn),
+        "landing_moves": _Probe("raw_events", lambda c, s: landing_moves(s), warn),
         "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),
         "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
     }
@@ -97,11 +105,9 @@ def _of_rollup(
 
 
 def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=probe.asset,
-        name=name,
-        description=(getattr(probes, name).__doc__ or "").partition("\n")[0],
-    )
+    asked = landing_moves if name == landing_moves.__name__ else getattr(probes, name)
+
+    @dg.asset_check(asset=probe.asset, name=name, description=(asked.__doc__ or "").partition("\n")[0])
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:
             finding = probe.probe(connection, load_settings())

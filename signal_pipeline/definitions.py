@@ -13,7 +13,7 @@ from signal_pipeline.alerts import red_checks_sensor, run_failure_sensor
 from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
 from signal_pipeline.assets.raw_events import raw_events
 from signal_pipeline.assets.rollups import rollup_assets
-from signal_pipeline.checks import default_checks
+from signal_pipeline.checks import checks_that_read_raw, default_checks
 from signal_pipeline.jobs import default_jobs
 from signal_pipeline.pruning import pruning_job
 from signal_pipeline.resources.ingest import IngestResource
@@ -29,7 +29,7 @@ def build_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
         asset_checks=default_checks(models),
-        jobs=[*default_jobs(models), pruning_job],
+        jobs=[*default_jobs(models, checks_that_read_raw(models)), pruning_job],
         schedules=default_schedules(models),
         sensors=[
             landing_sensor,

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import BinaryIO
 
 from signal_pipeline.catalogue import load_catalogue
@@ -163,6 +163,18 @@ class Ingest:
         counts = Counts()
         counts.add(self.store(self._check_lines(lines)))
         return counts
+
+    def seconds_to_midnight(self) -> float:
+        """How long this UTC day still lasts by the server's clock."""
+        now = self._clock()
+        return (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
+
+    def forget_past_days(self) -> None:
+        """Forget the user agents of a day that is over; who keeps an idle ingest open calls this at midnight UTC.
+
+        Requirements section 2.
+        """
+        self._now()
 
     def _check_lines(self, lines: Iterable[bytes]) -> list[Event | Drop]:
         check, now = self.acceptance.check_line, self._now()

@@ -18,8 +18,10 @@ CHECKS_JOB = "checks_job"
 PRUNING_JOB = "pruning_job"
 
 
-def default_jobs(rollups: Iterable[str]) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Every job of the project; `rollups` are the names of the rollup assets."""
+def default_jobs(
+    rollups: Iterable[str], nightly_checks: Iterable[dg.AssetCheckKey]
+) -> list[dg.UnresolvedAssetJobDefinition]:
+    """Every job of the project; `rollups` are the names of the rollup assets, `nightly_checks` too costly for each hour."""
     names = list(rollups)
     return [
         dg.define_asset_job(
@@ -40,7 +42,7 @@ def default_jobs(rollups: Iterable[str]) -> list[dg.UnresolvedAssetJobDefinition
         ),
         dg.define_asset_job(
             CHECKS_JOB,
-            selection=dg.AssetSelection.all_asset_checks(),
-            description="Every check, without building anything.",
+            selection=dg.AssetSelection.all_asset_checks() - dg.AssetSelection.checks(*nightly_checks),
+            description="Every check but those that count all raw events, without building anything.",
         ),
     ]

@@ -12,14 +12,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO, cast
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import Counts, Ingest
+from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
+from signal_pipeline.store.probes import Finding
 
 LANDING_LOCK = 7_291_002
 
@@ -44,6 +46,19 @@ def landed_files(folder: Path) -> list[Path]:
 def landed_longer_than(folder: Path, seconds: float) -> int:
     """How many files have waited longer."""
     return sum(time.time() - changed / 1e9 > seconds for changed, _ in _landed(folder))
+
+
+def landing_moves(settings: Settings) -> Finding:
+    """No landed file waits longer than a day: it holds raw addresses meanwhile."""
+    old = landed_longer_than(settings.landing_path, timedelta(days=1).total_seconds())
+    if not old:
+        return Finding(True, "No landed file is older than a day.")
+    return Finding(
+        False,
+        f"{old} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
+        " Look for failed runs of raw_events_job.",
+        {"files": old},
+    )
 
 
 def _landed(folder: Path) -> list[tuple[int, Path]]:

@@ -28,7 +28,7 @@ def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
-    """The schedule that evaluates every check within an hour of a change."""
+    """The schedule that evaluates the checks within an hour of a change."""
     checksums = {name: model.checksum for name, model in models.items()}
 
     @dg.schedule(
@@ -37,7 +37,8 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         job_name=CHECKS_JOB,
         default_status=RUNNING,
-        description="Hourly: every check, if anything changed since they were evaluated last, or a day waits for its build.",
+        description="Hourly: every check but those that count all raw events, if anything changed since they were evaluated"
+        " last, or a day waits for its build.",
     )
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource

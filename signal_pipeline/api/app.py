@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 READERS = 4
 READY_SECONDS = 5.0
+MIDNIGHT_STEP_SECONDS = 60.0
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
@@ -79,9 +80,11 @@ def create_app(parts: Parts) -> Starlette:
             )
             app.state.endpoint = _Endpoint(parts, documents, services)
             app.state.asker = asker
+            midnight = asyncio.create_task(_forget_at_midnight(parts.ingest))
             gc.freeze()  # What was loaded stays: going through it again at each full collection stops everybody.
             yield
             gc.unfreeze()
+            midnight.cancel()
             await commits.close()
 
     return Starlette(
@@ -93,6 +96,14 @@ def create_app(parts: Parts) -> Starlette:
         middleware=[_loopback_cors()] if development else [],
         lifespan=lifespan,
     )
+
+
+async def _forget_at_midnight(ingest: Ingest) -> None:
+    """An idle server gets no event that would make it forget yesterday's user agents."""
+    while True:
+        # In short steps: a sleep does not notice that the clock was set, or that the machine stood still.
+        await asyncio.sleep(min(ingest.seconds_to_midnight(), MIDNIGHT_STEP_SECONDS))
+        ingest.forget_past_days()
 
 
 def _loopback_cors() -> Middleware:

@@ -18,7 +18,6 @@ from signal_pipeline.rollups.models import event_columns
 from signal_pipeline.runs import CATCH_UP_TAG
 from signal_pipeline.store.database import Connection, DatabaseUnreachableError
 from signal_pipeline.store.profile import DayProfile, day_profile, outcomes_by_day
-from signal_pipeline.store.quality import day_identities
 
 RAW_EVENTS = dg.AssetKey("raw_events")
 EVENT_COLUMNS = dg.TableSchema(
@@ -60,7 +59,7 @@ def raw_events(
         for day in map(date.fromisoformat, context.partition_keys):
             metadata = profile_metadata(day_profile(connection, day))
             if day == date.fromisoformat(context.partition_keys[-1]):
-                metadata |= {"books": books_chart(connection, day), **identity_metadata(connection, day)}
+                metadata["books"] = books_chart(connection, day)
             # By partition: a range run would copy one result's metadata to every day.
             context.add_asset_metadata(metadata, asset_key=RAW_EVENTS, partition_key=str(day))
     return dg.MaterializeResult()
@@ -84,15 +83,3 @@ def books_chart(connection: Connection, last: date) -> dg.MarkdownMetadataValue:
     """The books of the last days as a picture: what was received, and what became of it."""
     series = outcomes_by_day(connection, last - timedelta(days=BOOKS_DAYS - 1), last)
     return dg.MetadataValue.md(bar_chart(series, OUTCOME_COLOURS, "received", last, BOOKS_DAYS))
-
-
-def identity_metadata(connection: Connection, day: date) -> dict[str, float]:
-    """How well people are told apart on a day: shares and ratios, never a hash."""
-    identity = day_identities(connection, day, day).get(day)
-    if identity is None:
-        return {}
-    return {
-        "top_hash_share": round(identity.top_share, 4),
-        "sessions_per_hash": round(identity.sessions_per_hash, 2),
-        "hashes_per_session": round(identity.hashes_per_session, 2),
-    }

@@ -29,12 +29,16 @@ from signal_pipeline.store.days import window
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One test of one model. `query` counts the rows, groups or days at fault between two bound days."""
+    """One test of one model. `query` counts the rows, groups or days at fault between two bound days.
+
+    `reads_raw`: whether it counts the raw events of all these days, which is too much for every hour.
+    """
 
     model: str
     name: str
     description: str
     query: sql.Composed
+    reads_raw: bool = False
 
     def faults(self, connection: Connection, first: date, last: date) -> int:
         """How many rows, groups or days break the test from `first` to `last`, inclusive; 0 is good."""
@@ -56,8 +60,13 @@ def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
         _reconciles(model, test)
         for model in models.values()
         for test in model.tests
-        if isinstance(test, ReconcilesWith) and not (test.to == "events" and test.where is None)
+        if isinstance(test, ReconcilesWith) and not _counts_every_event(test)
     ]
+
+
+def _counts_every_event(test: ReconcilesWith) -> bool:
+    """Whether it asks for the day's total over all raw events, which a build counts and asserts."""
+    return test.to == "events" and test.where is None and not test.by
 
 
 def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
@@ -95,7 +104,12 @@ def _model(model: Model) -> Iterator[Audit]:
 def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     by = ("activity_date", *test.by)
     fold = sql.SQL("") if "event_type" in test.by else sql.SQL("and event_type = '(all)'")
-    if test.to == "events":
+    counted_by_build = _counts_every_event(test)
+    against = test.to
+    if counted_by_build:
+        against = "the raw events that its build counted"
+        other = sql.SQL(sql_file("checks/events_of_builds")).format(rollup=sql.Literal(model.name))
+    elif test.to == "events":
         date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
         other = sql.SQL(sql_file("checks/events_by_day")).format(
             columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
@@ -107,8 +121,9 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     query = sql.SQL(sql_file("checks/not_reconciled")).format(
         own=_rollup_by_day(model.name, by, fold), other=other, by=_list(by), rollup=sql.Literal(model.name)
     )
-    text = f"Per day, `events` adds up to the same number as in {test.to}."
-    return Audit(model.name, f"reconciles_with_{test.to}", text, query)
+    text = f"Per day, `events` adds up to the same number as in {against}."
+    reads_raw = test.to == "events" and not counted_by_build
+    return Audit(model.name, f"reconciles_with_{test.to}", text, query, reads_raw)
 
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:

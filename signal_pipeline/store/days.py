@@ -52,6 +52,13 @@ def stored_start_date(connection: Connection) -> date:
     return cast(date, row[0])
 
 
+def installed_day(connection: Connection) -> date:
+    """The UTC date of the first migration."""
+    row = connection.execute("select (created_at at time zone 'UTC')::date from signal.instance").fetchone()
+    assert row is not None
+    return cast(date, row[0])
+
+
 def ensure_days(connection: Connection, days: list[date]) -> None:
     """Make the row and the partition of each day, each in its own short transaction."""
     for day in days:

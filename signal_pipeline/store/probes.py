@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from signal_pipeline.landing import landed_longer_than
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import first_kept_day, today_utc
+from signal_pipeline.store.days import first_kept_day, installed_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.quality import DEGRADED_SHARE, day_identities, day_quality
 from signal_pipeline.store.retention import OVERDUE_DAYS, due_days
@@ -37,17 +36,20 @@ class Finding:
 
 
 def books_reconcile(connection: Connection) -> Finding:
-    """Raw events of every open day are what the books say.
+    """Raw events of every open day are what the books say, and what its rollups were built from.
 
-    Design invariants 1 and 10.
+    Design invariants 1 and 10. Counts the raw events of all kept days.
     """
     rows = connection.execute(sql("checks/books")).fetchall()
     if not rows:
-        return Finding(True, "Every open day holds the raw events that its books say.")
-    listed = {str(day): f"books {expected:,}, raw {events:,}" for day, expected, events in rows}
+        return Finding(True, "Every open day holds the raw events that its books and its builds say.")
+    listed = {
+        str(day): f"books {expected:,}, raw {events:,}" + ("" if counted is None else f", built from {counted:,}")
+        for day, expected, events, counted in rows
+    }
     return Finding(
         False,
-        f"{len(rows)} day(s) do not hold the raw events that their books say; the first is {rows[0][0]}."
+        f"{len(rows)} day(s) do not hold the raw events that their books or their builds say; the first is {rows[0][0]}."
         " Restore the missing rows from a backup; builds of such days are refused meanwhile.",
         {"days": listed},
     )
@@ -177,6 +179,8 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     """Every rollup has a fresh yesterday: a backfill elsewhere must not hide that it is missing."""
     yesterday = today_utc() - timedelta(days=1)
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
+    if not statuses and installed_day(connection) > yesterday:
+        return Finding(True, "Signal was installed today: no night has come yet that would build yesterday.")
     if not statuses:
         return Finding(
             False,
@@ -195,32 +199,30 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
 
 
 def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Finding:
-    """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds."""
-    before = datetime.now(UTC) - MAX_WAIT
-    waiting = [
-        status
-        for status in day_statuses(connection, checksums, last=today_utc() - timedelta(days=1))
-        if status.wants_build and status.changed_at < before
-    ]
+    """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds.
+
+    A changed model changes every day at once, when its first build is there: until then it may be one that cannot build.
+    """
+    waiting: set[date] = set()
+    for rollup, checksum in checksums.items():
+        waiting |= _waiting_days(connection, rollup, checksum, datetime.now(UTC) - MAX_WAIT)
     if not waiting:
-        return Finding(True, "No day waits for a build.")
-    first = waiting[0].day
+        return Finding(True, "No day waits for a build for more than an hour.")
+    first, last = min(waiting), max(waiting)
     return Finding(
         False,
-        f"{len(waiting)} day(s) wait for a build for more than an hour, the first is {first}. Is the daemon running? Look for"
-        f" failed runs of rollups_job, then run `signal-pipeline backfill --from {first} --to {waiting[-1].day} --plan`.",
-        {"days": [str(status.day) for status in waiting]},
+        f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a changed model; the first"
+        f" is {first}. Is the daemon running? Look for failed runs of rollups_job, then run"
+        f" `signal-pipeline backfill --from {first} --to {last} --plan`.",
+        {"days": [str(day) for day in sorted(waiting)]},
     )
 
 
-def landing_moves(settings: Settings) -> Finding:
-    """No landed file waits longer than a day: it holds raw addresses meanwhile."""
-    old = landed_longer_than(settings.landing_path, timedelta(days=1).total_seconds())
-    if not old:
-        return Finding(True, "No landed file is older than a day.")
-    return Finding(
-        False,
-        f"{old} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
-        " Look for failed runs of raw_events_job.",
-        {"files": old},
-    )
+def _waiting_days(connection: Connection, rollup: str, checksum: str, before: datetime) -> set[date]:
+    """The open days before today whose rollup is stale or missing, and has been since then."""
+    today = today_utc()
+    statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
+    waiting = {status.day for status in statuses if status.wants_build and status.changed_at < before}
+    facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
+    since = cast("list[tuple[date, datetime]]", connection.execute(sql("checks/model_waits"), facts).fetchall())
+    return waiting - {day for day, first_build in since if first_build >= before}

@@ -61,7 +61,8 @@ def newest_events(
         for name in FILTERS
         if name in filters
     )
-    query = composed.SQL(sql("newest_events")).format(filters=conditions)
+    by_type = filters.keys() <= {"app_name", "event_type"}  # Other filters could pass over most of an app's events.
+    query = composed.SQL(sql("newest_events_by_type" if by_type else "newest_events")).format(filters=conditions)
     give_up = time.monotonic() + seconds
     found: list[RawEvent] = []
     with safe_errors(), database.connect() as connection, connection.transaction():
@@ -70,6 +71,7 @@ def newest_events(
         for (day,) in connection.execute(sql("open_days_newest_first"), days).fetchall():
             start, end = window(cast(date, day))
             bounds = {
+                "day": day,
                 "start": max(start, earliest) if earliest else start,
                 "end": end if latest is None or latest >= end else latest + timedelta(microseconds=1),
                 "limit": limit - len(found),

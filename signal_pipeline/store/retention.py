@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import cast
 
 from psycopg import errors
@@ -21,7 +21,7 @@ from signal_pipeline.rollups.audits import reconciliations
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store import audit
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
-from signal_pipeline.store.days import day_lock, first_kept_day, today_utc
+from signal_pipeline.store.days import day_lock, first_kept_day, today_utc, window
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,8 @@ def _purge(
 @dataclass(frozen=True, slots=True)
 class _Facts:
     raw_events: int
+    first_event: datetime | None
+    last_event: datetime | None
     keys: int
     accepted: int
     erased: int
@@ -157,6 +159,13 @@ def _purge_locked(
             sql("write_receipt"),
             {
                 "day": day,
+                "raw_events": facts.raw_events,
+                "first_event": facts.first_event,
+                "last_event": facts.last_event,
+                "keys": facts.keys,
+                "accepted": facts.accepted,
+                "erased": facts.erased,
+                "version": facts.version,
                 "incomplete": forced is not None,
                 "reason": forced,
                 "rollups": Jsonb(facts.builds),
@@ -179,12 +188,12 @@ def _purge_locked(
 
 
 def _facts(connection: Connection, day: date) -> _Facts:
-    row = connection.execute(sql("purge_facts"), {"day": day}).fetchone()
+    start, end = window(day)
+    row = connection.execute(sql("purge_facts"), {"day": day, "start": start, "end": end}).fetchone()
     assert row is not None
-    raw_events, keys, accepted, erased, version, builds = cast(
-        "tuple[int, int, int, int, int, dict[str, dict[str, object]]]", row
+    return _Facts(
+        *cast("tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str, object]]]", row)
     )
-    return _Facts(raw_events, keys, accepted, erased, version, builds)
 
 
 def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:

@@ -12,6 +12,7 @@ from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
 
 from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 
@@ -67,3 +68,21 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     assert isinstance(hour(), dg.RunRequest)
     assert run("checks_job", None).success
     assert isinstance(hour(), dg.SkipReason)
+
+
+def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_hour(
+    fill: Fill, run: Run, connection: Connection
+) -> None:
+    def evaluated(job: str, day: str | None) -> dict[tuple[str, str], bool]:
+        evaluations = run(job, day).get_asset_check_evaluations()
+        return {(e.asset_key.to_user_string(), e.check_name): e.passed for e in evaluations}
+
+    fill(YESTERDAY)
+    night, hourly = evaluated("nightly_job", YESTERDAY), evaluated("checks_job", None)
+    assert night.keys() - hourly.keys() == {
+        ("raw_events", "books_reconcile"),
+        ("daily_entity_activity", "reconciles_with_events"),
+    }
+    assert hourly["daily_os_activity", "reconciles_with_events"]
+    connection.execute("update signal.daily_os_activity set events = events + 1 where event_type = '(all)'")
+    assert not evaluated("checks_job", None)["daily_os_activity", "reconciles_with_events"]

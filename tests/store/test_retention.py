@@ -13,13 +13,14 @@ import pytest
 from conftest import START_DATE, Fill
 from traffic import line
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest import Counts, Ingest
 from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError, build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store import retention
 from signal_pipeline.store.database import Connection, Database, DatabaseError
+from signal_pipeline.store.erasure import Subject, erase
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.receipts import list_receipts
 from signal_pipeline.store.retention import RetentionError, purge_due_days, purge_incomplete
@@ -256,6 +257,77 @@ def test_a_purge_waits_for_a_writer_that_holds_the_day(
     assert not purging.is_alive()
     assert _count(connection, "select count(*) from signal.events") == 25
     assert list_receipts(connection) == []
+
+
+def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Callable[[date], None],
+    ingest_at: Callable[[datetime], Ingest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The day's row is locked before it is counted, and every writer asks for that row first."""
+    fill(DUE)
+    build(DUE)
+    then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
+    late, drop, came, blocked = ingest_at(then), retention._drop_partition, list[Counts](), list[int]()
+
+    def drop_with_a_writer_at_the_door(purging: Connection, day: date) -> None:
+        writers.append(_in_thread(lambda: came.append(late.ingest_lines([line(then)]))))
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%for key share%'"
+        give_up = time.monotonic() + 20
+        while not _count(connection, waiting) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        blocked.append(_count(connection, waiting))
+        drop(purging, day)
+
+    writers: list[threading.Thread] = []
+    monkeypatch.setattr(retention, "_drop_partition", drop_with_a_writer_at_the_door)
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    writers[0].join(20)
+    assert blocked == [1]
+    assert [dict(counts.dropped) for counts in came] == [{"too_late": 1}]
+    assert [receipt.raw_events for receipt in list_receipts(connection)] == [25]
+
+
+def test_a_receipt_says_what_the_day_held_to_the_last_figure(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+) -> None:
+    fill(DUE, 60)
+    fill(DUE, 7, seed=2)
+    (victim,) = connection.execute(
+        "select user_hash from signal.events group by 1 order by count(*) desc limit 1"
+    ).fetchone()  # type: ignore[misc]
+    erase(database, models, Subject.user(victim, DUE), b"tester")  # type: ignore[arg-type]
+    build(DUE)
+    held = connection.execute(
+        "select d.day, count(*), (select count(*) from signal.event_keys where day = d.day),"
+        " (select sum(events) from signal.books where day = d.day and outcome = 'accepted'),"
+        " (select sum(events) from signal.books where day = d.day and outcome = 'erased'), min(e.created_at),"
+        " max(e.created_at), d.version, pg_total_relation_size(%s::regclass)"
+        " from signal.days as d, signal.events as e where d.day = %s group by d.day, d.version",
+        [f"signal.events_{DUE:%Y%m%d}", DUE],
+    ).fetchall()
+    assert held[0][1] < held[0][2] == held[0][3] == 67  # type: ignore[operator]
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    written = connection.execute(
+        "select day, raw_events, keys, accepted, erased, first_event, last_event, version, bytes from signal.receipts"
+    ).fetchall()
+    assert written == held
+
+
+def test_a_forced_receipt_of_an_empty_day_is_exact_too(
+    database: Database, connection: Connection, models: Models, fill: Fill
+) -> None:
+    fill(DUE, 3)
+    connection.execute("delete from signal.events")
+    assert purge_incomplete(database, models, DUE, "lost", KEEP).purged == [DUE]
+    written = connection.execute(
+        "select raw_events, keys, accepted, erased, first_event, last_event, incomplete, reason from signal.receipts"
+    ).fetchall()
+    assert written == [(0, 3, 3, 0, None, None, True, "lost")]
 
 
 def test_a_purge_gives_way_to_a_long_reader_and_then_goes_on(

@@ -1,21 +1,18 @@
+-- One scan of the day, under its lock: the proof and the receipt both rest on it.
 select
-    (
-        select count(*)
-        from signal.events
-        where
-            created_at >= %(day)s::date::timestamp at time zone 'UTC'
-            and created_at < (%(day)s::date + 1)::timestamp at time zone 'UTC'
-    ) as raw_events,
-    (select count(*) from signal.event_keys where day = %(day)s) as keys,
+    e.events as raw_events,
+    e.first_event,
+    e.last_event,
+    (select count(*) from signal.event_keys where day = d.day) as keys,
     (
         select coalesce(sum(events), 0)::bigint
         from signal.books
-        where day = %(day)s and outcome = 'accepted'
+        where day = d.day and outcome = 'accepted'
     ) as accepted,
     (
         select coalesce(sum(events), 0)::bigint
         from signal.books
-        where day = %(day)s and outcome = 'erased'
+        where day = d.day and outcome = 'erased'
     ) as erased,
     d.version,
     coalesce(
@@ -31,9 +28,14 @@ select
                 )
             )
             from signal.builds
-            where day = %(day)s
+            where day = d.day
         ),
         '{}'
     ) as builds
 from signal.days as d
+cross join (
+    select count(*) as events, min(created_at) as first_event, max(created_at) as last_event
+    from signal.events
+    where created_at >= %(start)s and created_at < %(end)s
+) as e
 where d.day = %(day)s

@@ -1,5 +1,5 @@
--- Open days whose raw events are not what the books say.
-select d.day, b.expected, e.events
+-- Open days whose raw events are not what the books say, or not what a build of their present version counted.
+select d.day, b.expected, e.events, u.counted
 from signal.days as d
 cross join lateral (
     select coalesce(
@@ -15,5 +15,10 @@ cross join lateral (
         created_at >= d.day::timestamp at time zone 'UTC'
         and created_at < (d.day + 1)::timestamp at time zone 'UTC'
 ) as e
-where d.state = 'open' and b.expected <> e.events
+cross join lateral (
+    select min(raw_events) filter (where raw_events <> e.events) as counted
+    from signal.builds
+    where day = d.day and version = d.version
+) as u
+where d.state = 'open' and (b.expected <> e.events or u.counted is not null)
 order by d.day

@@ -1,0 +1,45 @@
+"""What a server forgets when the day ends (requirements section 2)."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from traffic import line
+
+from signal_pipeline import ingest as ingest_module
+from signal_pipeline.api.app import Parts, create_app
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Database
+
+PATIENCE_SECONDS = 20
+
+
+@pytest.mark.embedded_only
+def test_an_idle_server_forgets_user_agents_at_midnight(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    midnight = datetime(now.year, now.month, now.day, tzinfo=UTC)
+    shift = midnight - now - timedelta(seconds=2)
+    forgotten: list[datetime] = []
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + shift
+
+    monkeypatch.setattr(ingest_module, "clear_cache", lambda: forgotten.append(clock()))
+    unused: Any = None  # Asked for by requests only, and none is made.
+    with closing(Ingest.from_settings(settings, database, clock)) as ingest:
+        assert ingest.ingest_lines([line(clock())]).accepted == 1
+        app = create_app(Parts(settings, unused, ingest, unused, None, database, {}, None))
+        with TestClient(app):
+            give_up = time.monotonic() + PATIENCE_SECONDS
+            while not forgotten and time.monotonic() < give_up:
+                time.sleep(0.05)
+    assert len(forgotten) == 1
+    assert forgotten[0] >= midnight
