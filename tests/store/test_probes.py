@@ -78,11 +78,11 @@ def test_a_changed_model_makes_days_wait_from_its_first_build(
 
 @pytest.mark.embedded_only
 def test_a_model_that_comes_back_is_waited_for_from_then(connection: Connection, three_old_days: list[date]) -> None:
-    first, second, third = three_old_days
+    _first, second, third = three_old_days
     for day in (second, third):
         built(connection, day, "new", 1_440)
     built(connection, third, "old", 10)
-    # The first day keeps its build by the old model; it says nothing of when that model came back.
+    # The day before them keeps its build by the old model; it says nothing of when that model came back.
     assert waits(connection, "old") == []
     built(connection, third, "old", 100)
     assert waits(connection, "old") == [str(second)]
@@ -112,7 +112,9 @@ def test_a_new_rollup_is_waited_for_from_its_first_build(connection: Connection,
 def test_raw_events_are_held_against_books_and_builds(connection: Connection, three_old_days: list[date]) -> None:
     first, second, third = three_old_days
     assert books_reconcile(connection).passed
-    lost = "delete from signal.events where ctid = (select min(ctid) from signal.events where created_at >= %(day)s::date"
+    lost = (
+        "delete from signal.events where ctid = (select min(ctid) from signal.events where created_at >= %(day)s::date"
+    )
     lost += " and created_at < %(day)s::date + 1) and created_at >= %(day)s::date and created_at < %(day)s::date + 1"
     connection.execute(lost, {"day": first})
     # Whoever takes the loss out of the books as well is found by the build that counted it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -39,7 +38,7 @@ NOON = {day: datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in D
 
 
 @pytest.fixture
-def stored(database: Database, connection: Connection, fill: Fill) -> Iterator[list[RawEvent]]:
+def stored(database: Database, connection: Connection, fill: Fill) -> list[RawEvent]:
     """Every stored event of three days; of each day many at one instant, some at its very ends, and one type erased."""
     for day in DAYS:
         fill(day, 60)
@@ -58,7 +57,7 @@ def stored(database: Database, connection: Connection, fill: Fill) -> Iterator[l
     connection.execute("delete from signal.events where app_name = 'cms' and created_at < %s", [DAYS[1]])
     names = ", ".join(RawEvent._fields).replace("description", "description::text")
     rows = connection.execute(f"select {names} from signal.events").fetchall()  # type: ignore[arg-type]
-    yield [RawEvent._make(row) for row in rows]
+    return [RawEvent._make(row) for row in rows]
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -276,7 +276,9 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
 
     def drop_with_a_writer_at_the_door(purging: Connection, day: date) -> None:
         writers.append(_in_thread(lambda: came.append(late.ingest_lines([line(then)]))))
-        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%for key share%'"
+        waiting = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%for key share%'"
+        )
         give_up = time.monotonic() + 20
         while not _count(connection, waiting) and time.monotonic() < give_up:
             time.sleep(0.05)
