@@ -13,7 +13,7 @@ from bench.run import Bench
 from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
 from bench.table import Row, faster, limit
 from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
-from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.event import Event
 from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.copy_rows import copy_data, event_rows, key_rows
@@ -94,7 +94,8 @@ def _stages(lines: Sequence[bytes]) -> list[Row]:
     import msgspec
 
     from signal_pipeline.catalogue import load_catalogue
-    from signal_pipeline.events.acceptance import Acceptance, IncomingEvent
+    from signal_pipeline.events.acceptance import Acceptance
+    from signal_pipeline.events.event import IncomingEvent
     from signal_pipeline.ingest import utc_now
 
     decode = msgspec.json.Decoder(IncomingEvent).decode

@@ -16,13 +16,8 @@ from typing import BinaryIO
 
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.events import hashing
-from signal_pipeline.events.acceptance import (
-    MAX_LINE_BYTES,
-    Acceptance,
-    Drop,
-    Event,
-    IncomingEvent,
-)
+from signal_pipeline.events.acceptance import MAX_LINE_BYTES, Acceptance
+from signal_pipeline.events.event import Drop, Event, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store.database import Connection, Database, open_database, safe_errors

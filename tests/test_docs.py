@@ -11,7 +11,7 @@ import typer
 
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.cli import app
-from signal_pipeline.events.acceptance import IncomingEvent
+from signal_pipeline.events.event import IncomingEvent
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

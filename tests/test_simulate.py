@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from signal_pipeline.catalogue import PACKAGED_CATALOGUE, Catalogue, load_catalogue
-from signal_pipeline.events.acceptance import Acceptance, Drop
+from signal_pipeline.events.acceptance import Acceptance
+from signal_pipeline.events.event import Drop
 from signal_pipeline.events.user_agents import parse_user_agent
 from signal_pipeline.simulate import simulate
 

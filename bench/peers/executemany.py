@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
 
 from bench.peers.orm_rows import PlainEvent, values
-from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.event import Event
 
 BATCH = 10_000
 

@@ -11,7 +11,7 @@ from sqlalchemy import DateTime, Engine, Index, LargeBinary, Text, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.event import Event
 
 
 class Base(DeclarativeBase):

@@ -17,7 +17,7 @@ from typing import Literal
 
 from signal_pipeline.api.errors import ApiError, unavailable, unserved
 from signal_pipeline.api.spool import Spool, SpoolError
-from signal_pipeline.events.acceptance import Drop, Event
+from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
 from signal_pipeline.store.writer import Outcome

@@ -21,7 +21,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.events.acceptance import Drop, Event
+from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.store.database import Connection, Database, DatabaseError, sql
 from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.writer import EventWriter

@@ -16,7 +16,9 @@ from signal_pipeline.api.context import RequestContext
 from signal_pipeline.api.errors import bad_input, unauthenticated
 from signal_pipeline.api.group_commit import Answer
 from signal_pipeline.api.types import Event, EventCreateInput, Json
-from signal_pipeline.events import acceptance
+from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
+from signal_pipeline.events.event import Drop
+from signal_pipeline.events.event import Event as AcceptedEvent
 from signal_pipeline.store.copy_rows import new_event_id
 
 logger = logging.getLogger(__name__)
@@ -50,22 +52,20 @@ async def create_events(context: RequestContext, inputs: Sequence[EventCreateInp
     return [_stored(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
 
 
-async def _checked(
-    context: RequestContext, caller: Authenticated, each: EventCreateInput
-) -> acceptance.Event | acceptance.Drop:
+async def _checked(context: RequestContext, caller: Authenticated, each: EventCreateInput) -> AcceptedEvent | Drop:
     """The rules of acceptance, then the rate limit (requirements section 3, in its order)."""
     item = context.services.ingest.check_line(_line(context, each))
-    if isinstance(item, acceptance.Drop):
+    if isinstance(item, Drop):
         return item
     if not await context.services.rate_limit.allows(caller.uid, item.day):
-        return acceptance.Drop("rate_limited", item.day, item.app_name, item.event_type, item.event_type)
+        return Drop("rate_limited", item.day, item.app_name, item.event_type, item.event_type)
     return msgspec.structs.replace(item, id=new_event_id(item.created_at))
 
 
-def _warn_of_gaps(checked: Sequence[acceptance.Event | acceptance.Drop]) -> None:
+def _warn_of_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
     """Say that events come without an address, once a minute at most; `signal.address_gaps` counts all."""
     global _warned_at
-    gaps = {item.address for item in checked if isinstance(item, acceptance.Event)} - {"given"}
+    gaps = {item.address for item in checked if isinstance(item, AcceptedEvent)} - {"given"}
     if gaps and time.monotonic() - _warned_at > WARNING_SECONDS:
         _warned_at = time.monotonic()
         logger.warning(
@@ -101,12 +101,12 @@ def _bounded(description: object) -> object:
     Encoding takes as long as the description is large, and one variable can stand in each event of a request. Each value and
     each letter is at least a byte of JSON, so that what is refused here is what acceptance would refuse.
     """
-    waiting, left = [description], acceptance.MAX_DESCRIPTION_BYTES
+    waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:
         value = waiting.pop()
         left -= len(value) if isinstance(value, str | dict | list) else 1
         if left < 0:
-            return {"": "x" * acceptance.MAX_DESCRIPTION_BYTES} if isinstance(description, dict) else []
+            return {"": "x" * MAX_DESCRIPTION_BYTES} if isinstance(description, dict) else []
         if isinstance(value, dict):
             waiting += [*value, *value.values()]
         elif isinstance(value, list):
@@ -114,10 +114,10 @@ def _bounded(description: object) -> object:
     return description
 
 
-def _stored(context: RequestContext, item: acceptance.Event | acceptance.Drop, answer: Answer) -> Event | None:
+def _stored(context: RequestContext, item: AcceptedEvent | Drop, answer: Answer) -> Event | None:
     if answer.kind != "accepted":
         return None
-    assert isinstance(item, acceptance.Event)
+    assert isinstance(item, AcceptedEvent)
     assert item.id is not None
     return Event(
         id=strawberry.ID(str(UUID(bytes=item.id))),

@@ -16,7 +16,7 @@ from struct import Struct
 import numpy as np
 import numpy.typing as npt
 
-from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.event import Event
 
 KEY_COLUMNS = ("client_event_id", "day")
 EVENT_COLUMNS = (

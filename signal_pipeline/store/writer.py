@@ -13,7 +13,7 @@ from datetime import date
 from operator import attrgetter
 from typing import Literal, NamedTuple, cast
 
-from signal_pipeline.events.acceptance import Drop, Event
+from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.store.copy_rows import EVENT_COLUMNS, KEY_COLUMNS, copy_data, event_rows, key_rows
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import ensure_days

@@ -25,7 +25,7 @@ from traffic import CHROME
 from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, event, outcome
 
 from signal_pipeline.api.spool import Spool, SpooledBatch, SpoolError
-from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.event import Event
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.copy_rows import new_event_id

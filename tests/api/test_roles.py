@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from wire_support import CREATE, Server, code, event, outcome
 
 from signal_pipeline.api.spool import Spool
-from signal_pipeline.events.acceptance import Event
+from signal_pipeline.events.event import Event
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine

@@ -20,7 +20,8 @@ from stored import count, stored_books, stored_events
 from traffic import line, traffic
 
 from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.events.acceptance import Acceptance, Drop, Event
+from signal_pipeline.events.acceptance import Acceptance
+from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
