@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -49,28 +50,25 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
         "SIGNALS_SALT_SECRET": SECRET,
         "SIGNAL_AUDIT_KEY": "an-audit-key-for-tests-of-more-than-32-bytes",
     }
-    location = [
-        "dagster",
-        "code-server",
-        "start",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(code),
-        "-m",
-        "signal_pipeline.definitions",
-    ]
-    commands = [
-        (location, {**every, **ours}),
-        (["dagster-daemon", "run", "-w", "workspace.yaml"], every),
-        (["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"], every),
+    location = ["dagster", *f"code-server start -h 127.0.0.1 -p {code} -m signal_pipeline.definitions".split()]
+    others = [
+        ["dagster-daemon", "run", "-w", "workspace.yaml"],
+        ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"],
     ]
     folder = Path(sys.executable).parent
     with (tmp_path / "parts.log").open("wb") as log:
         options: dict[str, Any] = {"cwd": home, "stdout": log, "stderr": log, "start_new_session": True}
-        started = [subprocess.Popen([folder / line[0], *line[1:]], env=env, **options) for line, env in commands]
+        started: list[subprocess.Popen[bytes]] = []
+
+        def start(command: list[str], environment: dict[str, str]) -> None:
+            started.append(subprocess.Popen([folder / command[0], *command[1:]], env=environment, **options))
+
         ask = asker(web)
         try:
+            start(location, {**every, **ours})
+            eventually(lambda: _listens(code), "the code location listens")
+            for command in others:
+                start(command, every)
             eventually(lambda: answers(ask), "the UI answers")
             yield ask
         finally:
@@ -84,6 +82,12 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
                 process.wait()
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def test_the_parts_of_production_run_apart_as_the_admin(
