@@ -18,7 +18,7 @@ from signal_pipeline.assets.rollup_metadata import DayNotes, definition_metadata
 from signal_pipeline.errors import SignalError
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day
+from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day, recorded_builds
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, ONLY_STALE_TAG, materialized_days
 from signal_pipeline.settings import load_settings
@@ -77,7 +77,10 @@ def rollup_assets(models: Mapping[str, Model]) -> dg.AssetsDefinition:
         only = keys[0] if len(keys) == 1 else None
         with postgres.connect() as connection:
             days = _days_of_run(context, connection, selected, keys)
-            notes = DayNotes(connection, selected, days)
+            hidden = _hidden_builds(context, connection, selected, days)
+            notes = DayNotes(connection, selected, [*days, *(build.day for build in hidden)])
+            for build in hidden:
+                _mark(context, build, selected, None, notes)
             outcome = _build(context, postgres, selected, days, only, notes)
             yield from _result(context, outcome, only, notes)
 
@@ -99,6 +102,23 @@ def _days_of_run(
         done = materialized_days(context.instance, context.run.run_id, models)
         return [day for day in keys if day not in done]
     return keys
+
+
+def _hidden_builds(
+    context: dg.AssetExecutionContext, connection: Connection, models: Mapping[str, Model], days: list[date]
+) -> list[DayBuild]:
+    """Builds that a killed run committed and could mark no more: left alone as fresh, the UI would show holes for ever.
+
+    Without those of `days`, which are built now. They may lie outside the run's partitions.
+    """
+    shown = set.intersection(*(context.instance.get_materialized_partitions(dg.AssetKey(name)) for name in models))
+    fresh = [
+        status.day
+        for status in day_statuses(connection, _checksums(models))
+        if status.state == "open" and not status.wants_build
+    ]
+    hidden = [day for day in fresh if day not in days and str(day) not in shown]
+    return recorded_builds(connection, models, hidden) if hidden else []
 
 
 def _checksums(models: Mapping[str, Model]) -> dict[str, str]:

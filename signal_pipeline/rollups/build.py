@@ -6,9 +6,10 @@ Design invariants 5 to 8 and 10. Which days to build is decided by the caller; h
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import cast
 
 from psycopg import sql as composed
 
@@ -71,6 +72,18 @@ def build_day(database: Database, engine: Engine, models: Mapping[str, Model], d
                 rows,
                 time.perf_counter() - started,
             )
+
+
+def recorded_builds(connection: Connection, models: Mapping[str, Model], days: Sequence[date]) -> list[DayBuild]:
+    """What is recorded of builds that were made before, of those days whose rollups all have one of the present version.
+
+    `seconds` is that of the rollup that was recorded last.
+    """
+    rows = connection.execute(sql("recorded_builds"), {"days": list(days), "rollups": list(models)}).fetchall()
+    return [
+        DayBuild(*cast("tuple[date, int, int, datetime | None, datetime | None, dict[str, int], float]", row))
+        for row in rows
+    ]
 
 
 def refuse_impossible_day(connection: Connection, day: date) -> None:

@@ -155,6 +155,8 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     assert built() == days
     with open_instance(load_settings()) as instance:
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
+        for asset in ("raw_events", *models):
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {str(day) for day in days}
     again = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
     assert sorted(again) == sorted(stamps)
 

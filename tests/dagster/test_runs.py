@@ -12,6 +12,8 @@ from dagster_tests_support import YESTERDAY, Run, due_day, materialized, purge, 
 from psycopg import sql
 
 from signal_pipeline.alerts import failure_line, red_checks
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
@@ -116,6 +118,65 @@ def test_only_stale_days_of_a_sensor_run_are_built(
     result = run("rollups_job", days[0], days[-1], {"signal/only_stale": "true"})
     assert result.success
     assert materialized(instance, result)["daily_os_activity"] == {str(days[1])}
+
+
+def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
+    run: Run,
+    instance: dg.DagsterInstance,
+    fill: Callable[..., None],
+    connection: Connection,
+    database: Database,
+    settings: Settings,
+    models: dict[str, Model],
+) -> None:
+    """A killed run commits builds that it cannot mark any more; nobody asks for them again, since they are fresh."""
+    purged, killed, stale = due_day(), YESTERDAY - timedelta(days=40), YESTERDAY
+    for day in (purged, killed):
+        fill(day)
+        build = build_day(database, open_engine(settings, database), models, day)
+    purge(database, models, purged)
+    fill(stale)
+    stamps = connection.execute("select * from signal.builds order by day, rollup").fetchall()
+    result = run("rollups_job", stale, stale, {"signal/only_stale": "true"})
+    assert result.success
+    both = {str(killed), str(stale)}
+    assert materialized(instance, result) == {name: both for name in ["raw_events", *models]}
+    rest = connection.execute("select * from signal.builds where day <> %s order by day, rollup", [stale]).fetchall()
+    assert rest == stamps  # Nothing was built again.
+    for name in models:
+        marked = _metadata(instance, name, killed)
+        assert marked["dagster/partition_row_count"] == build.rows[name] == len(rows_of(connection, name, killed))
+        assert (marked["version"], marked["raw_events"]) == (1, 25)
+        assert 0 < marked["seconds"] <= round(build.seconds, 3)  # type: ignore[operator]
+    events = _metadata(instance, "raw_events", killed)
+    assert (build.first_event, build.last_event) != (None, None)
+    assert events["first_event"] == build.first_event.timestamp()  # type: ignore[union-attr]
+    assert events["last_event"] == build.last_event.timestamp()  # type: ignore[union-attr]
+    again = run("rollups_job", stale, stale, {"signal/only_stale": "true"})
+    assert materialized(instance, again) == {}
+
+
+def test_only_what_is_not_shown_of_a_day_that_is_being_built_is_marked(
+    run: Run,
+    instance: dg.DagsterInstance,
+    fill: Callable[..., None],
+    database: Database,
+    settings: Settings,
+    models: dict[str, Model],
+) -> None:
+    fill(YESTERDAY)
+    build_day(database, open_engine(settings, database), models, YESTERDAY)
+    result = run("rollups_job", YESTERDAY)
+    assert len(_row_counts(instance, "daily_os_activity", YESTERDAY)) == 1
+    assert materialized(instance, result) == {name: {str(YESTERDAY)} for name in ["raw_events", *models]}
+
+
+def _metadata(instance: dg.DagsterInstance, asset: str, day: date) -> dict[str, object]:
+    (record,) = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[str(day)]), limit=10
+    ).records
+    assert record.asset_materialization
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
 
 
 def test_a_day_that_fails_holds_up_no_other_and_is_named(
