@@ -83,7 +83,9 @@ def plan_backfill(
     start_date, today = stored_start_date(connection), today_utc()
     checksums = {name: model.checksum for name, model in models.items()}
     present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
-    rows = connection.execute(sql("days_missing_raw_events"), {"first": first, "last": last})
+    # Counting raw events is what a plan costs: days that are left alone are not counted.
+    wanted = [day for day, status in present.items() if status.wants_build or not only_stale]
+    rows = connection.execute(sql("days_missing_raw_events"), {"days": wanted})
     missing = {day: count for day, count in rows}  # noqa: C416 - a row is not typed as a pair
     days, refused, fresh = [], dict[date, str](), []
     for day in days_between(first, last):

@@ -132,7 +132,7 @@ def _raw_answer(
 ) -> Report:
     rows = _raw_rows(connection, keys, where, first, last)
     quality = day_quality(connection, first, last)
-    missing = connection.execute(sql("days_missing_raw_events"), {"first": first, "last": last}).fetchall()
+    missing = connection.execute(sql("days_missing_raw_events"), {"days": days_between(first, last)}).fetchall()
     incomplete = {cast(date, row[0]) for row in missing}
     return report_of(rows, lambda row: _raw_labels(row, quality, incomplete, first, last), [])
 

@@ -1,4 +1,4 @@
--- Days that hold fewer raw events than the books say, and by how many.
+-- Of some days, those that hold fewer raw events than the books say, and by how many; each day asked for is counted.
 select d.day, b.expected - e.events
 from signal.days as d
 cross join lateral (
@@ -17,5 +17,5 @@ cross join lateral (
 ) as e
 where
     d.state = 'open'
-    and d.day between %(first)s and %(last)s
+    and d.day = any(%(days)s)
     and e.events < b.expected
