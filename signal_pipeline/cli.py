@@ -212,7 +212,10 @@ def status(
     receipts: Annotated[bool, typer.Option("--receipts", help="List the receipts of purges.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show each day: raw events, version, state, and each rollup's freshness."""
+    """Show each day: events by the books, version, state, and each rollup's freshness.
+
+    Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile counts what is stored.
+    """
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.store.freshness import day_statuses
     from signal_pipeline.store.quality import day_quality

@@ -156,7 +156,7 @@ def show_purged(result: Purged) -> None:
 
 def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
     """One line per day, newest first."""
-    table = Table("day", "events", "version", "state", "rollups", "users", box=None)
+    table = Table("day", "events by the books", "version", "state", "rollups", "users", box=None)
     table.columns[1].justify = table.columns[2].justify = "right"
     for status in sorted(days, key=lambda status: status.day, reverse=True):
         counted = {kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()}
@@ -192,7 +192,10 @@ def show_receipts(receipts: Sequence[Receipt]) -> None:
 def status_object(
     days: Sequence[DayStatus], quality: Mapping[date, DayQuality], receipts: Sequence[Receipt] | None
 ) -> dict[str, object]:
-    """The object that `status --json` prints; a day has `labels` only where its users are not exact."""
+    """The object that `status --json` prints; a day has `labels` only where its users are not exact.
+
+    `events`: accepted and not erased by the books, 0 for a purged day; nothing counts what is stored.
+    """
     value: dict[str, object] = {
         "days": [
             {

@@ -241,9 +241,13 @@ def test_a_plan_shows_the_difference_and_changes_nothing(signal: Signal, fill: F
     assert signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--diff").returncode == 2
 
 
-def test_status_counts_raw_rows_and_states(signal: Signal, fill: Fill) -> None:
+def test_status_shows_events_by_the_books_and_says_so(signal: Signal, fill: Fill, connection: Connection) -> None:
     fill(YESTERDAY, 12)
-    (day,) = last_json(signal("status", "--json"))["days"]  # type: ignore[misc]
+    connection.execute("delete from signal.events where id = (select min(id::text)::uuid from signal.events)")
+    done = signal("status", "--json")
+    assert "by the books" in done.stderr
+    assert "by the books" in signal("status", "--help").stdout
+    (day,) = last_json(done)["days"]  # type: ignore[misc]
     assert (day["day"], day["events"], day["version"], day["state"]) == (str(YESTERDAY), 12, 1, "open")
     assert set(day["rollups"].values()) == {"missing"}
 

@@ -94,6 +94,21 @@ def test_a_backfill_goes_on_with_what_is_not_fresh(
     assert again == before
 
 
+def test_a_loss_is_refused_where_a_day_is_to_be_built_and_not_counted_where_it_is_left_alone(
+    fill: Fill, run: Run, connection: Connection, models: Models
+) -> None:
+    for day in DAYS:
+        fill(day, 5)
+    assert run("rollups_job", DAYS[0], DAYS[1]).success
+    first = "(select min(id::text)::uuid from signal.events group by created_at::date)"
+    connection.execute("delete from signal.events where id in " + first)  # type: ignore[arg-type]
+    reason = "raw events are missing: 1 by the books are not there"
+    assert plan_backfill(connection, models, DAYS[0], DAYS[-1]).refused == dict.fromkeys(DAYS, reason)
+    resumed = plan_backfill(connection, models, DAYS[0], DAYS[-1], only_stale=True)
+    assert resumed.refused == dict.fromkeys(DAYS[2:], reason)
+    assert resumed.fresh == DAYS[:2]
+
+
 def test_purged_and_future_days_are_refused_by_name(
     backfill: Callable[..., Backfilled], fill: Fill, run: Run, database: Database, models: Models
 ) -> None:

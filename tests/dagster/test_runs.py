@@ -140,7 +140,7 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     result = run("rollups_job", stale, stale, {"signal/only_stale": "true"})
     assert result.success
     both = {str(killed), str(stale)}
-    assert materialized(instance, result) == {name: both for name in ["raw_events", *models]}
+    assert materialized(instance, result) == dict.fromkeys(["raw_events", *models], both)
     rest = connection.execute("select * from signal.builds where day <> %s order by day, rollup", [stale]).fetchall()
     assert rest == stamps  # Nothing was built again.
     for name in models:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -86,3 +86,19 @@ def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_h
     assert hourly["daily_os_activity", "reconciles_with_events"]
     connection.execute("update signal.daily_os_activity set events = events + 1 where event_type = '(all)'")
     assert not evaluated("checks_job", None)["daily_os_activity", "reconciles_with_events"]
+
+
+@pytest.mark.parametrize("days_ago", [1, 3])
+def test_raw_events_lost_behind_signals_back_are_red_after_the_night_even_if_it_cannot_build(
+    fill: Fill, run: Run, connection: Connection, days_ago: int
+) -> None:
+    day = YESTERDAY - timedelta(days=days_ago - 1)
+    for each in {day, YESTERDAY}:
+        fill(each)
+        assert run("rollups_job", each).success
+    lost = "(select id from signal.events where created_at < %s::date + 1 limit 3)"
+    connection.execute("delete from signal.events where id in " + lost, [day])  # type: ignore[arg-type]
+    night = run("nightly_job", YESTERDAY)
+    assert night.success == (day != YESTERDAY)  # Yesterday is built again, and refused.
+    red = {e.check_name: e.metadata for e in night.get_asset_check_evaluations() if not e.passed}
+    assert str(day) in str(red["books_reconcile"]["days"].value)
