@@ -36,7 +36,9 @@ demo: install ## Simulate, ingest, build, purge, and show the numbers
 dev: install ## The Dagster UI and daemon on loopback, port 3000
 	@$(BIN)/signal-pipeline dev
 
+# The tests start some hundreds of processes; where Python may not keep its bytecode, each would compile the project.
 test: install ## Run the tests
+	@$(BIN)/python -m compileall -q signal_pipeline bench faults tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations 20
 
 check: install ## Lint, types, formatting, and Dagster's definitions
