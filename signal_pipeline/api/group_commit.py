@@ -153,17 +153,20 @@ class GroupCommit:
     def _store(self, checked: list[Event | Drop]) -> list[Outcome]:
         try:
             return self._try(checked)
-        except DatabaseUnreachableError:
-            if self._revive is not None:
-                self._revive()
+        except DatabaseError as error:
+            if isinstance(error, DatabaseUnreachableError):
+                if self._revive is not None:
+                    self._revive()
+            elif not error.passes:
+                raise
             return self._try(checked)  # An idle connection does not know of a restart.
 
     def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
-        """Store; a server that does not for now counts as one that is away."""
+        """Store; a server that takes nothing for now counts as one that is away."""
         try:
             return self._ingest.store(checked)
         except DatabaseError as error:
-            if error.passes:
+            if error.takes_nothing:
                 raise DatabaseUnreachableError(str(error), error.sqlstate) from None
             raise
 

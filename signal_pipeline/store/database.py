@@ -25,9 +25,9 @@ Result = TypeVar("Result")
 TRANSACTION_ATTEMPTS = 8
 # SQLSTATEs, or how they begin. Each of these ends the connection; a cancelled statement (57014) says nothing of the server.
 _LOST = ("08", "57P", "25P03", "25P04")
-# Lost races, no room, too many connections, a lock or the statement given up, a fault of the disk; and read-only, as a
-# standby is until it is promoted.
-_NOT_NOW = ("40001", "40003", "40P01", "53", "55P03", "57014", "58030", "25006")
+# No room, too many connections, a fault of the disk; read-only, as a standby is until it is promoted; an unknown outcome.
+_NOTHING_NOW = ("53", "58030", "25006", "40003")
+_NOT_NOW = (*_NOTHING_NOW, "40001", "40P01", "55P03", "57014")  # A lost race, a lock or the statement given up.
 _NOT_HERE = ("42", "3F")  # The login may not, or the schema is another than ours.
 
 
@@ -40,8 +40,13 @@ class DatabaseError(SignalError):
 
     @property
     def passes(self) -> bool:
-        """Whether PostgreSQL is there, but does not do it for now: as good as away."""
+        """Whether PostgreSQL is there, but does not do it for now."""
         return (self.sqlstate or "").startswith(_NOT_NOW)
+
+    @property
+    def takes_nothing(self) -> bool:
+        """Whether PostgreSQL is there, but does nothing of the kind for anybody for now: as good as away."""
+        return (self.sqlstate or "").startswith(_NOTHING_NOW)
 
     @property
     def not_here(self) -> bool:
