@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from conftest import SECRET
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from traffic import CHROME
+
+from signal_pipeline.store.database import Database
 
 GATEWAY_SECRET = "a-secret-that-only-the-gateway-has"
 ISSUER, AUDIENCE = "https://issuer.example.org/project", "project"
@@ -201,3 +204,21 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         command, env={**clean, **environment}, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+def counts(database: Database) -> tuple[int, int]:
+    """Stored events, and everything in the books."""
+    with database.connect() as connection:
+        row = connection.execute(
+            "select (select count(*) from signal.events), (select coalesce(sum(events), 0) from signal.books)"
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0])), int(str(row[1]))
+
+
+def until(condition: Callable[[], bool], patience: float = 60) -> None:
+    """Wait for something that happens by itself."""
+    give_up = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen"
+        time.sleep(0.1)

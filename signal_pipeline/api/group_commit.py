@@ -159,7 +159,7 @@ class GroupCommit:
                     self._revive()
             elif not error.passes:
                 raise
-            return self._try(checked)  # An idle connection does not know of a restart.
+            return self._try(checked)  # An idle connection does not know of a restart, and a lock may be free now.
 
     def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
         """Store; a server that takes nothing for now counts as one that is away."""
