@@ -16,7 +16,7 @@ from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
 from signal_pipeline.events.event import Event
 from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.copy_rows import copy_data, event_rows, key_rows
+from signal_pipeline.store.copy_rows import copy_data, event_rows
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -110,7 +110,7 @@ def _stages(lines: Sequence[bytes]) -> list[Row]:
     whole = _each(lambda line: acceptance.check_line(line, now), [line for line, _ in good])
     decoding = _each(decode, [line for line, _ in good])
     events = [item for _, event in good if isinstance(item := acceptance.check(event, now), Event)]
-    encoding = min(_timed(lambda: (key_rows(events), event_rows(events))) for _ in range(3)) / len(events)
+    encoding = min(_timed(lambda: event_rows(events)) for _ in range(3)) / len(events)
     return [
         limit("stage of ingest: decode a line", decoding * 1e6, "µs CPU"),
         limit("stage of ingest: every check, the hash and the buckets", (whole - decoding) * 1e6, "µs CPU"),

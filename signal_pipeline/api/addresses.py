@@ -44,7 +44,7 @@ def forwarded_host(values: Sequence[str], peer: str | None, trusted: Sequence[Ne
 
 def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
     """Whether an address belongs to a trusted proxy; an invalid one does not."""
-    text = canonical_ip(address)
+    text = canonical_ip(address) if trusted else ""
     if not text:
         return False
     parsed = ip_address(text)

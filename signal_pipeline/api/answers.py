@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 import msgspec
 from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError
-from starlette.responses import Response
+from starlette.types import Send
 from strawberry.utils.str_converters import to_camel_case
 
 from signal_pipeline.api.context import RequestContext
@@ -20,7 +20,8 @@ from signal_pipeline.store.database import DatabaseError
 logger = logging.getLogger(__name__)
 
 QUERY_CANCELED = "57014"
-RETRY_AFTER_SECONDS = "2"
+_HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+_RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
 # Where in the input, as graphql-core says it behind the value that does not fit: the variable, indexes, names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
@@ -29,9 +30,25 @@ _VARIABLES = ("input", "filter")  # As an argument is called; any other name is 
 _encode = msgspec.json.Encoder().encode
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response: its status, and its body in JSON."""
+
+    status: int
+    body: bytes
+
+    async def send(self, send: Send) -> None:
+        """Send it to an ASGI server."""
+        headers = [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
+        if self.status == 503:
+            headers.append(_RETRY_AFTER)
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
 def refusal(error: ApiError) -> Response:
     """The response to a request that is refused whole."""
-    return _response({"errors": [_worded(error.code, str(error))]}, error.status)
+    return Response(error.status, _encode({"errors": [_worded(error.code, str(error))]}))
 
 
 def answer(result: ExecutionResult, context: RequestContext) -> Response:
@@ -50,7 +67,7 @@ def answer(result: ExecutionResult, context: RequestContext) -> Response:
             del body["data"]
     if context.answers:
         body["extensions"] = {"signal": context.outcomes()}
-    return _response(body, status)
+    return Response(status, _encode(body))
 
 
 def _status(failures: Sequence[ApiError]) -> int:
@@ -103,10 +120,3 @@ def _located(worded: dict[str, object], error: GraphQLError) -> dict[str, object
     if error.path:
         worded["path"] = error.path
     return worded
-
-
-def _response(body: object, status: int) -> Response:
-    headers = {"cache-control": "no-store"}
-    if status == 503:
-        headers["retry-after"] = RETRY_AFTER_SECONDS
-    return Response(_encode(body), status, headers, "application/json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,16 +16,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from signal_pipeline.api.addresses import client_address, forwarded_host
-from signal_pipeline.api.answers import answer, refusal
 from signal_pipeline.api.callers import Identification
-from signal_pipeline.api.context import RequestContext, Services
+from signal_pipeline.api.context import Services
 from signal_pipeline.api.documents import Documents
-from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.endpoint import GraphqlEndpoint
 from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.rate_limit import RateLimit
-from signal_pipeline.api.requests import read_call
 from signal_pipeline.api.schema import build_schema
 from signal_pipeline.api.spool import Spool
 from signal_pipeline.ingest import Ingest
@@ -34,8 +31,6 @@ from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.audit import actor_hmac
 from signal_pipeline.store.database import Database, DatabaseError
-
-logger = logging.getLogger(__name__)
 
 READERS = 4
 READY_SECONDS = 5.0
@@ -78,7 +73,14 @@ def create_app(parts: Parts) -> Starlette:
                 readers,
                 partial(actor_hmac, parts.settings),
             )
-            app.state.endpoint = _Endpoint(parts, documents, services)
+            app.state.database = parts.readers_database
+            application.endpoint = GraphqlEndpoint(
+                parts.identification,
+                parts.settings.trusted_proxies,
+                documents,
+                services,
+                peer_is_client=development,
+            )
             app.state.asker = asker
             midnight = asyncio.create_task(_forget_at_midnight(parts.ingest))
             gc.freeze()  # What was loaded stays: going through it again at each full collection stops everybody.
@@ -87,15 +89,40 @@ def create_app(parts: Parts) -> Starlette:
             midnight.cancel()
             await commits.close()
 
-    return Starlette(
+    application = _Application(
         routes=[
-            Route("/graphql", _graphql, methods=["POST"]),
+            Route("/graphql", _Graphql(), methods=["POST"]),
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", _readyz, methods=["GET"]),
         ],
         middleware=[_loopback_cors()] if development else [],
         lifespan=lifespan,
     )
+    return application
+
+
+class _Application(Starlette):
+    """Starlette; but what no page of another origin sent goes straight to the endpoint of GraphQL, past all its layers."""
+
+    endpoint: GraphqlEndpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] == "http"
+            and scope["path"] == "/graphql"
+            and scope["method"] == "POST"
+            and all(name != b"origin" for name, _ in scope["headers"])
+        ):
+            await self.endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class _Graphql:
+    """The same endpoint behind the layers, as an application: a function would be given a request of Starlette's."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].endpoint(scope, receive, send)
 
 
 async def _forget_at_midnight(ingest: Ingest) -> None:
@@ -117,50 +144,6 @@ def _loopback_cors() -> Middleware:
     )
 
 
-class _Endpoint:
-    """Answers one GraphQL request after another."""
-
-    def __init__(self, parts: Parts, documents: Documents, services: Services) -> None:
-        self._identification = parts.identification
-        self._trusted = parts.settings.trusted_proxies
-        self._production = parts.settings.production
-        self._documents = documents
-        self.services = services
-
-    async def handle(self, request: Request) -> Response:
-        try:
-            call = await read_call(request)
-            caller = await self._identification.caller(
-                request.headers.get("authorization", ""), call.query, call.variables, call.extensions
-            )
-        except ApiError as error:
-            return refusal(error)
-        except RecursionError:
-            return refusal(ApiError("BAD_REQUEST", "the body is nested too deep", 400))
-        peer = request.client.host if request.client else None
-        context = RequestContext(
-            services=self.services,
-            caller=caller,
-            address=client_address(
-                request.headers.getlist("x-forwarded-for"), self._trusted, None if self._production else peer
-            ),
-            host=forwarded_host(request.headers.getlist("x-forwarded-host"), peer, self._trusted),
-            user_agent=request.headers.get("user-agent"),
-        )
-        result = await self._documents.run(call, context)
-        return answer(result, context)
-
-
-async def _graphql(request: Request) -> Response:
-    endpoint: _Endpoint = request.app.state.endpoint
-    try:
-        return await endpoint.handle(request)
-    except Exception as error:
-        # Not raised: the server would log it with its values.
-        logger.error("a request failed: %s", type(error).__name__)
-        return refusal(ApiError("INTERNAL", "an internal error", 500))
-
-
 async def _healthz(_: Request) -> Response:
     """The process lives."""
     return PlainTextResponse("ok")
@@ -168,10 +151,10 @@ async def _healthz(_: Request) -> Response:
 
 async def _readyz(request: Request) -> Response:
     """The database answers. Asked from a thread of its own: slow reads do not make a process unready."""
-    endpoint: _Endpoint = request.app.state.endpoint
+    state = request.app.state
     try:
         await asyncio.wait_for(
-            asyncio.get_running_loop().run_in_executor(request.app.state.asker, _ask, endpoint.services.database),
+            asyncio.get_running_loop().run_in_executor(state.asker, _ask, state.database),
             READY_SECONDS,
         )
     except (DatabaseError, TimeoutError):

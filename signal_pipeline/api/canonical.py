@@ -65,7 +65,17 @@ def canonical_json(value: object) -> str:
     if isinstance(value, dict):
         # Sorting by code points gives the same order where every key is ASCII.
         keys = sorted(value) if all(map(str.isascii, value)) else sorted(value, key=_utf16)
-        return "{" + ",".join([f"{_text(key)}:{canonical_json(value[key])}" for key in keys]) + "}"
+        # Texts are most of what there is: a call less for each.
+        return (
+            "{"
+            + ",".join(
+                [
+                    f"{_text(key)}:{_text(item) if type(item := value[key]) is str else canonical_json(item)}"
+                    for key in keys
+                ]
+            )
+            + "}"
+        )
     if isinstance(value, list):
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
     if isinstance(value, WireInt | WireFloat):

@@ -49,5 +49,6 @@ class RequestContext:
     def outcomes(self) -> dict[str, object]:
         """`extensions.signal`: what became of each event of the request, in order, and of the only one by itself."""
         each = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
-        counted = Counter(answer.kind for answer in self.answers)
-        return {**(each[0] if len(each) == 1 else {}), "counts": dict(counted), "events": each}
+        if len(each) == 1:
+            return {**each[0], "counts": {self.answers[0].kind: 1}, "events": each}
+        return {"counts": dict(Counter(answer.kind for answer in self.answers)), "events": each}

@@ -1,7 +1,7 @@
 """Group commit: events of concurrent requests share one transaction.
 
-One thread owns the ingest's connection. It takes what waits, bounded in number and in time, stores it in one transaction,
-and only then answers: acknowledged means committed.
+The event loop gathers what waits into batches, bounded in number and in time. One thread owns the ingest's connection: it
+stores a batch in one transaction, and only then answers: acknowledged means committed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,9 +58,14 @@ class GroupCommit:
         self._ingest = ingest
         self._spool = spool
         self._revive = revive
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._waiting = 0
         self._loop = asyncio.get_running_loop()
+        # Of the loop alone: what waits for a batch, how many of them do not wait for more, and whether the thread has one.
+        self._gathered: deque[_Job] = deque()
+        self._enough = 1
+        self._storing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting = 0  # Events, those that are being stored included.
+        self._batches: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
         self._thread.start()
 
@@ -73,7 +78,8 @@ class GroupCommit:
             raise unavailable("too many events wait for the database: send the same event again later")
         job = _Job(checked, self._loop.create_future())
         self._waiting += len(checked)
-        self._queue.put(job)
+        self._gathered.append(job)
+        self._next()
         timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, job.future)  # `wait_for` costs five times as much.
         try:
             return await job.future
@@ -83,40 +89,70 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Store what waits, then end the thread."""
-        self._queue.put(None)
+        while self._gathered or self._storing:
+            self._hand_over()
+            await asyncio.sleep(BATCH_SECONDS)
+        self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
 
+    def _next(self) -> None:
+        """See to the next batch, if the thread is free: now where enough is gathered, else in a moment.
+
+        Half of what the last batch had is enough. So a lone event waits for nobody, and under load half of the callers are
+        answered while the events of the other half are stored: a batch of the few that come first would leave all others
+        waiting.
+        """
+        if self._storing or not self._gathered:
+            return
+        if len(self._gathered) >= self._enough:
+            self._hand_over()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(BATCH_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give the thread its next batch, unless it has one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch, events = list[_Job](), 0
+        while self._gathered and events < BATCH_EVENTS and not self._storing:
+            job = self._gathered.popleft()
+            if not job.future.done():  # Else nobody waits for it any more.
+                batch.append(job)
+                events += len(job.checked)
+        if batch:
+            self._storing = True
+            self._enough = (len(batch) + 1) // 2
+            self._batches.put(batch)
+
+    def _handed_back(self, jobs: list[_Job], results: list[list[Answer] | Exception]) -> None:
+        """Answer the requests of a batch, and see to the next one."""
+        self._storing = False
+        for job, result in zip(jobs, results, strict=True):
+            if job.future.done():
+                continue
+            if isinstance(result, Exception):
+                job.future.set_exception(result)
+            else:
+                job.future.set_result(result)
+        self._next()
+
     def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            jobs, stopping = self._next_jobs()
-            jobs = [job for job in jobs if not job.future.done()]  # Nobody waits for the others any more.
+        while (jobs := self._next_batch()) is not None:
             if jobs:
-                self._answer(jobs, self._stored(jobs))
+                self._loop.call_soon_threadsafe(self._handed_back, jobs, self._stored(jobs))
             elif self._spool is not None and self._spool.waiting:
                 self._drained()
             if self._spool is not None:
                 self._spool.expire()
         self._ingest.close()
 
-    def _next_jobs(self) -> tuple[list[_Job], bool]:
-        """The jobs of the next batch, and whether it is the last."""
-        jobs: list[_Job] = []
-        events = 0
-        patience = SPOOL_SECONDS if self._spool is not None else None
-        give_up = float("inf")
-        while events < BATCH_EVENTS:
-            try:
-                job = self._queue.get(timeout=patience)
-            except queue.Empty:
-                break
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-            events += len(job.checked)
-            give_up = min(give_up, time.monotonic() + BATCH_SECONDS)
-            patience = max(0.0, give_up - time.monotonic())
-        return jobs, False
+    def _next_batch(self) -> list[_Job] | None:
+        """The next batch; an empty one when there is time for the spool, None at the end."""
+        try:
+            return self._batches.get(timeout=SPOOL_SECONDS if self._spool is not None else None)
+        except queue.Empty:
+            return []
 
     def _stored(self, jobs: list[_Job]) -> list[list[Answer] | Exception]:
         """Each job's answers, or why there are none."""
@@ -191,20 +227,6 @@ class GroupCommit:
             logger.error("draining the spool failed: %s", type(error).__name__)
             return False
         return True
-
-    def _answer(self, jobs: list[_Job], results: list[list[Answer] | Exception]) -> None:
-        """Hand all results to the event loop at once."""
-
-        def deliver() -> None:
-            for job, result in zip(jobs, results, strict=True):
-                if job.future.done():
-                    continue
-                if isinstance(result, Exception):
-                    job.future.set_exception(result)
-                else:
-                    job.future.set_result(result)
-
-        self._loop.call_soon_threadsafe(deliver)
 
 
 def _give_up(future: asyncio.Future[list[Answer]]) -> None:

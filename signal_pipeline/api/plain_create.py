@@ -110,9 +110,13 @@ class PlainCreate:
             return None
         if not self._required <= stated.keys() <= self._given.keys():
             return None
-        if not all(self._given[name].takes(value) for name, value in stated.items()):
-            return None
-        return EventCreateInput(**{self._given[name].name: value for name, value in stated.items()})
+        fields = {}
+        for name, value in stated.items():
+            given = self._given[name]
+            if not given.takes(value):
+                return None
+            fields[given.name] = value
+        return EventCreateInput(**fields)
 
     async def run(self, plan: Plan, given: EventCreateInput, context: RequestContext) -> ExecutionResult:
         """The result of a call with this input, as the executor would give it."""

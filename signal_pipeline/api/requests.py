@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from signal_pipeline.api.canonical import parse_wire_json
 from signal_pipeline.api.errors import ApiError
@@ -25,11 +25,11 @@ class Call:
     extensions: Mapping[str, object] = field(default_factory=dict)
 
 
-async def read_call(request: Request) -> Call:
-    """Read and check a request's body; raises ApiError, without a value of it."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+async def read_call(content_type: bytes, receive: Receive) -> Call:
+    """Read and check the body of an ASGI request; raises ApiError, without a value of it."""
+    if content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise ApiError("UNSUPPORTED_MEDIA_TYPE", "the content type must be application/json", 415)
-    body = await _body(request)
+    body = await _body(receive)
     try:
         document = parse_wire_json(body)
     except (ValueError, RecursionError):
@@ -39,19 +39,21 @@ async def read_call(request: Request) -> Call:
     return _call(document)
 
 
-async def _body(request: Request) -> bytes:
-    chunks, size = [], 0
+async def _body(receive: Receive) -> bytes:
+    chunks, size, more = [], 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ApiError("BAD_REQUEST", "the client went away", 400)
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
                     raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_BODY_BYTES >> 10} KiB", 413)
                 chunks.append(chunk)
     except TimeoutError:
         raise ApiError("REQUEST_TIMEOUT", "the body did not come in time", 408) from None
-    except ClientDisconnect:
-        raise ApiError("BAD_REQUEST", "the client went away", 400) from None
     return b"".join(chunks)
 
 

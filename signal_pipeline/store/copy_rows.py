@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from struct import Struct
 
@@ -18,7 +18,6 @@ import numpy.typing as npt
 
 from signal_pipeline.events.event import Event
 
-KEY_COLUMNS = ("client_event_id", "day")
 EVENT_COLUMNS = (
     "id",
     "created_at",
@@ -43,7 +42,6 @@ _length = Struct(">i").pack
 _UUID = _length(16)
 _JSONB_VERSION = b"\x01"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_EPOCH_ORDINAL = date(2000, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _UNIX_MS = 946_684_800_000  # The epoch above, in milliseconds of Unix time.
 _UUID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant.
@@ -52,7 +50,6 @@ _UUID_VERSION_7 = 0x7 << 76 | 0x2 << 62
 Bytes = npt.NDArray[np.uint8]
 
 # The number of fields, then per field its length and its bytes; numbers in network byte order.
-_KEY_ROW = np.dtype([("fields", ">i2"), ("len1", ">i4"), ("id", "u1", 16), ("len2", ">i4"), ("day", ">i4")])
 _EVENT_HEAD = np.dtype(
     [
         ("fields", ">i2"),
@@ -66,15 +63,6 @@ _EVENT_HEAD = np.dtype(
         ("user_hash", "u1", 32),
     ]
 )
-
-
-def key_rows(events: Sequence[Event]) -> bytes:
-    """The ledger's part of the events as the data of a binary COPY, columns as `KEY_COLUMNS`."""
-    rows = np.empty(len(events), dtype=_KEY_ROW)
-    rows["fields"], rows["len1"], rows["len2"] = len(KEY_COLUMNS), 16, 4
-    rows["id"] = _uuids([event.client_event_id for event in events])
-    rows["day"] = [event.day.toordinal() - _EPOCH_ORDINAL for event in events]
-    return copy_data([rows.tobytes()])
 
 
 def event_rows(events: Sequence[Event]) -> list[bytes]:

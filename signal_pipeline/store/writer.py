@@ -7,19 +7,23 @@ and whether a day is purged. Design invariants 1 to 4.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from operator import attrgetter
 from typing import Literal, NamedTuple, cast
 
+import psycopg
+
 from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.store.copy_rows import EVENT_COLUMNS, KEY_COLUMNS, copy_data, event_rows, key_rows
+from signal_pipeline.store.copy_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import ensure_days
 
-_COPY_KEYS = f"copy staged_keys ({', '.join(KEY_COLUMNS)}) from stdin (format binary)"
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
+_text = lru_cache(maxsize=1024)(date.isoformat)
 _subject = attrgetter("day", "app_name", "event_type")
 
 
@@ -57,7 +61,7 @@ class Batch:
     checked: Sequence[Event | Drop]
     outcomes: list[Outcome]
     events: dict[int, Event]
-    keys: bytes
+    keys: Mapping[str, str]
     rows: dict[int, bytes]
 
 
@@ -68,7 +72,7 @@ def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) ->
     """
     events, outcomes = _sorted_out(checked, closed)
     every = list(events.values())
-    return Batch(checked, outcomes, events, key_rows(every), dict(zip(events, event_rows(every), strict=True)))
+    return Batch(checked, outcomes, events, _keys(every), dict(zip(events, event_rows(every), strict=True)))
 
 
 class EventWriter:
@@ -111,8 +115,11 @@ class EventWriter:
         connection = self._connected()
         days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
-        with connection.transaction():
-            closed = _purged(connection, days)
+        # Statements that nothing is decided between share a round trip: a small batch is little else than round trips.
+        with _rolled_back_on_error(connection):
+            with connection.pipeline():
+                connection.execute("begin")
+                closed = _purged(connection, days)
             if closed:
                 batch = prepare(batch.checked, closed)
             known = _add_keys(connection, batch)
@@ -123,7 +130,6 @@ class EventWriter:
             _add_events(connection, [batch.rows[at] for at in new])
             books = _books(batch.checked, outcomes, new.values())
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
-            # One round trip for all that is left.
             with connection.pipeline():
                 _add_to_books(connection, books)
                 _add_address_gaps(connection, new.values())
@@ -131,18 +137,29 @@ class EventWriter:
                 if within is not None:
                     within(connection)
                 connection.execute(sql("raise_versions"), [changed])
+                connection.execute("commit")
         return outcomes
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._database.connect()
-            self._connection.execute(sql("stage_keys"))
         return self._connection
 
     def _ensure(self, connection: Connection, days: list[date]) -> None:
         new = [day for day in days if day not in self._known_days]
         ensure_days(connection, new)
         self._known_days.update(new)
+
+
+@contextmanager
+def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
+    """Undo what an error leaves of a transaction; the connection may be used again."""
+    try:
+        yield
+    except Exception:
+        with suppress(psycopg.Error):  # The connection is lost; the error that says why is the first.
+            connection.rollback()
+        raise
 
 
 def _purged(connection: Connection, days: list[date]) -> set[date]:
@@ -169,14 +186,19 @@ def _sorted_out(checked: Sequence[Event | Drop], closed: Set[date]) -> tuple[dic
     return events, outcomes
 
 
+def _keys(events: Sequence[Event]) -> Mapping[str, str]:
+    """The ledger's part of the events, as PostgreSQL's own texts of arrays: psycopg would go through a list item by item."""
+    return {
+        "ids": f"{{{','.join([event.client_event_id for event in events])}}}",
+        "days": f"{{{','.join([_text(event.day) for event in events])}}}",
+    }
+
+
 def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger; returns those that were known."""
     if not batch.events:
         return set()
-    cursor = connection.cursor()
-    with cursor.copy(_COPY_KEYS) as copy:
-        copy.write(batch.keys)
-    return {cast(str, row[0]) for row in cursor.execute(sql("add_keys")).fetchall()}
+    return {cast(str, row[0]) for row in connection.execute(sql("add_keys"), batch.keys).fetchall()}
 
 
 def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:

@@ -1,12 +1,16 @@
 -- Keys in key order: two writers that bring the same ids in different orders would deadlock.
--- Returns the ids that were known already.
+-- Returns the ids that were known already. EXCEPT, since a plan for arrays of unknown length joins them in nested loops.
 with fresh as (
     insert into signal.event_keys (client_event_id, day)
-    select client_event_id, day from staged_keys order by client_event_id
+    select client_event_id, day
+    from unnest(%(ids)s::uuid[], %(days)s::date[]) as n (client_event_id, day)
+    order by client_event_id
     on conflict (client_event_id) do nothing
     returning client_event_id
 )
-select s.client_event_id::text
-from staged_keys as s
-left join fresh as f using (client_event_id)
-where f.client_event_id is null
+select client_event_id::text
+from (
+    select unnest(%(ids)s::uuid[]) as client_event_id
+    except
+    select client_event_id from fresh
+) as known
