@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from operator import attrgetter
-from typing import Literal, NamedTuple, cast
+from typing import Literal, LiteralString, NamedTuple, cast
 
 import psycopg
 
@@ -23,6 +23,8 @@ from signal_pipeline.store.database import Connection, Database, retried, safe_e
 from signal_pipeline.store.days import ensure_days
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
+_BEGIN: LiteralString = "begin"
+_COMMIT: LiteralString = "commit"
 _text = lru_cache(maxsize=1024)(date.isoformat)
 _subject = attrgetter("day", "app_name", "event_type")
 
@@ -49,6 +51,7 @@ class Entry(NamedTuple):
 
 
 Books = Counter[Entry]
+Statement = tuple[LiteralString, list[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +118,8 @@ class EventWriter:
         connection = self._connected()
         days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
-        # Statements that nothing is decided between share a round trip: a small batch is little else than round trips.
         with _rolled_back_on_error(connection):
-            with connection.pipeline():
-                connection.execute("begin")
-                closed = _purged(connection, days)
+            closed = _purged(connection, days)
             if closed:
                 batch = prepare(batch.checked, closed)
             known = _add_keys(connection, batch)
@@ -130,14 +130,16 @@ class EventWriter:
             _add_events(connection, [batch.rows[at] for at in new])
             books = _books(batch.checked, outcomes, new.values())
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
-            with connection.pipeline():
-                _add_to_books(connection, books)
-                _add_address_gaps(connection, new.values())
-                connection.execute(sql("add_day_keys"), [self._key_id, changed])
-                if within is not None:
-                    within(connection)
-                connection.execute(sql("raise_versions"), [changed])
-                connection.execute("commit")
+            if within is not None:
+                within(connection)
+            _at_once(
+                connection,
+                _add_to_books(books),
+                *_add_address_gaps(new.values()),
+                (sql("add_day_keys"), [self._key_id, changed]),
+                (sql("raise_versions"), [changed]),
+                (_COMMIT, []),
+            )
         return outcomes
 
     def _connected(self) -> Connection:
@@ -162,10 +164,22 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         raise
 
 
+def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCursor[tuple[object, ...]]:
+    """Execute statements in one message; the cursor is at the result of the first.
+
+    A small batch is little else than round trips, and at each of them a thread gives the interpreter away and waits for it.
+    psycopg's pipeline waits for each of its statements.
+    """
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
+    return cursor
+
+
 def _purged(connection: Connection, days: list[date]) -> set[date]:
-    """Hold the days against a purge until commit, and return those that are purged already."""
-    rows = connection.execute(sql("lock_days"), [days]).fetchall()
-    return {cast(date, day) for day, state in rows if state == "purged"}
+    """Begin; hold the days against a purge until commit, and return those that are purged already."""
+    cursor = _at_once(connection, (_BEGIN, []), (sql("lock_days"), [days]))
+    cursor.nextset()
+    return {cast(date, day) for day, state in cursor.fetchall() if state == "purged"}
 
 
 def _sorted_out(checked: Sequence[Event | Drop], closed: Set[date]) -> tuple[dict[int, Event], list[Outcome]]:
@@ -218,22 +232,20 @@ def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored:
     return books
 
 
-def _add_to_books(connection: Connection, books: Books) -> None:
+def _add_to_books(books: Books) -> Statement:
     columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
-    connection.execute(sql("add_to_books"), [*columns, list(books.values())])
+    return sql("add_to_books"), [*columns, list(books.values())]
 
 
-def _add_address_gaps(connection: Connection, events: Iterable[Event]) -> None:
+def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:
     gaps = Counter((event.day, event.app_name, event.address) for event in events if event.address != "given")
     if not gaps:
-        return
+        return []
     keys = sorted({(day, app_name) for day, app_name, _ in gaps})
-    connection.execute(
-        sql("add_address_gaps"),
-        [
-            [day for day, _ in keys],
-            [app_name for _, app_name in keys],
-            [gaps[(*key, "missing")] for key in keys],
-            [gaps[(*key, "invalid")] for key in keys],
-        ],
-    )
+    columns = [
+        [day for day, _ in keys],
+        [app_name for _, app_name in keys],
+        [gaps[(*key, "missing")] for key in keys],
+        [gaps[(*key, "invalid")] for key in keys],
+    ]
+    return [(sql("add_address_gaps"), columns)]
