@@ -9,8 +9,10 @@ Prints one JSON object. Each starts an empty `SIGNAL_HOME` of its own below the 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -187,11 +189,13 @@ def _fill_today(bench: Bench, events: int) -> None:
 
 @contextmanager
 def _bench() -> Iterator[Bench]:
-    with tempfile.TemporaryDirectory(prefix="signal-freshness-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        bench = Bench(Path(folder))
-        with closing(bench.connection):
-            yield bench
+    folder = Path(tempfile.mkdtemp(prefix="signal-freshness-"))
+    folder.chmod(0o755)  # As root, the server runs as another user.
+    # Registered before the server starts, so that it is removed after the server has stopped.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    bench = Bench(folder)
+    with closing(bench.connection):
+        yield bench
 
 
 def _line(at: datetime | None = None, people: int = 200) -> bytes:

@@ -27,6 +27,8 @@ from parallel import ByPart, slow_first
 from traffic import traffic
 
 from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model, load_models
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
@@ -48,6 +50,7 @@ hypothesis_settings.register_profile("signal", deadline=None, suppress_health_ch
 hypothesis_settings.load_profile("signal")
 
 Fill = Callable[..., None]  # A day, how many events, a seed.
+Build = Callable[[date], None]
 
 _numbers = itertools.count(1)
 
@@ -245,3 +248,14 @@ def fill(ingest_at: Callable[[datetime], Ingest]) -> Fill:
         assert ingest_at(now).ingest_lines(traffic(day, count, seed)).accepted == count
 
     return fill_day
+
+
+@pytest.fixture
+def build(database: Database, settings: Settings, models: dict[str, Model]) -> Build:
+    """Builds every rollup of a day."""
+    engine = DuckdbEngine(database.url, settings.tmp_path)
+
+    def build_all(day: date) -> None:
+        build_day(database, engine, models, day)
+
+    return build_all

@@ -4,11 +4,11 @@ Here: the list of keys, and the shapes of values. Not here: size and schema of a
 (`acceptance.py`).
 
 A key counts as written by someone who varies spelling: after NFKC, in lower case, letters and
-digits only. It is refused if it equals one of `_KEYS` or ends with one of `_ENDINGS` (digits at its
-end aside), or holds one of `_PARTS`. The words in the last two are those that mean a person
-whatever stands around them; `name` is not among them, since `templateName` or `language_name` tell
-nothing of a person. A key that only sounds personal costs one event, counted; so when in doubt, a
-word is on the list.
+digits only. It is refused if it equals one of `_KEYS`, ends with one of `_ENDINGS` or names somebody
+by `_PERSON_KEY` (digits at its end aside), or holds one of `_PARTS`. The words in `_ENDINGS` and
+`_PARTS` mean a person whatever stands around them; `name` is not among them, since `templateName` or
+`language_name` tell nothing of a person. A key that only sounds personal costs one event, counted;
+so when in doubt, a word is on the list.
 """
 
 from __future__ import annotations
@@ -21,22 +21,15 @@ from urllib.parse import unquote
 
 _KEY_LISTS = (
     # Names of a person
-    "name names user username login loginid realname legalname personname membername customername",
-    "contactname clientname ownername authorname creatorname editorname sendername recipientname",
-    "profilename accountname screenname displayname initials fname lname forename forenames usr",
-    "handle userhandle",
-    # A person by the part that they play; their number (`memberCount`) and kind (`ownerType`) pass.
-    "author owner creator assignee contact customer member person guest createdby updatedby modifiedby",
-    "editedby deletedby ownedby invitedby assignedto",
+    "name names login loginid realname legalname screenname displayname initials fname lname forename",
+    "forenames usr handle userhandle",
     # Ways to reach or find a person
     "mail mails mailaddress usermail gmail mobile mobileno tel fax msisdn phones phoneno addresses",
     "contactno contactnumber telno telnumber cell cellno cellnumber whatsapp whatsappnumber whatsappid",
     "addr addressline street streetname housenumber zip zipcode postcode postalcode lat lng lon",
     "latitude longitude geolocation gps",
     # Identifiers of a person or a device
-    "uid uids useruid useruuid accountid customerid memberid personid profileid visitorid clientid",
-    "authorid ownerid creatorid assigneeid contactid guestid createdbyid updatedbyid",
-    "deviceid sessionid imei imsi idfa gaid advertisingid fingerprint macaddr ip ips ipv ipaddr",
+    "uid uids deviceid deviceids sessionid sessionids imei imsi idfa gaid advertisingid fingerprint macaddr ip ips ipv ipaddr",
     "clientip remoteip remoteaddr userip hostip realip forwardedfor xforwardedfor ua",
     # Official and financial numbers
     "ssn nationalid taxid taxnumber bic cvv cvc ccnumber accountnumber accountno sortcode",
@@ -48,6 +41,19 @@ _KEY_LISTS = (
     "dob birth age gender sex religion ethnicity nationality maritalstatus",
 )
 _KEYS = frozenset(" ".join(_KEY_LISTS).split())
+# A person by the part that they play, one or several; their number (`memberCount`) and kind (`ownerType`) pass.
+_PERSON = (
+    "(?:user|person|people|author|owner|creator|assignee|contact|customer|member|guest|reviewer|approver"
+    "|recipient|receiver|sender|inviter|invitee|requester|uploader|commenter|collaborator|contributor"
+    "|participant|attendee|subscriber|follower|employee"
+    "|(?:created|updated|modified|changed|edited|deleted|removed|added|owned|invited|assigned|reviewed"
+    "|approved|published|uploaded|submitted|requested|sent)by|assignedto)s?"
+)
+# Programs and things too, unless with an id or a name.
+_ACCOUNT = "(?:account|profile|client|visitor|editor|manager|admin)s?"
+_ID = "(?:id|uid|uuid|guid|identifier)s?"
+# An id of a person is one whatever stands before it (`journeyOwnerId`); a role is not (`isOwner`).
+_PERSON_KEY = re.compile(f"^{_PERSON}(?:names?)?$|^{_ACCOUNT}(?:names?|{_ID})$|{_PERSON}{_ID}$")
 _ENDINGS = ("token", "secret", "cookie", "jwt", "phone", "address", "iban")
 _HARMLESS_ENDINGS = ("microphone", "headphone", "earphone", "smartphone", "iphone", "megaphone")
 _PARTS = re.compile(
@@ -177,6 +183,6 @@ def _is_pii_key(key: str) -> bool:
     if not word.isalnum():
         word = "".join(character for character in word if character.isalnum())
     stem = word.rstrip("0123456789")
-    if stem in _KEYS or _PARTS.search(word):
+    if stem in _KEYS or _PARTS.search(word) or _PERSON_KEY.search(stem):
         return True
     return stem.endswith(_ENDINGS) and not stem.endswith(_HARMLESS_ENDINGS)

@@ -114,7 +114,8 @@ _BOT_RULES = (
 _INCHES = r"(?:19|2[248]|32|39|4[0-389]|50|55|58|65|7[057]|8[256]|98)"
 
 # The first rule that matches decides: a console or a television may also say Android or Windows.
-# Rules for Android go by words that makers of many brands put into names, not by a list of models.
+# Rules for Android go by words that makers of many brands put into names, not by a list of models; they read
+# `Android[^)]*`, the platform's part, since the name of an app may stand behind it (`Dropbox/3`).
 # The Rust engine has no look-around. Hard cases: iPadOS in its default mode says it is a Mac; many
 # rare tablets and TV boxes say they are phones.
 _DEVICE_RULES = (
@@ -127,7 +128,10 @@ _DEVICE_RULES = (
         r"TV(?:[^a-z]|$)|(?i:smart-?tv|viera)|Web0S|NetCast|BRAVIA|AQUOS|Roku|CrKey|Chromecast|MiBOX"
         r"|\bAFT[A-Z0-9]{1,9}\b|CE-HTML|\bOMI/\d|Andr0id|Linux mips|BDPlayer|BrightSign|STB|TiVo",
     ),
-    ("tv", r"Android.*(?:(?:[^r]box|Box|BOX)(?:[^a-zA-Z]|$)|(?i:[-_ ](?:stick|shell|4k)[-_ )])|LED[-_]?\d\d)"),
+    (
+        "tv",
+        r"Android[^)]*(?:(?:[^re]box|[^m]ebox|Box|BOX)(?:[^a-zA-Z]|$)|(?i:[-_ ](?:stick|shell|4k)[-_ )])|LED[-_]?\d\d)",
+    ),
     # Google's branches of Android for televisions: PTT1, QTS2, RTM5
     ("tv", r"Android.* Build/[P-V]T[GMST]\d"),
     (
@@ -138,23 +142,26 @@ _DEVICE_RULES = (
     # Names under which boxes alone are sold
     (
         "tv",
-        r"Android.*\b(?:MXQ|A95X|HK1|(?:X9[26]|H96|T95)(?:[^0-9]|$)"
+        r"Android[^)]*\b(?:MXQ|A95X|HK1|(?:X9[26]|H96|T95)(?:[^0-9]|$)"
         r"|(?i:mecool|tanix|ugoos|zidoo|minix|beelink|rombica|vontar))",
     ),
     ("tablet", r"iPad|Tablet(?:$|[^ ]| [^P]| P[^C])|PlayBook|Kindle|\bKF[A-Z]{2,5}\b|hpwOS"),
-    ("mobile", r"Android.*(?i:coolpad|techpad|klipad|padfone|phonepad)"),
-    # Yandex's apps end their version with /apad on a tablet; Huawei's tablets without a modem are -W09, -W00
-    ("tablet", r"Android.*(?:(?:[Pp]ad|PAD)(?:[^a-zA-Z]|$)|(?:Tab|TAB|[-_; ]tab)(?:[^a-z]|$|let))"),
-    (
-        "tablet",
-        r"Android.*(?:\bSM-[TXP]\d|\bTB[-0-9]|\bLenovo TB|\bNexus (?:7|9|10)\b|\bMID[-_ ]?\d"
-        r"|\b[A-Z][A-Za-z]{2,3}\d?-W[01]\d)",
-    ),
-    # Android on a computer
+    # Android on a computer, of which a ThinkPad is one
     (
         "desktop",
-        r"Android.*(?:Chromebook|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron|Vostro|OptiPlex"
-        r"|ThinkPad|Aspire [A-Z]*\d|TravelMate|(?i:satellite))",
+        r"Android[^)]*(?:Chrome(?:book|box)|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron|Vostro"
+        r"|OptiPlex|ThinkPad|Aspire [A-Z]*\d|TravelMate|(?i:satellite))",
+    ),
+    ("mobile", r"Android[^)]*(?i:coolpad|techpad|klipad|padfone|phonepad)"),
+    # Yandex's and Alibaba's apps say /apad, /APad on a tablet; Huawei's tablets without a modem are -W09, -W00
+    (
+        "tablet",
+        r"Android.*(?i:/apad)\b|Android[^)]*(?:(?:[Pp]ad|PAD)(?:[^a-zA-Z]|$)|(?:Tab|TAB|[-_; ]tab)(?:[^a-z]|$|let))",
+    ),
+    (
+        "tablet",
+        r"Android[^)]*(?:\bSM-[TXP]\d|\bTB[-0-9]|\bLenovo TB|\bNexus (?:7|9|10)\b|\bMID[-_ ]?\d"
+        r"|\b[A-Z][A-Za-z]{2,3}\d?-W[01]\d)",
     ),
     # Some browsers on phones leave out the end, where "Mobile" would stand: its absence says nothing
     ("mobile", r"Android.*MIDP|Android.*(?:Chrome|AppleWebKit)/[0-9.]+$"),

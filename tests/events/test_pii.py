@@ -36,6 +36,7 @@ EXPECTED_KEYS = (
     *("author", "owner", "creator", "createdby", "assignee", "contact", "contactno", "telno"),
     *("cell", "customer", "member", "person", "guest", "authorid", "assignedto"),
     *("useridentifier", "useridhash", "useridlegacy"),
+    *("reviewer", "approver", "recipient", "sender", "users", "people", "accountname", "deviceids"),
     *("nickname", "postcode", "uid", "login", "credentials", "authorisation", "deviceid"),
 )
 HARMLESS_KEYS = (
@@ -44,7 +45,9 @@ HARMLESS_KEYS = (
     *("theme", "source", "target", "page", "nameLength", "eventName", "secretary", "usage"),
     *("userIdle", "userIdleTime", "userIdentifiedStep", "spin", "passed", "handleClick"),
     *("memberCount", "ownerType", "authorsShown", "contactForm", "guestMode", "cellIndex", "megaphone"),
-    *("isMobile", "personalised", "created", "membership"),
+    *("isMobile", "personalised", "personalized", "persona", "created", "membership", "isOwner", "ownership"),
+    *("parentId", "templateIds", "groupId", "orderedBy", "assigned", "editor", "clients", "profile", "admin"),
+    *("googleTagManagerId", "oauthClientId", "contactUs", "memberIdle", "userSettings", "ownerNamed"),
     *("", "7", "_", "язык"),
 )
 
@@ -54,6 +57,26 @@ def test_listed_keys_are_refused_whatever_their_value(key: str) -> None:
     values: list[object] = [None, 0, True, "x", [], {}]
     for value in values:
         assert holds_pii({key: value})
+
+
+@pytest.mark.parametrize(
+    "person",
+    [
+        *("user", "author", "owner", "member", "person", "reviewer", "approver", "recipient", "sender"),
+        *("createdBy", "modifiedBy", "editedBy", "deletedBy", "invitedBy", "assignedTo"),
+    ],
+)
+def test_a_person_is_refused_alone_in_the_plural_and_with_an_id(person: str) -> None:
+    ids = [f"{person}{plural}{form}" for plural in ("", "s") for form in ("Id", "Ids", "Uid", "Uuid", "UUIDs")]
+    keys = {person, f"{person}s", f"{person}Name", f"{person}_names", *ids, f"journey_{person}Id", f"{person}Id2"}
+    assert {key for key in keys if not holds_pii({key: 1})} == set()
+    harmless = {f"{person}Count", f"{person}sCount", f"{person}Type", f"is{person}", f"{person}Idle"}
+    assert {key for key in harmless if holds_pii({key: 1})} == set()
+
+
+@pytest.mark.parametrize("key", ["accountIds", "profileIds", "client_ids", "visitorUuid", "editorId", "managerIds"])
+def test_an_account_is_refused_with_an_id(key: str) -> None:
+    assert holds_pii({key: 1})
 
 
 @pytest.mark.parametrize("key", REQUIRED_KEYS)

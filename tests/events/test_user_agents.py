@@ -165,10 +165,19 @@ def test_browsers(text: str, browser: str, major: str, system: str, device: str)
         (f"{ANDROID_9}JDN2-W09) AppleWebKit/537.36 Chrome/97.0 Mobile Safari/537.36", "tablet"),
         (f"{ANDROID_9}T30) AppleWebKit/537.36 Chrome/120.0 YaApp_Android/24.12/apad Mobile Safari/537.36", "tablet"),
         (f"{ANDROID_9}Coolpad 3632A) AppleWebKit/537.36 Chrome/80.0 Mobile Safari/537.36", "mobile"),
+        # Names of apps, behind the browser
+        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Dropbox/3", "mobile"),
+        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Wattpad", "mobile"),
+        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Tab/2 Minix/1", "mobile"),
+        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 SatelliteRadio/2", "mobile"),
+        (f"{ANDROID_9}SM-T500) AppleWebKit/537.36 Chrome/74.0 Safari/537.36 Coolpad/1", "tablet"),
         # Without its end
         (f"{ANDROID_9}V2056A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/77.0.3865.120", "mobile"),
         # Computers with Android, and a console with Linux
         (f"{ANDROID_9}Dell Chromebook 11 (3180)) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "desktop"),
+        (f"{ANDROID_9}Lenovo ThinkPad T480) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "desktop"),
+        (f"{ANDROID_9}ThinkPad Tablet Build/A400_03) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "tablet"),
+        (f"{ANDROID_9}ASUS Chromebox) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "desktop"),
         ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/131.0 Safari/537.36 SteamDeck", "console"),
         ("Mozilla/5.0 (Windows NT 10.0; ARM; Lumia 550) AppleWebKit/537.36 Chrome/46.0 Edge/13.1", "mobile"),
     ],

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
-from conftest import Fill
+from conftest import Build, Fill
 from traffic import line, traffic
 
 from signal_pipeline.ingest import Ingest
-from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.settings import Settings
 from signal_pipeline.store import retention
 from signal_pipeline.store.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.store.days import day_lock
@@ -30,19 +27,7 @@ DUE = TODAY - timedelta(days=KEEP + 1)
 ENTITY = str(uuid.UUID(int=3))
 ACTOR = b"a" * 32
 Models = dict[str, Model]
-Build = Callable[[date], None]
 Erase = Callable[..., Certificate]
-
-
-@pytest.fixture
-def build(database: Database, settings: Settings, models: Models) -> Build:
-    """Builds every rollup of a day."""
-    engine = DuckdbEngine(database.url, settings.tmp_path)
-
-    def build_all(day: date) -> None:
-        build_day(database, engine, models, day)
-
-    return build_all
 
 
 @pytest.fixture

@@ -80,6 +80,19 @@ def test_a_second_migration_changes_nothing(empty: Database, models: Models, tmp
         assert {f"{name}_by_type" for name in models} <= tables
 
 
+def test_builds_of_before_began_with_their_last_one(empty: Database, models: Models, tmp_path: Path) -> None:
+    settings = configured(empty, tmp_path)
+    migrate(empty, settings, models)
+    with empty.connect() as connection:
+        connection.execute("alter table signal.builds drop column first_built_at")
+        connection.execute("update signal.alembic_version set version_num = '0002'")
+        connection.execute(
+            "insert into signal.builds values ('2026-01-02', 'daily_app_activity', 1, 'x', 'duckdb', 1, 1, 1, '2026-01-03')"
+        )
+        migrate(empty, settings, models)
+        assert count(connection, "select count(*) from signal.builds where first_built_at = '2026-01-03'") == 1
+
+
 def test_the_admin_may_ask_for_a_migration_that_has_nothing_to_do(
     empty: Database, models: Models, tmp_path: Path
 ) -> None:

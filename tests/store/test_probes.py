@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
 from conftest import Fill
 
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection
+from signal_pipeline.settings import Settings
+from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.probes import books_reconcile, no_day_waits, yesterday_is_built
 
 TODAY = date.today()
@@ -30,12 +34,14 @@ def test_a_missing_yesterday_is_no_fault_on_the_day_of_the_installation(
 
 
 def built(connection: Connection, day: date, model: str, minutes_ago: int) -> None:
-    """Record a build of a day's present version, as if it had been made then."""
+    """Record a first build of a day's present version, as if it had been made then."""
     connection.execute(
-        "insert into signal.builds (day, rollup, version, model_checksum, engine, rows, raw_events, seconds, built_at)"
-        " select day, %s, version, %s, 'postgres', 1, 5, 1, now() - %s * interval '1 minute' from signal.days where day = %s"
+        "insert into signal.builds"
+        " (day, rollup, version, model_checksum, engine, rows, raw_events, seconds, built_at, first_built_at)"
+        " select day, %s, version, %s, 'postgres', 1, 5, 1, at, at"
+        " from signal.days, (select now() - %s * interval '1 minute' as at) as ago where day = %s"
         " on conflict (day, rollup) do update set version = excluded.version, model_checksum = excluded.model_checksum,"
-        " built_at = excluded.built_at",
+        " built_at = excluded.built_at, first_built_at = excluded.first_built_at",
         [ROLLUP, model, minutes_ago, day],
     )
 
@@ -106,6 +112,32 @@ def test_a_new_rollup_is_waited_for_from_its_first_build(connection: Connection,
     assert waits(connection, "new") == []
     built(connection, three_old_days[2], "new", 100)
     assert waits(connection, "new") == [str(day) for day in three_old_days[:2]]
+
+
+@pytest.mark.embedded_only
+def test_a_rebuild_does_not_excuse_the_days_that_wait(
+    database: Database, connection: Connection, settings: Settings, models: dict[str, Model], three_old_days: list[date]
+) -> None:
+    first, second, third = three_old_days
+    model = models[ROLLUP]
+    engine = DuckdbEngine(database.url, settings.tmp_path)
+    build_day(database, engine, {ROLLUP: model}, third)
+    assert waits(connection, model.checksum) == []
+    connection.execute(
+        "update signal.builds set built_at = built_at - interval '2 hours',"
+        " first_built_at = first_built_at - interval '2 hours' where day = %s",
+        [third],
+    )
+    connection.execute("delete from signal.builds where day = %s", [second])  # This one was never built.
+    build_day(database, engine, {ROLLUP: model}, third)
+    assert waits(connection, model.checksum) == [str(first), str(second)]
+    # Nor do fresh days excuse one beside them that was never built.
+    build_day(database, engine, {ROLLUP: model}, first)
+    build_day(database, engine, {ROLLUP: model}, third)
+    assert waits(connection, model.checksum) == [str(second)]
+    # Another model is another beginning.
+    build_day(database, engine, {ROLLUP: replace(model, checksum="new")}, third)
+    assert waits(connection, "new") == []
 
 
 @pytest.mark.embedded_only

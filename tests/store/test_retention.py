@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
-from conftest import START_DATE, Fill
+from conftest import START_DATE, Build, Fill
+from stored import count
 from traffic import line
 
-from signal_pipeline.ingest import Counts, Ingest
-from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError, build_day
-from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.ingest import Ingest
+from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.settings import Settings
-from signal_pipeline.store import retention
 from signal_pipeline.store.database import Connection, Database, DatabaseError
 from signal_pipeline.store.erasure import Subject, erase
 from signal_pipeline.store.freshness import day_statuses
@@ -31,26 +26,8 @@ DUE = TODAY - timedelta(days=KEEP + 1)
 Models = dict[str, Model]
 
 
-@pytest.fixture
-def build(database: Database, settings: Settings, models: Models) -> Callable[[date], None]:
-    """Builds every rollup of a day."""
-    engine = DuckdbEngine(database.url, settings.tmp_path)
-
-    def build_all(day: date) -> None:
-        build_day(database, engine, models, day)
-
-    return build_all
-
-
-def _count(connection: Connection, query: str, *values: object) -> int:
-    row = connection.execute(query, values).fetchone()  # type: ignore[arg-type]
-    assert row is not None
-    assert isinstance(row[0], int)
-    return row[0]
-
-
 def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
     kept = DUE + timedelta(days=1)
     for day in (DUE, kept):
@@ -58,9 +35,9 @@ def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
         build(day)
     result = purge_due_days(database, models, KEEP)
     assert result.as_dict() == {"purged": [str(DUE)], "kept": [], "dry_run": False}
-    assert _count(connection, "select count(*) from signal.events") == 25
-    assert _count(connection, "select count(*) from signal.event_keys where day = %s", DUE) == 0
-    assert _count(connection, "select count(*) from signal.event_keys where day = %s", kept) == 25
+    assert count(connection, "select count(*) from signal.events") == 25
+    assert count(connection, "select count(*) from signal.event_keys where day = %s", DUE) == 0
+    assert count(connection, "select count(*) from signal.event_keys where day = %s", kept) == 25
     partition = connection.execute("select to_regclass(%s)", [f"signal.events_{DUE:%Y%m%d}"]).fetchone()
     assert partition == (None,)
     (receipt,) = list_receipts(connection)
@@ -71,7 +48,7 @@ def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
 
 
 def test_a_day_is_due_the_day_after_its_last_kept_date(
-    database: Database, models: Models, fill: Fill, build: Callable[[date], None]
+    database: Database, models: Models, fill: Fill, build: Build
 ) -> None:
     edge = TODAY - timedelta(days=KEEP)
     fill(edge)
@@ -87,13 +64,13 @@ def test_as_of_after_today_is_refused_without_dry_run(database: Database, models
 
 
 def test_a_dry_run_changes_nothing(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
     fill(DUE)
     build(DUE)
     result = purge_due_days(database, models, KEEP, dry_run=True)
     assert result.purged == [DUE]
-    assert _count(connection, "select count(*) from signal.events") == 25
+    assert count(connection, "select count(*) from signal.events") == 25
     assert list_receipts(connection) == []
 
 
@@ -122,7 +99,7 @@ def test_a_day_that_fails_its_proof_is_kept_and_holds_up_no_other(
     connection: Connection,
     models: Models,
     fill: Fill,
-    build: Callable[[date], None],
+    build: Build,
     statement: str,
     reason: str,
 ) -> None:
@@ -136,7 +113,7 @@ def test_a_day_that_fails_its_proof_is_kept_and_holds_up_no_other(
     assert result.purged == [other]
     assert list(result.kept) == [DUE]
     assert reason in result.kept[DUE]
-    assert _count(connection, "select count(*) from signal.events") >= 24
+    assert count(connection, "select count(*) from signal.events") >= 24
 
 
 def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
@@ -151,13 +128,13 @@ def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
     (receipt,) = list_receipts(connection)
     assert receipt.incomplete
     assert receipt.reason == "x" * 200
-    assert _count(connection, "select count(*) from signal.events") == 0
+    assert count(connection, "select count(*) from signal.events") == 0
     (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
     assert set(status.rollups.values()) == {"unavailable"}
 
 
 def test_rollups_that_were_built_before_a_forced_purge_are_incomplete(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
     fill(DUE)
     build(DUE)
@@ -186,7 +163,7 @@ def test_history_of_a_purged_day_cannot_be_changed_by_plain_sql(
     connection: Connection,
     models: Models,
     fill: Fill,
-    build: Callable[[date], None],
+    build: Build,
     statement: str,
 ) -> None:
     fill(DUE)
@@ -205,7 +182,7 @@ def test_a_build_of_a_purged_day_is_refused(
     connection: Connection,
     models: Models,
     fill: Fill,
-    build: Callable[[date], None],
+    build: Build,
 ) -> None:
     fill(DUE)
     build(DUE)
@@ -217,7 +194,7 @@ def test_a_build_of_a_purged_day_is_refused(
 
 
 @pytest.mark.parametrize("day", [START_DATE - timedelta(days=1), TODAY + timedelta(days=1)])
-def test_days_that_cannot_hold_events_are_refused(build: Callable[[date], None], day: date) -> None:
+def test_days_that_cannot_hold_events_are_refused(build: Build, day: date) -> None:
     with pytest.raises(BuildRefusedError, match="start date|after today"):
         build(day)
 
@@ -226,7 +203,7 @@ def test_an_event_of_a_purged_day_is_too_late_even_by_an_old_clock(
     database: Database,
     models: Models,
     fill: Fill,
-    build: Callable[[date], None],
+    build: Build,
     ingest_at: Callable[[datetime], Ingest],
 ) -> None:
     fill(DUE)
@@ -240,62 +217,8 @@ def test_an_event_of_a_purged_day_is_too_late_even_by_an_old_clock(
     assert dict(counts.dropped) == {"too_late": 1}
 
 
-def test_a_purge_waits_for_a_writer_that_holds_the_day(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
-) -> None:
-    """The writer decided before the purge: its event must be seen by the proof, which then fails."""
-    fill(DUE)
-    build(DUE)
-    with database.connect() as writer:
-        with writer.transaction():
-            writer.execute("select from signal.days where day = %s for key share", [DUE])
-            purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
-            time.sleep(0.5)
-            assert purging.is_alive()
-            writer.execute("update signal.days set version = version + 1 where day = %s", [DUE])
-        purging.join(60)
-    assert not purging.is_alive()
-    assert _count(connection, "select count(*) from signal.events") == 25
-    assert list_receipts(connection) == []
-
-
-def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
-    database: Database,
-    connection: Connection,
-    models: Models,
-    fill: Fill,
-    build: Callable[[date], None],
-    ingest_at: Callable[[datetime], Ingest],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The day's row is locked before it is counted, and every writer asks for that row first."""
-    fill(DUE)
-    build(DUE)
-    then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
-    late, drop, came, blocked = ingest_at(then), retention._drop_partition, list[Counts](), list[int]()
-
-    def drop_with_a_writer_at_the_door(purging: Connection, day: date) -> None:
-        writers.append(_in_thread(lambda: came.append(late.ingest_lines([line(then)]))))
-        waiting = (
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%%for key share%%'"
-        )
-        give_up = time.monotonic() + 20
-        while not _count(connection, waiting) and time.monotonic() < give_up:
-            time.sleep(0.05)
-        blocked.append(_count(connection, waiting))
-        drop(purging, day)
-
-    writers: list[threading.Thread] = []
-    monkeypatch.setattr(retention, "_drop_partition", drop_with_a_writer_at_the_door)
-    assert purge_due_days(database, models, KEEP).purged == [DUE]
-    writers[0].join(20)
-    assert blocked == [1]
-    assert [dict(counts.dropped) for counts in came] == [{"too_late": 1}]
-    assert [receipt.raw_events for receipt in list_receipts(connection)] == [25]
-
-
 def test_a_receipt_says_what_the_day_held_to_the_last_figure(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
     fill(DUE, 60)
     fill(DUE, 7, seed=2)
@@ -332,72 +255,7 @@ def test_a_forced_receipt_of_an_empty_day_is_exact_too(
     assert written == [(0, 3, 3, 0, None, None, True, "lost")]
 
 
-def test_a_purge_gives_way_to_a_long_reader_and_then_goes_on(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
-) -> None:
-    fill(DUE)
-    build(DUE)
-    fill(TODAY - timedelta(days=1))
-    with database.connect() as reader:
-        with reader.transaction():
-            reader.execute("select count(*) from signal.events")
-            purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
-            time.sleep(1)
-            assert purging.is_alive()
-            fill(TODAY - timedelta(days=2))  # A writer goes on meanwhile.
-        purging.join(60)
-    assert [receipt.day for receipt in list_receipts(connection)] == [DUE]
-
-
-def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
-    database: Database,
-    connection: Connection,
-    models: Models,
-    fill: Fill,
-    build: Callable[[date], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fill(DUE)
-    build(DUE)
-    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 0.5)
-    with closing(database.connect()) as reader, reader.transaction():
-        reader.execute("select count(*) from signal.events")
-        result = purge_due_days(database, models, KEEP)
-    assert "in use" in result.kept[DUE]
-    assert _count(connection, "select count(*) from signal.event_keys") == 25
-    assert purge_due_days(database, models, KEEP).purged == [DUE]
-
-
-def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Callable[[date], None]
-) -> None:
-    fill(DUE)
-    build(DUE)
-    expected = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
-
-    def keep_building() -> None:
-        for _ in range(5):
-            try:
-                build(DUE)
-            except DayPurgedError:
-                return
-
-    threads = [_in_thread(keep_building), _in_thread(keep_building)]
-    while not purge_due_days(database, models, KEEP).purged:
-        time.sleep(0.01)
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    assert connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall() == expected
-
-
 def test_an_unreachable_database_is_a_clear_error(models: Models) -> None:
     gone = Database("postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
     with pytest.raises(DatabaseError, match="cannot reach PostgreSQL"):
         purge_due_days(gone, models, KEEP)
-
-
-def _in_thread(task: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=task, daemon=True)
-    thread.start()
-    return thread
