@@ -25,7 +25,8 @@ from signal_pipeline.store.database import Connection
 from signal_pipeline.store.days import today_utc
 from signal_pipeline.store.retention import purge_due_days
 
-DUE = [today_utc() - timedelta(days=HISTORY_DAYS + n) for n in (1, 2, 3, 4)]
+DUE = [today_utc() - timedelta(days=HISTORY_DAYS + n) for n in range(1, 7)]
+TO_PURGE, CACHED, EVICTED = DUE[:2], DUE[2:4], DUE[4:]
 WRITES_PER_SECOND, EVENTS_PER_WRITE = 100, 5
 READER_SECONDS = 5.0
 
@@ -49,11 +50,11 @@ def measure(bench: Bench) -> list[Row]:
                 "select (sum(events) / count(distinct day))::bigint from signal.books where day < now() - interval '2 days'",
             )
             engine = DuckdbEngine(database.url, settings.tmp_path)
-            for day in DUE[:2]:
+            for day in TO_PURGE:
                 build_day(database, engine, models, day)
             connection.execute(
-                "delete from signal.books where day = any(%s)", [DUE[2:]]
-            )  # These two are used up by hand.
+                "delete from signal.books where day = any(%s)", [CACHED + EVICTED]
+            )  # These are used up by hand.
             rows = _parts(bench, connection, events)
             connection.execute("alter system reset autovacuum")
             connection.execute("select pg_reload_conf()")
@@ -77,14 +78,18 @@ def _logged(bench: Bench, connection: Connection, work: Callable[[], object]) ->
 
 def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
     """Each part of the purge of a day on its own: medians over the days that are used up here."""
-    done = [_purged_by_hand(bench, connection, day) for day in DUE[2:]]
+    cached = [_purged_by_hand(bench, connection, day) for day in CACHED]
+    done = [_purged_by_hand(bench, connection, day, evicted=True) for day in EVICTED]
     connection.execute("drop table plain_table")
-    connection.execute("delete from signal.days where day = any(%s)", [DUE[2:]])
+    connection.execute("delete from signal.days where day = any(%s)", [CACHED + EVICTED])
     keys, drop, peer = (median(parts[at][0] for parts in done) for at in range(3))
+    cached_drop, cached_peer = (median(parts[at][0] for parts in cached) for at in (1, 2))
     keys_wal, drop_wal, peer_wal = (statistics.median(parts[at][1] for parts in done) for at in range(3))
     what = f"purge of a day of {events:,} events"
     return [
+        # A day that is due was written half a year ago, and is in nobody's cache any more.
         faster(f"{what}: the events, in time", drop, "DELETE + VACUUM", peer, at_least=20),
+        faster(f"{what}: the same, all files still in the system's cache", cached_drop, "DELETE + VACUUM", cached_peer),
         Row(
             f"{what}: the events, in WAL",
             f"{drop_wal / 1e6:.2f} MB",
@@ -98,13 +103,22 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
     ]
 
 
-def _purged_by_hand(bench: Bench, connection: Connection, day: date) -> list[tuple[Cost, int]]:
+def _purged_by_hand(
+    bench: Bench, connection: Connection, day: date, *, evicted: bool = False
+) -> list[tuple[Cost, int]]:
     """The ledger's keys, the partition, and the same day of the plain table."""
-    return [
-        _logged(bench, connection, lambda: connection.execute("delete from signal.event_keys where day = %s", [day])),
-        _logged(bench, connection, lambda: connection.execute(f"drop table signal.events_{day:%Y%m%d}")),
-        _logged(bench, connection, lambda: delete_vacuum.purge(connection, day)),
+    partition = f"events_{day:%Y%m%d}"
+    works: list[tuple[str, Callable[[], object]]] = [
+        ("event_keys", lambda: connection.execute("delete from signal.event_keys where day = %s", [day])),
+        (partition, lambda: connection.execute(f"drop table signal.{partition}")),
+        ("plain_table", lambda: delete_vacuum.purge(connection, day)),
     ]
+    done = []
+    for table, work in works:
+        if evicted:
+            bench.server.evict(connection, table)
+        done.append(_logged(bench, connection, work))
+    return done
 
 
 def _pause(bench: Bench, settings: Settings) -> Row:
@@ -145,7 +159,7 @@ def _pause(bench: Bench, settings: Settings) -> Row:
     stop.set()
     for thread in threads:
         thread.join()
-    assert purged == sorted(DUE[:2]), f"purged {purged}"
+    assert purged == sorted(TO_PURGE), f"purged {purged}"
     rate = WRITES_PER_SECOND * EVENTS_PER_WRITE
     return limit(
         f"longest pause of a writer of {rate} events/s while two such days are purged, proof and all, past a long reader",

@@ -17,7 +17,7 @@ from bench.measure import Stopwatch
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
+from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.days import today_utc
 from signal_pipeline.store.embedded import data_folder, start_embedded
 from signal_pipeline.store.migrate import migrate
@@ -69,6 +69,19 @@ class Server:
         """Write everything out, so that no measurement pays for the one before it."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("checkpoint")
+
+    def evict(self, connection: Connection, prefix: str) -> None:
+        """Take the files of all tables and indexes whose name begins so out of the system's cache; written out before."""
+        self.checkpoint()
+        rows = connection.execute(
+            "select pg_relation_filepath(oid) from pg_class where starts_with(relname, %s) and relkind in ('r', 'i')",
+            [prefix],
+        )
+        for (path,) in rows.fetchall():
+            file = data_folder(self.home) / str(path)
+            for part in file.parent.glob(f"{file.name}*"):
+                with part.open("rb") as opened:
+                    os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def database_of(settings: Settings) -> Database:
