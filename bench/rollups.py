@@ -5,15 +5,20 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 
+import duckdb
+
 from bench.peers import chdb_held, duckdb_held
 from bench.run import Bench
 from bench.server import database_of
 from bench.table import Row, faster, limit, slower
 from bench.traffic import YESTERDAY, fill_day, lines_of, multiply
 from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.day_columns import day_batches
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.duckdb_events import fill_events
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
+from signal_pipeline.store.database import Database
 
 DAY = YESTERDAY - timedelta(days=1)
 
@@ -59,19 +64,9 @@ def measure(bench: Bench) -> list[Row]:
 
 def engine_of_parquet(url: str, path: object) -> None:
     """Write the day's events to a Parquet file, for the engines that hold their data themselves."""
-    import pyarrow.parquet as pq
-    from adbc_driver_postgresql import dbapi
-
-    from signal_pipeline.store.days import window
-
-    start, end = window(DAY)
-    columns = "created_at, app_name, event_type, route, entity_type, entity_id, user_hash, session_id"
-    with dbapi.connect(url) as source, source.cursor() as cursor:
-        cursor.execute(
-            f"select {columns}, device_type, browser_family, os_family from signal.events"
-            f" where created_at >= '{start}'::timestamptz and created_at < '{end}'::timestamptz"
-        )
-        reader = cursor.fetch_record_batch()
-        with pq.ParquetWriter(str(path), reader.schema) as writer:
-            for batch in reader:
-                writer.write_batch(batch)
+    columns = list({column.name: column for model in load_models().values() for column in model.reads}.values())
+    plain = ", ".join(f'"{c.name}"::varchar as "{c.name}"' for c in columns if c.data_type in ("text", "uuid"))
+    with Database(url).connect() as source, duckdb.connect() as memory:
+        memory.execute("create schema signal")
+        fill_events(memory, columns, day_batches(source, DAY, columns))
+        memory.execute(f"copy (select * replace ({plain}) from signal.events) to '{path}' (format parquet)")

@@ -9,7 +9,7 @@ from signal_pipeline.store.database import Database
 
 def open_engine(settings: Settings, database: Database, *, many_days: bool = False) -> Engine:
     """The configured engine for this database; of many days, several are built at once, each in one thread."""
-    # Imported when a day is to be built: DuckDB, Arrow and ADBC are a quarter of the time to load the definitions.
+    # Imported when a day is to be built: DuckDB and Arrow are a quarter of the time to load the definitions.
     if settings.rollup_engine == "postgres":
         from signal_pipeline.rollups.postgres_engine import PostgresEngine
 

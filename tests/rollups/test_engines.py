@@ -20,7 +20,7 @@ from psycopg import sql as composed
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
-from signal_pipeline.rollups import duckdb_engine
+from signal_pipeline.rollups import day_columns, duckdb_engine, duckdb_events
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.engine import DaySnapshot, Engine, EngineError
 from signal_pipeline.rollups.models import Model, load_models
@@ -179,6 +179,27 @@ def test_rollups_are_what_plain_python_counts(
         rows = stored_rows(day, rollup)
         assert set(rows) == expected_rows(many_events, rollup)
         assert written[rollup] == len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("enum_values", [0, 3, 45, 50_000])
+def test_words_that_a_later_batch_brings_and_too_many_of_them_change_nothing(
+    day: Connection,
+    url: str,
+    tmp_path: Path,
+    models: Mapping[str, Model],
+    many_events: list[Event],
+    monkeypatch: pytest.MonkeyPatch,
+    enum_values: int,
+) -> None:
+    monkeypatch.setattr(day_columns, "BLOCKS", 2)
+    monkeypatch.setattr(day_columns, "QUERIES", 2)
+    monkeypatch.setattr(duckdb_events, "ENUM_VALUES", enum_values)
+    insert(day, sorted(many_events, key=lambda event: event.route or ""))
+    build(DuckdbEngine(url, tmp_path / "tmp"), day, models)
+    for rollup in models:
+        rows = stored_rows(day, rollup)
+        assert set(rows) == expected_rows(many_events, rollup)
+        assert len(rows) == len(set(rows))
 
 
 def test_the_day_is_half_open_at_the_microsecond(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:

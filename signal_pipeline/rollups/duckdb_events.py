@@ -1,0 +1,69 @@
+"""The day's events inside DuckDB: texts with few values as ENUMs, because to group by a small number costs half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from signal_pipeline.rollups.models import SourceColumn
+
+ENUM_VALUES = 50_000  # A text column with more values than that stays text.
+
+_DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have the same names.
+
+
+def fill_events(
+    results: duckdb.DuckDBPyConnection, columns: Sequence[SourceColumn], batches: Iterable[pa.RecordBatch]
+) -> None:
+    """Make the table `signal.events` of the batches, whose texts are dictionaries (`day_columns.py`).
+
+    An ENUM has the words of the batches so far; a batch with others widens it, or ends it.
+    """
+    types = {column.name: _DUCKDB_TYPES.get(column.data_type, column.data_type) for column in columns}
+    words = {column.name: pa.array([], pa.string()) for column in columns if column.data_type == "text"}
+    made = False
+    for batch in batches:
+        for name in _widen(words, batch):
+            types[name] = _enum(results, name, words[name]) if name in words else "text"
+            if made:
+                results.execute(f'alter table signal.events alter column "{name}" set data type {types[name]}')
+        if not made:
+            _create(results, types)
+            made = True
+        results.register("streamed", batch)
+        results.execute("insert into signal.events by name select * from streamed")
+        results.unregister("streamed")
+    if not made:
+        _create(results, types)
+
+
+def _create(results: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
+    definitions = ", ".join(f'"{name}" {data_type}' for name, data_type in types.items())
+    results.execute(f"create table signal.events ({definitions})")
+
+
+def _widen(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
+    """Add the batch's words, sorted, so that an ENUM compares as texts do; a column with too many leaves. Which changed."""
+    changed = []
+    for name, known in list(words.items()):
+        seen = pc.unique(pa.concat_arrays([known, batch[name].dictionary]))
+        if len(seen) == len(known):
+            continue
+        changed.append(name)
+        if len(seen) > ENUM_VALUES:
+            del words[name]
+        else:
+            words[name] = seen.take(pc.array_sort_indices(seen))
+    return changed
+
+
+def _enum(results: duckdb.DuckDBPyConnection, column: str, words: pa.Array) -> str:
+    """A new type of these words; what the column had before stays until the database goes."""
+    data_type = f'signal."{column} of {len(words)}"'
+    results.register("words", pa.table({"word": words}))
+    results.execute(f"create type {data_type} as enum (select word from words)")
+    results.unregister("words")
+    return data_type
