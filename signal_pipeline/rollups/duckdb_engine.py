@@ -11,6 +11,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -142,7 +143,7 @@ def _load(
     if facts is None:
         raise missing_day(day)
     version, state, expected_events = cast("tuple[int, str, int]", facts)
-    fill_events(results, columns, day_batches(source, day, columns))
+    fill_events(results, columns, _ahead(day_batches(source, day, columns)))
     raw_events, first, last = _one_row(results, sql("raw_span"), list(window(day)))
     return DaySnapshot(
         day,
@@ -153,6 +154,15 @@ def _load(
         first and first.astimezone(UTC),
         last and last.astimezone(UTC),
     )
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, each next one read while DuckDB takes the last."""
+    with ThreadPoolExecutor(1, thread_name_prefix="signal-read") as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 @dataclass(frozen=True, slots=True)

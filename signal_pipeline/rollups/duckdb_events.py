@@ -20,16 +20,19 @@ def fill_events(
 ) -> None:
     """Make the table `signal.events` of the batches, whose texts are dictionaries (`day_columns.py`).
 
-    An ENUM has the words of the batches so far; a batch with others widens it, or ends it.
+    The first batch decides the ENUMs. A column for which a later batch has other words is text until the end.
     """
     types = {column.name: _DUCKDB_TYPES.get(column.data_type, column.data_type) for column in columns}
     words = {column.name: pa.array([], pa.string()) for column in columns if column.data_type == "text"}
+    unsettled: set[str] = set()
     made = False
     for batch in batches:
-        for name in _widen(words, batch):
-            types[name] = _enum(results, name, words[name]) if name in words else "text"
-            if made:
-                results.execute(f'alter table signal.events alter column "{name}" set data type {types[name]}')
+        for name in _add_words(words, batch):
+            if not made and name in words:
+                types[name] = _enum(results, name, words[name])
+            elif made and name not in unsettled:
+                unsettled.add(name)
+                _retype(results, name, "text")
         if not made:
             _create(results, types)
             made = True
@@ -38,6 +41,8 @@ def fill_events(
         results.unregister("streamed")
     if not made:
         _create(results, types)
+    for name in sorted(unsettled & set(words)):
+        _retype(results, name, _enum(results, name, words[name]))
 
 
 def _create(results: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
@@ -45,19 +50,23 @@ def _create(results: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
     results.execute(f"create table signal.events ({definitions})")
 
 
-def _widen(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
+def _add_words(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
     """Add the batch's words, sorted, so that an ENUM compares as texts do; a column with too many leaves. Which changed."""
     changed = []
     for name, known in list(words.items()):
         seen = pc.unique(pa.concat_arrays([known, batch[name].dictionary]))
-        if len(seen) == len(known):
-            continue
-        changed.append(name)
         if len(seen) > ENUM_VALUES:
             del words[name]
-        else:
+        elif len(seen) > len(known):
             words[name] = seen.take(pc.array_sort_indices(seen))
+        else:
+            continue
+        changed.append(name)
     return changed
+
+
+def _retype(results: duckdb.DuckDBPyConnection, column: str, data_type: str) -> None:
+    results.execute(f'alter table signal.events alter column "{column}" set data type {data_type}')
 
 
 def _enum(results: duckdb.DuckDBPyConnection, column: str, words: pa.Array) -> str:
