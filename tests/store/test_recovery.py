@@ -128,7 +128,7 @@ def test_data_of_the_previous_version_is_migrated(restored: Database, settings: 
         connection.exec_driver_sql("insert into signal.instance (start_date) values (current_date - 300)")
         connection.exec_driver_sql("insert into signal.audit (action) values ('purge')")
     migrate(restored, settings, models)
-    assert _rows(restored, "select version_num from signal.alembic_version") == [("0002",)]
+    assert _rows(restored, "select version_num from signal.alembic_version") == [("0003",)]
     assert _rows(restored, "select action, actor from signal.audit") == [("purge", None)]
     with closing(Ingest.from_settings(settings, restored)) as ingest:
         assert ingest.ingest_lines(traffic(YESTERDAY, 5)).accepted == 5
