@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,7 +72,10 @@ class Server:
             connection.execute("checkpoint")
 
     def evict(self, connection: Connection, prefix: str) -> None:
-        """Take the files of all tables and indexes whose name begins so out of the system's cache; written out before."""
+        """Take the files of all tables and indexes whose name begins so out of the system's cache; written out before.
+
+        Linux only; elsewhere they stay in it.
+        """
         self.checkpoint()
         rows = connection.execute(
             "select pg_relation_filepath(oid) from pg_class where starts_with(relname, %s) and relkind in ('r', 'i')",
@@ -81,7 +85,8 @@ class Server:
             file = data_folder(self.home) / str(path)
             for part in file.parent.glob(f"{file.name}*"):
                 with part.open("rb") as opened:
-                    os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                    if sys.platform == "linux":
+                        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def database_of(settings: Settings) -> Database:

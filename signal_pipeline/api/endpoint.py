@@ -66,7 +66,8 @@ class GraphqlEndpoint:
             return refusal(error)
         except RecursionError:
             return refusal(ApiError("BAD_REQUEST", "the body is nested too deep", 400))
-        peer = scope["client"][0] if scope["client"] else None
+        client = scope.get("client")
+        peer = client[0] if client else None
         agent = first.get(b"user-agent")
         context = RequestContext(
             services=self._services,

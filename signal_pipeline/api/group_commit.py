@@ -17,6 +17,7 @@ from typing import Literal
 
 from signal_pipeline.api.errors import ApiError, unavailable, unserved
 from signal_pipeline.api.spool import Spool, SpoolError
+from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
@@ -64,7 +65,7 @@ class GroupCommit:
         self._enough = 1
         self._storing = False
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting = 0  # Events, those that are being stored included.
+        self._waiting = 0  # Events: gathered, or being stored.
         self._batches: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
         self._thread.start()
@@ -85,11 +86,10 @@ class GroupCommit:
             return await job.future
         finally:
             timer.cancel()
-            self._waiting -= len(checked)
 
     async def close(self) -> None:
         """Store what waits, then end the thread."""
-        while self._gathered or self._storing:
+        while (self._gathered or self._storing) and self._thread.is_alive():
             self._hand_over()
             await asyncio.sleep(BATCH_SECONDS)
         self._batches.put(None)
@@ -98,9 +98,9 @@ class GroupCommit:
     def _next(self) -> None:
         """See to the next batch, if the thread is free: now where enough is gathered, else in a moment.
 
-        Half of what the last batch had is enough. So a lone event waits for nobody, and under load half of the callers are
-        answered while the events of the other half are stored: a batch of the few that come first would leave all others
-        waiting.
+        Half of what the last batch had is enough, and nobody waits for longer than BATCH_SECONDS. So of events that come one by
+        one none waits, and under load half of the callers are answered while the events of the other half are stored: a batch
+        of the few that come first would leave all others waiting.
         """
         if self._storing or not self._gathered:
             return
@@ -117,9 +117,11 @@ class GroupCommit:
         batch, events = list[_Job](), 0
         while self._gathered and events < BATCH_EVENTS and not self._storing:
             job = self._gathered.popleft()
-            if not job.future.done():  # Else nobody waits for it any more.
-                batch.append(job)
-                events += len(job.checked)
+            if job.future.done():  # Nobody waits for it any more.
+                self._waiting -= len(job.checked)
+                continue
+            batch.append(job)
+            events += len(job.checked)
         if batch:
             self._storing = True
             self._enough = (len(batch) + 1) // 2
@@ -129,6 +131,7 @@ class GroupCommit:
         """Answer the requests of a batch, and see to the next one."""
         self._storing = False
         for job, result in zip(jobs, results, strict=True):
+            self._waiting -= len(job.checked)
             if job.future.done():
                 continue
             if isinstance(result, Exception):
@@ -191,11 +194,19 @@ class GroupCommit:
             return self._try(checked)
         except DatabaseError as error:
             if isinstance(error, DatabaseUnreachableError):
-                if self._revive is not None:
-                    self._revive()
+                self._revived()
             elif not error.passes:
                 raise
             return self._try(checked)  # An idle connection does not know of a restart, and a lock may be free now.
+
+    def _revived(self) -> None:
+        """Have the database started again, if that is ours; one that does not start is still away, no error of another kind."""
+        if self._revive is None:
+            return
+        try:
+            self._revive()
+        except (SignalError, OSError) as error:
+            logger.warning("the database was not started again: %s", type(error).__name__)
 
     def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
         """Store; a server that takes nothing for now counts as one that is away."""
@@ -217,8 +228,7 @@ class GroupCommit:
         try:
             self._spool.drain()
         except DatabaseUnreachableError:
-            if self._revive is not None:
-                self._revive()
+            self._revived()
             return False
         except (DatabaseError, SpoolError) as error:
             logger.error("the spool is kept: %s", error)

@@ -45,13 +45,13 @@ _KEYS = frozenset(" ".join(_KEY_LISTS).split())
 _PERSON = (
     "(?:user|person|people|author|owner|creator|assignee|contact|customer|member|guest|reviewer|approver"
     "|recipient|receiver|sender|inviter|invitee|requester|uploader|commenter|collaborator|contributor"
-    "|participant|attendee|subscriber|follower|employee"
+    "|participant|attendee|subscriber|follower|employee|actor|student"
     "|(?:created|updated|modified|changed|edited|deleted|removed|added|owned|invited|assigned|reviewed"
     "|approved|published|uploaded|submitted|requested|sent)by|assignedto)s?"
 )
 # Programs and things too, unless with an id or a name.
 _ACCOUNT = "(?:account|profile|client|visitor|editor|manager|admin)s?"
-_ID = "(?:id|uid|uuid|guid|identifier)s?"
+_ID = "(?:id|uid|uuid|guid|identifier|no|number|ref|key)s?"
 # An id of a person is one whatever stands before it (`journeyOwnerId`); a role is not (`isOwner`).
 _PERSON_KEY = re.compile(f"^{_PERSON}(?:names?)?$|^{_ACCOUNT}(?:names?|{_ID})$|{_PERSON}{_ID}$")
 _ENDINGS = ("token", "secret", "cookie", "jwt", "phone", "address", "iban")

@@ -39,13 +39,14 @@ _JOINED = {
         r"string_agg(case when {0} is null then '\x00'::bytea else '\x01' end, '')",
     ],
 }
+_LAST_BLOCK = 2**32 - 1
 _HASH_BYTES = 32  # The only bytea, `user_hash`.
 
 
 def day_batches(connection: Connection, day: date, columns: Sequence[SourceColumn]) -> Iterator[pa.RecordBatch]:
     """The day's events in the caller's snapshot: texts as dictionaries, which differ from batch to batch.
 
-    Raises EngineError when a column has not one value per event.
+    Raises EngineError when a column has not one value per event, or values of another form than its type's.
     """
     query, binds = _query(columns), list(window(day))
     starts = range(0, max(1, _blocks(connection, day)), BLOCKS)
@@ -53,13 +54,15 @@ def day_batches(connection: Connection, day: date, columns: Sequence[SourceColum
         for some in range(0, len(starts), QUERIES):
             rows = []
             for at in starts[some : some + QUERIES]:
-                cursor.execute(query, [*binds, f"({at},0)", f"({at + BLOCKS},0)"], prepare=False)
+                # The last has no end: a table whose size is not told here (a distributed one) is read whole.
+                end = _LAST_BLOCK if at == starts[-1] else at + BLOCKS
+                cursor.execute(query, [*binds, f"({at},0)", f"({end},0)"], prepare=False)
                 rows += cursor.fetchall()
             # What was joined of nothing is null.
             counts, *joined = (list(filter(_given, values)) for values in zip(*rows, strict=True))
             if events := sum(counts):
                 parts = iter(cast("list[list[bytes]]", joined))
-                arrays = [_array(column, events, parts) for column in columns]
+                arrays = _arrays(columns, events, parts)
                 yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
 
 
@@ -86,6 +89,13 @@ def _query(columns: Sequence[SourceColumn]) -> composed.Composed:
         "select count(*), {} from signal.events"
         " where created_at >= %s and created_at < %s and ctid >= %s::tid and ctid < %s::tid"
     ).format(composed.SQL(", ").join(joined))
+
+
+def _arrays(columns: Sequence[SourceColumn], events: int, parts: Iterator[list[bytes]]) -> list[pa.Array]:
+    try:
+        return [_array(column, events, parts) for column in columns]
+    except (ValueError, pa.ArrowException):  # Their texts quote values.
+        raise EngineError("cannot read the day from PostgreSQL: a value has not the form of its type") from None
 
 
 def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> pa.Array:

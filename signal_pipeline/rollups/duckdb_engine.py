@@ -1,4 +1,4 @@
-"""The default engine: a day is streamed out of PostgreSQL once, DuckDB computes every model from it, COPY writes back.
+"""The default engine: a day is read out of PostgreSQL once, in batches, DuckDB computes every model from it, COPY writes back.
 
 Here: the temporary DuckDB database, and the way back. The way in: `day_columns.py`, `duckdb_events.py`. It is about seven times
 faster than `count(distinct)` inside PostgreSQL, and bounded in memory: DuckDB spills into a private folder below
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -143,7 +143,10 @@ def _load(
     if facts is None:
         raise missing_day(day)
     version, state, expected_events = cast("tuple[int, str, int]", facts)
-    fill_events(results, columns, _ahead(day_batches(source, day, columns)))
+    with closing(
+        _ahead(day_batches(source, day, columns))
+    ) as batches:  # At an error too the reader ends before its transaction.
+        fill_events(results, columns, batches)
     raw_events, first, last = _one_row(results, sql("raw_span"), list(window(day)))
     return DaySnapshot(
         day,
@@ -156,7 +159,7 @@ def _load(
     )
 
 
-def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """The batches, each next one read while DuckDB takes the last."""
     with ThreadPoolExecutor(1, thread_name_prefix="signal-read") as pool:
         coming = pool.submit(next, batches, None)

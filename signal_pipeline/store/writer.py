@@ -110,7 +110,7 @@ class EventWriter:
         with safe_errors():
             try:
                 return retried(lambda: self._write(batch, within))
-            except Exception:
+            except BaseException:  # An interrupt too: a transaction left open would take in the next batch.
                 self.close()
                 raise
 
@@ -158,7 +158,7 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
     """Undo what an error leaves of a transaction; the connection may be used again."""
     try:
         yield
-    except Exception:
+    except BaseException:
         with suppress(psycopg.Error):  # The connection is lost; the error that says why is the first.
             connection.rollback()
         raise

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from wire_support import Issuer, Server, outcome, run, start_server
 
+JSON = {"content-type": "application/json"}
 INTROSPECTION = "{ __schema { queryType { name } } }"
 
 
@@ -97,6 +98,24 @@ def test_pages_of_this_machine_may_call(fresh: Server) -> None:
         "null",
     ):
         assert "access-control-allow-origin" not in preflight(origin).headers
+
+
+def test_a_page_of_this_machine_is_answered_as_a_gateway_is(fresh: Server, home: Path) -> None:
+    """What has an origin takes the longer way, through CORS, to the same endpoint."""
+    sample = json.loads(sample_of(fresh, home, "--user", "u", "--json"))
+    origin = "http://localhost:4200"
+    plain, page = (
+        httpx.post(sample["url"], json=sample["body"], headers={**sample["headers"], **more})
+        for more in ({}, {"origin": origin})
+    )
+    assert page.headers["access-control-allow-origin"] == origin
+    assert (outcome(plain.json()), outcome(page.json())) == (("accepted", None), ("duplicate", None))
+    for name in ("content-type", "cache-control"):
+        assert plain.headers[name] == page.headers[name]
+    broken = [httpx.post(sample["url"], content=b"{", headers={"origin": origin, **more}) for more in (JSON, {})]
+    assert [answer.status_code for answer in broken] == [400, 415]
+    for answer, expected in zip(broken, (JSON, {}), strict=True):
+        assert answer.json() == httpx.post(sample["url"], content=b"{", headers=expected).json()
 
 
 def test_without_a_gateway_a_token_is_enough(home: Path, fresh: Server, issuer: Issuer) -> None:

@@ -127,6 +127,14 @@ def test_what_is_no_request_is_refused_without_an_echo(
     assert "nope" not in answer.text
 
 
+def test_of_a_header_that_comes_twice_the_first_counts(api: Server) -> None:
+    request = api.request(CREATE, {"input": event()})
+    every = [*request["headers"].items(), ("authorization", "JWT nope"), ("content-type", "text/plain")]
+    for headers, status in ((every, 200), (every[::-1], 415)):
+        answer = api.client.post(f"{api.url}/graphql", content=request["content"], headers=headers)
+        assert answer.status_code == status
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
 def test_only_post_is_answered(api: Server, method: str) -> None:
     answer = api.client.request(method, f"{api.url}/graphql", params={"query": "{__typename}"})

@@ -37,6 +37,7 @@ EXPECTED_KEYS = (
     *("cell", "customer", "member", "person", "guest", "authorid", "assignedto"),
     *("useridentifier", "useridhash", "useridlegacy"),
     *("reviewer", "approver", "recipient", "sender", "users", "people", "accountname", "deviceids"),
+    *("membernumber", "userno", "customerref", "userkey", "actorid", "actor", "studentids"),
     *("nickname", "postcode", "uid", "login", "credentials", "authorisation", "deviceid"),
 )
 HARMLESS_KEYS = (

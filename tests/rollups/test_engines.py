@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
@@ -13,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -479,6 +481,32 @@ def test_an_unreachable_server_is_named_without_its_address(
     with pytest.raises(EngineError, match="cannot read the day from PostgreSQL") as caught:
         build(engine, day, models)
     assert "hidden" not in str(caught.value)
+
+
+def test_after_an_error_the_reader_has_ended_before_its_transaction_does(
+    day: Connection, url: str, tmp_path: Path, models: Mapping[str, Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next batch is read by another thread, on the connection that the error closes."""
+    read: list[int] = []
+
+    def batches(*_: object) -> Iterator[pa.RecordBatch]:
+        for number in range(3):
+            time.sleep(0.2 * number)
+            read.append(number)
+            yield pa.RecordBatch.from_pydict({"number": [number]})
+
+    def fill(_: object, __: object, given: Iterator[pa.RecordBatch]) -> None:
+        next(given)
+        raise MemoryError
+
+    monkeypatch.setattr(duckdb_engine, "day_batches", batches)
+    monkeypatch.setattr(duckdb_engine, "fill_events", fill)
+    engine = DuckdbEngine(url, tmp_path / "tmp")
+    with pytest.raises(MemoryError):
+        build(engine, day, models)
+    assert read == [0, 1]
+    monkeypatch.undo()
+    assert build(engine, day, models)
 
 
 def names(*values: str) -> st.SearchStrategy[str]:

@@ -162,6 +162,22 @@ def test_a_failure_leaves_nothing_behind(writer: EventWriter, connection: Connec
     assert writer.write(batch)[0] == ACCEPTED
 
 
+def test_an_interrupt_leaves_no_transaction_for_the_next_batch_to_end(
+    writer: EventWriter, connection: Connection
+) -> None:
+    """Else the next batch would take its own events for duplicates, and commit them unbooked."""
+    event = good()
+
+    def interrupt(_: Connection) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writer.write([event], interrupt)
+    assert stored_events(connection) == []
+    assert writer.write([event]) == [ACCEPTED]
+    assert (len(stored_events(connection)), versions(connection)) == (1, {DAY: 1})
+
+
 def test_what_comes_within_is_in_the_same_transaction(writer: EventWriter, connection: Connection) -> None:
     seen = []
 

@@ -1,0 +1,199 @@
+"""Group commit: each request is answered once and for what became of its events, whatever the thread that stores them does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+from typing import Any
+
+import pytest
+
+from signal_pipeline.api import group_commit
+from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.events.event import Drop
+from signal_pipeline.store.database import DatabaseUnreachableError
+from signal_pipeline.store.embedded import EmbeddedError
+from signal_pipeline.store.writer import ACCEPTED, Outcome
+
+PATIENCE = 20.0
+
+
+class Ingest:
+    """Stands in for the database: says which batches came, and stores none before it is let."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.let = threading.Event()
+        self.let.set()
+        self.refuses: Exception | None = None
+        self.closed = False
+
+    def store(self, checked: Sequence[Drop]) -> list[Outcome]:
+        self.batches.append([item.event_type for item in checked])
+        assert self.let.wait(PATIENCE)
+        if self.refuses is not None:
+            raise self.refuses
+        return [ACCEPTED] * len(checked)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def item(name: str) -> Drop:
+    return Drop("bot", date(2026, 3, 8), "cms", name)
+
+
+def run(test: Callable[[GroupCommit, Ingest], Awaitable[None]], **given: Any) -> Ingest:
+    """Run a test in a loop of its own; the group commit is closed behind it."""
+    ingest = Ingest()
+
+    async def whole() -> None:
+        commits = GroupCommit(ingest, **given)  # type: ignore[arg-type]
+        try:
+            await asyncio.wait_for(test(commits, ingest), PATIENCE)
+        finally:
+            ingest.let.set()
+            await asyncio.wait_for(commits.close(), PATIENCE)
+
+    asyncio.run(whole())
+    return ingest
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def sent(commits: GroupCommit, *names: str) -> list[asyncio.Task[list[Answer]]]:
+    return [asyncio.create_task(commits.store([item(name)])) for name in names]
+
+
+def test_what_comes_while_a_batch_is_stored_is_the_next_one() -> None:
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.let.clear()
+        first = sent(commits, "a")
+        await until(lambda: ingest.batches == [["a"]])
+        others = sent(commits, "b", "c", "d")
+        await asyncio.sleep(0.05)
+        assert ingest.batches == [["a"]]
+        ingest.let.set()
+        assert await asyncio.gather(*first, *others) == [[ACCEPTED]] * 4
+
+    assert run(test).batches == [["a"], ["b", "c", "d"]]
+
+
+def test_fewer_than_half_of_the_last_batch_wait_a_moment_only() -> None:
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.let.clear()
+        first = sent(commits, "a")
+        await until(lambda: ingest.batches == [["a"]])
+        many = sent(commits, *"bcdefg")
+        await asyncio.sleep(0)
+        ingest.let.set()
+        await asyncio.gather(*first, *many)
+        assert await commits.store([item("h")]) == [ACCEPTED]
+
+    assert run(test).batches == [["a"], [*"bcdefg"], ["h"]]
+
+
+def test_a_batch_is_bounded_and_the_rest_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BATCH_EVENTS", 2)
+
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.let.clear()
+        first = sent(commits, "a")
+        await until(lambda: ingest.batches == [["a"]])
+        others = sent(commits, *"bcdef")
+        await asyncio.sleep(0)
+        ingest.let.set()
+        assert await asyncio.gather(*first, *others) == [[ACCEPTED]] * 6
+
+    assert run(test).batches == [["a"], ["b", "c"], ["d", "e"], ["f"]]
+
+
+def test_what_nobody_waits_for_any_more_is_not_stored() -> None:
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.let.clear()
+        first = sent(commits, "a")
+        await until(lambda: ingest.batches == [["a"]])
+        gone, stays = sent(commits, "b", "c")
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        ingest.let.set()
+        assert await asyncio.gather(*first, stays) == [[ACCEPTED]] * 2
+        # All of the next batch are gone: the one behind it is stored all the same.
+        ingest.let.clear()
+        held = sent(commits, "d")
+        await until(lambda: ["d"] in ingest.batches)
+        (gone,) = sent(commits, "e")
+        await asyncio.sleep(0)
+        gone.cancel()
+        ingest.let.set()
+        await asyncio.gather(*held)
+        assert await commits.store([item("f")]) == [ACCEPTED]
+
+    assert run(test).batches == [["a"], ["c"], ["d"], ["f"]]
+
+
+def test_while_the_database_hangs_requests_give_up_and_no_more_are_taken_than_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(group_commit, "MAX_WAITING_EVENTS", 2)
+
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.let.clear()
+        held = sent(commits, "a", "b")
+        for answer in await asyncio.gather(*held, return_exceptions=True):
+            assert isinstance(answer, ApiError)
+            assert (answer.code, "too slow" in str(answer)) == ("SERVICE_UNAVAILABLE", True)
+        # What was given up still takes room, until the thread is back.
+        with pytest.raises(ApiError, match="too many events wait"):
+            await commits.store([item("c")])
+        ingest.let.set()
+        while True:
+            try:
+                assert await commits.store([item("d")]) == [ACCEPTED]
+                break
+            except ApiError:
+                await asyncio.sleep(0.001)
+
+    assert run(test).batches == [["a"], ["d"]]
+
+
+def test_closing_stores_what_waits() -> None:
+    answered: list[asyncio.Task[list[Answer]]] = []
+
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.let.clear()
+        answered.extend(sent(commits, "a"))
+        await until(lambda: ingest.batches == [["a"]])
+        answered.extend(sent(commits, "b"))
+        await asyncio.sleep(0)
+
+    ingest = run(test)
+    assert (ingest.batches, ingest.closed) == ([["a"], ["b"]], True)
+    assert [task.result() for task in answered] == [[ACCEPTED]] * 2
+
+
+def test_a_database_that_cannot_be_started_again_is_away_and_nothing_worse() -> None:
+    tried = []
+
+    def revive() -> None:
+        tried.append(1)
+        raise EmbeddedError("it does not start")
+
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.refuses = DatabaseUnreachableError("away")
+        with pytest.raises(ApiError) as refused:
+            await commits.store([item("a")])
+        assert refused.value.code == "SERVICE_UNAVAILABLE"
+        ingest.refuses = None
+        assert await commits.store([item("b")]) == [ACCEPTED]
+
+    run(test, revive=revive)
+    assert tried
