@@ -71,11 +71,17 @@ def sent(commits: GroupCommit, *names: str) -> list[asyncio.Task[list[Answer]]]:
     return [asyncio.create_task(commits.store([item(name)])) for name in names]
 
 
+async def held(commits: GroupCommit, ingest: Ingest, name: str) -> list[asyncio.Task[list[Answer]]]:
+    """Send an event, and hold the thread while it stores it."""
+    ingest.let.clear()
+    tasks = sent(commits, name)
+    await until(lambda: [name] in ingest.batches)
+    return tasks
+
+
 def test_what_comes_while_a_batch_is_stored_is_the_next_one() -> None:
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
-        ingest.let.clear()
-        first = sent(commits, "a")
-        await until(lambda: ingest.batches == [["a"]])
+        first = await held(commits, ingest, "a")
         others = sent(commits, "b", "c", "d")
         await asyncio.sleep(0.05)
         assert ingest.batches == [["a"]]
@@ -87,9 +93,7 @@ def test_what_comes_while_a_batch_is_stored_is_the_next_one() -> None:
 
 def test_fewer_than_half_of_the_last_batch_wait_a_moment_only() -> None:
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
-        ingest.let.clear()
-        first = sent(commits, "a")
-        await until(lambda: ingest.batches == [["a"]])
+        first = await held(commits, ingest, "a")
         many = sent(commits, *"bcdefg")
         await asyncio.sleep(0)
         ingest.let.set()
@@ -103,9 +107,7 @@ def test_a_batch_is_bounded_and_the_rest_follows(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(group_commit, "BATCH_EVENTS", 2)
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
-        ingest.let.clear()
-        first = sent(commits, "a")
-        await until(lambda: ingest.batches == [["a"]])
+        first = await held(commits, ingest, "a")
         others = sent(commits, *"bcdef")
         await asyncio.sleep(0)
         ingest.let.set()
@@ -116,9 +118,7 @@ def test_a_batch_is_bounded_and_the_rest_follows(monkeypatch: pytest.MonkeyPatch
 
 def test_what_nobody_waits_for_any_more_is_not_stored() -> None:
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
-        ingest.let.clear()
-        first = sent(commits, "a")
-        await until(lambda: ingest.batches == [["a"]])
+        first = await held(commits, ingest, "a")
         gone, stays = sent(commits, "b", "c")
         await asyncio.sleep(0)
         gone.cancel()
@@ -126,14 +126,12 @@ def test_what_nobody_waits_for_any_more_is_not_stored() -> None:
         ingest.let.set()
         assert await asyncio.gather(*first, stays) == [[ACCEPTED]] * 2
         # All of the next batch are gone: the one behind it is stored all the same.
-        ingest.let.clear()
-        held = sent(commits, "d")
-        await until(lambda: ["d"] in ingest.batches)
+        second = await held(commits, ingest, "d")
         (gone,) = sent(commits, "e")
         await asyncio.sleep(0)
         gone.cancel()
         ingest.let.set()
-        await asyncio.gather(*held)
+        await asyncio.gather(*second)
         assert await commits.store([item("f")]) == [ACCEPTED]
 
     assert run(test).batches == [["a"], ["c"], ["d"], ["f"]]
@@ -147,8 +145,8 @@ def test_while_the_database_hangs_requests_give_up_and_no_more_are_taken_than_fi
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         ingest.let.clear()
-        held = sent(commits, "a", "b")
-        for answer in await asyncio.gather(*held, return_exceptions=True):
+        waiting = sent(commits, "a", "b")
+        for answer in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(answer, ApiError)
             assert (answer.code, "too slow" in str(answer)) == ("SERVICE_UNAVAILABLE", True)
         # What was given up still takes room, until the thread is back.
@@ -169,9 +167,7 @@ def test_closing_stores_what_waits() -> None:
     answered: list[asyncio.Task[list[Answer]]] = []
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
-        ingest.let.clear()
-        answered.extend(sent(commits, "a"))
-        await until(lambda: ingest.batches == [["a"]])
+        answered.extend(await held(commits, ingest, "a"))
         answered.extend(sent(commits, "b"))
         await asyncio.sleep(0)
 
