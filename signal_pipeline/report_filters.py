@@ -8,7 +8,8 @@ from typing import LiteralString
 
 from signal_pipeline.catalogue import Catalogue
 from signal_pipeline.errors import UsageError
-from signal_pipeline.events.user_agents import BROWSER_FAMILIES, DEVICE_TYPES, OS_FAMILIES
+from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
+from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.reports import ALL_TYPES, NONE, ReportError
 from signal_pipeline.store.database import Database, safe_errors
 

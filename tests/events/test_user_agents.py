@@ -7,19 +7,13 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import crawleruseragents  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_pipeline.events.user_agents import (
-    BROWSER_FAMILIES,
-    DEVICE_TYPES,
-    OS_FAMILIES,
-    UserAgent,
-    clear_cache,
-    parse_user_agent,
-)
+from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
+from signal_pipeline.events.devices import DEVICE_TYPES
+from signal_pipeline.events.user_agents import UserAgent, clear_cache, parse_user_agent
 
 REAL_TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "real_traffic.ndjson"
 
@@ -212,19 +206,6 @@ def test_a_missing_user_agent_is_no_bot_and_unknown(text: str | None) -> None:
 )
 def test_bots(text: str) -> None:
     assert parse_user_agent(text).bot
-
-
-def test_known_crawlers_are_bots_nearly_all() -> None:
-    """The crawler list's own examples: a wrongly built extractor would miss most of them."""
-    examples = {
-        example
-        for crawler in crawleruseragents.CRAWLER_USER_AGENTS_DATA
-        for example in crawler["instances"]
-        if len(example) <= 512 and example.strip()
-    }
-    missed = [example for example in examples if not parse_user_agent(example).bot]
-    assert len(examples) > 1_000
-    assert missed == []
 
 
 @pytest.mark.parametrize(

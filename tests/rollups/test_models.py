@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from signal_pipeline.events.user_agents import BROWSER_FAMILIES, DEVICE_TYPES, OS_FAMILIES
+from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
+from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.rollups.lineage import checksum
 from signal_pipeline.rollups.models import (
     AcceptedValues,
