@@ -50,10 +50,7 @@ def test_names(text: str, normalised: str) -> None:
 
 def test_a_bot_has_names_too() -> None:
     """They are counted by family, so that a maker's phones on the list of crawlers can be seen."""
-    agent = parse_user_agent(
-        "Mozilla/5.0 (Linux; Android 5.0.1; Nexus 6 Build/LRX22C; Catchpoint) AppleWebKit/537.36 "
-        "(KHTML, like Gecko) Chrome/40.0.2214.109 Mobile Safari/537.36"
-    )
+    agent = parse_user_agent(f"{ANDROID}Chrome/120.0.0.0 Mobile Safari/537.36 DejaClick/2.9.1")
     buckets = (agent.browser_family, agent.os_family, agent.device_type)
     assert (agent.bot, buckets) == (True, ("Chrome", "Android", "mobile"))
 
