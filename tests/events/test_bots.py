@@ -6,11 +6,12 @@ import re
 
 import crawleruseragents  # type: ignore[import-untyped]
 import pytest
-from labelled import labelled_user_agents, needs_labels
 
+from faults.accuracy import LABELS, read_labels
 from signal_pipeline.events.bots import crawler_patterns, is_certain_bot
 from signal_pipeline.events.user_agents import parse_user_agent
 
+needs_labels = pytest.mark.skipif(not LABELS.exists(), reason="the labelled user agents are not here")
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
 WEBVIEW = "AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/142.0.7444.102 Mobile Safari/537.36"
@@ -95,7 +96,7 @@ def test_programs_are_bots(text: str) -> None:
 @needs_labels
 def test_no_pattern_of_the_lists_hits_labelled_people() -> None:
     """A new release that brings such a pattern fails here: leave it out, by name and with the reason."""
-    people = [item.text for item in labelled_user_agents() if item.kind == "person"]
+    people = [item.text for item in read_labels() if item.kind == "person"]
     refused = [text for text in people if parse_user_agent(text).bot]
     assert len(people) > 16_000
     assert refused == []
@@ -103,7 +104,7 @@ def test_no_pattern_of_the_lists_hits_labelled_people() -> None:
 
 @needs_labels
 def test_labelled_bots_are_found() -> None:
-    bots = [item.text for item in labelled_user_agents() if item.kind == "bot"]
+    bots = [item.text for item in read_labels() if item.kind == "bot"]
     found = sum(parse_user_agent(text).bot for text in bots)
     assert found / len(bots) >= 0.98
 
