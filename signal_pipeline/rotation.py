@@ -90,7 +90,7 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
     with safe_errors(), database.connect() as connection:
         rows = connection.execute(sql("key_days")).fetchall()
         mixed = connection.execute(
-            "select day from signal.day_keys group by day having count(*) > 1 order by day"
+            "select day from signal.day_keys group by day having count(distinct key_id) > 1 order by day"
         ).fetchall()
         begun = connection.execute("select count(*) from signal.landed_files where done_at is null").fetchone()
     assert begun is not None

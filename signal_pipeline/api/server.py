@@ -17,6 +17,7 @@ from signal_pipeline.api.rate_limit import RateLimit
 from signal_pipeline.api.spool import Spool
 from signal_pipeline.api.tokens import PublicKeys, TokenVerifier
 from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
@@ -128,6 +129,8 @@ def _parts(settings: Settings, identification: Identification) -> Parts:
     if not settings.production:
         migrate(database, settings, models)
     ingest = Ingest.from_settings(settings, database)
+    if settings.production:  # In development a quick start is worth more than a quick first event.
+        load_lists()
     secret = check_secret(salt_secret(settings))
     url = settings.rate_limit_url.get_secret_value() if settings.rate_limit_url else None
     if not settings.trusted_proxies and settings.production:

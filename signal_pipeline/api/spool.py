@@ -21,6 +21,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.store.database import Connection, Database, DatabaseError, sql
 from signal_pipeline.store.days import first_kept_day, today_utc
@@ -38,11 +39,15 @@ class SpoolError(SignalError):
 
 
 class SpooledBatch(msgspec.Struct):
-    """One file: the events and drops of a batch, and the id of the secret that hashed them."""
+    """One file: the events and drops of a batch, and which secret and rules of names hashed them.
+
+    A file of a server that knew the first rules alone names none.
+    """
 
     key_id: str
     events: list[Event]
     drops: list[Drop]
+    hash_rules: int = 1
 
 
 class _AlreadyStored(Exception):
@@ -123,7 +128,7 @@ class Spool:
     def _stored(self, path: Path, batch: SpooledBatch) -> bool:
         """Whether a batch is stored now; of one that the database refuses for good, the bad items are set aside."""
         identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
-        with closing(EventWriter(self._database, batch.key_id)) as writer:
+        with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
             items: list[Event | Drop] = [*batch.events, *batch.drops]
             if _write_once(writer, items, identity, size):
                 return True
@@ -136,7 +141,7 @@ class Spool:
             logger.error(
                 "%d of %d events of a spooled file are kept with the suffix .refused", len(refused), len(items)
             )
-            self._write(path.with_suffix(_REFUSED), _encoded(refused, batch.key_id))
+            self._write(path.with_suffix(_REFUSED), _encoded(refused, batch.key_id, batch.hash_rules))
         return True
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -188,10 +193,10 @@ def _first_day(path: Path) -> date:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 
 
-def _encoded(items: Sequence[Event | Drop], key_id: str) -> bytes:
+def _encoded(items: Sequence[Event | Drop], key_id: str, hash_rules: int = HASH_RULES) -> bytes:
     events = [item for item in items if isinstance(item, Event)]
     drops = [item for item in items if isinstance(item, Drop)]
-    return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops))
+    return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops, hash_rules))
 
 
 def _write_once(writer: EventWriter, items: Sequence[Event | Drop], identity: bytes, size: int) -> bool:

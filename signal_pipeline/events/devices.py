@@ -136,10 +136,7 @@ def device_type(text: str) -> str:
 
 
 def load_models() -> None:
-    """Read and compile the list of models: about half a second, at the first Android model else.
-
-    A server calls this before it listens.
-    """
+    """Read and compile the list of models: about half a second, else at the first Android model."""
     _brands()
 
 

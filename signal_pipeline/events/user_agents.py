@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from signal_pipeline.events.bots import is_bot
 from signal_pipeline.events.browsers import HASH_RULES, UNKNOWN, names
-from signal_pipeline.events.devices import device_type
+from signal_pipeline.events.devices import device_type, load_models
 
 MAXIMUM_CHARACTERS = 512
 CACHED_USER_AGENTS = 4096
@@ -49,6 +49,12 @@ def parse_user_agent(text: str | None) -> UserAgent:
     kept in a bounded cache, whose keys are user agents: `clear_cache` empties it, at midnight UTC.
     """
     return _parse(text[:MAXIMUM_CHARACTERS]) if text else _MISSING
+
+
+def load_lists() -> None:
+    """Read and compile the lists, about a second, which the first user agents would wait for."""
+    parse_user_agent("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0.0.0")
+    load_models()
 
 
 def clear_cache() -> None:

@@ -14,7 +14,7 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, sql
 from signal_pipeline.store.days import first_kept_day, installed_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.quality import DEGRADED_SHARE, day_identities, day_quality
+from signal_pipeline.store.quality import DEGRADED_SHARE, DayQuality, day_identities, day_quality
 from signal_pipeline.store.retention import OVERDUE_DAYS, due_days
 
 RECENT_DAYS = 7
@@ -158,21 +158,26 @@ def identities_are_apart(connection: Connection) -> Finding:
 
 
 def one_secret_per_day(connection: Connection) -> Finding:
-    """No recent day was hashed with two secrets; its users would be over-counted.
+    """No recent day was hashed with two secrets, or by two rules of names; its users would be over-counted.
 
     Requirements section 2.
     """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
-    mixed = [str(day) for day, each in quality.items() if each.keys > 1]
+    mixed = {str(day): _mixed(each) for day, each in quality.items() if each.keys > 1 or each.hash_rules > 1}
     if not mixed:
-        return Finding(True, "Each recent day was hashed with one secret.")
+        return Finding(True, "Each recent day was hashed with one secret, and by one version of the rules of names.")
     return Finding(
         False,
-        f"{len(mixed)} recent day(s) were hashed with two secrets, the first is {mixed[0]}: their users are over-counted"
-        " and labelled so. Expected once after a rotation; else check that every process has the same secret.",
+        f"{len(mixed)} recent day(s) were hashed with two secrets or by two rules, the first is {min(mixed)}: their users"
+        " are over-counted and labelled so. Expected once after a rotation or an upgrade that changes the rules of names"
+        " (docs/user-agents.md); else check that every process has the same secret and the same version.",
         {"days": mixed},
     )
+
+
+def _mixed(quality: DayQuality) -> str:
+    return f"{quality.keys} secret(s), {quality.hash_rules} version(s) of the rules"
 
 
 def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> Finding:

@@ -1,7 +1,8 @@
 """How far a day's distinct users can be trusted, without keeping an address.
 
-Measures per day: the share of accepted events that were hashed with an empty address, per app; whether two secrets hashed the
-day; and how people are told apart, from the raw events while they are kept. Requirements sections 2 and 4.
+Measures per day: the share of accepted events that were hashed with an empty address, per app; whether two secrets, or two
+versions of the rules of names, hashed the day; and how people are told apart, from the raw events while they are kept.
+Requirements sections 2 and 4.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ DEGRADED_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class DayQuality:
-    """One day: the share of events without an address by app, and the number of secrets."""
+    """One day: the share of events without an address by app; how many secrets, and versions of the rules of names, hashed it."""
 
     without_address: Mapping[str, float]
     keys: int
+    hash_rules: int
 
     def labels(self, apps: Sequence[str] | None) -> set[str]:
-        """`degraded` when an app's share is above 1 %, `over-counted` when two secrets hashed the day."""
+        """`degraded` when an app's share is above 1 %, `over-counted` when two secrets or two rules hashed the day."""
         shares = [share for app, share in self.without_address.items() if apps is None or app in apps]
         labels = set[str]()
         if any(share > DEGRADED_SHARE for share in shares):
             labels.add("degraded")
-        if self.keys > 1:
+        if self.keys > 1 or self.hash_rules > 1:
             labels.add("over-counted")
         return labels
 
@@ -39,7 +41,8 @@ def day_quality(connection: Connection, first: date, last: date) -> dict[date, D
     """The quality of each known day from `first` to `last`, inclusive."""
     rows = connection.execute(sql("day_quality"), {"first": first, "last": last}).fetchall()
     return {
-        cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys)) for day, shares, keys in rows
+        cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys), cast(int, rules))
+        for day, shares, keys, rules in rows
     }
 
 

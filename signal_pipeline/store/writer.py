@@ -17,6 +17,7 @@ from typing import Literal, LiteralString, NamedTuple, cast
 
 import psycopg
 
+from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.store.copy_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
@@ -84,9 +85,10 @@ class EventWriter:
     Not for use by two threads at once.
     """
 
-    def __init__(self, database: Database, key_id: str) -> None:
+    def __init__(self, database: Database, key_id: str, hash_rules: int = HASH_RULES) -> None:
         self._database = database
         self._key_id = key_id
+        self._hash_rules = hash_rules
         self._connection: Connection | None = None
         self._known_days: set[date] = set()
 
@@ -136,7 +138,7 @@ class EventWriter:
                 connection,
                 _add_to_books(books),
                 *_add_address_gaps(new.values()),
-                (sql("add_day_keys"), [self._key_id, changed]),
+                (sql("add_day_keys"), [self._key_id, self._hash_rules, changed]),
                 (sql("raise_versions"), [changed]),
                 (_COMMIT, []),
             )

@@ -3,8 +3,10 @@ select
     k.key_id,
     min(k.day),
     max(k.day),
-    count(*),
-    count(*) filter (where exists (select from signal.day_keys as o where o.day = k.day and o.key_id <> k.key_id))
+    count(distinct k.day),
+    count(distinct k.day) filter (
+        where exists (select from signal.day_keys as o where o.day = k.day and o.key_id <> k.key_id)
+    )
 from signal.day_keys as k
 group by k.key_id
 order by 2, 1

@@ -1,0 +1,22 @@
+"""By which rules of names a day was hashed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+from signal_pipeline.store.migrations.files import run_file
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Do what `0005_hash_rules.sql` says."""
+    run_file(op.get_bind(), Path(__file__).with_suffix(".sql"))
+
+
+def downgrade() -> None:
+    """Refuse, like the other migrations."""
+    raise NotImplementedError("Signal's migrations only go forward; restore a backup instead")
