@@ -182,7 +182,7 @@ class UserAgent:
     the browser's major version (at most four ASCII digits, or empty).
 
     `normalised` is the input of the user hash, `browser|major|os`; empty for a missing user agent.
-    For a bot, nothing but `bot` means anything: it is not stored.
+    Of a bot only the buckets are kept, as counts: see `Drop`.
     """
 
     bot: bool
@@ -194,7 +194,6 @@ class UserAgent:
 
 
 _MISSING = UserAgent(False, UNKNOWN, "", UNKNOWN, UNKNOWN, "")
-_BOT = UserAgent(True, UNKNOWN, "", UNKNOWN, UNKNOWN, "")
 
 
 def parse_user_agent(text: str | None) -> UserAgent:
@@ -220,10 +219,11 @@ def _parse(text: str) -> UserAgent:
     if not (text.isascii() and text.isprintable()):
         text = _UNPRINTABLE.sub("?", text)
     extractors = _extractors()
-    if not _BROWSER_SHAPE.match(text) or extractors.crawler.extract(text) is not None:
-        return _BOT
-    if extractors.spider.extract(text) is not None and _is_spider(text):
-        return _BOT
+    bot = (
+        not _BROWSER_SHAPE.match(text)
+        or extractors.crawler.extract(text) is not None
+        or (extractors.spider.extract(text) is not None and _is_spider(text))
+    )
     browser = extractors.browser.extract(text)
     system = extractors.system.extract(text)
     browser_family = UNKNOWN if browser is None else _BROWSER_OF.get(browser.family, OTHER)
@@ -234,7 +234,7 @@ def _parse(text: str) -> UserAgent:
     normalised = f"{browser_family}|{major}|{os_family}"
     device = extractors.device.extract(text)
     device_type = UNKNOWN if device is None else device.family
-    return UserAgent(False, browser_family, major, os_family, device_type, normalised)
+    return UserAgent(bot, browser_family, major, os_family, device_type, normalised)
 
 
 class _Extractors(NamedTuple):
