@@ -125,7 +125,7 @@ class Ingest:
     ) -> list[Outcome]:
         """Store checked events, prepared or not, and count drops, in one transaction; returns each one's outcome."""
         batch = checked if isinstance(checked, Batch) else prepare(checked)
-        outcomes = self._writer.write(batch, within)
+        outcomes = self._writer.write(batch, within, self._clock().date())
         _log_drops(batch.checked, outcomes)
         return outcomes
 

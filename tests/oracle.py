@@ -38,11 +38,19 @@ DIMENSIONS = {
 }
 TEXT_FIELDS = ("route", "entityType", "entityId", "host", "ip", "userAgent")
 Entry = tuple[date, str, str, str, str]
+Receipt = tuple[date, str, str, str]
+Bot = tuple[date, str, str, str, str]
 Row = tuple[object, ...]
 
 
 class _Refused(Exception):
     pass
+
+
+class _BotRefused(_Refused):
+    def __init__(self, browser: str, system: str, device: str) -> None:
+        super().__init__("bot")
+        self.buckets = browser, system, device
 
 
 class Oracle:
@@ -54,6 +62,8 @@ class Oracle:
         self._retention_days = retention_days
         self.events: dict[str, dict[str, Any]] = {}
         self.books: Counter[Entry] = Counter()
+        self.intake: Counter[Receipt] = Counter()
+        self.bots: Counter[Bot] = Counter()
 
     def take(self, lines: Iterable[bytes], now: datetime) -> None:
         """Count lines that arrive at `now`; blank ones are none."""
@@ -90,7 +100,7 @@ class Oracle:
             fields = json.loads(line)
             assert isinstance(fields, dict)
         except (ValueError, AssertionError):
-            self.books[now.date(), "(unknown)", "(other)", "dropped", "malformed"] += 1
+            self._count((now.date(), "(unknown)", "(other)", "dropped", "malformed"), now)
             return
         at = _time(fields.get("createdAt"))
         day = at.date() if at and self._start_date <= at.date() <= now.date() else now.date()
@@ -99,11 +109,18 @@ class Oracle:
         try:
             key, event = self._event(fields, at, now)
         except _Refused as refused:
-            self.books[day, app, event_type, "dropped", str(refused)] += 1
+            self._count((day, app, event_type, "dropped", str(refused)), now)
+            if isinstance(refused, _BotRefused):
+                self.bots[day, app, *refused.buckets] += 1
             return
         outcome = "duplicate" if key in self.events else "accepted"
         self.events.setdefault(key, event)
-        self.books[event["created_at"].date(), app, event_type, outcome, ""] += 1
+        self._count((event["created_at"].date(), app, event_type, outcome, ""), now)
+
+    def _count(self, entry: Entry, now: datetime) -> None:
+        _, app, _, outcome, reason = entry
+        self.books[entry] += 1
+        self.intake[now.date(), app, outcome, reason] += 1
 
     def _event(self, fields: Mapping[str, Any], at: datetime | None, now: datetime) -> tuple[str, dict[str, Any]]:
         _typed(fields, at)
@@ -123,7 +140,7 @@ class Oracle:
         self._check_description(fields["eventType"], description)
         agent = parse_user_agent(fields.get("userAgent"))
         if agent.bot:
-            raise _Refused("bot")
+            raise _BotRefused(agent.browser_family, agent.os_family, agent.device_type)
         moment = at or now
         if moment.date() < self._start_date or moment.date() < now.date() - timedelta(days=self._retention_days):
             raise _Refused("too_late")

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from oracle import DIMENSIONS, Entry, Oracle, Row
+from oracle import DIMENSIONS, Bot, Entry, Oracle, Receipt, Row
 from psycopg import sql
 
 from signal_pipeline.rollups.build import build_day
@@ -51,6 +51,18 @@ def stored_books(connection: Connection) -> Counter[Entry]:
     """The books, entry by entry."""
     rows = connection.execute("select day, app_name, event_type, outcome, reason, events from signal.books").fetchall()
     return Counter({row[:5]: row[5] for row in rows})  # type: ignore[misc]
+
+
+def stored_intake(connection: Connection) -> Counter[Receipt]:
+    """What was received together, entry by entry."""
+    rows = connection.execute("select received_on, app_name, outcome, reason, events from signal.intake").fetchall()
+    return Counter({row[:4]: row[4] for row in rows})  # type: ignore[misc]
+
+
+def stored_bots(connection: Connection) -> Counter[Bot]:
+    """The bots by their buckets, entry by entry."""
+    query = "select day, app_name, browser_family, os_family, device_type, events from signal.bots"
+    return Counter({row[:5]: row[5] for row in connection.execute(query).fetchall()})  # type: ignore[misc]
 
 
 def count(connection: Connection, query: str, *values: object) -> int:

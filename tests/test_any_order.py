@@ -14,7 +14,7 @@ from conftest import SECRET, START_DATE
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from oracle import Oracle
-from stored import assert_rollups_agree, in_order, stored_books, stored_events
+from stored import assert_rollups_agree, in_order, stored_books, stored_bots, stored_events, stored_intake
 from traffic import CHROME, IPHONE
 
 from signal_pipeline.ingest import Ingest
@@ -92,7 +92,7 @@ def batched(items: list[bytes], sizes: random.Random) -> list[list[bytes]]:
 def forget(connection: Connection) -> None:
     """Empty every table but the days, whose partitions may stay."""
     connection.execute("truncate signal.event_keys, signal.books, signal.day_keys, signal.address_gaps, signal.builds")
-    connection.execute("truncate signal.events")
+    connection.execute("truncate signal.events, signal.intake, signal.bots")
 
 
 @settings(
@@ -123,6 +123,8 @@ def test_stored_events_books_and_rollups_are_the_oracles(
             shuffle.choice([one, other]).ingest_lines(batch)
             oracle.take(batch, NOW)
     assert stored_books(connection) == oracle.books
+    assert stored_intake(connection) == oracle.intake
+    assert stored_bots(connection) == oracle.bots
     stored = stored_events(connection)
     for event in stored:  # The oracle knows that a derived id is one, not which.
         if event["client_event_id"].version == 8:
@@ -154,7 +156,14 @@ def test_the_order_of_arrival_changes_nothing(
             shuffle.shuffle(arriving)
             for batch in batched(arriving, shuffle):
                 ingest.ingest_lines(batch)
-            seen.append((stored_events(connection), stored_books(connection)))
+            seen.append(
+                (
+                    stored_events(connection),
+                    stored_books(connection),
+                    stored_intake(connection),
+                    stored_bots(connection),
+                )
+            )
     assert seen[0] == seen[1]
     oracle = Oracle(SECRET, START_DATE)
     oracle.take(distinct, NOW)

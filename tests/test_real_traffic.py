@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import REAL_TRAFFIC, SECRET, START_DATE
 from oracle import Oracle
-from stored import assert_rollups_agree, count, in_order, stored_books, stored_events
+from stored import assert_rollups_agree, count, in_order, stored_books, stored_bots, stored_events, stored_intake
 
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.rollups.models import Model
@@ -53,6 +53,9 @@ def test_every_number_of_real_traffic_is_the_oracles(
     assert counts.as_dict() == oracle.counts
     assert counts.received == 10_464
     assert stored_books(connection) == oracle.books
+    assert stored_intake(connection) == oracle.intake
+    assert stored_bots(connection) == oracle.bots
+    assert oracle.bots.total() > 1_000
     assert stored_events(connection) == in_order(list(oracle.events.values()))
     assert count(connection, "select count(*) from signal.event_keys") == len(oracle.events)
     assert oracle.days() == DAYS

@@ -128,14 +128,17 @@ class Spool:
     def _stored(self, path: Path, batch: SpooledBatch) -> bool:
         """Whether a batch is stored now; of one that the database refuses for good, the bad items are set aside."""
         identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
+        received_on = _written_on(path)
         with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
             items: list[Event | Drop] = [*batch.events, *batch.drops]
-            if _write_once(writer, items, identity, size):
+            if _write_once(writer, items, received_on, identity, size):
                 return True
             refused = [
                 item
                 for number, item in enumerate(items)
-                if not _write_once(writer, [item], hashlib.sha256(identity + number.to_bytes(4)).digest(), size)
+                if not _write_once(
+                    writer, [item], received_on, hashlib.sha256(identity + number.to_bytes(4)).digest(), size
+                )
             ]
         if refused:
             logger.error(
@@ -190,6 +193,10 @@ def _first_day(path: Path) -> date:
         batch = _decode(path.read_bytes())
         if days := [*(event.day for event in batch.events), *(drop.day for drop in batch.drops)]:
             return min(days)
+    return _written_on(path)
+
+
+def _written_on(path: Path) -> date:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 
 
@@ -199,7 +206,9 @@ def _encoded(items: Sequence[Event | Drop], key_id: str, hash_rules: int = HASH_
     return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops, hash_rules))
 
 
-def _write_once(writer: EventWriter, items: Sequence[Event | Drop], identity: bytes, size: int) -> bool:
+def _write_once(
+    writer: EventWriter, items: Sequence[Event | Drop], received_on: date, identity: bytes, size: int
+) -> bool:
     """Store items under an identity, unless they were before; False if PostgreSQL will never take them."""
 
     def once(connection: Connection) -> None:
@@ -210,7 +219,7 @@ def _write_once(writer: EventWriter, items: Sequence[Event | Drop], identity: by
         connection.execute(sql("finish_landed_file"), [identity])
 
     try:
-        writer.write(items, once)
+        writer.write(items, once, received_on)
     except _AlreadyStored:
         return True
     except DatabaseError as error:

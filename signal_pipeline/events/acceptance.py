@@ -20,7 +20,7 @@ from signal_pipeline.events.event import ABSENT, AwareTime, Drop, Event, Incomin
 from signal_pipeline.events.hashing import DayHasher
 from signal_pipeline.events.pii import holds_pii
 from signal_pipeline.events.routes import route_template
-from signal_pipeline.events.user_agents import parse_user_agent
+from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
 MAX_DESCRIPTION_BYTES = 2_048
 MAX_LINE_BYTES = 256 * 1024
@@ -31,9 +31,10 @@ KEPT_HASHERS = 512  # Days whose salts stay in memory; more days than a retentio
 
 
 class _Refused(Exception):
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, bot: UserAgent | None = None) -> None:
         super().__init__(reason)
         self.reason: Reason = reason
+        self.bot = bot
 
 
 _decode_event = msgspec.json.Decoder(IncomingEvent).decode
@@ -85,7 +86,8 @@ class Acceptance:
         try:
             return self._accepted(event, now)
         except _Refused as refusal:
-            return self.drop(refusal.reason, event, now)
+            drop = self.drop(refusal.reason, event, now)
+            return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
 
     def drop(self, reason: Reason, event: IncomingEvent, now: datetime) -> Drop:
         """The drop of `event` for the books: its own day if it can have one, else the day of `now`."""
@@ -135,7 +137,7 @@ class Acceptance:
         description_text = self._checked_description(event_type, description)
         agent = parse_user_agent(event.user_agent)
         if agent.bot:
-            raise _Refused("bot")
+            raise _Refused("bot", agent)
         created_at, day = self._time(event.created_at, now)
         hasher = self._hasher(day)
         ip = canonical_ip(event.ip)
@@ -243,6 +245,15 @@ def _description(raw: msgspec.Raw) -> dict[str, object] | None:
     if not isinstance(value, dict) or _NUL.search(msgspec.json.encode(value)):
         raise _Refused("invalid_field")  # PostgreSQL's jsonb cannot hold U+0000.
     return value
+
+
+def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
+    return msgspec.structs.replace(
+        drop,
+        browser_family=bot.browser_family,
+        os_family=bot.os_family,
+        device_type=bot.device_type,
+    )
 
 
 def _day_or_none(at: datetime) -> date | None:

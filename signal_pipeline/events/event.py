@@ -83,7 +83,10 @@ class Event(msgspec.Struct, gc=False, frozen=True):
 class Drop(msgspec.Struct, gc=False, frozen=True):
     """An event that was refused, as the books count it: never a value of it.
 
-    `stated_type` is for the log: the event type as it came if it is plain `[a-z0-9_]{1,64}`, else empty.
+    Attributes:
+        stated_type: for the log: the event type as it came if it is plain `[a-z0-9_]{1,64}`, else empty.
+        browser_family: of a bot, the bucket of its user agent, from the closed list; else empty. So are `os_family`
+            and `device_type`.
     """
 
     reason: Reason
@@ -91,3 +94,6 @@ class Drop(msgspec.Struct, gc=False, frozen=True):
     app_name: str
     event_type: str
     stated_type: str = ""
+    browser_family: str = ""
+    os_family: str = ""
+    device_type: str = ""

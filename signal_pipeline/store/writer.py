@@ -1,4 +1,4 @@
-"""The bulk writer: checked events go in, with their keys, books and versions, in one transaction.
+"""The bulk writer: checked events go in, with their keys, books, intake and versions, in one transaction.
 
 What may be stored is decided in `events.acceptance`; this module adds what only the database knows: whether an id is known,
 and whether a day is purged. Design invariants 1 to 4.
@@ -21,13 +21,16 @@ from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.store.copy_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
-from signal_pipeline.store.days import ensure_days
+from signal_pipeline.store.days import ensure_days, today_utc
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
 _BEGIN: LiteralString = "begin"
 _COMMIT: LiteralString = "commit"
 _text = lru_cache(maxsize=1024)(date.isoformat)
 _subject = attrgetter("day", "app_name", "event_type")
+_bot = attrgetter("day", "app_name", "browser_family", "os_family", "device_type")
+
+NOT_RECORDED = "(not recorded)"
 
 
 class Outcome(NamedTuple):
@@ -64,6 +67,7 @@ class Batch:
 
     checked: Sequence[Event | Drop]
     outcomes: list[Outcome]
+    bots: list[Drop]
     events: dict[int, Event]
     keys: Mapping[str, str]
     rows: dict[int, bytes]
@@ -74,9 +78,9 @@ def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) ->
 
     Events of the days in `closed`, which are purged, are dropped.
     """
-    events, outcomes = _sorted_out(checked, closed)
+    events, bots, outcomes = _sorted_out(checked, closed)
     every = list(events.values())
-    return Batch(checked, outcomes, events, _keys(every), dict(zip(events, event_rows(every), strict=True)))
+    return Batch(checked, outcomes, bots, events, _keys(every), dict(zip(events, event_rows(every), strict=True)))
 
 
 class EventWriter:
@@ -102,21 +106,23 @@ class EventWriter:
         self,
         checked: Batch | Sequence[Event | Drop],
         within: Callable[[Connection], None] | None = None,
+        received_on: date | None = None,
     ) -> list[Outcome]:
         """Store a batch, prepared or not, in one transaction and return each event's outcome, in order.
 
-        `within` is called in the same transaction (a landed file's offset). Raises DatabaseError; then nothing of the
+        `within` is called in the same transaction (a landed file's offset). `received_on` is the UTC date of the receipt by
+        the server's clock, None for today. Raises DatabaseError; then nothing of the
         batch is stored, and nothing is in the books.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
             try:
-                return retried(lambda: self._write(batch, within))
+                return retried(lambda: self._write(batch, within, received_on or today_utc()))
             except BaseException:  # An interrupt too: a transaction left open would take in the next batch.
                 self.close()
                 raise
 
-    def _write(self, batch: Batch, within: Callable[[Connection], None] | None) -> list[Outcome]:
+    def _write(self, batch: Batch, within: Callable[[Connection], None] | None, received_on: date) -> list[Outcome]:
         connection = self._connected()
         days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
@@ -136,8 +142,9 @@ class EventWriter:
                 within(connection)
             _at_once(
                 connection,
-                _add_to_books(books),
+                _add_to_books(books, received_on),
                 *_add_address_gaps(new.values()),
+                *_add_bots(batch.bots),
                 (sql("add_day_keys"), [self._key_id, self._hash_rules, changed]),
                 (sql("raise_versions"), [changed]),
                 (_COMMIT, []),
@@ -184,14 +191,19 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
     return {cast(date, day) for day, state in cursor.fetchall() if state == "purged"}
 
 
-def _sorted_out(checked: Sequence[Event | Drop], closed: Set[date]) -> tuple[dict[int, Event], list[Outcome]]:
-    """Split a batch: events to offer the ledger by position (each id once), and all outcomes so far."""
+def _sorted_out(
+    checked: Sequence[Event | Drop], closed: Set[date]
+) -> tuple[dict[int, Event], list[Drop], list[Outcome]]:
+    """Split a batch: events to offer the ledger by position (each id once), bots, and all outcomes so far."""
     events: dict[int, Event] = {}
+    bots: list[Drop] = []
     seen: set[str] = set()
     outcomes = [ACCEPTED] * len(checked)
     for position, item in enumerate(checked):
         if isinstance(item, Drop):
             outcomes[position] = Outcome("dropped", item.reason)
+            if item.reason == "bot":
+                bots.append(item)
         elif item.day in closed:
             outcomes[position] = Outcome("dropped", "too_late")
         elif item.client_event_id in seen:
@@ -199,7 +211,7 @@ def _sorted_out(checked: Sequence[Event | Drop], closed: Set[date]) -> tuple[dic
         else:
             seen.add(item.client_event_id)
             events[position] = item
-    return events, outcomes
+    return events, bots, outcomes
 
 
 def _keys(events: Sequence[Event]) -> Mapping[str, str]:
@@ -234,9 +246,19 @@ def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored:
     return books
 
 
-def _add_to_books(books: Books) -> Statement:
+def _add_to_books(books: Books, received_on: date) -> Statement:
     columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
-    return sql("add_to_books"), [*columns, list(books.values())]
+    return sql("add_to_books"), [*columns, list(books.values()), received_on]
+
+
+def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
+    """Bots by the buckets of their user agents, which the spool of an earlier version does not tell."""
+    bots = Counter(map(_bot, drops))
+    if not bots:
+        return []
+    days, apps, *buckets = zip(*bots, strict=True)
+    named = [[bucket or NOT_RECORDED for bucket in column] for column in buckets]
+    return [(sql("add_bots"), [list(days), list(apps), *named, list(bots.values())])]
 
 
 def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import START_DATE, Fill
 from psycopg import sql as composed
+from revisions import migrate_to
 from stored import count
 
 from signal_pipeline.rollups.models import Model
@@ -81,16 +82,27 @@ def test_a_second_migration_changes_nothing(empty: Database, models: Models, tmp
 
 
 def test_builds_of_before_began_with_their_last_one(empty: Database, models: Models, tmp_path: Path) -> None:
-    settings = configured(empty, tmp_path)
-    migrate(empty, settings, models)
+    migrate_to(empty, "0002")
     with empty.connect() as connection:
-        connection.execute("alter table signal.builds drop column first_built_at")
-        connection.execute("update signal.alembic_version set version_num = '0002'")
         connection.execute(
             "insert into signal.builds values ('2026-01-02', 'daily_app_activity', 1, 'x', 'duckdb', 1, 1, 1, '2026-01-03')"
         )
-        migrate(empty, settings, models)
+        migrate(empty, configured(empty, tmp_path), models)
         assert count(connection, "select count(*) from signal.builds where first_built_at = '2026-01-03'") == 1
+
+
+def test_bots_of_before_are_in_no_family(empty: Database, models: Models, tmp_path: Path) -> None:
+    migrate_to(empty, "0003")
+    with empty.connect() as connection:
+        connection.execute(
+            "insert into signal.books values ('2026-01-02', 'cms', 'a', 'dropped', 'bot', 3),"
+            " ('2026-01-02', 'cms', 'b', 'dropped', 'bot', 4), ('2026-01-02', 'cms', 'b', 'dropped', 'malformed', 9),"
+            " ('2026-01-03', 'cms', 'b', 'accepted', '', 5)"
+        )
+        migrate(empty, configured(empty, tmp_path), models)
+        rows = connection.execute("select * from signal.bots").fetchall()
+        assert rows == [(date(2026, 1, 2), "cms", *["(not recorded)"] * 3, 7, datetime(2026, 1, 2, tzinfo=UTC))]
+        assert count(connection, "select count(*) from signal.intake") == 0
 
 
 def test_the_admin_may_ask_for_a_migration_that_has_nothing_to_do(

@@ -11,10 +11,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 from conftest import Fill
-from sqlalchemy import NullPool, create_engine
+from revisions import migrate_to
 from traffic import line, traffic
 
 from signal_pipeline.ingest import Ingest
@@ -118,17 +116,11 @@ def test_purges_and_erasures_after_the_dump_are_applied_again(
 
 def test_data_of_the_previous_version_is_migrated(restored: Database, settings: Settings, models: Models) -> None:
     settings = settings.model_copy(update={"database_url": restored.url})
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(restored.url), poolclass=NullPool)
-    with engine.connect() as connection, connection.begin():
-        connection.exec_driver_sql("create schema signal")
-        config = Config()
-        config.set_main_option("script_location", "signal_pipeline.store:migrations")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.exec_driver_sql("insert into signal.instance (start_date) values (current_date - 300)")
-        connection.exec_driver_sql("insert into signal.audit (action) values ('purge')")
+    migrate_to(restored, "0001")
+    with restored.connect() as connection:
+        connection.execute("insert into signal.audit (action) values ('purge')")
     migrate(restored, settings, models)
-    assert _rows(restored, "select version_num from signal.alembic_version") == [("0003",)]
+    assert _rows(restored, "select version_num from signal.alembic_version") == [("0004",)]
     assert _rows(restored, "select action, actor from signal.audit") == [("purge", None)]
     with closing(Ingest.from_settings(settings, restored)) as ingest:
         assert ingest.ingest_lines(traffic(YESTERDAY, 5)).accepted == 5

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import SECRET, START_DATE
-from stored import count, stored_books, stored_events
-from traffic import line, traffic
+from stored import count, stored_books, stored_bots, stored_events, stored_intake
+from traffic import IPHONE, line, traffic
 
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
@@ -133,6 +133,40 @@ def test_outcomes_come_in_order_and_the_books_close(writer: EventWriter, connect
     }
 
 
+def test_what_was_received_together_is_counted_by_the_day_of_its_receipt(
+    writer: EventWriter, connection: Connection
+) -> None:
+    other = NOON + timedelta(days=1)
+    known = good()
+    batch = [known, known, good(other), good(appName="cms"), *checked(b"torn", line(NOON, userAgent="curl/8.7.1"))]
+    writer.write(batch, received_on=other.date())
+    writer.write([known, good()])
+    today = datetime.now(UTC).date()
+    assert stored_intake(connection) == {
+        (other.date(), "journeys-admin", "accepted", ""): 2,
+        (other.date(), "journeys-admin", "duplicate", ""): 1,
+        (other.date(), "journeys-admin", "dropped", "bot"): 1,
+        (other.date(), "cms", "accepted", ""): 1,
+        (other.date(), "(unknown)", "dropped", "malformed"): 1,
+        (today, "journeys-admin", "accepted", ""): 1,
+        (today, "journeys-admin", "duplicate", ""): 1,
+    }
+
+
+def test_bots_are_counted_by_their_buckets_and_nothing_else(writer: EventWriter, connection: Connection) -> None:
+    phone = line(NOON, userAgent=f"{IPHONE} Googlebot/2.1")
+    batch = checked(phone, phone, line(NOON, userAgent="secret-tool/1"), line(NOON, appName="cms", userAgent="-"))
+    of_before = Drop("bot", DAY, "cms", "journey_create_clicked")  # As a spool of an earlier version holds it.
+    writer.write([*batch, of_before])
+    writer.write(checked(phone))
+    assert stored_bots(connection) == {
+        (DAY, "journeys-admin", "Other", "iOS", "mobile"): 3,
+        (DAY, "journeys-admin", "unknown", "unknown", "unknown"): 1,
+        (DAY, "cms", "unknown", "unknown", "unknown"): 1,
+        (DAY, "cms", *["(not recorded)"] * 3): 1,
+    }
+
+
 def test_only_accepted_events_raise_a_version(writer: EventWriter, connection: Connection) -> None:
     other = NOON + timedelta(days=1)
     event = good()
@@ -153,10 +187,10 @@ def test_a_failure_leaves_nothing_behind(writer: EventWriter, connection: Connec
     def fail(_: Connection) -> None:
         raise RuntimeError("the file's offset cannot be written")
 
-    batch = [good(), *checked(b"torn")]
+    batch = [good(), *checked(b"torn", line(NOON, userAgent="curl/8.7.1"))]
     with pytest.raises(RuntimeError):
         writer.write(batch, fail)
-    for table in ("events", "event_keys", "books", "day_keys", "address_gaps"):
+    for table in ("events", "event_keys", "books", "intake", "bots", "day_keys", "address_gaps"):
         assert count(connection, f"select count(*) from signal.{table}") == 0
     assert versions(connection) == {}
     assert writer.write(batch)[0] == ACCEPTED
@@ -314,3 +348,26 @@ def test_every_commit_of_many_writers_raises_the_version_by_one(database: Databa
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(send, range(4)))
     assert versions(connection) == {DAY: 40, DAY + timedelta(days=1): 40}
+
+
+def test_writers_of_different_days_meet_on_the_day_of_receipt_without_a_deadlock(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal_pipeline.store.database.TRANSACTION_ATTEMPTS", 1)
+    apps, agents = ["cms", "journeys-admin", "videos-admin"], ["curl/8.7.1", f"{IPHONE} Googlebot/2.1"]
+    together = threading.Barrier(4)
+
+    def send(number: int) -> None:
+        chance = random.Random(number)
+        at = NOON - timedelta(days=number % 2)
+        with closing(EventWriter(database, "00000001")) as writer:
+            for _ in range(15):
+                bots = [line(at, appName=app, userAgent=agent) for app in apps for agent in agents]
+                batch = checked(*bots, *[line(at, appName=app) for app in apps])
+                together.wait()
+                writer.write(chance.sample(batch, len(batch)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, range(4)))
+    assert stored_intake(connection).total() == stored_books(connection).total() == 4 * 15 * 9
+    assert stored_bots(connection).total() == 4 * 15 * 6

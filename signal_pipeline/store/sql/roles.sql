@@ -45,6 +45,7 @@ begin
             ('select, update (version, changed_at) on signal.days', '{signal_writer}'),
             ('select, insert, update (events) on signal.books', '{signal_writer}'),
             ('select, insert, update (missing, invalid) on signal.address_gaps', '{signal_writer}'),
+            ('select, insert, update (events, changed_at) on signal.intake, signal.bots', '{signal_writer}'),
             ('select, insert on signal.day_keys', '{signal_writer}'),
             ('select, insert, update on signal.landed_files', '{signal_writer}'),
             ('select on signal.instance', '{signal_writer}'),
@@ -59,6 +60,7 @@ begin
                 'select on signal.days, signal.books, signal.instance, signal.address_gaps, signal.day_keys',
                 '{signal_builder, signal_reader}'
             ),
+            ('select on signal.intake, signal.bots', '{signal_builder, signal_reader}'),
 
             -- The API stores events, reads rollups, and lets its own admins look at raw events, each look audited.
             ('select on signal.events', '{signal_api}'),

@@ -1,0 +1,35 @@
+-- What the checks of drops ask. Counts only, like the books: nothing of a person, and nothing that an erasure could find.
+
+create table signal.intake (
+    received_on date not null,
+    app_name text collate "C" not null,
+    outcome text collate "C" not null check (outcome in ('accepted', 'duplicate', 'dropped')),
+    reason text collate "C" not null default '',
+    events bigint not null check (events >= 0),
+    changed_at timestamptz not null default clock_timestamp(),
+    primary key (received_on, app_name, outcome, reason),
+    check ((outcome = 'dropped') = (reason <> ''))
+) with (fillfactor = 70);
+comment on table signal.intake is
+    'What was received together: the outcomes of the books per UTC day of receipt, whatever the day of the event.';
+
+create table signal.bots (
+    day date not null,
+    app_name text collate "C" not null,
+    browser_family text collate "C" not null,
+    os_family text collate "C" not null,
+    device_type text collate "C" not null,
+    events bigint not null check (events >= 0),
+    changed_at timestamptz not null default clock_timestamp(),
+    primary key (day, app_name, browser_family, os_family, device_type)
+) with (fillfactor = 70);
+comment on table signal.bots is
+    'The events that the books of a day count as dropped, reason bot, by the buckets of their user agents.'
+    ' (not recorded): counted by a version before this table.';
+
+-- The sum per day and app is that of the books from the first day on. changed_at: long ago, as far as is known.
+insert into signal.bots (day, app_name, browser_family, os_family, device_type, events, changed_at)
+select day, app_name, '(not recorded)', '(not recorded)', '(not recorded)', sum(events), day
+from signal.books
+where outcome = 'dropped' and reason = 'bot'
+group by day, app_name;
