@@ -380,6 +380,19 @@ def test_a_day_with_many_missing_addresses_is_degraded_for_that_app_alone(
     assert set(raw_report(database, ["device"], {}, SUNDAY, SUNDAY).rows["state"]) == {"degraded"}
 
 
+def test_a_day_of_two_rules_of_names_is_over_counted(
+    database: Database, models: Models, ingest: Ingest, connection: Connection, build: Build
+) -> None:
+    """The day of an upgrade that changes them: a person whose browser is named otherwise has two hashes."""
+    ingest.ingest_lines([line(datetime(SUNDAY.year, SUNDAY.month, SUNDAY.day, 12, tzinfo=UTC))])
+    build(SUNDAY)
+    assert states(database, models, SUNDAY, SUNDAY) == {str(SUNDAY): "fresh"}
+    # What the version before wrote: it knew no other rules than the first.
+    connection.execute("insert into signal.day_keys (day, key_id) select day, key_id from signal.day_keys")
+    assert states(database, models, SUNDAY, SUNDAY) == {str(SUNDAY): "over-counted"}
+    assert set(raw_report(database, ["app"], {}, SUNDAY, SUNDAY).rows["state"]) == {"over-counted"}
+
+
 def test_a_day_of_two_secrets_is_over_counted(
     database: Database, models: Models, settings: Settings, ingest: Ingest, build: Build
 ) -> None:

@@ -75,6 +75,11 @@ BROKEN = {
         ("raw_events", "one_secret_per_day"),
         "over-counted",
     ),
+    "two rules of names": (
+        "insert into signal.day_keys (day, key_id) select day, key_id from signal.day_keys",
+        ("raw_events", "one_secret_per_day"),
+        "by two rules",
+    ),
     "missing addresses": (
         "insert into signal.address_gaps select day, 'cms', 40, 0 from signal.days",
         ("raw_events", "addresses_arrive"),
