@@ -220,6 +220,7 @@ def status(
     Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile counts what is stored.
     """
     from signal_pipeline.rollups.models import load_models
+    from signal_pipeline.store.coverage import days_note, read_coverage
     from signal_pipeline.store.freshness import day_statuses
     from signal_pipeline.store.quality import day_quality
     from signal_pipeline.store.receipts import list_receipts
@@ -228,11 +229,14 @@ def status(
     with safe_errors(), open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
+        gaps = read_coverage(connection, days[0].day, today_utc()).untouched if days else []
         proofs = list_receipts(connection) if receipts else None  # A reader may not see them.
     if proofs is not None:
         console.show_receipts(proofs)
     else:
         console.show_days(days, quality)
+        for note in days_note(gaps, "are not listed: no event of them came, and nothing was built"):
+            console.say(f"note: {note}")
     if as_json:
         console.print_json(console.status_object(days, quality, proofs))
 
