@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from signal_pipeline.catalogue import Catalogue, EventType
+from signal_pipeline.printable import printable
 
 _HEADER = """\
 // Made by `make client-types` from the catalogue (version {version}). Do not edit: change the catalogue, and make it anew.
@@ -104,4 +105,4 @@ def _union(values: Iterable[object]) -> str:
 
 
 def _comment(text: str) -> str:
-    return f"/** {' '.join(text.split()).replace('*/', '* /')} */"
+    return f"/** {printable(' '.join(text.split())).replace('*/', '* /')} */"

@@ -18,10 +18,11 @@ import typer
 from signal_pipeline import console
 from signal_pipeline.api import cli as api_commands
 from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli_options import From, Json, To, check_order, parse_day
+from signal_pipeline.cli_options import From, Json, To, check_order, parse_day, parse_text
 from signal_pipeline.cli_privacy import app as privacy_app
 from signal_pipeline.cli_reports import app as reports_app
 from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import today_utc
@@ -181,7 +182,9 @@ def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
     as_of: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
     purge_incomplete: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
-    reason: Annotated[str, typer.Option(help="Why an unproven day is deleted.")] = "",
+    reason: Annotated[
+        str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete."""
@@ -217,6 +220,7 @@ def status(
     Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile counts what is stored.
     """
     from signal_pipeline.rollups.models import load_models
+    from signal_pipeline.store.coverage import days_note, read_coverage
     from signal_pipeline.store.freshness import day_statuses
     from signal_pipeline.store.quality import day_quality
     from signal_pipeline.store.receipts import list_receipts
@@ -225,11 +229,14 @@ def status(
     with safe_errors(), open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
+        gaps = read_coverage(connection, days[0].day, today_utc()).untouched if days else []
         proofs = list_receipts(connection) if receipts else None  # A reader may not see them.
     if proofs is not None:
         console.show_receipts(proofs)
     else:
         console.show_days(days, quality)
+        for note in days_note(gaps, "are not listed: no event of them came, and nothing was built"):
+            console.say(f"note: {note}")
     if as_json:
         console.print_json(console.status_object(days, quality, proofs))
 
@@ -271,7 +278,9 @@ api_commands.register(app)
 
 def main() -> None:
     """Run the command; an error a user can act on is one line on stderr."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that exit handlers run.
     try:
         with safe_errors():

@@ -18,6 +18,15 @@ def parse_day(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is not a date: write YYYY-MM-DD") from None
 
 
+def parse_text(text: str) -> str:
+    """A text that a database can hold; raises BadParameter, exit 2, for bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter(f"{text!r} is not UTF-8 text") from None
+    return text
+
+
 From = Annotated[date, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day.")]
 To = Annotated[date, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]

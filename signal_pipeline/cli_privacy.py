@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
@@ -49,6 +48,7 @@ def erase(
     models = load_models()
     certificate = erasure.erase(open_database(settings), models, subject, operator(settings), dry_run=dry_run)
     _show_certificate(certificate)
+    _show_notes(settings, certificate.notes)
     refused = {} if dry_run else _rebuild(settings, certificate.stale_days)
     if as_json:
         console.print_json(certificate.as_dict())
@@ -60,15 +60,35 @@ def erase(
 
 def _check_spool(settings: Settings) -> None:
     """An erasure does not reach the spool, and what waits there would be stored behind it."""
-    folder = settings.spool_dir
-    if folder is None or not folder.is_dir():
-        return
-    files = [path for path in folder.iterdir() if path.suffix in (".spool", ".refused")]
-    if files:
+    if files := _spooled(settings):
         raise SignalError(
             f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let `serve` store them,"
             " delete those with the suffix .refused, then erase"
         )
+
+
+def _spooled(settings: Settings) -> list[Path]:
+    folder = settings.spool_dir
+    if folder is None or not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.suffix in (".spool", ".refused")]
+
+
+def _show_notes(settings: Settings, notes: list[str]) -> None:
+    """What was not looked at, or cannot be found: an officer must not take it for nothing."""
+    from signal_pipeline.landing import landed_files
+
+    for files, place in (
+        (landed_files(settings.landing_path), "the landing"),
+        (_spooled(settings), "SIGNAL_SPOOL_DIR"),
+    ):
+        if files:
+            notes = [
+                *notes,
+                f"{len(files)} file(s) wait in {place}: their events are not stored yet, and were not looked at",
+            ]
+    for note in notes:
+        console.say(f"note: {note}")
 
 
 def _subject(
@@ -99,12 +119,20 @@ def _subject(
 
 
 def _show_certificate(certificate: Certificate) -> None:
-    events = sum(day.events for day in certificate.days)
+    if not certificate.days:
+        console.say(
+            f"{certificate.kind}: nothing is stored of it, so that nothing is erased, and there is no certificate"
+        )
+        return
     verb = "would be erased" if certificate.dry_run else "erased"
-    console.say(f"{certificate.kind}: {events:,} event(s) on {len(certificate.days)} day(s) {verb}")
+    events = sum(day.events for day in certificate.days)
+    rows = sum(day.rollup_rows for day in certificate.days)
+    days = len(certificate.days)
+    console.say(f"{certificate.kind}: {events:,} event(s) and {rows:,} rollup row(s) on {days} day(s) {verb}")
     for day in certificate.days:
-        console.say(f"{day.day} ({day.state}): {day.events:,} event(s), {day.rollup_rows:,} rollup row(s)")
-    if not certificate.dry_run:
+        found = "raw events were deleted before" if day.state == "purged" else f"{day.events:,} event(s)"
+        console.say(f"{day.day} ({day.state}): {found}, {day.rollup_rows:,} rollup row(s)")
+    if certificate.proves:
         console.say(f"certificate {certificate.number}, {certificate.at:%Y-%m-%d %H:%M:%S} UTC; the audit names it")
 
 
@@ -140,9 +168,8 @@ def subject(
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     found = find_subject(settings, open_database(settings), day, lines)
     sys.stdout.write(found.user_hash.hex() + "\n")
-    console.say(f"{len(found.rows):,} event(s) on {day}")
-    if found.other_secret:
-        console.say("note: another secret hashed events of this day too; those cannot be found with the present one")
+    console.say(f"{len(found.rows):,} event(s) on {day} with this hash")
+    _show_notes(settings, found.notes)
     if export is not None:
         export_rows(found.rows, export)
         console.say(f"written to {export}; delete it when the request is answered")
@@ -167,7 +194,8 @@ def rotate_secret(as_json: Json = False) -> None:
 
     settings = load_settings()
     found = check_rotation(settings, open_database(settings))
-    console.say(ROTATION)
+    for line in ROTATION.splitlines():
+        console.say(line)
     console.say(f"present secret: key id {found.present}")
     for key in found.keys:
         mark = " (present)" if key.key_id == found.present else ""
@@ -183,7 +211,7 @@ def rotate_secret(as_json: Json = False) -> None:
     waiting = found.waiting
     for label, paths in (("landing", waiting.landing), ("spool", waiting.spool)):
         for path in paths:
-            console.say(escape(f"waits in the {label}: {path}"))
+            console.say(f"waits in the {label}: {path}")
     if waiting:
         raise SignalError(
             f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not finished,"

@@ -9,7 +9,7 @@ import typer
 
 from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli_options import From, To, check_order
+from signal_pipeline.cli_options import From, To, check_order, parse_text
 from signal_pipeline.errors import UsageError
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database
@@ -39,15 +39,16 @@ def report(
     last: To,
     kind: Annotated[str | None, typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
     by: Annotated[Period | None, typer.Option(help="Of a rollup; default day.")] = None,
-    app_name: Annotated[str | None, typer.Option("--app")] = None,
-    event_type: Annotated[str | None, typer.Option("--event-type")] = None,
+    app_name: Annotated[str | None, typer.Option("--app", parser=parse_text, metavar="TEXT")] = None,
+    event_type: Annotated[str | None, typer.Option("--event-type", parser=parse_text, metavar="TEXT")] = None,
     group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
-    where: Annotated[list[str] | None, typer.Option(metavar="K=V")] = None,
+    where: Annotated[list[str] | None, typer.Option(parser=parse_text, metavar="K=V")] = None,
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
-    from signal_pipeline.raw_reports import RAW_KEYS, grouped_report
+    from signal_pipeline.raw_reports import grouped_report
     from signal_pipeline.report_filters import check_filters
+    from signal_pipeline.report_keys import by_key, find_keys
     from signal_pipeline.reports import rollup_report
     from signal_pipeline.rollups.models import load_models
 
@@ -58,12 +59,12 @@ def report(
         raise UsageError("--where needs --group-by: a rollup takes --app and --event-type")
     if group_by and by:
         raise UsageError(f"--by {by} is of a rollup: with --group-by, put day among the keys")
-    filters = _filters([*map(_pair, where or []), ("app", app_name), ("event-type", event_type)])
-    settings, models, keys = load_settings(), load_models(), (group_by or "").split(",")
+    options = [("app", app_name), ("event-type", event_type)]
+    filters = by_key([*map(_pair, where or []), *((key, value) for key, value in options if value is not None)])
+    keys = [key.name for key in find_keys(group_by.split(","))] if group_by is not None else []
+    settings, models = load_settings(), load_models()
     if kind and f"daily_{kind}_activity" not in models:
         raise UsageError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
-    if group_by and (unknown := {*keys, *filters} - RAW_KEYS.keys()):
-        raise UsageError(f"unknown key {min(unknown)!r}: choose from {', '.join(RAW_KEYS)}")
     database = open_database(settings)
     check_filters(database, load_catalogue(settings.catalogue), filters, of_rollup=kind is not None)
     if kind:
@@ -73,16 +74,6 @@ def report(
     else:
         result = grouped_report(database, models, keys, filters, first, last)
     console.show_report(result, output.value)
-
-
-def _filters(pairs: list[tuple[str, str | None]]) -> dict[str, str]:
-    filters: dict[str, str] = {}
-    for key, value in pairs:
-        if value is not None:
-            if key in filters:
-                raise UsageError(f"{key} is filtered twice: a filter is one value")
-            filters[key] = value
-    return filters
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
-"""How results look on a terminal: tables, progress bars, one line for an error.
+"""How results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Tables and progress go to stderr when stdout carries JSON or CSV, so that a pipe gets data only.
+Tables and progress go to stderr when stdout carries JSON or CSV, so that a pipe gets data only. What is shown is text, whoever
+wrote it: no markup, and nothing that the terminal would obey. So everything is printed by `say`, `print_table` and `print_json`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -26,6 +26,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+
+from signal_pipeline.printable import printable
 
 if TYPE_CHECKING:  # The command must start fast: these import Dagster and pandas.
     from datetime import date
@@ -43,24 +45,52 @@ if TYPE_CHECKING:  # The command must start fast: these import Dagster and panda
 
 SHOWN_ROWS = 60
 WIDE = 200  # Where no terminal sets a width, nothing is cut.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else WIDE)
 
 
-def say(text: str) -> None:
-    """Print a sentence."""
-    err.print(text, soft_wrap=True)
+def _console(*, stderr: bool) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if terminal else WIDE)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
+
+
+def say(text: str = "", *, to: Console = err, bold: bool = False) -> None:
+    """Print one line, on stderr unless told otherwise."""
+    to.print(printable(text), style="bold" if bold else None, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print an error as one line on stderr."""
-    err.print(f"error: {' '.join(text.split())}", markup=False, soft_wrap=True)
+    say(f"error: {text}")
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on stdout, on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    """Print one JSON value on stdout, on one line; what is not printable is escaped, which JSON reads as the same."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    sys.stdout.write("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n")
     sys.stdout.flush()
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Collection[int] = (),
+    to: Console = err,
+    header: bool = True,
+) -> None:
+    """Print a table, on stderr unless told otherwise. `right`: the columns of numbers, by their place; integers are grouped."""
+    table = Table(box=None, show_header=header)
+    for place, name in enumerate(columns):
+        table.add_column(printable(name), justify="right" if place in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row))
+    to.print(table)
+
+
+def _name_column() -> TextColumn:
+    return TextColumn("{task.description}", markup=False)
 
 
 @contextmanager
@@ -69,46 +99,43 @@ def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], No
     if path is None:
         yield sys.stdin.buffer, lambda done: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (_name_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with path.open("rb") as stream, Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        task = bar.add_task(path.name, total=os.fstat(stream.fileno()).st_size or None)
+        task = bar.add_task(printable(path.name), total=os.fstat(stream.fileno()).st_size or None)
         yield stream, lambda done: bar.advance(task, done)
 
 
 @contextmanager
 def days_done(total: int, title: str = "days") -> Iterator[Callable[[int], None]]:
     """A progress bar over days, on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (_name_column(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(printable(title), total=total)
         yield lambda done: bar.advance(task, done)
 
 
 def show_counts(counts: Counts) -> None:
     """What became of the events of an ingest."""
-    table = Table("outcome", "events", box=None)
-    table.columns[1].justify = "right"
-    for name, events in (
+    rows = (
         ("received", counts.received),
         ("accepted", counts.accepted),
         ("duplicate", counts.duplicate),
         *((f"dropped: {reason}", events) for reason, events in sorted(counts.dropped.items())),
-    ):
-        table.add_row(name, f"{events:,}")
-    err.print(table)
+    )
+    print_table(("outcome", "events"), rows, right=(1,))
 
 
 def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
     """What a backfill would do, day by day; with differences, also what each rollup would change."""
-    table = Table("day", "would be", "now", box=None)
+    rows = []
     for day in sorted([*plan.days, *plan.refused, *plan.fresh]):
         status = plan.present.get(day)
         now = _freshness(status) if status else "no events yet"
         if day in plan.refused:
-            table.add_row(str(day), "refused", plan.refused[day])
+            rows.append((day, "refused", plan.refused[day]))
         else:
-            table.add_row(str(day), "left alone" if day in plan.fresh else "rebuilt", now)
-    err.print(table)
+            rows.append((day, "left alone" if day in plan.fresh else "rebuilt", now))
+    print_table(("day", "would be", "now"), rows)
     if differences is not None:
         _show_differences(differences)
 
@@ -118,18 +145,18 @@ def _show_differences(differences: Sequence[Difference]) -> None:
     say(f"{len(changed)} of {len(differences)} rollup days would change; nothing was changed now")
     if not changed:
         return
-    table = Table("day", "rollup", "rows", "added", "removed", "changed", "events", box=None)
-    for column in table.columns[2:]:
-        column.justify = "right"
-    for each in changed:
-        table.add_row(
-            str(each.day),
+    rows = (
+        (
+            each.day,
             each.rollup,
             f"{each.stored_rows:,} -> {each.computed_rows:,}",
-            *(f"{count:,}" for count in (each.added, each.removed, each.changed)),
+            *(each.added, each.removed, each.changed),
             f"{each.stored_events:,} -> {each.computed_events:,}",
         )
-    err.print(table)
+        for each in changed
+    )
+    columns = ("day", "rollup", "rows", "added", "removed", "changed", "events")
+    print_table(columns, rows, right=range(2, len(columns)))
 
 
 def _freshness(status: DayStatus) -> str:
@@ -156,14 +183,13 @@ def show_purged(result: Purged) -> None:
 
 def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
     """One line per day, newest first."""
-    table = Table("day", "events by the books", "version", "state", "rollups", "users", box=None)
-    table.columns[1].justify = table.columns[2].justify = "right"
+    rows = []
     for status in sorted(days, key=lambda status: status.day, reverse=True):
         counted = {kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()}
         rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
         users = ", ".join(_labels(quality, status.day)) or "exact"
-        table.add_row(str(status.day), f"{status.events:,}", str(status.version), status.state, rollups, users)
-    err.print(table)
+        rows.append((status.day, status.events, str(status.version), status.state, rollups, users))
+    print_table(("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2))
 
 
 def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
@@ -172,21 +198,14 @@ def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
 
 def show_receipts(receipts: Sequence[Receipt]) -> None:
     """One line per purge."""
-    table = Table("day", "purged at (UTC)", "raw events", "first event", "last event", "MB", "note", box=None)
-    for column in (2, 5):
-        table.columns[column].justify = "right"
+    rows = []
     for receipt in receipts:
         times = [f"{at:%H:%M:%S}" if at else "" for at in (receipt.first_event, receipt.last_event)]
         note = f"incomplete: {receipt.reason}" if receipt.incomplete else ""
-        table.add_row(
-            str(receipt.day),
-            f"{receipt.purged_at:%Y-%m-%d %H:%M:%S}",
-            f"{receipt.raw_events:,}",
-            *times,
-            f"{receipt.bytes / 1e6:.1f}",
-            note,
-        )
-    err.print(table)
+        purged_at, megabytes = f"{receipt.purged_at:%Y-%m-%d %H:%M:%S}", f"{receipt.bytes / 1e6:.1f}"
+        rows.append((receipt.day, purged_at, receipt.raw_events, *times, megabytes, note))
+    columns = ("day", "purged at (UTC)", "raw events", "first event", "last event", "MB", "note")
+    print_table(columns, rows, right=(2, 5))
 
 
 def status_object(
@@ -216,50 +235,41 @@ def status_object(
 
 def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
     """The event types with their use, then the apps and entity types."""
-    table = Table("event type", "state", "events", "last day", "entity", "description", "owner", "fires when", box=None)
-    table.columns[2].justify = "right"
+    rows = []
     seen = usage.seen or {}
     for kind in catalogue.event_types.values():
         used = seen.get(kind.name)
         entity = f"{kind.entity or ''}{'' if kind.entity_required or not kind.entity else ' (if known)'}"
         fields = (kind.description_schema or {}).get("properties")
-        table.add_row(
-            kind.name,
-            usage.state(kind, today),
-            f"{used.events:,}" if used else "",
-            str(used.last_day) if used else "",
-            entity,
-            escape(", ".join(map(str, fields))) if isinstance(fields, dict) else "",
-            kind.owner,
-            escape(kind.fires_when),
-        )
-    out.print(table)
+        described = ", ".join(map(str, fields)) if isinstance(fields, dict) else ""
+        use = (used.events, used.last_day) if used else ("", "")
+        fires_when = " ".join(kind.fires_when.split())
+        rows.append((kind.name, usage.state(kind, today), *use, entity, described, kind.owner, fires_when))
+    columns = ("event type", "state", "events", "last day", "entity", "description", "owner", "fires when")
+    print_table(columns, rows, right=(2,), to=out)
     for title, entries in (("apps", catalogue.apps), ("entity types", catalogue.entity_types)):
         names = (f"{entry.name}{' (retired)' if entry.retired else ''}" for entry in entries.values())
-        out.print(f"{title}: {', '.join(names)}", soft_wrap=True)
+        say(f"{title}: {', '.join(names)}", to=out)
     for state in ("never seen", "long dead"):
         named = [kind.name for kind in catalogue.event_types.values() if usage.state(kind, today) == state]
         if usage.seen is not None:
-            out.print(f"{state}: {', '.join(named) or 'none'}", soft_wrap=True)
+            say(f"{state}: {', '.join(named) or 'none'}", to=out)
     for note in usage.notes:
-        say(f"note: {escape(note)}")
+        say(f"note: {note}")
 
 
 def show_report(report: Report, format_name: str) -> None:
     """A report as a table, CSV or a list of JSON objects; notes go to stderr."""
     rows = report.rows
     if format_name == "csv":
-        rows.to_csv(sys.stdout, index=False)
+        # A pipe gets the data as it is.
+        shown = rows.map(lambda value: printable(value) if isinstance(value, str) else value)
+        (shown if sys.stdout.isatty() else rows).to_csv(sys.stdout, index=False)
     elif format_name == "json":
         print_json(rows.astype(object).where(rows.notna(), None).to_dict("records"))
     else:
-        table = Table(*map(str, rows.columns), box=None)
-        for column, name in zip(table.columns, rows.columns, strict=True):
-            if rows[name].dtype.kind in "if":
-                column.justify = "right"
-        for row in rows.head(SHOWN_ROWS).itertuples(index=False):
-            table.add_row(*(f"{v:,}" if isinstance(v, int) else escape(str(v)) for v in row))
-        out.print(table)
+        numbers = [place for place, name in enumerate(rows.columns) if rows[name].dtype.kind in "if"]
+        print_table(list(rows.columns), rows.head(SHOWN_ROWS).itertuples(index=False), right=numbers, to=out)
         if len(rows) > SHOWN_ROWS:
             say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")
     for note in report.notes:

@@ -76,7 +76,7 @@ def run_demo(settings: Settings) -> None:
 @contextmanager
 def _step(title: str) -> Iterator[None]:
     started = time.perf_counter()
-    console.say(f"[bold]{title}[/bold]")
+    console.say(title, bold=True)
     yield
     console.say(f"  done in {time.perf_counter() - started:.1f} s")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from functools import partial
 from typing import cast
-
-from rich.table import Table
 
 from signal_pipeline import console
 from signal_pipeline.store.database import Connection, sql
 from signal_pipeline.store.receipts import list_receipts
 
 BARS = "▁▂▃▄▅▆▇█"
+_say = partial(console.say, to=console.out)
 
 
 def trend(values: Sequence[int]) -> str:
@@ -24,50 +24,46 @@ def trend(values: Sequence[int]) -> str:
 def show_summary(connection: Connection, first: date, last: date) -> None:
     """Print the numbers of the days `first` to `last`, inclusive."""
     window = {"first": first, "last": last}
-    console.out.print(f"\n[bold]Signal, {first} to {last} (UTC days)[/bold]\n")
+    _say()
+    _say(f"Signal, {first} to {last} (UTC days)", bold=True)
+    _say()
     totals = connection.execute(sql("summary_totals"), window).fetchone()
     assert totals is not None
     received, accepted, duplicate, dropped = (cast(int, value) for value in totals)
-    console.out.print(
-        f"received {received:,} = accepted {accepted:,} + duplicate {duplicate:,} + dropped {dropped:,}\n"
-    )
+    _say(f"received {received:,} = accepted {accepted:,} + duplicate {duplicate:,} + dropped {dropped:,}")
+    _say()
     _show_users(connection, window)
     _show_counts(connection, "Top routes", "summary_routes", window)
     _show_counts(connection, "Dropped, by reason", "summary_drops", window)
     receipts = list_receipts(connection)
-    console.out.print(f"[bold]Purged days ({len(receipts)}), each with its receipt[/bold]")
+    _say(f"Purged days ({len(receipts)}), each with its receipt", bold=True)
     for receipt in receipts:
-        console.out.print(
+        _say(
             f"  {receipt.day}  {receipt.raw_events:>6,} raw events deleted at "
             f"{receipt.purged_at:%Y-%m-%d %H:%M} UTC; its rollups stay"
         )
-    console.out.print(
-        f"""
-[bold]What to type next[/bold]
-  make dev                                            the Dagster UI: lineage, partitions, checks
-  .venv/bin/signal-pipeline status                    each day and how fresh it is
-  .venv/bin/signal-pipeline report route --from {first} --to {last} --by total
-  .venv/bin/signal-pipeline backfill --from {last} --to {last}
-  .venv/bin/signal-pipeline status --receipts         the proofs of what was deleted"""
-    )
+    _say()
+    _say("What to type next", bold=True)
+    _say("  make dev                                            the Dagster UI: lineage, partitions, checks")
+    _say("  .venv/bin/signal-pipeline status                    each day and how fresh it is")
+    _say(f"  .venv/bin/signal-pipeline report route --from {first} --to {last} --by total")
+    _say(f"  .venv/bin/signal-pipeline backfill --from {last} --to {last}")
+    _say("  .venv/bin/signal-pipeline status --receipts         the proofs of what was deleted")
 
 
 def _show_users(connection: Connection, window: dict[str, date]) -> None:
-    table = Table("app", "events", "users, last day", "users, busiest day", "daily users", box=None)
-    for column in table.columns[1:4]:
-        column.justify = "right"
+    rows = []
     for app, events, users in connection.execute(sql("summary_users"), window).fetchall():
         daily = cast("list[int]", users)
-        table.add_row(str(app), f"{events:,}", f"{daily[-1]:,}", f"{max(daily):,}", trend(daily))
-    console.out.print("[bold]Daily users, exact per app and UTC day (never added up)[/bold]")
-    console.out.print(table, "")
+        rows.append((app, events, daily[-1], max(daily), trend(daily)))
+    _say("Daily users, exact per app and UTC day (never added up)", bold=True)
+    columns = ("app", "events", "users, last day", "users, busiest day", "daily users")
+    console.print_table(columns, rows, right=(1, 2, 3), to=console.out)
+    _say()
 
 
 def _show_counts(connection: Connection, title: str, query: str, window: dict[str, date]) -> None:
-    table = Table(box=None, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, events in connection.execute(sql(query), window).fetchall():
-        table.add_row(f"  {name}", f"{events:,}")
-    console.out.print(f"[bold]{title}[/bold]")
-    console.out.print(table, "", markup=False)
+    rows = [(f"  {name}", events) for name, events in connection.execute(sql(query), window).fetchall()]
+    _say(title, bold=True)
+    console.print_table(("", ""), rows, right=(1,), to=console.out, header=False)
+    _say()

@@ -7,50 +7,54 @@ cannot be right is refused.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import LiteralString, cast
+from typing import cast
 
 import pandas as pd
 from psycopg import sql as composed
 
+from signal_pipeline.report_keys import KEYS, Key, by_key, find_keys
 from signal_pipeline.reports import (
     ALL_TYPES,
     NONE,
     PurgedError,
+    QuestionError,
     Report,
-    ReportError,
     RollupLabels,
     check_window,
     frame,
     report_of,
 )
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.coverage import Coverage, days_note, read_coverage
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import days_between, today_utc, window
-from signal_pipeline.store.quality import DayQuality, day_quality
+from signal_pipeline.store.days import days_between, window
+from signal_pipeline.store.quality import day_quality
 
-RAW_KEYS: Mapping[str, LiteralString] = {
-    "day": "(created_at at time zone 'UTC')::date",
-    "app": "app_name",
-    "event-type": "event_type",
-    "route": "coalesce(route, '(none)')",
-    "entity-type": "coalesce(entity_type, '(none)')",
-    "entity": "coalesce(entity_id, '(none)')",
-    "device": "device_type",
-    "browser": "browser_family",
-    "os": "os_family",
-}
-KEY_COLUMNS: Mapping[str, str] = {
-    "day": "activity_date",
-    "app": "app_name",
-    "event-type": "event_type",
-    "route": "route",
-    "entity-type": "entity_type",
-    "entity": "entity_id",
-    "device": "device_type",
-    "browser": "browser_family",
-    "os": "os_family",
-}
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is counted, by which keys. `where`: filters by the names of keys, without the day, to which it narrows the window.
+
+    `one_day`: whether the window that was asked for is one day.
+    """
+
+    keys: Sequence[Key]
+    where: Mapping[str, str]
+    first: date
+    last: date
+    one_day: bool
+
+    @property
+    def by_day(self) -> bool:
+        """Whether users and sessions of a row are those of one day."""
+        return self.one_day or KEYS["day"] in self.keys
+
+    @property
+    def dimensions(self) -> set[str]:
+        """The columns that it tells apart or filters."""
+        return {key.column for key in (*self.keys, *(KEYS[name] for name in self.where))}
 
 
 def grouped_report(
@@ -65,16 +69,16 @@ def grouped_report(
 
     Raises ReportError when there is none, since a count of what is left would be too low.
     """
-    keys, where = _checked_keys(keys, where, first, last), _as_stored(where)
+    asked = _question(keys, where, first, last)
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        purged = _purged_days(connection, first, last)
-        if purged:
-            model = _rollup_of(models, keys, where)
-            if model is None:
-                raise _too_low(purged, keys)
-            return _rollup_answer(connection, models, model, keys, where, first, last, purged)
-        return _raw_answer(connection, keys, where, first, last)
+        coverage = read_coverage(connection, asked.first, asked.last)
+        if not coverage.purged:
+            return _raw_answer(connection, asked, coverage)
+        model = _rollup_of(models, asked)
+        if model is None:
+            raise _too_low(coverage, asked)
+        return _rollup_answer(connection, models, model, asked, coverage)
 
 
 def raw_report(
@@ -84,162 +88,173 @@ def raw_report(
     first: date,
     last: date,
 ) -> Report:
-    """Exact counts from raw events by any keys of `RAW_KEYS`, under equality filters.
+    """Exact counts from raw events by any keys of `KEYS`, under equality filters; a note names the days that are unknown.
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over several days, sessions are
     distinct over the window and users are headed `summed_daily_users`: users across days do not exist, on purpose.
-    Raises ReportError for an unknown key, PurgedError for days whose raw events are gone.
+    Raises QuestionError for an unknown key, PurgedError for days whose raw events are gone.
     """
-    keys, where = _checked_keys(keys, where, first, last), _as_stored(where)
+    asked = _question(keys, where, first, last)
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        if purged := _purged_days(connection, first, last):
-            raise _too_low(purged, keys)
-        return _raw_answer(connection, keys, where, first, last)
+        coverage = read_coverage(connection, asked.first, asked.last)
+        if coverage.purged:
+            raise _too_low(coverage, asked)
+        return _raw_answer(connection, asked, coverage)
 
 
-def _checked_keys(keys: Sequence[str], where: Mapping[str, str], first: date, last: date) -> list[str]:
+def _question(keys: Sequence[str], where: Mapping[str, str], first: date, last: date) -> _Question:
     check_window(first, last)
-    for key in (*keys, *where):
-        if key not in RAW_KEYS:
-            raise ReportError(f"unknown key {key!r}: choose from {', '.join(RAW_KEYS)}")
     if not keys:
-        raise ReportError("--group-by needs at least one key")
-    return list(dict.fromkeys(keys))
+        raise QuestionError("--group-by needs at least one key")
+    found, filters, one_day = find_keys(keys), by_key(list(where.items())), first == last
+    if (text := filters.pop("day", None)) is not None:
+        first, last = (_day_within(text, first, last),) * 2
+    if "entity" in filters:
+        filters["entity"] = filters["entity"].lower()  # As it is stored.
+    return _Question(found, filters, first, last, one_day)
 
 
-def _as_stored(where: Mapping[str, str]) -> dict[str, str]:
-    """The filters in the form that is stored: ids in lower case."""
-    return {key: value.lower() if key == "entity" else value for key, value in where.items()}
+def _day_within(text: str, first: date, last: date) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise QuestionError(f"no day {text!r}: write YYYY-MM-DD") from None
+    if not first <= day <= last:
+        raise QuestionError(f"the day {day} lies outside the window, {first} to {last}")
+    return day
 
 
-def _purged_days(connection: Connection, first: date, last: date) -> list[date]:
-    rows = connection.execute(
-        "select day from signal.days where state = 'purged' and day between %s and %s order by day", [first, last]
-    ).fetchall()
-    return [cast(date, row[0]) for row in rows]
-
-
-def _too_low(purged: Sequence[date], keys: Sequence[str]) -> PurgedError:
+def _too_low(coverage: Coverage, asked: _Question) -> PurgedError:
+    purged = coverage.purged
     return PurgedError(
         f"raw events of {len(purged)} day(s) in this window are purged (the first is {purged[0]}), so a count over"
-        f" {', '.join(keys)} would be too low, and no rollup has these dimensions together"
+        f" {', '.join(key.name for key in asked.keys)} would be too low, and no rollup has these dimensions together"
     )
 
 
-def _raw_answer(
-    connection: Connection, keys: Sequence[str], where: Mapping[str, str], first: date, last: date
-) -> Report:
-    rows = _raw_rows(connection, keys, where, first, last)
-    quality = day_quality(connection, first, last)
-    missing = connection.execute(sql("days_missing_raw_events"), {"days": days_between(first, last)}).fetchall()
-    incomplete = {cast(date, row[0]) for row in missing}
-    return report_of(rows, lambda row: _raw_labels(row, quality, incomplete, first, last), [])
+def _raw_answer(connection: Connection, asked: _Question, coverage: Coverage) -> Report:
+    rows = _raw_rows(connection, asked, coverage)
+    labels = _RawLabels(connection, coverage)
+    return report_of(rows, labels.of, labels.notes())
 
 
-def _raw_rows(
-    connection: Connection, keys: Sequence[str], where: Mapping[str, str], first: date, last: date
-) -> pd.DataFrame:
+def _raw_rows(connection: Connection, asked: _Question, coverage: Coverage) -> pd.DataFrame:
     columns = [
-        composed.SQL("{} as {}").format(
-            composed.SQL(RAW_KEYS[key]),
-            composed.Identifier(KEY_COLUMNS[key]),
-        )
-        for key in keys
+        composed.SQL("{} as {}").format(composed.SQL(key.raw), composed.Identifier(key.column)) for key in asked.keys
     ]
-    filters = [_raw_filter(key, value) for key, value in where.items()]
-    exact = "day" in keys or first == last
+    filters = [_raw_filter(KEYS[name], value) for name, value in asked.where.items()]
     query = composed.SQL(sql("report_raw")).format(
         columns=composed.SQL(", ").join(columns),
-        keys=_columns(keys),
+        keys=_columns(asked.keys),
         filters=composed.SQL(" ").join(filters),
-        users_name=composed.Identifier("users" if exact else "summed_daily_users"),
+        users_name=composed.Identifier("users" if asked.by_day else "summed_daily_users"),
     )
-    start, end = window(first, last)
-    values = {f"where {key}": value for key, value in where.items()}
-    return frame(connection, query, {"start": start, "end": end, **values})
+    start, end = window(*coverage.known)
+    return frame(connection, query, {"start": start, "end": end, **_values(asked)})
 
 
-def _raw_filter(key: str, value: str) -> composed.Composed:
-    """An equality on the column itself, so that its index serves."""
-    if key == "day":
-        return composed.SQL("and {} = {}").format(composed.SQL(RAW_KEYS[key]), composed.Placeholder(f"where {key}"))
-    if value == NONE:
-        return composed.SQL("and {} is null").format(composed.Identifier(KEY_COLUMNS[key]))
+def _values(asked: _Question) -> dict[str, str]:
+    return {f"where {name}": value for name, value in asked.where.items()}
+
+
+def _equals(key: Key) -> composed.Composed:
     return composed.SQL("and {} = {}").format(
-        composed.Identifier(KEY_COLUMNS[key]), composed.Placeholder(f"where {key}")
+        composed.Identifier(key.column), composed.Placeholder(f"where {key.name}")
     )
 
 
-def _raw_labels(
-    row: Mapping[object, object],
-    quality: Mapping[date, DayQuality],
-    incomplete: set[date],
-    first: date,
-    last: date,
-) -> list[str]:
-    day = row.get("activity_date")
-    days = [cast(date, day)] if day is not None else days_between(first, last)
-    apps = [str(row["app_name"])] if "app_name" in row else None
-    labels = {"partial"} if today_utc() in days else set[str]()
-    if incomplete.intersection(days):
-        labels.add("incomplete")
-    for each in days:
-        if each in quality:
-            labels |= quality[each].labels(apps)
-    return sorted(labels) or ["exact"]
+def _raw_filter(key: Key, value: str) -> composed.Composed:
+    """An equality on the column itself, so that its index serves."""
+    if value == NONE:
+        return composed.SQL("and {} is null").format(composed.Identifier(key.column))
+    return _equals(key)
 
 
-def _rollup_of(models: Mapping[str, Model], keys: Sequence[str], where: Mapping[str, str]) -> Model | None:
+class _RawLabels:
+    """What must stand beside numbers that are counted from raw events."""
+
+    def __init__(self, connection: Connection, coverage: Coverage) -> None:
+        self._coverage = coverage
+        self._quality = day_quality(connection, *coverage.known)
+        rows = connection.execute(sql("days_missing_raw_events"), {"days": list(coverage.states)}).fetchall()
+        self._incomplete = {cast(date, row[0]) for row in rows}
+        # A day without any event is known to have none, unless nobody was there to take one.
+        self._before_us = {day for day in coverage.untouched if day < coverage.installed}
+
+    def of(self, row: Mapping[object, object]) -> list[str]:
+        """The labels of one row, over all days that it counts."""
+        first = last = cast("date | None", row.get("activity_date"))
+        if first is None or last is None:
+            first, last = self._coverage.first, self._coverage.last
+        apps = [str(row["app_name"])] if "app_name" in row else None
+        known_first, known_last = self._coverage.known
+        labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
+        for day in days_between(max(first, known_first), min(last, known_last)):
+            if day in self._before_us:
+                labels.add("partial")
+            if day in self._incomplete:
+                labels.add("incomplete")
+            if day in self._quality:
+                labels |= self._quality[day].labels(apps)
+        return sorted(labels) or ["exact"]
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the whole window."""
+        installed = self._coverage.installed
+        silent = set(self._coverage.untouched) - self._before_us
+        return [
+            *self._coverage.notes(),
+            *days_note(
+                self._before_us,
+                f"are before Signal was installed on {installed}, nothing of them was replayed, and they are unknown",
+            ),
+            *days_note(silent, "have no event of any app"),
+            *days_note(self._incomplete, "hold fewer raw events than the books say, so these numbers are too low"),
+            *self._coverage.today_note(),
+        ]
+
+
+def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
     """The rollup that has all these dimensions; the one with the fewest rows where several do."""
-    wanted = {KEY_COLUMNS[key] for key in (*keys, *where)} - {"activity_date", "app_name", "event_type"}
+    wanted = asked.dimensions - {"activity_date", "app_name", "event_type"}
     able = [
         model
         for model in models.values()
-        if wanted <= set(model.dimensions) and (model.covers_all_events or NONE not in where.values())
+        if wanted <= set(model.dimensions) and (model.covers_all_events or NONE not in asked.where.values())
     ]
     return min(able, key=lambda model: len(model.dimensions), default=None)
 
 
 def _rollup_answer(
-    connection: Connection,
-    models: Mapping[str, Model],
-    model: Model,
-    keys: Sequence[str],
-    where: Mapping[str, str],
-    first: date,
-    last: date,
-    purged: Sequence[date],
+    connection: Connection, models: Mapping[str, Model], model: Model, asked: _Question, coverage: Coverage
 ) -> Report:
     # Users and sessions are distinct within a row of the rollup, so they are shown only where no two rows of a day meet.
-    told_apart = {KEY_COLUMNS[key] for key in (*keys, *where)} >= {"app_name", *model.dimensions}
-    by_day = "day" in keys or first == last
-    users_name, sessions_name = ("users", "sessions") if by_day else ("summed_daily_users", "summed_daily_sessions")
-    values = {f"where {key}": value for key, value in where.items()}
-    filters = [
-        composed.SQL("and {} = {}").format(composed.Identifier(KEY_COLUMNS[key]), composed.Placeholder(f"where {key}"))
-        for key in where
-    ]
-    if "event-type" not in where:
-        types = "and event_type <> {}" if "event-type" in keys else "and event_type = {}"
+    told_apart = asked.dimensions >= {"app_name", *model.dimensions}
+    users_name, sessions_name = (
+        ("users", "sessions") if asked.by_day else ("summed_daily_users", "summed_daily_sessions")
+    )
+    filters = [_equals(KEYS[name]) for name in asked.where]
+    if "event-type" not in asked.where:
+        types = "and event_type <> {}" if KEYS["event-type"] in asked.keys else "and event_type = {}"
         filters.append(composed.SQL(types).format(composed.Literal(ALL_TYPES)))
     query = composed.SQL(sql("report_grouped")).format(
-        keys=_columns(keys),
+        keys=_columns(asked.keys),
         rollup=composed.Identifier(model.name),
         filters=composed.SQL(" ").join(filters),
         users_name=composed.Identifier(users_name),
         sessions_name=composed.Identifier(sessions_name),
     )
-    rows = frame(connection, query, {"first": first, "last": last, **values})
-    notes = [f"from {model.name}: raw events of {len(purged)} day(s) are purged, the first is {purged[0]}"]
+    rows = frame(connection, query, {"first": coverage.first, "last": coverage.last, **_values(asked)})
+    notes = days_note(coverage.purged, f"have no raw events any more, so these numbers are from {model.name}")
     if not told_apart:
         rows = rows.drop(columns=[users_name, sessions_name])
         notes.append("no users or sessions: the same person may stand in several of the rows that are added up here")
     if not model.covers_all_events:
         notes.append("events without an entity are not in these numbers")
-    labels = RollupLabels(connection, models, model.name, first, last)
+    labels = RollupLabels(connection, models, model.name, coverage)
     return report_of(rows, labels.of, [*notes, *labels.notes()])
 
 
-def _columns(keys: Sequence[str]) -> composed.Composed:
-    return composed.SQL(", ").join(composed.Identifier(KEY_COLUMNS[key]) for key in keys)
+def _columns(keys: Sequence[Key]) -> composed.Composed:
+    return composed.SQL(", ").join(composed.Identifier(key.column) for key in keys)

@@ -5,7 +5,7 @@ Sums of daily users and sessions are headed as sums (requirements section 8).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, cast
@@ -13,11 +13,12 @@ from typing import Literal, cast
 import pandas as pd
 from psycopg import sql as composed
 
-from signal_pipeline.errors import SignalError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.store.coverage import Coverage, days_note, listed, read_coverage
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import days_between, today_utc
-from signal_pipeline.store.freshness import DayStatus, day_statuses
+from signal_pipeline.store.days import days_between
+from signal_pipeline.store.freshness import DayStatus, Freshness, day_statuses
 from signal_pipeline.store.quality import day_quality
 
 Period = Literal["day", "week", "total"]
@@ -28,6 +29,10 @@ MEASURES = ("events", "users", "sessions")
 
 class ReportError(SignalError):
     """A report that cannot be right is refused; the text says why and what to ask instead."""
+
+
+class QuestionError(ReportError, UsageError):
+    """A question that nobody can answer, whatever is stored; exit 2."""
 
 
 class PurgedError(ReportError):
@@ -61,8 +66,8 @@ def rollup_report(
 ) -> Report:
     """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in total.
 
-    Rows of the event type `(all)` are subtotals over all event types. Raises ReportError for an unknown kind or a
-    window that ends before it begins.
+    Rows of the event type `(all)` are subtotals over all event types. A note names the days that are unknown. Raises
+    ReportError for an unknown kind or a window that ends before it begins.
     """
     model = models.get(f"daily_{kind}_activity")
     if model is None:
@@ -71,8 +76,9 @@ def rollup_report(
     filters = {"app_name": app, "event_type": event_type}
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        rows = _rollup_rows(connection, model, first, last, by, filters)
-        labels = RollupLabels(connection, models, model.name, first, last)
+        coverage = read_coverage(connection, first, last)
+        rows = _rollup_rows(connection, model, coverage, by, filters)
+        labels = RollupLabels(connection, models, model.name, coverage)
     return report_of(rows, labels.of, labels.notes())
 
 
@@ -87,16 +93,15 @@ def report_of(
 
 
 def check_window(first: date, last: date) -> None:
-    """Raise ReportError for a window that ends before it begins."""
+    """Raise QuestionError for a window that ends before it begins."""
     if first > last:
-        raise ReportError(f"--from {first} is after --to {last}")
+        raise QuestionError(f"--from {first} is after --to {last}")
 
 
 def _rollup_rows(
     connection: Connection,
     model: Model,
-    first: date,
-    last: date,
+    coverage: Coverage,
     by: Period,
     filters: Mapping[str, str | None],
 ) -> pd.DataFrame:
@@ -115,7 +120,7 @@ def _rollup_rows(
         users_name=composed.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=composed.Identifier("sessions" if exact else "summed_daily_sessions"),
     )
-    parameters = {"first": first, "last": last, **filters}
+    parameters = {"first": coverage.first, "last": coverage.last, **filters}
     rows = frame(connection, query, parameters)
     return rows.drop(columns=["total"]) if by == "total" else rows
 
@@ -131,17 +136,12 @@ def frame(connection: Connection, query: composed.Composed, parameters: Mapping[
 class RollupLabels:
     """What must stand beside the numbers of a rollup's rows."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        models: Mapping[str, Model],
-        rollup: str,
-        first: date,
-        last: date,
-    ) -> None:
-        self._rollup, self._first, self._last = rollup, first, last
-        self._known: dict[tuple[date, date, str | None], list[str]] = {}  # A long report has few periods and apps.
+    def __init__(self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage) -> None:
+        self._rollup, self._coverage = rollup, coverage
+        self._untouched = set(coverage.untouched)
+        self._labels: dict[tuple[date, date, str | None], list[str]] = {}  # A long report has few periods and apps.
         checksums = {name: model.checksum for name, model in models.items()}
+        first, last = coverage.known
         self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
         self._quality = day_quality(connection, first, last)
         self._model_changes = connection.execute(
@@ -151,15 +151,17 @@ class RollupLabels:
     def of(self, row: Mapping[object, object]) -> list[str]:
         """The labels of one row, over all days of its period: a day without a build is missing from every sum."""
         key = (*self._period(row), cast("str | None", row.get("app_name")))
-        if key not in self._known:
-            self._known[key] = self._of_period(*key)
-        return self._known[key]
+        if key not in self._labels:
+            self._labels[key] = self._of_period(*key)
+        return self._labels[key]
 
     def _of_period(self, first: date, last: date, app: str | None) -> list[str]:
-        within_first, within_last = max(first, self._first), min(last, self._last)
-        labels = {"partial"} if (first, last) != (within_first, within_last) else set[str]()
-        for day in days_between(within_first, within_last):
-            if day in self._days:
+        labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
+        known_first, known_last = self._coverage.known
+        for day in days_between(max(first, known_first), min(last, known_last)):
+            if day in self._untouched:
+                labels.add("missing")
+            elif day in self._days:
                 labels |= self._of_day(self._days[day], app)
         return sorted(labels) or ["fresh"]
 
@@ -170,40 +172,40 @@ class RollupLabels:
         if "week" in row:
             year, week = map(int, str(row["week"]).split("-W"))
             return date.fromisocalendar(year, week, 1), date.fromisocalendar(year, week, 7)
-        return self._first, self._last
+        return self._coverage.first, self._coverage.last
 
     def _of_day(self, status: DayStatus, app: str | None) -> set[str]:
         freshness = status.rollups[self._rollup]
         labels = {str(freshness)} - {"fresh"}
         if status.state == "purged":
             labels.add("purged")
-        if status.day == today_utc():
-            labels.add("partial")
         if status.day in self._quality:
             labels |= self._quality[status.day].labels(None if app is None else [app])
         return labels
 
     def notes(self) -> list[str]:
         """What a reader must know of the whole window."""
-        notes = []
-        absent = [
-            status.day for status in self._days.values() if status.rollups[self._rollup] in ("missing", "unavailable")
+        today = self._coverage.today
+        missing = [day for day in self._with("missing") if day < today]
+        out = "so they are unknown and not in these numbers"
+        return [
+            *self._coverage.notes(),
+            *days_note([*self._untouched, *missing], f"were never built, {out}"),
+            *days_note(self._with("unavailable"), f"were purged without a {self._rollup}, {out}"),
+            *days_note(
+                self._with("incomplete"),
+                "were purged before they were proven complete, so these numbers may be too low",
+            ),
+            *days_note(self._with("stale"), "have newer events, or a newer model, than these numbers"),
+            *self._coverage.today_note(is_built=today not in self._with("missing")),
+            *self._model_note(),
         ]
-        if absent:
-            notes.append(f"{len(absent)} day(s) have no {self._rollup} and are not in these numbers: {_listed(absent)}")
-        stale = [status.day for status in self._days.values() if status.rollups[self._rollup] == "stale"]
-        if stale:
-            notes.append(
-                f"{len(stale)} day(s) have newer events, or a newer model, than these numbers: {_listed(stale)}"
-            )
-        if len(self._model_changes) > 1:
-            starts = [cast(date, row[1]) for row in self._model_changes]
-            notes.append(
-                f"the model of {self._rollup} changed inside this window; each version's first day: {_listed(starts)}"
-            )
-        return notes
 
+    def _with(self, freshness: Freshness) -> list[date]:
+        return [day for day, status in self._days.items() if status.rollups[self._rollup] == freshness]
 
-def _listed(days: Sequence[date], most: int = 5) -> str:
-    shown = ", ".join(str(day) for day in days[:most])
-    return shown if len(days) <= most else f"{shown} and {len(days) - most} more"
+    def _model_note(self) -> list[str]:
+        if len(self._model_changes) < 2:
+            return []
+        starts = [(cast(date, row[1]),) * 2 for row in self._model_changes]
+        return [f"the model of {self._rollup} changed inside this window; each version's first day: {listed(starts)}"]

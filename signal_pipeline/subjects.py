@@ -18,8 +18,14 @@ from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
 from signal_pipeline.events.user_agents import parse_user_agent
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store import audit
-from signal_pipeline.store.database import Database, safe_errors, sql
+from signal_pipeline.store.coverage import today_notes, why_nothing_is_kept
+from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import window
+
+BOT_NOTE = (
+    "by today's rules line 3 is the user agent of a bot, of which no new event is stored; looked for are events that were"
+    " stored before these rules"
+)
 
 
 class SubjectError(SignalError):
@@ -28,31 +34,53 @@ class SubjectError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A person's day. `rows`: their events as JSON texts. `other_secret`: the day was hashed under another secret too."""
+    """A person's day: their hash, their events as JSON texts, and what else a reader must know, in sentences."""
 
     user_hash: bytes
     rows: list[str]
-    other_secret: bool
+    notes: list[str]
 
 
 def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
     """The hash and the rows of one person on one day; `lines` are host, address and user agent.
 
-    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or an address.
+    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or an address, and for a day
+    of which nothing is kept.
     """
     host, ip, user_agent = _inputs(lines)
     secret = check_secret(salt_secret(settings))
-    user_hash = DayHasher(secret, day).user_hash(host, ip, parse_user_agent(user_agent).normalised)
-    start, end = window(day)
+    parsed = parse_user_agent(user_agent)
+    user_hash = DayHasher(secret, day).user_hash(host, ip, parsed.normalised)
+    rows, notes = list[str](), [BOT_NOTE] if parsed.bot else []
     with safe_errors(), database.connect() as connection, connection.transaction():
-        rows = connection.execute(
-            sql("subject_events"), {"start": start, "end": end, "user_hash": user_hash}
-        ).fetchall()
-        other = connection.execute(
-            "select from signal.day_keys where day = %s and key_id <> %s limit 1", [day, key_id(secret)]
-        ).fetchone()
+        connection.execute(sql("lock_days"), [[day]])  # Until the answer is there, the day is not purged.
+        refusal = why_nothing_is_kept(connection, day)
+        if refusal is None:
+            rows = _rows(connection, day, user_hash)
+            notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
         audit.record(connection, "subject", day=day, actor=audit.operator(settings), details={"events": len(rows)})
-    return Found(user_hash, [cast(str, row[0]) for row in rows], other is not None)
+    if refusal is not None:
+        raise SubjectError(refusal)
+    return Found(user_hash, rows, notes)
+
+
+def _rows(connection: Connection, day: date, user_hash: bytes) -> list[str]:
+    start, end = window(day)
+    values = {"start": start, "end": end, "user_hash": user_hash}
+    return [cast(str, row[0]) for row in connection.execute(sql("subject_events"), values).fetchall()]
+
+
+def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
+    """Which hashes of the day the present secret cannot find."""
+    rows = connection.execute("select key_id from signal.day_keys where day = %s", [day]).fetchall()
+    keys = {row[0] for row in rows}
+    if not keys - {present}:
+        return []
+    if present in keys:
+        return ["another secret hashed events of this day too; those cannot be found with the present one"]
+    return [
+        "this day was hashed by another secret alone: whether it holds this person cannot be told with the present one"
+    ]
 
 
 def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
@@ -66,8 +94,6 @@ def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
     ip = canonical_ip(ip_text)
     if ip_text.strip() and not ip:
         raise SubjectError("line 2 is not an IP address")
-    if parse_user_agent(user_agent).bot:
-        raise SubjectError("line 3 is the user agent of a bot: nothing of it is ever stored")
     return host, ip, user_agent
 
 

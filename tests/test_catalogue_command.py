@@ -167,13 +167,13 @@ def test_a_schema_becomes_a_type(tmp_path: Path, schema: dict[str, object], expe
     assert f"journey_create_clicked: {{ entity?: never; {expected} }};" in types
 
 
-@given(st.text(min_size=1).filter(str.strip))
+@given(st.text(st.characters(codec=None, exclude_categories=[]), min_size=1).filter(str.strip))
 def test_no_text_of_the_catalogue_leaves_its_comment(text: str) -> None:
     kind = EventType("a", "team:x", text, "f", None, False, None, False)
     catalogue = load_catalogue()
     types = typescript_types(type(catalogue)(1, catalogue.apps, {"a": kind}, catalogue.entity_types, {}))
     before, comment = types.split("export interface EventFields {\n  /**")
     inside, after = comment.split("*/", 1)
-    assert "\n" not in inside
+    assert inside.isprintable()  # No line break, and no mark that shows code in another order than it runs.
     assert after.startswith("\n  a: {")
     assert json.dumps("journey") in before

@@ -252,6 +252,16 @@ def test_status_shows_events_by_the_books_and_says_so(signal: Signal, fill: Fill
     assert set(day["rollups"].values()) == {"missing"}
 
 
+def test_status_names_the_days_that_it_does_not_list(signal: Signal, fill: Fill) -> None:
+    days = [TODAY - timedelta(days=n) for n in (5, 4, 3, 2, 1)]
+    fill(days[0])
+    fill(days[3])
+    done = signal("status", "--json")
+    assert [day["day"] for day in last_json(done)["days"]] == [str(days[0]), str(days[3])]  # type: ignore[attr-defined]
+    note = f"3 day(s) are not listed: no event of them came, and nothing was built: {days[1]} to {days[2]}, {days[4]}"
+    assert f"note: {note}" in done.stderr
+
+
 def test_status_labels_a_day_whose_users_are_not_exact(signal: Signal, fill: Fill, connection: Connection) -> None:
     fill(YESTERDAY)
     assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]

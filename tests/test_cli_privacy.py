@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import re
 import stat
 import subprocess
 import uuid
@@ -14,12 +17,13 @@ from pathlib import Path
 import commands
 import psycopg
 import pytest
-from conftest import SECRET, Fill
+from conftest import SECRET, START_DATE, Build, Fill
 from traffic import CHROME, line
 
+from signal_pipeline import subjects
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
+from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 YESTERDAY = date.today() - timedelta(days=1)
@@ -58,7 +62,7 @@ def test_a_persons_request_from_the_address_to_the_erasure(
 ) -> None:
     fill(YESTERDAY)
     ingest.ingest_lines(person())
-    export = tmp_path / "rows.ndjson"
+    export = tmp_path / "rows[final].ndjson"
     found = signal("subject", "--day", YESTERDAY, "--export", export, stdin=PERSON)
     assert found.returncode == 0, found.stderr
     user_hash = found.stdout.strip()
@@ -66,10 +70,11 @@ def test_a_persons_request_from_the_address_to_the_erasure(
     rows = [json.loads(text) for text in export.read_text().splitlines()]
     assert [(row["userHash"], row["route"]) for row in rows] == [(user_hash, "/mine")] * 3
     assert stat.S_IMODE(export.stat().st_mode) == 0o600
+    assert f"written to {export};" in found.stderr
     assert ADDRESS not in found.stdout + found.stderr + export.read_text()
 
     counted = last_json(signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--dry-run", "--json"))
-    assert counted["events"] == 3
+    assert (counted["events"], counted["certificate"]) == (3, None)
     erased = signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--json")
     assert erased.returncode == 0, erased.stderr
     assert last_json(erased)["days"] == [
@@ -80,7 +85,10 @@ def test_a_persons_request_from_the_address_to_the_erasure(
     assert isinstance(days, list)
     assert days[0]["events"] == 25
     assert set(days[0]["rollups"].values()) == {"fresh"}
-    assert signal("subject", "--day", YESTERDAY, stdin=PERSON).stderr.startswith("0 event(s)")
+    assert uuid.UUID(str(last_json(erased)["certificate"]))
+    assert signal("subject", "--day", YESTERDAY, stdin=PERSON).stderr.startswith(
+        f"0 event(s) on {YESTERDAY} with this hash"
+    )
     actions = connection.execute("select action, actor is not null from signal.audit order by id").fetchall()
     assert actions == [("subject", True), ("erase", True), ("subject", True)]
 
@@ -154,7 +162,11 @@ def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: 
     for secret in (SECRET, OTHER_SECRET):
         assert secret not in after.stdout + after.stderr
     lost = signal("subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=OTHER_SECRET)
-    assert "another secret" in lost.stderr
+    assert "another secret hashed events of this day too" in lost.stderr
+    erased = signal("erase", "--user-hash", lost.stdout.strip(), "--day", YESTERDAY, "--dry-run")
+    assert f"2 secrets hashed {YESTERDAY}: the same person has another hash under each" in erased.stderr
+    third = signal("subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=f"third-{OTHER_SECRET}")
+    assert "hashed by another secret alone: whether it holds this person cannot be told" in third.stderr
 
 
 def test_no_rotation_while_something_waits_for_the_present_secret(
@@ -213,3 +225,122 @@ def test_the_audits_actor_is_the_systems_user_whatever_the_environment_says(
         signal("subject", "--day", YESTERDAY, stdin=PERSON, LOGNAME=name, USER=name)
     rows = connection.execute("select count(*), count(distinct actor) from signal.audit").fetchall()
     assert rows == [(2, 1)]
+
+
+def test_a_reason_in_brackets_is_shown_as_it_was_given(signal: Signal, fill: Fill) -> None:
+    due = YESTERDAY.fromordinal(YESTERDAY.toordinal() - 180)
+    fill(due)
+    assert signal("retention", "--purge-incomplete", due, "--reason", "disk lost [/dev/sdb]\x1b[2J").returncode == 0
+    shown = signal("status", "--receipts", "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert "incomplete: disk lost [/dev/sdb]\\x1b[2J" in shown.stderr
+    (receipt,) = last_json(shown)["receipts"]  # type: ignore[misc]
+    assert receipt["reason"] == "disk lost [/dev/sdb]\x1b[2J"
+    refused = signal("retention", "--purge-incomplete", due, "--reason", os.fsdecode(b"\xff"))
+    assert refused.returncode == 2
+    assert "is not UTF-8 text" in refused.stderr
+
+
+TODAY = date.today()
+DAYS_OF_NOTHING = {
+    "to come": (TODAY + timedelta(days=1), "is still to come"),
+    "the last of all": (date.max, "is still to come"),
+    "before the start": (START_DATE - timedelta(days=1), f"is before the start date {START_DATE}"),
+    "the first of all": (date.min, f"is before the start date {START_DATE}"),
+    "purged": (YESTERDAY - timedelta(days=200), "is purged: its 25 raw event(s) were deleted at "),
+}
+
+
+@pytest.mark.parametrize(("day", "says"), DAYS_OF_NOTHING.values(), ids=DAYS_OF_NOTHING.keys())
+def test_a_day_of_which_nothing_is_kept_is_not_a_day_on_which_nothing_was(
+    signal: Signal, fill: Fill, connection: Connection, tmp_path: Path, day: date, says: str
+) -> None:
+    if "purged" in says:
+        fill(day)
+        assert signal("retention", "--purge-incomplete", day, "--reason", "a test").returncode == 0
+    export = tmp_path / "rows.ndjson"
+    erase = ("erase", "--user-hash", "ab" * 32, "--day", day)
+    asked = [
+        signal("subject", "--day", day, "--export", export, stdin=PERSON),
+        signal(*erase),
+        signal(*erase, "--dry-run"),
+    ]
+    for done in asked:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"error: {day} {says}" in error_of(done)
+        assert "certificate" not in done.stderr
+        assert "0 event" not in done.stderr
+    assert not export.exists()
+    actions = connection.execute(
+        "select action, day, details::text from signal.audit where action <> 'purge_incomplete'"
+    )
+    assert actions.fetchall() == [("subject", day, '{"events": 0}')]
+
+
+def test_over_nothing_there_is_no_certificate(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY)
+    user = ("--user-hash", "ab" * 32, "--day", YESTERDAY)
+    for subject in (user, ("--session", uuid.uuid4()), ("--entity", "journey", uuid.uuid4())):
+        for options in ((), ("--dry-run",)):
+            done = signal("erase", *subject, *options, "--json")
+            assert done.returncode == 0, done.stderr
+            assert "nothing is stored of it" in done.stderr
+            assert "there is no certificate" in done.stderr
+            value = last_json(done)
+            assert (value["certificate"], value["events"], value["days"], value["notes"]) == (None, 0, [], [])
+    assert connection.execute("select count(*) from signal.audit").fetchone() == (0,)
+
+
+def test_purged_days_are_named_where_all_days_are_searched(signal: Signal, fill: Fill, build: Build) -> None:
+    due = [YESTERDAY - timedelta(days=n) for n in (183, 182, 181)]
+    for day in (*due, YESTERDAY):
+        fill(day, 200)
+        build(day)
+    assert signal("retention").returncode == 0
+    span = f"{due[0]} to {due[2]}"
+    session = signal("erase", "--session", uuid.uuid4(), "--json")
+    note = f"3 day(s) are purged, their raw events deleted before; nothing of a session is left there: {span}"
+    assert last_json(session)["notes"] == [note]
+    assert f"note: {note}" in session.stderr
+    entity = signal("erase", "--entity", "journey", uuid.UUID(int=3))
+    assert entity.returncode == 0, entity.stderr
+    assert f"of an entity only rows in rollups were left there: {span}" in entity.stderr
+    for day in due:
+        assert re.search(f"{day} \\(purged\\): raw events were deleted before, [1-9]\\d* rollup row", entity.stderr)
+    assert re.search(f"{YESTERDAY} \\(open\\): [1-9]\\d* event", entity.stderr)
+
+
+def test_what_may_still_come_is_said(
+    signal: Signal, settings: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    """Today is not over, and what waits in the landing or a spool is not stored yet."""
+    spool = tmp_path / "spool"
+    for folder, name in ((settings.landing_path, "a.ndjson"), (spool, "000000000001-ab.spool")):
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(b"")
+    found = signal("subject", "--day", TODAY, stdin=PERSON, SIGNAL_SPOOL_DIR=str(spool))
+    counted = signal("erase", "--session", uuid.uuid4(), "--dry-run", SIGNAL_SPOOL_DIR=str(spool))
+    assert (found.returncode, counted.returncode) == (0, 0)
+    assert f"note: {TODAY} is not over: more events of it may come" in found.stderr
+    for done in (found, counted):
+        assert "note: 1 file(s) wait in the landing: their events are not stored yet" in done.stderr
+        assert "note: 1 file(s) wait in SIGNAL_SPOOL_DIR: their events are not stored yet" in done.stderr
+
+
+def test_a_bot_of_todays_rules_is_looked_for_all_the_same(signal: Signal, fill: Fill) -> None:
+    fill(YESTERDAY)
+    found = signal("subject", "--day", YESTERDAY, stdin=f"{HOST}\n{ADDRESS}\ncurl/8.0\n".encode())
+    assert found.returncode == 0, found.stderr
+    assert len(found.stdout.strip()) == 64
+    assert "note: by today's rules line 3 is the user agent of a bot" in found.stderr
+
+
+def test_events_of_a_bot_that_earlier_rules_took_for_a_person_are_found(
+    database: Database, settings: Settings, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest.ingest_lines(person())
+    today = subjects.parse_user_agent
+    monkeypatch.setattr(subjects, "parse_user_agent", lambda text: dataclasses.replace(today(text), bot=True))
+    found = subjects.find_subject(settings, database, YESTERDAY, PERSON.decode().splitlines())
+    assert len(found.rows) == 3
+    assert any("of a bot" in note for note in found.notes)

@@ -19,7 +19,8 @@ from traffic import line, traffic
 
 from signal_pipeline.catalogue import PACKAGED_CATALOGUE
 from signal_pipeline.ingest import Ingest
-from signal_pipeline.raw_reports import RAW_KEYS, grouped_report, raw_report
+from signal_pipeline.raw_reports import grouped_report, raw_report
+from signal_pipeline.report_keys import KEYS
 from signal_pipeline.reports import ReportError, rollup_report
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
@@ -145,7 +146,7 @@ def _raw_expected(oracle: Oracle, keys: Sequence[str], where: dict[str, str]) ->
         (["app"], {"route": "(none)"}),
         (["app"], {"day": str(WINDOW[1])}),
         (["app"], {"route": "/no/such%20route' or '1'='1"}),
-        (list(RAW_KEYS), {}),
+        (list(KEYS), {}),
     ],
 )
 def test_raw_counts_are_the_oracles(database: Database, oracle: Oracle, keys: list[str], where: dict[str, str]) -> None:
@@ -272,14 +273,14 @@ def test_a_day_that_was_never_built_is_missing_from_the_sum_and_said_so(
     report = rollup_report(database, models, "app", WINDOW[0], WINDOW[2], by="total")
     assert set(report.rows["state"]) == {"missing"}
     (note,) = report.notes
-    assert note == f"1 day(s) have no daily_app_activity and are not in these numbers: {SUNDAY}"
+    assert note == f"1 day(s) were never built, so they are unknown and not in these numbers: {SUNDAY}"
 
 
 def test_a_week_that_the_window_cuts_is_partial(database: Database, models: Models, fill: Fill, build: Build) -> None:
     monday = SUNDAY - timedelta(days=6)
     for day in (monday, SUNDAY):
         fill(day)
-        build(day)
+    build(*(monday + timedelta(days=n) for n in range(7)))
     assert set(states(database, models, monday, SUNDAY, by="week").values()) == {"fresh"}
     assert set(states(database, models, monday, SUNDAY - timedelta(days=1), by="week").values()) == {"partial"}
 
@@ -292,9 +293,12 @@ def test_purged_days_stay_in_rollups_and_are_refused_from_raw(
     build(due)
     fill(due - timedelta(days=1))
     assert purge_due_days(database, models, 180).purged == [due]
-    purge_incomplete(database, models, due - timedelta(days=1), "never built", 180)
+    before = due - timedelta(days=1)
+    purge_incomplete(database, models, before, "never built", 180)
     assert states(database, models, due, due) == {str(due): "purged"}
-    assert rollup_report(database, models, "app", due - timedelta(days=1), due).notes[0].startswith("1 day(s) have no")
+    assert rollup_report(database, models, "app", before, due).notes == [
+        f"1 day(s) were purged without a daily_app_activity, so they are unknown and not in these numbers: {before}"
+    ]
     with pytest.raises(ReportError, match=r"1 day\(s\).*purged.*too low"):
         raw_report(database, ["route", "app"], {}, due, TODAY)
     with pytest.raises(ReportError, match=r"2 day\(s\).*too low"):

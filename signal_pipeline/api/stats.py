@@ -23,23 +23,14 @@ from signal_pipeline.api.types import (
     StatsState,
 )
 from signal_pipeline.raw_reports import raw_report
+from signal_pipeline.report_keys import KEYS
 from signal_pipeline.reports import ALL_TYPES, PurgedError, Report, rollup_report
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Database, safe_errors
-from signal_pipeline.store.days import today_utc
+from signal_pipeline.store.database import Database
 
 MAX_ROWS = 10_000
 ENTITY_KEYS = {"entity", "entity-type"}
-FILTER_KEYS = {
-    "app_name": "app",
-    "event_type": "event-type",
-    "route": "route",
-    "entity_type": "entity-type",
-    "entity_id": "entity",
-    "device_type": "device",
-    "browser_family": "browser",
-    "os_family": "os",
-}
+FILTER_KEYS = {key.column: key.name for key in KEYS.values() if key.name != "day"}
 ROW_KEYS = ("week", *FILTER_KEYS)
 
 
@@ -141,24 +132,18 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
 
 
 def _report(database: Database, models: Mapping[str, Model], asked: Question) -> Report:
-    """Ask `reports`, over the part of the window that can hold events."""
+    """Ask `reports`."""
     if asked.by is not None and f"daily_{asked.by.value}_activity" not in models:
         raise bad_input("this server has no such rollup")
-    with safe_errors(), database.connect() as connection:
-        row = connection.execute("select coalesce(min(day), current_date) from signal.days").fetchone()
-    assert row is not None
-    today = today_utc()
-    last = max(min(asked.last, today), date.min)
-    first = min(max(asked.first, cast(date, row[0])), last)
     try:
         if asked.by is None:
-            return raw_report(database, [key.value for key in asked.group_by], asked.where, first, last)
+            return raw_report(database, [key.value for key in asked.group_by], asked.where, asked.first, asked.last)
         return rollup_report(
             database,
             models,
             asked.by.value,
-            first,
-            last,
+            asked.first,
+            asked.last,
             by=asked.period.value,
             app=asked.where.get("app"),
             event_type=asked.where.get("event-type"),

@@ -1,22 +1,36 @@
 """Small pictures and tables for the UI: pure text, no Dagster, no SQL.
 
 Pictures are SVG in an image of Markdown. The UI shows Markdown in place below a thousand characters, else behind a link; so
-both are kept below that. Colours are readable on a light and on a dark page.
+both are kept below that. Colours are readable on a light and on a dark page. A text in them, whoever wrote it, is text: it is
+neither Markdown nor HTML nor a link.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
+from xml.sax.saxutils import escape
+
+from signal_pipeline.printable import printable
 
 MOST_CHARACTERS = 999
 WIDTH, HEIGHT, TOP, BOTTOM = 252, 114, 16, 98  # Pixels; the UI's column is narrow.
-BLUE, GREEN, ORANGE, GREY = "#5b8def", "#3aa76d", "#d9a13b", "#8a8f98"
+BLUE, GREEN, ORANGE, GREY, PALE_GREY = "#5b8def", "#3aa76d", "#d9a13b", "#8a8f98", "#8a8f9840"
 Series = Mapping[date, Mapping[str, int]]  # By day, the height of each part of its bar.
+# Words and numbers in which Markdown sees nothing: no leading or double underscore, no name of a host.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9 ,:;%()+-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|(?<=[0-9])\.(?=[0-9]))*")
+_BAR = re.compile(r"(\\*)\|")
+_PUNCTUATION, _BACKSLASHED = re.compile(r"[!-/:-@\[-`{-~]"), r"\\\g<0>"
 
 
-def bar_chart(series: Series, colours: Mapping[str, str], title: str, last: date, days: int) -> str:
-    """One bar for each of the `days` up to `last`, stacked in the order of `colours` (at most three), as a Markdown image."""
+def bar_chart(
+    series: Series, colours: Mapping[str, str], title: str, last: date, days: int, unknown: Collection[date] = ()
+) -> str:
+    """One bar for each of the `days` up to `last`, stacked in the order of `colours` (at most three), as a Markdown image.
+
+    A day without a bar had nothing; an unknown one is grey from top to bottom.
+    """
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)
     heights = {
@@ -27,16 +41,23 @@ def bar_chart(series: Series, colours: Mapping[str, str], title: str, last: date
     # The whole stack first, then shorter ones over it: each part is one outline, which takes few characters.
     step = WIDTH // days
     layers = [_layer(heights[part], highest, colours[part], step) for part in reversed(parts)]
-    legend = "".join(f" <tspan fill='{colours[part]}'>{part}</tspan>" for part in parts) if len(parts) > 1 else ""
+    legend = "".join(f" <tspan fill='{colours[part]}'>{_xml(part)}</tspan>" for part in parts) if len(parts) > 1 else ""
+    if any(day in unknown for day in shown):
+        layers.append(_layer([int(day in unknown) for day in shown], 1, PALE_GREY, step))
+        legend += ", grey: unknown"
     svg = (
         f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}'>{''.join(layers)}"
-        f"<g fill='{GREY}' style='font:11px sans-serif'><text y='10'>{title}, most {highest:,}{legend}</text>"
+        f"<g fill='{GREY}' style='font:11px sans-serif'><text y='10'>{_xml(title)}, most {highest:,}{legend}</text>"
         f"<text y='{HEIGHT - 4}'>{shown[0]}</text>"
         f"<text x='{step * days}' y='{HEIGHT - 4}' text-anchor='end'>{last}</text></g></svg>"
     )
-    for character, escaped in (("%", "%25"), ("#", "%23"), ("<", "%3C"), (">", "%3E")):
-        svg = svg.replace(character, escaped)
-    return f"![{title}](<data:image/svg+xml,{svg}>)"
+    for character in "%#<>&\\`":
+        svg = svg.replace(character, f"%{ord(character):02X}")
+    return f"![{_PUNCTUATION.sub(_BACKSLASHED, printable(title))}](<data:image/svg+xml,{svg}>)"
+
+
+def _xml(text: str) -> str:
+    return escape(printable(text))
 
 
 def _layer(heights: Sequence[int], highest: int, colour: str, step: int) -> str:
@@ -49,7 +70,9 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     if not rows:
         return "no rows"
     right = [isinstance(value, int) for value in rows[0]]
-    table = _line(columns) + "\n" + _line(["---:" if is_number else "---" for is_number in right])
+    table = (
+        _line([_cell(name) for name in columns]) + "\n" + _line(["---:" if is_number else "---" for is_number in right])
+    )
     for row in rows:
         longer = table + "\n" + _line([_cell(value) for value in row])
         if len(longer) > MOST_CHARACTERS:
@@ -63,4 +86,28 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value).replace("|", "\\|")
+    """A value as it is: what Markdown could read is quoted as code, the one place where nothing is read, links neither."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = printable(str(value))
+    if _PLAIN.fullmatch(text):
+        return text
+    # A table takes a bar for the end of a cell, even there, unless an odd number of backslashes stands before it.
+    return _quoted(_BAR.sub(lambda bar: bar[1] * 2 + "\\|", text))
+
+
+def _quoted(text: str) -> str:
+    fence = _fence(text, 1)
+    blank = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
+    return f"{fence}{blank}{text}{blank}{fence}"
+
+
+def code_block(language: str, text: str) -> str:
+    """A text as a block of code, which nothing in it can end."""
+    fence = _fence(text, 3)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    return "`" * max(longest + 1, least)

@@ -12,12 +12,14 @@ from typing import Any, cast
 import dagster as dg
 from psycopg import sql as composed
 
-from signal_pipeline.assets.charts import BLUE, bar_chart, markdown_table
+from signal_pipeline.assets.charts import BLUE, bar_chart, code_block, markdown_table
 from signal_pipeline.assets.raw_events import books_chart, profile_metadata
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.yml import DATE_COLUMN
 from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.store.days import days_between
+from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.profile import DayProfile, day_outcomes
 from signal_pipeline.store.quality import DayQuality, day_quality
 
@@ -40,7 +42,7 @@ def definition_metadata(model: Model) -> dict[str, Any]:
         "dagster/code_references": dg.CodeReferencesMetadataValue(
             code_references=[dg.LocalFileCodeReference(file_path=str(model.path), label=f"models/{model.path.name}")]
         ),
-        "sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```"),
+        "sql": dg.MetadataValue.md(code_block("sql", model.sql)),
         "model_checksum": model.checksum[:12],
     }
 
@@ -80,12 +82,16 @@ class DayNotes:
         return metadata
 
     def _trend(self, name: str) -> str:
+        first = self._newest - timedelta(days=TREND_DAYS - 1)
         rows = self._connection.execute(
             composed.SQL(sql("trend")).format(rollup=composed.Identifier(name)),
-            {"first": self._newest - timedelta(days=TREND_DAYS - 1), "last": self._newest},
+            {"first": first, "last": self._newest},
         ).fetchall()
         series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
-        return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS)
+        statuses = day_statuses(self._connection, {name: self._models[name].checksum}, first, self._newest)
+        built = {status.day for status in statuses if status.rollups[name] not in ("missing", "unavailable")}
+        unknown = set(days_between(first, self._newest)) - built
+        return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS, unknown)
 
     def _preview(self, name: str) -> str:
         model = self._models[name]

@@ -15,18 +15,27 @@ from typing import Literal, LiteralString, cast
 
 from psycopg import sql as composed
 
+from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store import audit
+from signal_pipeline.store.coverage import days_note, today_notes, why_nothing_is_kept
 from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
 from signal_pipeline.store.days import day_lock, window
 
 Kind = Literal["user-hash", "session", "entity"]
 
 _CONDITIONS: Mapping[Kind, LiteralString] = {
-    "user-hash": "user_hash = %(user_hash)s and created_at >= %(from)s and created_at < %(to)s",
+    "user-hash": (
+        "user_hash = %(user_hash)s and created_at >= %(day)s::date::timestamp at time zone 'UTC'"
+        " and created_at < (%(day)s::date + 1)::timestamp at time zone 'UTC'"
+    ),
     "session": "session_id = %(session)s",
     "entity": "entity_type = %(entity_type)s and entity_id = %(entity_id)s",
 }
+
+
+class NothingKeptError(SignalError):
+    """Nothing can be erased of that day, and nobody can tell what it held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,7 @@ class Subject:
     @classmethod
     def user(cls, user_hash: bytes, day: date) -> Subject:
         """One person on one UTC day."""
-        start, end = window(day)
-        return cls("user-hash", {"user_hash": user_hash, "from": start, "to": end})
+        return cls("user-hash", {"user_hash": user_hash, "day": day})
 
     @classmethod
     def session(cls, session: uuid.UUID) -> Subject:
@@ -51,6 +59,11 @@ class Subject:
     def entity(cls, entity_type: str, entity_id: str) -> Subject:
         """One journey, video or template, on all days."""
         return cls("entity", {"entity_type": entity_type, "entity_id": entity_id})
+
+    @property
+    def day(self) -> date | None:
+        """The one day that it was on; None where it may be on any."""
+        return cast("date | None", self.values.get("day"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class ErasedDay:
 class Certificate:
     """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
 
-    `number` stands in the audit too.
+    `number` stands in the audit too. `notes`: what was not there to be erased, in sentences.
     """
 
     kind: Kind
@@ -75,6 +88,12 @@ class Certificate:
     number: uuid.UUID = field(default_factory=uuid.uuid4)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     days: list[ErasedDay] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def proves(self) -> bool:
+        """Whether anything was erased: over nothing there is no certificate."""
+        return bool(self.days) and not self.dry_run
 
     @property
     def stale_days(self) -> list[date]:
@@ -85,13 +104,14 @@ class Certificate:
         """The object that `erase --json` prints."""
         return {
             "kind": self.kind,
-            "certificate": str(self.number),
+            "certificate": str(self.number) if self.proves else None,
             "at": self.at.isoformat(timespec="seconds"),
             "events": sum(day.events for day in self.days),
             "days": [
                 {"day": str(d.day), "state": d.state, "events": d.events, "rollup_rows": d.rollup_rows}
                 for d in self.days
             ],
+            "notes": self.notes,
             "dry_run": self.dry_run,
         }
 
@@ -101,26 +121,59 @@ def erase(
 ) -> Certificate:
     """Erase a subject, day by day, each in one transaction; what a crash leaves, a second call erases.
 
-    Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises DatabaseError.
+    Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises NothingKeptError for a person on a day of which
+    nothing is kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
     rollups = [name for name, model in models.items() if {"entity_type", "entity_id"} <= set(model.columns)]
     if subject.kind != "entity":
         rollups = []
     with safe_errors(), database.connect() as connection:
+        found = _found(connection, subject, rollups)
         if dry_run:
-            certificate.days = _found(connection, subject, rollups)
-            return certificate
-        for found in _found(connection, subject, rollups):
-            if found.state == "open":
-                with day_lock(connection, found.day):
-                    erased = retried(lambda: _erase_day(connection, subject, rollups, found.day, certificate, actor))  # noqa: B023
-                if erased:
-                    certificate.days.append(erased)
-        if rollups:
-            certificate.days += retried(lambda: _erase_purged(connection, subject, certificate, actor))
-    certificate.days.sort(key=lambda day: day.day)
+            certificate.days = found
+        else:
+            certificate.days = _erase_found(connection, subject, rollups, found, certificate, actor)
+        if not certificate.days and subject.day and (refusal := why_nothing_is_kept(connection, subject.day)):
+            raise NothingKeptError(refusal)
+        certificate.notes = _notes(connection, subject)
     return certificate
+
+
+def _erase_found(
+    connection: Connection,
+    subject: Subject,
+    rollups: list[str],
+    found: list[ErasedDay],
+    certificate: Certificate,
+    actor: bytes,
+) -> list[ErasedDay]:
+    days = []
+    for each in found:
+        if each.state == "open":
+            with day_lock(connection, each.day):
+                erased = retried(lambda: _erase_day(connection, subject, rollups, each.day, certificate, actor))  # noqa: B023
+            if erased:
+                days.append(erased)
+    if rollups:
+        days += retried(lambda: _erase_purged(connection, subject, certificate, actor))
+    return sorted(days, key=lambda day: day.day)
+
+
+def _notes(connection: Connection, subject: Subject) -> list[str]:
+    """What an erasure cannot reach, since it is gone, is not there yet, or goes by another hash."""
+    if subject.day is not None:
+        keys = connection.execute("select count(*) from signal.day_keys where day = %s", [subject.day]).fetchone()
+        (secrets,) = cast("tuple[int]", keys)
+        several = f"{secrets} secrets hashed {subject.day}: the same person has another hash under each"
+        return [*today_notes(subject.day), *([several] if secrets > 1 else [])]
+    rows = connection.execute("select day from signal.days where state = 'purged'").fetchall()
+    left = (
+        "of an entity only rows in rollups were left there"
+        if subject.kind == "entity"
+        else "nothing of a session is left there"
+    )
+    return days_note([cast(date, row[0]) for row in rows], f"are purged, their raw events deleted before; {left}")
 
 
 def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:

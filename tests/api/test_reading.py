@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import SECRET
+from conftest import SECRET, START_DATE
 from traffic import CHROME, IPHONE, line
 from wire_support import SERVICE_KEY, Server, code
 
@@ -319,6 +319,24 @@ def test_today_is_partial(api: Server, lines: list[Row]) -> None:
     assert api.create(uid="writer-1")["data"]["eventCreate"]
     (row,) = stats(api, **{"from": str(TODAY), "to": str(TODAY)}, groupBy=["APP"])["rows"]
     assert (row["day"], row["states"], row["users"]) == (str(TODAY), ["PARTIAL"], 1)
+
+
+@pytest.mark.parametrize("uid", ["boss-1", "analyst-1"])
+@pytest.mark.parametrize("question", [{"by": "APP"}, {"by": "ROUTE", "period": "WEEK"}, {"groupBy": ["APP"]}])
+def test_days_that_cannot_be_known_are_named(api: Server, lines: list[Row], uid: str, question: Row) -> None:
+    api.create(uid="writer-1")  # Of today, which a window to come must not show.
+    before, tomorrow = START_DATE - timedelta(days=1), TODAY + timedelta(days=1)
+    past = stats(api, uid, **{"from": "0001-01-01", "to": str(before), **question})
+    days = (START_DATE - date.min).days
+    note = f"{days:,} day(s) are before the start date {START_DATE} and unknown: 0001-01-01 to {before}"
+    assert past == {"rows": [], "suppressedRows": 0, "notes": [note]}
+    to_come = stats(api, uid, **{"from": str(tomorrow), "to": "9999-12-31", **question})
+    note = f"{(date.max - TODAY).days:,} day(s) are still to come and unknown: {tomorrow} to 9999-12-31"
+    assert to_come == {"rows": [], "suppressedRows": 0, "notes": [note]}
+    both = stats(api, uid, **{"from": str(before), "to": str(tomorrow), **question})
+    assert [each for each in both["notes"] if "unknown" in each and f": {tomorrow}" in each]
+    assert [each for each in both["notes"] if each.endswith(f"and unknown: {before}")]
+    assert all("PARTIAL" in row["states"] for row in both["rows"] if row["day"] is None and row["week"] is None)
 
 
 def test_purged_days_are_labelled_and_never_counted_from_raw(api: Server, lines: list[Row], rows: Connection) -> None:

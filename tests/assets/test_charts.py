@@ -7,14 +7,26 @@ from datetime import date, timedelta
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-from signal_pipeline.assets.charts import BOTTOM, TOP, bar_chart, markdown_table
+from signal_pipeline.assets.charts import BOTTOM, TOP, bar_chart, code_block, markdown_table
+from signal_pipeline.printable import printable
 
 LAST = date(2026, 5, 20)
 COLOURS = {"accepted": "#3aa76d", "duplicate": "#5b8def", "dropped": "#d9a13b"}
 counts = st.integers(0, 10**9)
+words = st.text(st.sampled_from(list("ab1 .:/_-|\\`*<>[]()!&;'\"#%~@\n\u202e")), max_size=30)
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+MARKDOWN.validateLink = lambda url: True  # type: ignore[method-assign] - it knows of no SVG
+
+
+def inline(text: str) -> list[Token]:
+    """What Markdown sees in a line of text."""
+    (token,) = MARKDOWN.parseInline(text)
+    return token.children or []
 
 
 def tops(picture: str) -> list[list[int]]:
@@ -43,9 +55,67 @@ def test_a_day_without_events_has_no_bar() -> None:
     assert heights == [BOTTOM, BOTTOM, TOP]
 
 
+def test_an_unknown_day_is_not_drawn_as_a_day_without_events() -> None:
+    unknown = [LAST - timedelta(days=1), LAST - timedelta(days=5)]
+    picture = bar_chart({LAST: {"events": 8}}, {"events": "#5b8def"}, "events", LAST, 3, unknown)
+    assert tops(picture) == [[BOTTOM, BOTTOM, TOP], [BOTTOM, TOP, BOTTOM]]
+    assert "grey: unknown" in unquote(picture)
+    assert "unknown" not in bar_chart({LAST: {"events": 8}}, {"events": "#5b8def"}, "events", LAST, 3, unknown[1:])
+
+
+@given(st.sets(st.integers(0, 29)), counts)
+def test_a_chart_with_unknown_days_is_short(unknown: set[int], events: int) -> None:
+    series = {LAST - timedelta(days=n): {"events": events} for n in range(30) if n not in unknown}
+    picture = bar_chart(
+        series, {"events": "#5b8def"}, "events per day", LAST, 30, {LAST - timedelta(days=n) for n in unknown}
+    )
+    assert len(picture) < 1000
+
+
+@given(words, words)
+def test_a_text_in_a_chart_is_text(title: str, part: str) -> None:
+    colours = {part: "#5b8def", f"{part}2": "#3aa76d"}
+    picture = bar_chart({LAST: {part: 8}}, colours, title, LAST, 3)
+    (image,) = inline(picture)
+    assert image.type == "image"
+    assert "".join(child.content for child in image.children or []).strip() == printable(title).strip()
+    svg = ElementTree.fromstring(unquote(str(image.attrs["src"]).removeprefix("data:image/svg+xml,")))  # noqa: S314
+    shown = "".join(svg.itertext())
+    assert shown.startswith(f"{printable(title)}, most 8 {printable(part)} {printable(part)}2")
+    assert {element.tag.rpartition("}")[2] for element in svg.iter()} == {"svg", "g", "path", "text", "tspan"}
+
+
 def test_a_table_groups_numbers_and_keeps_its_columns() -> None:
-    assert markdown_table(("route", "events"), [("/a|b", 1234567)]) == "|route|events|\n|---|---:|\n|/a\\|b|1,234,567|"
+    assert (
+        markdown_table(("route", "events"), [("/a|b", 1234567)]) == "|route|events|\n|---|---:|\n|`/a\\|b`|1,234,567|"
+    )
     assert markdown_table(("a",), []) == "no rows"
+
+
+@given(words, words)
+@example("/a\\|b", "`")
+@example("[a](https://example.org)", "<img src=x onerror=alert(1)>")
+@example("www.example.org", "__init__")
+@example("https://example.org", "a@example.org")
+@example("**bold** ~~gone~~ &lt; ![a](b)", "| a |\n| b |")
+def test_a_text_in_a_table_is_text(route: str, name: str) -> None:
+    tokens = MARKDOWN.parse(markdown_table((route, name), [(route, name)]))
+    cells = [token.children or [] for token in tokens if token.type == "inline"]
+    assert len(cells) == 4
+    for text, cell in zip((route, name) * 2, cells, strict=True):
+        shown = printable(text)
+        # Only backslashes before a bar are doubled: a bar after an even number of them ends a cell.
+        expected = re.sub(r"(\\+)\|", r"\1\1|", shown).strip()
+        assert "".join(child.content for child in cell).strip() == expected
+        assert [child.type for child in cell] in (["code_inline"], ["text"], [])
+        if re.search(r"[/@]|www", shown):  # What some flavours of Markdown make a link of.
+            assert cell[0].type == "code_inline"
+
+
+@given(words)
+def test_a_text_cannot_end_a_block_of_code(text: str) -> None:
+    tokens = MARKDOWN.parse(code_block("sql", text))
+    assert [token.type for token in tokens] == ["fence"]
 
 
 def test_a_long_table_is_cut_at_a_whole_row() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from signal_pipeline.rollups.models import Model
 from signal_pipeline.store import retention
 from signal_pipeline.store.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.store.days import day_lock
-from signal_pipeline.store.erasure import Certificate, Subject, erase
+from signal_pipeline.store.erasure import Certificate, NothingKeptError, Subject, erase
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.probes import books_reconcile
 
@@ -201,8 +202,9 @@ def test_a_dry_run_counts_and_changes_nothing(connection: Connection, fill: Fill
 def test_an_unknown_subject_changes_nothing(connection: Connection, fill: Fill, erased: Erase) -> None:
     fill(YESTERDAY)
     version = _one(connection, "select version from signal.days where day = %s", YESTERDAY)
-    assert erased(Subject.user(b"\0" * 32, YESTERDAY)).days == []
-    assert erased(Subject.session(uuid.uuid4())).days == []
+    for subject in (Subject.user(b"\0" * 32, YESTERDAY), Subject.session(uuid.uuid4())):
+        certificate = erased(subject)
+        assert (certificate.days, certificate.proves, certificate.as_dict()["certificate"]) == ([], False, None)
     assert _one(connection, "select version from signal.days where day = %s", YESTERDAY) == version
     assert _one(connection, "select count(*) from signal.audit") == 0
 
@@ -220,6 +222,26 @@ def test_an_erasure_waits_for_the_lock_of_the_day(
         assert _one(connection, "select count(*) from signal.events") == 25
     thread.join(60)
     assert _one(connection, "select count(*) from signal.events where user_hash = %s", subject.values["user_hash"]) == 0
+
+
+def test_a_day_that_is_purged_while_an_erasure_waits_is_not_called_empty(
+    connection: Connection, fill: Fill, erased: Erase
+) -> None:
+    fill(DUE)
+    subject = Subject.user(_some_hash(connection, DUE), DUE)
+    with ThreadPoolExecutor(1) as pool, day_lock(connection, DUE):
+        waiting = pool.submit(erased, subject)
+        with pytest.raises(TimeoutError):
+            waiting.result(1.0)
+        connection.execute(
+            "insert into signal.receipts (day, raw_events, keys, accepted, erased, version, bytes, rollups)"
+            " values (%s, 25, 25, 25, 0, 1, 0, '{}')",
+            [DUE],
+        )
+        connection.execute("update signal.days set state = 'purged' where day = %s", [DUE])
+        connection.execute("select signal.drop_partition(%s)", [DUE])
+    with pytest.raises(NothingKeptError, match=rf"^{DUE} is purged: its 25 raw event\(s\) were deleted"):
+        waiting.result(60)
 
 
 def test_a_day_whose_events_are_erased_is_still_purged_with_its_keys(

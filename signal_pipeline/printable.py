@@ -1,0 +1,28 @@
+"""Text that other people wrote (a path, a reason, a route), made safe to show: nothing in it acts on the reader's screen."""
+
+from __future__ import annotations
+
+import logging
+
+
+def printable(text: str) -> str:
+    r"""The text with what is not printable escaped, as Python's `repr` does: `\x1b`, `\n`, `\u202e`.
+
+    That covers control characters, terminal sequences, marks that change the direction of writing, invisible characters,
+    and bytes of a file name that are not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
+
+
+class PrintableFormatter(logging.Formatter):
+    """A log line whose message is printable. A traceback below it stays as it is: it has lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        """The line without its traceback."""
+        return printable(super().formatMessage(record))

@@ -1,0 +1,144 @@
+"""Coverage: which days of a window can be known, and why the others cannot. An unknown day is never a zero
+(requirements section 8).
+
+Every report and every answer to an officer asks here. How fresh the rollups of a known day are: `freshness.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Literal, cast
+
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.days import NotMigratedError, days_between, today_utc
+
+ONE_DAY = timedelta(days=1)
+MOST_SPANS = 5
+State = Literal["open", "purged"]
+Span = tuple[date, date]  # The first and the last of days that follow each other.
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The days `first` to `last`, inclusive, as somebody asked for them.
+
+    `states` holds the days that have a row: a day without one never had an event, and no build either.
+    """
+
+    first: date
+    last: date
+    start_date: date
+    installed: date
+    today: date
+    states: Mapping[date, State]
+
+    @property
+    def known(self) -> Span:
+        """The part of the window that can hold events; where there is none, it ends before it begins."""
+        # A clock that is ahead of ours may have made tomorrow's row.
+        return max(self.first, self.start_date), min(self.last, max([self.today, *self.states]))
+
+    @property
+    def purged(self) -> list[date]:
+        """The days whose raw events are gone."""
+        return [day for day, state in self.states.items() if state == "purged"]
+
+    @property
+    def untouched(self) -> list[date]:
+        """The days before today that have no row, from the start date on."""
+        return [day for day in days_between(*self.known) if day < self.today and day not in self.states]
+
+    def cuts(self, first: date, last: date) -> bool:
+        """Whether numbers of the days `first` to `last` lack some: outside the window, not over, before the start date."""
+        known_first, known_last = self.known
+        return first < known_first or last > known_last or last >= self.today
+
+    def notes(self) -> list[str]:
+        """The days of the window that nobody can know, whatever was built."""
+        before = [(self.first, min(self.last, self.start_date - ONE_DAY))] if self.first < self.start_date else []
+        after = [(max(self.first, self.today + ONE_DAY), self.last)] if self.last > self.today else []
+        return [
+            *_note(before, f"are before the start date {self.start_date} and unknown"),
+            *_note(after, "are still to come and unknown"),
+        ]
+
+    def today_note(self, *, is_built: bool = True) -> list[str]:
+        """That today is not over, if it is in the window."""
+        if not self.first <= self.today <= self.last:
+            return []
+        if is_built:
+            return [f"today, {self.today}, is not over: its numbers are partial"]
+        return [f"today, {self.today}, is not over and not built yet: it is not in these numbers"]
+
+
+def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
+    """The coverage of the days `first` to `last`, inclusive; raises NotMigratedError without a start date."""
+    instance = connection.execute(
+        "select start_date, (created_at at time zone 'UTC')::date from signal.instance"
+    ).fetchone()
+    if instance is None:
+        raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
+    start_date, installed = cast("tuple[date, date]", instance)
+    rows = connection.execute(
+        "select day, state from signal.days where day between %s and %s order by day", [first, last]
+    ).fetchall()
+    states = dict(cast("list[tuple[date, State]]", rows))
+    return Coverage(first, last, start_date, installed, today_utc(), states)
+
+
+def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
+    """Why no raw event of a day can be found, in a sentence; None for a day whose events are kept."""
+    coverage = read_coverage(connection, day, day)
+    if coverage.purged:
+        receipt = connection.execute(
+            "select purged_at, raw_events from signal.receipts where day = %s", [day]
+        ).fetchone()
+        purged_at, events = cast("tuple[datetime, int]", receipt)
+        return (
+            f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M} UTC, with every hash and"
+            " session; who was among them cannot be told any more"
+        )
+    if day in coverage.states:
+        return None
+    if day < coverage.start_date:
+        return f"{day} is before the start date {coverage.start_date}: no event of it was ever stored"
+    if day > coverage.today:
+        return f"{day} is still to come: no event of it can be stored yet"
+    return None
+
+
+def today_notes(day: date) -> list[str]:
+    """Of today, that it is not over: what was not found may still come."""
+    return [f"{day} is not over: more events of it may come"] if day == today_utc() else []
+
+
+def days_note(days: Iterable[date], what: str) -> list[str]:
+    """A note on some days: how many, what of them, and which; no note on none."""
+    return _note(_spans(days), what)
+
+
+def _note(spans: Sequence[Span], what: str) -> list[str]:
+    return [f"{_count(spans):,} day(s) {what}: {listed(spans)}"] if spans else []
+
+
+def listed(spans: Sequence[Span]) -> str:
+    """Spans of days in words; of many, the first ones."""
+    shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in spans[:MOST_SPANS])
+    more = _count(spans[MOST_SPANS:])
+    return f"{shown} and {more:,} more day(s)" if more else shown
+
+
+def _count(spans: Sequence[Span]) -> int:
+    return sum((last - first).days + 1 for first, last in spans)
+
+
+def _spans(days: Iterable[date]) -> list[Span]:
+    spans: list[Span] = []
+    for day in sorted(days):
+        if spans and day - spans[-1][1] == ONE_DAY:
+            spans[-1] = (spans[-1][0], day)
+        else:
+            spans.append((day, day))
+    return spans
