@@ -1,13 +1,24 @@
-"""Where the npm package is, and how tests run npm in it."""
+"""Where the npm package is, and how tests install it and run npm in it."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from filelock import FileLock
+
 ROOT = Path(__file__).parents[1]
 CLIENT = ROOT / "client"
+
+OLDEST_NODE = 20
+# No registry, or one that does not give these packages out. A lock that does not fit, or a wrong checksum, is a failure.
+NO_REGISTRY = re.compile(r"npm error code (E40[134]|E5\d\d|ETARGET|ECONN\w+|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT\w*)")
 
 Npm = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,3 +32,30 @@ def npm_in(folder: Path) -> Npm:
         return done
 
     return run
+
+
+def install_client() -> Path:
+    """The client's folder, with the packages of its lock; skips the test where they cannot be had."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("node and npm are not here: the client was not tested")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
+        pytest.skip(f"node is {version}, older than {OLDEST_NODE}: the client was not tested")
+    # Not in the folder: npm removes what it does not know. The tests of several processes may get here at once.
+    name = hashlib.sha256(str(CLIENT).encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"signal-client-{name}.lock"):
+        _install()
+    return CLIENT
+
+
+def _install() -> None:
+    lock, record = CLIENT / "package-lock.json", CLIENT / "node_modules" / ".installed-lock.json"
+    if record.exists() and record.read_bytes() == lock.read_bytes():
+        return
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=60000"]
+    done = subprocess.run(["npm", "ci", *options], cwd=CLIENT, capture_output=True, text=True, check=False, timeout=280)
+    missing = NO_REGISTRY.search(done.stderr)
+    if missing:
+        pytest.skip(f"the client's packages cannot be fetched ({missing[1]}): the client was not tested")
+    assert done.returncode == 0, done.stderr
+    shutil.copyfile(lock, record)

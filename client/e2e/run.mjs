@@ -136,6 +136,32 @@ const scenarios = {
     await page.click("#overlay");
     await clickAndWait(page, "#overlay");
   },
+  async overlay_closed_in_a_hidden_activity({ open }) {
+    const page = await open();
+    await clickAndWait(page, "#overlay");
+    await page.click("#tab");
+    await page.waitForSelector("#overlay", { state: "hidden" });
+    await page.evaluate(() => document.querySelector("#overlay").click());
+    await page.waitForFunction(() => document.querySelector("#overlay").textContent === "false");
+    // Opened and shown in one go: the page never sees it closed.
+    await page.evaluate(() => document.querySelector("#overlay").click());
+    const answer = answered(page);
+    await page.click("#tab");
+    await answer;
+  },
+  async overlay_open_in_a_hidden_activity({ open }) {
+    const page = await open();
+    await clickAndWait(page, "#overlay");
+    await page.click("#tab");
+    await page.waitForSelector("#overlay", { state: "hidden" });
+    await page.click("#tab");
+    await page.waitForSelector("#overlay", { state: "visible" });
+    await clickAndWait(page); // Sent after whatever showing it again would have sent.
+  },
+  async persisted_queries({ open }) {
+    const page = await open({ apollo: true, persisted: true });
+    await clickAndWait(page);
+  },
   async link({ open }) {
     const page = await open({ endpoint: farEndpoint });
     await page.click("#leave");

@@ -2,9 +2,9 @@
 import { createContext, createElement, type ReactElement, type ReactNode, useContext, useEffect, useInsertionEffect, useRef, useState } from "react";
 
 import type { EventType } from "./events.js";
-import { type Fields, type Track, type TrackerOptions, trackerOf } from "./tracker.js";
+import { type Fields, type Track, type TrackerOptions, trackerOf, warn } from "./tracker.js";
 
-const outside = ((eventType: string) => console.warn(`signal: ${eventType}: no SignalProvider above`)) as Track;
+const outside = ((eventType: string) => warn(eventType, "no SignalProvider above")) as Track;
 const Context = createContext<Track>(outside);
 
 /** The options of `createTracker`, as props: the values of the last render count, so that hooks may feed them. */
@@ -27,14 +27,22 @@ export function useTrackEvent(): Track {
 }
 
 /**
- * Records one event each time `condition` becomes true, such as `open` of an overlay. An effect that calls `track` itself
- * would record twice under StrictMode, and again whenever its dependencies change.
+ * Records one event each time `condition` becomes true, such as `open` of an overlay, and each time that `eventType` changes
+ * while it is true. A component that mounts while it is true counts anew. One that an `<Activity>` hides and shows again
+ * counts anew only if it was false in between. A change of entity or description is no opening: where it should count, give
+ * the component a `key`.
+ *
+ * An effect that calls `track` itself would record twice under StrictMode, and again whenever its dependencies change.
  */
 export function useTrackWhen<Type extends EventType>(condition: boolean, eventType: Type, ...fields: Fields<Type>): void {
   const track = useTrackEvent();
-  const was = useRef(false);
+  const open = condition && eventType;
+  const recorded = useRef<Type | false>(false);
+  // Unlike the others, an insertion effect also runs while an `<Activity>` hides the component, so that it sees a closing.
+  useInsertionEffect(() => {
+    if (recorded.current !== open) recorded.current = false;
+  });
   useEffect(() => {
-    if (condition && !was.current) track(eventType, ...fields);
-    was.current = condition;
+    if (open && !recorded.current) track((recorded.current = open), ...fields);
   });
 }

@@ -28,11 +28,10 @@ export const utcDate = (): string => new Date().toISOString().slice(0, 10);
 /** A random UUID, also on plain-http hosts, where `crypto.randomUUID` is missing. */
 export const uuid = (): string =>
   crypto.randomUUID?.() ??
-  // Each x a random digit; y holds the variant, 8 to b.
-  "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx".replace(/[xy]/g, (place) => {
-    const digit = crypto.getRandomValues(new Uint8Array(1))[0]! & 15;
-    return (place === "x" ? digit : (digit & 3) | 8).toString(16);
-  });
+  // Each 0 becomes a random digit, the 8 the variant, 8 to b.
+  "00000000-0000-4000-8000-000000000000".replace(/[08]/g, (place) =>
+    (+place | (crypto.getRandomValues(new Uint8Array(1))[0]! & (+place ? 3 : 15))).toString(16),
+  );
 
 /** A UUID of version 7, for an event: it begins with its time, so that the server's index of ids grows at one end. */
 export const eventId = (): string =>

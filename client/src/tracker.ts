@@ -232,7 +232,8 @@ function errorName(error: unknown): string {
   return typeof name === "string" && /^\w{1,40}$/.test(name) ? name : "Error";
 }
 
-const warn = (eventType: string, what: string): void => console.warn(`signal: ${eventType}: ${what}`);
+/** Says in the console what became of an event. */
+export const warn = (eventType: string, what: string): void => console.warn(`signal: ${eventType}: ${what}`);
 
 function quietly<Result>(call: () => Result): Result | undefined {
   try {

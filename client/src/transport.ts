@@ -57,7 +57,7 @@ export function fetchTransport(endpoint: string, getToken: GetToken): Transport 
 async function post(endpoint: string, token: Token, operation: Operation): Promise<Answer> {
   if (!token) throw sendError("NoToken", 401);
   const body = JSON.stringify(operation);
-  const bytes = new TextEncoder().encode(body).length;
+  const bytes = new Blob([body]).size;
   const keepalive = keptAlive + bytes <= KEEPALIVE_BYTES;
   if (keepalive) keptAlive += bytes;
   try {

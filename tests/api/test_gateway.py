@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from client_tests_support import install_client
 from filelock import FileLock
 from traffic import CHROME
 from wire_support import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server, code, event
@@ -101,13 +104,10 @@ class Gateway:
         return self.issuer.token(self.issuer.claims(uid, **claims))
 
 
-@pytest.fixture(scope="module")
-def gateway(
-    node_project: Path, api: Server, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
-    """A real Hive Gateway in front of the module's server."""
-    folder = tmp_path_factory.mktemp("gateway")
-    supergraph = compose(node_project, folder, f"{api.url}/graphql")
+@contextmanager
+def running_gateway(project: Path, folder: Path, api: Server, issuer: Issuer, **settings: str) -> Iterator[Gateway]:
+    """A real Hive Gateway in front of a server; `settings` are further variables that its configuration reads."""
+    supergraph = compose(project, folder, f"{api.url}/graphql")
     (folder / "issuer.pem").write_text(issuer.public_pem())
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -121,10 +121,11 @@ def gateway(
         "ISSUER": ISSUER,
         "AUDIENCE": AUDIENCE,
         "NODE_ENV": "production",
+        **settings,
     }
     command = ["node", "node_modules/.bin/hive-gateway", "supergraph", "-c", "gateway.config.mjs"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=node_project, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         _wait(f"http://127.0.0.1:{port}/healthcheck", process, folder / "log")
         yield Gateway(f"http://127.0.0.1:{port}", issuer)
@@ -135,6 +136,15 @@ def gateway(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    node_project: Path, api: Server, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A gateway in front of the module's server."""
+    with running_gateway(node_project, tmp_path_factory.mktemp("gateway"), api, issuer) as running:
+        yield running
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -238,3 +248,47 @@ def test_a_drop_does_not_fail_the_caller(gateway: Gateway, rows: Connection) -> 
     answer = gateway.call(CREATE, {"input": fields}, gateway.token()).json()
     assert (answer["data"], answer.get("errors")) == ({"eventCreate": None}, None)
     assert stored(rows, fields) == []
+
+
+def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str, dict[str, Any]]:
+    """What an app with Apollo Client 4 and its persisted-query link saw: two events, and between them `own`."""
+    client = install_client()
+    headers = {
+        "authorization": f"JWT {gateway.token()}",
+        "user-agent": CHROME,
+        "x-forwarded-for": "198.51.100.20, 10.0.0.1",
+    }
+    setup = json.dumps({"uri": f"{gateway.url}/graphql", "headers": headers, "own": own})
+    command = ["node", "--import", "tsx", "e2e/persisted.ts", setup]
+    done = subprocess.run(command, cwd=client, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return seen
+
+
+def assert_events_arrived(seen: dict[str, dict[str, Any]], rows: Connection) -> None:
+    """Both events are stored, each sent once, with its text."""
+    for name in ("first", "second"):
+        event_seen = seen[name]
+        assert (event_seen["said"], event_seen["steps"]) == ([], ["text"]), name
+        assert len(stored(rows, {"clientEventId": event_seen["id"]})) == 1, name
+
+
+def test_a_persisted_query_link_loses_the_apps_operations_and_no_event(gateway: Gateway, rows: Connection) -> None:
+    own = event()
+    seen = play_persisted_queries(gateway, own)
+    assert seen["operation"] == {"error": "Must provide query string.", "steps": ["hash"]}
+    assert stored(rows, own) == []
+    assert_events_arrived(seen, rows)
+
+
+def test_a_gateway_that_refuses_hashes_gets_the_text(
+    node_project: Path, api: Server, issuer: Issuer, tmp_path: Path, rows: Connection
+) -> None:
+    own = event()
+    with running_gateway(node_project, tmp_path, api, issuer, REFUSE_HASHES="yes") as gateway:
+        seen = play_persisted_queries(gateway, own)
+        assert gateway.call(CREATE, {"input": event()}, gateway.token()).json()["data"]["eventCreate"]
+    assert seen["operation"] == {"error": None, "steps": ["hash", "text"]}
+    assert len(stored(rows, own)) == 1
+    assert_events_arrived(seen, rows)

@@ -194,6 +194,19 @@ def test_overlay_under_strict_mode(seen: Seen) -> None:
     assert [row[0] for row in seen.rows] == ["editor_analytics_overlay_opened"] * 2
 
 
+def test_overlay_closed_in_a_hidden_activity(seen: Seen) -> None:
+    assert [row[0] for row in seen.rows] == ["editor_analytics_overlay_opened"] * 2
+
+
+def test_overlay_open_in_a_hidden_activity(seen: Seen) -> None:
+    assert [row[0] for row in seen.rows] == ["editor_analytics_overlay_opened", HELP]
+
+
+def test_persisted_queries(seen: Seen) -> None:
+    assert [row[0] for row in seen.rows] == [HELP]
+    assert seen.page["requests"] == 1
+
+
 @pytest.mark.parametrize("seen", ["user_loading", "user_absent", "user_internal"], indirect=True)
 def test_nobody_to_count_means_no_request(seen: Seen) -> None:
     assert seen.rows == []

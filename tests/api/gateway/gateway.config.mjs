@@ -2,7 +2,19 @@
 import { readFileSync } from 'node:fs'
 import { defineConfig, extractFromHeader } from '@graphql-hive/gateway'
 
-const { SUPERGRAPH, PORT, HMAC_SECRET, ISSUER_PEM, ISSUER, AUDIENCE } = process.env
+const { SUPERGRAPH, PORT, HMAC_SECRET, ISSUER_PEM, ISSUER, AUDIENCE, REFUSE_HASHES } = process.env
+
+// For apps with Apollo's persisted-query link: asks them for the text of their operations.
+const persistedDocuments = {
+  allowArbitraryDocuments: true,
+  getPersistedOperation: () => null,
+  customErrors: {
+    notFound: {
+      message: 'PersistedQueryNotSupported',
+      extensions: { code: 'PERSISTED_QUERY_NOT_SUPPORTED' }
+    }
+  }
+}
 
 export const gatewayConfig = defineConfig({
   supergraph: SUPERGRAPH,
@@ -16,6 +28,7 @@ export const gatewayConfig = defineConfig({
     forward: { payload: true, token: false }
   },
   hmacSignature: { secret: HMAC_SECRET },
+  persistedDocuments: REFUSE_HASHES ? persistedDocuments : undefined,
   propagateHeaders: {
     fromClientToSubgraphs({ request }) {
       const sent = (name) => request.headers.get(name) ?? ''
