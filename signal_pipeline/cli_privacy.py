@@ -167,8 +167,10 @@ def subject(
     text = sys.stdin.buffer.read().decode("utf-8", "replace")
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
     found = find_subject(settings, open_database(settings), day, lines)
-    sys.stdout.write(found.user_hash.hex() + "\n")
-    console.say(f"{len(found.rows):,} event(s) on {day} with this hash")
+    sys.stdout.writelines(user_hash.hex() + "\n" for user_hash in found.user_hashes)
+    console.say(
+        f"{len(found.rows):,} event(s) on {day} with {'these hashes' if found.user_hashes[1:] else 'this hash'}"
+    )
     _show_notes(settings, found.notes)
     if export is not None:
         export_rows(found.rows, export)

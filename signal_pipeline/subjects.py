@@ -6,7 +6,7 @@ Host, address and user agent come in, are used, and are stored nowhere. How rows
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,8 +14,9 @@ from typing import cast
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
+from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
-from signal_pipeline.events.user_agents import parse_user_agent
+from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store import audit
 from signal_pipeline.store.coverage import today_notes, why_nothing_is_kept
@@ -27,6 +28,11 @@ BOT_NOTE = (
     " stored before these rules"
 )
 
+RULES_NOTE = (
+    "the rules by which browsers are named have changed since this day was hashed: the person has a hash for each, all are"
+    " printed and looked for, and an erasure needs each of them"
+)
+
 
 class SubjectError(SignalError):
     """The request cannot be answered as stated; the text never repeats what was stated."""
@@ -34,39 +40,51 @@ class SubjectError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A person's day: their hash, their events as JSON texts, and what else a reader must know, in sentences."""
+    """A person's day: their hashes, their events as JSON texts, and what else a reader must know, in sentences.
 
-    user_hash: bytes
+    One hash by today's rules of names, and another by each earlier rule that hashed the day and gives another.
+    """
+
+    user_hashes: list[bytes]
     rows: list[str]
     notes: list[str]
 
 
 def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
-    """The hash and the rows of one person on one day; `lines` are host, address and user agent.
+    """The hashes and the rows of one person on one day; `lines` are host, address and user agent.
 
     Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or an address, and for a day
     of which nothing is kept.
     """
     host, ip, user_agent = _inputs(lines)
     secret = check_secret(salt_secret(settings))
-    parsed = parse_user_agent(user_agent)
-    user_hash = DayHasher(secret, day).user_hash(host, ip, parsed.normalised)
-    rows, notes = list[str](), [BOT_NOTE] if parsed.bot else []
+    hasher = DayHasher(secret, day)
+    by_rules = {rules: hasher.user_hash(host, ip, names) for rules, names in hash_inputs(user_agent).items()}
+    hashes, rows, notes = list[bytes](), list[str](), [BOT_NOTE] if parse_user_agent(user_agent).bot else []
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute(sql("lock_days"), [[day]])  # Until the answer is there, the day is not purged.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:
-            rows = _rows(connection, day, user_hash)
+            hashes = _hashes(connection, day, by_rules)
+            rows = _rows(connection, day, hashes)
+            notes += [RULES_NOTE] if len(hashes) > 1 else []
             notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
         audit.record(connection, "subject", day=day, actor=audit.operator(settings), details={"events": len(rows)})
     if refusal is not None:
         raise SubjectError(refusal)
-    return Found(user_hash, rows, notes)
+    return Found(hashes, rows, notes)
 
 
-def _rows(connection: Connection, day: date, user_hash: bytes) -> list[str]:
+def _hashes(connection: Connection, day: date, by_rules: Mapping[int, bytes]) -> list[bytes]:
+    """The hash by today's rules, and those by the rules that hashed the day, each once."""
+    rows = connection.execute("select hash_rules from signal.day_keys where day = %s", [day]).fetchall()
+    used = {HASH_RULES, *(row[0] for row in rows)}
+    return list(dict.fromkeys(user_hash for rules, user_hash in by_rules.items() if rules in used))
+
+
+def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
     start, end = window(day)
-    values = {"start": start, "end": end, "user_hash": user_hash}
+    values = {"start": start, "end": end, "user_hashes": hashes}
     return [cast(str, row[0]) for row in connection.execute(sql("subject_events"), values).fetchall()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hmac
 import json
 import os
 import re
@@ -134,6 +135,27 @@ WRONG = {
     "unknown type": ["--entity", "private", "x"],
     "no id": ["--entity", "journey", "private-xyz"],
 }
+
+
+def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
+    signal: Signal, ingest: Ingest, connection: Connection
+) -> None:
+    """A Mac's bare WebView was "Other" with WebKit's version once; the day keeps that hash."""
+    webview = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    asked = f"{HOST}\n{ADDRESS}\n{webview}\n".encode()
+    ingest.ingest_lines(person(2))
+    salt = hmac.digest(SECRET.encode(), str(YESTERDAY).encode(), "sha256")
+    earlier = hmac.digest(salt, f"{HOST}\x1f{ADDRESS}\x1fOther|605|macOS".encode(), "sha256")
+    connection.execute("update signal.events set user_hash = %s", [earlier])
+    now = signal("subject", "--day", YESTERDAY, stdin=asked)
+    assert "0 event(s)" in now.stderr and "rules" not in now.stderr
+    connection.execute("update signal.day_keys set hash_rules = 1")
+    found = signal("subject", "--day", YESTERDAY, stdin=asked)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.split()[1:] == [earlier.hex()]
+    assert found.stdout.split()[:1] == now.stdout.split()
+    assert "2 event(s)" in found.stderr
+    assert "the rules by which browsers are named have changed" in found.stderr
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())

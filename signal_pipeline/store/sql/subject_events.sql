@@ -5,5 +5,5 @@ select jsonb_build_object(
     'clientEventId', client_event_id, 'description', description
 )::text
 from signal.events
-where created_at >= %(start)s and created_at < %(end)s and user_hash = %(user_hash)s
+where created_at >= %(start)s and created_at < %(end)s and user_hash = any(%(user_hashes)s)
 order by created_at, id
