@@ -23,8 +23,8 @@ from signal_pipeline.store.database import Connection, Database, safe_errors, sq
 from signal_pipeline.store.days import window
 
 BOT_NOTE = (
-    "by today's rules line 3 is the user agent of a bot, of which no new event is stored; looked for are events that were"
-    " stored before these rules"
+    "today's rules take line 3 for the user agent of a bot and drop its events; this looks for events"
+    " that were stored under earlier rules"
 )
 
 
@@ -34,7 +34,7 @@ class SubjectError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A person's day: their hash, their events as JSON texts, and what else a reader must know, in sentences."""
+    """A person's day: their hash, their events as JSON texts, and notes for whoever answers them."""
 
     user_hash: bytes
     rows: list[str]
@@ -44,8 +44,8 @@ class Found:
 def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
     """The hash and the rows of one person on one day; `lines` are host, address and user agent.
 
-    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or an address, and for a day
-    of which nothing is kept.
+    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or
+    an address, and for a day of which nothing is kept.
     """
     host, ip, user_agent = _inputs(lines)
     secret = check_secret(salt_secret(settings))
