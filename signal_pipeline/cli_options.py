@@ -19,7 +19,7 @@ def parse_day(text: str) -> date:
 
 
 def parse_text(text: str) -> str:
-    """A text that a database can hold; raises BadParameter, exit 2, for bytes that are not UTF-8."""
+    """A text that a database can hold; raises BadParameter, exit 2, for what is not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,7 +1,8 @@
 """How results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Tables and progress go to stderr when stdout carries JSON or CSV, so that a pipe gets data only. What is shown is text, whoever
-wrote it: no markup, and nothing that the terminal would obey. So everything is printed by `say`, `print_table` and `print_json`.
+Tables and progress go to stderr when stdout carries JSON or CSV, so that a pipe gets data only.
+Whoever wrote a text, it is shown as text: never as markup, and with nothing that the terminal would
+obey. So everything is printed by `say`, `print_table` and `print_json`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def complain(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on stdout, on one line; what is not printable is escaped, which JSON reads as the same."""
+    """Print one JSON value on stdout, on one line. What is not printable is escaped, as JSON can."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     sys.stdout.write("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n")
     sys.stdout.flush()
@@ -80,7 +81,9 @@ def print_table(
     to: Console = err,
     header: bool = True,
 ) -> None:
-    """Print a table, on stderr unless told otherwise. `right`: the columns of numbers, by their place; integers are grouped."""
+    """Print a table, on stderr unless told otherwise. Integers are grouped; `right` holds the
+    places of the columns that are aligned to the right.
+    """
     table = Table(box=None, show_header=header)
     for place, name in enumerate(columns):
         table.add_column(printable(name), justify="right" if place in right else "left", overflow="fold")

@@ -1,4 +1,4 @@
-"""Text that other people wrote (a path, a reason, a route), made safe to show: nothing in it acts on the reader's screen."""
+"""Text that somebody else wrote (a path, a reason, a route), made safe to show on a screen."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 
 
 def printable(text: str) -> str:
-    r"""The text with what is not printable escaped, as Python's `repr` does: `\x1b`, `\n`, `\u202e`.
+    r"""The text with what is not printable escaped as `repr` does it: `\x1b`, `\n`, `\u202e`.
 
-    That covers control characters, terminal sequences, marks that change the direction of writing, invisible characters,
-    and bytes of a file name that are not UTF-8.
+    That covers control characters, terminal sequences, marks that change the direction of writing,
+    invisible characters, and bytes of a file name that are not UTF-8.
     """
     if text.isprintable():
         return text
@@ -21,7 +21,7 @@ def _escaped(letter: str) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """A log line whose message is printable. A traceback below it stays as it is: it has lines of its own."""
+    """Formats log lines with printable messages. A traceback stays as it is: it has many lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
         """The line without its traceback."""

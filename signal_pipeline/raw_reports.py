@@ -35,9 +35,8 @@ from signal_pipeline.store.quality import day_quality
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is counted, by which keys. `where`: filters by the names of keys, without the day, to which it narrows the window.
-
-    `one_day`: whether the window that was asked for is one day.
+    """What is counted, and by which keys. `where` holds filters by the names of keys; a filter by
+    day has narrowed `first` and `last` instead. `one_day`: whether the window was asked as one day.
     """
 
     keys: Sequence[Key]
@@ -88,7 +87,8 @@ def raw_report(
     first: date,
     last: date,
 ) -> Report:
-    """Exact counts from raw events by any keys of `KEYS`, under equality filters; a note names the days that are unknown.
+    """Exact counts from raw events by any keys of `KEYS`, under equality filters. Notes name the
+    days that are unknown.
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over several days, sessions are
     distinct over the window and users are headed `summed_daily_users`: users across days do not exist, on purpose.

@@ -14,7 +14,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key: the name that the command takes, the column that tables show, and its SQL over `signal.events`."""
+    """A key: the name that the command takes, the column that tables show, and its SQL expression
+    over `signal.events`.
+    """
 
     name: str
     column: str
@@ -39,8 +41,8 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def find_keys(texts: Iterable[str]) -> list[Key]:
-    """The keys, each once, in the order given. A key is known by its name or its column, however the words are joined:
-    `event-type`, `event_type`, `eventType`. Raises QuestionError.
+    """The keys, each once, in the order given. A key is known by its name or its column, however
+    the words are joined: `event-type`, `event_type`, `eventType`. Raises QuestionError.
     """
     return list({(key := _find(text)).name: key for text in texts}.values())
 

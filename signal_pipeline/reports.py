@@ -32,7 +32,7 @@ class ReportError(SignalError):
 
 
 class QuestionError(ReportError, UsageError):
-    """A question that nobody can answer, whatever is stored; exit 2."""
+    """A question that makes no sense, whatever is stored; exit 2."""
 
 
 class PurgedError(ReportError):
@@ -66,8 +66,8 @@ def rollup_report(
 ) -> Report:
     """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in total.
 
-    Rows of the event type `(all)` are subtotals over all event types. A note names the days that are unknown. Raises
-    ReportError for an unknown kind or a window that ends before it begins.
+    Rows of the event type `(all)` are subtotals over all event types. Notes name the days that are
+    unknown. Raises ReportError for an unknown kind or a window that ends before it begins.
     """
     model = models.get(f"daily_{kind}_activity")
     if model is None:

@@ -24,8 +24,8 @@ from signal_pipeline.store.database import Connection, Database, safe_errors, sq
 from signal_pipeline.store.days import window
 
 BOT_NOTE = (
-    "by today's rules line 3 is the user agent of a bot, of which no new event is stored; looked for are events that were"
-    " stored before these rules"
+    "today's rules take line 3 for the user agent of a bot and drop its events; this looks for events"
+    " that were stored under earlier rules"
 )
 
 RULES_NOTE = (
@@ -40,7 +40,7 @@ class SubjectError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A person's day: their hashes, their events as JSON texts, and what else a reader must know, in sentences.
+    """A person's day: their hashes, their events as JSON texts, and notes for whoever answers them.
 
     One hash by today's rules of names, and another by each earlier rule that hashed the day and gives another.
     """
@@ -53,8 +53,8 @@ class Found:
 def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
     """The hashes and the rows of one person on one day; `lines` are host, address and user agent.
 
-    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or an address, and for a day
-    of which nothing is kept.
+    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or
+    an address, and for a day of which nothing is kept.
     """
     host, ip, user_agent = _inputs(lines)
     secret = check_secret(salt_secret(settings))

@@ -354,7 +354,7 @@ def test_a_bot_of_todays_rules_is_looked_for_all_the_same(signal: Signal, fill: 
     found = signal("subject", "--day", YESTERDAY, stdin=f"{HOST}\n{ADDRESS}\ncurl/8.0\n".encode())
     assert found.returncode == 0, found.stderr
     assert len(found.stdout.strip()) == 64
-    assert "note: by today's rules line 3 is the user agent of a bot" in found.stderr
+    assert "note: today's rules take line 3 for the user agent of a bot" in found.stderr
 
 
 def test_events_of_a_bot_that_earlier_rules_took_for_a_person_are_found(

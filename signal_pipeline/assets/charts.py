@@ -1,8 +1,8 @@
 """Small pictures and tables for the UI: pure text, no Dagster, no SQL.
 
-Pictures are SVG in an image of Markdown. The UI shows Markdown in place below a thousand characters, else behind a link; so
-both are kept below that. Colours are readable on a light and on a dark page. A text in them, whoever wrote it, is text: it is
-neither Markdown nor HTML nor a link.
+Pictures are SVG in an image of Markdown. The UI shows Markdown in place below a thousand
+characters, else behind a link; so both are kept below that. Colours are readable on a light and on
+a dark page. Whatever text goes into them is shown as text: it is never Markdown, HTML or a link.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_CHARACTERS = 999
 WIDTH, HEIGHT, TOP, BOTTOM = 252, 114, 16, 98  # Pixels; the UI's column is narrow.
 BLUE, GREEN, ORANGE, GREY, PALE_GREY = "#5b8def", "#3aa76d", "#d9a13b", "#8a8f98", "#8a8f9840"
 Series = Mapping[date, Mapping[str, int]]  # By day, the height of each part of its bar.
-# Words and numbers in which Markdown sees nothing: no leading or double underscore, no name of a host.
+# Words and numbers that mean nothing to Markdown: no leading or double underscore, no host name.
 _PLAIN = re.compile(r"(?:[A-Za-z0-9 ,:;%()+-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|(?<=[0-9])\.(?=[0-9]))*")
 _BAR = re.compile(r"(\\*)\|")
 _PUNCTUATION, _BACKSLASHED = re.compile(r"[!-/:-@\[-`{-~]"), r"\\\g<0>"
@@ -27,9 +27,9 @@ _PUNCTUATION, _BACKSLASHED = re.compile(r"[!-/:-@\[-`{-~]"), r"\\\g<0>"
 def bar_chart(
     series: Series, colours: Mapping[str, str], title: str, last: date, days: int, unknown: Collection[date] = ()
 ) -> str:
-    """One bar for each of the `days` up to `last`, stacked in the order of `colours` (at most three), as a Markdown image.
-
-    A day without a bar had nothing; an unknown one is grey from top to bottom.
+    """A Markdown image with one bar for each of the `days` up to `last`, stacked in the order of
+    `colours` (at most three). A day without a bar had no event; an unknown day is grey from top to
+    bottom.
     """
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)
@@ -86,13 +86,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value as it is: what Markdown could read is quoted as code, the one place where nothing is read, links neither."""
+    """A value as text. Whatever could mean something to Markdown is quoted as code: nothing is
+    interpreted there, not even links.
+    """
     if isinstance(value, int):
         return f"{value:,}"
     text = printable(str(value))
     if _PLAIN.fullmatch(text):
         return text
-    # A table takes a bar for the end of a cell, even there, unless an odd number of backslashes stands before it.
+    # A bar ends a cell even inside code, unless an odd number of backslashes precedes it.
     return _quoted(_BAR.sub(lambda bar: bar[1] * 2 + "\\|", text))
 
 
@@ -103,7 +105,7 @@ def _quoted(text: str) -> str:
 
 
 def code_block(language: str, text: str) -> str:
-    """A text as a block of code, which nothing in it can end."""
+    """A text as a block of code that nothing in the text can end."""
     fence = _fence(text, 3)
     return f"{fence}{language}\n{text}\n{fence}"
 

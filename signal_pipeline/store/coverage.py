@@ -1,7 +1,8 @@
-"""Coverage: which days of a window can be known, and why the others cannot. An unknown day is never a zero
-(requirements section 8).
+"""Coverage: which days of a window can be known, and why the others cannot. An unknown day is
+never a zero (requirements section 8).
 
-Every report and every answer to an officer asks here. How fresh the rollups of a known day are: `freshness.py`.
+Every report and every answer to an officer asks here. How fresh the rollups of a known day are:
+`freshness.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Span = tuple[date, date]  # The first and the last of days that follow each othe
 class Coverage:
     """The days `first` to `last`, inclusive, as somebody asked for them.
 
-    `states` holds the days that have a row: a day without one never had an event, and no build either.
+    `states` holds the days that have a row. A day without one never had an event, nor a build.
     """
 
     first: date
@@ -36,7 +37,7 @@ class Coverage:
 
     @property
     def known(self) -> Span:
-        """The part of the window that can hold events; where there is none, it ends before it begins."""
+        """The part of the window that can hold events. An empty part ends before it begins."""
         # A clock that is ahead of ours may have made tomorrow's row.
         return max(self.first, self.start_date), min(self.last, max([self.today, *self.states]))
 
@@ -51,7 +52,9 @@ class Coverage:
         return [day for day in days_between(*self.known) if day < self.today and day not in self.states]
 
     def cuts(self, first: date, last: date) -> bool:
-        """Whether numbers of the days `first` to `last` lack some: outside the window, not over, before the start date."""
+        """Whether sums over `first` to `last` lack days: before the start date, outside the window,
+        or not over.
+        """
         known_first, known_last = self.known
         return first < known_first or last > known_last or last >= self.today
 
@@ -74,7 +77,10 @@ class Coverage:
 
 
 def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
-    """The coverage of the days `first` to `last`, inclusive; raises NotMigratedError without a start date."""
+    """The coverage of the days `first` to `last`, inclusive.
+
+    Raises NotMigratedError without a start date.
+    """
     instance = connection.execute(
         "select start_date, (created_at at time zone 'UTC')::date from signal.instance"
     ).fetchone()
@@ -89,17 +95,10 @@ def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
 
 
 def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
-    """Why no raw event of a day can be found, in a sentence; None for a day whose events are kept."""
+    """A sentence on why no raw event of a day can be found; None if the day's events are kept."""
     coverage = read_coverage(connection, day, day)
     if coverage.purged:
-        receipt = connection.execute(
-            "select purged_at, raw_events from signal.receipts where day = %s", [day]
-        ).fetchone()
-        purged_at, events = cast("tuple[datetime, int]", receipt)
-        return (
-            f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M} UTC, with every hash and"
-            " session; who was among them cannot be told any more"
-        )
+        return _why_purged(connection, day)
     if day in coverage.states:
         return None
     if day < coverage.start_date:
@@ -109,8 +108,18 @@ def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
     return None
 
 
+def _why_purged(connection: Connection, day: date) -> str:
+    receipt = connection.execute("select purged_at, raw_events from signal.receipts where day = %s", [day]).fetchone()
+    assert receipt is not None  # No day is purged without one.
+    purged_at, events = cast("tuple[datetime, int]", receipt)
+    return (
+        f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M} UTC,"
+        " with every hash and session; who was among them cannot be told any more"
+    )
+
+
 def today_notes(day: date) -> list[str]:
-    """Of today, that it is not over: what was not found may still come."""
+    """That a day is not over, if it is today: what was not found may still come."""
     return [f"{day} is not over: more events of it may come"] if day == today_utc() else []
 
 

@@ -35,7 +35,7 @@ _CONDITIONS: Mapping[Kind, LiteralString] = {
 
 
 class NothingKeptError(SignalError):
-    """Nothing can be erased of that day, and nobody can tell what it held."""
+    """Nothing is kept of the day that was named; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Subject:
 
     @property
     def day(self) -> date | None:
-        """The one day that it was on; None where it may be on any."""
+        """The only day that can hold it; None if any day can."""
         return cast("date | None", self.values.get("day"))
 
 
@@ -121,8 +121,8 @@ def erase(
 ) -> Certificate:
     """Erase a subject, day by day, each in one transaction; what a crash leaves, a second call erases.
 
-    Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises NothingKeptError for a person on a day of which
-    nothing is kept, and DatabaseError.
+    Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises NothingKeptError for a
+    person on a day of which nothing is kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
     rollups = [name for name, model in models.items() if {"entity_type", "entity_id"} <= set(model.columns)]

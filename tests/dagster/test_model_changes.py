@@ -130,4 +130,7 @@ def test_a_new_rollup_is_unavailable_on_purged_days_and_asks_for_the_others(
     assert tick(defs, instance) == []
     assert plan_backfill(connection, added, OLD, OLD).refused == {OLD: "purged, unchanged"}
     report = rollup_report(database, added, "system", OLD, YESTERDAY)
-    assert any(f"have no daily_system_activity and are not in these numbers: {OLD}" in note for note in report.notes)
+    assert (
+        f"1 day(s) were purged without a daily_system_activity, so they are unknown and not in these numbers: {OLD}"
+        in report.notes
+    )
