@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
-from faults.oracle import OF_LANDING, Day
+from faults.oracle import BUCKETS_OF_BOT, OF_LANDING, Day
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.store.database import Connection
 from signal_pipeline.store.freshness import day_statuses
@@ -23,7 +23,7 @@ COLUMNS = {"route": "route", "entityType": "entity_type", "entityId": "entity_id
 
 def faults(connection: Connection, days: Mapping[date, Day], home: Path) -> list[str]:
     """What is wrong, one sentence each; empty when every promise holds. Everything must be finished before."""
-    found = [*_leftovers(connection, home)]
+    found = [*_leftovers(connection, home), *_intake(connection)]
     for day, oracle in days.items():
         found += _purged_day(connection, day, oracle) if oracle.purged else _open_day(connection, day, oracle)
         found += [*_books(connection, day, oracle), *_rollups(connection, day, oracle)]
@@ -96,7 +96,34 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
     landed = (books.get((OF_LANDING, "duplicate"), 0), books.get((OF_LANDING, "dropped"), 0))
     if landed != (0, oracle.landing_drops):
         found.append(f"{day}: books of the landing: duplicate and dropped {landed}, not (0, {oracle.landing_drops})")
+    query = "select browser_family, os_family, device_type, events from signal.bots where day = %s and app_name = %s"
+    bots = _rows(connection, query, day, OF_LANDING)
+    if bots != ([(*BUCKETS_OF_BOT, oracle.landing_bots)] if oracle.landing_bots else []):
+        found.append(f"{day}: bots of the landing: {bots}, not {oracle.landing_bots}")
     return found
+
+
+def _intake(connection: Connection) -> list[str]:
+    """What was received together must be what the books hold, by other days; and so must the bots, by families."""
+    received = _rows(
+        connection,
+        """select app_name, outcome, reason, sum(events)::bigint from (
+            select app_name, outcome, reason, events from signal.intake
+            union all
+            select app_name, outcome, reason, -events from signal.books where outcome <> 'erased'
+        ) as difference group by 1, 2, 3 having sum(events) <> 0""",
+    )
+    bots = _rows(
+        connection,
+        """select day::text, app_name, sum(events)::bigint from (
+            select day, app_name, events from signal.bots
+            union all
+            select day, app_name, -events from signal.books where reason = 'bot'
+        ) as difference group by 1, 2 having sum(events) <> 0""",
+    )
+    return [f"the intake differs from the books by {row}" for row in received] + [
+        f"the bots differ from the books by {row}" for row in bots
+    ]
 
 
 def _rollups(connection: Connection, day: date, oracle: Day) -> list[str]:

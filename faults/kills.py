@@ -25,7 +25,7 @@ from faults.world import SECRET, FaultFoundError, World, wait_for_midnight
 KEPT_DAYS = 180
 RECENT_DAYS = 60
 LINES = 150
-DROPS = 7
+DROPS, BOTS = 7, 5
 POSTGRES_SHARE = 0.12
 ROUNDS_PER_BACKFILL = 8
 API_SHARE = 0.4
@@ -143,11 +143,13 @@ class KillTest:
             dropped = [
                 {**line, "eventType": "no_such_type"} for line in oracle.lines_of(day, oracle.OF_LANDING, DROPS, random)
             ]
-            mixed = landed + dropped
+            bots = [{**line, "userAgent": oracle.BOT} for line in oracle.lines_of(day, oracle.OF_LANDING, BOTS, random)]
+            mixed = landed + dropped + bots
             random.shuffle(mixed)
             self.world.land(str(number), oracle.encode(mixed))
             state.add(landed)
-            state.landing_drops += DROPS
+            state.landing_drops += DROPS + BOTS
+            state.landing_bots += BOTS
         return file
 
     def _ask_for_erasure(self, day: date, random: Random) -> bytes:

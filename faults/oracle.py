@@ -16,6 +16,8 @@ from random import Random
 
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+BUCKETS_OF_BOT = ("Other", "unknown", "unknown")
 OF_LANDING, OF_COMMAND, OF_API = "cms", "journeys-admin", "videos-admin"  # The app tells which way an event came.
 HOSTS = {OF_LANDING: "cms.example.org", OF_COMMAND: "admin.example.org", OF_API: "videos-admin.example.org"}
 TYPES = ("journey_create_clicked", "editor_analytics_overlay_opened")
@@ -58,11 +60,14 @@ def user_hash(secret: str, day: date, line: Line) -> bytes:
 
 @dataclass(slots=True)
 class Day:
-    """One day: the stored lines, and how many were erased, dropped (unknown type, by the landing), and purged."""
+    """One day: the stored lines, what was erased, how many the landing dropped (of an unknown type, and bots), and whether it
+    is purged.
+    """
 
     stored: dict[str, Line] = field(default_factory=dict)
     erased: dict[str, Line] = field(default_factory=dict)
     landing_drops: int = 0
+    landing_bots: int = 0
     purged: bool = False
 
     def add(self, lines: Iterable[Line]) -> None:

@@ -1,4 +1,4 @@
-"""Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py` and `landing.py`.
+"""Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py`, `store/bots.py` and `landing.py`.
 
 Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run would lose their partition.
 They block nothing: what must never be visible is asserted inside the build's transaction, and the retention proves each day
@@ -19,6 +19,7 @@ from signal_pipeline.rollups.audits import Audit, audits
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings, load_settings
 from signal_pipeline.store import probes
+from signal_pipeline.store.bots import bots_are_steady
 from signal_pipeline.store.database import Connection
 from signal_pipeline.store.days import first_kept_day, today_utc
 from signal_pipeline.store.probes import Finding
@@ -85,6 +86,7 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
     found = {
         "books_reconcile": _Probe("raw_events", lambda c, s: probes.books_reconcile(c), error),
         "few_drops": _Probe("raw_events", lambda c, s: probes.few_drops(c), warn),
+        "bots_are_steady": _Probe("raw_events", lambda c, s: bots_are_steady(c), warn),
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
         "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
         "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
@@ -105,7 +107,8 @@ def _of_rollup(
 
 
 def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
-    asked = landing_moves if name == landing_moves.__name__ else getattr(probes, name)
+    elsewhere = {asked.__name__: asked for asked in (landing_moves, bots_are_steady)}
+    asked = elsewhere.get(name) or getattr(probes, name)
 
     @dg.asset_check(asset=probe.asset, name=name, description=(asked.__doc__ or "").partition("\n")[0])
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:

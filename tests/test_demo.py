@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+from unittest.mock import patch
 
+import dagster as dg
 import pytest
 from commands import error_of, run_command
 from oracle import DIMENSIONS
 from stored import count
 
+from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.demo_summary import trend
+from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Database
 from signal_pipeline.store.embedded import start_embedded
+
+CHECKED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 
 
 @pytest.fixture
@@ -35,7 +42,11 @@ def test_a_second_demo_on_the_same_day_changes_no_number(own_home: Path) -> None
     first = run_command("demo", cwd=own_home)
     assert first.returncode == 0, first.stderr
     with Database(start_embedded(own_home / "home")).connect() as connection:
-        kept = {name: _everything(connection, name) for name in (*DIMENSIONS, "books", "events", "receipts")}
+        assert _checks_by_night(own_home / "home") == {True}
+        kept = {
+            name: _everything(connection, name)
+            for name in (*DIMENSIONS, "books", "intake", "bots", "events", "receipts")
+        }
         second = run_command("demo", cwd=own_home)
         assert second.returncode == 0, second.stderr
         for name, rows in kept.items():
@@ -50,6 +61,15 @@ def test_a_second_demo_on_the_same_day_changes_no_number(own_home: Path) -> None
     assert len(re.findall(r"raw events deleted at", first.stdout)) == 3
     assert "Traceback" not in first.stderr + second.stderr
     assert not list((own_home / "home" / "landing").iterdir())
+
+
+def _checks_by_night(home: Path) -> set[bool]:
+    """Whether the checks of the nightly job passed, which a newcomer sees first."""
+    with patch.dict(os.environ), open_instance(Settings(_env_file=None, home=home)) as instance:
+        runs = instance.get_runs(dg.RunsFilter(job_name="nightly_job"))
+        entries = [entry for run in runs for entry in instance.all_logs(run.run_id, CHECKED)]
+    assert len(entries) > 80
+    return {entry.get_dagster_event().asset_check_evaluation_data.passed for entry in entries}
 
 
 def _everything(connection: object, table: str) -> object:

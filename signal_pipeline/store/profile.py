@@ -53,3 +53,9 @@ def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[dat
     for day, outcome, events in connection.execute(sql("books_by_day"), {"first": first, "last": last}):
         days.setdefault(cast(date, day), {})[cast(str, outcome)] = cast(int, events)
     return days
+
+
+def dropped_since(connection: Connection, at: datetime) -> bool:
+    """Whether any event was dropped after an aware time. Drops raise no version: of the days it could not be told."""
+    query = "select exists (select from signal.intake where outcome = 'dropped' and changed_at > %s)"
+    return connection.execute(query, [at]).fetchone() == (True,)

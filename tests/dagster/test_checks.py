@@ -86,9 +86,16 @@ BROKEN = {
         "SIGNAL_TRUSTED_PROXIES",
     ),
     "many drops": (
-        "insert into signal.books select day, 'cms', 'x', 'dropped', 'malformed', 900 from signal.days",
+        "insert into signal.intake select day, 'cms', 'dropped', 'invalid_field', 900 from signal.days",
         ("raw_events", "few_drops"),
         "signal.books",
+    ),
+    "people taken for bots": (
+        "insert into signal.books select day - n, 'videos-admin', 'x', 'accepted', '', 1000"
+        " from signal.days, generate_series(0, 20, 2) as n;"
+        " insert into signal.books select day, 'videos-admin', 'x', 'dropped', 'bot', 30 from signal.days",
+        ("raw_events", "bots_are_steady"),
+        "docs/data-team.md",
     ),
     "one hash for all": (
         "update signal.events set user_hash = sha256('one')",

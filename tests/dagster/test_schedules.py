@@ -10,7 +10,9 @@ import dagster as dg
 import pytest
 from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
+from traffic import line
 
+from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection
 
@@ -65,6 +67,17 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     assert isinstance(hour(), dg.RunRequest)
     assert run("nightly_job", YESTERDAY).success
     # The night's own builds came after its start: one more evaluation, then rest.
+    assert isinstance(hour(), dg.RunRequest)
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
+
+
+def test_the_checks_run_within_an_hour_of_a_drop_though_no_day_changed(
+    hour: Callable[[], object], ingest: Ingest, run: Run
+) -> None:
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
+    ingest.ingest_lines([line(userAgent="curl/8.7.1")])
     assert isinstance(hour(), dg.RunRequest)
     assert run("checks_job", None).success
     assert isinstance(hour(), dg.SkipReason)

@@ -1,0 +1,164 @@
+"""Whether an app's bots are as many as its own past weeks let expect. Pure: counts go in, changes come out.
+
+Bots come in bursts, people rest at weekends and on holidays, bots need not, and a replay brings a whole day again. So a day
+is held against weeks, by number and by share, and against the same weekdays; and it must differ by more than chance does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from math import hypot, sqrt
+from statistics import median_low, quantiles
+
+WEEK = 7
+HISTORY_DAYS = 4 * WEEK
+MIN_HISTORY_EVENTS = 100
+MIN_EVENTS = 100  # Shares of fewer events say nothing.
+MIN_BOTS = 10
+MIN_SHARE = 0.005
+DEVIATIONS = 4  # By chance once in 30,000 days; an app has eight that are looked at.
+QUARTILES_PER_DEVIATION = 1.35  # Of the normal distribution: how far its quartiles are apart.
+
+
+@dataclass(frozen=True, slots=True)
+class BotDay:
+    """An app's day by the books. `sends`: how often each accepted event came; a replay of the whole day makes it 2."""
+
+    received: int
+    bots: int
+    sends: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BotChange:
+    """Days, `first` to `last`, with more or fewer bots than usual; `usual` is a number of bots like `bots`."""
+
+    first: date
+    last: date
+    received: int
+    bots: int
+    usual: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """How many bots the past lets expect of a day on which each event came once, and one standard deviation of it."""
+
+    least: float
+    most: float
+    deviation: float
+
+
+def has_history(days: Mapping[date, BotDay], day: date) -> bool:
+    """Whether the four weeks before `day` say enough: seven days with events, and a hundred events."""
+    past = _past(days, day).values()
+    return len(past) >= WEEK and sum(each.received for each in past) >= MIN_HISTORY_EVENTS
+
+
+def bot_changes(days: Mapping[date, BotDay], looked_at: Iterable[date], today: date) -> list[BotChange]:
+    """The days of one app, of those that are `looked_at`, whose bots are not what they usually are.
+
+    If none is, the last week that differs as a whole: a few bots more a day are lost in the noise of one, not of seven. A day
+    without enough history is no change.
+    """
+    usual = {day: _usual(days, day) for day in days if has_history(days, day)}
+    known = sorted(day for day in looked_at if day in usual)
+    found = [
+        _change([day], days, usual)
+        for day in known
+        if _jumped(days[day], usual[day]) or (day < today and _fell(days[day], usual[day]))
+    ]
+    if found:
+        return found
+    weeks = ([day - timedelta(days=n) for n in reversed(range(WEEK))] for day in reversed(known))
+    for week in weeks:
+        if _stayed_high(within := [day for day in week if day in usual], days, usual):
+            return [_change(within, days, usual)]
+    return []
+
+
+def _past(days: Mapping[date, BotDay], day: date) -> dict[int, BotDay]:
+    """The days of the four weeks before, by how many days ago they were."""
+    before = ((ago, days.get(day - timedelta(days=ago))) for ago in range(1, HISTORY_DAYS + 1))
+    return {ago: each for ago, each in before if each is not None}
+
+
+def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
+    past = _past(days, day)
+    received = _received(days[day])
+    weeks = [[past[ago] for ago in range(first, first + WEEK) if ago in past] for first in range(1, HISTORY_DAYS, WEEK)]
+    least, most = zip(*(_expected(week, received) for week in weeks if week), strict=True)
+    # One wild day makes a whole week high, and three in four weeks would all of them.
+    _, by_single_days = _quartiles(_expected([each], received)[1] for each in past.values())
+    # Some bots come once a week.
+    weekdays = [min(_bots(each), received * _share(each)) for ago, each in past.items() if ago % WEEK == 0]
+    expected = max(min(median_low(most), by_single_days), median_low(weekdays or [0.0]))
+    fewer, more = _quartiles(_bots(each) for each in past.values())
+    lower, upper = _quartiles(received * _share(each) for each in past.values())
+    spread = min(more - fewer, upper - lower) / QUARTILES_PER_DEVIATION
+    # Counts vary by their root; so does the little that few events of the past tell of a day with many.
+    chance = sqrt((expected + 1) * (1 + received / sum(map(_received, past.values()))))
+    return _Usual(min(*least, *weekdays), expected, max(chance, spread))
+
+
+def _expected(past: list[BotDay], received: float) -> tuple[float, float]:
+    """The bots of a day by some days of the past: as many as on a day then, or the same share; the least and the most.
+
+    The most assumes one bot more than there was: of few events, none says little.
+    """
+    bots, events = sum(map(_bots, past)), sum(map(_received, past))
+    number = bots / len(past)
+    return min(number, received * bots / events), max(number, received * (bots + 1) / events)
+
+
+def _jumped(day: BotDay, usual: _Usual) -> bool:
+    received = _received(day)
+    return received >= MIN_EVENTS and _bots(day) - usual.most > _margin(usual.deviation, received)
+
+
+def _fell(day: BotDay, usual: _Usual) -> bool:
+    """Whether there are fewer than in any of the past weeks. Bots of a replay may be left out of it: all count here."""
+    received = _received(day)
+    return received >= MIN_EVENTS and usual.least - day.bots > _margin(usual.deviation, received)
+
+
+def _stayed_high(week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]) -> bool:
+    """Whether the days together jumped, also without the one that did most: a burst on one day is no lasting change."""
+    by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
+    excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)
+    received = sum(_received(days[day]) for day in by_excess)
+    deviation = hypot(*(usual[day].deviation for day in by_excess))
+    return received >= MIN_EVENTS and excess > _margin(deviation, received)
+
+
+def _margin(deviation: float, received: float) -> float:
+    return max(DEVIATIONS * deviation, MIN_BOTS, MIN_SHARE * received)
+
+
+def _change(week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]) -> BotChange:
+    return BotChange(
+        week[0],
+        week[-1],
+        sum(days[day].received for day in week),
+        sum(days[day].bots for day in week),
+        sum(usual[day].most * days[day].sends for day in week),
+    )
+
+
+def _received(day: BotDay) -> float:
+    return day.received / day.sends
+
+
+def _bots(day: BotDay) -> float:
+    return day.bots / day.sends
+
+
+def _share(day: BotDay) -> float:
+    return day.bots / day.received
+
+
+def _quartiles(values: Iterable[float]) -> tuple[float, float]:
+    lower, _, upper = quantiles(values, n=4, method="inclusive")
+    return lower, upper

@@ -1,0 +1,90 @@
+"""The probe of bots: whether as many are dropped as usual, and of which families.
+
+The requirement drops bots in silence to the caller, never to the operator. The statistics: `bot_shares.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, cast
+
+from signal_pipeline.store.bot_shares import HISTORY_DAYS, BotChange, BotDay, bot_changes, has_history
+from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.store.days import today_utc
+from signal_pipeline.store.probes import RECENT_DAYS, Finding
+from signal_pipeline.store.writer import NOT_RECORDED
+
+TOP_FAMILIES = 3
+
+
+def bots_are_steady(connection: Connection) -> Finding:
+    """An app's bots are as many as its past weeks let expect: a new list of crawlers may take people for bots, or miss bots.
+
+    Requirements section 3. Looks at recent days, and at older ones to which bots were added recently.
+    """
+    today = today_utc()
+    apps = _apps(connection, today)
+    changes = [(app, each) for app, (days, looked_at) in apps.items() for each in bot_changes(days, looked_at, today)]
+    new = [app for app, (days, looked_at) in apps.items() if not any(has_history(days, day) for day in looked_at)]
+    if len(new) == len(apps):
+        return Finding(True, "Unknown: no app has a week of history yet that its bots could be held against.")
+    figures: dict[str, object] = {"no_history_yet": ", ".join(new)} if new else {}
+    if not changes:
+        rest = f" Unknown for want of a week of history: {', '.join(new)}." if new else ""
+        return Finding(True, f"No app has more or fewer bots than its past weeks let expect.{rest}", figures)
+    changes.sort(key=lambda each: each[1].first)
+    figures["app_days"] = {_app_days(app, each): _shares(each) for app, each in changes}
+    figures["families"] = _families(connection, changes)
+    more = sum(each.bots > each.usual for _, each in changes)
+    app, first = changes[0]
+    return Finding(
+        False,
+        f"More bots than an app's past four weeks let expect in {more} case(s), fewer in {len(changes) - more}; the first:"
+        f" {_app_days(app, first)}, {_shares(first)}. People who are taken for bots are lost, bots that are not inflate"
+        " every number: see by the families whether the last release changed the rules or the list of crawlers"
+        " (docs/data-team.md). A level that stays is the usual one within three weeks.",
+        figures,
+    )
+
+
+def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
+    """Each app's days by the books, and those of them that are looked at; of apps that have some."""
+    facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
+    apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
+    rows = connection.execute(sql("checks/bot_days"), facts).fetchall()
+    for app, day, received, bots, sends, is_looked_at in cast("list[tuple[str, date, int, int, float, bool]]", rows):
+        days, looked_at = apps.setdefault(app, ({}, []))
+        days[day] = BotDay(received, bots, sends)
+        if is_looked_at:
+            looked_at.append(day)
+    return {app: (days, looked_at) for app, (days, looked_at) in apps.items() if looked_at}
+
+
+def _app_days(app: str, change: BotChange) -> str:
+    return f"{change.first}{'' if change.last == change.first else f' to {change.last}'} {app}"
+
+
+def _shares(change: BotChange) -> str:
+    return (
+        f"{change.bots / change.received:.1%} of {change.received:,} ({change.bots:,}),"
+        f" usually {change.usual / change.received:.1%}"
+    )
+
+
+def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) -> dict[str, str]:
+    """The families that changed most, each with how many were usual."""
+    facts = {
+        "apps": [app for app, _ in changes],
+        "firsts": [each.first for _, each in changes],
+        "lasts": [each.last for _, each in changes],
+        "history": HISTORY_DAYS,
+        "not_recorded": NOT_RECORDED,
+    }
+    named: dict[tuple[str, date], list[str]] = defaultdict(list)
+    rows = connection.execute(sql("checks/bot_families"), facts).fetchall()
+    for app, first, browser, system, device, events, usual in cast("list[tuple[Any, ...]]", rows):
+        before = "unknown" if usual is None else f"{usual:,.1f}"
+        named[app, first].append(f"{browser} on {system}, {device}: {events:,} (usually {before})")
+    return {_app_days(app, each): "; ".join(named[app, each.first][:TOP_FAMILIES]) for app, each in changes}
