@@ -60,11 +60,9 @@ def erase(
 
 def _check_spool(settings: Settings) -> None:
     """An erasure does not reach the spool, and what waits there would be stored behind it."""
-    folder = settings.spool_dir
-    if folder is None or not folder.is_dir():
-        return
-    files = [path for path in folder.iterdir() if path.suffix in (".spool", ".refused")]
-    if files:
+    from signal_pipeline.api.spool import spooled_files
+
+    if files := spooled_files(settings.spool_dir, refused=True):
         raise SignalError(
             f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let `serve` store them,"
             " delete those with the suffix .refused, then erase"
@@ -183,7 +181,7 @@ def rotate_secret(as_json: Json = False) -> None:
     waiting = found.waiting
     for label, paths in (("landing", waiting.landing), ("spool", waiting.spool)):
         for path in paths:
-            console.say(escape(f"waits in the {label}: {path}"))
+            console.say(escape(f"waits in the {label}: {str(path)!r}"))
     if waiting:
         raise SignalError(
             f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not finished,"

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB, PRUNING_JOB
+from signal_pipeline.landing import changed_at
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import load_settings
 from signal_pipeline.store.freshness import day_statuses
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -38,7 +40,7 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
         job_name=CHECKS_JOB,
         default_status=RUNNING,
         description="Hourly: every check but those that count all raw events, if anything changed since they were evaluated"
-        " last, or a day waits for its build.",
+        " last, in the landing too, or a day waits for its build.",
     )
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
@@ -46,7 +48,11 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
         last = _last_start(context.instance)
         with postgres.connect() as connection:
             statuses = day_statuses(connection, checksums)
-        if any(status.wants_build or last < max(status.changed_at, status.built_at or last) for status in statuses):
+        landed = changed_at(load_settings().landing_path)
+        changed = any(
+            status.wants_build or last < max(status.changed_at, status.built_at or last) for status in statuses
+        )
+        if changed or (landed is not None and last < landed):
             return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
         return dg.SkipReason("nothing changed since the last checks")
 
