@@ -24,9 +24,9 @@ from signal_pipeline.events.event import IncomingEvent
 from signal_pipeline.file_forms import likely_form, signature
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 HEAD_BYTES = 64 * 1024  # By which a form is told.
 PART_BYTES = 1024 * 1024  # Decompressed at once.
