@@ -10,46 +10,70 @@ import threading
 from collections import Counter
 from contextlib import closing
 from http.client import HTTPException
+from pathlib import Path
 
 from faults import actions
+from faults.file_forms import DealtOut, other_forms
 from faults.hostile import Payload, payloads
 from faults.sly import Stored, differences
 from faults.wire import CREATE_MANY, Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World
 from signal_pipeline.settings import load_settings
 
+FEW = 20  # Lines of a file of another form.
 SENDERS = 4
 WAITING = 200
 HEADERS = {"ip": "x-forwarded-for", "userAgent": "user-agent"}
 
 
 def by_file(world: World, number: int, seed: int) -> Counter[str]:
-    """Write payloads to a file and ingest it by the command; returns the books. Raises FaultFoundError."""
-    before = _books(world)
-    file, sent = world.home / "hostile.ndjson", 0
+    """Write payloads to files of every form and ingest them by the command; returns the books. Raises FaultFoundError.
+
+    Files of other forms are refused beside them.
+    """
+    before, sent = _books(world), 0
     expected: dict[str, Stored] = {}
-    with file.open("wb") as stream:
+    good: list[bytes] = []
+    with closing(DealtOut(world.home)) as dealt:
 
         def write(payload: Payload) -> None:
             nonlocal sent
             line = payload.line
             sent += not line.isspace()
-            stream.write(line + b"\n")
+            dealt.write(line)
             _expect(expected, payload)
+            if payload.stored is not None and len(good) < FEW:
+                good.append(json.dumps(payload.fields).encode())
 
         payloads(number, write, seed)
-    done = subprocess.run(
-        [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", str(file)],
-        capture_output=True,
-        check=False,
-    )
+    done = _ingest(dealt.files)
     if done.returncode or b"Traceback" in done.stderr:
         raise FaultFoundError(f"seed {seed}: the ingest ended with {done.returncode}")
     books = _books(world) - before
     if books.total() != sent:
         raise FaultFoundError(f"seed {seed}: {sent} payloads, {books.total()} in the books")
     _compare(world, expected, seed)
+    _refuse_other_forms(world, good, seed)
     return books
+
+
+def _refuse_other_forms(world: World, lines: list[bytes], seed: int) -> None:
+    before, files = _books(world), []
+    for name, data in other_forms(lines).items():
+        files.append(world.home / f"other-{name}")
+        files[-1].write_bytes(data)
+    done = _ingest(files)
+    if done.returncode != 1 or b"Traceback" in done.stderr:
+        raise FaultFoundError(f"seed {seed}: files of other forms: the ingest ended with {done.returncode}")
+    if missing := [file.name for file in files if f"{file}: looks like".encode() not in done.stderr]:
+        raise FaultFoundError(f"seed {seed}: files of other forms are not named: {missing}")
+    if _books(world) != before:
+        raise FaultFoundError(f"seed {seed}: files of other forms are in the books")
+
+
+def _ingest(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", *map(str, files)]
+    return subprocess.run(command, capture_output=True, check=False)
 
 
 def by_api(world: World, number: int, seed: int) -> Counter[str]:

@@ -65,22 +65,41 @@ def migrate() -> None:
 
 @app.command()
 def ingest(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="NDJSON files; - is stdin.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="NDJSON files, plain or compressed with gzip or zstd; - is stdin."),
+    ],
     as_json: Json = False,
 ) -> None:
-    """Ingest NDJSON. Files are never removed; a second run counts as duplicates."""
-    from signal_pipeline.ingest import Counts, Ingest
+    """Ingest NDJSON. Files are never removed; a second run counts as duplicates.
+
+    A file that is no NDJSON, or is cut short, is named, and the others are ingested; then the command fails.
+    """
+    from signal_pipeline.ingest import Counts, CutShortError, Ingest
+    from signal_pipeline.ndjson import StreamError
 
     logging.getLogger("signal_pipeline.ingest").setLevel(logging.ERROR)  # The table says it all.
-    paths = [_readable(name) for name in files]
-    counts = Counts()
+    paths = [(name, _readable(name)) for name in files]
+    counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:
-        for path in paths:
-            with console.bytes_read(path) as (stream, progress):
-                counts.merge(events.ingest_stream(stream, progress=progress))
+        for name, path in paths:
+            found = Counts()
+            try:
+                with console.bytes_read(path) as (stream, progress):
+                    found = events.ingest_stream(stream, progress=progress)
+            except StreamError as error:
+                failures.append(f"{name}: {error}")
+                if isinstance(error, CutShortError):
+                    found = error.counts
+            except OSError as error:
+                failures.append(f"{name}: {error.strerror}")
+            console.warn_of_malformed(name, found)
+            counts.merge(found)
     console.show_counts(counts)
     if as_json:
         console.print_json(counts.as_dict())
+    if failures:
+        raise SignalError("; ".join(failures))
 
 
 def _readable(name: str) -> Path | None:

@@ -68,10 +68,9 @@ def _check_spool(settings: Settings) -> None:
 
 
 def _spooled(settings: Settings) -> list[Path]:
-    folder = settings.spool_dir
-    if folder is None or not folder.is_dir():
-        return []
-    return [path for path in folder.iterdir() if path.suffix in (".spool", ".refused")]
+    from signal_pipeline.api.spool import spooled_files
+
+    return spooled_files(settings.spool_dir, refused=True)
 
 
 def _show_notes(settings: Settings, notes: list[str]) -> None:

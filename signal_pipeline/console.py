@@ -128,6 +128,16 @@ def show_counts(counts: Counts) -> None:
     print_table(("outcome", "events"), rows, right=(1,))
 
 
+def warn_of_malformed(name: str, counts: Counts) -> None:
+    """A warning for a file of which most lines are malformed, with the number of the first."""
+    malformed = counts.dropped["malformed"]
+    if malformed * 2 > counts.received:
+        say(
+            f"warning: {name}: {malformed:,} of {counts.received:,} lines are malformed; the first is line"
+            f" {counts.first_malformed:,}"
+        )
+
+
 def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
     """What a backfill would do, day by day; with differences, also what each rollup would change."""
     rows = []

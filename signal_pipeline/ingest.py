@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
@@ -16,9 +16,10 @@ from typing import BinaryIO
 
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.events import hashing
-from signal_pipeline.events.acceptance import MAX_LINE_BYTES, Acceptance
+from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import Drop, Event, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
+from signal_pipeline.ndjson import Block, NdjsonReader, StreamError, without_marks
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
 from signal_pipeline.store.days import stored_start_date
@@ -39,12 +40,16 @@ def utc_now() -> datetime:
 
 @dataclass(slots=True)
 class Counts:
-    """received = accepted + duplicate + the sum of `dropped`, which is by reason."""
+    """received = accepted + duplicate + the sum of `dropped`, which is by reason.
+
+    `first_malformed` is the number of the first malformed line of a stream, from 1; None if it has none.
+    """
 
     received: int = 0
     accepted: int = 0
     duplicate: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    first_malformed: int | None = None
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Count the outcomes of one batch."""
@@ -74,13 +79,12 @@ class Counts:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Whole lines of a stream, and the offset of the byte behind the last of them."""
+class CutShortError(StreamError):
+    """Compressed data could not be read to its end; what was read before that is stored, and counted in `counts`."""
 
-    lines: list[bytes]
-    end_offset: int
-    bytes: int
+    def __init__(self, fault: str, counts: Counts) -> None:
+        super().__init__(f"{fault}: what could be read of it is stored")
+        self.counts = counts
 
 
 class Ingest:
@@ -133,30 +137,38 @@ class Ingest:
         self,
         stream: BinaryIO,
         *,
+        start: int = 0,
         progress: Callable[[int], None] | None = None,
         committed: Callable[[Connection, int], None] | None = None,
     ) -> Counts:
-        """Ingest NDJSON from a binary stream, batch by batch, each in one transaction.
+        """Ingest NDJSON from a binary stream, plain or compressed, batch by batch, each in one transaction.
 
-        `progress` is told the bytes of each committed batch. `committed` is called inside each batch's transaction with
-        the stream's offset behind it. The next batch is checked and laid out while the last one is being stored.
+        `start` is where an earlier call stopped, for a stream that can seek. `progress` is told the bytes of each committed
+        batch. `committed` is called inside each batch's transaction with the offset behind it, in decompressed bytes. The
+        next batch is checked and laid out while the last one is being stored.
+
+        Raises FormError, before anything is stored, if no line is a JSON object; CutShortError for compressed data that
+        is cut short or damaged, after what could be read of it is stored.
         """
         counts = Counts()
+        reader = NdjsonReader(stream, BATCH_BYTES, start)
         with short_turns(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
             storing: tuple[Block, Future[list[Outcome]]] | None = None
-            for block in blocks(stream):
+            for block in reader:
                 batch = prepare(self._check_lines(block.lines))
                 if storing is not None:
                     _finish(storing, counts, progress)
                 storing = block, pool.submit(self.store, batch, _at(block.end_offset, committed))
             if storing is not None:
                 _finish(storing, counts, progress)
+        if reader.fault:
+            raise CutShortError(reader.fault, counts)
         return counts
 
     def ingest_lines(self, lines: Iterable[bytes]) -> Counts:
         """Ingest NDJSON lines that are in memory already, in one transaction."""
         counts = Counts()
-        counts.add(self.store(self._check_lines(lines)))
+        counts.add(self.store(self._check_lines([without_marks(line) for line in lines])))
         return counts
 
     def seconds_to_midnight(self) -> float:
@@ -183,22 +195,6 @@ class Ingest:
         return now
 
 
-def blocks(stream: BinaryIO) -> Iterator[Block]:
-    """Cut a stream into blocks of whole lines; of a line that is too long only the start is kept."""
-    read, done, rest = 0, 0, b""
-    while block := stream.read(BATCH_BYTES):
-        read += len(block)
-        head, newline, tail = block.rpartition(b"\n")
-        if not newline:
-            rest = (rest + block)[: MAX_LINE_BYTES + 1]
-            continue
-        end = read - len(tail)
-        yield Block((rest + head).split(b"\n"), end, end - done)
-        done, rest = end, tail
-    if rest:
-        yield Block([rest], read, read - done)
-
-
 def _at(offset: int, committed: Callable[[Connection, int], None] | None) -> Callable[[Connection], None] | None:
     return None if committed is None else lambda connection: committed(connection, offset)
 
@@ -209,9 +205,17 @@ def _finish(
     progress: Callable[[int], None] | None,
 ) -> None:
     block, future = storing
-    counts.add(future.result())
+    outcomes = future.result()
+    counts.add(outcomes)
+    if counts.first_malformed is None and counts.dropped["malformed"]:
+        counts.first_malformed = _first_malformed(block, outcomes)
     if progress is not None:
         progress(block.bytes)
+
+
+def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
+    numbers = (n for n, line in enumerate(block.lines, block.first_line) if line and not line.isspace())
+    return next(n for n, outcome in zip(numbers, outcomes, strict=True) if outcome.reason == "malformed")
 
 
 def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:

@@ -1,7 +1,8 @@
 """The landing folder: files of a trusted replay wait here, are ingested exactly once, then removed.
 
 A file is known by a keyed digest of its content, never by its name. How far it is ingested is written in the same
-transaction as its events, so that a crash between two batches, or before the removal, changes nothing.
+transaction as its events, so that a crash between two batches, or before the removal, changes nothing. What is no NDJSON,
+or cannot be read to its end, is kept under its name, and named until somebody sees to it.
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from stat import S_ISREG
-from typing import BinaryIO, cast
+from stat import S_ISDIR, S_ISLNK, S_ISREG
+from typing import BinaryIO, NamedTuple, cast
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest import Counts, Ingest
+from signal_pipeline.ingest import Counts, CutShortError, Ingest
+from signal_pipeline.ndjson import StreamError, check_form
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.probes import Finding
 
 LANDING_LOCK = 7_291_002
+LOOKED_INTO = 20  # So many of the oldest files are read by the check: what a drain could not take is among them.
+NAMED = 10
+NAME_CHARACTERS = 100
+DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 class LandingError(SignalError):
-    """The landing or a file in it cannot be read or removed, or a file changed while it was being read."""
+    """Something in the landing cannot be read, taken or removed, or a file changed while it was being read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,39 +44,129 @@ class Drained:
     counts: Counts
 
 
+class _Entry(NamedTuple):
+    """Something in the landing. Times are in seconds since 1970; `obstacle` is why it can never be taken, if so."""
+
+    changed: float
+    path: Path
+    arrived: float
+    obstacle: str | None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether its name says that a writer is not done with it."""
+        return self.path.name.startswith(".") or self.path.name.lower().endswith(".tmp")
+
+
 def landed_files(folder: Path) -> list[Path]:
-    """The files that wait, oldest first. A writer moves a finished file in; `.tmp` and hidden ones are not finished."""
-    return [path for _, path in _landed(folder)]
+    """What waits in the landing, oldest first: all that is in it, of whatever name, but what is not finished.
+
+    A writer moves a finished file in; a hidden one, or one whose name ends in `.tmp`, is not finished. Empty folders hold
+    nothing that could wait. Raises LandingError for a folder that cannot be read.
+    """
+    return [entry.path for entry in _entries(folder) if not entry.unfinished]
 
 
-def landed_longer_than(folder: Path, seconds: float) -> int:
-    """How many files have waited longer."""
-    return sum(time.time() - changed / 1e9 > seconds for changed, _ in _landed(folder))
+def arrived_since(folder: Path, at: datetime) -> bool:
+    """Whether something that waits came into the landing after that time."""
+    return any(at.timestamp() < entry.arrived <= time.time() for entry in _entries(folder) if not entry.unfinished)
+
+
+def changed_at(folder: Path) -> datetime | None:
+    """When something last came into the landing or left it, aware and UTC; None without a landing."""
+    with suppress(OSError):
+        return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
+    return None
 
 
 def landing_moves(settings: Settings) -> Finding:
-    """No landed file waits longer than a day: it holds raw addresses meanwhile."""
-    old = landed_longer_than(settings.landing_path, timedelta(days=1).total_seconds())
-    if not old:
-        return Finding(True, "No landed file is older than a day.")
+    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses meanwhile."""
+    entries = _entries(settings.landing_path)
+    kept = _kept([entry for entry in entries if not entry.unfinished])
+    old = [shown(entry.path) for entry in entries if time.time() - entry.changed > DAY_SECONDS]
+    found = []
+    if kept:
+        found.append(
+            f"{len(kept)} in the landing cannot be taken: {_listed(kept)}. Convert what holds events to NDJSON, and move"
+            " away or delete the rest."
+        )
+    if old:
+        found.append(
+            f"{len(old)} landed file(s) wait for more than a day: {_listed(old)}. Is landing_sensor on? Look for failed runs"
+            " of raw_events_job; hidden files and *.tmp are their writer's to finish or delete."
+        )
+    if not found:
+        return Finding(True, "No landed file is kept or older than a day.")
     return Finding(
         False,
-        f"{old} landed file(s) wait for more than a day, with raw addresses in them. Is landing_sensor on?"
-        " Look for failed runs of raw_events_job.",
-        {"files": old},
+        f"Raw addresses stay in the landing. {' '.join(found)}",
+        {"kept": len(kept), "older_than_a_day": len(old)},
     )
 
 
-def _landed(folder: Path) -> list[tuple[int, Path]]:
-    """The files that wait, with the time of their last change in nanoseconds."""
+def shown(path: Path) -> str:
+    """The name of a file, quoted, for people: on one line whatever is in it, and not too long."""
+    text = repr(path.name)
+    return text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}..."
+
+
+def _entries(folder: Path) -> list[_Entry]:
+    """All that is in the landing and holds something, oldest first; a finished file that is empty too, to be removed."""
     found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.suffix == ".ndjson" and not path.name.startswith("."):
+    try:
+        for path in folder.iterdir() if folder.is_dir() else ():
             with suppress(FileNotFoundError):  # Another process has finished it just now.
-                facts = path.stat()
-                if S_ISREG(facts.st_mode):
-                    found.append((facts.st_mtime_ns, path))
+                facts = path.lstat()
+                changed = min(facts.st_mtime, facts.st_ctime)
+                entry = _Entry(changed, path, facts.st_ctime, _obstacle(facts.st_mode))
+                empty = _is_empty(path) if S_ISDIR(facts.st_mode) else entry.unfinished and not facts.st_size
+                if not empty:
+                    found.append(entry)
+    except OSError as error:
+        raise LandingError(f"cannot read the landing folder {folder}: {error.strerror}") from None
     return sorted(found)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing is in a folder, or it is the file system's own, into which only root may look."""
+    try:
+        return next(folder.iterdir(), None) is None
+    except PermissionError:
+        return folder.name == "lost+found"
+
+
+def _obstacle(mode: int) -> str | None:
+    if S_ISREG(mode):
+        return None
+    if S_ISLNK(mode):
+        return "is a symbolic link, not a file: what it leads to could not be removed"
+    return "is a folder, and is not looked into" if S_ISDIR(mode) else "is no file that could hold events"
+
+
+def _kept(waiting: list[_Entry]) -> list[str]:
+    """What no drain can take, each with the reason; of files, the oldest are looked into."""
+    files = [entry.path for entry in waiting if not entry.obstacle]
+    reasons = {entry.path: entry.obstacle for entry in waiting} | {path: _fault(path) for path in files[:LOOKED_INTO]}
+    return [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
+
+
+def _fault(path: Path) -> str | None:
+    """Why the content of a file cannot be taken, or not all of it."""
+    try:
+        with path.open("rb") as stream:
+            check_form(stream, to_the_end=True)
+    except FileNotFoundError:
+        return None
+    except StreamError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _listed(texts: list[str]) -> str:
+    more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
+    return "; ".join([*texts[:NAMED], *more])
 
 
 def prepare_landing(folder: Path) -> None:
@@ -89,21 +185,25 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     """Ingest every file that waits, each exactly once, and remove it.
 
     Several processes may drain at once: a file is held by one of them. Raises DatabaseError at once, and LandingError after
-    the other files are done; files not finished stay, and go on where they stopped.
+    the other files are done, which names what is kept; files not finished stay, and go on where they stopped.
     """
     prepare_landing(folder)
-    counts, files, failures = Counts(), 0, list[LandingError]()
+    counts, files, kept = Counts(), 0, list[str]()
     with safe_errors(), database.connect() as connection:
-        for path in landed_files(folder):
+        for entry in _entries(folder):
+            if entry.unfinished:
+                continue
             try:
-                if _ingest_file(connection, ingest, path, secret, counts):
+                if entry.obstacle:
+                    raise LandingError(entry.obstacle)
+                if _ingest_file(connection, ingest, entry.path, secret, counts):
                     files += 1
-            except LandingError as error:
-                failures.append(error)
+            except (LandingError, StreamError) as error:
+                kept.append(f"{shown(entry.path)} {error}")
             except OSError as error:
-                failures.append(LandingError(f"cannot read or remove a landed file: {error.strerror}"))
-    if failures:
-        raise LandingError(f"{len(failures)} landed file(s) failed, {files} done; the first: {failures[0]}")
+                kept.append(f"{shown(entry.path)} cannot be read or removed: {error.strerror}")
+    if kept:
+        raise LandingError(f"{len(kept)} in the landing cannot be taken, {files} file(s) are done: {_listed(kept)}")
     return Drained(files, counts)
 
 
@@ -119,12 +219,14 @@ def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: byt
             # Another process may have finished this file meanwhile, and a new one may have its name.
             if not held or not _still_at(path, stream):
                 return False
+            check_form(stream)  # Before it is noted as begun.
             offset, done_at = _started(connection, digest, size)
             if done_at is None:
-                _ingest_rest(ingest, stream, digest, offset, counts)
-                if os.fstat(stream.fileno()).st_size != size:
-                    raise LandingError("a landed file grew while it was read: move files in when they are complete")
-                connection.execute(sql("finish_landed_file"), [digest])
+                _ingest_rest(connection, ingest, stream, digest, offset, counts)
+            else:
+                check_form(stream, to_the_end=True)  # One that is cut short stays, though all that is in it is stored.
+            if os.fstat(stream.fileno()).st_size != size:
+                raise LandingError("grew while it was read: move files in when they are complete")
             if _still_at(path, stream):
                 path.unlink()
             _sync_folder(path.parent)
@@ -138,12 +240,21 @@ def _still_at(path: Path, stream: BinaryIO) -> bool:
         return False
 
 
-def _ingest_rest(ingest: Ingest, stream: BinaryIO, digest: bytes, offset: int, counts: Counts) -> None:
-    def advance(connection: Connection, end: int) -> None:
-        connection.execute(sql("advance_landed_file"), [offset + end, digest])
+def _ingest_rest(
+    connection: Connection, ingest: Ingest, stream: BinaryIO, digest: bytes, offset: int, counts: Counts
+) -> None:
+    """Ingest what is not stored yet. Once all is that could be read, the file is done, whether it may be removed or not."""
 
-    stream.seek(offset)
-    counts.merge(ingest.ingest_stream(stream, committed=advance))
+    def advance(within: Connection, end: int) -> None:
+        within.execute(sql("advance_landed_file"), [end, digest])
+
+    try:
+        counts.merge(ingest.ingest_stream(stream, start=offset, committed=advance))
+    except CutShortError as error:
+        counts.merge(error.counts)
+        connection.execute(sql("finish_landed_file"), [digest])
+        raise
+    connection.execute(sql("finish_landed_file"), [digest])
 
 
 def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
+from signal_pipeline.api.spool import spooled_files
 from signal_pipeline.events.hashing import check_secret, key_id
 from signal_pipeline.landing import landed_files
 from signal_pipeline.settings import Settings, salt_secret
@@ -45,8 +46,8 @@ class Waiting:
         """The object `waiting` of what `rotate-secret --json` prints."""
         return {
             "begun_landed_files": self.begun,
-            "landing": [path.name for path in self.landing],
-            "spool": [path.name for path in self.spool],
+            "landing": [_text(path) for path in self.landing],
+            "spool": [_text(path) for path in self.spool],
         }
 
 
@@ -84,6 +85,11 @@ class Rotation:
         }
 
 
+def _text(path: Path) -> str:
+    """A file's name, whose bytes need not be UTF-8."""
+    return path.name.encode(errors="backslashreplace").decode()
+
+
 def check_rotation(settings: Settings, database: Database) -> Rotation:
     """What the database says about the secrets; raises WeakSecretError for a present one that is too short."""
     present = key_id(check_secret(salt_secret(settings)))
@@ -94,7 +100,6 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
         ).fetchall()
         begun = connection.execute("select count(*) from signal.landed_files where done_at is null").fetchone()
     assert begun is not None
-    spool = sorted(settings.spool_dir.glob("*.spool")) if settings.spool_dir else []
-    waiting = Waiting(cast(int, begun[0]), landed_files(settings.landing_path), spool)
+    waiting = Waiting(cast(int, begun[0]), landed_files(settings.landing_path), spooled_files(settings.spool_dir))
     keys = [KeyDays(*cast("tuple[str, date, date, int, int]", row)) for row in rows]
     return Rotation(present, keys, [cast(date, row[0]) for row in mixed], waiting)

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB, PRUNING_JOB
+from signal_pipeline.landing import changed_at
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import load_settings
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.profile import dropped_since
 
@@ -38,8 +40,8 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         job_name=CHECKS_JOB,
         default_status=RUNNING,
-        description="Hourly: every check but those that count all raw events, if anything changed or was dropped since they were"
-        " evaluated last, or a day waits for its build.",
+        description="Hourly: every check but those that count all raw events, if anything changed or was dropped since they"
+        " were evaluated last, in the landing too, or a day waits for its build.",
     )
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
@@ -48,9 +50,11 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
         with postgres.connect() as connection:
             statuses = day_statuses(connection, checksums)
             dropped = dropped_since(connection, last)  # Where all is dropped, nothing else changes.
-        if dropped or any(
+        landed = changed_at(load_settings().landing_path)
+        changed = any(
             status.wants_build or last < max(status.changed_at, status.built_at or last) for status in statuses
-        ):
+        )
+        if dropped or changed or (landed is not None and last < landed):
             return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
         return dg.SkipReason("nothing changed since the last checks")
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from signal_pipeline.jobs import RAW_EVENTS_JOB, ROLLUPS_JOB
-from signal_pipeline.landing import landed_files
+from signal_pipeline.landing import arrived_since, landed_files
 from signal_pipeline.partitions import daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
@@ -47,14 +47,22 @@ COUNTED_FAILURES = 10  # Beyond these the back-off does not grow.
     description="Starts a run when a file waits in the landing; after a failed run it waits longer each time.",
 )
 def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """One run at a time drains all that waits; the counter in the key lets the same file ask again."""
-    files = landed_files(load_settings().landing_path)
+    """One run at a time drains all that waits; the counter in the key lets the same file ask again.
+
+    What came after the last failure is no part of it, and does not wait behind what failed.
+    """
+    landing = load_settings().landing_path
+    files = landed_files(landing)
     if not files:
         return dg.SkipReason("the landing is empty")
     if in_flight(context.instance, RAW_EVENTS_JOB):
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
     failures = failures_in_a_row(context.instance, RAW_EVENTS_JOB, COUNTED_FAILURES)
-    if failures and datetime.now(UTC) < (again := failures[0] + backoff(len(failures))):
+    if (
+        failures
+        and datetime.now(UTC) < (again := failures[0] + backoff(len(failures)))
+        and not arrived_since(landing, failures[0])
+    ):
         return dg.SkipReason(
             f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {RAW_EVENTS_JOB} failed, the next is at"
             f" {again:%H:%M:%S} UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -15,6 +16,7 @@ from conftest import SECRET, Fill
 from psycopg.conninfo import conninfo_to_dict
 from traffic import line, traffic
 
+from signal_pipeline.ndjson import zstd
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
 
@@ -62,6 +64,44 @@ def test_ingest_prints_closed_books(signal: Signal, tmp_path: Path) -> None:
 def test_ingest_reads_stdin(signal: Signal) -> None:
     done = signal("ingest", "-", "--json", stdin=b"\n".join(traffic(YESTERDAY, 3)))
     assert last_json(done)["accepted"] == 3
+
+
+def test_ingest_reads_marked_and_compressed_content_of_any_name_and_from_a_pipe(signal: Signal, tmp_path: Path) -> None:
+    lines = [b"".join(text + b"\n" for text in traffic(YESTERDAY, 10, seed)) for seed in range(4)]
+    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + lines[0])
+    (tmp_path / "events.log").write_bytes(gzip.compress(lines[1]))
+    (tmp_path / "plain.gz").write_bytes(lines[2])
+    done = signal("ingest", "marked", "events.log", "plain.gz", "-", "--json", stdin=zstd.compress(lines[3]))
+    assert done.returncode == 0
+    assert last_json(done) == {"received": 40, "accepted": 40, "duplicate": 0, "dropped": {}}
+    assert "warning" not in done.stderr
+
+
+def test_files_of_another_form_are_named_and_the_others_ingested(signal: Signal, tmp_path: Path) -> None:
+    good = b"".join(text + b"\n" for text in traffic(YESTERDAY, 10))
+    (tmp_path / "array.json").write_bytes(b"[" + line(route="/secret-mark") + b"]")
+    (tmp_path / "good").write_bytes(good)
+    (tmp_path / "short.gz").write_bytes(gzip.compress(good)[:-1])
+    done = signal("ingest", "array.json", "good", "short.gz", "-", "--json", stdin=good.decode().encode("utf-16"))
+    assert done.returncode == 1
+    assert last_json(done) == {"received": 20, "accepted": 10, "duplicate": 10, "dropped": {}}
+    error = error_of(done)
+    assert "array.json: looks like a JSON array, not like NDJSON" in error
+    assert "short.gz: the gzip data is cut short" in error
+    assert "-: looks like UTF-16 text" in error
+    assert "good" not in error.replace("short.gz", "")
+    assert "secret-mark" not in done.stdout + done.stderr
+
+
+def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(signal: Signal, tmp_path: Path) -> None:
+    good = traffic(YESTERDAY, 4)
+    (tmp_path / "[b]half").write_bytes(b"\n".join([b"", good[0], b"secret-mark {", b"secret-mark", b"", good[1]]))
+    (tmp_path / "[b]most").write_bytes(b"\n".join([b"", good[2], b"secret-mark {", b"secret-mark", b"", b"["]))
+    done = signal("ingest", "[b]half", "[b]most")
+    assert done.returncode == 0
+    warnings = [text for text in done.stderr.splitlines() if "warning" in text]
+    assert warnings == ["warning: [b]most: 3 of 4 lines are malformed; the first is line 3"]
+    assert "secret-mark" not in done.stdout + done.stderr
 
 
 def test_a_missing_file_and_a_directory_are_named(signal: Signal, tmp_path: Path) -> None:

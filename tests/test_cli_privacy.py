@@ -200,16 +200,21 @@ def test_no_rotation_while_something_waits_for_the_present_secret(
     for folder, name in ((settings.landing_path, "a[b].ndjson"), (spool, "000000000001-ab.spool")):
         folder.mkdir(parents=True)
         (folder / name).write_bytes(b"")
+    for other in ("c.NDJSON", "d\nerror: e", os.fsdecode(b"\xff")):
+        (settings.landing_path / other).write_bytes(b"")
+    (settings.landing_path / "dangling").symlink_to("nowhere")
+    for unfinished in (".f.ndjson", "g.tmp"):
+        (settings.landing_path / unfinished).write_bytes(b"{}")
     connection.execute("insert into signal.landed_files (content_hmac, bytes) values ('x', 1)")
     done = signal_there()
     assert done.returncode == 1
     assert "1 landed file(s) are begun" in error_of(done)
+    assert "5 file(s) wait in the landing, 1 in the spool" in error_of(done)
     assert "a[b].ndjson" in done.stderr
-    assert last_json(done)["waiting"] == {
-        "begun_landed_files": 1,
-        "landing": ["a[b].ndjson"],
-        "spool": ["000000000001-ab.spool"],
-    }
+    waiting = last_json(done)["waiting"]
+    assert isinstance(waiting, dict)
+    assert sorted(waiting.pop("landing")) == ["\\udcff", "a[b].ndjson", "c.NDJSON", "d\nerror: e", "dangling"]
+    assert waiting == {"begun_landed_files": 1, "spool": ["000000000001-ab.spool"]}
 
 
 @pytest.mark.parametrize("secret", ["tooshort!", "x" * 31])

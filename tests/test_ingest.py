@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import logging
 import random
@@ -15,15 +16,14 @@ import psutil
 import pytest
 from commands import error_of, last_json, run_command, start_command
 from conftest import SECRET, START_DATE
-from hypothesis import given
-from hypothesis import strategies as st
 from oracle import Oracle
 from stored import count, in_order, rollup_table, stored_books, stored_events
 from traffic import IPHONE, line, traffic
 
 from signal_pipeline import ingest as ingest_module
-from signal_pipeline.events.acceptance import MAX_LINE_BYTES
-from signal_pipeline.ingest import Ingest, blocks
+from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest import CutShortError, Ingest
+from signal_pipeline.ndjson import FormError, zstd
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
@@ -144,31 +144,6 @@ def test_a_rebuilt_rollup_has_the_same_numbers(
     assert all(seen[0])
 
 
-@given(
-    parts=st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bc" * 9, b"d" * 40, b"\x00\xff", b" "]), max_size=40),
-    block=st.integers(1, 30),
-)
-def test_batches_lose_nothing_wherever_the_blocks_are_cut(parts: list[bytes], block: int) -> None:
-    data = b"".join(parts)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest_module, "BATCH_BYTES", block)
-        found = list(blocks(io.BytesIO(data)))
-    lines = [text for batch in found for text in batch.lines if text]
-    assert lines == [text for text in data.split(b"\n") if text]
-    assert sum(batch.bytes for batch in found) == len(data)
-    ends = [batch.end_offset for batch in found]
-    assert ends == sorted(set(ends))
-    assert all(end == len(data) or data[end - 1 : end] == b"\n" for end in ends)
-
-
-def test_of_a_long_line_only_the_start_is_kept() -> None:
-    data = b"a\n" + b"x" * 20_000_000 + b"\nb"
-    lengths = [len(text) for batch in blocks(io.BytesIO(data)) for text in batch.lines]
-    assert (lengths[0], lengths[-1]) == (1, 1)
-    (longest,) = [length for length in lengths if length > 1]
-    assert MAX_LINE_BYTES < longest < 10_000_000
-
-
 def test_a_stream_commits_batch_by_batch(
     ingest: Ingest, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +158,76 @@ def test_a_stream_commits_batch_by_batch(
     assert offsets == sorted(offsets)
     assert offsets[-1] == sum(progress) == len(data)
     assert len(offsets) == len(progress) > 3
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
+def test_a_marked_or_compressed_stream_is_ingested_whole(
+    ingest: Ingest, connection: Connection, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    content = b"\xef\xbb\xbf" + b"\n".join(traffic(DAY, 150))
+    data = pack(content)
+    offsets: list[int] = []
+    progress: list[int] = []
+    counts = ingest.ingest_stream(
+        io.BytesIO(data), progress=progress.append, committed=lambda _, offset: offsets.append(offset)
+    )
+    assert (counts.received, counts.accepted) == (150, 150)
+    assert offsets[-1] == len(content)
+    assert sum(progress) == len(data)
+    rest = ingest.ingest_stream(io.BytesIO(data), start=offsets[1])
+    assert (rest.accepted, rest.duplicate) == (0, rest.received)
+    assert 0 < rest.received < 150
+
+
+@pytest.mark.embedded_only
+def test_another_form_is_refused_before_anything_is_stored(ingest: Ingest, connection: Connection) -> None:
+    data = b"[\n" + b",\n".join(traffic(DAY, 20)) + b"\n]\n"
+    with pytest.raises(FormError, match="looks like a JSON array") as error:
+        ingest.ingest_stream(io.BytesIO(data))
+    assert isinstance(error.value, SignalError)
+    assert stored_books(connection) == {}
+
+
+@pytest.mark.embedded_only
+def test_of_compressed_data_that_is_cut_short_what_can_be_read_is_stored_and_counted(
+    ingest: Ingest, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    data = gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 150)))
+    with pytest.raises(CutShortError, match="gzip data is cut short: what could be read of it is stored") as error:
+        ingest.ingest_stream(io.BytesIO(data[:-3_000]))
+    counts = error.value.counts
+    assert 0 < counts.accepted == counts.received < 150
+    assert len(stored_events(connection)) == counts.accepted
+    assert ingest.ingest_stream(io.BytesIO(data)).duplicate == counts.accepted
+    assert len(stored_events(connection)) == 150
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize(
+    ("before", "number"),
+    [([], None), ([b"torn {"], 152), ([b"", b"  "], None), ([b"", b"torn {", b"x"], 153)],
+)
+def test_the_first_malformed_line_is_known_by_its_number(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, before: list[bytes], number: int | None
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    lines = [b"", *traffic(DAY, 150), *before, *traffic(DAY, 150, seed=2), b"}" if number else b""]
+    assert ingest.ingest_stream(io.BytesIO(b"\n".join(lines))).first_malformed == number
+    noise = [b"", b"", b"torn {" if number else b"", *lines]
+    assert ingest.ingest_stream(io.BytesIO(b"\n".join(noise))).first_malformed == (3 if number else None)
+
+
+@pytest.mark.embedded_only
+def test_lines_in_memory_may_be_marked_too(ingest: Ingest) -> None:
+    assert ingest.ingest_lines([b"\xef\xbb\xbf" + line(NOON), line(NOON), b"\xef\xbb\xbf"]).as_dict() == {
+        "received": 2,
+        "accepted": 2,
+        "duplicate": 0,
+        "dropped": {},
+    }
 
 
 @pytest.mark.embedded_only

@@ -87,15 +87,6 @@ def test_the_landing_is_the_owners_alone_while_files_wait(
     assert modes == [0o700, 0o600]
 
 
-def test_files_that_are_not_finished_wait(land: Land, drain: Drain, settings: Settings) -> None:
-    for name in ("a.ndjson.tmp", ".b.ndjson", "c.json"):
-        land(traffic(DAY, 1), "x.ndjson").rename(settings.landing_path / name)
-    (settings.landing_path / "d.ndjson").mkdir()
-    assert landed_files(settings.landing_path) == []
-    assert drain() == Counts()
-    assert len(list(settings.landing_path.iterdir())) == 4
-
-
 def test_without_a_landing_there_is_nothing_to_do(drain: Drain, settings: Settings) -> None:
     assert landed_files(settings.landing_path) == []
     assert drain() == Counts()

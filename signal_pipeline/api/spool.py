@@ -75,7 +75,7 @@ class Spool:
             raise SpoolError("SIGNAL_SPOOL_DIR is in use: give each process a folder of its own") from None
         for draft in folder.glob("*.tmp"):  # Of a process that was killed: nobody was told that these events are taken.
             draft.unlink()
-        files = self._files()
+        files = spooled_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)
         self._number = int(files[-1].name.partition("-")[0]) if files else 0
         self.waiting = bool(files)
@@ -98,7 +98,7 @@ class Spool:
 
     def drain(self) -> None:
         """Store every waiting batch, in order, each exactly once. Raises DatabaseError; what is left stays and waits."""
-        for path in self._files():
+        for path in spooled_files(self._folder):
             size, batch = path.stat().st_size, self._read(path)
             if batch is not None and self._stored(path, batch):
                 path.unlink()
@@ -176,15 +176,20 @@ class Spool:
         logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
         path.rename(path.with_suffix(_REFUSED))
 
-    def _files(self) -> list[Path]:
-        return sorted(path for path in self._folder.iterdir() if path.suffix == _SUFFIX)
-
     def _sync_folder(self) -> None:
         descriptor = os.open(self._folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def spooled_files(folder: Path | None, *, refused: bool = False) -> list[Path]:
+    """The files that wait in a spool, in order; with `refused` also those that PostgreSQL would not take."""
+    suffixes = (_SUFFIX, _REFUSED) if refused else (_SUFFIX,)
+    if folder is None or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in suffixes)
 
 
 def _first_day(path: Path) -> date:

@@ -11,6 +11,7 @@ import dagster as dg
 
 from signal_pipeline.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
 from signal_pipeline.errors import SignalError
+from signal_pipeline.landing import LandingError
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
@@ -51,6 +52,8 @@ def raw_events(
     except SignalError as error:
         # A bad file, a secret that is missing, a full disk: none must keep the night from its rollups and retention.
         if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
+            if isinstance(error, LandingError):  # Trying again is for the sensor, which waits longer each time.
+                raise dg.Failure(str(error), allow_retries=False) from error
             raise
         context.log.error("the landing is not drained: %s", error)
     else:

@@ -83,6 +83,23 @@ def test_the_checks_run_within_an_hour_of_a_drop_though_no_day_changed(
     assert isinstance(hour(), dg.SkipReason)
 
 
+def test_the_checks_run_within_an_hour_of_a_change_in_the_landing(
+    hour: Callable[[], object], run: Run, environment: Settings
+) -> None:
+    environment.landing_path.mkdir()
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
+    kept = environment.landing_path / "array.json"
+    kept.write_bytes(b"[]")
+    assert isinstance(hour(), dg.RunRequest)
+    evaluations = {each.check_name: each for each in run("checks_job", None).get_asset_check_evaluations()}
+    assert not evaluations["landing_moves"].passed
+    assert "'array.json' looks like a JSON array" in (evaluations["landing_moves"].description or "")
+    assert isinstance(hour(), dg.SkipReason)
+    kept.unlink()
+    assert isinstance(hour(), dg.RunRequest)
+
+
 def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_hour(
     fill: Fill, run: Run, connection: Connection
 ) -> None:

@@ -209,6 +209,34 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     assert len(requests(tick("landing_sensor"))) == 1
 
 
+def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind_what_failed(
+    tick: Tick, run: Run, environment: Settings, connection: Connection
+) -> None:
+    environment.landing_path.mkdir()
+    bad = environment.landing_path / "array.JSON"
+    bad.write_bytes(b"[" + line() + b"]")
+    (request,) = requests(tick("landing_sensor"))
+    assert request.partition_key == str(TODAY)
+    for _ in range(2):
+        failed = run("raw_events_job", TODAY)
+        assert not failed.success
+        assert not [event for event in failed.all_events if event.is_step_up_for_retry]
+        (failure,) = [event.step_failure_data for event in failed.all_events if event.is_step_failure]
+        assert "'array.JSON' looks like a JSON array" in str(failure.error)
+        waiting = tick("landing_sensor")
+        assert isinstance(waiting, dg.SkipReason)
+        assert "1 file(s) wait: the last" in (waiting.skip_message or "")
+    (environment.landing_path / "later.jsonl").write_bytes(line())
+    assert len(requests(tick("landing_sensor"))) == 1
+    assert not run("raw_events_job", TODAY).success
+    assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
+    assert requests(tick("landing_sensor")) == []
+    bad.unlink()
+    result = tick("landing_sensor")
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == "the landing is empty"
+
+
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
     for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING

@@ -1,0 +1,121 @@
+"""What a file is that should be NDJSON and is not, told from its first bytes.
+
+Belongs here: names for other forms, for the person who sent such a file. No name ever repeats a text of the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+
+# Forms that are told by their first bytes for sure. Such a file may hold lines that are JSON objects (a tar archive does):
+# to read those would lose the others.
+_SIGNATURES = (
+    (codecs.BOM_UTF32_LE, "UTF-32 text"),  # Begins as the mark of UTF-16 does.
+    (codecs.BOM_UTF32_BE, "UTF-32 text"),
+    (codecs.BOM_UTF16_LE, "UTF-16 text"),
+    (codecs.BOM_UTF16_BE, "UTF-16 text"),
+    (b"\x1e", "a JSON text sequence (RFC 7464)"),
+    (b"\x1f\x8b", "gzip data"),  # Only inside other compressed data; else it is read.
+    (b"\x28\xb5\x2f\xfd", "zstd data"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\xfd7zXZ\x00", "xz data"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a rar archive"),
+    (b"\x04\x22\x4d\x18", "lz4 data"),
+    (b"\xff\x06\x00\x00sNaPpY", "snappy data"),
+    (b"\x1f\x9d", "compress (.Z) data"),
+    (b"PAR1", "a Parquet file"),
+    (b"Obj\x01", "an Avro file"),
+    (b"ARROW1\x00\x00", "an Arrow file"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"%PDF-", "a PDF file"),
+)
+LOOKED_AT = 20
+_BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)")
+_TAR = slice(257, 262)
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_ACCESS_LOG = re.compile(r"\S+ \S+ .{1,80}? ?\[\d\d/[A-Z][a-z]{2}/\d{4}:")
+_ARRAY = re.compile(r'\[\s*(?:[\[{"\]]|$|-?\d+\s*,)')
+_AROUND = re.compile(r"[^{}\n]+\{.*\}\s*")
+_HTML = re.compile(r"<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
+
+
+def signature(head: bytes) -> str | None:
+    """The form that these first bytes are a sure sign of; None if they are of none."""
+    for sign, form in _SIGNATURES:
+        if head.startswith(sign):
+            return form
+    if _BZIP2.match(head):
+        return "bzip2 data"
+    return "a tar archive" if head[_TAR] == b"ustar" else None
+
+
+def likely_form(head: bytes) -> str:
+    """The likeliest form of content in which no line is a JSON object, by its first bytes."""
+    if form := signature(head) or _of_nuls(head):
+        return form
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # Its end may be half a character.
+    except UnicodeDecodeError:
+        return "binary data" if _CONTROLS.search(head.decode("latin-1")) else "text in another encoding than UTF-8"
+    text = text.strip("\ufeff \t\r\n")
+    if _CONTROLS.search(text):
+        return "binary data"
+    if "\r" in text and "\n" not in text:
+        return "text with CR alone as line end"
+    return _of_json(text) or _of_text(text)
+
+
+def _of_nuls(head: bytes) -> str | None:
+    """The forms in which most characters of ASCII have bytes of zeros beside them."""
+    if not head.strip(b"\x00"):
+        return "nothing but NUL bytes"
+    quarters = [head[place::4].count(0) / (len(head[place::4]) or 1) > 0.5 for place in range(4)]
+    if quarters in ([False, True, True, True], [True, True, True, False]):
+        return "UTF-32 text"
+    return "UTF-16 text" if quarters in ([False, True] * 2, [True, False] * 2) else None
+
+
+def _of_json(text: str) -> str | None:
+    first = text.partition("\n")[0].rstrip()
+    if _ARRAY.match(text):
+        return "a JSON array"
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return _of_broken_json(text, first)
+    if isinstance(value, str):
+        return "JSON strings, not objects"
+    if not isinstance(value, dict):
+        return "JSON values that are no objects" if end >= len(first) else None
+    if end > len(first):
+        return "JSON over several lines (pretty-printed)"
+    return "several JSON objects on a line" if end < len(first) else None
+
+
+def _of_broken_json(text: str, first: str) -> str | None:
+    if not text.startswith("{"):
+        return None
+    if first.endswith(("{", "[", ",")) and first != text:
+        return "JSON over several lines (pretty-printed)"
+    return "lines longer than an event may be" if first == text else "lines that begin as JSON objects and are none"
+
+
+def _of_text(text: str) -> str:
+    lines = [line for line in text.split("\n")[:LOOKED_AT] if line.strip()]
+    whole = lines[:-1] or lines  # The last may be cut.
+    if text.startswith("<"):
+        return "HTML" if _HTML.match(text) else "XML"
+    if _ACCESS_LOG.match(text):
+        return "an access log"
+    if text.startswith(("---", "%YAML")):
+        return "YAML"
+    if all(map(_AROUND.fullmatch, whole)):
+        return "JSON objects with other text before them"
+    for separator, form in ((",", "CSV"), ("\t", "tab-separated values"), (";", "CSV")):
+        if separator in lines[0] and "{" not in lines[0] and len({line.count(separator) for line in whole}) == 1:
+            return form
+    return "plain text"

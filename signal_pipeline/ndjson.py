@@ -1,0 +1,286 @@
+"""NDJSON as it arrives: one JSON object a line, in UTF-8, plain or compressed with gzip or zstd.
+
+Belongs here: from the bytes of a stream to blocks of whole lines, and whether the stream is NDJSON at all. What another form
+is called: `file_forms.py`. What becomes of a line: `events/acceptance.py`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from typing import BinaryIO, Literal, NamedTuple, Protocol, cast
+
+import msgspec
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.events.acceptance import MAX_LINE_BYTES
+from signal_pipeline.events.event import IncomingEvent
+from signal_pipeline.file_forms import likely_form, signature
+
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd
+else:
+    from backports import zstd as zstd
+
+HEAD_BYTES = 64 * 1024  # By which a form is told.
+PART_BYTES = 1024 * 1024  # Decompressed at once.
+MOST_LINES = 100_000  # Of a block: five times as many as of usual length fit in; each costs more memory than its bytes.
+SAMPLED_LINES = 100
+UNREADABLE = b"?"  # In place of a line that is no JSON object.
+MARK = codecs.BOM_UTF8
+Compression = Literal["gzip", "zstd"]
+_COMPRESSIONS: list[tuple[bytes, Compression]] = [
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),  # A frame that is skipped.
+]
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decode_event = msgspec.json.Decoder(IncomingEvent).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+class StreamError(SignalError):
+    """A stream cannot be read as NDJSON, or not to its end."""
+
+
+class FormError(StreamError):
+    """No line of a stream is a JSON object: it has another form, and nothing of it was stored."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__(
+            f"looks like {form}, not like NDJSON (one JSON object a line, in UTF-8): nothing of it is stored"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole lines of a stream.
+
+    Attributes:
+        end_offset: of the byte behind the last line, in decompressed bytes from the start of the stream.
+        bytes: how many bytes of the stream, as it lies, were read since the block before.
+        first_line: the number of the first line in the stream, from 1 (from where reading began, if not at the start).
+    """
+
+    lines: list[bytes]
+    end_offset: int
+    bytes: int
+    first_line: int
+
+
+class NdjsonReader:
+    """Reads a stream block by block, decompressed and without byte order marks, in bounded memory.
+
+    Iterating raises FormError before the first block if no line is a JSON object. Of the lines before the first object
+    only the number is kept, however many there are: each is handed out as a line that cannot be read.
+    """
+
+    def __init__(self, stream: BinaryIO, block_bytes: int, start: int = 0) -> None:
+        """Look at the first bytes, then go to the offset `start`; a plain stream must be able to seek for that.
+
+        Raises FormError for a form that its first bytes are a sure sign of.
+        """
+        self._raw = _Peeked(stream)
+        self.compression = _compression(self._raw.head)
+        self._inflated = _Inflated(self._raw, self.compression) if self.compression else None
+        self._content = _Peeked(self._inflated) if self._inflated else self._raw
+        self._block_bytes = block_bytes
+        self._start = start
+        if (form := signature(self._content.head)) is not None:
+            raise FormError(self._named(form))
+        if start and self._inflated:
+            self._content.skip(start)
+        elif start:
+            stream.seek(start)
+            self._raw = self._content = _Peeked(stream)
+
+    @property
+    def fault(self) -> str | None:
+        """Why compressed data could not be read to its end, known after the last block; None if it could.
+
+        A line that was not read to its end is left out.
+        """
+        return self._inflated.fault if self._inflated else None
+
+    def __iter__(self) -> Iterator[Block]:
+        blocks = self._blocks()
+        if not self._start:
+            yield from self._up_to_an_object(blocks)
+        yield from blocks
+
+    def _blocks(self) -> Iterator[Block]:
+        """Cut the content behind line ends; of a line that is too long only the start is kept."""
+        offset, number, told, rest = self._start, 1, 0, b""
+        while data := self._content.read(self._block_bytes):
+            offset += len(data)
+            head, newline, tail = data.rpartition(b"\n")
+            if not newline:
+                rest = (rest + data)[: MAX_LINE_BYTES + 1]
+                continue
+            for lines, behind in _pieces(rest + head):
+                yield Block(lines, offset - len(tail) - behind, self._raw.taken - told, number)
+                number, told = number + len(lines), self._raw.taken
+            rest = tail
+        if rest and not self.fault:
+            yield Block([without_marks(rest)], offset, self._raw.taken - told, number)
+
+    def _up_to_an_object(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """The blocks up to the first that holds a JSON object, or all of them if they are blank."""
+        skipped: list[_Skipped] = []
+        objects = listed = 0
+        found: Block | None = None
+        for block in blocks:
+            sample = list(islice(filter(None, map(bytes.strip, block.lines)), SAMPLED_LINES))
+            objects += sum(map(is_object, sample))
+            listed += sum(is_object(line.strip(b",")) for line in sample if line[:1] == b"," or line[-1:] == b",")
+            if any(map(is_object, block.lines)):
+                found = block
+                break
+            skipped.append(_Skipped.of(block))
+        if listed and listed >= objects:  # One object of an array has no comma beside it.
+            raise FormError(self._named("a JSON array with an object a line"))
+        if found is None and any(each.lines for each in skipped):
+            raise FormError(self._named(likely_form(self._content.head)))
+        yield from (each.block() for each in skipped)
+        if found is not None:
+            yield found
+
+    def _named(self, form: str) -> str:
+        return f"{form} inside {self.compression} data" if self.compression else form
+
+
+def check_form(stream: BinaryIO, *, to_the_end: bool = False) -> None:
+    """Read a stream that can seek from its start until its form is known, and go back there.
+
+    Raises FormError; with `to_the_end` StreamError too, for compressed data that is cut short or damaged.
+    """
+    stream.seek(0)
+    reader = NdjsonReader(stream, PART_BYTES)
+    for _ in reader:
+        if not (to_the_end and reader.compression):
+            break
+    stream.seek(0)
+    if to_the_end and reader.fault:
+        raise StreamError(reader.fault)
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line is a JSON object, read as acceptance reads it: it skips what it does not know."""
+    if len(line) > MAX_LINE_BYTES:
+        return False
+    try:
+        description = bytes(_decode_event(line).description)
+    except msgspec.ValidationError:
+        return isinstance(_decoded(line), dict)
+    except _UNDECODABLE:
+        return False
+    return not description or description == b"null" or _decoded(description) is not None
+
+
+def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
+    """The lines of a block, in pieces if they are very many, each with the number of bytes behind it."""
+    lines = without_marks(data).split(b"\n")
+    if len(lines) <= MOST_LINES:
+        yield lines, behind
+    else:
+        del lines
+        middle = data.rfind(b"\n", 0, len(data) // 2)
+        if middle < 0:
+            middle = data.find(b"\n")
+        yield from _pieces(data[:middle], behind + len(data) - middle)
+        yield from _pieces(data[middle + 1 :], behind)
+
+
+def without_marks(lines: bytes) -> bytes:
+    """Whole lines without byte order marks before them: files that begin with one may have been put together."""
+    if MARK[0] not in lines:
+        return lines
+    while lines.startswith(MARK):
+        lines = lines[len(MARK) :]
+    while b"\n" + MARK in lines:
+        lines = lines.replace(b"\n" + MARK, b"\n")
+    return lines
+
+
+def _decoded(text: bytes) -> object:
+    """The value of a JSON text; None if it has none."""
+    try:
+        return _decode_any(text)
+    except _UNDECODABLE:
+        return None
+
+
+def _compression(head: bytes) -> Compression | None:
+    return next((name for magic, name in _COMPRESSIONS if head.startswith(magic)), None)
+
+
+class _Skipped(NamedTuple):
+    """A block without a JSON object: how many of its lines are not blank, and what else is known of it."""
+
+    lines: int
+    end_offset: int
+    bytes: int
+    first_line: int
+
+    @classmethod
+    def of(cls, block: Block) -> _Skipped:
+        filled = [number for number, line in enumerate(block.lines, block.first_line) if line and not line.isspace()]
+        return cls(len(filled), block.end_offset, block.bytes, filled[0] if filled else block.first_line)
+
+    def block(self) -> Block:
+        return Block([UNREADABLE] * self.lines, self.end_offset, self.bytes, self.first_line)
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class _Peeked:
+    """A stream whose first bytes can be looked at before they are read; it counts what is read."""
+
+    def __init__(self, stream: _Readable) -> None:
+        self._stream = stream
+        self.head = b""
+        while (missing := HEAD_BYTES - len(self.head)) and (more := stream.read(missing)):
+            self.head += more
+        self._unread = BytesIO(self.head)
+        self.taken = 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._unread.read(size)
+        if len(data) < size:
+            data += self._stream.read(size - len(data)) or b""
+        self.taken += len(data)
+        return data
+
+    def skip(self, size: int) -> None:
+        while size and (data := self.read(min(size, PART_BYTES))):
+            size -= len(data)
+
+
+class _Inflated:
+    """The content of compressed data, of several members or frames too, as far as it can be read."""
+
+    def __init__(self, raw: _Peeked, compression: Compression) -> None:
+        stream = cast(BinaryIO, raw)  # All that either reads of it is `read`.
+        self._file = gzip.GzipFile(fileobj=stream, mode="rb") if compression == "gzip" else zstd.ZstdFile(stream)
+        self._compression = compression
+        self.fault: str | None = None
+
+    def read(self, size: int, /) -> bytes:
+        parts = []
+        try:
+            while size and not self.fault and (part := self._file.read1(min(size, PART_BYTES))):
+                parts.append(part)
+                size -= len(part)
+        except EOFError:
+            self.fault = f"the {self._compression} data is cut short"
+        except (gzip.BadGzipFile, zlib.error, zstd.ZstdError):
+            self.fault = f"the {self._compression} data is damaged"
+        return b"".join(parts)
