@@ -13,10 +13,12 @@ from conftest import Build, Fill
 from stored import count
 from traffic import line
 
+from signal_pipeline import raw_reports
 from signal_pipeline.ingest import Counts, Ingest
 from signal_pipeline.rollups.build import DayPurgedError
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.store import retention
+from signal_pipeline.store.coverage import Coverage
 from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.receipts import list_receipts
 from signal_pipeline.store.retention import purge_due_days
@@ -144,3 +146,28 @@ def _in_thread(task: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=task, daemon=True)
     thread.start()
     return thread
+
+
+def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report has read that the day is open: its partition must not go before the events are counted."""
+    fill(DUE)
+    build(DUE)
+    read, purged = raw_reports.read_coverage, list[retention.Purged]()
+
+    def read_with_a_purge_behind_it(connection: Connection, first: date, last: date) -> Coverage:
+        coverage = read(connection, first, last)
+        purged.append(purge_due_days(database, models, KEEP))
+        return coverage
+
+    monkeypatch.setattr(raw_reports, "read_coverage", read_with_a_purge_behind_it)
+    report = raw_reports.raw_report(database, ["day"], {}, DUE, DUE)
+    assert [int(events) for events in report.rows["events"]] == [25]
+    assert purged[0].purged == []
+    assert list(purged[0].kept) == [DUE]
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
