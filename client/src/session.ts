@@ -7,6 +7,8 @@
  */
 
 const KEY = "signal.sessionId";
+/** A UUID that names something: of a version, so neither the nil nor the max UUID. The server drops events with another. */
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
 
 interface Session {
   readonly id: string;
@@ -65,7 +67,7 @@ function newHolder(): Holder {
 function read(): Session | undefined {
   try {
     const stored = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Session | null;
-    return typeof stored?.id === "string" ? stored : undefined;
+    return typeof stored?.id === "string" && ID.test(stored.id) ? stored : undefined;
   } catch {
     return undefined; // Storage is blocked, or holds something else.
   }
