@@ -37,9 +37,7 @@ DIMENSIONS = {
     "daily_os_activity": ["os_family"],
     "daily_route_activity": ["route"],
 }
-TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:?\d\d)", re.ASCII
-)
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 TEXT_FIELDS = ("route", "entityType", "entityId", "host", "ip", "userAgent")
 Entry = tuple[date, str, str, str, str]
 Row = tuple[object, ...]

@@ -7,8 +7,8 @@
  */
 
 const KEY = "signal.sessionId";
-/** A UUID that names something: of a version, so neither the nil nor the max UUID. The server drops events with another. */
-const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i;
+/** A UUID of a version: the nil and the max UUID have none, and the server drops events that carry one. */
+const ID = /^[\w-]{14}[1-8][\w-]{21}$/;
 
 interface Session {
   readonly id: string;
