@@ -15,6 +15,7 @@ from signal_pipeline import console
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.cli_options import Json, parse_day
 from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.events.ids import NO_IDS
 from signal_pipeline.settings import Settings, load_settings
 from signal_pipeline.store.database import open_database
 
@@ -104,9 +105,13 @@ def _subject(
         return Subject.user(bytes.fromhex(user_hash), day)
     if session is not None:
         try:
-            return Subject.session(uuid.UUID(session))
+            named = uuid.UUID(session)
         except ValueError:
             raise UsageError("--session takes a UUID") from None
+        if str(named) in NO_IDS:
+            # Stored before it was refused, it would be the sessions of many people.
+            raise UsageError("--session: the nil and the max UUID name no session; erase by --user-hash")
+        return Subject.session(named)
     assert entity is not None
     catalogue = load_catalogue(settings.catalogue)
     kind = catalogue.entity_types.get(entity[0])

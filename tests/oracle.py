@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -36,6 +37,7 @@ DIMENSIONS = {
     "daily_os_activity": ["os_family"],
     "daily_route_activity": ["route"],
 }
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 TEXT_FIELDS = ("route", "entityType", "entityId", "host", "ip", "userAgent")
 Entry = tuple[date, str, str, str, str]
 Receipt = tuple[date, str, str, str]
@@ -231,17 +233,22 @@ def _word(value: object, known: Mapping[str, Any], otherwise: str) -> str:
 
 def _is_uuid(value: object) -> bool:
     try:
-        return isinstance(value, str) and str(UUID(value)) == value.lower()
+        return isinstance(value, str) and str(UUID(value)) == value.lower() and 0 < UUID(value).int < 2**128 - 1
     except ValueError:
         return False
 
 
 def _time(value: object) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+    """The instant of a text of RFC 3339, digits beyond microseconds cut."""
+    parts = TIME.fullmatch(value) if isinstance(value, str) else None
+    if parts is None:
         return None
-    return at.astimezone(UTC) if at and at.tzinfo else None
+    day, clock, fraction, zone = parts.groups()
+    try:
+        at = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return at.replace(microsecond=int((fraction or "")[:6].ljust(6, "0")))
 
 
 def _host(text: str) -> str:

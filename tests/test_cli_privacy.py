@@ -132,6 +132,8 @@ WRONG = {
     "a day without a hash": ["--session", str(uuid.uuid4()), "--day", str(YESTERDAY)],
     "no hash": ["--user-hash", "private-xyz", "--day", str(YESTERDAY)],
     "no session": ["--session", "private-xyz"],
+    "the nil session": ["--session", str(uuid.UUID(int=0))],
+    "the max session": ["--session", "{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF}"],
     "unknown type": ["--entity", "private", "x"],
     "no id": ["--entity", "journey", "private-xyz"],
 }

@@ -7,6 +7,8 @@
  */
 
 const KEY = "signal.sessionId";
+/** A UUID of a version: the nil and the max UUID have none, and the server drops events that carry one. */
+const ID = /^[\w-]{14}[1-8][\w-]{21}$/;
 
 interface Session {
   readonly id: string;
@@ -64,7 +66,7 @@ function newHolder(): Holder {
 function read(): Session | undefined {
   try {
     const stored = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Session | null;
-    return typeof stored?.id === "string" ? stored : undefined;
+    return typeof stored?.id === "string" && ID.test(stored.id) ? stored : undefined;
   } catch {
     return undefined; // Storage is blocked, or holds something else.
   }

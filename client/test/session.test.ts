@@ -75,7 +75,10 @@ describe("the session id", () => {
     const id = sessionId();
     assert.match(id, UUID);
     assert.equal(sessionId(), id);
-    for (const noise of ["", "{", "null", "7", '{"id":7,"date":"2026-11-25"}', '"x"']) {
+    const of = (id: unknown): string => JSON.stringify({ id, date: "2026-11-25" });
+    const nil = "00000000-0000-0000-0000-000000000000";
+    const max = nil.replace(/0/g, "f");
+    for (const noise of ["", "{", "null", "7", '"x"', of(7), of(""), of("x"), of(nil), of(max), of(max.toUpperCase()), of(`${id}\n`)]) {
       new FakePage(new Map([["signal.sessionId", noise]])).open();
       assert.match(sessionId(), UUID);
     }

@@ -13,11 +13,14 @@ Json = NewType("Json", object)
 
 
 def _utc(value: object) -> datetime:
-    """A time of the wire as an aware one in UTC; one without an offset is taken as UTC."""
+    """A time of the wire as an aware one in UTC; one without an offset is taken as UTC.
+
+    Digits beyond microseconds are cut, as they are from the time of an event.
+    """
     if not isinstance(value, str):
         raise ValueError("not a DateTime")
     try:
-        time = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value.upper())  # RFC 3339 allows `t` and `z`.
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise ValueError("not a DateTime") from None

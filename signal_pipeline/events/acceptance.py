@@ -16,10 +16,12 @@ import msgspec
 
 from signal_pipeline.catalogue import Catalogue
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
-from signal_pipeline.events.event import ABSENT, AwareTime, Drop, Event, IncomingEvent, Reason
+from signal_pipeline.events.event import ABSENT, Drop, Event, IncomingEvent, Line, Reason
 from signal_pipeline.events.hashing import DayHasher
+from signal_pipeline.events.ids import NO_IDS, is_id
 from signal_pipeline.events.pii import holds_pii
 from signal_pipeline.events.routes import route_template
+from signal_pipeline.events.times import time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
 MAX_DESCRIPTION_BYTES = 2_048
@@ -37,7 +39,7 @@ class _Refused(Exception):
         self.bot = bot
 
 
-_decode_event = msgspec.json.Decoder(IncomingEvent).decode
+_decode_line = msgspec.json.Decoder(Line).decode
 _decode_any = msgspec.json.Decoder().decode
 _canonical_json = msgspec.json.Encoder(order="deterministic").encode
 _host = lru_cache(maxsize=256)(canonical_host)
@@ -76,7 +78,9 @@ class Acceptance:
         if len(line) > MAX_LINE_BYTES:
             return Drop("malformed", now.date(), UNKNOWN_APP, OTHER_TYPE)
         try:
-            event = _decode_event(line)
+            stated = _decode_line(line)
+            event: IncomingEvent = stated
+            event.created_at = time_of_json(stated.created_at)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._undecodable(line, error, now)
         return self.check(event, now)
@@ -116,7 +120,7 @@ class Acceptance:
         if not isinstance(fields, dict):
             return self._drop("malformed", None, None, None, now)
         try:
-            at = msgspec.convert(fields.get("createdAt"), AwareTime)
+            at = time_of(fields.get("createdAt"))
         except msgspec.ValidationError:
             at = None
         return self._drop("invalid_field", fields.get("eventType"), fields.get("appName"), at, now)
@@ -124,7 +128,8 @@ class Acceptance:
     def _accepted(self, event: IncomingEvent, now: datetime) -> Event:
         route = _route(event.route)
         description = _description(event.description)
-        if event.client_event_id is None and event.created_at is None:
+        session_id, client_event_id = _id(event.session_id), _id(event.client_event_id)
+        if client_event_id is None and event.created_at is None:
             raise _Refused("invalid_field")
         stated_host = _stated_host(event.host)
         event_type, app_name = event.event_type, event.app_name
@@ -141,10 +146,8 @@ class Acceptance:
         created_at, day = self._time(event.created_at, now)
         hasher = self._hasher(day)
         ip = canonical_ip(event.ip)
-        if event.client_event_id is None:
+        if client_event_id is None:
             client_event_id = str(hasher.event_id(_canonical_line(event, created_at)))
-        else:
-            client_event_id = event.client_event_id.lower()
         return Event(
             day,
             created_at,
@@ -154,7 +157,7 @@ class Acceptance:
             event.entity_type,
             entity_id,
             hasher.user_hash(host, ip, agent.normalised),
-            event.session_id and event.session_id.lower(),
+            session_id,
             agent.device_type,
             agent.browser_family,
             agent.os_family,
@@ -169,7 +172,7 @@ class Acceptance:
         if entity_type is None or entity_id is None or entity_type not in self._entity_formats:
             raise _Refused("invalid_entity")
         lowered = entity_id.lower()
-        if self._entity_formats[entity_type].fullmatch(lowered) is None:
+        if self._entity_formats[entity_type].fullmatch(lowered) is None or lowered in NO_IDS:
             raise _Refused("invalid_entity")
         return lowered
 
@@ -219,6 +222,15 @@ def _route(text: str | None) -> str | None:
         return route_template(text)
     except ValueError:
         raise _Refused("invalid_field") from None
+
+
+def _id(text: str | None) -> str | None:
+    if text is None:
+        return None
+    lowered = text.lower()
+    if not is_id(lowered):
+        raise _Refused("invalid_field")
+    return lowered
 
 
 def _stated_host(text: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
@@ -22,13 +22,8 @@ Reason = Literal[
     "rate_limited",
 ]
 
-UuidText = Annotated[
-    str,
-    msgspec.Meta(pattern=r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"),
-]
-AwareTime = Annotated[datetime, msgspec.Meta(tz=True)]
-
 ABSENT = msgspec.Raw(b"")
+JSON_NULL = msgspec.Raw(b"null")
 
 
 class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
@@ -47,13 +42,19 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
     route: str | None = None
     entity_type: str | None = None
     entity_id: str | None = None
-    session_id: UuidText | None = None
+    session_id: str | None = None
     description: msgspec.Raw = ABSENT
-    client_event_id: UuidText | None = None
-    created_at: AwareTime | None = None
+    client_event_id: str | None = None
+    created_at: datetime | None = None
     host: str | None = None
     ip: str | None = None
     user_agent: str | None = None
+
+
+class Line(IncomingEvent, gc=False):
+    """An incoming event as it is decoded: its time is still the JSON text of it."""
+
+    created_at: msgspec.Raw = JSON_NULL  # type: ignore[assignment]
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):

@@ -1,17 +1,18 @@
 """From the route of an event to the route template that is stored (requirements sections 1 and
 3.1).
 
-Here: cutting query and fragment, and replacing segments that are ids or tokens. Not here: whether a
-route is known. The client sends templates already; this is the net below it. It is cautious: a slug
-made of words and short numbers stays. Only templates are remembered: another route may hold an address or a token.
+Here: cutting query and fragment, taking out characters that nobody sees, and replacing segments that
+are ids or tokens. Not here: whether a route is known. The client sends templates already; this is the
+net below it. It is cautious: a slug made of words and short numbers stays. Only templates are
+remembered: another route may hold an address or a token.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from signal_pipeline.events.pii import holds_address, readings
+from signal_pipeline.events.private_texts import is_private_text
+from signal_pipeline.events.readings import readings, visible
 
 MAXIMUM_CHARACTERS = 256
 PLACEHOLDER = "[id]"
@@ -22,8 +23,18 @@ _templates: set[str] = set()
 # Nothing to look at: no query, no digit, no sign of an address, no run of letters long enough for a
 # token. Possessive, so that it is one pass.
 _PLAIN = re.compile(r"(?:[A-Za-z]{0,15}+[/\[\]()._~-]++)*+[A-Za-z]{0,15}+")
-_QUERY_OR_FRAGMENT = re.compile(r"[?#]")
-_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# As they stand, or percent-encoded however often; and what NFKC makes of their full-width forms.
+_QUERY_OR_FRAGMENT = re.compile("[?#\uff1f\uff03\ufe56\ufe5f]|%(?:25)*(?:3[Ff]|23)")
+# Of a path (`;jsessionid=...`), or a query that hides in another way.
+_PARAMETER = re.compile(r"(?:^|[;&]) ?[\w.~-]+ ?=|[?#]")
+# Controls, ends of lines, halves of surrogate pairs, private and never assigned characters.
+_FORBIDDEN = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\uf8ff\\ufdd0-\\ufdef\\ufffe\\uffff\\U000f0000-\\U0010ffff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000))
+    + "]"
+)
+# They turn what is written behind them around.
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 _ONLY_DIGITS = re.compile(r"[\W\d_]*\d[\W\d_]*")
@@ -41,8 +52,8 @@ def route_template(text: str) -> str:
     the result of an earlier call.
 
     Raises ValueError if the text does not start with "/", has more than 256 characters (the result
-    too: replacing may lengthen it), or holds control characters or lone surrogates. The error does
-    not repeat the text.
+    too: replacing may lengthen it), or holds control characters, lone surrogates, private characters
+    or none at all. The error does not repeat the text.
     """
     if text in _templates:
         return text
@@ -52,9 +63,9 @@ def route_template(text: str) -> str:
         raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters")
     if _PLAIN.fullmatch(text):
         return _remembered(text)
-    if not text.isprintable() and any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in text):
+    if _FORBIDDEN.search(text):
         raise ValueError("the route holds control characters")
-    path = _QUERY_OR_FRAGMENT.split(text, maxsplit=1)[0]
+    path = _QUERY_OR_FRAGMENT.split(text if text.isascii() else visible(text), maxsplit=1)[0]
     template = "/".join(
         segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER for segment in path.split("/")
     )
@@ -71,8 +82,8 @@ def _remembered(template: str) -> str:
 
 
 def _identifies(segment: str) -> bool:
-    """Whether a segment, as it stands or decoded, is an id, holds `@` or an address, or looks like
-    a token.
+    """Whether a segment, as it stands or decoded, is an id, holds `@`, something private or a
+    parameter, looks like a token, or is not what it looks like.
     """
     return any(_reads_as_id(part) for reading in readings(segment) for part in reading.split("/"))
 
@@ -85,7 +96,10 @@ def _reads_as_id(part: str) -> bool:
         or _ULID.search(part)
         or _LONG_HEX.search(part)
         or _LONG_NUMBER.search(part)
-        or holds_address(part)
+        or _PARAMETER.search(part)
+        or _FORBIDDEN.search(part)
+        or _DIRECTIONS.search(part)
+        or is_private_text(part)
         or any(_is_token(run) for run in _RUN.findall(part))
         or _is_mixed_token(re.sub(r"[-_.~=]", "", part))
     )

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.embedded_only
 WHOLE = """mutation ($input: EventCreateInput!) { eventCreate(input: $input) {
   id createdAt appName eventType route entityType entityId userHash sessionId deviceType browserFamily osFamily
   clientEventId description } }"""
+NIL, MAX = str(uuid.UUID(int=0)), str(uuid.UUID(int=2**128 - 1))
 Books = dict[tuple[str, str, str, str], int]
 
 
@@ -99,6 +100,12 @@ def test_an_event_is_returned_as_it_is_stored(api: Server, rows: Connection) -> 
         ({"route": "/" + "x" * 300}, CHROME, "invalid_field"),
         ({"clientEventId": "1"}, CHROME, "invalid_field"),
         ({"sessionId": "tab-1"}, CHROME, "invalid_field"),
+        ({"clientEventId": NIL}, CHROME, "invalid_field"),
+        ({"clientEventId": MAX.upper()}, CHROME, "invalid_field"),
+        ({"sessionId": NIL}, CHROME, "invalid_field"),
+        ({"sessionId": MAX}, CHROME, "invalid_field"),
+        ({"entityType": "journey", "entityId": NIL}, CHROME, "invalid_entity"),
+        ({"entityType": "journey", "entityId": MAX.upper()}, CHROME, "invalid_entity"),
         ({"description": [1]}, CHROME, "invalid_field"),
         ({"description": "text"}, CHROME, "invalid_field"),
         ({"description": {"a": "x" * 3000}}, CHROME, "description_too_large"),

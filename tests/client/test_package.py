@@ -123,6 +123,13 @@ def _private_parts(source: random.Random) -> list[str]:
         "\uff20",
         "ab12CD34ef56",
         "\u200b",
+        "\u202e",
+        "%E2%80%AE",
+        "%00",
+        "%3F",
+        "%253f",
+        "%23",
+        ";a=",
     ]
     kinds = (
         lambda: str(uuid.UUID(int=source.getrandbits(128))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -26,6 +27,7 @@ KEEP = 180
 FIRST_KEPT = TODAY - timedelta(days=KEEP)
 ID = "0f0e7a8e-6f0e-4d0c-9a3e-0d6f0c7f1cAB"
 ENTITY = "5B0E7A8E-6F0E-4D0C-9A3E-0D6F0C7F1C11"
+NIL, MAX = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 CURL = "curl/8.7.1"
 
 acceptance = Acceptance(load_catalogue(), SECRET, START, KEEP)
@@ -113,6 +115,13 @@ REASONS: dict[str, list[tuple[str, dict[str, object]]]] = {
         ("client id no UUID", {"clientEventId": "1"}),
         ("client id empty", {"clientEventId": ""}),
         ("client id with line break", {"clientEventId": ID + "\n"}),
+        ("client id nil", {"clientEventId": NIL}),
+        ("client id max", {"clientEventId": MAX}),
+        ("client id max in upper case", {"clientEventId": MAX.upper()}),
+        ("client id max in mixed case", {"clientEventId": MAX.title()}),
+        ("session nil", {"sessionId": NIL}),
+        ("session max", {"sessionId": MAX}),
+        ("session max in upper case", {"sessionId": MAX.upper()}),
         ("client id missing without time", {"clientEventId": ..., "createdAt": ...}),
         ("client id null without time", {"clientEventId": None, "createdAt": None}),
         ("time without zone", {"createdAt": "2026-11-20T09:30:00"}),
@@ -120,6 +129,16 @@ REASONS: dict[str, list[tuple[str, dict[str, object]]]] = {
         ("time empty", {"createdAt": ""}),
         ("time a number", {"createdAt": 1_790_000_000}),
         ("time not in the calendar", {"createdAt": "2026-02-30T09:30:00Z"}),
+        ("time without seconds", {"createdAt": "2026-11-20T09:30Z"}),
+        ("time with a comma", {"createdAt": "2026-11-20T09:30:00,5Z"}),
+        ("time with a point alone", {"createdAt": "2026-11-20T09:30:00.Z"}),
+        ("time of a leap second", {"createdAt": "2026-06-30T23:59:60Z"}),
+        ("time of hour 24", {"createdAt": "2026-11-19T24:00:00Z"}),
+        ("time a day off", {"createdAt": "2026-11-20T09:30:00+24:00"}),
+        ("time with hours off alone", {"createdAt": "2026-11-20T09:30:00+02"}),
+        ("time with seconds off", {"createdAt": "2026-11-20T09:30:00+00:00:30"}),
+        ("time without zone and with many digits", {"createdAt": "2026-11-20T09:30:00.123456789"}),
+        ("time in a week", {"createdAt": "2026-W47-5T09:30:00Z"}),
         ("description a text", {"description": "hello"}),
         ("description a list", {"description": [1]}),
         ("description a number", {"description": 0}),
@@ -153,6 +172,9 @@ REASONS: dict[str, list[tuple[str, dict[str, object]]]] = {
         ("longer than a UUID", {"entityType": "journey", "entityId": ENTITY + "0"}),
         ("a line break behind it", {"entityType": "journey", "entityId": ENTITY + "\n"}),
         ("empty", {"entityType": "", "entityId": ""}),
+        ("id nil", {"entityType": "journey", "entityId": NIL}),
+        ("id max", {"entityType": "video", "entityId": MAX}),
+        ("id max in upper case", {"entityType": "template", "entityId": MAX.upper()}),
     ],
     "description_too_large": [("by one byte", {"description": {"a": "x" * 2041}})],
     "description_pii": [
@@ -178,6 +200,7 @@ REASONS: dict[str, list[tuple[str, dict[str, object]]]] = {
         ("tomorrow", {"createdAt": "2026-11-21T12:30:00Z"}),
         ("beyond the skew", {"createdAt": "2026-11-20T12:35:00.000001Z"}),
         ("at the end of time", {"createdAt": "9999-12-31T23:59:59-12:00"}),
+        ("at the very end of time", {"createdAt": "9999-12-31T23:59:59.9999999Z"}),
     ],
 }
 
@@ -322,6 +345,56 @@ def test_the_day_is_the_utc_date(text: str, day: date) -> None:
     assert accepted.day == day
     assert accepted.created_at == datetime.fromisoformat(text)
     assert accepted.created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("digits", ["9999999", "99999949", "999999999", "9999995000", "9" * 30])
+@pytest.mark.parametrize("zone", ["Z", "z", "+00:00", "-00:00"])
+def test_the_last_moment_of_a_day_is_not_tomorrow(digits: str, zone: str) -> None:
+    last = event(createdAt=f"2026-11-19T23:59:59.{digits}{zone}")
+    assert (last.day, last.created_at) == (date(2026, 11, 19), datetime(2026, 11, 19, 23, 59, 59, 999999, tzinfo=UTC))
+    assert last.user_hash == event(createdAt="2026-11-19T00:00:00Z").user_hash
+
+
+def test_digits_beyond_microseconds_are_cut_at_every_bound() -> None:
+    assert event(createdAt="2026-11-20T12:35:00.0000009Z").created_at == NOW + timedelta(minutes=5)
+    assert reason(createdAt="2026-11-20T12:35:00.0000019Z") == "in_future"
+    assert reason(createdAt=f"{FIRST_KEPT - timedelta(days=1)}T23:59:59.9999999Z") == "too_late"
+    early = acceptance.check_line(line(createdAt="2025-12-31T23:59:59.9999999Z"), datetime(2026, 1, 3, tzinfo=UTC))
+    assert isinstance(early, Drop)
+    assert early.reason == "too_late"
+
+
+def test_a_drop_is_booked_on_the_day_that_its_text_names() -> None:
+    last = {"createdAt": "2026-11-18T23:59:59.9999999Z"}
+    for changes in ({"userAgent": CURL}, {"route": 7}, {"sessionId": NIL}, {"appName": "watch"}):
+        drop = check(**last, **changes)
+        assert isinstance(drop, Drop)
+        assert drop.day == date(2026, 11, 18)
+
+
+@pytest.mark.parametrize("spell", [json.dumps, lambda text: '"' + "".join(f"\\u{ord(c):04x}" for c in text) + '"'])
+def test_a_time_is_read_however_its_json_spells_it(spell: Callable[[str], str]) -> None:
+    for text, microsecond in (("2026-11-19T23:59:59.9999999Z", 999999), ("2026-11-19T23:59:59.5Z", 500000)):
+        stated = line(createdAt=...)[:-1] + f', "createdAt" :\t{spell(text)} }}'.encode()
+        accepted = acceptance.check_line(stated, NOW)
+        assert isinstance(accepted, Event)
+        assert accepted.created_at == datetime(2026, 11, 19, 23, 59, 59, microsecond, tzinfo=UTC)
+
+
+def test_digits_elsewhere_are_not_cut() -> None:
+    texts = {
+        "at": "2026-11-19T23:59:59.9999999Z",
+        "createdAt": "2026-11-19T23:59:59.1234567891Z",
+        "pi": "3.14159265358979",
+    }
+    accepted = event(createdAt="2026-11-19T23:59:59.9999999Z", description=texts, route="/v/0.12345678x")
+    assert json.loads(accepted.description or b"") == texts
+
+
+def test_a_replay_of_a_line_without_an_id_is_the_same_whatever_digits_follow_the_microseconds() -> None:
+    derived = event(clientEventId=..., createdAt="2026-11-19T23:59:59.999999Z").client_event_id
+    for text in ("2026-11-19T23:59:59.9999999Z", "2026-11-20T01:59:59.99999950+02:00"):
+        assert event(clientEventId=..., createdAt=text).client_event_id == derived
 
 
 def test_without_a_time_the_server_clock_counts() -> None:
@@ -475,6 +548,10 @@ def test_an_event_of_the_api_is_checked_like_a_line() -> None:
         user_agent=CHROME,
     )
     assert acceptance.check(stated, NOW) == event()
+    for no_id in ({"client_event_id": NIL}, {"session_id": MAX}, {"client_event_id": "1"}):
+        refused = acceptance.check(msgspec.structs.replace(stated, **no_id), NOW)
+        assert isinstance(refused, Drop)
+        assert refused.reason == "invalid_field"
     dropped = acceptance.drop("rate_limited", stated, NOW)
     assert (dropped.reason, dropped.day, dropped.app_name) == ("rate_limited", TODAY, "journeys-admin")
 

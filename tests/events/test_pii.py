@@ -202,7 +202,7 @@ def test_digits_of_other_scripts_are_read() -> None:
         *("R&D", "a&b=c&copy=1", "&#;", "C:\\users", "section 2::3", "fish &amp; chips"),
         *("1.2.3", "120.0.6099.109", "1.2.3.4.5.6", "std::vector", "a::before", "::", "x :: y"),
         *("www.example.org", "eyewitness.report.example", "a.b.c", "e.g. this", "%", "%zz", "50%"),
-        *("550e8400-e29b-41d4-a716-446655440000", "00:1a:2b:3c:4d:5e", "eyJhbGciOiJIUzI1NiJ9"),
+        *("550e8400-e29b-41d4-a716-446655440000", "eyJhbGciOiJIUzI1NiJ9"),
         "\ud800",
     ],
 )

@@ -45,6 +45,9 @@ REAL_TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "real_traffic.ndj
         "/добро-пожаловать/глава-1",
         "/%D0%B4%D0%BE%D0%B1%D1%80%D0%BE",
         "/std::vector",
+        "/a;b",
+        "/c++/x-y+z",
+        "/fish&chips",
     ],
 )
 def test_templates_and_slugs_stay(route: str) -> None:
@@ -67,6 +70,17 @@ def test_templates_and_slugs_stay(route: str) -> None:
         "123456",
         "2026-11-23",
         "+1-555-123-4567",
+        "token=abc",
+        "a;token=abc",
+        "a;v=1;token=abc",
+        "a%3Btoken%3Dabc",
+        "a&token=abc",
+        "a&amp;token=abc",
+        "a%00b",
+        "a%0D%0Ab",
+        "a%E2%80%AEb",
+        "a%25E2%2580%25AEb",
+        "a%EE%80%80b",
         "1\uff12\uff13",
         "\u0661\u0662\u0663",
         "507f1f77bcf86cd799439011",
@@ -102,6 +116,14 @@ def test_ids_and_tokens_go(segment: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "segment",
+    ["00:1a:2b:3c:4d:5e", "00-1A-2B-3C-4D-5E", "GB82 WEST 1234 5698 7654 32", "geo:48.2,16.3", "48.2082,16.3738"],
+)
+def test_what_a_description_may_not_hold_goes(segment: str) -> None:
+    assert route_template(f"/a/{segment}/b") == "/a/[id]/b"
+
+
+@pytest.mark.parametrize(
     ("route", "expected"),
     [
         ("/journeys?user=7", "/journeys"),
@@ -110,9 +132,33 @@ def test_ids_and_tokens_go(segment: str) -> None:
         ("/journeys?a#b", "/journeys"),
         ("/?email=jane@example.org", "/"),
         ("/a//7/", "/a//[id]/"),
+        ("/a%3Ftoken%3Dabc", "/a"),
+        ("/a%3ftoken=abc/b", "/a"),
+        ("/a%253Ftoken%253Dabc", "/a"),
+        ("/a%25252525253Fb", "/a"),
+        ("/a%23part/b", "/a"),
+        ("/a%2523part", "/a"),
+        ("/a%3F", "/a"),
+        ("/%3Femail=jane", "/"),
     ],
 )
 def test_query_and_fragment_are_cut(route: str, expected: str) -> None:
+    assert route_template(route) == expected
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ("/a\uff1ftoken=abc", "/a"),
+        ("/a\uff03part", "/a"),
+        # In another disguise the whole segment goes.
+        ("/a%EF%BC%9Ftoken=abc/b", "/[id]/b"),
+        ("/a&#63;token=abc", "/a&"),
+        ("/a&quest;token=abc/b", "/[id]/b"),
+        ("/a\\u003ftoken=abc/b", "/[id]/b"),
+    ],
+)
+def test_a_query_in_another_disguise_is_no_part_of_a_template(route: str, expected: str) -> None:
     assert route_template(route) == expected
 
 
@@ -134,12 +180,27 @@ def test_query_and_fragment_are_cut(route: str, expected: str) -> None:
         "/a\u2028",
         "/a\ud800",
         "/a?b\x1b",
+        "/a\ue000",
+        "/a\ufdd0",
+        "/a\ufffe",
+        "/a\U0001ffff",
+        "/a\U000f0000",
+        "/a\U0010ffff",
+        "\u202e/a",
     ],
 )
 def test_what_is_no_route_is_refused_without_being_told(route: str) -> None:
     with pytest.raises(ValueError, match="the route") as caught:
         route_template(route)
     assert len(route) < 3 or route not in str(caught.value)
+
+
+@pytest.mark.parametrize("unseen", "\u202e\u2066\u200b\u200d\u200e\u00ad\u2060\ufeff\u034f\ufe0f\u3164\U000e0041")
+def test_what_nobody_sees_is_taken_out(unseen: str) -> None:
+    assert route_template(f"/adm{unseen}in/{unseen}users{unseen}") == "/admin/users"
+    assert route_template(f"/jane{unseen}@example.org/x") == "/[id]/x"
+    assert route_template(f"/12{unseen}3") == "/[id]"
+    assert route_template(f"/a{unseen}?b") == "/a"
 
 
 def test_256_characters_are_allowed() -> None:
@@ -177,7 +238,27 @@ def test_random_bytes_in_base64url_go() -> None:
 
 
 routes = st.text(max_size=60).map("/".__add__) | st.lists(
-    st.sampled_from(["journeys", "[id]", "7", "a@b", "%40", "%25", "ab12CD34ef56", "?", "#", "é", ":"])
+    st.sampled_from(
+        [
+            "journeys",
+            "[id]",
+            "7",
+            "a@b",
+            "%40",
+            "%25",
+            "3F",
+            "%3f",
+            "%23",
+            "ab12CD34ef56",
+            "?",
+            "#",
+            "é",
+            ":",
+            ";a=",
+            "\u202e",
+            "\uff1f",
+        ]
+    )
 ).map(lambda parts: "/" + "/".join(parts))
 
 
@@ -191,7 +272,7 @@ def test_a_template_is_stable_and_holds_nothing_private(route: str) -> None:
     assert template.startswith("/")
     assert len(template) <= 256
     assert not set("?#@") & set(template)
-    assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in template)
+    assert not any(unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs") for character in template)
     assert not any(segment.isdecimal() for segment in template.split("/"))
 
 

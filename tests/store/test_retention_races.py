@@ -166,6 +166,7 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
         return coverage
 
     monkeypatch.setattr(raw_reports, "read_coverage", read_with_a_purge_behind_it)
+    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 1.0)
     report = raw_reports.raw_report(database, ["day"], {}, DUE, DUE)
     assert [int(events) for events in report.rows["events"]] == [25]
     assert purged[0].purged == []

@@ -1,0 +1,157 @@
+"""Does a key of a description name personal data? (requirements section 3.4)
+
+Here: how a key is compared with the lists of `private_words.py`. Not here: values
+(`private_texts.py`), disguises (`readings.py`).
+
+A key counts as written by someone who varies spelling: after NFKC, in lower case, letters and digits
+only, and without its digits too. `name` is private as a whole key and of a person, but not in
+`templateName` or `language_name`, which tell nothing of one. Counts and flags pass, told by the words
+that a key is written with: `usersPerTeam`, `isOwner`, `emailVerified`. A key that only sounds personal
+costs one event, counted; so when in doubt, a word is on a list.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from functools import partial
+
+from signal_pipeline.events import private_words as listed
+
+REMEMBERED_KEYS = 4_096
+
+
+def _words(*lists: str) -> frozenset[str]:
+    """The words of some lists, `a{b,c}` written out."""
+    return frozenset(
+        "".join(parts)
+        for word in " ".join(lists).split()
+        for parts in itertools.product(*(part.split(",") for part in re.split("[{}]", word)))
+    )
+
+
+def _ends(lists: str, ends: str) -> frozenset[str]:
+    """The words, each with each of the ends."""
+    return _words(*(f"{word}{{{ends}}}" for word in _words(lists)))
+
+
+_WHOLE = _words(*listed.WHOLE) | _ends(listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login")
+_SENSITIVE = _words(listed.SENSITIVE)
+_ANYWHERE = _words(listed.ANYWHERE) | _SENSITIVE
+_without_harmless = partial(re.compile(listed.HARMLESS_ANYWHERE).sub, "-")
+# By its first four letters, what a word that holds them may hold.
+_BY_START = {word[:4]: [other for other in _ANYWHERE if other[:4] == word[:4]] for word in _ANYWHERE}
+_AT_THE_END = (
+    _words(listed.AT_THE_END)
+    | _ends(listed.CODES_OF, "code,codes,pin,pins")
+    | _ends(listed.LINKS_OF, "link,links,url,urls,uri,uris,href,hrefs")
+    | _ends(listed.NETWORKS, "uid,uids,handle,handles,tag,username,profile,profiles,profileid,profileurl,profilelink")
+)
+_HARMLESS_AT_THE_END = _words(listed.HARMLESS_AT_THE_END) | _ends(listed.PIXELS, "coord,coords,coordinate,coordinates")
+_PERSONS = _ends(f"{listed.ROLES} {listed.DEEDS}", ",s")
+_HARMLESS_PERSONS = _ends(listed.HARMLESS_ROLES, ",s") | _ends(listed.DONE_BY_THINGS, "edby,edbys")
+_OWNED = _ends(listed.OWNED, ",s") | {""}
+_SOMEBODY = _PERSONS | _words(listed.POSSESSIVES)
+
+# The words that a key is written with: `eventsPerUser`, `events_per_user`, `EVENTS-PER-USER`.
+_split = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+").findall
+# Not one that another word goes on from: `USERaVATAR` begins with no `USE`.
+_first_word = re.compile(r"[\W_]*([A-Z]?[a-z]+|[A-Z]+(?![A-Za-z]))").match
+_LAST_WORDS = _words(listed.LAST_WORDS)
+_FLAGS = _words(listed.FLAGS)
+_STATES = _words(listed.STATES)
+_COUNTED = _words(listed.COUNTED)
+# The same where the words run together.
+_compact_flag = re.compile("(?:is|has|total|num|max|min|active)(.+)|.*per(.+)").fullmatch
+_is_done = re.compile("is[a-z]{3,}edbys?").fullmatch
+_COMPACT_ORDER = ("sortby", "groupby", "orderby", "filterby", "countby")
+
+_NO_DIGITS = {ord(digit): None for digit in "0123456789"}
+_harmless: set[str] = set()
+_is_plain = re.compile("[A-Za-z_-]{1,32}[0-9]{0,2}").fullmatch
+
+
+def is_private_key(key: str) -> bool:
+    """Whether a key, as it stands, names personal data."""
+    if key in _harmless:
+        return False
+    text = key if key.isascii() else unicodedata.normalize("NFKC", key)
+    word = text.lower()
+    if not word.isalnum():
+        word = "".join(character for character in word if character.isalnum())
+    words = [each.lower() for each in _split(text)]
+    if _names_personal_data(word, words) and not _counts_or_flags(text, word, words):
+        return True
+    if len(_harmless) < REMEMBERED_KEYS and _is_plain(key):
+        _harmless.add(key)
+    return False
+
+
+def _names_personal_data(word: str, words: list[str]) -> bool:
+    if len(words) > 1 and words[-1] in _LAST_WORDS:
+        return True
+    stem = word.translate(_NO_DIGITS)
+    return _is_private(stem) or (word != stem and _is_private(word))
+
+
+def _is_private(word: str) -> bool:
+    ends = _ends_of(word)
+    return (
+        word in _WHOLE
+        or word.startswith("gps")
+        or _holds_private_word(word)
+        or _ends_with(ends, _AT_THE_END, _HARMLESS_AT_THE_END)
+        or any(_is_somebody(word.removesuffix(owned)) for owned in _OWNED.intersection(ends))
+        or _is_of_somebody(word, ends)
+    )
+
+
+def _ends_of(word: str) -> list[str]:
+    """The word, and all that it ends with, the longest first, and nothing at last."""
+    return [word[at:] for at in range(len(word) + 1)]
+
+
+def _ends_with(ends: list[str], private: frozenset[str], harmless: frozenset[str]) -> bool:
+    """Whether the longest of the ends that is known at all is private."""
+    if private.isdisjoint(ends):
+        return False
+    return next(end for end in ends if end in private or end in harmless) in private
+
+
+def _holds_private_word(word: str) -> bool:
+    starts = _BY_START.keys() & {word[at : at + 4] for at in range(len(word) - 3)}
+    if not starts:
+        return False
+    rest = _without_harmless(word)
+    return any(private in rest for start in starts for private in _BY_START[start])
+
+
+def _is_somebody(word: str) -> bool:
+    ends = _ends_of(word)
+    if _ends_with(ends, _PERSONS, _HARMLESS_PERSONS):
+        return True
+    return word.endswith(("edby", "edbys")) and _HARMLESS_PERSONS.isdisjoint(ends)
+
+
+def _is_of_somebody(word: str, ends: list[str]) -> bool:
+    """Whether it is what is private as a whole key, with somebody before it."""
+    return any(word.removesuffix(end) in _SOMEBODY for end in _WHOLE.intersection(ends))
+
+
+def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
+    """Whether a key that names personal data only says whether or how many."""
+    if any(sensitive in word for sensitive in _SENSITIVE):
+        return False
+    flagged = _compact_flag(word)
+    if (flagged and (flagged[1] or flagged[2]) in _PERSONS) or _is_done(word) or word.startswith(_COMPACT_ORDER):
+        return True
+    rests = []
+    if _first_word(text) and (words[0] in _FLAGS or (words[0] in _COUNTED and words[-1].endswith("s"))):
+        rests.append(words[1:])
+    if words[-1:] and words[-1] in _STATES:
+        rests.append(words[:-1])
+    if "per" in words:
+        rests += [words[: words.index("per")], words[words.index("per") + 1 :]]
+    # Without that word it must still name personal data: `use_rid` is no flag, but a user id.
+    return any(_names_personal_data("".join(rest), rest) for rest in rests)

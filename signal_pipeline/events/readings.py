@@ -1,0 +1,77 @@
+"""What a reader could take a text for: as it stands, and without the disguises it may wear.
+
+Here: decoding. Not here: what is looked for in it (`private_keys.py`, `private_texts.py`, `routes.py`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from html import unescape
+from urllib.parse import unquote
+
+# How often a text is decoded again: what is still hidden after that, no reader will see either.
+_DECODINGS = 3
+
+# A character of HTML, by name or number (as many digits as Python converts), and one of JSON inside
+# JSON.
+_REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
+_ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
+# Invisible, though not of the category "Cf": joiners, fillers and selectors of variants.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_SIMPLER = {"Zs": " ", "Pd": "-"}
+_REMEMBERED_CHARACTERS = 4_096
+
+
+def readings(text: str) -> Iterator[str]:
+    """The text itself, and what a reader could take it for: without compatibility and invisible
+    characters, percent-decoded, without escapes of HTML and JSON.
+    """
+    yield text
+    for _ in range(_DECODINGS):
+        plain = text if text.isascii() else _plain(text)
+        decoded = unquote(plain) if "%" in plain else plain
+        if "&" in decoded:
+            decoded = _REFERENCE.sub(lambda found: unescape(found[0]), decoded)
+        if "\\" in decoded:
+            decoded = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), decoded)
+        if decoded == text:
+            return
+        if plain not in (text, decoded):
+            yield plain
+        yield decoded
+        text = decoded
+
+
+def visible(text: str) -> str:
+    """The text without characters that nobody sees: marks of direction, joiners, fillers."""
+    return "".join(character for character in text if not _is_unseen(character))
+
+
+def _plain(text: str) -> str:
+    """NFKC and visible, with ASCII digits for those of any script, and with plain blanks and dashes."""
+    return unicodedata.normalize("NFKC", text).translate(_simpler)
+
+
+class _Simpler(dict[int, str]):
+    """What stands for a character, by its number; worked out when it is first met."""
+
+    def __missing__(self, number: int) -> str:
+        character = chr(number)
+        if _is_unseen(character):
+            simpler = ""
+        elif character.isdecimal():
+            simpler = str(unicodedata.decimal(character))
+        else:
+            simpler = _SIMPLER.get(unicodedata.category(character), character)
+        if len(self) < _REMEMBERED_CHARACTERS:
+            self[number] = simpler
+        return simpler
+
+
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) == "Cf" or _UNSEEN.match(character) is not None
+
+
+_simpler = _Simpler()

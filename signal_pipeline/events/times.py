@@ -1,0 +1,42 @@
+"""The instant that a text names (RFC 3339, with seconds and an offset).
+
+msgspec reads the text, and would round it to microseconds: the last tenth of a microsecond of a day
+would be tomorrow. An event belongs to the date that its text names, so the digits beyond
+microseconds, which .NET, Go and Java write, are cut before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)] | None
+_decode: Callable[[msgspec.Raw], datetime | None] = msgspec.json.Decoder(_Time).decode
+_decode_any = msgspec.json.Decoder().decode
+
+# The shortest JSON text that can have more than six digits behind the point.
+_SHORTEST_LONG = len('"2026-11-20T09:30:00.1234567Z"')
+_search_long = re.compile(rb"\.[0-9]{7}|\\").search
+_DIGITS_BEYOND = re.compile(r"(\.[0-9]{6})[0-9]+")
+
+
+def time_of_json(text: msgspec.Raw) -> datetime | None:
+    """The aware time that a JSON text names, None for `null`; with the offset that it states.
+
+    Raises msgspec.ValidationError if it names none.
+    """
+    if len(text) < _SHORTEST_LONG or _search_long(text) is None:
+        return _decode(text)
+    return time_of(_decode_any(text))
+
+
+def time_of(value: object) -> datetime | None:
+    """As `time_of_json`, for a value that is decoded already."""
+    if isinstance(value, str):
+        value = _DIGITS_BEYOND.sub(r"\1", value, count=1)
+    time: datetime | None = msgspec.convert(value, _Time)
+    return time
