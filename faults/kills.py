@@ -20,6 +20,7 @@ from random import Random
 from faults import actions, oracle
 from faults.api_kills import ApiUnderFire, outage
 from faults.checks import faults
+from faults.file_forms import PACKINGS
 from faults.world import SECRET, FaultFoundError, World, wait_for_midnight
 
 KEPT_DAYS = 180
@@ -145,7 +146,8 @@ class KillTest:
             ]
             mixed = landed + dropped
             random.shuffle(mixed)
-            self.world.land(str(number), oracle.encode(mixed))
+            packing = random.choice(sorted(PACKINGS))
+            self.world.land(str(number), PACKINGS[packing](oracle.encode(mixed)))
             state.add(landed)
             state.landing_drops += DROPS
         return file

@@ -282,5 +282,5 @@ class _Inflated:
         except EOFError:
             self.fault = f"the {self._compression} data is cut short"
         except (gzip.BadGzipFile, zlib.error, zstd.ZstdError):
-            self.fault = f"the {self._compression} data is damaged"
+            self.fault = f"the {self._compression} data is damaged, or cannot be decompressed here"
         return b"".join(parts)

@@ -349,15 +349,13 @@ def test_a_finished_file_that_grows_before_its_removal_is_not_removed(
 
 
 def test_what_arrived_is_told_from_what_was_there(put: Put, settings: Settings) -> None:
-    put(b"[]")
-    time.sleep(0.02)
-    failed = datetime.now(UTC)
-    assert not arrived_since(settings.landing_path, failed)
-    put(GOOD, ".b.ndjson")
-    assert not arrived_since(settings.landing_path, failed)
-    age(put(GOOD, "b.ndjson"), 2)
-    assert arrived_since(settings.landing_path, failed)
-    assert not arrived_since(settings.landing_path, failed + timedelta(hours=1))
+    put(GOOD, ".unfinished.ndjson")
+    assert not arrived_since(settings.landing_path, datetime.min.replace(tzinfo=UTC))
+    file = put(GOOD, "b.ndjson")
+    age(file, 2)  # When it was written says nothing of when it came.
+    came = datetime.fromtimestamp(file.stat().st_ctime, UTC)
+    assert arrived_since(settings.landing_path, came - timedelta(milliseconds=1))
+    assert not arrived_since(settings.landing_path, came + timedelta(milliseconds=1))
 
 
 def test_one_bad_line_in_the_way_is_json_all_the_same(put: Put, drain: Drain) -> None:
