@@ -20,6 +20,7 @@ from random import Random
 from faults import actions, oracle
 from faults.api_kills import ApiUnderFire, outage
 from faults.checks import faults
+from faults.file_forms import PACKINGS
 from faults.world import SECRET, FaultFoundError, World, wait_for_midnight
 
 KEPT_DAYS = 180
@@ -146,7 +147,8 @@ class KillTest:
             bots = [{**line, "userAgent": oracle.BOT} for line in oracle.lines_of(day, oracle.OF_LANDING, BOTS, random)]
             mixed = landed + dropped + bots
             random.shuffle(mixed)
-            self.world.land(str(number), oracle.encode(mixed))
+            packing = random.choice(sorted(PACKINGS))
+            self.world.land(str(number), PACKINGS[packing](oracle.encode(mixed)))
             state.add(landed)
             state.landing_drops += DROPS + BOTS
             state.landing_bots += BOTS

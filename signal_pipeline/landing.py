@@ -87,7 +87,7 @@ def landing_moves(settings: Settings) -> Finding:
     found = []
     if kept:
         found.append(
-            f"{len(kept)} in the landing cannot be taken: {_listed(kept)}. Convert what holds events to NDJSON, and move"
+            f"{len(kept)} item(s) in the landing cannot be taken: {_listed(kept)}. Convert what holds events to NDJSON, and move"
             " away or delete the rest."
         )
     if old:
@@ -203,7 +203,9 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
             except OSError as error:
                 kept.append(f"{shown(entry.path)} cannot be read or removed: {error.strerror}")
     if kept:
-        raise LandingError(f"{len(kept)} in the landing cannot be taken, {files} file(s) are done: {_listed(kept)}")
+        raise LandingError(
+            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done: {_listed(kept)}"
+        )
     return Drained(files, counts)
 
 

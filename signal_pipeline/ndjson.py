@@ -280,7 +280,7 @@ class _Inflated:
                 parts.append(part)
                 size -= len(part)
         except EOFError:
-            self.fault = f"the {self._compression} data is cut short"
+            self.fault = f"holds {self._compression} data that is cut short"
         except (gzip.BadGzipFile, zlib.error, zstd.ZstdError):
-            self.fault = f"the {self._compression} data is damaged"
+            self.fault = f"holds {self._compression} data that is damaged, or cannot be decompressed here"
         return b"".join(parts)

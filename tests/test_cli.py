@@ -87,7 +87,7 @@ def test_files_of_another_form_are_named_and_the_others_ingested(signal: Signal,
     assert last_json(done) == {"received": 20, "accepted": 10, "duplicate": 10, "dropped": {}}
     error = error_of(done)
     assert "array.json: looks like a JSON array, not like NDJSON" in error
-    assert "short.gz: the gzip data is cut short" in error
+    assert "short.gz: holds gzip data that is cut short" in error
     assert "-: looks like UTF-16 text" in error
     assert "good" not in error.replace("short.gz", "")
     assert "secret-mark" not in done.stdout + done.stderr

@@ -196,7 +196,9 @@ def test_of_compressed_data_that_is_cut_short_what_can_be_read_is_stored_and_cou
 ) -> None:
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
     data = gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 150)))
-    with pytest.raises(CutShortError, match="gzip data is cut short: what could be read of it is stored") as error:
+    with pytest.raises(
+        CutShortError, match="holds gzip data that is cut short: what could be read of it is stored"
+    ) as error:
         ingest.ingest_stream(io.BytesIO(data[:-3_000]))
     counts = error.value.counts
     assert 0 < counts.accepted == counts.received < 150

@@ -127,7 +127,9 @@ def test_every_name_is_taken(put: Put, drain: Drain, landing: Path) -> None:
 
 def test_every_other_form_is_kept(put: Put, drain: Drain, connection: Connection, settings: Settings) -> None:
     files = {put(data, f"{name}.ndjson"): data for name, (data, _) in OTHER_FORMS.items()}
-    with pytest.raises(LandingError, match=rf"^{len(files)} in the landing cannot be taken, 0 file\(s\) are done"):
+    with pytest.raises(
+        LandingError, match=rf"^{len(files)} item\(s\) in the landing cannot be taken, 0 file\(s\) are done"
+    ):
         drain()
     assert {path: path.read_bytes() for path in landed_files(settings.landing_path)} == files
     assert books_and_files(connection) == (0, 0)
@@ -152,7 +154,9 @@ def test_a_file_of_another_form_is_named_with_its_form_and_red_at_once(
 def test_a_kept_file_does_not_hold_up_others(put: Put, drain: Drain, connection: Connection) -> None:
     kept = [put(b"[]", "0.json"), put(b"\x00" * 9, "2.ndjson")]
     put(GOOD, "1.ndjson"), put(FORMS["gzip"], "3.gz")
-    with pytest.raises(LandingError, match=r"^2 in the landing cannot be taken, 2 file\(s\) are done") as error:
+    with pytest.raises(
+        LandingError, match=r"^2 item\(s\) in the landing cannot be taken, 2 file\(s\) are done"
+    ) as error:
         drain()
     assert all(shown(path) in str(error.value) for path in kept)
     assert all(path.exists() for path in kept)
@@ -183,7 +187,7 @@ def test_a_file_that_is_cut_short_is_stored_as_far_as_it_goes_and_kept(
     whole = pack(b"".join(text + b"\n" for text in lines))
     file = put(whole[: len(whole) // 2])
     for _ in range(2):  # The second time nothing is new, and nothing is counted again.
-        with pytest.raises(LandingError, match=r"'a.ndjson' the (gzip|zstd) data is cut short"):
+        with pytest.raises(LandingError, match=r"'a.ndjson' holds (gzip|zstd) data that is cut short"):
             drain()
         stored = len(stored_events(connection))
         assert 1_000 < stored == stored_books(connection).total() < 20_000
@@ -238,7 +242,9 @@ def test_what_is_no_file_waits_and_is_named(
         expected = {"folder.ndjson", "dangling", "link.ndjson", "fifo.ndjson", "socket"}
         assert {path.name for path in landed_files(landing)} == {*expected, good.name}
         assert not landing_moves(settings).passed
-        with pytest.raises(LandingError, match=r"^5 in the landing cannot be taken, 1 file\(s\) are done") as error:
+        with pytest.raises(
+            LandingError, match=r"^5 item\(s\) in the landing cannot be taken, 1 file\(s\) are done"
+        ) as error:
             drain()
     assert {path.name for path in landed_files(landing)} == expected
     for text in (str(error.value), landing_moves(settings).message):
@@ -296,7 +302,7 @@ def test_names_cannot_break_a_line_or_be_long(put: Put, drain: Drain, settings: 
 def test_many_kept_files_are_counted_and_some_named(put: Put, drain: Drain, settings: Settings) -> None:
     for number in range(15):
         put(b"[]", f"{number:02}.json")
-    with pytest.raises(LandingError, match=r"^15 in the landing .*'09\.json' [^;]*; and 5 more$"):
+    with pytest.raises(LandingError, match=r"^15 item\(s\) in the landing .*'09\.json' [^;]*; and 5 more$"):
         drain()
     assert landing_moves(settings).figures["kept"] == 15
 
@@ -349,15 +355,13 @@ def test_a_finished_file_that_grows_before_its_removal_is_not_removed(
 
 
 def test_what_arrived_is_told_from_what_was_there(put: Put, settings: Settings) -> None:
-    put(b"[]")
-    time.sleep(0.02)
-    failed = datetime.now(UTC)
-    assert not arrived_since(settings.landing_path, failed)
-    put(GOOD, ".b.ndjson")
-    assert not arrived_since(settings.landing_path, failed)
-    age(put(GOOD, "b.ndjson"), 2)
-    assert arrived_since(settings.landing_path, failed)
-    assert not arrived_since(settings.landing_path, failed + timedelta(hours=1))
+    put(GOOD, ".unfinished.ndjson")
+    assert not arrived_since(settings.landing_path, datetime.min.replace(tzinfo=UTC))
+    file = put(GOOD, "b.ndjson")
+    age(file, 2)  # When it was written says nothing of when it came.
+    came = datetime.fromtimestamp(file.stat().st_ctime, UTC)
+    assert arrived_since(settings.landing_path, came - timedelta(milliseconds=1))
+    assert not arrived_since(settings.landing_path, came + timedelta(milliseconds=1))
 
 
 def test_one_bad_line_in_the_way_is_json_all_the_same(put: Put, drain: Drain) -> None:
