@@ -6,7 +6,6 @@ What a command does stands in the module it calls; how its result looks, in `con
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -21,6 +20,7 @@ from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.cli_options import From, Json, To, check_order, parse_day, parse_text
 from signal_pipeline.cli_privacy import app as privacy_app
 from signal_pipeline.cli_reports import app as reports_app
+from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings
@@ -300,7 +300,7 @@ def main() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # So that exit handlers run.
+    exit_on_signals()
     try:
         with safe_errors():
             app()

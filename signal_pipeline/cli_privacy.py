@@ -226,11 +226,18 @@ def rotate_secret(as_json: Json = False) -> None:
 
 
 @app.command()
-def sql() -> None:
-    """Open psql as the role that reads rollups only; without a terminal or psql, print the URL."""
-    from signal_pipeline.reader import open_psql, reader_url
+def sql(as_json: Json = False) -> None:
+    """Open psql as the role that reads rollups only; without a terminal or psql, or with --json, print its URL."""
+    from signal_pipeline.reader import LIFETIMES, open_psql, reader_url, url_lifetime
 
-    url = reader_url(open_database(load_settings()))
-    if sys.stdin.isatty() and sys.stdout.isatty() and (code := open_psql(url)) is not None:
+    settings = load_settings()
+    url = reader_url(open_database(settings))
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal and not as_json and (code := open_psql(url)) is not None:
         raise typer.Exit(code)
-    sys.stdout.write(url + "\n")
+    lives = url_lifetime(settings)
+    console.say(LIFETIMES[lives])
+    if as_json:
+        console.print_json({"url": url, "lives": lives})
+    else:
+        sys.stdout.write(url + "\n")

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Database
-from signal_pipeline.store.embedded import wheel_program
+from signal_pipeline.store.embedded import has_other_users, wheel_program
 
 ROLE = "signal_reader"
+LIFETIMES = {
+    "with its server": "the URL works as long as the server of SIGNAL_DATABASE_URL runs",
+    "with its users": (
+        "the URL works until the last process that uses the embedded PostgreSQL ends; at least one does beside this one"
+    ),
+    "with this command": (
+        "the URL stops working now: with this command ends the last process that uses the embedded PostgreSQL. Keep it up"
+        " with `signal-pipeline dev` or `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
+    ),
+}
 _VARIABLES = {name: f"PG{name.upper()}" for name in ("host", "port", "user", "password")} | {"dbname": "PGDATABASE"}
 
 
@@ -52,7 +66,26 @@ def open_psql(url: str) -> int | None:
     values = {_VARIABLES[name]: value for name, value in parts.items() if name in _VARIABLES}
     if "options" in parts:
         values["PGOPTIONS"] = parts["options"]
-    return subprocess.run([program], env={**os.environ, **values}, check=False).returncode  # noqa: S603 - no arguments
+    with _keyboard_signals_left_to_child():
+        return subprocess.run([program], env={**os.environ, **values}, check=False).returncode  # noqa: S603 - no arguments
+
+
+@contextmanager
+def _keyboard_signals_left_to_child() -> Iterator[None]:
+    """Ignore what a terminal sends to both: Ctrl-C cancels psql's query, and must not end its session with this process."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def url_lifetime(settings: Settings) -> str:
+    """How long the reader's URL works: with its server, its users or this command; see LIFETIMES."""
+    if settings.database_url:
+        return "with its server"
+    return "with its users" if has_other_users(settings.home_path) else "with this command"
 
 
 def _parts(url: str) -> dict[str, str]:

@@ -233,6 +233,7 @@ def test_sql_prints_the_readers_url_where_there_is_no_terminal(signal: Signal, f
     url = signal("sql").stdout.strip()
     with psycopg.connect(url) as connection:
         assert connection.execute("select current_user").fetchone() == ("signal_reader",)
+    assert last_json(signal("sql", "--json")) == {"url": url, "lives": "with its server"}
 
 
 def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(

