@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
+from string import ascii_letters, ascii_uppercase, digits
 from typing import Any
 
 import yaml
@@ -158,13 +159,13 @@ def _links(random: Random) -> str:
 
 
 def _ids(random: Random) -> str:
-    letters = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789"
+    letters = ascii_letters + digits
     return random.choice(
         [
             "".join(random.choices(letters, k=random.choice([8, 11, 21, 22]))),
             f"{random.choice(WORDS)}_{random.randrange(10**8)}",
             f"INV-2026-{random.randrange(10**6):06}",
-            "".join(random.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=26)),
+            "".join(random.choices(digits + ascii_uppercase, k=26)),
         ]
     )
 
