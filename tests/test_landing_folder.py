@@ -166,7 +166,11 @@ def test_a_kept_file_does_not_hold_up_others(put: Put, drain: Drain, connection:
     assert drain().as_dict() == {"received": 31, "accepted": 0, "duplicate": 30, "dropped": {"malformed": 1}}
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \r\n", MARK, MARK + b"\n", gzip.compress(b""), zstd.compress(MARK)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n \r\n", MARK, MARK + b"\n", gzip.compress(b"", mtime=0), zstd.compress(MARK)],
+    ids=["empty", "blank lines", "a mark", "a marked blank line", "empty gzip", "a mark in zstd"],
+)
 def test_a_file_with_nothing_in_it_is_removed(put: Put, drain: Drain, content: bytes) -> None:
     file = put(content)
     assert drain() == Counts()

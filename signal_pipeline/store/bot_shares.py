@@ -100,7 +100,7 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
     spread = min(more - fewer, upper - lower) / QUARTILES_PER_DEVIATION
     # Counts vary by their root; so does the little that few events of the past tell of a day with many.
     chance = sqrt((expected + 1) * (1 + received / sum(map(_received, past.values()))))
-    return _Usual(min(*least, *weekdays), expected, max(chance, spread))
+    return _Usual(min([*least, *weekdays]), expected, max(chance, spread))
 
 
 def _expected(past: list[BotDay], received: float) -> tuple[float, float]:

@@ -24,7 +24,7 @@ from traffic import CHROME
 from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
 
 from signal_pipeline.api.spool import Spool, SpooledBatch, SpoolError
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.copy_rows import new_event_id
@@ -263,6 +263,23 @@ def test_room_is_free_again_as_soon_as_a_file_is_stored(
             rows.execute("drop function public.full()")
         spool.drain()
         assert not list(folder.glob("*.spool"))
+
+
+def test_what_was_spooled_was_received_when_it_was_answered(
+    settings: Settings, api_database: Database, rows: Connection, tmp_path: Path
+) -> None:
+    event = _event(settings, api_database)
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append([event, Drop("malformed", event.day, "(unknown)", "(other)")])
+        at = time.time() - 3 * 86_400
+        for file in tmp_path.glob("*.spool"):
+            os.utime(file, (at, at))
+        spool.drain()
+    received = rows.execute(
+        "select outcome, events from signal.intake where received_on = (to_timestamp(%s) at time zone 'UTC')::date order by 1",
+        [at],
+    ).fetchall()
+    assert received == [("accepted", 1), ("dropped", 1)]
 
 
 def test_what_could_not_be_written_whole_leaves_nothing(

@@ -33,7 +33,9 @@ def traffic(
         busy = WEEKDAYS[day.weekday()]
         bots = int(chance.poisson(people * share / (1 - share) * (busy if bots_rest else 1)))
         humans = int(chance.poisson(people * busy))
-        days[day] = BotDay(humans + bots, bots + int(chance.binomial(humans, refused(day))))
+        refusals = int(chance.binomial(humans, refused(day)))
+        if humans + bots:
+            days[day] = BotDay(humans + bots, bots + refusals)
     return days
 
 
@@ -80,9 +82,9 @@ def test_chance_and_weekends_are_no_change(people: int, share: float, bots_rest:
 
 
 def test_a_holiday_is_no_change() -> None:
-    days = traffic(1, 36, bots_rest=False, share=0.03)
+    days = traffic(1, 36, 2_000, bots_rest=False, share=0.03)
     last = max(days)
-    days[last] = BotDay(60 + days[last].bots, days[last].bots)
+    days[last] = BotDay(100 + days[last].bots, days[last].bots)
     assert changes(days) == []
 
 
@@ -121,9 +123,27 @@ def test_a_wild_day_in_each_past_week_does_not_hide_a_jump() -> None:
 
 
 def test_an_app_that_grew_a_hundredfold_keeps_its_share() -> None:
-    small = traffic(4, 28, 10)
-    large = traffic(5, 8, 1_000, start=MONDAY + timedelta(days=28))
-    assert changes(small | large) == []
+    def grown(seed: int) -> Days:
+        return traffic(seed, 28, 10) | traffic(seed + 100, 8, 1_000, start=MONDAY + timedelta(days=28))
+
+    assert sum(bool(changes(grown(seed))) for seed in range(150)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("too_little", "enough"),
+    [
+        (BotDay(300, 9), BotDay(300, 14)),
+        (BotDay(90, 15), BotDay(110, 15)),
+        (BotDay(40_000, 190), BotDay(40_000, 230)),
+    ],
+    ids=["few bots", "few events", "a small share"],
+)
+def test_what_is_too_little_is_no_change(too_little: BotDay, enough: BotDay) -> None:
+    """Of an app that had no bots at all, on one day alone."""
+    last = MONDAY + timedelta(days=35)
+    days = {MONDAY + timedelta(days=n): BotDay(too_little.received, 0) for n in range(35)}
+    assert changes({**days, last: too_little}) == []
+    assert len(changes({**days, last: enough})) == 1
 
 
 def test_a_day_that_is_not_over_may_still_get_its_bots() -> None:

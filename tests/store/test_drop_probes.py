@@ -10,7 +10,8 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from traffic import CHROME, line, traffic
 
-from signal_pipeline.events.user_agents import BROWSER_FAMILIES, DEVICE_TYPES, OS_FAMILIES
+from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
+from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.bots import bots_are_steady
