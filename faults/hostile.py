@@ -43,6 +43,10 @@ PRIVATE_KEYS = (
     "TOKEN",
     "phone",
     "naｍe",
+    "currentUser",
+    "auth_header",
+    "BIRTH-YEAR",
+    "coords",
 )
 TEXTS = (
     "",
@@ -80,6 +84,14 @@ TEXTS = (
     "7B0E7A8E-6F0E-4D0C-9A3E-0D6F0C7F1C11",
     "{7b0e7a8e-6f0e-4d0c-9a3e-0d6f0c7f1c11}",
     "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+    "4111 1111 1111 1111",
+    "GB29NWBK60161331926819",
+    "+43 664 1234567",
+    "00:1a:2b:3c:4d:5e",
+    "48.2082, 16.3738",
+    "https://www.example.org/reset?token=abc",
 )
 
 
@@ -91,7 +103,16 @@ def times() -> list[object]:
     near = [(start + offset).isoformat() for start in (now, midnight) for offset in offsets]
     kept = [(midnight - timedelta(days=days)).isoformat() for days in (1, 179, 180, 181, 420, 421)]
     fixed = ["2024-02-29T23:59:59.999999Z", "2023-02-29T00:00:00Z", "2025-12-31T23:59:60Z", "2026-01-01T00:00:00+14:00"]
-    ends = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "10000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z"]
+    fixed += [
+        f"{at:%Y-%m-%dT%H:%M:%S}.9999999Z" for at in (midnight - timedelta(seconds=1), now + timedelta(minutes=5))
+    ]
+    ends = [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "9999-12-31T23:59:59.9999999Z",
+        "10000-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+    ]
     odd = ["2026-01-01", "2026-01-01T00:00:00", "now", "infinity", 1_767_225_600, -1, 1e308, None, "2026-W01-1T00:00Z"]
     return [*near, *kept, *fixed, *ends, *odd]
 

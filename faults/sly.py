@@ -99,7 +99,17 @@ ROUTES: Sequence[tuple[str | None, str | None]] = (
     ("/people/01ARZ3NDEKTSV4RRFFQ69G5FAV", "/people/[id]"),  # pragma: allowlist secret
     ("/from/198.51.100.7", "/from/[id]"),
     ("/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "/[id]"),  # pragma: allowlist secret
+    ("/reset%3Ftoken%3Dabc", "/reset"),
+    ("/reset%253ftoken=abc/x", "/reset"),
+    ("/reset\uff1ftoken=abc", "/reset"),
+    ("/reset%23token=abc", "/reset"),
+    ("/reset;token=abc/x", "/[id]/x"),
+    ("/adm\u202ein/\u200bx\ufeff", "/admin/x"),
+    ("/people/someone\u2060@private.example", "/people/[id]"),
+    ("/a%0D%0Ab/x", "/[id]/x"),
 )
+# Beside the nil and the max UUID, which are no ids.
+SESSIONS = (None, None, str(uuid.UUID(int=1)), str(uuid.UUID(int=2**128 - 2)), str(uuid.UUID(int=2**127)))
 HARMLESS_KEYS = (
     "note",
     "deep",
@@ -110,6 +120,13 @@ HARMLESS_KEYS = (
     "ключ",
     "__proto__",
     "a" * 200,
+    "eventsPerUser",
+    "is_owner",
+    "EMAIL-VERIFIED",
+    "sidebarOpen",
+    "raceCondition",
+    "coordinateSystem",
+    "sortedBy",
 )
 HARMLESS_TEXTS = (
     "",
@@ -129,8 +146,19 @@ HARMLESS_TEXTS = (
     "1.2.3 and 10:30",
     "@handle",
     "\U0001f600",
+    # One digit, letter or sign from what is private.
+    "4111111111111112",
+    "DE88 3704 0044 0532 0130 00",
+    "+1 202 555 012",
+    "00:1a:2b:3c:4d",
+    "0.5234, 0.4821",
+    "1.2.0+20261123101530",
+    "what? a=b",
+    "https://www.example.org/a#part",
+    # Longer than a time of ours, and none.
+    "2026-11-20T23:59:59.9999999Z",
 )
-NUMBERS = (0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, -0.0, 1e308, 5e-324, 0.1)
+NUMBERS = (4111111111111112, 0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, -0.0, 1e308, 5e-324, 0.1)
 # Nothing of these can make up an address, even after NFKC.
 _LETTERS = st.characters(categories=("L", "Zs", "So", "Sc"), include_characters="'\"\\/<>&;-_$\t").filter(
     lambda letter: not set("@.:%") & set(unicodedata.normalize("NFKC", letter))
@@ -167,6 +195,11 @@ def _times(now: datetime) -> list[tuple[str, datetime]]:
         text = at.isoformat()
         found += [(text, at), (text.replace("+00:00", "Z"), at), (text.replace("+00:00", "-00:00"), at)]
         found += [(at.astimezone(timezone(timedelta(hours=hours))).isoformat(), at) for hours in (14, -12, 5.75)]
+        # What is written beyond microseconds is cut: the last of them is still the last.
+        found += [
+            (f"{at:%Y-%m-%dT%H:%M:%S.%f}{digits}{zone}", at) for digits in ("9", "999", "5000000") for zone in "Zz"
+        ]
+        found += [(f"{at.astimezone(timezone(timedelta(hours=-9))):%Y-%m-%dT%H:%M:%S.%f}999-09:00", at)]
     return found
 
 
@@ -204,8 +237,9 @@ def sly_payloads(now: datetime, at_seed: int) -> st.SearchStrategy[Sly]:
     )  # Not drawn: an example that comes again must not be a duplicate.
 
     def make(parts: tuple[Any, ...]) -> Sly:
-        app_name, event_type, route, agent, address, host, at, description, upper = parts
+        app_name, event_type, route, agent, address, host, at, session, description, upper = parts
         ids = [str(uuid.UUID(int=next(numbers))) for _ in range(3)]
+        ids[0] = session or ids[0]
         spelled = [text.upper() if upper else text for text in ids]
         fields: dict[str, object] = {
             "eventType": event_type,
@@ -236,7 +270,7 @@ def sly_payloads(now: datetime, at_seed: int) -> st.SearchStrategy[Sly]:
         )
         return Sly(fields, stored)
 
-    several = (sorted(HOSTS), TYPES, ROUTES, AGENTS, ADDRESSES, LINE_HOSTS, _times(now))
+    several = (sorted(HOSTS), TYPES, ROUTES, AGENTS, ADDRESSES, LINE_HOSTS, _times(now), SESSIONS)
     parts = st.tuples(*(st.sampled_from(each) for each in several), _descriptions(), st.booleans())
     return st.builds(make, parts)
 

@@ -17,7 +17,7 @@ _HEADER = """\
 // Made by `make client-types` from the catalogue (version {version}). Do not edit: change the catalogue, and make it anew.
 """
 _ENTITY = """\
-/** What an event is about; an id that is not in its type's format makes the server drop the event. */
+/** What an event is about; an id that is not in its type's format, or the nil or max UUID, makes the server drop the event. */
 export interface Entity<Type extends EntityType> {
   readonly type: Type;
   readonly id: string;

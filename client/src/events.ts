@@ -6,7 +6,7 @@ export type AppName = "journeys-admin" | "videos-admin" | "cms";
 /** The kinds of thing an event can be about. */
 export type EntityType = "journey" | "video" | "template";
 
-/** What an event is about; an id that is not in its type's format makes the server drop the event. */
+/** What an event is about; an id that is not in its type's format, or the nil or max UUID, makes the server drop the event. */
 export interface Entity<Type extends EntityType> {
   readonly type: Type;
   readonly id: string;

@@ -40,7 +40,7 @@ _JWT_HEADER = re.compile(r"(?:eyJ|eyA|ewo|ew0)[A-Za-z0-9_-]{10}")
 
 # A query, a fragment with values, and what stands before the host: they carry searches, ids and
 # passwords.
-_QUERY = re.compile(r"\?[\w.~%\[\]+-]{1,64}=[^\s&]")
+_QUERY = re.compile(r"(?<!\()\?[\w.~%\[\]+-]{1,64}=[\w%+./~{\[-]")
 _URL_PARTS = re.compile(r"://(?:[^\s?#]{1,512}\?[\w%\[{=&+-]|[^\s#]{1,512}#[^\s=]{1,128}=\S|[^\s/?#@]{1,256}@)")
 
 # E.164, as people write it; `_is_phone` counts. Not behind a word or number, as in `1.2.0+20261123`.

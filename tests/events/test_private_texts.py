@@ -80,7 +80,20 @@ ORDINARY = (
     # Links and texts without a query
     *("https://www.example.org/a/b", "https://www.example.org/a#part", "https://example.org/@jane/post"),
     *("is it? yes=1", "a ? b : c = d", "What is 2 + 2?", "see https://example.org/a?"),
-    *("http://example.org:8080/", "E = mc²", "a=b&c=d", "x?.y ?? z", "file?.txt", "?", "?=", "https://", "://"),
+    *(
+        "http://example.org:8080/",
+        "E = mc²",
+        "a=b&c=d",
+        "x?.y ?? z",
+        "file?.txt",
+        "a?b=!1:c",
+        "x ?y==z",
+        "(?P=name)",
+        "?",
+        "?=",
+        "https://",
+        "://",
+    ),
     *("://@", "//comment @todo"),
 )
 

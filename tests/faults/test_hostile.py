@@ -20,7 +20,9 @@ from faults.sly import NOBODY, Stored, differences
 from faults.world import SECRET, World
 from signal_pipeline.ingest import Ingest
 
-PRIVATE = re.compile(r"@example\.org|@private\.example|198\.51\.100\.7|eyJhbGciOi")
+PRIVATE = re.compile(
+    r"@example\.org|@private\.example|198\.51\.100\.7|eyJhbGciOi|4111 1111|NWBK|\+43 664|00:1a:2b:3c:4d:5e|48\.2082|token=abc"
+)
 STORED = "select coalesce(route, ''), coalesce(description::text, ''), app_name, event_type, browser_family from signal.events"
 REASONS = {
     "malformed",
