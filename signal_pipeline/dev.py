@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,21 +13,26 @@ from dotenv import load_dotenv
 
 from signal_pipeline import console
 from signal_pipeline.dagster_home import prepare_dagster, project_file
+from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
 from signal_pipeline.landing import prepare_landing
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
+from signal_pipeline.started_processes import Mark, new_mark, stop_started
 from signal_pipeline.store.database import open_database, safe_errors
 from signal_pipeline.store.days import stored_start_date
 from signal_pipeline.store.embedded import running_url, start_embedded
 from signal_pipeline.store.migrate import migrate
 
-STOP_PATIENCE_SECONDS = 10
 WATCH_SECONDS = 2
 
 
 def run_dev(settings: Settings, port: int) -> int:
-    """Migrate, start `dagster dev`, wait for it, stop it with its children; returns its exit code."""
+    """Migrate, start `dagster dev` and wait for it; returns its exit code.
+
+    What it has started is stopped when this process exits, before this process leaves the embedded server: as the last
+    user it stops that too.
+    """
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)
@@ -42,16 +47,17 @@ def run_dev(settings: Settings, port: int) -> int:
     # `dagster dev` is what dagster itself ships; it recommends a command of another package at each start.
     command = [sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster", "dev"]
     command += ["-w", str(project_file("workspace.yaml")), "-h", "127.0.0.1", "-p", str(port)]
-    # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
-    # In a session of its own, so that its children can be told to stop together.
-    process = subprocess.Popen(command, cwd=home, start_new_session=True)  # noqa: S603 - fixed arguments
+    mark = new_mark()
+    atexit.register(_stop, mark)  # Before the start: a signal in the middle of it must leave nothing behind.
     try:
+        # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
+        # In a session of its own: Ctrl-C on the terminal is for this process alone, which stops Dagster in order.
+        process = subprocess.Popen(command, cwd=home, env={**os.environ, **mark}, start_new_session=True)  # noqa: S603 - fixed arguments
         return _wait(process, settings)
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM by way of the command's handler.
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or another signal by way of the command's handler.
+        ignore_ending_signals()
         console.say("stopping Dagster ...")
         return 0
-    finally:
-        _stop(process)
 
 
 def _absolute_paths(settings: Settings) -> dict[str, str]:
@@ -76,11 +82,7 @@ def _wait(process: subprocess.Popen[bytes], settings: Settings) -> int:
                 console.complain(str(error))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop `dagster dev` and every process it started; it is slow to answer a signal, and may leave children."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_PATIENCE_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _stop(mark: Mark) -> None:
+    """Stop `dagster dev` and all that it has started: runs, also one that is just starting, hold the embedded server."""
+    if left := stop_started(mark):
+        console.complain(f"these processes do not end: {', '.join(map(str, left))}")

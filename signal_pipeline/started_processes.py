@@ -1,0 +1,74 @@
+"""Every process that a command has started, at any depth, so that the command can stop them all before it ends.
+
+They are known by a mark in their environment, which children inherit. A parent does not know them all, since an orphan has
+another one, and a process group does not hold them all, since a child can have its own. What others have started never has
+the mark.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+
+import psutil
+
+CHILD_PATIENCE_SECONDS = 10  # A child stops its own children.
+PATIENCE_SECONDS = 5
+KILL_PATIENCE_SECONDS = 30
+LOOK_SECONDS = 0.1
+
+Mark = Mapping[str, str]
+
+
+def new_mark() -> Mark:
+    """The variable to add to the environment of what is started."""
+    return {"SIGNAL_STARTED_BY": uuid.uuid4().hex}
+
+
+def stop_started(mark: Mark) -> list[int]:
+    """Stop every process with the mark: ask this one's children, then all, and kill what is left.
+
+    Returns the numbers of those that are still there.
+    """
+    for process in _marked(mark):
+        with suppress(psutil.Error):
+            if process.ppid() == os.getpid():
+                process.terminate()
+    if _are_gone(mark, CHILD_PATIENCE_SECONDS):
+        return []
+    for process in _marked(mark):
+        with suppress(psutil.Error):
+            process.terminate()
+    give_up = time.monotonic() + KILL_PATIENCE_SECONDS
+    patience = PATIENCE_SECONDS
+    while not _are_gone(mark, patience) and time.monotonic() < give_up:
+        for process in _marked(mark):
+            with suppress(psutil.Error):
+                process.kill()
+        patience = 1  # One that was just starting another may have been too fast.
+    return [process.pid for process in _marked(mark)]
+
+
+def _are_gone(mark: Mark, seconds: float) -> bool:
+    """Whether all end in time: seen twice, since a process shows no environment while it changes its program."""
+    give_up = time.monotonic() + seconds
+    unseen = 0
+    while unseen < 2:
+        unseen = 0 if _marked(mark) else unseen + 1
+        if unseen == 0 and time.monotonic() > give_up:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def _marked(mark: Mark) -> list[psutil.Process]:
+    """The living ones, but not PostgreSQL: one of them may have started it, and it ends with its last user."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if mark.items() <= process.environ().items() and process.name() != "postgres":
+                found.append(process)
+    return found
