@@ -36,19 +36,25 @@ def _ends(lists: str, ends: str) -> frozenset[str]:
     return _words(*(f"{word}{{{ends}}}" for word in _words(lists)))
 
 
-_WHOLE = _words(*listed.WHOLE) | _ends(listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login")
+_WHOLE = _ends(" ".join(listed.WHOLE), ",s") | _ends(listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login")
 _SENSITIVE = _words(listed.SENSITIVE)
 _ANYWHERE = _words(listed.ANYWHERE) | _SENSITIVE
 _without_harmless = partial(re.compile(listed.HARMLESS_ANYWHERE).sub, "-")
 # By its first four letters, what a word that holds them may hold.
 _BY_START = {word[:4]: [other for other in _ANYWHERE if other[:4] == word[:4]] for word in _ANYWHERE}
-_AT_THE_END = (
-    _words(listed.AT_THE_END)
-    | _ends(listed.CODES_OF, "code,codes,pin,pins")
-    | _ends(listed.LINKS_OF, "link,links,url,urls,uri,uris,href,hrefs")
-    | _ends(listed.NETWORKS, "uid,uids,handle,handles,tag,username,profile,profiles,profileid,profileurl,profilelink")
+_AT_THE_END = _ends(
+    " ".join(
+        [
+            listed.AT_THE_END,
+            *_ends(listed.CODES_OF, "code,pin"),
+            *_ends(listed.LINKS_OF, "link,url,uri,href,linkurl,linkhref"),
+            *_ends(listed.NETWORKS, "uid,handle,tag,username,profile,profileid,profileurl,profilelink"),
+        ]
+    ),
+    ",s,value,values,hash,hashes",
 )
 _HARMLESS_AT_THE_END = _words(listed.HARMLESS_AT_THE_END) | _ends(listed.PIXELS, "coord,coords,coordinate,coordinates")
+_AT_THE_END -= _HARMLESS_AT_THE_END
 _PERSONS = _ends(f"{listed.ROLES} {listed.DEEDS}", ",s")
 _HARMLESS_PERSONS = _ends(listed.HARMLESS_ROLES, ",s") | _ends(listed.DONE_BY_THINGS, "edby,edbys")
 _OWNED = _ends(listed.OWNED, ",s") | {""}

@@ -6,132 +6,140 @@ All are in lower case, letters and digits only, and English: a key in another la
 
 from __future__ import annotations
 
-# Private as a whole key, or with somebody before it: `age`, `userAge`.
+# Private as a whole key, or with somebody before it: `age`, `userAge`. The plural too.
 WHOLE = (
     # Names of a person
-    "name{,s} login loginid realname legalname screenname displayname initials fname lname forename{,s} usr",
-    "handle userhandle signinname preferredname personalname profilename nameid nick patronymic whoami bio",
-    "biography honorific salutation",
+    "name login loginid realname legalname screenname displayname initials fname lname forename",
+    "usr handle userhandle signinname preferredname personalname profilename nameid nick",
+    "patronymic whoami who whom bywhom {loggedin,signedin,acting}as bio biography honorific",
+    "salutation",
     # Ways to reach or find a person
-    "mail{,s} mailaddress gmail mobile tel fax msisdn phones cell whatsapp whatsappid bcc callerid photourl",
-    "addr addressline addresses street streetno apartmentno pobox zip lat lng lon latitude longitude",
+    "mail mailaddress gmail mobile tel fax msisdn cell whatsapp whatsappid bcc callerid photourl",
+    "addr addressline street streetno apartmentno pobox zip lat lng lon latitude longitude",
     "geolocation geo hometown {current,my,last}location locationdata what3words",
     "{home,work,office,business,billing,shipping,mailing,delivery}{mail,mobile,tel,fax,cell,street,zip,addr}",
     "{personal,private,primary,secondary}{mail,mobile,tel,fax,cell,street,zip,addr}",
     # Identifiers of a person or a device
-    "uid{,s} ip{,s} ipv ipaddr ua imei imsi iccid meid idfa idfv gaid udid adid androidid macaddr mac",
-    "fingerprint serialnumber serialno ssid bssid gclid fbclid msclkid ttclid twclid igshid fbp fbc orcid",
-    "{subject,principal,identity}id hostip xff hubspotutk gacid",
-    "{account,profile,client,visitor,editor,manager,admin}{,s}{id,uid,uuid,guid,identifier,no,number,ref,key,name}{,s}",
-    "{profile,account}{pic,picture,photo,image,url,link,data,info,detail}{,s} linkedin{url,link}",
+    "uid ip ipv ipaddr ua imei imsi iccid meid idfa idfv gaid udid adid androidid macaddr mac",
+    "fingerprint serialnumber serialno ssid bssid gclid fbclid msclkid ttclid twclid igshid fbp",
+    "fbc orcid {subject,principal,identity}id hostip xff hubspotutk gacid",
+    "{account,profile,client,visitor,editor,manager,admin}{,s}{id,uid,uuid,guid,identifier,no,number,ref,key,name}",
+    "{profile,account}{pic,picture,photo,image,url,link,data,info,detail} linkedin{url,link}",
     # Official and financial numbers
-    "ssn nin nino nationalid personalid id{no,nr,number,card} cpf curp bsn pesel aadha{,a}r nric taxid vatid",
-    "itin mrn vin bic swiftcode sortcode cvv cvc ccnumber cardpan pannumber cardexp{,iry} nameoncard",
-    "bankdetails income wage{,s} {,card}last{4,four}",
+    "ssn nin nino nationalid personalid id{no,nr,number,card} cpf curp bsn pesel aadha{,a}r nric",
+    "taxid vatid itin mrn vin bic swiftcode sortcode cvv cvc ccnumber cardpan pannumber",
+    "cardexp{,iry} nameoncard bankdetails income wage",
     # Secrets
-    "tokens secrets pass pw pwd psw pin pincode pinno pinnumber {,t}otp otpcode mfacode bearer cookies sid",
-    "nonce dsn jti loginhint codechallenge codeverifier oauth{state,verifier} sessionkey saml{response,nameid}",
-    "{,x}{,basic,http,proxy,api,digest,user}auth{,id,header,key,code,data,info,string,value,param,hash}{,s}",
-    "{,x}{,http,user}auth{sig,signature,user,session,ticket,payload,cookie}{,s} connectsid phpsessid jsessionid",
+    "tokens cookies pass pw pwd psw pin pincode pinno pinnumber {,t}otp otpcode mfacode bearer",
+    "sid nonce dsn jti loginhint codechallenge codeverifier oauth{state,verifier} sessionkey",
+    "saml{response,nameid}",
+    "{,x}{,basic,http,proxy,api,digest,user}auth{,id,header,key,code,data,info,string,value,param,hash}",
+    "{,x}{,http,user}auth{sig,signature,user,session,ticket,payload,cookie} connectsid phpsessid",
+    "jsessionid",
     # About a person
-    "dob birth age sex race{,s} racial ethnic creed belief{,s} caste health illness hiv dna genome",
-    "maritalstatus relationshipstatus conviction{,s} politics employer occupation jobtitle",
+    "dob birth born{,on,in,at} age{,years,inyears} sex race racial ethnic creed belief caste",
+    "health illness hiv dna genome maritalstatus relationshipstatus conviction politics employer",
+    "occupation jobtitle",
 )
 
 # Private whatever stands around them.
 ANYWHERE = """
-    email phonenumber mobilenumber mobilephone telephone cellphone firstname lastname middlename maidenname
-    givenname familyname fullname surname nickname username userid useragent uastring ipaddress
-    streetaddress whereabouts birth {date,place,year,month,day,country,city}ofbirth gravatar headshot selfie
-    vcard curriculumvitae passport socialsecurity driver{,s}licen licen{c,s}eplate numberplate creditcard
-    debitcard paymentcard cardnumber cardlast cardholder bankaccount salary salaries
-    password passwd passphrase passcode passkey apikey privatekey secretkey accesskey authori{s,z}ation
-    accesstoken refreshtoken sessiontoken csrf xsrf securitycode connectionstring seedphrase mnemonic
+    email phonenumber mobilenumber mobilephone telephone cellphone firstname lastname middlename
+    maidenname givenname familyname fullname surname nickname username userid useragent uastring
+    ipaddress streetaddress whereabouts birth {date,place,year,month,day,country,city}ofbirth
+    gravatar headshot selfie vcard curriculumvitae passport socialsecurity
+    {national,social}insurance driver{,s}licen licen{c,s}eplate numberplate creditcard debitcard
+    paymentcard cardnumber cardholder bankaccount salary salaries password passwd passphrase
+    passcode passkey apikey privatekey secretkey accesskey authori{s,z}ation accesstoken
+    refreshtoken sessiontoken csrf xsrf securitycode connectionstring seedphrase mnemonic
     recoveryphrase {security,secret}{question,answer}
 """
 # The same, and even as a flag (`isPregnant`) or kind (`disabilityType`): GDPR, articles 9 and 10.
 SENSITIVE = """
-    gender ethnic{it,origin,group,background} nationalit religio faith denomination diagnos{e,i}s biometric
-    disabilit pregnan sexual lgbt pronoun medical medication vaccin allerg disease symptom prescription
-    blood{type,group} mentalhealth health{condition,data,record,info,issue,problem,history,insurance,card}
+    gender ethnic{it,origin,group,background} nationalit religio faith denomination diagnos{e,i}s
+    biometric disabilit pregnan sexual lgbt pronoun medical medication vaccin allerg disease symptom
+    prescription blood{type,group} mentalhealth
+    health{condition,data,record,info,issue,problem,history,insurance,card}
     genetic{data,profile,info,test} political tradeunion unionmember criminal immigration refugee
 """
 # What holds one of these and means something else, as a regular expression.
 HARMLESS_ANYWHERE = "userid(?:le(?=$|[dmst])|entified)|rebirth|birthed|engender|faithful|faithless"
 
-# Private whatever stands before them.
+# Private whatever stands before them; the plural too, and their value or hash.
 AT_THE_END = """
-    token {api,auth,device,push,id,fcm,apns,bearer}tokens secret{,s} cookie {session,auth,tracking}cookies
-    jwt credential{,s} authheader forwardedfor {session,connect}sid sessionid{,s} deviceid{,s}
+    token {api,auth,device,push,id,fcm,apns,bearer}tokens secret cookie
+    {session,auth,tracking}cookies jwt credential authheader forwardedfor {session,connect}sid
+    sessionid
     {anonymous,anon,distinct,installation,advertising,tracking,machine,hardware,browser,cookie,visitor}id
-    gaclientid {browser,device,canvas,visitor,user,client}fingerprint{,id,hash}
-    {client,remote,user,source,origin,real,visitor,peer,caller,public,login,home}ip{,s}
-    {client,remote,peer}addr phone{,s} address{,es} iban account{no,number} routingnumber streetname
-    zipcode postcode postalcode loginname
-    {phone,mobile,tel,fax,cell,contact,house,whatsapp}{no,nr,num,number}{,s}
-    avatar{,s}{,url,link,src,image,img,path,id,key,hash,uri,file,data}{,s}
-    latlng latlon lnglat lonlat coord{,s} coordinate{,s}
+    {device,browser,visitor,anonymous}{id,uid,uuid,guid,identifier} gaclientid
+    {browser,device,canvas,visitor,user,client}fingerprint{,id}
+    {client,remote,user,source,origin,real,visitor,peer,caller,public,login,home}ip
+    {client,remote,peer}addr phone address{,es} iban account{no,number} routingnumber
+    {,card}last{4,four} streetname zipcode postcode postalcode loginname
+    {phone,mobile,tel,fax,cell,contact,house,whatsapp}{no,nr,num,number}
+    avatar{,s}{,url,link,src,image,img,path,id,key,uri,file,data} latlng latlon lnglat lonlat
+    latlong longlat coord coordinate {home,user,device,ip}geo
     {map,center,centre,start,end,home,user,device,place,location,venue,point,marker}{lat,lng,lon}
-    geo{point,location,position,hash,ip,lat,lng,lon,tag,data}
-    {user,home,device,exact,precise,live,work,gps}location
-    {ssh,pgp,gpg,encryption,decryption,signing,hmac,master,client,licence,license,recovery,shared}key{,s}
-    {user,old,new,db,login,root}{pwd,pw,pass,psw}{,s} {card,user,sms,login,security,sim,voice}pin
-    {insurance,policy,identity,identification,national,personal,personnel,social}{no,nr,num,number}{,s}
-    {tax,vat,pension,citizen,residence,permit,visa,medicare,medicaid,nhs,payroll}{no,nr,num,number}{,s}
-    {licence,license,driver,drivers,matriculation,enrolment,enrollment}{no,nr,num,number}{,s}
-    {insurance,identity,medicare,nhs,taxpayer}{id,card,document}{,s}
-    gravatar {headshot,selfie}{,s}
+    geo{point,location,position,ip,lat,lng,lon,tag,data} geohash
+    {user,home,device,exact,precise,live,work,gps}location {year,date,place,month,country}born
+    {ssh,pgp,gpg,encryption,decryption,signing,hmac,master,client,licence,license,recovery,shared}key
+    {user,old,new,db,login,root}{pwd,pw,pass,psw} {card,user,sms,login,security,sim,voice}pin
+    {insurance,policy,identity,identification,national,personal,personnel,social}{no,nr,num,number}
+    {tax,vat,pension,citizen,residence,permit,visa,medicare,medicaid,nhs,payroll}{no,nr,num,number}
+    {licence,license,driver,drivers,matriculation,enrolment,enrollment}{no,nr,num,number}
+    {insurance,identity,medicare,nhs,taxpayer}{id,card,document} insurancepolicy
 """
 # Codes and links that let somebody in.
 CODES_OF = """
-    verification verify confirmation confirm activation activate recovery backup reset login signin access
-    invite invitation referral join onetime 2fa twofactor mfa totp otp sms unlock secret pairing
-    passwordless magic auth authentication
+    verification verify confirmation confirm activation activate recovery backup reset login signin
+    access invite invitation referral join onetime 2fa twofactor mfa totp otp sms unlock secret
+    pairing passwordless magic auth authentication
 """
 LINKS_OF = """
-    magic reset invite invitation login signin verification verify confirmation confirm activation activate
-    unsubscribe recovery onetime unlock join access autologin private secret signed
+    magic reset invite invitation login signin verification verify confirmation confirm activation
+    activate unsubscribe recovery onetime unlock join access autologin private secret signed
 """
 # Where people have an account.
 NETWORKS = """
-    twitter facebook fb instagram insta linkedin github gitlab telegram whatsapp wechat viber discord
-    snapchat tiktok reddit twitch mastodon bluesky skype messenger icq msn jabber vk weibo kakao xing slack
-    social google apple microsoft azure azuread aad auth0 okta cognito keycloak firebase supabase clerk ldap
-    saml sso oidc idp mixpanel amplitude posthog intercom pendo fullstory hotjar braze onesignal rudderstack
-    stripe paypal
+    twitter facebook fb instagram insta linkedin github gitlab telegram whatsapp wechat viber
+    discord snapchat tiktok reddit twitch mastodon bluesky skype messenger icq msn jabber vk weibo
+    kakao xing slack social google apple microsoft azure azuread aad auth0 okta cognito keycloak
+    firebase supabase clerk ldap saml sso oidc idp mixpanel amplitude posthog intercom pendo
+    fullstory hotjar braze onesignal rudderstack stripe paypal
 """
 # Points on a screen have coordinates too.
 PIXELS = """
-    mouse click cursor pointer canvas screen page viewport drag drop touch grid texture pixel node tooltip
-    tile crop element window client svg mesh vertex uv local relative absolute
+    mouse click cursor pointer canvas screen page viewport drag drop touch grid texture pixel node
+    tooltip tile crop element window client svg mesh vertex uv local relative absolute
 """
-# Ends of other words.
+# Ends of other words; many tokens are what a language model counts, and many cookies are accepted.
 HARMLESS_AT_THE_END = """
     {micro,head,ear,smart,i,mega,saxo,xylo,gramo}phone{,s} canonid preset{code,link,url,uri}{,s}
-    {as,de}signed{link,url,uri}{,s}
+    {as,de}signed{link,url,uri}{,s} tokens cookies
 """
 
 # Private as a word of its own at the end: `mapLat`, `sessionSid`, `userRace`, but not `inside`.
 LAST_WORDS = """
-    sid ssid ip ips dob ssn race pwd imei lat lng lon initials ua fname lname tel fax mobile msisdn gps
+    sid ssid ip ips dob ssn race pwd imei lat lng lon initials ua fname lname tel fax mobile msisdn
+    gps
 """
 
 # Somebody, by the part that they play, or by what they did or was done to them.
 ROLES = """
     user person people author owner creator assignee assigner contact customer member guest reviewer
-    approver recipient receiver sender inviter invitee requester requestor uploader commenter commentator
-    collaborator contributor participant attendee subscriber follower employee colleague coworker teammate
-    student pupil teacher instructor mentor mentee learner trainee patient doctor physician therapist
-    applicant volunteer donor buyer purchaser payer payee beneficiary resident citizen voter supervisor
-    respondent submitter proposer moderator organi{s,z}er signee signer signatory guardian nextofkin
-    representative maintainer spouse husband wife friend missionary pastor staff impersonator actor
-    {account,policy}holder {sales,account}rep {support,sales,call,service}agent
-    {team,project,group,squad}{lead,leader}
+    approver recipient receiver sender inviter invitee requester requestor uploader commenter
+    commentator collaborator contributor participant attendee subscriber follower employee colleague
+    coworker teammate student pupil teacher instructor mentor mentee learner trainee patient doctor
+    physician therapist applicant volunteer donor buyer purchaser payer payee beneficiary resident
+    citizen voter supervisor respondent submitter proposer moderator organi{s,z}er signee signer
+    signatory guardian nextofkin representative maintainer spouse husband wife friend missionary
+    pastor staff impersonator actor {account,policy}holder {sales,account}rep
+    {support,sales,call,service}agent {team,project,group,squad}{lead,leader}
     {team,line,project,account,sales,hiring,product,office,store,branch}manager
 """
 DEEDS = """
     {made,done,sent,written,seen,read,paid,sold,bought,taken,given,won,taught,held,run,told}by
-    {assigned,shared,emailed,mailed,addressed,delegated,transferred,issued,granted,forwarded,sent}to
+    {assigned,shared,emailed,mailed,addressed,delegated,transferred,issued,granted,forwarded,sent,send}to
     {escalated,reports,reported,replied,lent,mail,reply}to sharedwith onbehalfof
 """
 HARMLESS_ROLES = """
@@ -141,31 +149,32 @@ HARMLESS_ROLES = """
 # Whoever did anything is private (`createdBy`, `lastEditedBy`), but for what things do.
 DONE_BY_THINGS = """
     order sort group filter index partition key limit trigger caus power block separat delimit divid
-    multipli scal back support cover replac supersed follow preced prefix suffix bound match rank scor
-    weight generat render produc comput calculat aggregat increas decreas increment decrement implement
-    offset shift rotat zoom label labell describ control controll styl bas hash encrypt compress wrapp
+    multipli scal back support cover replac supersed follow preced prefix suffix bound match rank
+    scor weight generat render produc comput calculat aggregat increas decreas increment decrement
+    implement offset shift rotat zoom label labell describ control controll styl bas hash encrypt
+    compress wrapp
 """
 # What belongs to somebody; not their kind (`ownerType`), nor what they may or do (`userRole`).
 OWNED = """
-    id uid uuid guid identifier identity no number ref reference key code hash sub oid slug handle login
-    name firstname lastname fullname displayname realname first last initial info information data detail
-    profile record object obj list dto bio photo picture pic image url uri link href account credential
-    claim location value string array card contact mail
+    id uid uuid guid identifier identity no number ref reference key code hash sub oid slug handle
+    login name firstname lastname fullname displayname realname first last initial info information
+    data detail profile record object obj list dto bio photo picture pic image url uri link href
+    account credential claim location value string array card contact mail
 """
 # Somebody too, before what is private as a whole key.
 POSSESSIVES = "my your his her their account profile client visitor manager admin"
 
 # First words of a key that says whether or how many, and last words of one.
 FLAGS = """
-    is are was were has have had can could should must will did does show shows hide hides allow allows
-    enable enables disable disables require requires need needs use uses total num max min sum avg average
-    count
+    is are was were has have had can could should must will did does show shows hide hides allow
+    allows enable enables disable disables require requires need needs use uses total num max min
+    sum avg average count
 """
 STATES = """
-    count counts total totals length size limit quota rate ratio share percent percentage index rank type
-    types kind kinds status state enabled disabled visible hidden shown verified unverified confirmed
-    required optional valid invalid present missing empty exists changed checked toggled allowed supported
-    expired strength complexity
+    count counts total totals length size limit quota rate ratio share percent percentage index rank
+    type types kind kinds status state enabled disabled visible hidden shown verified unverified
+    confirmed required optional valid invalid present missing empty exists changed checked toggled
+    allowed supported expired strength complexity
 """
 # Before a plural they count: `activeUsers`.
 COUNTED = "active daily weekly monthly unique distinct online concurrent new returning"

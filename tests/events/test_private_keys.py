@@ -13,79 +13,87 @@ from signal_pipeline.events.pii import holds_pii
 
 PRIVATE = {
     "who": """
-        currentUser loggedInUser requestedByUser assignedUser invitedUsers selectedUsers adminUser fromUser user2 user1Name
-        teamOwner teamMembers journeyOwner templateAuthor coAuthors lockedByMember teamLead projectManager accountManager
-        ownerProfile userProfile userInfo userData userDetails userList memberList customerDetails authorBio accountOwner
-        performedBy lastEditedBy approvedBy reportedBy closedBy takenBy sentBy writtenBy createdByName updatedByUserId
-        sharedWith sharedTo sentTo emailedTo onBehalfOf loginName memberName guestName doctorName patientId employeeId
-        studentNumber staffId organizerName spouseName friendIds recipientList guardian nextOfKin whoami bio
+        currentUser loggedInUser requestedByUser assignedUser invitedUsers selectedUsers adminUser fromUser
+        user2 user1Name teamOwner teamMembers journeyOwner templateAuthor coAuthors lockedByMember teamLead
+        projectManager accountManager ownerProfile userProfile userInfo userData userDetails userList memberList
+        customerDetails authorBio accountOwner performedBy lastEditedBy approvedBy reportedBy closedBy takenBy
+        sentBy writtenBy createdByName updatedByUserId sharedWith sharedTo sentTo emailedTo onBehalfOf loginName
+        memberName guestName doctorName patientId employeeId studentNumber staffId organizerName spouseName
+        friendIds recipientList guardian nextOfKin whoami bio loggedInAs signedInUser impersonatedUser managedBy
+        sendTo sharedWithUsers loginNames byWhom
     """,
     "contact": """
-        contactPerson contactInfo primaryContact emergencyContact contactList mailTo replyTo bcc workMobile homePhone
-        mobileNumber phoneNr faxNumber privateMail businessMail userMail homeAddress billing_postcode shippingZipCode
-        addressLine1 streetName houseNumber twitterHandle githubHandle linkedinUrl telegramId discordTag whatsappNumber
-        avatarUrl userAvatar gravatar gravatarHash profilePicture userPhoto photoURL
+        contactPerson contactInfo primaryContact emergencyContact contactList mailTo replyTo bcc workMobile
+        homePhone mobileNumber phoneNr faxNumber privateMail businessMail userMail homeAddress billing_postcode
+        shippingZipCode addressLine1 streetName houseNumber twitterHandle githubHandle linkedinUrl telegramId
+        discordTag whatsappNumber avatarUrl userAvatar gravatar gravatarHash profilePicture userPhoto photoURL
     """,
     "ids elsewhere": """
-        firebaseUid googleUid facebookId googleId auth0Id oktaId cognitoId mixpanelId amplitudeId intercomId anonymousId
-        segmentAnonymousId distinctId posthogDistinctId stripeCustomer stripeCustomerId hubspotContactId customerRef
-        gaClientId deviceToken pushToken fcmToken visitorId installationId advertisingId deviceFingerprint trackingId
-        editorSessionId lastLoginIp client_ip sourceIp remoteAddr userAgentString androidId gclid
+        firebaseUid googleUid facebookId googleId auth0Id oktaId cognitoId mixpanelId amplitudeId intercomId
+        anonymousId segmentAnonymousId distinctId posthogDistinctId stripeCustomer stripeCustomerId
+        hubspotContactId customerRef gaClientId deviceToken pushToken fcmToken visitorId installationId
+        advertisingId deviceFingerprint trackingId editorSessionId lastLoginIp client_ip sourceIp remoteAddr
+        userAgentString androidId gclid deviceUUID anonymousIds cognitoSub
     """,
     "official": """
-        insuranceNumber nationalInsuranceNumber socialInsuranceNo policyNumber healthInsuranceId idCardNumber taxNumber
-        vatNumber passportNo drivingLicenceNumber licensePlate cardLast4 last4 cardHolder paymentCard bankDetails salary
+        insuranceNumber nationalInsuranceNumber socialInsuranceNo policyNumber healthInsuranceId idCardNumber
+        taxNumber vatNumber passportNo drivingLicenceNumber licensePlate cardLast4 last4 cardHolder paymentCard
+        bankDetails salary nationalInsurance nhsNumber medicareId insurancePolicy insuranceNumbers
     """,
     "secrets": """
-        authHeader x_auth_token X-Auth-Key authorizationHeader authCode basicAuth oauthState csrf csrfToken xsrf sid
-        connect.sid sessionSid phpsessid sessionCookies verificationCode confirmationCode activationCode recoveryCodes
-        backupCodes loginCode accessCode inviteCode smsCode 2faCode totp cardPin userPin magicLink resetLink inviteUrl
-        invitationLink verificationLink loginLink signedUrl presignedUrl unsubscribeUrl passwordResetUrl clientSecret
-        apiTokens sshKey signingKey encryptionKey seedPhrase securityAnswer userPwd
+        authHeader x_auth_token X-Auth-Key authorizationHeader authCode basicAuth oauthState csrf csrfToken xsrf
+        sid connect.sid sessionSid phpsessid sessionCookies verificationCode confirmationCode activationCode
+        recoveryCodes backupCodes loginCode accessCode inviteCode smsCode 2faCode totp cardPin userPin magicLink
+        resetLink inviteUrl invitationLink verificationLink loginLink signedUrl presignedUrl unsubscribeUrl
+        passwordResetUrl clientSecret apiTokens sshKey signingKey encryptionKey seedPhrase securityAnswer
+        userPwd magicLinkUrl inviteCodeValue csrf_tokens tokenHash secretValue
     """,
     "place": """
-        coords coordinates coord homeCoordinates userCoords geo geoPoint geoLocation geohash geoIp gps gpsPosition latLng
-        mapLat centerLng userLocation homeLocation whereabouts hometown
+        coords coordinates coord homeCoordinates userCoords geo geoPoint geoLocation geohash geoIp gps
+        gpsPosition latLng mapLat centerLng userLocation homeLocation whereabouts hometown lat_long homeGeo
     """,
     "article 9": """
-        birthYear birthDate birth_place birthName yearOfBirth userAge race userRace raceEthnicity ethnicOrigin faith
-        faithBackground religion religiousBeliefs denomination denominations health healthCondition mentalHealth
-        diagnosis diagnoses medicalHistory medication bloodType allergies symptoms disabilities disabilityType pregnancy
-        isPregnant hasDisability userGender genderIdentity pronouns sexualOrientation politicalViews tradeUnion
-        biometricData criminalRecord immigrationStatus
+        birthYear birthDate birth_place birthName yearOfBirth yearBorn userAge ageYears race userRace
+        raceEthnicity ethnicOrigin faith faithBackground religion religiousBeliefs denomination denominations
+        health healthCondition mentalHealth diagnosis diagnoses medicalHistory medication bloodType allergies
+        symptoms disabilities disabilityType pregnancy isPregnant hasDisability userGender genderIdentity
+        pronouns sexualOrientation politicalViews tradeUnion biometricData criminalRecord immigrationStatus
     """,
 }
 HARMLESS = {
     "counts": """
-        eventsPerUser events_per_user teamCount userCount userCounts ownerCount emailCount tokenCount sharedWithCount
-        maxMembers totalUsers activeUsers uniqueVisitors numAuthors emailsPerTeam avatarCount coordinatesCount nameLength
-        passwordLength resetCount inviteCount pinCount usersOnline membersOnly maxTokens promptTokens
+        eventsPerUser events_per_user teamCount userCount userCounts ownerCount emailCount tokenCount
+        sharedWithCount maxMembers totalUsers activeUsers uniqueVisitors numAuthors emailsPerTeam avatarCount
+        coordinatesCount nameLength passwordLength resetCount inviteCount pinCount usersOnline membersOnly
+        maxTokens promptTokens acceptCookies
     """,
     "flags": """
         isOwner isAdmin hasPassword hasEmail showAvatar hideEmail emailVerified email_verified phoneConfirmed
         passwordChanged tokenExpired csrfEnabled gpsEnabled mfaEnabled isLoggedIn requiresAuth useGeo
     """,
     "kinds, roles, settings": """
-        ownerType userType userRole userLanguage userSettings userPreferences userGroups userJourney contactForm contactUs
-        emailType accountType profileType authMethod authProvider loginMethod loginPage phoneType tokenType
-        passwordStrength groupByUser sortByOwner memberSince healthStatus
+        ownerType userType userRole userLanguage userSettings userPreferences userGroups userJourney contactForm
+        contactUs emailType accountType profileType authMethod authProvider loginMethod loginPage phoneType
+        tokenType passwordStrength groupByUser sortByOwner memberSince healthStatus
     """,
     "names of things": """
-        templateName languageName journeyName videoTitle fileName hostName domainName teamName companyName eventName
-        className parentId childId templateIds blockId cardId youtubeId videoId googleTagManagerId oauthClientId
+        templateName languageName journeyName videoTitle fileName hostName domainName teamName companyName
+        eventName className parentId childId templateIds blockId cardId youtubeId videoId googleTagManagerId
+        oauthClientId
     """,
     "done by things": """
-        sortedBy orderedBy groupedBy filteredBy poweredBy triggeredBy generatedBy aria-labelledby ariaDescribedBy
-        controlledBy followedBy
+        sortedBy orderedBy groupedBy filteredBy poweredBy triggeredBy generatedBy aria-labelledby
+        ariaDescribedBy controlledBy followedBy
     """,
     "words that hold such a word": """
-        authority authored authoring raceCondition raceTrack trace brace grace embraceMode terrace healthCheck healthz
-        serverHealth sidebar sidebarOpen inside residence geometry geoJson geographic originalHref faithfulness
-        coordinateSystem mouseCoords clickCoordinates passThrough passRate bypass compass keyboard monkey hotkey keyName
-        remember rememberMe factor refactor designer placeholder stakeholder podcastEpisode broadcast transparent
-        presetUrl presetCode assignedUrl latency lateral flat longest tooltip ship clip microphone headphones smartphone
-        saxophone secretary usage language package persona personalized membership ownership diagnostics diagnosticMode
-        spinner pinned mapPin dragHandle zipFile gzip promoCode countryCode qrCode embedCode barcode cc subtitle
+        authority authored authoring raceCondition raceTrack trace brace grace embraceMode terrace healthCheck
+        healthz serverHealth sidebar sidebarOpen inside residence geometry geoJson geographic originalHref
+        faithfulness coordinateSystem mouseCoords clickCoordinates passThrough passRate bypass compass keyboard
+        monkey hotkey keyName remember rememberMe factor refactor designer placeholder stakeholder
+        podcastEpisode broadcast transparent presetUrl presetCode assignedUrl latency lateral flat longest
+        tooltip ship clip microphone headphones smartphone saxophone secretary usage language package persona
+        personalized membership ownership diagnostics diagnosticMode spinner pinned mapPin dragHandle zipFile
+        gzip promoCode countryCode qrCode embedCode barcode cc subtitle
     """,
 }
 
