@@ -55,11 +55,15 @@ _CERTAIN_BOTS = (
     # Monitors and measuring
     r"Cloudflare(?:Observatory|Diagnostics)|SyntheticsAgent|DatadogSynthetics|NewRelicSynthetics",
     r"\bpageburst\b|\bDejaClick\b|\bCatchpoint\b|PingdomTMS|YottaaMonitor|\biplabel\b|ThousandEyes",
-    # Words that a program of this kind puts into its own name, as one of the text's products
-    r"(?:[a-z_-]|\b)(?:[Bb]ot|[Cc]rawler|[Ss]pider|[Ss]craper)(?:/| ?\d|[;,) ]*$|; ?\+|\))",
+    # A crawler's own form, with its name in it
+    r"(?i:compatible;[^)]*(?:bot|crawler|spider|scraper)\b)",
 )
-# Certain but in an app's own window: CamScanner is an app.
-_BOTS_OUTSIDE_APPS = (r"(?i:\b[a-z]*[_.-]?(?:scanner|monitor|checker|classifier)/\d)|[_-]scanner$",)
+# Words that a program of this kind puts into its own name, as one of the text's products. Not in an
+# app's own window: iRobot, Chatbot and CamScanner are apps.
+_BOTS_OUTSIDE_APPS = (
+    r"(?:[a-z_-]|\b)(?:[Bb]ot|[Cc]rawler|[Ss]pider|[Ss]craper)(?:/| ?\d|[;,) ]*$|; ?\+|\))",
+    r"(?i:\b[a-z]*[_.-]?(?:scanner|monitor|checker|classifier)/\d)|[_-]scanner$",
+)
 # Of people, whatever the lists say: Electron is a desktop app that shows a page, `; wv)` Android's
 # WebView, the third a WebView of iOS.
 _APP_WINDOWS = (

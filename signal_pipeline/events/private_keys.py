@@ -21,6 +21,9 @@ from signal_pipeline.events import private_words as listed
 
 REMEMBERED_KEYS = 4_096
 
+# No word of the lists is as long.
+LONGEST_ENDING = 128
+
 
 def _words(*lists: str) -> frozenset[str]:
     """The words of some lists, `a{b,c}` written out."""
@@ -114,8 +117,8 @@ def _is_private(word: str) -> bool:
 
 
 def _ends_of(word: str) -> list[str]:
-    """The word, and all that it ends with, the longest first, and nothing at last."""
-    return [word[at:] for at in range(len(word) + 1)]
+    """The word, and all that it ends with, the longest first, and nothing at last; of a very long word its end alone."""
+    return [word[at:] for at in range(max(0, len(word) - LONGEST_ENDING), len(word) + 1)]
 
 
 def _ends_with(ends: list[str], private: frozenset[str], harmless: frozenset[str]) -> bool:

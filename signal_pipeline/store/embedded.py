@@ -214,8 +214,16 @@ def _still_there(folder: Path) -> bool:
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process is PostgreSQL's on this data. In a container, root may not see the folder in which
+    another user's process works; its command line anybody may read, which names the data of a server.
+    """
     try:
-        return "postgres" in process.name() and Path(process.cwd()) == folder.resolve()
+        if "postgres" not in process.name():
+            return False
+        try:
+            return Path(process.cwd()) == folder.resolve()
+        except psutil.AccessDenied:
+            return str(folder) in process.cmdline()
     except (psutil.Error, OSError):
         return False
 

@@ -163,10 +163,20 @@ def _erase_found(
 def _notes(connection: Connection, subject: Subject) -> list[str]:
     """What an erasure cannot reach, since it is gone, is not there yet, or goes by another hash."""
     if subject.day is not None:
-        keys = connection.execute("select count(*) from signal.day_keys where day = %s", [subject.day]).fetchone()
-        (secrets,) = cast("tuple[int]", keys)
-        several = f"{secrets} secrets hashed {subject.day}: the same person has another hash under each"
-        return [*today_notes(subject.day), *([several] if secrets > 1 else [])]
+        counts = connection.execute(
+            "select count(distinct key_id), count(distinct hash_rules) from signal.day_keys where day = %s",
+            [subject.day],
+        ).fetchone()
+        secrets, rules = cast("tuple[int, int]", counts)
+        notes = today_notes(subject.day)
+        if secrets > 1:
+            notes.append(f"{secrets} secrets hashed {subject.day}: the same person has another hash under each")
+        if rules > 1:
+            notes.append(
+                f"{rules} versions of the rules of names hashed {subject.day}: `subject` prints the person's hash by each,"
+                " and each must be erased"
+            )
+        return notes
     rows = connection.execute("select day from signal.days where state = 'purged'").fetchall()
     left = (
         "of an entity only rows in rollups were left there"

@@ -42,6 +42,8 @@ SAYS_WHAT_IT_IS = re.compile("bot|crawl|spider|scan|check|monitor|preview|scrap|
         f"{IPHONE}Mobile/15E148 MetaIAB Facebook",
         f"{IPHONE}Mobile/15E148 Instagram 406.0.0.58.159",
         f"{IPHONE}Mobile/15E148 Viber/24.1",
+        f"{IPHONE}Mobile/15E148 Chatbot/2.0",
+        f"Mozilla/5.0 (Linux; Android 14; SM-S911B; wv) {WEBVIEW} iRobot/7.1",
         f"{MAC}QtWebEngine/5.6.0 Chrome/45.0.2454.101 Safari/537.36 Viber",
         # Desktop shells
         f"{DESKTOP}Code/1.117.0 Chrome/142.0.7444.265 Electron/39.8.7 Safari/537.36",

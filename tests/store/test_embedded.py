@@ -314,3 +314,20 @@ def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(home:
     _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert running_url(home) is None
+
+
+def test_a_server_whose_folder_may_not_be_read_is_still_known(home: Path, hold: Hold, tmp_path: Path) -> None:
+    """As in a container, where root may not see in which folder another user's process works."""
+    holder = hold()
+    url = url_of(holder)
+    blind = (
+        "import psutil\n"
+        "def denied(process): raise psutil.AccessDenied(process.pid)\n"
+        "psutil.Process.cwd = denied\n" + HOLD
+    )
+    other = start_command(home, cwd=tmp_path, program=blind)
+    before = leader(home)
+    assert url_of(other) == url
+    other.communicate()
+    assert leader(home) == before
+    assert psutil.pid_exists(before)
