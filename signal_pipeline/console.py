@@ -69,7 +69,9 @@ def complain(text: str) -> None:
 def print_json(value: object) -> None:
     """Print one JSON value on stdout, on one line. What is not printable is escaped, as JSON can."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    sys.stdout.write("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n")
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -6,7 +6,7 @@ Host, address and user agent come in, are used, and are stored nowhere. How rows
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -31,6 +31,10 @@ BOT_NOTE = (
 RULES_NOTE = (
     "the rules by which browsers are named have changed since this day was hashed: the person has a hash for each, all are"
     " printed and looked for, and an erasure needs each of them"
+)
+UNKNOWN_RULES_NOTE = (
+    "this day was hashed by rules of names that this version of Signal does not know; events hashed by those cannot be"
+    " found with it"
 )
 
 
@@ -65,9 +69,11 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
         connection.execute(sql("lock_days"), [[day]])  # Until the answer is there, the day is not purged.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:
-            hashes = _hashes(connection, day, by_rules)
+            used = _rules_of(connection, day)
+            hashes = list(dict.fromkeys(by_rules[rules] for rules in by_rules if rules in {HASH_RULES, *used}))
             rows = _rows(connection, day, hashes)
             notes += [RULES_NOTE] if len(hashes) > 1 else []
+            notes += [UNKNOWN_RULES_NOTE] if used - by_rules.keys() else []
             notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
         audit.record(connection, "subject", day=day, actor=audit.operator(settings), details={"events": len(rows)})
     if refusal is not None:
@@ -75,11 +81,10 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
     return Found(hashes, rows, notes)
 
 
-def _hashes(connection: Connection, day: date, by_rules: Mapping[int, bytes]) -> list[bytes]:
-    """The hash by today's rules, and those by the rules that hashed the day, each once."""
+def _rules_of(connection: Connection, day: date) -> set[int]:
+    """The versions of the rules of names that hashed the day."""
     rows = connection.execute("select hash_rules from signal.day_keys where day = %s", [day]).fetchall()
-    used = {HASH_RULES, *(row[0] for row in rows)}
-    return list(dict.fromkeys(user_hash for rules, user_hash in by_rules.items() if rules in used))
+    return {cast(int, row[0]) for row in rows}
 
 
 def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:

@@ -158,6 +158,11 @@ def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
     assert found.stdout.split()[:1] == now.stdout.split()
     assert "2 event(s)" in found.stderr
     assert "the rules by which browsers are named have changed" in found.stderr
+    connection.execute("update signal.day_keys set hash_rules = 9")
+    assert (
+        "rules of names that this version of Signal does not know"
+        in signal("subject", "--day", YESTERDAY, stdin=asked).stderr
+    )
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())

@@ -4,7 +4,9 @@ The names and the major version are inputs of the user hash (requirements sectio
 family to another bucket, or reads another version, changes the hashes of its users, and a replayed
 day no longer gives the hashes that it gave live. So every such change, a new release of
 ua-parser's patterns too, is a new version of HASH_RULES. A day records the versions that hashed
-it; a day with two is marked, since its users are over-counted.
+it; a day with two is marked, since its users are over-counted. `names` recomputes the earlier
+versions that used the same patterns; one that other patterns made is gone with them, and
+`user_agents.hash_inputs` must leave it out.
 
 Version 2 (0.2.0), against version 1 (0.1.0):
 - a browser that states its version without a minor (`FxiOS/149`, `Chrome/148`) is that browser;
