@@ -210,5 +210,5 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
 
 
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
-    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor"):
+    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor", "alerts_sensor"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
