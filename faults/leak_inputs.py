@@ -19,6 +19,7 @@ YESTERDAY = TODAY - timedelta(days=1)
 SECRET = "leak-mark-secret-Zq81-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
 GATEWAY_SECRET = "leak-mark-gateway-Vx40-secret"  # noqa: S105 # pragma: allowlist secret
 API_KEY = "leak-mark-api-key-Jt93"  # pragma: allowlist secret
+ALERTS = "leak-mark-alerts-Pd55"  # pragma: allowlist secret
 IPV4, IPV6 = "203.0.113.211", "2001:db8:dead:beef::7a51"
 AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0"
@@ -31,6 +32,7 @@ NOWHERE: Mapping[str, str | bytes] = {
     "secret": SECRET,
     "gateway's secret": GATEWAY_SECRET,
     "API key": API_KEY,
+    "alert address": ALERTS,
     "IPv4 address": IPV4,
     "IPv6 address": IPV6,
     "user agent": AGENT,

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from faults.leak_inputs import (
     AGENT,
+    ALERTS,
     API_KEY,
     BROKEN,
     EMAIL,
@@ -88,6 +89,8 @@ class LeakTest:
             "SIGNAL_HMAC_SECRET": GATEWAY_SECRET,
             "SIGNAL_API_KEYS": f"marked:{hashlib.sha256(API_KEY.encode()).hexdigest()}",
             "SIGNAL_SPOOL_DIR": str(home / "spool"),
+            # Nobody listens there, and a failure tells more than a success.
+            "SIGNAL_ALERT_URLS": f"json://{ALERTS}:{ALERTS}@127.0.0.1:1/{ALERTS}?+X-Token={ALERTS}",
             "TMPDIR": str(home / "tmpdir"),
         }
 
@@ -112,6 +115,7 @@ class LeakTest:
             connection.execute(SPREAD_OUT)
         self._run(0, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
         self._run(0, "report", "app", "--from", YESTERDAY, "--to", TODAY)
+        self._run(1, "alert-test")
 
     def by_api(self) -> None:
         """Good and bad requests, errors of the database, and events that wait in the spool while it is away."""

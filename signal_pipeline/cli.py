@@ -17,6 +17,7 @@ import typer
 from signal_pipeline import console
 from signal_pipeline.api import cli as api_commands
 from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.cli_alerts import app as alerts_app
 from signal_pipeline.cli_options import From, Json, To, check_order, parse_day, parse_text
 from signal_pipeline.cli_privacy import app as privacy_app
 from signal_pipeline.cli_reports import app as reports_app
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 
 
+app.add_typer(alerts_app)
 app.add_typer(privacy_app)
 app.add_typer(reports_app)
 

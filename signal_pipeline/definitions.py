@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from signal_pipeline.abandoned_runs import abandoned_runs_sensor
+from signal_pipeline.alert_sensor import alerts_sensor_of
 from signal_pipeline.alerts import red_checks_sensor, run_failure_sensor
 from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
 from signal_pipeline.assets.raw_events import raw_events
@@ -26,16 +27,19 @@ from signal_pipeline.sensors import landing_sensor, stale_rollups_sensor_of
 def build_defs() -> dg.Definitions:
     """Fresh definitions from the models on disk; raises ModelError when a model and `schema.yml` disagree."""
     models = load_models()
+    checks = default_checks(models)
+    jobs = [*default_jobs(models, checks_that_read_raw(models)), pruning_job]
     return dg.Definitions(
         assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
-        asset_checks=default_checks(models),
-        jobs=[*default_jobs(models, checks_that_read_raw(models)), pruning_job],
+        asset_checks=checks,
+        jobs=jobs,
         schedules=default_schedules(models),
         sensors=[
             landing_sensor,
             stale_rollups_sensor_of(models),
             run_failure_sensor,
             red_checks_sensor,
+            alerts_sensor_of(checks, [job.name for job in jobs]),
             abandoned_runs_sensor,
         ],
         resources={"postgres": PostgresResource(), "ingest": IngestResource()},

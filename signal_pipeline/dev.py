@@ -16,6 +16,7 @@ from signal_pipeline.dagster_home import prepare_dagster, project_file
 from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
 from signal_pipeline.landing import prepare_landing
+from signal_pipeline.notifications import open_addresses
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 from signal_pipeline.started_processes import Mark, new_mark, stop_started
@@ -33,6 +34,7 @@ def run_dev(settings: Settings, port: int) -> int:
     What it has started is stopped when this process exits, before this process leaves the embedded server: as the last
     user it stops that too.
     """
+    open_addresses(settings)  # One that is wrong is said here, and not by a sensor some time later.
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     rate_limit_url: SecretStr | None = None
     spool_dir: Path | None = None
+    alert_urls: SecretStr | None = None
 
     @model_validator(mode="after")
     def _environment_is_explicit(self) -> Settings:

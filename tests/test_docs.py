@@ -12,6 +12,8 @@ import typer
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.cli import app
 from signal_pipeline.events.event import IncomingEvent
+from signal_pipeline.notifications import open_addresses
+from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,6 +59,14 @@ def test_the_landing_line_of_the_readme_holds_every_field() -> None:
     assert example["eventType"] in load_catalogue().event_types
     assert example["appName"] in load_catalogue().apps
     assert set(example) <= set(IncomingEvent.__struct_encode_fields__)
+
+
+def test_the_addresses_for_alerts_are_understood() -> None:
+    alerts = TEXTS["operations.md"].split("\n## Alerts")[1].split("\n## ")[0]
+    urls = re.findall(r"`([a-z]+://[^`]*)`", alerts)
+    assert len(urls) == 4
+    settings = Settings(_env_file=None, alert_urls=", ".join(urls))  # type: ignore[arg-type, call-arg]
+    assert len(open_addresses(settings)) == len(urls)
 
 
 def test_no_document_names_a_machine() -> None:

@@ -238,5 +238,5 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
 
 
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
-    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor"):
+    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor", "alerts_sensor"):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING

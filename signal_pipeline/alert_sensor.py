@@ -1,0 +1,209 @@
+"""Tells people of changes: a check that turned red or green again, and a run that failed and is not retried.
+
+Belongs here: what is news by Dagster's storage, and how it is worded. What people know already: `alert_state.py`. How messages
+are sent: `notifications.py`. The same faults are lines in the daemon's log, sent or not: `alerts.py`.
+
+A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a check's description or an
+error's text, which may name an app, a route or a file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import dagster as dg
+
+from signal_pipeline.alert_state import AlertState, deliver, read_state, write_state
+from signal_pipeline.alerts import failure_line
+from signal_pipeline.notifications import Message, check_sender, open_addresses
+from signal_pipeline.runs import FAILED_DAYS_TAG, days_of
+from signal_pipeline.settings import load_settings
+
+TICK_SECONDS = 30
+FIRST_LOOK_SECONDS = 3600  # What failed before the first tick is news for so long.
+LONGEST_LOOK_SECONDS = 7 * 86_400
+OVERLAP_SECONDS = 600  # A run's end can be stored later than that of a run that ended after it.
+RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds. After so long it will not.
+REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days says so once a day.
+SEND_SECONDS = 20  # Dagster ends a tick after a minute, and its cursor would be lost.
+HISTORY = 100
+WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
+ADVICE = {
+    "nothing_overdue": "raw days are kept past their retention, which is a privacy alarm: see `signal-pipeline retention"
+    " --dry-run` for the reason",
+    "": "open it in the Dagster UI, which says what to do",
+}
+
+
+class Own(NamedTuple):
+    """What of a Dagster instance, which others may use too, is Signal's: its checks, its jobs, and where it is loaded."""
+
+    checks: frozenset[dg.AssetCheckKey]
+    jobs: frozenset[str]
+    location: str | None = None
+
+    def has(self, run: dg.DagsterRun) -> bool:
+        """Whether a run is of our jobs or assets, and was started from our code location or by a command of ours."""
+        selected = run.asset_selection or frozenset()
+        if run.job_name not in self.jobs and not (selected and selected <= {check.asset_key for check in self.checks}):
+            return False
+        origin = run.remote_job_origin
+        if origin is not None:
+            return origin.repository_origin.get_label() == self.location
+        return self.location is None or any(tag.startswith("signal/") for tag in run.tags)
+
+
+def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], jobs: Iterable[str]) -> dg.SensorDefinition:
+    """The sensor that tells people; raises SettingsError if it is to and cannot."""
+    check_sender(load_settings())
+    own = Own(frozenset(key for each in checks for key in each.check_keys), frozenset(jobs))
+
+    @dg.sensor(
+        name="alerts_sensor",
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs that failed.",
+    )
+    def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        """One message for each change; the cursor keeps what was told, and what could not be sent yet."""
+        senders = open_addresses(load_settings())
+        if not senders:
+            return dg.SkipReason("SIGNAL_ALERT_URLS is not set")
+        now = time.time()
+        state = read_state(context.cursor, now - FIRST_LOOK_SECONDS)
+        origin = context.code_location_origin
+        here = own._replace(location=f"{context.repository_name}@{origin.location_name}" if origin else None)
+        news = [*changed_checks(context.instance, here, state), *failed_runs(context.instance, here, state, now)]
+        give_up = time.monotonic() + SEND_SECONDS
+        sent, waiting = deliver(state, senders, news, context.log.warning, lambda: time.monotonic() < give_up)
+        context.update_cursor(write_state(state))
+        return dg.SkipReason(f"{len(news)} change(s), {sent} message(s) sent, {waiting} wait")
+
+    return alerts_sensor
+
+
+def changed_checks(instance: dg.DagsterInstance, own: Own, state: AlertState) -> list[Message]:
+    """A message for each check whose last evaluation turned red or green; changes the state's `red`.
+
+    However many evaluations there were since the last look, the last one counts.
+    """
+    known, red, news = set(state.red), set(), []
+    for name, evaluation in sorted(_last_evaluations(instance, own.checks).items()):
+        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+            red.add(name)
+            if name not in known:
+                news.append(_turned_red(name, evaluation))
+        elif name in known:
+            news.append(Message(f"Signal: {name} is green again", f"check {name} is green again", "success"))
+    state.red = sorted(red)
+    return news
+
+
+def _turned_red(name: str, evaluation: Any) -> Message:
+    counts = [
+        f"{label} {count}" for label, entry in evaluation.metadata.items() if (count := _count(entry)) is not None
+    ]
+    advice = ADVICE.get(evaluation.check_name, ADVICE[""])
+    return Message(f"Signal: {name} is red", f"check {name} is red{''.join(f', {each}' for each in counts)}: {advice}")
+
+
+def _count(entry: Any) -> int | None:
+    """A number, or how many there are in a list; None for all else, which could hold more than a count."""
+    value = getattr(entry, "value", None)
+    if isinstance(value, list):
+        return len(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _last_evaluations(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> dict[str, Any]:
+    storage = instance.event_log_storage
+    found = {}
+    for key, record in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
+        records: Sequence[Any] = [record]
+        if (
+            record.status.value == "PLANNED"
+        ):  # A run has not come to it yet, or never will: what was before still holds.
+            records = storage.get_asset_check_execution_history(key, limit=HISTORY)
+        done = next((each for each in records if each.status.value != "PLANNED"), None)
+        if done and done.evaluation:
+            found[f"{key.name} of {key.asset_key.to_user_string()}"] = done.evaluation
+    return found
+
+
+def failed_runs(instance: dg.DagsterInstance, own: Own, state: AlertState, now: float) -> list[Message]:
+    """A message for each run that failed since the last look and that Dagster does not retry; changes the state."""
+    state.seen_until = max(state.seen_until, now - LONGEST_LOOK_SECONDS)
+    since = state.seen_until - OVERLAP_SECONDS
+    state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
+    news = []
+    for run, ended in _failures(instance, state, since):
+        if not own.has(run) or _may_be_retried(instance, run, state, now):
+            continue
+        state.seen[run.run_id] = ended
+        if RETRIED_TAG not in run.tags and _is_news(instance, own, state, run, ended):
+            news.append(Message(f"Signal: {run.job_name} failed", failure_line(run)))
+    return news
+
+
+def _failures(instance: dg.DagsterInstance, state: AlertState, since: float) -> list[tuple[dg.DagsterRun, float]]:
+    """Failed runs of anybody that were not looked at, or that wait for a retry, in the order of their end."""
+    new = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.fromtimestamp(since, UTC))
+    ends = [(record.dagster_run, _end(record)) for record in instance.get_run_records(new)]
+    state.seen_until = max([state.seen_until, *(ended for _, ended in ends)])
+    ends = [(run, ended) for run, ended in ends if ended > since and run.run_id not in {*state.seen, *state.retrying}]
+    if state.retrying:
+        waiting = instance.get_run_records(dg.RunsFilter(run_ids=list(state.retrying)))
+        state.retrying = {record.dagster_run.run_id: state.retrying[record.dagster_run.run_id] for record in waiting}
+        ends += [(record.dagster_run, _end(record)) for record in waiting]
+    return sorted(ends, key=lambda each: each[1])
+
+
+def _end(record: dg.RunRecord) -> float:
+    return record.end_time or record.update_timestamp.astimezone(UTC).timestamp()
+
+
+def _may_be_retried(instance: dg.DagsterInstance, run: dg.DagsterRun, state: AlertState, now: float) -> bool:
+    """Whether Dagster means to retry a run and has not started the retry yet.
+
+    Not for ever, since it can change its mind. It says what it means just after the run has failed: one tick is given to that.
+    """
+    first = state.retrying.pop(run.run_id, None)
+    answer = run.tags.get(WILL_RETRY_TAG)
+    if answer is None and first is None and instance.run_retries_enabled:
+        state.retrying[run.run_id] = now
+        return True
+    if answer != "true" or RETRIED_TAG in run.tags or now - (first or now) > RETRY_PATIENCE_SECONDS:
+        return False
+    state.retrying[run.run_id] = first or now
+    return True
+
+
+def _is_news(instance: dg.DagsterInstance, own: Own, state: AlertState, run: dg.DagsterRun, ended: float) -> bool:
+    """Whether the job last succeeded for these days, or its last failure for them was told a day ago."""
+    days = days_of(run)
+    what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"
+    state.told = {each: at for each, at in state.told.items() if ended - at < REPEAT_SECONDS}
+    told = state.told.get(what)
+    if told is not None and not _succeeded(instance, own, run, told):
+        return False
+    state.told[what] = ended
+    return True
+
+
+def _succeeded(instance: dg.DagsterInstance, own: Own, failed: dg.DagsterRun, since: float) -> bool:
+    """Whether a run of the same job over some of the same days ended well since then."""
+    after = datetime.fromtimestamp(since, UTC)
+    filters = dg.RunsFilter(job_name=failed.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=after)
+    return any(
+        own.has(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
+        for record in instance.get_run_records(filters)
+    )
+
+
+def _meet(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(one[0] <= other[1] and other[0] <= one[1])
