@@ -13,7 +13,7 @@ import dagster as dg
 
 from signal_pipeline.assets.charts import markdown_table
 from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.landing import landing_moves
+from signal_pipeline.landing import begun_sizes, landing_moves
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.audits import Audit, audits
 from signal_pipeline.rollups.models import Model
@@ -90,7 +90,7 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
         "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
         "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
-        "landing_moves": _Probe("raw_events", lambda c, s: landing_moves(s), warn),
+        "landing_moves": _Probe("raw_events", lambda c, s: landing_moves(s, begun_sizes(c)), warn),
         "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),
         "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
     }

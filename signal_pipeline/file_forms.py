@@ -62,6 +62,8 @@ def likely_form(head: bytes) -> str:
     except UnicodeDecodeError:
         return "binary data" if _CONTROLS.search(head.decode("latin-1")) else "text in another encoding than UTF-8"
     text = text.strip("\ufeff \t\r\n")
+    if not text:
+        return "text behind many blank lines"
     if _CONTROLS.search(text):
         return "binary data"
     if "\r" in text and "\n" not in text:

@@ -7,15 +7,16 @@ or cannot be read to its end, is kept under its name, and named until somebody s
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from stat import S_ISDIR, S_ISLNK, S_ISREG
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import BinaryIO, NamedTuple, cast
 
 from signal_pipeline.errors import SignalError
@@ -32,10 +33,6 @@ NAME_CHARACTERS = 100
 DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
-class LandingError(SignalError):
-    """Something in the landing cannot be read, taken or removed, or a file changed while it was being read."""
-
-
 @dataclass(frozen=True, slots=True)
 class Drained:
     """What a drain of the landing did."""
@@ -44,12 +41,24 @@ class Drained:
     counts: Counts
 
 
+class LandingError(SignalError):
+    """Something in the landing cannot be read, taken or removed, or a file changed while it was being read.
+
+    `drained` is what the drain did all the same; None if no drain raised this.
+    """
+
+    def __init__(self, message: str, drained: Drained | None = None) -> None:
+        super().__init__(message)
+        self.drained = drained
+
+
 class _Entry(NamedTuple):
-    """Something in the landing. Times are in seconds since 1970; `obstacle` is why it can never be taken, if so."""
+    """Something in the landing. `changed` is in seconds since 1970; `obstacle` is why it can never be taken, if so."""
 
     changed: float
     path: Path
-    arrived: float
+    inode: int
+    size: int
     obstacle: str | None
 
     @property
@@ -67,9 +76,16 @@ def landed_files(folder: Path) -> list[Path]:
     return [entry.path for entry in _entries(folder) if not entry.unfinished]
 
 
-def arrived_since(folder: Path, at: datetime) -> bool:
-    """Whether something that waits came into the landing after that time."""
-    return any(at.timestamp() < entry.arrived <= time.time() for entry in _entries(folder) if not entry.unfinished)
+def marks_of_landed(folder: Path) -> set[str]:
+    """A mark of each thing that waits, by its name and inode: what is appended to or gets other rights keeps its mark.
+
+    A digest, since marks are remembered and a name may tell of a person.
+    """
+    return {_mark(entry) for entry in _entries(folder) if not entry.unfinished}
+
+
+def _mark(entry: _Entry) -> str:
+    return hashlib.sha256(b"%d/%s" % (entry.inode, os.fsencode(entry.path.name))).hexdigest()[:16]
 
 
 def changed_at(folder: Path) -> datetime | None:
@@ -79,10 +95,18 @@ def changed_at(folder: Path) -> datetime | None:
     return None
 
 
-def landing_moves(settings: Settings) -> Finding:
-    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses meanwhile."""
+def begun_sizes(connection: Connection) -> set[int]:
+    """The sizes in bytes of the files that a drain has begun or done, as far as they are remembered."""
+    return {cast(int, row[0]) for row in connection.execute("select distinct bytes from signal.landed_files")}
+
+
+def landing_moves(settings: Settings, begun: Collection[int] = ()) -> Finding:
+    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses meanwhile.
+
+    Files are looked into at their beginnings; to their ends only those of a size that a drain has `begun`.
+    """
     entries = _entries(settings.landing_path)
-    kept = _kept([entry for entry in entries if not entry.unfinished])
+    kept = _kept([entry for entry in entries if not entry.unfinished], begun)
     old = [shown(entry.path) for entry in entries if time.time() - entry.changed > DAY_SECONDS]
     found = []
     if kept:
@@ -118,7 +142,7 @@ def _entries(folder: Path) -> list[_Entry]:
             with suppress(FileNotFoundError):  # Another process has finished it just now.
                 facts = path.lstat()
                 changed = min(facts.st_mtime, facts.st_ctime)
-                entry = _Entry(changed, path, facts.st_ctime, _obstacle(facts.st_mode))
+                entry = _Entry(changed, path, facts.st_ino, facts.st_size, _obstacle(facts.st_mode))
                 empty = _is_empty(path) if S_ISDIR(facts.st_mode) else entry.unfinished and not facts.st_size
                 if not empty:
                     found.append(entry)
@@ -143,18 +167,19 @@ def _obstacle(mode: int) -> str | None:
     return "is a folder, and is not looked into" if S_ISDIR(mode) else "is no file that could hold events"
 
 
-def _kept(waiting: list[_Entry]) -> list[str]:
+def _kept(waiting: list[_Entry], begun: Collection[int]) -> list[str]:
     """What no drain can take, each with the reason; of files, the oldest are looked into."""
-    files = [entry.path for entry in waiting if not entry.obstacle]
-    reasons = {entry.path: entry.obstacle for entry in waiting} | {path: _fault(path) for path in files[:LOOKED_INTO]}
+    files = [entry for entry in waiting if not entry.obstacle][:LOOKED_INTO]
+    reasons = {entry.path: entry.obstacle for entry in waiting}
+    reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
     return [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
 
 
-def _fault(path: Path) -> str | None:
+def _fault(path: Path, *, to_the_end: bool) -> str | None:
     """Why the content of a file cannot be taken, or not all of it."""
     try:
         with path.open("rb") as stream:
-            check_form(stream, to_the_end=True)
+            check_form(stream, to_the_end=to_the_end)
     except FileNotFoundError:
         return None
     except StreamError as error:
@@ -185,7 +210,8 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     """Ingest every file that waits, each exactly once, and remove it.
 
     Several processes may drain at once: a file is held by one of them. Raises DatabaseError at once, and LandingError after
-    the other files are done, which names what is kept; files not finished stay, and go on where they stopped.
+    the other files are done, which names what is kept and carries what was done; files not finished stay, and go on where
+    they stopped.
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
@@ -204,29 +230,27 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                 kept.append(f"{shown(entry.path)} cannot be read or removed: {error.strerror}")
     if kept:
         raise LandingError(
-            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done: {_listed(kept)}"
+            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done: {_listed(kept)}",
+            Drained(files, counts),
         )
     return Drained(files, counts)
 
 
 def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts) -> bool:
     try:
-        path.chmod(0o600)
+        if S_IMODE(path.stat().st_mode) != 0o600:
+            path.chmod(0o600)
         stream = path.open("rb")
     except FileNotFoundError:  # Another process was faster.
         return False
     with stream:
+        check_form(stream)  # Before the whole file is read, and noted as begun.
         digest, size = _content_hmac(stream, secret)
         with _held(connection, digest) as held:
             # Another process may have finished this file meanwhile, and a new one may have its name.
             if not held or not _still_at(path, stream):
                 return False
-            check_form(stream)  # Before it is noted as begun.
-            offset, done_at = _started(connection, digest, size)
-            if done_at is None:
-                _ingest_rest(connection, ingest, stream, digest, offset, counts)
-            else:
-                check_form(stream, to_the_end=True)  # One that is cut short stays, though all that is in it is stored.
+            _ingest_rest(connection, ingest, stream, digest, _started(connection, digest, size), counts)
             if os.fstat(stream.fileno()).st_size != size:
                 raise LandingError("grew while it was read: move files in when they are complete")
             if _still_at(path, stream):
@@ -245,11 +269,17 @@ def _still_at(path: Path, stream: BinaryIO) -> bool:
 def _ingest_rest(
     connection: Connection, ingest: Ingest, stream: BinaryIO, digest: bytes, offset: int, counts: Counts
 ) -> None:
-    """Ingest what is not stored yet. Once all is that could be read, the file is done, whether it may be removed or not."""
+    """Ingest what is not stored yet, of a file that was done before too: more of it may be readable now.
+
+    A file is done once all is stored that could be read of it, though one that is cut short is kept: a row that stayed
+    open after such a file is deleted would hold up a rotation of the secret. Each drain sets the time anew, so that the
+    retention does not forget how far a kept file is stored.
+    """
 
     def advance(within: Connection, end: int) -> None:
         within.execute(sql("advance_landed_file"), [end, digest])
 
+    stream.seek(0)
     try:
         counts.merge(ingest.ingest_stream(stream, start=offset, committed=advance))
     except CutShortError as error:
@@ -268,10 +298,10 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
-def _started(connection: Connection, digest: bytes, size: int) -> tuple[int, datetime | None]:
+def _started(connection: Connection, digest: bytes, size: int) -> int:
     row = connection.execute(sql("start_landed_file"), [digest, size]).fetchone()
     assert row is not None
-    return cast(int, row[0]), cast("datetime | None", row[1])
+    return cast(int, row[0])
 
 
 @contextmanager

@@ -31,6 +31,7 @@ else:
 HEAD_BYTES = 64 * 1024  # By which a form is told.
 PART_BYTES = 1024 * 1024  # Decompressed at once.
 MOST_LINES = 100_000  # Of a block: five times as many as of usual length fit in; each costs more memory than its bytes.
+LOOK_AHEAD_BYTES = 64 * 1024 * 1024  # Decompressed; what holds no JSON object up to there has another form.
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # In place of a line that is no JSON object.
 MARK = codecs.BOM_UTF8
@@ -50,7 +51,7 @@ class StreamError(SignalError):
 
 
 class FormError(StreamError):
-    """No line of a stream is a JSON object: it has another form, and nothing of it was stored."""
+    """No line of a stream, or of its first 64 MiB, is a JSON object: it has another form, nothing of it was stored."""
 
     def __init__(self, form: str) -> None:
         super().__init__(
@@ -77,8 +78,8 @@ class Block:
 class NdjsonReader:
     """Reads a stream block by block, decompressed and without byte order marks, in bounded memory.
 
-    Iterating raises FormError before the first block if no line is a JSON object. Of the lines before the first object
-    only the number is kept, however many there are: each is handed out as a line that cannot be read.
+    Iterating raises FormError before the first block if no line of the first 64 MiB is a JSON object. Of the lines before
+    the first object only the number is kept, however many there are: each is handed out as a line that cannot be read.
     """
 
     def __init__(self, stream: BinaryIO, block_bytes: int, start: int = 0) -> None:
@@ -92,6 +93,7 @@ class NdjsonReader:
         self._content = _Peeked(self._inflated) if self._inflated else self._raw
         self._block_bytes = block_bytes
         self._start = start
+        self._found = start > 0  # Whether an object was found: only what is NDJSON is begun.
         if (form := signature(self._content.head)) is not None:
             raise FormError(self._named(form))
         if start and self._inflated:
@@ -110,7 +112,7 @@ class NdjsonReader:
 
     def __iter__(self) -> Iterator[Block]:
         blocks = self._blocks()
-        if not self._start:
+        if not self._found:
             yield from self._up_to_an_object(blocks)
         yield from blocks
 
@@ -118,6 +120,8 @@ class NdjsonReader:
         """Cut the content behind line ends; of a line that is too long only the start is kept."""
         offset, number, told, rest = self._start, 1, 0, b""
         while data := self._content.read(self._block_bytes):
+            if not self._found and offset > LOOK_AHEAD_BYTES:
+                raise FormError(self._named(likely_form(self._content.head)))
             offset += len(data)
             head, newline, tail = data.rpartition(b"\n")
             if not newline:
@@ -140,7 +144,7 @@ class NdjsonReader:
             objects += sum(map(is_object, sample))
             listed += sum(is_object(line.strip(b",")) for line in sample if line[:1] == b"," or line[-1:] == b",")
             if any(map(is_object, block.lines)):
-                found = block
+                found, self._found = block, True
                 break
             skipped.append(_Skipped.of(block))
         if listed and listed >= objects:  # One object of an array has no comma beside it.

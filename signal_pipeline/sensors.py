@@ -3,13 +3,14 @@
 Belongs here: the run requests, and why a tick asks for none. Which days, and when: `staleness.py`. What Dagster knows: `runs.py`.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 
 import dagster as dg
 
 from signal_pipeline.jobs import RAW_EVENTS_JOB, ROLLUPS_JOB
-from signal_pipeline.landing import arrived_since, landed_files
+from signal_pipeline.landing import marks_of_landed
 from signal_pipeline.partitions import daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
@@ -49,28 +50,40 @@ COUNTED_FAILURES = 10  # Beyond these the back-off does not grow.
 def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """One run at a time drains all that waits; the counter in the key lets the same file ask again.
 
-    What came after the last failure is no part of it, and does not wait behind what failed.
+    What came after the last run was asked for does not wait behind what failed; what only changed does.
     """
-    landing = load_settings().landing_path
-    files = landed_files(landing)
+    files = marks_of_landed(load_settings().landing_path)
     if not files:
         return dg.SkipReason("the landing is empty")
     if in_flight(context.instance, RAW_EVENTS_JOB):
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
     failures = failures_in_a_row(context.instance, RAW_EVENTS_JOB, COUNTED_FAILURES)
+    asked, known = _asked_before(context.cursor)
     if (
         failures
         and datetime.now(UTC) < (again := failures[0] + backoff(len(failures)))
-        and not arrived_since(landing, failures[0])
+        and (known is None or files <= known)
     ):
-        return dg.SkipReason(
+        why = (
             f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {RAW_EVENTS_JOB} failed, the next is at"
             f" {again:%H:%M:%S} UTC"
         )
-    asked = int(context.cursor or 0) + 1
-    return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"landing-{asked}", partition_key=str(today_utc()))], cursor=str(asked)
-    )
+        return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=_cursor(asked, files if known is None else known))
+    request = dg.RunRequest(run_key=f"landing-{asked + 1}", partition_key=str(today_utc()))
+    return dg.SensorResult(run_requests=[request], cursor=_cursor(asked + 1, files))
+
+
+def _asked_before(cursor: str | None) -> tuple[int, set[str] | None]:
+    """How often the landing sensor has asked, and the marks of what waited then; None where that is not known.
+
+    Before marks were kept the cursor was the number alone.
+    """
+    value = json.loads(cursor or "0")
+    return (value, None) if isinstance(value, int) else (value["asked"], set(value["marks"]))
+
+
+def _cursor(asked: int, marks: Collection[str]) -> str:
+    return json.dumps({"asked": asked, "marks": sorted(marks)})
 
 
 def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:

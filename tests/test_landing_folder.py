@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,19 +19,22 @@ from test_ndjson import OTHER_FORMS
 from traffic import line, traffic
 
 from signal_pipeline import ingest as ingest_module
+from signal_pipeline import landing as landing_module
+from signal_pipeline import ndjson
 from signal_pipeline.ingest import Counts, Ingest
 from signal_pipeline.landing import (
     LandingError,
-    arrived_since,
+    begun_sizes,
     drain_landing,
     landed_files,
     landing_moves,
+    marks_of_landed,
     prepare_landing,
     shown,
 )
 from signal_pipeline.ndjson import zstd
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.store.database import Connection, Database, sql
 
 pytestmark = pytest.mark.embedded_only
 
@@ -196,7 +199,7 @@ def test_a_file_that_is_cut_short_is_stored_as_far_as_it_goes_and_kept(
         stored = len(stored_events(connection))
         assert 1_000 < stored == stored_books(connection).total() < 20_000
     assert file.exists()
-    assert "cut short" in landing_moves(settings).message
+    assert "cut short" in landing_moves(settings, begun_sizes(connection)).message
     assert connection.execute("select count(*) from signal.landed_files where done_at is null").fetchone() == (0,)
     put(whole)
     counts = drain()
@@ -344,28 +347,126 @@ def test_a_finished_file_that_grows_before_its_removal_is_not_removed(
         with pytest.raises(RuntimeError, match="killed"):
             drain()
     file = put(GOOD)
-    check_form = ingest_module.NdjsonReader.__iter__
+    ingest_rest = landing_module._ingest_rest
 
-    def grow(reader: ingest_module.NdjsonReader) -> object:
-        if file.stat().st_size == len(GOOD):
-            with file.open("ab") as stream:
-                stream.write(line() + b"\n")
-        return check_form(reader)
+    def grow(*arguments: object) -> None:
+        ingest_rest(*arguments)  # type: ignore[arg-type]
+        with file.open("ab") as stream:
+            stream.write(line() + b"\n")
 
-    monkeypatch.setattr(ingest_module.NdjsonReader, "__iter__", grow)
-    with pytest.raises(LandingError, match="grew while it was read"):
-        drain()
+    with monkeypatch.context() as patch:
+        patch.setattr(landing_module, "_ingest_rest", grow)
+        with pytest.raises(LandingError, match="grew while it was read"):
+            drain()
     assert drain().as_dict() == {"received": 31, "accepted": 1, "duplicate": 30, "dropped": {}}
 
 
-def test_what_arrived_is_told_from_what_was_there(put: Put, settings: Settings) -> None:
+def test_what_came_is_told_from_what_changed(put: Put, landing: Path) -> None:
     put(GOOD, ".unfinished.ndjson")
-    assert not arrived_since(settings.landing_path, datetime.min.replace(tzinfo=UTC))
-    file = put(GOOD, "b.ndjson")
-    age(file, 2)  # When it was written says nothing of when it came.
-    came = datetime.fromtimestamp(file.stat().st_ctime, UTC)
-    assert arrived_since(settings.landing_path, came - timedelta(milliseconds=1))
-    assert not arrived_since(settings.landing_path, came + timedelta(milliseconds=1))
+    assert marks_of_landed(landing) == set()
+    file = put(GOOD, "anna.ndjson")
+    marks = marks_of_landed(landing)
+    assert len(marks) == 1
+    with file.open("ab") as stream:
+        stream.write(line() + b"\n")
+    file.chmod(0o640)
+    os.link(file, landing / ".link")
+    age(file, 2)
+    assert marks_of_landed(landing) == marks
+    assert "anna" not in str(marks)
+    (landing / "other.ndjson").write_bytes(b"")
+    assert marks_of_landed(landing) > marks
+    keep = file.rename(landing.parent / "keep")  # So that its inode is not given to the next.
+    put(GOOD, "anna.ndjson")
+    assert keep.exists()
+    assert not marks & marks_of_landed(landing)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
+def test_a_file_that_becomes_readable_goes_on_where_it_stopped(
+    put: Put,
+    drain: Drain,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    lines = [text for seed in range(4) for text in traffic(DAY, 500, seed)]
+    file = put(pack(b"".join(text + b"\n" for text in lines)))
+    read = ndjson._Inflated.read
+
+    def flaky(inflated: ndjson._Inflated, size: int) -> bytes:
+        if inflated.fault:
+            return b""
+        data = read(inflated, size)
+        if len(data) < ndjson.HEAD_BYTES or size > ndjson.HEAD_BYTES:
+            data, inflated.fault = data[: len(data) // 2], "holds data that is damaged, or cannot be decompressed here"
+        return data
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ndjson._Inflated, "read", flaky)
+        with pytest.raises(LandingError, match="cannot be decompressed here"):
+            drain()
+    stored = len(stored_events(connection))
+    assert 0 < stored < len(lines)
+    assert file.exists()
+    assert drain().as_dict() == {"received": 2_000 - stored, "accepted": 2_000 - stored, "duplicate": 0, "dropped": {}}
+    assert not file.exists()
+
+
+def test_the_retention_does_not_forget_a_file_that_is_kept(put: Put, drain: Drain, connection: Connection) -> None:
+    put(gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 3_000)))[:-1])
+    with pytest.raises(LandingError, match="cut short"):
+        drain()
+    before = stored_books(connection)
+    connection.execute("update signal.landed_files set done_at = now() - interval '999 days'")
+    with pytest.raises(LandingError, match="cut short"):
+        drain()
+    connection.execute(sql("forget_landed_files"), [180])
+    with pytest.raises(LandingError, match="cut short"):
+        drain()
+    assert stored_books(connection) == before
+
+
+def test_of_another_form_only_the_beginning_is_read(
+    put: Put, drain: Drain, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put(b"a,b,c\n" * 2_000_000)
+    monkeypatch.setattr(ndjson, "LOOK_AHEAD_BYTES", 1 << 20)
+    monkeypatch.setattr(landing_module, "_content_hmac", lambda *_: pytest.fail("the whole file is read"))
+    taken = []
+    read = ndjson._Peeked.read
+
+    def count(peeked: ndjson._Peeked, size: int) -> bytes:
+        data = read(peeked, size)
+        taken.append(len(data))
+        return data
+
+    monkeypatch.setattr(ndjson._Peeked, "read", count)
+    with pytest.raises(LandingError, match="looks like CSV"):
+        drain()
+    assert "looks like CSV" in landing_moves(settings, {file.stat().st_size}).message
+    assert 0 < sum(taken) <= 2 * (3 << 20)
+
+
+def test_the_check_decompresses_to_the_end_only_what_a_drain_has_begun(put: Put, settings: Settings) -> None:
+    file = put(gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 9_000)))[:-1])
+    assert landing_moves(settings).passed
+    assert "cut short" in landing_moves(settings, {file.stat().st_size}).message
+
+
+def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_differ(put: Put, drain: Drain) -> None:
+    kept = put(b"[]", "0.json")
+    kept.chmod(0o644)
+    put(GOOD)
+    with pytest.raises(LandingError) as error:
+        drain()
+    assert error.value.drained is not None
+    assert (error.value.drained.files, error.value.drained.counts.accepted) == (1, 30)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    changed = kept.stat().st_ctime_ns
+    with pytest.raises(LandingError):
+        drain()
+    assert kept.stat().st_ctime_ns == changed
 
 
 def test_one_bad_line_in_the_way_is_json_all_the_same(put: Put, drain: Drain) -> None:

@@ -334,6 +334,22 @@ def test_a_bad_start_of_any_length_takes_no_memory_and_loses_no_number() -> None
     assert peak < 20_000_000
 
 
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("start", "form"), [(b"a,b\n", "CSV"), (b"a,b,", "CSV"), (b" \n", "text behind many blank lines")]
+)
+def test_an_object_is_looked_for_in_the_beginning_only(
+    monkeypatch: pytest.MonkeyPatch, packing: str, start: bytes, form: str
+) -> None:
+    monkeypatch.setattr(ndjson, "LOOK_AHEAD_BYTES", 200_000)
+    near, far = start * (100_000 // len(start)), start * (2_000_000 // len(start))
+    assert filled(blocks(PACKINGS[packing](near + b"\n" + OBJECTS[0]), 50_000))[-1] == OBJECTS[0]
+    with pytest.raises(FormError, match=form):
+        blocks(PACKINGS[packing](far + b"\n" + OBJECTS[0]), 50_000)
+    whole = OBJECTS[0] + b"\n" + far + b"\n" + OBJECTS[0]  # Behind an object nothing is looked for.
+    assert filled(blocks(PACKINGS[packing](whole), 50_000))[-1] == OBJECTS[0]
+
+
 def test_a_long_line_is_kept_in_part_only() -> None:
     data = b'{"a": 1}\n' + b"x" * 20_000_000 + b'\n{"b": 2}'
     for packing in ("plain", "gzip", "zstd"):

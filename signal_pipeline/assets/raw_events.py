@@ -11,7 +11,7 @@ import dagster as dg
 
 from signal_pipeline.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
 from signal_pipeline.errors import SignalError
-from signal_pipeline.landing import LandingError
+from signal_pipeline.landing import Drained, LandingError
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
@@ -50,6 +50,8 @@ def raw_events(
     try:
         drained = ingest.drain_landing()
     except SignalError as error:
+        if isinstance(error, LandingError) and error.drained:
+            _log_drained(context, error.drained)
         # A bad file, a secret that is missing, a full disk: none must keep the night from its rollups and retention.
         if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
             if isinstance(error, LandingError):  # Trying again is for the sensor, which waits longer each time.
@@ -57,7 +59,7 @@ def raw_events(
             raise
         context.log.error("the landing is not drained: %s", error)
     else:
-        context.log.info("landing: %d file(s), %d event(s) received", drained.files, drained.counts.received)
+        _log_drained(context, drained)
     with postgres.connect() as connection:
         for day in map(date.fromisoformat, context.partition_keys):
             metadata = profile_metadata(day_profile(connection, day))
@@ -66,6 +68,10 @@ def raw_events(
             # By partition: a range run would copy one result's metadata to every day.
             context.add_asset_metadata(metadata, asset_key=RAW_EVENTS, partition_key=str(day))
     return dg.MaterializeResult()
+
+
+def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:
+    context.log.info("landing: %d file(s) done, events: %s", drained.files, drained.counts.as_dict())
 
 
 def profile_metadata(profile: DayProfile) -> dict[str, Any]:

@@ -44,6 +44,18 @@ def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
     return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
 
 
+def cursor_of(result: dg.SensorResult | dg.SkipReason) -> str | None:
+    """The cursor that the next tick gets."""
+    return result.cursor if isinstance(result, dg.SensorResult) else None
+
+
+def skipped(result: dg.SensorResult | dg.SkipReason) -> str:
+    """Why a tick that keeps its cursor asks for nothing."""
+    assert isinstance(result, dg.SensorResult)
+    assert isinstance(result.skip_reason, dg.SkipReason)
+    return result.skip_reason.skip_message or ""
+
+
 def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
     """The first and last day of each request."""
     return [(request.tags[START], request.tags[END]) for request in requests(result)]
@@ -193,7 +205,12 @@ def test_a_landed_file_asks_for_one_run_until_it_is_done(
 
 
 def test_a_landed_file_that_fails_waits_longer_each_time(
-    tick: Tick, run: Run, environment: Settings, monkeypatch: pytest.MonkeyPatch, connection: Connection
+    tick: Tick,
+    run: Run,
+    environment: Settings,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    connection: Connection,
 ) -> None:
     environment.landing_path.mkdir()
     bad = environment.landing_path / "a-bad.ndjson"
@@ -202,9 +219,9 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     failed = run("raw_events_job", TODAY)
     assert not failed.success
     assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
-    waiting = tick("landing_sensor")
-    assert isinstance(waiting, dg.SkipReason)
-    assert "the last 1 run(s) of raw_events_job failed, the next is at" in (waiting.skip_message or "")
+    logged = [entry.user_message for entry in instance.all_logs(failed.run_id)]
+    assert any(text.startswith("landing: 1 file(s) done, events: {'received': 1") for text in logged)
+    assert "the last 1 run(s) of raw_events_job failed, the next is at" in skipped(tick("landing_sensor", "7"))
     monkeypatch.setattr("signal_pipeline.staleness.FIRST_BACKOFF", timedelta(0))
     assert len(requests(tick("landing_sensor"))) == 1
 
@@ -215,7 +232,8 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
     environment.landing_path.mkdir()
     bad = environment.landing_path / "array.JSON"
     bad.write_bytes(b"[" + line() + b"]")
-    (request,) = requests(tick("landing_sensor"))
+    asked = tick("landing_sensor")
+    (request,) = requests(asked)
     assert request.partition_key == str(TODAY)
     for _ in range(2):
         failed = run("raw_events_job", TODAY)
@@ -223,14 +241,18 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
         assert not [event for event in failed.all_events if event.is_step_up_for_retry]
         (failure,) = [event.step_failure_data for event in failed.all_events if event.is_step_failure]
         assert "'array.JSON' looks like a JSON array" in str(failure.error)
-        waiting = tick("landing_sensor")
-        assert isinstance(waiting, dg.SkipReason)
-        assert "1 file(s) wait: the last" in (waiting.skip_message or "")
+        asked = tick("landing_sensor", cursor_of(asked))
+        assert "1 file(s) wait: the last" in skipped(asked)
+    with bad.open("ab") as stream:
+        stream.write(b"\n")
+    bad.chmod(0o640)
+    assert "1 file(s) wait: the last" in skipped(tick("landing_sensor", cursor_of(asked)))
     (environment.landing_path / "later.jsonl").write_bytes(line())
-    assert len(requests(tick("landing_sensor"))) == 1
+    asked = tick("landing_sensor", cursor_of(asked))
+    assert len(requests(asked)) == 1
     assert not run("raw_events_job", TODAY).success
     assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
-    assert requests(tick("landing_sensor")) == []
+    assert requests(tick("landing_sensor", cursor_of(asked))) == []
     bad.unlink()
     result = tick("landing_sensor")
     assert isinstance(result, dg.SkipReason)
