@@ -1,7 +1,8 @@
-"""Whether an app's bots are as many as its own past weeks let expect. Pure: counts go in, changes come out.
+"""Whether an app's bots are as many as its own past weeks let expect. Pure: no database.
 
-Bots come in bursts, people rest at weekends and on holidays, bots need not, and a replay brings a whole day again. So a day
-is held against weeks, by number and by share, and against the same weekdays; and it must differ by more than chance does.
+Bots come in bursts. People rest at weekends and on holidays, bots need not. A replay brings a whole
+day again. So a day is held against past weeks, by number and by share, and against the same
+weekdays; and it must differ by more than chance does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ QUARTILES_PER_DEVIATION = 1.35  # Of the normal distribution: how far its quarti
 
 @dataclass(frozen=True, slots=True)
 class BotDay:
-    """An app's day by the books. `sends`: how often each accepted event came; a replay of the whole day makes it 2."""
+    """An app's day by the books.
+
+    `sends` is how often each accepted event came: a replay of the whole day makes it 2.
+    """
 
     received: int
     bots: int
@@ -33,7 +37,10 @@ class BotDay:
 
 @dataclass(frozen=True, slots=True)
 class BotChange:
-    """Days, `first` to `last`, with more or fewer bots than usual; `usual` is a number of bots like `bots`."""
+    """Days, `first` to `last`, with more or fewer bots than usual.
+
+    `usual` is a number of bots, as `bots` is.
+    """
 
     first: date
     last: date
@@ -44,7 +51,10 @@ class BotChange:
 
 @dataclass(frozen=True, slots=True)
 class _Usual:
-    """How many bots the past lets expect of a day on which each event came once, and one standard deviation of it."""
+    """How many bots the past lets expect of a day on which each event came once.
+
+    `deviation` is one standard deviation of that number.
+    """
 
     least: float
     most: float
@@ -52,16 +62,16 @@ class _Usual:
 
 
 def has_history(days: Mapping[date, BotDay], day: date) -> bool:
-    """Whether the four weeks before `day` say enough: seven days with events, and a hundred events."""
+    """Whether the four weeks before `day` hold seven days with events, and a hundred events."""
     past = _past(days, day).values()
     return len(past) >= WEEK and sum(each.received for each in past) >= MIN_HISTORY_EVENTS
 
 
 def bot_changes(days: Mapping[date, BotDay], looked_at: Iterable[date], today: date) -> list[BotChange]:
-    """The days of one app, of those that are `looked_at`, whose bots are not what they usually are.
+    """The days of one app, of those that are `looked_at`, with unusually many or few bots.
 
-    If none is, the last week that differs as a whole: a few bots more a day are lost in the noise of one, not of seven. A day
-    without enough history is no change.
+    If there is none, the last week with too many as a whole: a few more each day are lost in the
+    noise of one day, but not of seven. A day without enough history is left out.
     """
     usual = {day: _usual(days, day) for day in days if has_history(days, day)}
     known = sorted(day for day in looked_at if day in usual)
@@ -98,15 +108,14 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
     fewer, more = _quartiles(_bots(each) for each in past.values())
     lower, upper = _quartiles(received * _share(each) for each in past.values())
     spread = min(more - fewer, upper - lower) / QUARTILES_PER_DEVIATION
-    # Counts vary by their root; so does the little that few events of the past tell of a day with many.
+    # Counts vary by their root. Few events in the past say little of a day with many.
     chance = sqrt((expected + 1) * (1 + received / sum(map(_received, past.values()))))
     return _Usual(min([*least, *weekdays]), expected, max(chance, spread))
 
 
 def _expected(past: list[BotDay], received: float) -> tuple[float, float]:
-    """The bots of a day by some days of the past: as many as on a day then, or the same share; the least and the most.
-
-    The most assumes one bot more than there was: of few events, none says little.
+    """The least and the most bots to expect of a day: as many as on one day of `past`, or the same
+    share. The most assumes one bot more than there was, since none among few events says little.
     """
     bots, events = sum(map(_bots, past)), sum(map(_received, past))
     number = bots / len(past)
@@ -119,13 +128,15 @@ def _jumped(day: BotDay, usual: _Usual) -> bool:
 
 
 def _fell(day: BotDay, usual: _Usual) -> bool:
-    """Whether there are fewer than in any of the past weeks. Bots of a replay may be left out of it: all count here."""
+    """Whether there are fewer than in each of the past weeks. All count that came, however often:
+    a replay need not bring the bots again.
+    """
     received = _received(day)
     return received >= MIN_EVENTS and usual.least - day.bots > _margin(usual.deviation, received)
 
 
 def _stayed_high(week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]) -> bool:
-    """Whether the days together jumped, also without the one that did most: a burst on one day is no lasting change."""
+    """Whether the days together jumped, also without the highest: one burst is no lasting change."""
     by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
     excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)
     received = sum(_received(days[day]) for day in by_excess)

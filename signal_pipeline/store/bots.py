@@ -1,6 +1,6 @@
 """The probe of bots: whether as many are dropped as usual, and of which families.
 
-The requirement drops bots in silence to the caller, never to the operator. The statistics: `bot_shares.py`.
+Bots are dropped silently to the caller, never to the operator. The statistics: `bot_shares.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ TOP_FAMILIES = 3
 
 
 def bots_are_steady(connection: Connection) -> Finding:
-    """An app's bots are as many as its past weeks let expect: a new list of crawlers may take people for bots, or miss bots.
+    """Each app drops about as many bots as in its past weeks: a new list may take people for bots.
 
-    Requirements section 3. Looks at recent days, and at older ones to which bots were added recently.
+    Requirements section 3. Looks at recent days, and at older ones to which bots were added lately.
     """
     today = today_utc()
     apps = _apps(connection, today)
@@ -50,7 +50,7 @@ def bots_are_steady(connection: Connection) -> Finding:
 
 
 def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
-    """Each app's days by the books, and those of them that are looked at; of apps that have some."""
+    """The days of each app by the books, and those that are looked at, where there are some."""
     facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
     apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
     rows = connection.execute(sql("checks/bot_days"), facts).fetchall()

@@ -1,4 +1,4 @@
--- What the checks of drops ask. Counts only, like the books: nothing of a person, and nothing that an erasure could find.
+-- What the checks of drops ask. Counts only, like the books: no hash, no session, no id of an event.
 
 create table signal.intake (
     received_on date not null,
@@ -11,7 +11,7 @@ create table signal.intake (
     check ((outcome = 'dropped') = (reason <> ''))
 ) with (fillfactor = 70);
 comment on table signal.intake is
-    'What was received together: the outcomes of the books per UTC day of receipt, whatever the day of the event.';
+    'What was received together: the outcomes of the books by UTC day of receipt, not of the event.';
 
 create table signal.bots (
     day date not null,
@@ -24,10 +24,10 @@ create table signal.bots (
     primary key (day, app_name, browser_family, os_family, device_type)
 ) with (fillfactor = 70);
 comment on table signal.bots is
-    'The events that the books of a day count as dropped, reason bot, by the buckets of their user agents.'
+    'What the books count as dropped with the reason bot, by the buckets of the user agents.'
     ' (not recorded): counted by a version before this table.';
 
--- The sum per day and app is that of the books from the first day on. changed_at: long ago, as far as is known.
+-- So the sum per day and app is that of the books from the first day on. They were added long ago.
 insert into signal.bots (day, app_name, browser_family, os_family, device_type, events, changed_at)
 select day, app_name, '(not recorded)', '(not recorded)', '(not recorded)', sum(events), day
 from signal.books

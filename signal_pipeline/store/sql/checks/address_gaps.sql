@@ -1,4 +1,4 @@
--- App days whose share of accepted events without an address is high, and no matter of a few events.
+-- App days on which more than a few accepted events, and a high share of them, had no address.
 select g.day, g.app_name, (g.missing + g.invalid)::float8 / sum(b.events)::float8 as share
 from signal.address_gaps as g
 join signal.books as b on b.day = g.day and b.app_name = g.app_name and b.outcome = 'accepted'

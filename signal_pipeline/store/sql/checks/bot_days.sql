@@ -1,5 +1,6 @@
--- Per app and day: what was received, how many of it were bots, how often each accepted event came, and whether the day is
--- looked at: it is recent, or bots were added to it recently. Four weeks of history come with the first that is.
+-- Per app and day: what was received, how many of it were bots, how often each accepted event came,
+-- and whether the day is looked at, because it is recent or bots were added to it recently. The
+-- history of the first such day comes with it.
 with added as (
     select app_name, day
     from signal.bots

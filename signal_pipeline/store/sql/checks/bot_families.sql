@@ -1,5 +1,6 @@
--- Of each app's days, `first` to `last`, the families of bots, those first whose number changed most: how many, and how many
--- were usual in as many days of the four weeks before. Null: no day before tells of families.
+-- The families of bots on an app's days from `first` to `last`, those that changed most first: how
+-- many there were, and how many are usual in as many days of the four weeks before. Null where no
+-- day before tells of families.
 with asked as (
     select app_name, first, last
     from unnest(%(apps)s::text[], %(firsts)s::date[], %(lasts)s::date[]) as n (app_name, first, last)
