@@ -34,6 +34,7 @@ _SIGNATURES = (
     (b"%PDF-", "a PDF file"),
 )
 LOOKED_AT = 20
+LONG_LINE = 50_000
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)")
 _TAR = slice(257, 262)
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
@@ -103,7 +104,7 @@ def _of_broken_json(text: str, first: str) -> str | None:
         return None
     if first.endswith(("{", "[", ",")) and first != text:
         return "JSON over several lines (pretty-printed)"
-    return "lines longer than an event may be" if first == text else "lines that begin as JSON objects and are none"
+    return "a very long line" if len(first) > LONG_LINE else "lines that begin as JSON objects and are none"
 
 
 def _of_text(text: str) -> str:
@@ -115,6 +116,8 @@ def _of_text(text: str) -> str:
         return "an access log"
     if text.startswith(("---", "%YAML")):
         return "YAML"
+    if not lines:
+        return "text behind very many blanks"
     if all(map(_AROUND.fullmatch, whole)):
         return "JSON objects with other text before them"
     for separator, form in ((",", "CSV"), ("\t", "tab-separated values"), (";", "CSV")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -41,6 +42,8 @@ _COMPRESSIONS: list[tuple[bytes, Compression]] = [
     (b"\x28\xb5\x2f\xfd", "zstd"),
     *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),  # A frame that is skipped.
 ]
+_MARKS = re.compile(rb"(?:%b)+" % MARK)
+_LATER_MARKS = re.compile(rb"\n(?:%b)+" % MARK)
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_event = msgspec.json.Decoder(IncomingEvent).decode
 _decode_any = msgspec.json.Decoder().decode
@@ -203,13 +206,11 @@ def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
 
 def without_marks(lines: bytes) -> bytes:
     """Whole lines without byte order marks before them: files that begin with one may have been put together."""
-    if MARK[0] not in lines:
+    if MARK[0] not in lines:  # A single byte is looked for at almost no cost.
         return lines
-    while lines.startswith(MARK):
-        lines = lines[len(MARK) :]
-    while b"\n" + MARK in lines:
-        lines = lines.replace(b"\n" + MARK, b"\n")
-    return lines
+    if first := _MARKS.match(lines):
+        lines = lines[first.end() :]
+    return _LATER_MARKS.sub(b"\n", lines) if b"\n" + MARK in lines else lines
 
 
 def _decoded(text: bytes) -> object:
@@ -250,18 +251,25 @@ class _Peeked:
 
     def __init__(self, stream: _Readable) -> None:
         self._stream = stream
+        self._ended = False
         self.head = b""
-        while (missing := HEAD_BYTES - len(self.head)) and (more := stream.read(missing)):
-            self.head += more
+        while (missing := HEAD_BYTES - len(self.head)) and not self._ended:
+            self.head += self._more(missing)
         self._unread = BytesIO(self.head)
         self.taken = 0
 
     def read(self, size: int, /) -> bytes:
         data = self._unread.read(size)
-        if len(data) < size:
-            data += self._stream.read(size - len(data)) or b""
+        if len(data) < size and not self._ended:
+            data += self._more(size - len(data))
         self.taken += len(data)
         return data
+
+    def _more(self, size: int) -> bytes:
+        """What comes next; an end is seen once, since a terminal can be read beyond it."""
+        data = self._stream.read(size)
+        self._ended = not data
+        return data or b""
 
     def skip(self, size: int) -> None:
         while size and (data := self.read(min(size, PART_BYTES))):

@@ -46,12 +46,14 @@ class Trickle(io.RawIOBase):
 
     def __init__(self, data: bytes) -> None:
         self._rest = data
+        self.ends = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         data, self._rest = self._rest[: min(size, 7)], self._rest[min(size, 7) :]
+        self.ends += not data
         return data
 
 
@@ -241,10 +243,12 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
         b"".join(repr(fields).encode() + b"\n" for fields in TEXTS),
         "lines that begin as JSON objects and are none",
     ),
-    "long lines": (b'{"a": "' + b"x" * 300_000 + b'"}\n', "lines longer than an event may be"),
+    "long lines": (b'{"a": "' + b"x" * 300_000 + b'"}\n', "a very long line"),
+    "a torn line": (b'{"eventType": "a', "lines that begin as JSON objects and are none"),
     "NULs": (bytes(10_000), "nothing but NUL bytes"),
     "noise": (bytes(range(256)) * 400, "binary data"),
     "text": (b"nothing to see here\n" * 9, "plain text"),
+    "text behind many blanks": (b"\n" * 100_000 + b"nothing to see here", "text behind very many blanks"),
     "text behind blanks": (b"\n" * 1_000 + b"nothing to see here", "plain text"),
 }
 
@@ -348,6 +352,21 @@ def test_an_object_is_looked_for_in_the_beginning_only(
         blocks(PACKINGS[packing](far + b"\n" + OBJECTS[0]), 50_000)
     whole = OBJECTS[0] + b"\n" + far + b"\n" + OBJECTS[0]  # Behind an object nothing is looked for.
     assert filled(blocks(PACKINGS[packing](whole), 50_000))[-1] == OBJECTS[0]
+
+
+def test_marks_without_end_are_no_content() -> None:
+    marks = MARK * 500_000
+    content = marks + b"\n" + (MARK + b'{"a": 1}\n') * 9 + marks + b"\n" + b'{"b": 2}' + MARK
+    assert filled(blocks(content, 1 << 23)) == [b'{"a": 1}'] * 9 + [b'{"b": 2}' + MARK]
+    assert filled(blocks(MARK * 1_000)) == []
+
+
+def test_the_end_of_a_stream_is_asked_for_once_more_only() -> None:
+    """A terminal would ask its user to end the input again."""
+    for packing in PACKINGS.values():
+        stream = Trickle(packing(NDJSON))
+        list(NdjsonReader(cast(BinaryIO, stream), 1_000))
+        assert stream.ends == 1
 
 
 def test_a_long_line_is_kept_in_part_only() -> None:
