@@ -116,8 +116,6 @@ def _of_text(text: str) -> str:
         return "an access log"
     if text.startswith(("---", "%YAML")):
         return "YAML"
-    if not lines:
-        return "text behind very many blanks"
     if all(map(_AROUND.fullmatch, whole)):
         return "JSON objects with other text before them"
     for separator, form in ((",", "CSV"), ("\t", "tab-separated values"), (";", "CSV")):

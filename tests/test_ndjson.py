@@ -248,7 +248,7 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
     "NULs": (bytes(10_000), "nothing but NUL bytes"),
     "noise": (bytes(range(256)) * 400, "binary data"),
     "text": (b"nothing to see here\n" * 9, "plain text"),
-    "text behind many blanks": (b"\n" * 100_000 + b"nothing to see here", "text behind very many blanks"),
+    "text behind many blanks": (b"\n" * 100_000 + b"nothing to see here", "text behind many blank lines"),
     "text behind blanks": (b"\n" * 1_000 + b"nothing to see here", "plain text"),
 }
 
