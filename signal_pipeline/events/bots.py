@@ -71,7 +71,10 @@ _APP_WINDOWS = (
     r" Mobile/\w+(?: |$)"
 )
 # An Android device's model and build. A maker's name is no crawler's, whatever word is in it.
-_MODEL = re.compile(r"Android[^)]*?\b[Bb]uild/[^;)]*|Android[^;)]*(?:; ?[a-z]{2}[-_][A-Za-z]{2,4})?;[^;)]*")
+_MODEL = re.compile(
+    r"(?:Android|\bAdr )[^)]*?\b[Bb]uild/[^;)]*"
+    r"|(?:Android|\bAdr )[^;)]*(?:; ?[a-z]{2}[-_][A-Za-z]{2,4})?;[^;)]*"
+)
 # Words of any kind of name: they hit people (CamScanner, `Presearch`), and Daum's apps.
 _NOT_OF_DEVICE_DETECTOR = frozenset({"Generic Bot", "Daum"})
 _SPIDER = "Spider"
@@ -101,7 +104,7 @@ def is_bot(text: str) -> bool:
     detectors = _detectors()
     modelless = _without_model(text)
     found = detectors.crawler(modelless) or detectors.lower_crawler(modelless.lower())
-    if found is None and detectors.spider.extract(text) is not None and _is_spider(text):
+    if found is None and detectors.spider.extract(modelless) is not None and _is_spider(text):
         found = "listed"
     return found == "certain" or (found is not None and detectors.app_window(text) is None)
 
@@ -114,7 +117,7 @@ def is_certain_bot(text: str) -> bool:
 
 
 def _without_model(text: str) -> str:
-    return _MODEL.sub("Android", text, count=1) if "Android" in text else text
+    return _MODEL.sub("Android", text, count=1) if "Android" in text or "Adr " in text else text
 
 
 def crawler_patterns() -> CrawlerPatterns:

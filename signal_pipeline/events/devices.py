@@ -34,11 +34,15 @@ _INCHES = r"(?:19|2[248]|32|39|4[0-389]|50|55|58|65|7[057]|8[256]|98)"
 # A console, a television or a headset may also say Android, Linux or Windows.
 _WORDS = (
     # Headsets are none of our kinds, and their browser says another one in each of its modes.
-    (UNKNOWN, r"OculusBrowser|PicoBrowser|\bVR Safari|; (?:Mobile )?VR;|\bWolvic"),
+    (
+        UNKNOWN,
+        r"OculusBrowser|PicoBrowser|\bVR Safari|; (?:Mobile )?VR;|\bWolvic|\bVIVE (?:XR|Focus)"
+        r"|; Quest(?: [0-9]S?| Pro)?(?: Build/[^;)]*)?[;)]",
+    ),
     # HarmonyOS says what it runs on in words of its own.
-    ("desktop", r"\((?:[^)]*; )?(?:PC|2in1); ?(?:Open)?Harmony"),
-    ("mobile", r"\((?:[^)]*; )?Phone; ?(?:Open)?Harmony"),
-    ("tablet", r"\((?:[^)]*; )?Tablet; ?(?:Open)?Harmony"),
+    ("desktop", r"\((?:[^)]*; )?(?i:PC|2in1); ?(?:Open)?Harmony"),
+    ("mobile", r"\((?:[^)]*; )?(?i:Phone); ?(?:Open)?Harmony"),
+    ("tablet", r"\((?:[^)]*; )?(?i:Tablet); ?(?:Open)?Harmony"),
     ("tv", r"\((?:[^)]*; )?TV; ?(?:Open)?Harmony"),
     (
         "console",
@@ -55,7 +59,7 @@ _WORDS = (
         # Not DTV, which phones with a tuner have in their names
         r"(?:^|[^D]|HD)TV(?:[^a-zA-Z-]|$)|(?i:smart-?tv|viera|[- ]tv[;)])|Web0S|NetCast"
         r"|BRAVIA|AQUOS|Roku|CrKey|Chromecast|MiBOX|\bAFT[A-Z0-9]{1,9}\b|CE-HTML|\bOMI/\d|Andr0id"
-        r"|Linux mips|BDPlayer|BrightSign|STB|TiVo|HbbTV|GoogleTV|AppleTV|wv-atv",
+        r"|Linux mips|BDPlayer|BrightSign|STB|TiVo|HbbTV|GoogleTV|AppleTV|wv-atv|SmartCast",
     ),
     # Google's branches of Android for televisions: PTT1, QTS2, RTM5, STTC
     ("tv", r"Android.* Build/[P-V]T[GMST][0-9C]"),
@@ -67,7 +71,7 @@ _WORDS = (
     # Android on a computer, of which a ThinkPad is one
     (
         "desktop",
-        r"Android[^)]*(?:Chrome(?:book|box)|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron"
+        r"Subsystem for Android|Android[^)]*(?:Chrome(?:book|box)|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron"
         r"|Vostro|OptiPlex|ThinkPad|Aspire [A-Z]*\d|TravelMate|(?i:satellite)|\bNUC\d|\bPC[;)]"
         r"|\bAIO\b)",
     ),

@@ -33,6 +33,7 @@ SAYS_WHAT_IT_IS = re.compile("bot|crawl|spider|scan|check|monitor|preview|scrap|
         f"Mozilla/5.0 (Linux; Android 7.0; M bot 51) {WEBVIEW}",
         f"Mozilla/5.0 (Linux; Android 6.0; CUBOT_NOTE_S Build/MRA58K; wv) {WEBVIEW}",
         f"Mozilla/5.0 (Linux; Android 13; Yeti Crawler Pro; Build/TP1A) {WEBVIEW}",
+        "UCWEB/2.0 (MIDP-2.0; U; Adr 10; en-US; CUBOT P30) U2/1.0.0 UCMini/12.12.10.1227 U2/1.0.0 Mobile",
         # In-app browsers
         f"Mozilla/5.0 (Linux; Android 16; Pixel 10 Build/CP1A.260305.018; wv) {WEBVIEW} MetaIAB Facebook",
         f"Mozilla/5.0 (Linux; Android 7.1.2; G011A Build/N2G48H; wv) {WEBVIEW} Viber/11.9.5.8",

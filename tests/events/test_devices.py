@@ -72,6 +72,18 @@ def test_no_device_contradicts_its_system() -> None:
             f"Mozilla/5.0 (Linux; Android 12; Quest 2) {TAIL} OculusBrowser/38.0 Chrome/132.0 VR Safari/537.36",
             *("unknown", "Android"),
         ),
+        (f"Mozilla/5.0 (Linux; Android 12; Quest Pro) {TAIL} Chrome/120.0 Mobile Safari/537.36", "unknown", "Android"),
+        (
+            f"Mozilla/5.0 (Linux; Android 14; Quest 3S; wv) {TAIL} Chrome/120.0 Mobile Safari/537.36",
+            "unknown",
+            "Android",
+        ),
+        (f"Mozilla/5.0 (tablet; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36", "tablet", "Other"),
+        (
+            f"Mozilla/5.0 (X11; Linux armv7l) {TAIL} Chrome/84.0 Safari/537.36 VIZIO SmartCast(Conjure/MTKF-5.1)",
+            "tv",
+            "Linux",
+        ),
         # Tablets whose names hold TV, and phones with a tuner
         (f"Mozilla/5.0 (Linux; Android 7.0; BTV-W09) {TAIL} Chrome/97.0 Safari/537.36", "tablet", "Android"),
         (f"Mozilla/5.0 (Linux; Android 6.0; BTV-DL09) {TAIL} Chrome/72.0 Mobile Safari/537.36", "tablet", "Android"),
