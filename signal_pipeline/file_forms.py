@@ -33,6 +33,7 @@ _SIGNATURES = (
     (b"SQLite format 3\x00", "an SQLite database"),
     (b"%PDF-", "a PDF file"),
 )
+PRETTY_PRINTED = "JSON over several lines (pretty-printed)"
 LOOKED_AT = 20
 LONG_LINE = 50_000
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)")
@@ -72,6 +73,22 @@ def likely_form(head: bytes) -> str:
     return _of_json(text) or _of_text(text)
 
 
+def is_pretty_printed(head: bytes) -> bool:
+    """Whether the first JSON object of a file goes over several lines, and is whole in `head`, its beginning.
+
+    A line that was cut off in the middle, with others behind it, is none.
+    """
+    text = head.decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    first = text.partition("\n")[0].rstrip()
+    if not text.startswith("{") or first.endswith("}"):
+        return False
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and end > len(first)
+
+
 def _of_nuls(head: bytes) -> str | None:
     """The forms in which most characters of ASCII have bytes of zeros beside them."""
     if not head.strip(b"\x00"):
@@ -95,7 +112,7 @@ def _of_json(text: str) -> str | None:
     if not isinstance(value, dict):
         return "JSON values that are no objects" if end >= len(first) else None
     if end > len(first):
-        return "JSON over several lines (pretty-printed)"
+        return PRETTY_PRINTED
     return "several JSON objects on a line" if end < len(first) else None
 
 
@@ -103,7 +120,7 @@ def _of_broken_json(text: str, first: str) -> str | None:
     if not text.startswith("{"):
         return None
     if first.endswith(("{", "[", ",")) and first != text:
-        return "JSON over several lines (pretty-printed)"
+        return PRETTY_PRINTED
     return "a very long line" if len(first) > LONG_LINE else "lines that begin as JSON objects and are none"
 
 

@@ -22,7 +22,7 @@ import msgspec
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
 from signal_pipeline.events.event import IncomingEvent
-from signal_pipeline.file_forms import likely_form, signature
+from signal_pipeline.file_forms import PRETTY_PRINTED, is_pretty_printed, likely_form, signature
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -147,6 +147,8 @@ class NdjsonReader:
             objects += sum(map(is_object, sample))
             listed += sum(is_object(line.strip(b",")) for line in sample if line[:1] == b"," or line[-1:] == b",")
             if any(map(is_object, block.lines)):
+                if is_pretty_printed(self._content.head):  # The object is a value inside a longer one.
+                    raise FormError(self._named(PRETTY_PRINTED))
                 found, self._found = block, True
                 break
             skipped.append(_Skipped.of(block))

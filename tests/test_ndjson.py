@@ -189,6 +189,10 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
     "array, CRLF": (_listed(b",\r\n", b"[\r\n", b"\r\n]\r\n"), "a JSON array with an object a line"),
     "array, wrapped": (_listed(b",\n", b'{"events": [\n', b"\n]}\n"), "a JSON array with an object a line"),
     "array, blanks": (_listed(b" ,\n\n  "), "a JSON array with an object a line"),
+    "object over lines with an empty object on one": (
+        json.dumps({"description": {"filters": [{}]}, "appName": "cms"}, indent=2).encode() + b"\n",
+        "JSON over several lines (pretty-printed)",
+    ),
     "object over lines": (json.dumps(TEXTS[0], indent=1).encode(), "JSON over several lines (pretty-printed)"),
     "objects over lines": (
         "\n".join(json.dumps(fields, indent=4) for fields in TEXTS).encode(),
