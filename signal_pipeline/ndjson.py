@@ -147,13 +147,13 @@ class NdjsonReader:
             objects += sum(map(is_object, sample))
             listed += sum(is_object(line.strip(b",")) for line in sample if line[:1] == b"," or line[-1:] == b",")
             if any(map(is_object, block.lines)):
-                if is_pretty_printed(self._content.head):  # The object is a value inside a longer one.
-                    raise FormError(self._named(PRETTY_PRINTED))
                 found, self._found = block, True
                 break
             skipped.append(_Skipped.of(block))
         if listed and listed >= objects:  # One object of an array has no comma beside it.
             raise FormError(self._named("a JSON array with an object a line"))
+        if found is not None and is_pretty_printed(self._content.head):
+            raise FormError(self._named(PRETTY_PRINTED))  # What was found is a value inside a longer object.
         if found is None and any(each.lines for each in skipped):
             raise FormError(self._named(likely_form(self._content.head)))
         yield from (each.block() for each in skipped)
