@@ -5,7 +5,7 @@ Belongs here: what is said of failed runs and red checks. Error texts stay in th
 
 import dagster as dg
 
-from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB
+from signal_pipeline.names import CHECKS_JOB, NIGHTLY_JOB
 from signal_pipeline.runs import FAILED_DAYS_TAG, days_of
 
 

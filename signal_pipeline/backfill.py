@@ -13,8 +13,8 @@ from typing import cast
 import dagster as dg
 
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.jobs import ROLLUPS_JOB
-from signal_pipeline.local_runs import execute_here
+from signal_pipeline.liveness import execute_here
+from signal_pipeline.names import ROLLUPS_JOB
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine

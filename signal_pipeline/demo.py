@@ -24,7 +24,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.landing import drain_landing, prepare_landing
-from signal_pipeline.local_runs import execute_here
+from signal_pipeline.liveness import execute_here
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.simulate import simulate

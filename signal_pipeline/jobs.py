@@ -1,6 +1,6 @@
 """Jobs: the selections that schedules, sensors and commands run.
 
-Belongs here: names and selections. When they run: `schedules.py`, `sensors.py`.
+Belongs here: selections. Their names: `names.py`. When they run: `schedules.py`, `sensors.py`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from signal_pipeline.names import CHECKS_JOB, NIGHTLY_JOB, RAW_EVENTS_JOB, ROLLUPS_JOB
 from signal_pipeline.runs import CATCH_UP_TAG
-
-RAW_EVENTS_JOB = "raw_events_job"
-ROLLUPS_JOB = "rollups_job"
-NIGHTLY_JOB = "nightly_job"
-CHECKS_JOB = "checks_job"
-PRUNING_JOB = "pruning_job"
 
 
 def default_jobs(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from signal_pipeline.jobs import PRUNING_JOB
+from signal_pipeline.names import PRUNING_JOB
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import Database, safe_errors, sql
 

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB, PRUNING_JOB
+from signal_pipeline.names import CHECKS_JOB, NIGHTLY_JOB, PRUNING_JOB, Names
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.runs import Ours
 from signal_pipeline.store.freshness import day_statuses
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -27,7 +28,7 @@ def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
 
 
-def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
+def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
     """The schedule that evaluates the checks within an hour of a change."""
     checksums = {name: model.checksum for name, model in models.items()}
 
@@ -43,8 +44,8 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
     ) -> dg.RunRequest | dg.SkipReason:
-        last = _last_start(context.instance)
         with postgres.connect() as connection:
+            last = _last_start(context.instance, Ours.seen_by(connection, names))
             statuses = day_statuses(connection, checksums)
         if any(status.wants_build or last < max(status.changed_at, status.built_at or last) for status in statuses):
             return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
@@ -53,14 +54,12 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
     return checks_schedule
 
 
-def _last_start(instance: dg.DagsterInstance) -> datetime:
-    """When the checks were last started, by the hour or by night."""
+def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
+    """When our checks were last started, by the hour or by night. Runs that succeeded have had their lock."""
     found = [
         record.create_timestamp.astimezone(UTC)
         for job in (CHECKS_JOB, NIGHTLY_JOB)
-        for record in instance.get_run_records(
-            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
-        )
+        for record in ours.records(instance, limit=1, job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS])
     ]
     return max(found, default=datetime.min.replace(tzinfo=UTC))
 
@@ -75,6 +74,6 @@ pruning_schedule = dg.ScheduleDefinition(
 )
 
 
-def default_schedules(models: Mapping[str, Model]) -> list[dg.ScheduleDefinition]:
+def default_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
     """Every schedule of the project."""
-    return [nightly_schedule, checks_schedule_of(models), pruning_schedule]
+    return [nightly_schedule, checks_schedule_of(models, names), pruning_schedule]

@@ -8,20 +8,21 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from signal_pipeline.jobs import RAW_EVENTS_JOB, ROLLUPS_JOB
 from signal_pipeline.landing import landed_files
+from signal_pipeline.names import RAW_EVENTS_JOB, ROLLUPS_JOB, Names
 from signal_pipeline.partitions import daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.runs import (
     MODELS_TAG,
     ONLY_STALE_TAG,
+    Ours,
     days_of,
-    failed_runs,
+    failed_days,
     failures_in_a_row,
-    in_flight,
     models_digest,
     range_tags,
+    running_and_failed,
 )
 from signal_pipeline.settings import load_settings
 from signal_pipeline.staleness import (
@@ -39,22 +40,39 @@ TICK_SECONDS = 5
 COUNTED_FAILURES = 10  # Beyond these the back-off does not grow.
 
 
-@dg.sensor(
-    name="landing_sensor",
-    job_name=RAW_EVENTS_JOB,
-    minimum_interval_seconds=TICK_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a run when a file waits in the landing; after a failed run it waits longer each time.",
-)
-def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def landing_sensor_of(names: Names) -> dg.SensorDefinition:
+    """The sensor that has landed files ingested."""
+
+    @dg.sensor(
+        name="landing_sensor",
+        job_name=RAW_EVENTS_JOB,
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a run when a file waits in the landing; after a failed run it waits longer each time.",
+    )
+    def landing_sensor(
+        context: dg.SensorEvaluationContext, postgres: PostgresResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        return _landing_request(context, postgres, names)
+
+    return landing_sensor
+
+
+def _landing_request(
+    context: dg.SensorEvaluationContext, postgres: PostgresResource, names: Names
+) -> dg.SensorResult | dg.SkipReason:
     """One run at a time drains all that waits; the counter in the key lets the same file ask again."""
     files = landed_files(load_settings().landing_path)
     if not files:
         return dg.SkipReason("the landing is empty")
-    if in_flight(context.instance, RAW_EVENTS_JOB):
+    now = datetime.now(UTC)
+    with postgres.connect() as connection:
+        ours = Ours.seen_by(connection, names, context)
+        running, _ = running_and_failed(context.instance, connection, ours, RAW_EVENTS_JOB, now - ATTEMPTS_WINDOW)
+    if running:
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
-    failures = failures_in_a_row(context.instance, RAW_EVENTS_JOB, COUNTED_FAILURES)
-    if failures and datetime.now(UTC) < (again := failures[0] + backoff(len(failures))):
+    failures = failures_in_a_row(context.instance, ours, RAW_EVENTS_JOB, COUNTED_FAILURES)
+    if failures and now < (again := failures[0] + backoff(len(failures))):
         return dg.SkipReason(
             f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {RAW_EVENTS_JOB} failed, the next is at"
             f" {again:%H:%M:%S} UTC"
@@ -65,7 +83,7 @@ def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     )
 
 
-def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:
+def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
     """The sensor that keeps every rollup of every open day fresh."""
     checksums = {name: model.checksum for name, model in models.items()}
 
@@ -83,8 +101,11 @@ def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:
         if not stale:
             return dg.SkipReason("every rollup is fresh")
         now = datetime.now(UTC)
-        failed = failed_runs(context.instance, ROLLUPS_JOB, models, now - ATTEMPTS_WINDOW)
-        taken = [days for run in in_flight(context.instance, ROLLUPS_JOB) if (days := days_of(run))]
+        with postgres.connect() as connection:
+            ours = Ours.seen_by(connection, names, context)
+            running, ended = running_and_failed(context.instance, connection, ours, ROLLUPS_JOB, now - ATTEMPTS_WINDOW)
+        failed = failed_days(ended, models)
+        taken = [days for run in running if (days := days_of(run))]
         requests = range_requests(stale, taken, failed, now)
         if not requests:
             return dg.SkipReason(_why_not(stale, given_up(stale, failed)))

@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 SLOW_FIRST = (
     "tests/test_cli.py",
     "tests/dagster/test_dev.py",
+    "tests/faults/test_neighbours.py",
     "tests/client/",
     "tests/test_cli_privacy.py",
     "tests/dagster/test_checks.py",

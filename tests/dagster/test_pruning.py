@@ -13,10 +13,11 @@ import yaml
 from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
 
-from signal_pipeline import abandoned_runs, pruning
-from signal_pipeline.abandoned_runs import end_abandoned_runs
-from signal_pipeline.jobs import PRUNING_JOB
+from signal_pipeline import pruning
+from signal_pipeline.liveness import end_dead_runs
+from signal_pipeline.names import PRUNING_JOB, load_names
 from signal_pipeline.pruning import prune_dagster_storage
+from signal_pipeline.runs import Ours
 from signal_pipeline.store.database import Connection, Database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
@@ -54,17 +55,16 @@ def rows(storage: Database, table: str) -> int:
 def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
     run: Run, instance: dg.DagsterInstance, storage: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(abandoned_runs, "GRACE_SECONDS", 0.0)
     monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", storage.url)
-    ended = []
+    seen = []
 
     def prune_for_long(database: Database, before: datetime) -> dict[str, int]:
-        ended.append(end_abandoned_runs(instance, connection))
+        seen.append(end_dead_runs(instance, connection, Ours.seen_by(connection, load_names()), {}, 0.0))
         return {}
 
     monkeypatch.setattr(pruning, "prune_dagster_storage", prune_for_long)
     assert run(PRUNING_JOB, None).success
-    assert ended == [[]]
+    assert seen == [([], {})]
 
 
 def test_old_logs_go_and_the_state_of_partitions_stays(

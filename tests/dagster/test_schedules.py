@@ -11,6 +11,7 @@ import pytest
 from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
 
+from faults import launched
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection
 
@@ -68,6 +69,16 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     assert isinstance(hour(), dg.RunRequest)
     assert run("checks_job", None).success
     assert isinstance(hour(), dg.SkipReason)
+
+
+def test_a_run_of_others_under_the_name_of_our_checks_is_not_ours(
+    hour: Callable[[], object], fill: Fill, run: Run, instance: dg.DagsterInstance, defs: dg.Definitions
+) -> None:
+    fill(YESTERDAY)
+    assert run("nightly_job", YESTERDAY).success
+    for name in ("checks_job", "nightly_job"):
+        launched.create_run(instance, defs.resolve_job_def(name), "neighbour", status=dg.DagsterRunStatus.SUCCESS)
+    assert isinstance(hour(), dg.RunRequest)
 
 
 def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_hour(

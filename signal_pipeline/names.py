@@ -1,0 +1,46 @@
+"""What our definitions are called in Dagster.
+
+Belongs here: names only. What they select or do: `jobs.py`, `assets/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dagster as dg
+
+from signal_pipeline.rollups.models import load_models
+
+RAW_EVENTS = "raw_events"
+EXPIRED_RAW_EVENTS = "expired_raw_events"
+
+RAW_EVENTS_JOB = "raw_events_job"
+ROLLUPS_JOB = "rollups_job"
+NIGHTLY_JOB = "nightly_job"
+CHECKS_JOB = "checks_job"
+PRUNING_JOB = "pruning_job"
+
+INGEST_POOL, ROLLUPS_POOL, RETENTION_POOL = POOLS = ("ingest", "rollups", "retention")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of our assets and jobs; `rollups` are the names of the models."""
+
+    rollups: tuple[str, ...]
+
+    @property
+    def assets(self) -> frozenset[dg.AssetKey]:
+        """The keys of all our assets."""
+        return frozenset(map(dg.AssetKey, (RAW_EVENTS, *self.rollups, EXPIRED_RAW_EVENTS)))
+
+    @property
+    def jobs(self) -> frozenset[str]:
+        """All our jobs."""
+        return frozenset((RAW_EVENTS_JOB, ROLLUPS_JOB, NIGHTLY_JOB, CHECKS_JOB, PRUNING_JOB))
+
+
+def load_names(models: Iterable[str] | None = None) -> Names:
+    """The names for these models, by default those on disk."""
+    return Names(tuple(load_models() if models is None else models))
