@@ -48,13 +48,18 @@ def create_run(
     )
 
 
+def execute_on(instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefinition) -> None:
+    """Execute a run in this process."""
+    execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
+
+
 def execute(run_id: str) -> None:
     """Execute a run of ours in this process, which is the run's own."""
     quiet()
     with open_instance(load_settings()) as instance:
         run = instance.get_run_by_id(run_id)
         assert run
-        execute_run(InMemoryJob(defs.resolve_job_def(run.job_name)), run, instance)
+        execute_on(instance, run, defs.resolve_job_def(run.job_name))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from signal_pipeline.checks import checks_that_read_raw, default_checks
 from signal_pipeline.jobs import default_jobs
 from signal_pipeline.liveness import abandoned_runs_sensor_of
 from signal_pipeline.names import load_names
-from signal_pipeline.pruning import pruning_job
+from signal_pipeline.pruning import pruning_job_of
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import load_models
@@ -31,7 +31,7 @@ def build_defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
         asset_checks=default_checks(models),
-        jobs=[*default_jobs(models, checks_that_read_raw(models)), pruning_job],
+        jobs=[*default_jobs(models, checks_that_read_raw(models)), pruning_job_of(names)],
         schedules=default_schedules(models, names),
         sensors=[
             landing_sensor_of(names),

@@ -21,7 +21,7 @@ import dagster as dg
 
 from signal_pipeline.names import POOLS, Names, load_names
 from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.runs import LOCK_TAG, Ours, location_of
+from signal_pipeline.runs import LOCK_TAG, Ours, location_of, own_location
 from signal_pipeline.store.database import Connection, Database, safe_errors
 from signal_pipeline.store.run_locks import held_run, living_runs
 
@@ -119,7 +119,7 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
     def abandoned_runs_sensor(context: dg.SensorEvaluationContext, postgres: PostgresResource) -> dg.SkipReason:
         """Asks for no run: Dagster retries a run that failed this way by itself."""
         with postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, context)
+            ours = Ours.seen_by(connection, names, own_location(context))
             suspects = json.loads(context.cursor or "{}")
             ended, suspects = end_dead_runs(context.instance, connection, ours, suspects, time.time())
         context.update_cursor(json.dumps(suspects))

@@ -21,6 +21,25 @@ NIGHTLY_JOB = "nightly_job"
 CHECKS_JOB = "checks_job"
 PRUNING_JOB = "pruning_job"
 
+LANDING_SENSOR = "landing_sensor"
+STALE_ROLLUPS_SENSOR = "stale_rollups_sensor"
+RUN_FAILURE_SENSOR = "run_failure_sensor"
+RED_CHECKS_SENSOR = "red_checks_sensor"
+ABANDONED_RUNS_SENSOR = "abandoned_runs_sensor"
+NIGHTLY_SCHEDULE = "nightly_schedule"
+CHECKS_SCHEDULE = "checks_schedule"
+PRUNING_SCHEDULE = "pruning_schedule"
+INSTIGATORS = (
+    LANDING_SENSOR,
+    STALE_ROLLUPS_SENSOR,
+    RUN_FAILURE_SENSOR,
+    RED_CHECKS_SENSOR,
+    ABANDONED_RUNS_SENSOR,
+    NIGHTLY_SCHEDULE,
+    CHECKS_SCHEDULE,
+    PRUNING_SCHEDULE,
+)
+
 INGEST_POOL, ROLLUPS_POOL, RETENTION_POOL = POOLS = ("ingest", "rollups", "retention")
 
 
@@ -34,6 +53,11 @@ class Names:
     def assets(self) -> frozenset[dg.AssetKey]:
         """The keys of all our assets."""
         return frozenset(map(dg.AssetKey, (RAW_EVENTS, *self.rollups, EXPIRED_RAW_EVENTS)))
+
+    @property
+    def instigators(self) -> frozenset[str]:
+        """All our sensors and schedules."""
+        return frozenset(INSTIGATORS)
 
     @property
     def jobs(self) -> frozenset[str]:

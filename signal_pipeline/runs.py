@@ -64,10 +64,8 @@ class Ours:
     location: str | None = None
 
     @classmethod
-    def seen_by(cls, connection: Connection, names: Names, context: dg.SensorEvaluationContext | None = None) -> Ours:
-        """Ours by the database of the connection, and by the location that a sensor is loaded from."""
-        origin = context.code_location_origin if context else None
-        location = f"{context.repository_name}@{origin.location_name}" if context and origin else None
+    def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> Ours:
+        """Ours by the database of the connection, and by our code location where it is known."""
         return cls(names, lock_space(connection), location)
 
     def own(self, run: dg.DagsterRun) -> bool:
@@ -92,6 +90,12 @@ def location_of(run: dg.DagsterRun) -> str | None:
     """The `repository@location` that a run was launched from; None if a process executes it by itself."""
     origin = run.remote_job_origin
     return origin.repository_origin.get_label() if origin else None
+
+
+def own_location(context: dg.SensorEvaluationContext) -> str | None:
+    """The `repository@location` that a sensor is loaded from; None outside a daemon."""
+    origin = context.code_location_origin
+    return f"{context.repository_name}@{origin.location_name}" if origin else None
 
 
 def running_and_failed(

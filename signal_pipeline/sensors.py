@@ -21,6 +21,7 @@ from signal_pipeline.runs import (
     failed_days,
     failures_in_a_row,
     models_digest,
+    own_location,
     range_tags,
     running_and_failed,
 )
@@ -67,7 +68,7 @@ def _landing_request(
         return dg.SkipReason("the landing is empty")
     now = datetime.now(UTC)
     with postgres.connect() as connection:
-        ours = Ours.seen_by(connection, names, context)
+        ours = Ours.seen_by(connection, names, own_location(context))
         running, _ = running_and_failed(context.instance, connection, ours, RAW_EVENTS_JOB, now - ATTEMPTS_WINDOW)
     if running:
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
@@ -102,7 +103,7 @@ def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.Sen
             return dg.SkipReason("every rollup is fresh")
         now = datetime.now(UTC)
         with postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, context)
+            ours = Ours.seen_by(connection, names, own_location(context))
             running, ended = running_and_failed(context.instance, connection, ours, ROLLUPS_JOB, now - ATTEMPTS_WINDOW)
         failed = failed_days(ended, models)
         taken = [days for run in running if (days := days_of(run))]

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     home: Path = Path(".signal")
     landing_dir: Path | None = None
     retention_days: int = Field(default=180, ge=MIN_RETENTION_DAYS)
+    dagster_retention_days: int = Field(default=7, ge=0, le=36_500)
     start_date: date | None = None
     catalogue: Path | None = None
     rollup_engine: Literal["duckdb", "postgres"] = "duckdb"
