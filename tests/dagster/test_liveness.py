@@ -150,9 +150,10 @@ def test_a_run_that_lost_its_connection_takes_its_lock_again(
     connection: Connection,
 ) -> None:
     run, _ = victim
-    connection.execute(
-        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and classid = 7291004"
-    )
+    holders = "select pid from pg_locks where locktype = 'advisory' and classid = 7291004"
+    lost = connection.execute(holders).fetchall()
+    connection.execute(f"select pg_terminate_backend(pid) from ({holders}) as h")  # type: ignore[arg-type]
+    eventually(lambda: not {*lost} & {*connection.execute(holders)}, "the connections are gone")
     eventually(lambda: living_runs(connection, [run.run_id]), "it holds its lock again")
     assert looks(1000.0) == []
     assert HEARTBEAT_SECONDS < LOST_SECONDS / 2
