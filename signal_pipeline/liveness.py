@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from signal_pipeline.names import POOLS, Names, load_names
+from signal_pipeline.names import ABANDONED_RUNS_SENSOR, Names, load_names
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.runs import LOCK_TAG, Ours, location_of, own_location
 from signal_pipeline.store.database import Connection, Database, safe_errors
@@ -62,7 +62,7 @@ def _unfinished(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]
 
 def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
     """Runs that somebody else has ended, such as the code server that launched them, and that still keep a place."""
-    pools = instance.event_log_storage.get_concurrency_infos(list(POOLS)).values()
+    pools = instance.event_log_storage.get_concurrency_infos(list(ours.names.pools)).values()
     inside = set().union(*(pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids for pool in pools))
     if not inside:
         return []
@@ -111,7 +111,7 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
     """The sensor that ends our runs whose process is gone."""
 
     @dg.sensor(
-        name="abandoned_runs_sensor",
+        name=names.named(ABANDONED_RUNS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ends runs of Signal's whose process is gone, so that no pool waits for them.",

@@ -92,7 +92,8 @@ def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -
 def pruning_job_of(names: Names) -> dg.JobDefinition:
     """The job that keeps Dagster's storage bounded."""
 
-    @dg.op(required_resource_keys={"postgres"})  # It holds the lock by which a run is known to live.
+    # The resource holds the lock by which a run is known to live.
+    @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
     def prune_storage(context: dg.OpExecutionContext) -> None:
         """Delete old logs, evaluations, runs and ticks of Signal's from Dagster's storage."""
         days = load_settings().dagster_retention_days
@@ -111,7 +112,7 @@ def pruning_job_of(names: Names) -> dg.JobDefinition:
         context.add_output_metadata({"before": str(before), "deleted": pruned.deleted, "of_others_untouched": others})
 
     @dg.job(
-        name=PRUNING_JOB,
+        name=names.named(PRUNING_JOB),
         description="Deletes old logs, runs and ticks of Signal's from Dagster's storage; keeps each partition's state.",
     )
     def pruning_job() -> None:

@@ -7,7 +7,7 @@ follows from the answers: `staleness.py`, `sensors.py`. Which runs live: `livene
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -137,14 +137,14 @@ def failures_in_a_row(instance: dg.DagsterInstance, ours: Ours, job: str, most: 
     return ends
 
 
-def materialized_days(instance: dg.DagsterInstance, run_id: str, rollups: Collection[str]) -> set[date]:
+def materialized_days(instance: dg.DagsterInstance, run_id: str, rollups: Iterable[dg.AssetKey]) -> set[date]:
     """The days for which a run materialized every given rollup; read from its log, which a failed step keeps."""
-    built: dict[date, set[str]] = {}
+    wanted, built = set(rollups), dict[date, set[dg.AssetKey]]()
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
         event = entry.dagster_event
         if event and event.partition and event.asset_key:
-            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key.to_user_string())
-    return {day for day, names in built.items() if names >= set(rollups)}
+            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key)
+    return {day for day, keys in built.items() if keys >= wanted}
 
 
 def models_digest(models: Mapping[str, Model]) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from signal_pipeline.landing import landed_files
-from signal_pipeline.names import RAW_EVENTS_JOB, ROLLUPS_JOB, Names
+from signal_pipeline.names import LANDING_SENSOR, RAW_EVENTS_JOB, ROLLUPS_JOB, STALE_ROLLUPS_SENSOR, Names
 from signal_pipeline.partitions import daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
@@ -45,8 +45,8 @@ def landing_sensor_of(names: Names) -> dg.SensorDefinition:
     """The sensor that has landed files ingested."""
 
     @dg.sensor(
-        name="landing_sensor",
-        job_name=RAW_EVENTS_JOB,
+        name=names.named(LANDING_SENSOR),
+        job_name=names.named(RAW_EVENTS_JOB),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Starts a run when a file waits in the landing; after a failed run it waits longer each time.",
@@ -66,16 +66,16 @@ def _landing_request(
     files = landed_files(load_settings().landing_path)
     if not files:
         return dg.SkipReason("the landing is empty")
-    now = datetime.now(UTC)
+    now, job = datetime.now(UTC), names.named(RAW_EVENTS_JOB)
     with postgres.connect() as connection:
         ours = Ours.seen_by(connection, names, own_location(context))
-        running, _ = running_and_failed(context.instance, connection, ours, RAW_EVENTS_JOB, now - ATTEMPTS_WINDOW)
+        running, _ = running_and_failed(context.instance, connection, ours, job, now - ATTEMPTS_WINDOW)
     if running:
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
-    failures = failures_in_a_row(context.instance, ours, RAW_EVENTS_JOB, COUNTED_FAILURES)
+    failures = failures_in_a_row(context.instance, ours, job, COUNTED_FAILURES)
     if failures and now < (again := failures[0] + backoff(len(failures))):
         return dg.SkipReason(
-            f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {RAW_EVENTS_JOB} failed, the next is at"
+            f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {job} failed, the next is at"
             f" {again:%H:%M:%S} UTC"
         )
     asked = int(context.cursor or 0) + 1
@@ -87,10 +87,11 @@ def _landing_request(
 def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
     """The sensor that keeps every rollup of every open day fresh."""
     checksums = {name: model.checksum for name, model in models.items()}
+    job = names.named(ROLLUPS_JOB)
 
     @dg.sensor(
-        name="stale_rollups_sensor",
-        job_name=ROLLUPS_JOB,
+        name=names.named(STALE_ROLLUPS_SENSOR),
+        job_name=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks PostgreSQL which days have stale rollups, and starts few bounded runs for them.",
@@ -104,7 +105,7 @@ def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.Sen
         now = datetime.now(UTC)
         with postgres.connect() as connection:
             ours = Ours.seen_by(connection, names, own_location(context))
-            running, ended = running_and_failed(context.instance, connection, ours, ROLLUPS_JOB, now - ATTEMPTS_WINDOW)
+            running, ended = running_and_failed(context.instance, connection, ours, job, now - ATTEMPTS_WINDOW)
         failed = failed_days(ended, models)
         taken = [days for run in running if (days := days_of(run))]
         requests = range_requests(stale, taken, failed, now)
@@ -112,7 +113,7 @@ def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.Sen
             return dg.SkipReason(_why_not(stale, given_up(stale, failed)))
         asked = int(context.cursor or 0) + 1
         digest = models_digest(models)
-        return dg.SensorResult([_run_request(request, asked, digest) for request in requests], cursor=str(asked))
+        return dg.SensorResult([_run_request(request, names, asked, digest) for request in requests], cursor=str(asked))
 
     return stale_rollups_sensor
 
@@ -131,11 +132,11 @@ def _why_not(stale: list[DayStatus], hopeless: list[date]) -> str:
     return f"{text}; {len(hopeless)} failed {MAX_ATTEMPTS} times and rest for a day or until they change: {days}"
 
 
-def _run_request(request: RangeRequest, asked: int, digest: str) -> dg.RunRequest:
+def _run_request(request: RangeRequest, names: Names, asked: int, digest: str) -> dg.RunRequest:
     # The counter stands in the key since Dagster never runs a key twice: facts may repeat after a manual change.
     return dg.RunRequest(
         run_key=f"{request.key}#{asked}",
-        asset_selection=[dg.AssetKey(name) for name in request.rollups],
+        asset_selection=[names.key(name) for name in request.rollups],
         asset_check_keys=[],
         tags={**range_tags(request.days[0], request.days[-1]), ONLY_STALE_TAG: "true", MODELS_TAG: digest},
     )

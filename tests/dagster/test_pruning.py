@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import yaml
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run
+from dagster_tests_support import STORAGE_TABLES, YESTERDAY, Run, storage_rows
 
 from faults import launched
 from signal_pipeline import pruning
@@ -57,30 +57,6 @@ def rows(storage: Database, table: str) -> int:
         row = connection.execute(f"select count(*) from {table}").fetchone()  # type: ignore[arg-type]
     assert row
     return int(row[0])  # type: ignore[call-overload]
-
-
-TABLES = {
-    "event_logs": "run_id",
-    "asset_event_tags": "event_id::text",
-    "asset_check_executions": "run_id",
-    "asset_keys": "asset_key",
-    "runs": "run_id",
-    "run_tags": "run_id",
-    "job_ticks": "selector_id",
-    "instigators": "selector_id",
-    "concurrency_slots": "run_id",
-    "snapshots": "snapshot_id",
-}
-
-
-def contents(storage: Database) -> set[tuple[object, ...]]:
-    """Every row of Dagster's, as its table, whose it is, and its text."""
-    with storage.connect() as connection:
-        return {
-            (table, *row)
-            for table, owner in TABLES.items()
-            for row in connection.execute(f"select {owner}, t::text from {table} as t")  # type: ignore[arg-type]
-        }
 
 
 def prune(instance: dg.DagsterInstance, ours: Ours, days: int = 1) -> Pruned:
@@ -238,20 +214,20 @@ def test_nothing_of_others_goes(
     run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
 ) -> None:
     neighbours_rows(instance)
-    theirs = contents(storage)
+    theirs = storage_rows(storage)
     fill(YESTERDAY)
     for _ in range(3):
         assert run("rollups_job", YESTERDAY).success
     job = run("checks_job", None)
-    before = contents(storage)
+    before = storage_rows(storage)
     pruned = prune(instance, ours)
-    after = contents(storage)
+    after = storage_rows(storage)
     assert theirs - after == {row for row in theirs if row[0] == "asset_keys"} - after  # Ours, of one key, moved on.
     gone = before - after
     assert {table for table, *_ in gone} == {"event_logs", "asset_event_tags", "runs", "run_tags"}
     assert len([row for row in gone if row[0] == "event_logs"]) == pruned.deleted["events"] > 200
     assert job.success
-    counted = {table: len([row for row in theirs if row[0] == table]) for table in TABLES}
+    counted = {table: len([row for row in theirs if row[0] == table]) for table in STORAGE_TABLES}
     assert pruned.others == {
         "events": counted["event_logs"],
         "checks": counted["asset_check_executions"],
