@@ -16,7 +16,8 @@ import dagster as dg
 import psycopg
 import pytest
 import yaml
-from conftest import START_DATE
+from commands import run_command
+from conftest import START_DATE, Fill
 from dagster_tests_support import (
     PATIENCE_SECONDS,
     YESTERDAY,
@@ -208,3 +209,26 @@ def _prune_north_alone(shared: Shared, north: Signal) -> None:
     assert pruned.deleted["ticks"] == len([table for table, *_ in gone if table == "job_ticks"]) > 5
     assert pruned.others
     assert min(pruned.others[kind] for kind in ("events", "runs", "ticks")) > 0
+
+
+@pytest.mark.parametrize("configured", [True, False], ids=["dagster.yaml", "defaults"])
+def test_a_command_leaves_the_configuration_of_an_instance_as_it_is(
+    environment: Settings, admin_url: str, fill: Fill, tmp_path: Path, server: str, configured: bool
+) -> None:
+    """Theirs is on SQLite; the login of Signal may make no database."""
+    fill(YESTERDAY)
+    home = tmp_path / "theirs"
+    (home / "history").mkdir(parents=True)
+    if configured:
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    day = str(YESTERDAY)
+    done = run_command(
+        "backfill", "--from", day, "--to", day, cwd=tmp_path, DAGSTER_HOME=str(home), SIGNAL_DATABASE_URL=admin_url
+    )
+    assert done.returncode == 0, done.stderr
+    assert (home / "dagster.yaml").exists() == configured
+    with psycopg.connect(server) as connection:
+        found = connection.execute("select count(*) from pg_database where datname = 'signal_dagster'")
+        assert found.fetchone() == (0,)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS]
