@@ -1,4 +1,4 @@
-"""`make faults`: the long kill test, hostile payloads, the soak and the leak test, each bounded; prints its seed and figures.
+"""`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and figures.
 
 `accuracy` measures user agents against labels, which it must be given; it is no part of the default.
 """
@@ -21,6 +21,7 @@ from faults.hostile_ways import by_api, by_file
 from faults.kills import KillTest
 from faults.leaks import LeakTest
 from faults.leaks_dagster import by_dagster
+from faults.neighbours import neighbours
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
@@ -74,6 +75,11 @@ def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
     return test.search()
 
 
+def run_neighbours(home: Path, seed: int, options: argparse.Namespace) -> str:
+    """Beside another team in one Dagster instance."""
+    return str(neighbours(World(home), options.races, options.neighbour_seconds, options.neighbour_kills, seed))
+
+
 def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
     """User agents against labels that people made."""
     if not options.labels.exists():
@@ -81,14 +87,20 @@ def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
     return "\n" + "\n".join(accuracy(options.labels, options.ua_parser_js)) + "\n"
 
 
-DEFAULT_PARTS = {"kills": run_kills, "hostile": run_hostile, "soak": run_soak, "leaks": run_leaks}
+DEFAULT_PARTS = {
+    "kills": run_kills,
+    "hostile": run_hostile,
+    "soak": run_soak,
+    "leaks": run_leaks,
+    "neighbours": run_neighbours,
+}
 PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks (default: these), accuracy")
+    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks, neighbours (default: these), accuracy")
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")
@@ -100,6 +112,9 @@ def main() -> int:
     parser.add_argument("--soak-seconds", type=int, default=600)
     parser.add_argument("--labels", type=Path, default=LABELS, help="of accuracy: labelled user agents")
     parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
+    parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")
+    parser.add_argument("--neighbour-seconds", type=float, default=90, help="how long another team's runs take")
+    parser.add_argument("--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile")
     options = parser.parse_args()
     for name in options.parts or DEFAULT_PARTS:
         print(f"{name}: seed {options.seed}", flush=True)

@@ -1,7 +1,7 @@
 """Runs that the daemon launched for a sensor are killed; afterwards everything heals by itself.
 
 `signal-pipeline dev` runs on the world. Late events and landed files make its sensors start runs, whose processes get SIGKILL.
-Nobody helps: monitoring ends the dead run, a retry or a later tick does its work, and the days are compared with the oracle.
+Nobody helps: a sensor ends the dead run, a retry or a later tick does its work, and the days are compared with the oracle.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from faults.checks import faults
 from faults.wire import free_port
 from faults.world import StuckError, World
 from signal_pipeline.dagster_home import DAGSTER_DATABASE
-from signal_pipeline.jobs import RAW_EVENTS_JOB
+from signal_pipeline.names import RAW_EVENTS_JOB
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
+from signal_pipeline.store.database import Connection, open_database
 
 LINES = 5_000
 PATIENCE_SECONDS = 420.0  # A killed run is noticed after half a minute, retried, and at worst backed off from.
@@ -98,12 +98,12 @@ def _kill_and_heal(
     killed: set[str] = set()
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
-        running = _watch(killed) if done.total() < most else _running()
+        running = _watch(killed) if done.total() < most else running_runs()
         for run in running:
             if run.run_id not in killed and done.total() < most:
                 time.sleep(random.uniform(0, LONGEST_RUN_SECONDS))
                 killed.add(run.run_id)
-                if _kill(daemon, run.pid):
+                if kill_below(daemon, run.pid):
                     done["landing run" if run.job == RAW_EVENTS_JOB else "rollups run"] += 1
         with world.connect() as connection:
             found = faults(connection, days, world.home)
@@ -118,13 +118,13 @@ def _watch(known: set[str]) -> list[Run]:
     """Look closely for a while whether a run begins: runs are short. Returns what runs."""
     until = time.monotonic() + WATCH_SECONDS
     while True:
-        running = _running()
+        running = running_runs()
         if time.monotonic() > until or any(run.run_id not in known for run in running):
             return running
         time.sleep(0.02)
 
 
-def _kill(daemon: psutil.Process, pid: int) -> bool:
+def kill_below(daemon: psutil.Process, pid: int) -> bool:
     """Kill a process below the daemon; False if it has ended."""
     with suppress(psutil.NoSuchProcess):
         for process in daemon.children(recursive=True):
@@ -134,7 +134,13 @@ def _kill(daemon: psutil.Process, pid: int) -> bool:
     return False
 
 
-def _running() -> list[Run]:
+def dagster_storage() -> Connection:
+    """A connection to the database in which Dagster keeps its state."""
     url = open_database(load_settings()).url
-    with psycopg.connect(psycopg.conninfo.make_conninfo(url, dbname=DAGSTER_DATABASE), autocommit=True) as connection:
+    return psycopg.connect(psycopg.conninfo.make_conninfo(url, dbname=DAGSTER_DATABASE), autocommit=True)
+
+
+def running_runs() -> list[Run]:
+    """The runs that are under way, with their processes."""
+    with dagster_storage() as connection:
         return [Run(*row) for row in connection.execute(RUNNING).fetchall()]

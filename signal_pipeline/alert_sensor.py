@@ -18,6 +18,7 @@ import dagster as dg
 
 from signal_pipeline.alert_state import AlertState, deliver, read_state, write_state
 from signal_pipeline.alerts import failure_line
+from signal_pipeline.names import ALERTS_SENSOR, Names
 from signal_pipeline.notifications import Message, check_sender, open_addresses
 from signal_pipeline.runs import FAILED_DAYS_TAG, days_of
 from signal_pipeline.settings import load_settings
@@ -56,13 +57,13 @@ class Own(NamedTuple):
         return self.location is None or any(tag.startswith("signal/") for tag in run.tags)
 
 
-def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], jobs: Iterable[str]) -> dg.SensorDefinition:
+def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -> dg.SensorDefinition:
     """The sensor that tells people; raises SettingsError if it is to and cannot."""
     check_sender(load_settings())
-    own = Own(frozenset(key for each in checks for key in each.check_keys), frozenset(jobs))
+    own = Own(frozenset(key for each in checks for key in each.check_keys), names.jobs)
 
     @dg.sensor(
-        name="alerts_sensor",
+        name=names.named(ALERTS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs that failed.",

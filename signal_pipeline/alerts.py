@@ -5,44 +5,54 @@ Belongs here: what is said of failed runs and red checks. Error texts stay in th
 
 import dagster as dg
 
-from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB
-from signal_pipeline.runs import FAILED_DAYS_TAG, days_of
+from signal_pipeline.names import CHECKS_JOB, NIGHTLY_JOB, RED_CHECKS_SENSOR, RUN_FAILURE_SENSOR, Names
+from signal_pipeline.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
 
 
-@dg.run_failure_sensor(
-    name="run_failure_sensor",
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Writes each failed run to the daemon's log as one line.",
-)
-def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
-    """Name the job, the run and its days."""
-    context.log.error("%s", failure_line(context.dagster_run))
+def run_failure_sensor_of(names: Names) -> dg.SensorDefinition:
+    """The sensor that tells of failed runs."""
+
+    @dg.run_failure_sensor(
+        name=names.named(RUN_FAILURE_SENSOR),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Writes each failed run to the daemon's log as one line.",
+    )
+    def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
+        """Name the job, the run and its days."""
+        context.log.error("%s", failure_line(context.dagster_run))
+
+    return run_failure_sensor
 
 
 def failure_line(run: dg.DagsterRun) -> str:
     """One line about a failed run."""
     days = days_of(run)
     at_fault = run.tags.get(FAILED_DAYS_TAG) or (f"{days[0]}..{days[1]}" if days else "no day")
-    missed = "; its checks and the retention may not have run" if run.job_name == NIGHTLY_JOB else ""
+    missed = "; its checks and the retention may not have run" if CATCH_UP_TAG in run.tags else ""
     return f"run {run.run_id} of {run.job_name} failed for {at_fault}{missed}: open it in the UI"
 
 
-@dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS,
-    name="red_checks_sensor",
-    minimum_interval_seconds=30,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    monitor_all_code_locations=False,
-    description="Writes each red check of a finished run to the daemon's log as one line.",
-)
-def red_checks_sensor(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
-    """A red check fails no run, so that it holds nothing up; it is said here."""
-    if context.dagster_run.job_name not in (NIGHTLY_JOB, CHECKS_JOB):
-        return dg.SkipReason("a run without checks")
-    for line in red_checks(context.instance, context.dagster_run.run_id):
-        context.log.error("%s", line)
-    return None
+def red_checks_sensor_of(names: Names) -> dg.SensorDefinition:
+    """The sensor that tells of red checks: they fail no run, so that they hold nothing up."""
+    with_checks = (names.named(NIGHTLY_JOB), names.named(CHECKS_JOB))
+
+    @dg.run_status_sensor(
+        run_status=dg.DagsterRunStatus.SUCCESS,
+        name=names.named(RED_CHECKS_SENSOR),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        monitor_all_code_locations=False,
+        description="Writes each red check of a finished run to the daemon's log as one line.",
+    )
+    def red_checks_sensor(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
+        if context.dagster_run.job_name not in with_checks:
+            return dg.SkipReason("a run without checks")
+        for line in red_checks(context.instance, context.dagster_run.run_id):
+            context.log.error("%s", line)
+        return None
+
+    return red_checks_sensor
 
 
 def red_checks(instance: dg.DagsterInstance, run_id: str) -> list[str]:

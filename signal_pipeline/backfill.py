@@ -13,8 +13,8 @@ from typing import cast
 import dagster as dg
 
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.jobs import ROLLUPS_JOB
-from signal_pipeline.local_runs import execute_here
+from signal_pipeline.liveness import execute_here
+from signal_pipeline.names import ROLLUPS_JOB, load_names
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine
@@ -137,7 +137,9 @@ def run_backfill(
     """
     result = Backfilled(refused=dict(plan.refused))
     started = time.perf_counter()
-    job = _job(definitions, rollups)
+    names = load_names()
+    keys = [names.key(name) for name in rollups]
+    job = _job(definitions, names.named(ROLLUPS_JOB), keys)
     for chunk in chunks(plan.days, days_per_run):
         with _watched(database, chunk, progress):
             outcome = execute_here(
@@ -147,7 +149,7 @@ def run_backfill(
                 {"signal/origin": "backfill", **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1]))},
                 partition_key=str(chunk[0]) if len(chunk) == 1 else None,
             )
-        done = materialized_days(instance, outcome.run_id, rollups)
+        done = materialized_days(instance, outcome.run_id, keys)
         result.built += [day for day in chunk if day in done]
         reasons = _reasons(outcome)
         result.refused.update(
@@ -169,14 +171,14 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     return found
 
 
-def _job(definitions: dg.Definitions, rollups: Sequence[str]) -> dg.JobDefinition:
+def _job(definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]) -> dg.JobDefinition:
     """The rollups' job for these rollups alone, without their checks: those belong to the night."""
     return dg.Definitions(
         assets=definitions.assets,
         resources=definitions.resources,
         executor=definitions.executor,
-        jobs=[dg.define_asset_job(ROLLUPS_JOB, selection=dg.AssetSelection.assets(*rollups))],
-    ).resolve_job_def(ROLLUPS_JOB)
+        jobs=[dg.define_asset_job(name, selection=dg.AssetSelection.assets(*rollups))],
+    ).resolve_job_def(name)
 
 
 def chunks(days: Sequence[date], most: int) -> list[list[date]]:

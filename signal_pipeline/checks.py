@@ -14,6 +14,7 @@ import dagster as dg
 from signal_pipeline.assets.charts import markdown_table
 from signal_pipeline.catalogue import load_catalogue
 from signal_pipeline.landing import begun_sizes, landing_moves
+from signal_pipeline.names import Names
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.audits import Audit, audits
 from signal_pipeline.rollups.models import Model
@@ -32,17 +33,17 @@ class _Probe:
     severity: dg.AssetCheckSeverity
 
 
-def default_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
+def default_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
     """Every check of the project."""
-    return [schema_checks(models), *probe_checks(models)]
+    return [schema_checks(models, names), *probe_checks(models, names)]
 
 
-def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
+def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDefinition:
     """The tests of `schema.yml`, over the days whose raw events are kept."""
     tests = audits(models, load_catalogue(load_settings().catalogue))
-    specs = [dg.AssetCheckSpec(t.name, asset=t.model, description=t.description) for t in tests]
+    specs = [dg.AssetCheckSpec(t.name, asset=names.key(t.model), description=t.description) for t in tests]
 
-    @dg.multi_asset_check(name="schema_tests", specs=specs, can_subset=True)
+    @dg.multi_asset_check(name=names.named("schema_tests"), specs=specs, can_subset=True)
     def schema_tests(
         context: dg.AssetCheckExecutionContext, postgres: PostgresResource
     ) -> Iterator[dg.AssetCheckResult]:
@@ -50,21 +51,21 @@ def schema_checks(models: Mapping[str, Model]) -> dg.AssetChecksDefinition:
         first = first_kept_day(today, load_settings().retention_days)
         with postgres.connect() as connection:
             for test in tests:
-                key = dg.AssetCheckKey(dg.AssetKey(test.model), test.name)
+                key = dg.AssetCheckKey(names.key(test.model), test.name)
                 if key in context.selected_asset_check_keys:
-                    yield _audited(test, test.faults(connection, first, today))
+                    yield _audited(test, key.asset_key, test.faults(connection, first, today))
 
     return schema_tests
 
 
-def checks_that_read_raw(models: Mapping[str, Model]) -> list[dg.AssetCheckKey]:
+def checks_that_read_raw(models: Mapping[str, Model], names: Names) -> list[dg.AssetCheckKey]:
     """The checks that count the raw events of every kept day: for the night, not for each hour (docs/decisions.md)."""
     tests = audits(models, load_catalogue(load_settings().catalogue))
-    names = [("raw_events", "books_reconcile"), *((test.model, test.name) for test in tests if test.reads_raw)]
-    return [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, name in names]
+    found = [("raw_events", "books_reconcile"), *((test.model, test.name) for test in tests if test.reads_raw)]
+    return [dg.AssetCheckKey(names.key(asset), name) for asset, name in found]
 
 
-def _audited(test: Audit, faults: int) -> dg.AssetCheckResult:
+def _audited(test: Audit, asset: dg.AssetKey, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
     bad = (
         f"{faults} row(s) or group(s) break this test. Rebuild the days with `signal-pipeline backfill`; if it stays red,"
@@ -72,14 +73,14 @@ def _audited(test: Audit, faults: int) -> dg.AssetCheckResult:
     )
     return dg.AssetCheckResult(
         passed=faults == 0,
-        asset_key=dg.AssetKey(test.model),
+        asset_key=asset,
         check_name=test.name,
         description=bad if faults else good,
         metadata={"faults": faults},
     )
 
 
-def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
+def probe_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
     """One check for each probe."""
     checksums = {name: model.checksum for name, model in models.items()}
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -97,7 +98,7 @@ def probe_checks(models: Mapping[str, Model]) -> list[dg.AssetChecksDefinition]:
     for name, checksum in checksums.items():
         found[f"{name}/yesterday_is_built"] = _Probe(name, _of_rollup(probes.yesterday_is_built, name, checksum), error)
         found[f"{name}/no_day_waits"] = _Probe(name, _of_rollup(probes.no_day_waits, name, checksum), error)
-    return [_check(name.rpartition("/")[2], probe) for name, probe in found.items()]
+    return [_check(name.rpartition("/")[2], probe, names) for name, probe in found.items()]
 
 
 def _of_rollup(
@@ -106,11 +107,11 @@ def _of_rollup(
     return lambda connection, settings: probe(connection, {rollup: checksum})
 
 
-def _check(name: str, probe: _Probe) -> dg.AssetChecksDefinition:
+def _check(name: str, probe: _Probe, names: Names) -> dg.AssetChecksDefinition:
     elsewhere = {asked.__name__: asked for asked in (landing_moves, bots_are_steady)}
     asked = elsewhere.get(name) or getattr(probes, name)
 
-    @dg.asset_check(asset=probe.asset, name=name, description=(asked.__doc__ or "").partition("\n")[0])
+    @dg.asset_check(asset=names.key(probe.asset), name=name, description=(asked.__doc__ or "").partition("\n")[0])
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:
             finding = probe.probe(connection, load_settings())

@@ -13,6 +13,7 @@ from signal_pipeline.store.database import open_database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 DAGSTER_DATABASE = "signal_dagster"
+DATABASE_VARIABLE = "SIGNAL_DAGSTER_DATABASE_URL"  # Our `dagster.yaml` reads it.
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
 MOST_CONNECTIONS = 8
@@ -21,19 +22,24 @@ MOST_CONNECTIONS = 8
 def prepare_dagster(settings: Settings) -> Path:
     """Make `DAGSTER_HOME` and its database, and set the environment that Dagster's processes inherit.
 
-    An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected. Returns the folder.
+    An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that others have configured stays as
+    it is. Returns the folder.
     """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
+    config = home / "dagster.yaml"
+    ours = home == settings.home_path / "dagster" or not any(home.iterdir())
+    if ours and not config.exists():
+        shutil.copyfile(project_file("dagster.yaml"), config)
+    if not config.exists() or DATABASE_VARIABLE not in config.read_text(encoding="utf-8"):
+        return home
     if settings.dagster_database_url:
         url = dagster_url(settings.dagster_database_url)
     else:
         server = open_database(settings).url
         ensure_database(server, DAGSTER_DATABASE)
         url = dagster_url(server, DAGSTER_DATABASE)
-    os.environ["SIGNAL_DAGSTER_DATABASE_URL"] = url
+    os.environ[DATABASE_VARIABLE] = url
     return home
 
 

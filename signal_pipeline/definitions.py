@@ -8,41 +8,46 @@ from __future__ import annotations
 
 import dagster as dg
 
-from signal_pipeline.abandoned_runs import abandoned_runs_sensor
 from signal_pipeline.alert_sensor import alerts_sensor_of
-from signal_pipeline.alerts import red_checks_sensor, run_failure_sensor
+from signal_pipeline.alerts import red_checks_sensor_of, run_failure_sensor_of
 from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
-from signal_pipeline.assets.raw_events import raw_events
+from signal_pipeline.assets.raw_events import raw_events_asset
 from signal_pipeline.assets.rollups import rollup_assets
 from signal_pipeline.checks import checks_that_read_raw, default_checks
 from signal_pipeline.jobs import default_jobs
-from signal_pipeline.pruning import pruning_job
+from signal_pipeline.liveness import abandoned_runs_sensor_of
+from signal_pipeline.names import load_names
+from signal_pipeline.pruning import pruning_job_of
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schedules import default_schedules
-from signal_pipeline.sensors import landing_sensor, stale_rollups_sensor_of
+from signal_pipeline.sensors import landing_sensor_of, stale_rollups_sensor_of
+
+# The same objects each time: Dagster merges definitions only where equal keys are one object.
+RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 
 def build_defs() -> dg.Definitions:
     """Fresh definitions from the models on disk; raises ModelError when a model and `schema.yml` disagree."""
     models = load_models()
-    checks = default_checks(models)
-    jobs = [*default_jobs(models, checks_that_read_raw(models)), pruning_job]
+    names = load_names(models)
+    checks = default_checks(models, names)
+    hourly_checks = {key for check in checks for key in check.check_keys} - {*checks_that_read_raw(models, names)}
     return dg.Definitions(
-        assets=[raw_events, rollup_assets(models), expired_raw_events_asset(models)],
+        assets=[raw_events_asset(names), rollup_assets(models, names), expired_raw_events_asset(models, names)],
         asset_checks=checks,
-        jobs=jobs,
-        schedules=default_schedules(models),
+        jobs=[*default_jobs(names, hourly_checks), pruning_job_of(names)],
+        schedules=default_schedules(models, names),
         sensors=[
-            landing_sensor,
-            stale_rollups_sensor_of(models),
-            run_failure_sensor,
-            red_checks_sensor,
-            alerts_sensor_of(checks, [job.name for job in jobs]),
-            abandoned_runs_sensor,
+            landing_sensor_of(names),
+            stale_rollups_sensor_of(models, names),
+            run_failure_sensor_of(names),
+            red_checks_sensor_of(names),
+            alerts_sensor_of(checks, names),
+            abandoned_runs_sensor_of(names),
         ],
-        resources={"postgres": PostgresResource(), "ingest": IngestResource()},
+        resources=RESOURCES,
         executor=dg.in_process_executor,
     )
 

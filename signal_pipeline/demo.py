@@ -24,7 +24,8 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.landing import drain_landing, prepare_landing
-from signal_pipeline.local_runs import execute_here
+from signal_pipeline.liveness import execute_here
+from signal_pipeline.names import NIGHTLY_JOB, load_names
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings, salt_secret
 from signal_pipeline.simulate import simulate
@@ -147,7 +148,7 @@ def _build(
 def _nightly(database: Database, instance: dg.DagsterInstance, yesterday: date) -> None:
     from signal_pipeline.definitions import defs
 
-    job = defs.resolve_job_def("nightly_job")
+    job = defs.resolve_job_def(load_names().named(NIGHTLY_JOB))
     outcome = execute_here(job, instance, database, {}, partition_key=str(yesterday))
     if not outcome.success:
         raise DemoError(f"the nightly job failed: see run {outcome.run_id} with `make dev`")

@@ -1,6 +1,6 @@
 """Jobs: the selections that schedules, sensors and commands run.
 
-Belongs here: names and selections. When they run: `schedules.py`, `sensors.py`.
+Belongs here: selections. Their names: `names.py`. When they run: `schedules.py`, `sensors.py`.
 """
 
 from __future__ import annotations
@@ -9,40 +9,41 @@ from collections.abc import Iterable
 
 import dagster as dg
 
+from signal_pipeline.names import (
+    CHECKS_JOB,
+    EXPIRED_RAW_EVENTS,
+    NIGHTLY_JOB,
+    RAW_EVENTS,
+    RAW_EVENTS_JOB,
+    ROLLUPS_JOB,
+    Names,
+)
 from signal_pipeline.runs import CATCH_UP_TAG
 
-RAW_EVENTS_JOB = "raw_events_job"
-ROLLUPS_JOB = "rollups_job"
-NIGHTLY_JOB = "nightly_job"
-CHECKS_JOB = "checks_job"
-PRUNING_JOB = "pruning_job"
 
-
-def default_jobs(
-    rollups: Iterable[str], nightly_checks: Iterable[dg.AssetCheckKey]
-) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Every job of the project; `rollups` are the names of the rollup assets, `nightly_checks` too costly for each hour."""
-    names = list(rollups)
+def default_jobs(names: Names, hourly_checks: Iterable[dg.AssetCheckKey]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """Every job of the project that selects assets; `hourly_checks` are those that are not too costly for each hour."""
+    raw_events, rollups = names.key(RAW_EVENTS), [names.key(name) for name in names.rollups]
     return [
         dg.define_asset_job(
-            RAW_EVENTS_JOB,
-            selection=dg.AssetSelection.assets("raw_events").without_checks(),
+            names.named(RAW_EVENTS_JOB),
+            selection=dg.AssetSelection.assets(raw_events).without_checks(),
             description="Drains the landing and profiles the day.",
         ),
         dg.define_asset_job(
-            ROLLUPS_JOB,
-            selection=dg.AssetSelection.assets(*names).without_checks(),
+            names.named(ROLLUPS_JOB),
+            selection=dg.AssetSelection.assets(*rollups).without_checks(),
             description="Builds rollups of a day or a range.",
         ),
         dg.define_asset_job(
-            NIGHTLY_JOB,
-            selection=dg.AssetSelection.assets("raw_events", *names, "expired_raw_events"),
+            names.named(NIGHTLY_JOB),
+            selection=dg.AssetSelection.assets(raw_events, *rollups, names.key(EXPIRED_RAW_EVENTS)),
             description="The rollups of yesterday and of days that earlier nights missed, every check, then retention.",
             tags={CATCH_UP_TAG: "true"},
         ),
         dg.define_asset_job(
-            CHECKS_JOB,
-            selection=dg.AssetSelection.all_asset_checks() - dg.AssetSelection.checks(*nightly_checks),
+            names.named(CHECKS_JOB),
+            selection=dg.AssetSelection.checks(*hourly_checks),
             description="Every check but those that count all raw events, without building anything.",
         ),
     ]

@@ -1,47 +1,122 @@
-"""Dagster's own storage stays bounded: old event logs, check evaluations and runs are deleted, the state of partitions stays.
+"""Dagster's own storage stays bounded: old logs, check evaluations, runs and ticks of ours are deleted, all state stays.
 
-Dagster prunes its ticks by `dagster.yaml`, and has no setting for the rest. Deleting whole runs would forget which partitions
-they materialized; so events go one by one. Docs: docs/data-team.md.
+Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting whole runs would forget which partitions they
+materialized; so events go one by one. What is not ours is not touched: others may use the same storage, and keep it for
+longer. Docs: docs/data-team.md.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
+from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
-from signal_pipeline.jobs import PRUNING_JOB
+from signal_pipeline.names import PRUNING_JOB, Names
+from signal_pipeline.runs import Ours, location_of
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import Database, safe_errors, sql
+from signal_pipeline.store.database import sql
 
-KEPT_DAYS = 7
-STATEMENTS = ("prune_events", "prune_event_tags", "prune_checks", "prune_runs")  # In this order.
+KINDS = ("events", "checks", "runs", "ticks")  # A run goes after its events and checks.
+COUNTING_SECONDS = 60
 
 
-def prune_dagster_storage(database: Database, before: datetime) -> dict[str, int]:
-    """Delete what is older than `before` and not needed for any state; returns the rows that went, by statement.
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Rows by kind: ours that went, and those of others that are as old and stayed; None where counting took too long."""
 
-    Events of runs that have not ended stay. Raises DatabaseError.
+    deleted: Mapping[str, int]
+    others: Mapping[str, int] | None
+
+
+def prune_dagster_storage(instance: dg.DagsterInstance, ours: Ours, before: datetime) -> Pruned | None:
+    """Delete what is ours, older than `before`, and not needed for any state; None if the storage is not one of PostgreSQL.
+
+    A run goes as a whole: nothing of a run that has not ended, or that ended later.
     """
-    utc = before.astimezone(UTC).replace(tzinfo=None)  # Dagster's columns have no time zone.
-    with safe_errors(), database.connect() as connection:
-        return {name: connection.execute(sql(f"dagster/{name}"), {"before": utc}).rowcount for name in STATEMENTS}
+    storage = _storage(instance)
+    if storage is None:
+        return None
+    limits = {
+        "before": before.astimezone(UTC).replace(tzinfo=None),  # Dagster's columns have no time zone.
+        "location": ours.location,
+        "locks": ours.locks,
+        "jobs": sorted(ours.names.jobs),
+        "assets": sorted(key.to_string() for key in ours.names.assets),
+        "instigators": _instigators(instance, ours),
+    }
+    with storage.connect() as connection:
+        runs = _rows(connection, "our_runs", limits)
+        old = {**limits, "runs": [run_id for run_id, is_old in runs if is_old]}
+        deleted = {kind: int(_rows(connection, f"prune_{kind}", old)[0][0]) for kind in KINDS}
+        return Pruned(deleted, _others(connection, {**limits, "ours": [run_id for run_id, _ in runs]}))
 
 
-@dg.op(required_resource_keys={"postgres"})  # It holds the lock by which a run is known to live.
-def prune_storage(context: dg.OpExecutionContext) -> None:
-    """Delete events, evaluations and runs that are older than a week from Dagster's storage."""
-    url = load_settings().dagster_database_url
-    if url is None:
-        context.log.info("Dagster's storage is not on PostgreSQL: nothing is pruned")
-        return
-    database = Database(url.replace("postgresql+psycopg2://", "postgresql://", 1))
-    gone = prune_dagster_storage(database, datetime.now(UTC) - timedelta(days=KEPT_DAYS))
-    context.log.info("pruned: %s", ", ".join(f"{name.removeprefix('prune_')} {rows}" for name, rows in gone.items()))
+def _storage(instance: dg.DagsterInstance) -> PostgresRunStorage | None:
+    """Dagster's storage, if all of it is in one database of PostgreSQL."""
+    runs, events, ticks = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+    if not isinstance(runs, PostgresRunStorage):
+        return None
+    if not isinstance(events, PostgresEventLogStorage) or not isinstance(ticks, PostgresScheduleStorage):
+        return None
+    return runs if runs.postgres_url == events.postgres_url == ticks.postgres_url else None
 
 
-@dg.job(
-    name=PRUNING_JOB,
-    description="Deletes old event logs and runs from Dagster's storage; keeps each partition's state.",
-)
-def pruning_job() -> None:
-    """Keep Dagster's storage bounded."""
-    prune_storage()
+def _instigators(instance: dg.DagsterInstance, ours: Ours) -> list[str]:
+    """What Dagster's storage calls our sensors and schedules."""
+    return [
+        state.selector_id
+        for state in instance.all_instigator_state()
+        if state.origin.repository_origin.get_label() == ours.location
+        and state.instigator_name in ours.names.instigators
+    ]
+
+
+def _others(connection: Connection, limits: Mapping[str, object]) -> Mapping[str, int] | None:
+    connection.exec_driver_sql(f"set statement_timeout = '{COUNTING_SECONDS}s'")
+    try:
+        return dict(zip(KINDS, _rows(connection, "count_others", limits)[0], strict=True))
+    except OperationalError:
+        return None
+    finally:
+        connection.exec_driver_sql("reset statement_timeout")
+
+
+def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -> list[Any]:
+    return list(connection.exec_driver_sql(sql(f"dagster/{name}"), dict(parameters)))
+
+
+def pruning_job_of(names: Names) -> dg.JobDefinition:
+    """The job that keeps Dagster's storage bounded."""
+
+    # The resource holds the lock by which a run is known to live.
+    @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
+    def prune_storage(context: dg.OpExecutionContext) -> None:
+        """Delete old logs, evaluations, runs and ticks of Signal's from Dagster's storage."""
+        days = load_settings().dagster_retention_days
+        if days == 0:
+            context.log.info("SIGNAL_DAGSTER_RETENTION_DAYS is 0: nothing is pruned")
+            return
+        with context.resources.postgres.connect() as connection:
+            ours = Ours.seen_by(connection, names, location_of(context.run))
+        before = datetime.now(UTC) - timedelta(days=days)
+        pruned = prune_dagster_storage(context.instance, ours, before)
+        if pruned is None:
+            context.log.info("Dagster's storage is not in one database of PostgreSQL: nothing is pruned")
+            return
+        others = "not counted, it took too long" if pruned.others is None else dict(pruned.others)
+        context.log.info("deleted: %s; as old, of others, untouched: %s", dict(pruned.deleted), others)
+        context.add_output_metadata({"before": str(before), "deleted": pruned.deleted, "of_others_untouched": others})
+
+    @dg.job(
+        name=names.named(PRUNING_JOB),
+        description="Deletes old logs, runs and ticks of Signal's from Dagster's storage; keeps each partition's state.",
+    )
+    def pruning_job() -> None:
+        """Keep Dagster's storage bounded."""
+        prune_storage()
+
+    return pruning_job

@@ -1,18 +1,24 @@
-"""What Dagster knows about runs: their days, which are in flight, which failed, what they built; and the tags they carry.
+"""What Dagster knows about our runs: their days, which are in flight, which failed, what they built; and the tags they carry.
 
-Belongs here: questions to the Dagster instance. What follows from the answers: `staleness.py`, `sensors.py`.
+Belongs here: questions to the Dagster instance, which others may use too: a job's name says nothing of whose it is. What
+follows from the answers: `staleness.py`, `sensors.py`. Which runs live: `liveness.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
+from signal_pipeline.names import Names
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.staleness import FailedRun
+from signal_pipeline.store.database import Connection
+from signal_pipeline.store.run_locks import living_runs, lock_space
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -20,7 +26,8 @@ ONLY_STALE_TAG = "signal/only_stale"  # The run leaves fresh days of its range a
 CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nights have missed.
 MODELS_TAG = "signal/models"  # The models that the run was asked for with.
 FAILED_DAYS_TAG = "signal/failed_days"  # Set by a run that failed: the days it could not build.
-LOCAL_TAG = "signal/local"  # The run is executed by a command in its own process: `local_runs.py`.
+LOCK_TAG = "signal/lock"  # The run has taken its lock; the value names the database that knows it.
+REPOSITORY_TAG = ".dagster/repository"  # Dagster's own: the code location of a run that the daemon or the UI launched.
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -45,46 +52,99 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
     return date.fromisoformat(first), date.fromisoformat(last)
 
 
-def in_flight(instance: dg.DagsterInstance, job: str) -> list[dg.DagsterRun]:
-    """The runs of a job that have not ended."""
-    return list(instance.get_runs(dg.RunsFilter(job_name=job, statuses=IN_FLIGHT)))
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """How our runs are told from those of others: launched from our code location, or with their lock in our database.
+
+    `locks`: see `lock_space`. `location`: `repository@location`, None where it is not known, as in a command.
+    """
+
+    names: Names
+    locks: str
+    location: str | None = None
+
+    @classmethod
+    def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> Ours:
+        """Ours by the database of the connection, and by our code location where it is known."""
+        return cls(names, lock_space(connection), location)
+
+    def own(self, run: dg.DagsterRun) -> bool:
+        """Whether a run is of our jobs, or of our assets alone: others may share our code location."""
+        selected = run.asset_selection or frozenset()
+        return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
+
+    def records(self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any) -> list[dg.RunRecord]:
+        """Our runs that pass the filters, which are those of RunsFilter, newest first, at most `limit`."""
+        tags = [{LOCK_TAG: self.locks}]
+        if self.location is not None:
+            tags.append({REPOSITORY_TAG: self.location})
+        found = {
+            record.storage_id: record
+            for each in tags
+            for record in instance.get_run_records(dg.RunsFilter(tags=each, **filters), limit=limit)
+        }
+        return [found[number] for number in sorted(found, reverse=True)][:limit]
 
 
-def failed_runs(
-    instance: dg.DagsterInstance, job: str, models: Mapping[str, Model], since: datetime
-) -> list[FailedRun]:
-    """The failed and cancelled runs of a job since then, without those that were asked for with other models."""
-    records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=FAILED, updated_after=since))
+def location_of(run: dg.DagsterRun) -> str | None:
+    """The `repository@location` that a run was launched from; None if a process executes it by itself."""
+    origin = run.remote_job_origin
+    return origin.repository_origin.get_label() if origin else None
+
+
+def own_location(context: dg.SensorEvaluationContext) -> str | None:
+    """The `repository@location` that a sensor is loaded from; None outside a daemon."""
+    origin = context.code_location_origin
+    return f"{context.repository_name}@{origin.location_name}" if origin else None
+
+
+def running_and_failed(
+    instance: dg.DagsterInstance, connection: Connection, ours: Ours, job: str, since: datetime
+) -> tuple[list[dg.DagsterRun], list[dg.RunRecord]]:
+    """Our runs of a job that have not ended, and those that failed or were cancelled since then.
+
+    A run that somebody marks as failed from outside goes on: by its lock it still runs.
+    """
+    running = ours.records(instance, job_name=job, statuses=IN_FLIGHT)
+    ended = ours.records(instance, job_name=job, statuses=FAILED, updated_after=since)
+    alive = living_runs(connection, [record.dagster_run.run_id for record in ended])
+    running += [record for record in ended if record.dagster_run.run_id in alive]
+    failed = [record for record in ended if record.dagster_run.run_id not in alive]
+    return [record.dagster_run for record in running], failed
+
+
+def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> list[FailedRun]:
+    """The days of failed runs, without the runs that were asked for with other models."""
     present = models_digest(models)
     found = []
-    for record in records:
+    for record in failed:
         run, days = record.dagster_run, days_of(record.dagster_run)
         if days is None or run.tags.get(MODELS_TAG, present) != present:
             continue
         named = run.tags.get(FAILED_DAYS_TAG)
-        failed = frozenset(map(date.fromisoformat, named.split(","))) if named else None
-        found.append(FailedRun(*days, record.update_timestamp.astimezone(UTC), failed))
+        at_fault = frozenset(map(date.fromisoformat, named.split(","))) if named else None
+        found.append(FailedRun(*days, record.update_timestamp.astimezone(UTC), at_fault))
     return found
 
 
-def failures_in_a_row(instance: dg.DagsterInstance, job: str, most: int) -> list[datetime]:
-    """When the last runs of a job failed, newest first, up to its last success; at most `most`."""
+def failures_in_a_row(instance: dg.DagsterInstance, ours: Ours, job: str, most: int) -> list[datetime]:
+    """When our last runs of a job failed, newest first, up to its last success; at most `most`."""
     ends: list[datetime] = []
-    for record in instance.get_run_records(dg.RunsFilter(job_name=job), limit=most):
+    for record in ours.records(instance, limit=most, job_name=job):
         if record.dagster_run.status not in FAILED:
             break
         ends.append(record.update_timestamp.astimezone(UTC))
     return ends
 
 
-def materialized_days(instance: dg.DagsterInstance, run_id: str, rollups: Collection[str]) -> set[date]:
+def materialized_days(instance: dg.DagsterInstance, run_id: str, rollups: Iterable[dg.AssetKey]) -> set[date]:
     """The days for which a run materialized every given rollup; read from its log, which a failed step keeps."""
-    built: dict[date, set[str]] = {}
+    wanted, built = set(rollups), dict[date, set[dg.AssetKey]]()
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
         event = entry.dagster_event
         if event and event.partition and event.asset_key:
-            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key.to_user_string())
-    return {day for day, names in built.items() if names >= set(rollups)}
+            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key)
+    return {day for day, keys in built.items() if keys >= wanted}
 
 
 def models_digest(models: Mapping[str, Model]) -> str:

@@ -5,10 +5,19 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from signal_pipeline.jobs import CHECKS_JOB, NIGHTLY_JOB, PRUNING_JOB
 from signal_pipeline.landing import changed_at
+from signal_pipeline.names import (
+    CHECKS_JOB,
+    CHECKS_SCHEDULE,
+    NIGHTLY_JOB,
+    NIGHTLY_SCHEDULE,
+    PRUNING_JOB,
+    PRUNING_SCHEDULE,
+    Names,
+)
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.runs import Ours
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.profile import dropped_since
@@ -16,29 +25,34 @@ from signal_pipeline.store.profile import dropped_since
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-@dg.schedule(
-    name="nightly_schedule",
-    cron_schedule="30 0 * * *",
-    execution_timezone="UTC",
-    job_name=NIGHTLY_JOB,
-    default_status=RUNNING,
-    description="00:30 UTC: the rollups of yesterday and of missed days, every check, then retention.",
-)
-def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Ask for yesterday by name: the last partition would be today, which is not over."""
-    yesterday = (context.scheduled_execution_time - timedelta(days=1)).date().isoformat()
-    return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
+def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
+    """The schedule of the night."""
+
+    @dg.schedule(
+        name=names.named(NIGHTLY_SCHEDULE),
+        cron_schedule="30 0 * * *",
+        execution_timezone="UTC",
+        job_name=names.named(NIGHTLY_JOB),
+        default_status=RUNNING,
+        description="00:30 UTC: the rollups of yesterday and of missed days, every check, then retention.",
+    )
+    def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        """Ask for yesterday by name: the last partition would be today, which is not over."""
+        yesterday = (context.scheduled_execution_time - timedelta(days=1)).date().isoformat()
+        return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
+
+    return nightly_schedule
 
 
-def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
+def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
     """The schedule that evaluates the checks within an hour of a change."""
     checksums = {name: model.checksum for name, model in models.items()}
 
     @dg.schedule(
-        name="checks_schedule",
+        name=names.named(CHECKS_SCHEDULE),
         cron_schedule="15 * * * *",
         execution_timezone="UTC",
-        job_name=CHECKS_JOB,
+        job_name=names.named(CHECKS_JOB),
         default_status=RUNNING,
         description="Hourly: every check but those that count all raw events, if anything changed or was dropped since they"
         " were evaluated last, in the landing too, or a day waits for its build.",
@@ -46,8 +60,8 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
     ) -> dg.RunRequest | dg.SkipReason:
-        last = _last_start(context.instance)
         with postgres.connect() as connection:
+            last = _last_start(context.instance, Ours.seen_by(connection, names))
             statuses = day_statuses(connection, checksums)
             dropped = dropped_since(connection, last)  # Where all is dropped, nothing else changes.
         landed = changed_at(load_settings().landing_path)
@@ -61,28 +75,30 @@ def checks_schedule_of(models: Mapping[str, Model]) -> dg.ScheduleDefinition:
     return checks_schedule
 
 
-def _last_start(instance: dg.DagsterInstance) -> datetime:
-    """When the checks were last started, by the hour or by night."""
+def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
+    """When our checks were last started, by the hour or by night. Runs that succeeded have had their lock."""
     found = [
         record.create_timestamp.astimezone(UTC)
         for job in (CHECKS_JOB, NIGHTLY_JOB)
-        for record in instance.get_run_records(
-            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+        for record in ours.records(
+            instance, limit=1, job_name=ours.names.named(job), statuses=[dg.DagsterRunStatus.SUCCESS]
         )
     ]
     return max(found, default=datetime.min.replace(tzinfo=UTC))
 
 
-pruning_schedule = dg.ScheduleDefinition(
-    name="pruning_schedule",
-    cron_schedule="45 1 * * *",
-    execution_timezone="UTC",
-    job_name=PRUNING_JOB,
-    default_status=RUNNING,
-    description="01:45 UTC: old event logs and runs leave Dagster's storage; the state of each partition stays.",
-)
+def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
+    """The schedule that keeps Dagster's storage bounded."""
+    return dg.ScheduleDefinition(
+        name=names.named(PRUNING_SCHEDULE),
+        cron_schedule="45 1 * * *",
+        execution_timezone="UTC",
+        job_name=names.named(PRUNING_JOB),
+        default_status=RUNNING,
+        description="01:45 UTC: old logs, runs and ticks leave Dagster's storage; the state of each partition stays.",
+    )
 
 
-def default_schedules(models: Mapping[str, Model]) -> list[dg.ScheduleDefinition]:
+def default_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
     """Every schedule of the project."""
-    return [nightly_schedule, checks_schedule_of(models), pruning_schedule]
+    return [nightly_schedule_of(names), checks_schedule_of(models, names), pruning_schedule_of(names)]

@@ -9,20 +9,22 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from signal_pipeline.jobs import RAW_EVENTS_JOB, ROLLUPS_JOB
 from signal_pipeline.landing import marks_of_landed
+from signal_pipeline.names import LANDING_SENSOR, RAW_EVENTS_JOB, ROLLUPS_JOB, STALE_ROLLUPS_SENSOR, Names
 from signal_pipeline.partitions import daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.runs import (
     MODELS_TAG,
     ONLY_STALE_TAG,
+    Ours,
     days_of,
-    failed_runs,
+    failed_days,
     failures_in_a_row,
-    in_flight,
     models_digest,
+    own_location,
     range_tags,
+    running_and_failed,
 )
 from signal_pipeline.settings import load_settings
 from signal_pipeline.staleness import (
@@ -40,14 +42,27 @@ TICK_SECONDS = 5
 COUNTED_FAILURES = 10  # Beyond these the back-off does not grow.
 
 
-@dg.sensor(
-    name="landing_sensor",
-    job_name=RAW_EVENTS_JOB,
-    minimum_interval_seconds=TICK_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Starts a run when a file waits in the landing; after a failed run it waits longer each time.",
-)
-def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def landing_sensor_of(names: Names) -> dg.SensorDefinition:
+    """The sensor that has landed files ingested."""
+
+    @dg.sensor(
+        name=names.named(LANDING_SENSOR),
+        job_name=names.named(RAW_EVENTS_JOB),
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a run when a file waits in the landing; after a failed run it waits longer each time.",
+    )
+    def landing_sensor(
+        context: dg.SensorEvaluationContext, postgres: PostgresResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        return _landing_request(context, postgres, names)
+
+    return landing_sensor
+
+
+def _landing_request(
+    context: dg.SensorEvaluationContext, postgres: PostgresResource, names: Names
+) -> dg.SensorResult | dg.SkipReason:
     """One run at a time drains all that waits; the counter in the key lets the same file ask again.
 
     What came after the last run was asked for does not wait behind what failed; what only changed does.
@@ -55,17 +70,17 @@ def landing_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     files = marks_of_landed(load_settings().landing_path)
     if not files:
         return dg.SkipReason("the landing is empty")
-    if in_flight(context.instance, RAW_EVENTS_JOB):
+    now, job = datetime.now(UTC), names.named(RAW_EVENTS_JOB)
+    with postgres.connect() as connection:
+        ours = Ours.seen_by(connection, names, own_location(context))
+        running, _ = running_and_failed(context.instance, connection, ours, job, now - ATTEMPTS_WINDOW)
+    if running:
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
-    failures = failures_in_a_row(context.instance, RAW_EVENTS_JOB, COUNTED_FAILURES)
+    failures = failures_in_a_row(context.instance, ours, job, COUNTED_FAILURES)
     asked, known = _asked_before(context.cursor)
-    if (
-        failures
-        and datetime.now(UTC) < (again := failures[0] + backoff(len(failures)))
-        and (known is None or files <= known)
-    ):
+    if failures and now < (again := failures[0] + backoff(len(failures))) and (known is None or files <= known):
         why = (
-            f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {RAW_EVENTS_JOB} failed, the next is at"
+            f"{len(files)} file(s) wait: the last {len(failures)} run(s) of {job} failed, the next is at"
             f" {again:%H:%M:%S} UTC"
         )
         return dg.SensorResult(skip_reason=dg.SkipReason(why), cursor=_cursor(asked, files if known is None else known))
@@ -86,13 +101,14 @@ def _cursor(asked: int, marks: Collection[str]) -> str:
     return json.dumps({"asked": asked, "marks": sorted(marks)})
 
 
-def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:
+def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
     """The sensor that keeps every rollup of every open day fresh."""
     checksums = {name: model.checksum for name, model in models.items()}
+    job = names.named(ROLLUPS_JOB)
 
     @dg.sensor(
-        name="stale_rollups_sensor",
-        job_name=ROLLUPS_JOB,
+        name=names.named(STALE_ROLLUPS_SENSOR),
+        job_name=job,
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks PostgreSQL which days have stale rollups, and starts few bounded runs for them.",
@@ -104,14 +120,17 @@ def stale_rollups_sensor_of(models: Mapping[str, Model]) -> dg.SensorDefinition:
         if not stale:
             return dg.SkipReason("every rollup is fresh")
         now = datetime.now(UTC)
-        failed = failed_runs(context.instance, ROLLUPS_JOB, models, now - ATTEMPTS_WINDOW)
-        taken = [days for run in in_flight(context.instance, ROLLUPS_JOB) if (days := days_of(run))]
+        with postgres.connect() as connection:
+            ours = Ours.seen_by(connection, names, own_location(context))
+            running, ended = running_and_failed(context.instance, connection, ours, job, now - ATTEMPTS_WINDOW)
+        failed = failed_days(ended, models)
+        taken = [days for run in running if (days := days_of(run))]
         requests = range_requests(stale, taken, failed, now)
         if not requests:
             return dg.SkipReason(_why_not(stale, given_up(stale, failed)))
         asked = int(context.cursor or 0) + 1
         digest = models_digest(models)
-        return dg.SensorResult([_run_request(request, asked, digest) for request in requests], cursor=str(asked))
+        return dg.SensorResult([_run_request(request, names, asked, digest) for request in requests], cursor=str(asked))
 
     return stale_rollups_sensor
 
@@ -130,11 +149,11 @@ def _why_not(stale: list[DayStatus], hopeless: list[date]) -> str:
     return f"{text}; {len(hopeless)} failed {MAX_ATTEMPTS} times and rest for a day or until they change: {days}"
 
 
-def _run_request(request: RangeRequest, asked: int, digest: str) -> dg.RunRequest:
+def _run_request(request: RangeRequest, names: Names, asked: int, digest: str) -> dg.RunRequest:
     # The counter stands in the key since Dagster never runs a key twice: facts may repeat after a manual change.
     return dg.RunRequest(
         run_key=f"{request.key}#{asked}",
-        asset_selection=[dg.AssetKey(name) for name in request.rollups],
+        asset_selection=[names.key(name) for name in request.rollups],
         asset_check_keys=[],
         tags={**range_tags(request.days[0], request.days[-1]), ONLY_STALE_TAG: "true", MODELS_TAG: digest},
     )

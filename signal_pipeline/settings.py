@@ -31,6 +31,7 @@ class SettingsError(SignalError):
 
 
 Network = IPv4Network | IPv6Network
+_KEY_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _API_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
 
 
@@ -67,6 +68,16 @@ def _networks(value: object) -> object:
     return tuple(found)
 
 
+def _key_prefix(value: object) -> object:
+    """`part/part/...` as the parts; each can be a part of an asset key, and of a job's name."""
+    if not isinstance(value, str):
+        return value
+    parts = value.split("/")
+    if not all(map(_KEY_PART.fullmatch, parts)):
+        raise ValueError("is not one or more names, separated by /, each of at most 64 letters, digits, _ and -")
+    return tuple(parts)
+
+
 class Settings(BaseSettings):
     """Signal's settings; one field per environment variable (`SIGNAL_` and the field's name in capitals)."""
 
@@ -88,6 +99,8 @@ class Settings(BaseSettings):
     home: Path = Path(".signal")
     landing_dir: Path | None = None
     retention_days: int = Field(default=180, ge=MIN_RETENTION_DAYS)
+    asset_key_prefix: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_key_prefix)] = ()
+    dagster_retention_days: int = Field(default=7, ge=0, le=36_500)
     start_date: date | None = None
     catalogue: Path | None = None
     rollup_engine: Literal["duckdb", "postgres"] = "duckdb"

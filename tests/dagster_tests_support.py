@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -24,6 +28,19 @@ YESTERDAY = TODAY - timedelta(days=1)
 RETENTION_DAYS = 180
 PATIENCE_SECONDS = 240  # No measurement: a busy machine may be slow.
 Run = Callable[..., dg.ExecuteInProcessResult]
+# Tables of Dagster's storage, and whose each row is.
+STORAGE_TABLES = {
+    "event_logs": "run_id",
+    "asset_event_tags": "(select run_id from event_logs as e where e.id = t.event_id)",
+    "asset_check_executions": "run_id",
+    "asset_keys": "asset_key",
+    "runs": "run_id",
+    "run_tags": "run_id",
+    "job_ticks": "selector_id",
+    "instigators": "selector_id",
+    "concurrency_slots": "run_id",
+    "snapshots": "snapshot_id",
+}
 
 
 def due_day(overdue: int = 1) -> date:
@@ -66,6 +83,47 @@ def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextmanager
+def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, str]], None]]:
+    """A function that starts a program of Dagster's in the folder; all of them are stopped at the end, with their children."""
+    started: list[subprocess.Popen[bytes]] = []
+    with (folder / "processes.log").open("wb") as log:
+
+        def start(command: list[str], environment: dict[str, str]) -> None:
+            program = [Path(sys.executable).parent / command[0], *command[1:]]
+            options: dict[str, Any] = {"cwd": folder, "stdout": log, "stderr": log, "start_new_session": True}
+            started.append(subprocess.Popen(program, env=environment, **options))
+
+        try:
+            yield start
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def storage_rows(storage: Database) -> set[tuple[object, ...]]:
+    """Every row of Dagster's, as its table, whose it is, and its text."""
+    with storage.connect() as connection:
+        return {
+            (table, *row)
+            for table, owner in STORAGE_TABLES.items()
+            for row in connection.execute(f"select {owner}, t::text from {table} as t")  # type: ignore[arg-type]
+        }
 
 
 def asker(port: int) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ SLOW_FIRST = (
     "tests/test_cli.py",
     "tests/dagster/test_dev.py",
     "tests/dagster/test_dev_stop.py",
+    "tests/faults/test_neighbours.py",
     "tests/client/",
     "tests/test_cli_privacy.py",
     "tests/dagster/test_checks.py",

@@ -44,6 +44,7 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
         "SIGNAL_HOME": "/var/lib/somewhere",
         "SIGNAL_LANDING_DIR": "/var/spool/landing",
         "SIGNAL_RETENTION_DAYS": "7",
+        "SIGNAL_DAGSTER_RETENTION_DAYS": "0",
         "SIGNAL_START_DATE": "2026-01-31",
         "SIGNAL_CATALOGUE": "/etc/catalogue.yaml",
         "SIGNAL_ROLLUP_ENGINE": "postgres",
@@ -57,6 +58,7 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.dagster_database_url == values["SIGNAL_DAGSTER_DATABASE_URL"]
     assert (settings.home_path, settings.landing_path) == (Path("/var/lib/somewhere"), Path("/var/spool/landing"))
     assert (settings.retention_days, settings.start_date) == (7, date(2026, 1, 31))
+    assert settings.dagster_retention_days == 0
     assert (settings.catalogue, settings.rollup_engine) == (Path("/etc/catalogue.yaml"), "postgres")
 
 
@@ -77,6 +79,7 @@ def test_an_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monkey
     ("name", "value"),
     [
         ("SIGNAL_RETENTION_DAYS", "6"),
+        ("SIGNAL_DAGSTER_RETENTION_DAYS", "-1"),
         ("SIGNAL_RETENTION_DAYS", "many-of-them"),
         ("SIGNAL_ENV", "staging-server"),
         ("SIGNAL_START_DATE", "2026-02-30"),

@@ -7,25 +7,24 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from signal_pipeline.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.retention import purge_due_days
 
-EXPIRED_RAW_EVENTS = dg.AssetKey("expired_raw_events")
 
-
-def expired_raw_events_asset(models: Mapping[str, Model]) -> dg.AssetsDefinition:
+def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
     """The retention asset, downstream of every rollup: nothing is deleted before they are built."""
 
     @dg.asset(
-        key=EXPIRED_RAW_EVENTS,
-        deps=list(models),
+        key=names.key(EXPIRED_RAW_EVENTS),
+        deps=[names.key(name) for name in models],
         group_name="retention",
         owners=["team:data"],
         kinds={"postgres"},
         metadata={"dagster/table_name": "signal.receipts"},
-        pool="retention",
+        pool=names.pool(RETENTION_POOL),
         # After the checks of the same night, which are ready at the same time.
         op_tags={"dagster/priority": "-1"},
     )

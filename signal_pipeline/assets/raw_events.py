@@ -12,6 +12,7 @@ import dagster as dg
 from signal_pipeline.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
 from signal_pipeline.errors import SignalError
 from signal_pipeline.landing import Drained, LandingError
+from signal_pipeline.names import INGEST_POOL, RAW_EVENTS, Names
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.ingest import IngestResource
 from signal_pipeline.resources.postgres import PostgresResource
@@ -20,7 +21,6 @@ from signal_pipeline.runs import CATCH_UP_TAG
 from signal_pipeline.store.database import Connection, DatabaseUnreachableError
 from signal_pipeline.store.profile import DayProfile, day_profile, outcomes_by_day
 
-RAW_EVENTS = dg.AssetKey("raw_events")
 EVENT_COLUMNS = dg.TableSchema(
     [dg.TableColumn(column.name, type=column.data_type, description=column.description) for column in event_columns()]
 )
@@ -28,46 +28,52 @@ BOOKS_DAYS = 21
 OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
-@dg.asset(
-    key=RAW_EVENTS,
-    group_name="ingest",
-    partitions_def=daily_partitions,
-    backfill_policy=backfill_policy,
-    owners=["team:data"],
-    kinds={"postgres", "python"},
-    metadata={"dagster/table_name": "signal.events", "dagster/column_schema": EVENT_COLUMNS},
-    pool="ingest",
-    retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
-)
-def raw_events(
-    context: dg.AssetExecutionContext, ingest: IngestResource, postgres: PostgresResource
-) -> dg.MaterializeResult[None]:
-    """Raw events of one UTC day: checked, hashed, without address or user agent; kept for the retention.
+def raw_events_asset(names: Names) -> dg.AssetsDefinition:
+    """The asset of the raw events."""
+    key = names.key(RAW_EVENTS)
 
-    A run first drains the landing (files of a trusted replay), which may bring events of any day, then profiles its days.
-    The nightly run goes on without what it cannot drain: the check `landing_moves` tells of it.
-    """
-    try:
-        drained = ingest.drain_landing()
-    except SignalError as error:
-        if isinstance(error, LandingError) and error.drained:
-            _log_drained(context, error.drained)
-        # A bad file, a secret that is missing, a full disk: none must keep the night from its rollups and retention.
-        if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
-            if isinstance(error, LandingError):  # Trying again is for the sensor, which waits longer each time.
-                raise dg.Failure(str(error), allow_retries=False) from error
-            raise
-        context.log.error("the landing is not drained: %s", error)
-    else:
-        _log_drained(context, drained)
-    with postgres.connect() as connection:
-        for day in map(date.fromisoformat, context.partition_keys):
-            metadata = profile_metadata(day_profile(connection, day))
-            if day == date.fromisoformat(context.partition_keys[-1]):
-                metadata["books"] = books_chart(connection, day)
-            # By partition: a range run would copy one result's metadata to every day.
-            context.add_asset_metadata(metadata, asset_key=RAW_EVENTS, partition_key=str(day))
-    return dg.MaterializeResult()
+    @dg.asset(
+        key=key,
+        group_name="ingest",
+        partitions_def=daily_partitions,
+        backfill_policy=backfill_policy,
+        owners=["team:data"],
+        kinds={"postgres", "python"},
+        metadata={"dagster/table_name": "signal.events", "dagster/column_schema": EVENT_COLUMNS},
+        pool=names.pool(INGEST_POOL),
+        retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
+    )
+    def raw_events(
+        context: dg.AssetExecutionContext, ingest: IngestResource, postgres: PostgresResource
+    ) -> dg.MaterializeResult[None]:
+        """Raw events of one UTC day: checked, hashed, without address or user agent; kept for the retention.
+
+        A run first drains the landing (files of a trusted replay), which may bring events of any day, then profiles its days.
+        The nightly run goes on without what it cannot drain: the check `landing_moves` tells of it.
+        """
+        try:
+            drained = ingest.drain_landing()
+        except SignalError as error:
+            if isinstance(error, LandingError) and error.drained:
+                _log_drained(context, error.drained)
+            # A bad file, a secret that is missing, a full disk: none must keep the night from its rollups and retention.
+            if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
+                if isinstance(error, LandingError):  # Trying again is for the sensor, which waits longer each time.
+                    raise dg.Failure(str(error), allow_retries=False) from error
+                raise
+            context.log.error("the landing is not drained: %s", error)
+        else:
+            _log_drained(context, drained)
+        with postgres.connect() as connection:
+            for day in map(date.fromisoformat, context.partition_keys):
+                metadata = profile_metadata(day_profile(connection, day))
+                if day == date.fromisoformat(context.partition_keys[-1]):
+                    metadata["books"] = books_chart(connection, day)
+                # By partition: a range run would copy one result's metadata to every day.
+                context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
+        return dg.MaterializeResult()
+
+    return raw_events
 
 
 def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:

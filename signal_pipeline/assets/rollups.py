@@ -13,9 +13,9 @@ from functools import partial
 
 import dagster as dg
 
-from signal_pipeline.assets.raw_events import RAW_EVENTS
 from signal_pipeline.assets.rollup_metadata import DayNotes, definition_metadata
 from signal_pipeline.errors import SignalError
+from signal_pipeline.names import RAW_EVENTS, ROLLUPS_POOL, Names
 from signal_pipeline.partitions import backfill_policy, daily_partitions
 from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day, recorded_builds
@@ -41,12 +41,12 @@ class _Outcome:
     failed: dict[date, str] = field(default_factory=dict)
 
 
-def rollup_specs(models: Mapping[str, Model]) -> list[dg.AssetSpec]:
+def rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec]:
     """One asset spec per model: description, columns, owner, tags and SQL file come from the model."""
     return [
         dg.AssetSpec(
-            name,
-            deps=[RAW_EVENTS],
+            names.key(name),
+            deps=[names.key(RAW_EVENTS)],
             group_name="rollups",
             description=model.description,
             partitions_def=daily_partitions,
@@ -60,35 +60,39 @@ def rollup_specs(models: Mapping[str, Model]) -> list[dg.AssetSpec]:
     ]
 
 
-def rollup_assets(models: Mapping[str, Model]) -> dg.AssetsDefinition:
+def rollup_assets(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
     """The multi-asset of all rollups; any subset can be run."""
 
     @dg.multi_asset(
-        name="rollups",
-        specs=rollup_specs(models),
+        name=names.named("rollups"),
+        specs=rollup_specs(models, names),
         can_subset=True,
         backfill_policy=backfill_policy,
-        pool="rollups",
+        pool=names.pool(ROLLUPS_POOL),
         retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
     )
     def rollups(context: dg.AssetExecutionContext, postgres: PostgresResource) -> Iterator[dg.MaterializeResult[None]]:
-        selected = {name: models[name] for name in models if dg.AssetKey(name) in context.selected_asset_keys}
+        selected = {name: models[name] for name in models if names.key(name) in context.selected_asset_keys}
         keys = [date.fromisoformat(key) for key in context.partition_keys]
         only = keys[0] if len(keys) == 1 else None
         with postgres.connect() as connection:
-            days = _days_of_run(context, connection, selected, keys)
-            hidden = _hidden_builds(context, connection, selected, days)
+            days = _days_of_run(context, connection, selected, names, keys)
+            hidden = _hidden_builds(context, connection, selected, names, days)
             notes = DayNotes(connection, selected, [*days, *(build.day for build in hidden)])
             for build in hidden:
-                _mark(context, build, selected, None, notes)
-            outcome = _build(context, postgres, selected, days, only, notes)
-            yield from _result(context, outcome, only, notes)
+                _mark(context, build, names, None, notes)
+            outcome = _build(context, postgres, selected, names, days, only, notes)
+            yield from _result(context, outcome, names, only, notes)
 
     return rollups
 
 
 def _days_of_run(
-    context: dg.AssetExecutionContext, connection: Connection, models: Mapping[str, Model], keys: list[date]
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    models: Mapping[str, Model],
+    names: Names,
+    keys: list[date],
 ) -> list[date]:
     """The days to build, oldest first: those asked for, as the run's tags narrow or widen them."""
     tags = context.run.tags
@@ -99,19 +103,23 @@ def _days_of_run(
         statuses = day_statuses(connection, _checksums(models), keys[0], keys[-1])
         return [status.day for status in statuses if status.wants_build]
     if context.retry_number:  # The database was away: what this run has built already stays as it is.
-        done = materialized_days(context.instance, context.run.run_id, models)
+        done = materialized_days(context.instance, context.run.run_id, map(names.key, models))
         return [day for day in keys if day not in done]
     return keys
 
 
 def _hidden_builds(
-    context: dg.AssetExecutionContext, connection: Connection, models: Mapping[str, Model], days: list[date]
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    models: Mapping[str, Model],
+    names: Names,
+    days: list[date],
 ) -> list[DayBuild]:
     """Builds that a killed run committed and could mark no more: left alone as fresh, the UI would show holes for ever.
 
     Without those of `days`, which are built now. They may lie outside the run's partitions.
     """
-    shown = set.intersection(*(context.instance.get_materialized_partitions(dg.AssetKey(name)) for name in models))
+    shown = set.intersection(*(context.instance.get_materialized_partitions(names.key(name)) for name in models))
     fresh = [
         status.day
         for status in day_statuses(connection, _checksums(models))
@@ -129,6 +137,7 @@ def _build(
     context: dg.AssetExecutionContext,
     postgres: PostgresResource,
     models: Mapping[str, Model],
+    names: Names,
     days: list[date],
     only: date | None,
     notes: DayNotes,
@@ -158,7 +167,7 @@ def _build(
                 context.log.info("day %s: %d events, %.2f s", day, build.raw_events, build.seconds)
                 outcome.built.append(build)
                 outcome.failed.pop(day, None)
-                _mark(context, build, models, only, notes)
+                _mark(context, build, names, only, notes)
         left = again
     return outcome
 
@@ -177,20 +186,20 @@ def _ahead(build: Callable[[date], DayBuild], days: Sequence[date]) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
-def _mark(
-    context: dg.AssetExecutionContext, build: DayBuild, models: Mapping[str, Model], only: date | None, notes: DayNotes
-) -> None:
+def _mark(context: dg.AssetExecutionContext, build: DayBuild, names: Names, only: date | None, notes: DayNotes) -> None:
     """Log a day's materializations as it is built, so that a crash at day 120 keeps 119 marked in the UI."""
     day = str(build.day)
-    context.log_event(dg.AssetMaterialization(RAW_EVENTS, partition=day, metadata=notes.of_raw_events(build)))
+    raw_events = names.key(RAW_EVENTS)
+    context.log_event(dg.AssetMaterialization(raw_events, partition=day, metadata=notes.of_raw_events(build)))
     if build.day == only:  # The result of the step marks it.
         return
-    for name in models:
-        context.log_event(dg.AssetMaterialization(name, partition=day, metadata=notes.of_rollup(build, name)))
+    for name in build.rows:
+        metadata = notes.of_rollup(build, name)
+        context.log_event(dg.AssetMaterialization(names.key(name), partition=day, metadata=metadata))
 
 
 def _result(
-    context: dg.AssetExecutionContext, outcome: _Outcome, only: date | None, notes: DayNotes
+    context: dg.AssetExecutionContext, outcome: _Outcome, names: Names, only: date | None, notes: DayNotes
 ) -> Iterator[dg.MaterializeResult[None]]:
     """A range with purged days builds the others; a run that could build nothing, or left a hole, fails.
 
@@ -213,4 +222,4 @@ def _result(
     for build in outcome.built:
         if build.day == only:
             for name in build.rows:
-                yield dg.MaterializeResult(asset_key=name, metadata=notes.of_rollup(build, name))
+                yield dg.MaterializeResult(asset_key=names.key(name), metadata=notes.of_rollup(build, name))

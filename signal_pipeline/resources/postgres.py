@@ -12,22 +12,32 @@ import dagster as dg
 
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.runs import LOCK_TAG, location_of
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
-from signal_pipeline.store.run_locks import held_run
+from signal_pipeline.store.run_locks import RunLock
 
 
 class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Signal's PostgreSQL. A run that has this resource holds its lock, by which `abandoned_runs.py` sees that it lives."""
+    """Signal's PostgreSQL. A run that has this resource holds its lock, by which `liveness.py` sees that it lives."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[PostgresResource]:
         """The resource itself; of a run, with its lock."""
-        if context.run is None:
+        if context.run is None or context.instance is None:
             yield self
             return
-        with held_run(self.database(), context.run.run_id):
+        with safe_errors():
+            lock = RunLock(self.database(), context.run.run_id)
+        try:
+            if context.run.tags.get(LOCK_TAG) != lock.space:
+                context.instance.add_run_tags(context.run.run_id, {LOCK_TAG: lock.space})
             yield self
+        finally:
+            # The end of a run is written after its resources are closed. A process that was launched for the run ends then,
+            # and the lock with it; one that goes on gives the lock back now.
+            if location_of(context.run) is None:
+                lock.release()
 
     def database(self) -> Database:
         """The configured database, the embedded one started if need be."""

@@ -1,34 +1,90 @@
-"""The lock that a run of Dagster holds while its process has a connection: PostgreSQL knows at once when a process dies.
+"""The lock that a run of Dagster holds while its process lives: PostgreSQL knows at once when a process dies.
 
+Belongs here: how the lock is held, and who holds one. What follows for a run without it: `liveness.py`.
 A run may hold it twice, once for the command that executes it and once for its resource; so it is shared.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 
-from signal_pipeline.store.database import Connection, Database
+import psycopg
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.store.database import Connection, Database, sql
 
 RUN_LOCK = 7_291_004  # The class of the advisory locks on runs.
+HEARTBEAT_SECONDS = 2.0
+
+
+class RunLock:
+    """Shows that a run lives, from now until `release` or the end of the process.
+
+    A thread watches the connection, and takes the lock again when it was lost: a server that restarts, or one that closes
+    idle sessions, must not make a living run look dead. `space` names the database that knows the lock: see `lock_space`.
+    Raises psycopg.Error or DatabaseError when the lock cannot be taken at first.
+    """
+
+    def __init__(self, database: Database, run_id: str) -> None:
+        self._database = database
+        self._key = [RUN_LOCK, _number(run_id)]
+        self._connection = self._take()
+        self.space = lock_space(self._connection)
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="signal-run-lock", daemon=True)
+        self._keeper.start()
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._over.set()
+        self._keeper.join()
+
+    def _take(self) -> Connection:
+        connection = self._database.connect()
+        connection.execute(sql("dagster/take_run_lock"), self._key)
+        return connection
+
+    def _keep(self) -> None:
+        while not self._over.wait(HEARTBEAT_SECONDS):
+            try:
+                self._connection.execute("select 1")
+            except psycopg.Error:
+                self._connection.close()
+                with suppress(psycopg.Error, SignalError):  # The next beat tries again.
+                    self._connection = self._take()
+        self._connection.close()
 
 
 @contextmanager
 def held_run(database: Database, run_id: str) -> Iterator[None]:
     """Show that the run lives, until the end of the context or of the process."""
-    with database.connect() as connection:
-        connection.execute("select pg_advisory_lock_shared(%s, %s)", [RUN_LOCK, _number(run_id)])
+    lock = RunLock(database, run_id)
+    try:
         yield
+    finally:
+        lock.release()
 
 
-def run_lives(connection: Connection, run_id: str) -> bool:
-    """Whether somebody holds the run's lock: then nobody else can have it alone."""
-    key = [RUN_LOCK, _number(run_id)]
-    free = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone() == (True,)
-    if free:
-        connection.execute("select pg_advisory_unlock(%s, %s)", key)
-    return not free
+def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
+    """Those of the runs whose lock somebody holds, in the database of this connection. Takes no lock itself."""
+    numbers = {run_id: _number(run_id) % 2**32 for run_id in run_ids}  # PostgreSQL shows the number without its sign.
+    if not numbers:
+        return set()
+    held = connection.execute(
+        sql("dagster/held_run_locks"), {"lock": RUN_LOCK, "numbers": list(numbers.values())}
+    ).fetchall()
+    taken = {number for (number,) in held}
+    return {run_id for run_id, number in numbers.items() if number in taken}
+
+
+def lock_space(connection: Connection) -> str:
+    """A name for where the locks of this connection are: another database, or a copy of it elsewhere, has another one."""
+    row = connection.execute(sql("dagster/lock_space")).fetchone()
+    assert row
+    return str(row[0])
 
 
 def _number(run_id: str) -> int:

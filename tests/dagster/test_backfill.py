@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
 from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
 
+from signal_pipeline.assets import rollups
 from signal_pipeline.backfill import Backfilled, plan_backfill, plan_differences, run_backfill
 from signal_pipeline.rollups.difference import Difference
 from signal_pipeline.rollups.engines import open_engine
@@ -79,6 +81,27 @@ def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
     assert connection.execute("select rollup from signal.builds").fetchall() == [("daily_os_activity",)]
     (run,) = instance.get_runs()
     assert instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION) == []
+
+
+def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built(
+    backfill: Callable[..., Backfilled], fill: Fill, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record from outside is no proof that nothing runs."""
+    for day in DAYS[:2]:
+        fill(day, 5)
+    mark = rollups._mark
+
+    def fail_and_mark(*arguments: Any) -> None:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE]))
+        instance.report_run_failed(run)
+        mark(*arguments)
+
+    monkeypatch.setattr(rollups, "_mark", fail_and_mark)
+    result = backfill(DAYS[0], DAYS[1])
+    assert (result.built, result.refused, result.runs) == (DAYS[:2], {}, 1)
+    (run,) = instance.get_runs()
+    assert run.status == dg.DagsterRunStatus.SUCCESS
+    assert run.remote_job_origin is None, "Dagster retries no run that it did not launch"
 
 
 def test_a_backfill_goes_on_with_what_is_not_fresh(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from dagster_tests_support import YESTERDAY, answers, asker, built, eventually, free_port, ingest
+from dagster_tests_support import (
+    YESTERDAY,
+    answers,
+    asker,
+    built,
+    dagster_processes,
+    eventually,
+    free_port,
+    ingest,
+    listens,
+)
 from traffic import traffic
 
 from signal_pipeline.dagster_home import project_file
@@ -55,39 +60,16 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
         ["dagster-daemon", "run", "-w", "workspace.yaml"],
         ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"],
     ]
-    folder = Path(sys.executable).parent
-    with (tmp_path / "parts.log").open("wb") as log:
-        options: dict[str, Any] = {"cwd": home, "stdout": log, "stderr": log, "start_new_session": True}
-        started: list[subprocess.Popen[bytes]] = []
-
-        def start(command: list[str], environment: dict[str, str]) -> None:
-            started.append(subprocess.Popen([folder / command[0], *command[1:]], env=environment, **options))
-
-        ask = asker(web)
-        try:
-            start(location, {**every, **ours})
-            eventually(lambda: _listens(code), "the code location listens")
-            for command in others:
-                start(command, every)
-            eventually(lambda: answers(ask), "the UI answers")
-            yield ask
-        finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(20)
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+    ask = asker(web)
+    with dagster_processes(home) as start:
+        start(location, {**every, **ours})
+        eventually(lambda: listens(code), "the code location listens")
+        for command in others:
+            start(command, every)
+        eventually(lambda: answers(ask), "the UI answers")
+        yield ask
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
-
-
-def _listens(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def test_the_parts_of_production_run_apart_as_the_admin(

@@ -12,6 +12,7 @@ from conftest import Fill
 from dagster_tests_support import YESTERDAY, Run
 from traffic import line
 
+from faults import launched
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection
@@ -97,6 +98,16 @@ def test_the_checks_run_within_an_hour_of_a_change_in_the_landing(
     assert "'array.json' looks like a JSON array" in (evaluations["landing_moves"].description or "")
     assert isinstance(hour(), dg.SkipReason)
     kept.unlink()
+    assert isinstance(hour(), dg.RunRequest)
+
+
+def test_a_run_of_others_under_the_name_of_our_checks_is_not_ours(
+    hour: Callable[[], object], fill: Fill, run: Run, instance: dg.DagsterInstance, defs: dg.Definitions
+) -> None:
+    fill(YESTERDAY)
+    assert run("nightly_job", YESTERDAY).success
+    for name in ("checks_job", "nightly_job"):
+        launched.create_run(instance, defs.resolve_job_def(name), "neighbour", status=dg.DagsterRunStatus.SUCCESS)
     assert isinstance(hour(), dg.RunRequest)
 
 

@@ -12,14 +12,18 @@ from conftest import Fill
 from dagster_tests_support import TODAY, YESTERDAY, Run, due_day, purge
 from traffic import line
 
+from faults import launched
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.runs import LOCK_TAG
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.store.run_locks import held_run, lock_space
 
 pytestmark = pytest.mark.embedded_only
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 Tick = Callable[..., dg.SensorResult | dg.SkipReason]
+AddRun = Callable[..., dg.DagsterRun]
 
 
 @pytest.fixture
@@ -37,6 +41,17 @@ def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitio
         return result
 
     return evaluate
+
+
+@pytest.fixture
+def add_run(instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection) -> AddRun:
+    """Adds a run of ours that has had its lock."""
+
+    def add(job: str, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None) -> dg.DagsterRun:
+        known = {LOCK_TAG: lock_space(connection), **(tags or {})}
+        return instance.create_run_for_job(defs.resolve_job_def(job), tags=known, status=status)
+
+    return add
 
 
 def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
@@ -98,32 +113,58 @@ def test_a_late_event_refreshes_its_old_day_only(tick: Tick, fill: Fill, run: Ru
     assert ranges(tick("stale_rollups_sensor")) == [(str(days[20]), str(days[20]))]
 
 
-def test_a_run_in_flight_is_not_asked_for_twice(
-    tick: Tick, fill: Fill, instance: dg.DagsterInstance, defs: dg.Definitions
-) -> None:
+def test_a_run_in_flight_is_not_asked_for_twice(tick: Tick, fill: Fill, add_run: AddRun) -> None:
     fill(YESTERDAY)
-    instance.create_run_for_job(
-        defs.resolve_job_def("rollups_job"),
-        tags={START: str(YESTERDAY), END: str(YESTERDAY)},
-        status=dg.DagsterRunStatus.STARTED,
-    )
+    add_run("rollups_job", dg.DagsterRunStatus.STARTED, {START: str(YESTERDAY), END: str(YESTERDAY)})
     result = tick("stale_rollups_sensor")
     assert requests(result) == []
     assert isinstance(result, dg.SkipReason)
     assert "in flight" in (result.skip_message or "")
 
 
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_a_run_that_is_marked_as_over_and_goes_on_is_in_flight(
+    tick: Tick, fill: Fill, add_run: AddRun, database: Database, environment: Settings, status: dg.DagsterRunStatus
+) -> None:
+    fill(YESTERDAY)
+    environment.landing_path.mkdir()
+    (environment.landing_path / "a.ndjson").write_bytes(line())
+    build = add_run("rollups_job", status, {START: str(YESTERDAY), END: str(YESTERDAY)})
+    drain = add_run("raw_events_job", status)
+    with held_run(database, build.run_id), held_run(database, drain.run_id):
+        assert "in flight" in str(tick("stale_rollups_sensor"))
+        assert "wait for the run in flight" in str(tick("landing_sensor"))
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE])
+def test_runs_of_others_under_our_names_change_nothing(
+    tick: Tick,
+    fill: Fill,
+    environment: Settings,
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    status: dg.DagsterRunStatus,
+) -> None:
+    fill(YESTERDAY)
+    environment.landing_path.mkdir()
+    (environment.landing_path / "a.ndjson").write_bytes(line())
+    for name in ("rollups_job", "raw_events_job"):
+        for tags in ({}, {LOCK_TAG: "1/1"}):  # Another team's; another Signal's.
+            days = {START: str(YESTERDAY), END: str(YESTERDAY)}
+            job = defs.resolve_job_def(name)
+            instance.create_run_for_job(job, tags={**days, **tags}, status=status)
+            launched.create_run(instance, job, "neighbour", tags={**days, **tags}, status=status)
+    assert len(requests(tick("stale_rollups_sensor"))) == 1
+    assert len(requests(tick("landing_sensor"))) == 1
+
+
 def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
-    tick: Tick, fill: Fill, instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection
+    tick: Tick, fill: Fill, add_run: AddRun, connection: Connection
 ) -> None:
     fill(YESTERDAY)
     connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
     first = requests(tick("stale_rollups_sensor"))
-    instance.create_run_for_job(
-        defs.resolve_job_def("rollups_job"),
-        tags={START: str(YESTERDAY), END: str(YESTERDAY)},
-        status=dg.DagsterRunStatus.FAILURE,
-    )
+    add_run("rollups_job", dg.DagsterRunStatus.FAILURE, {START: str(YESTERDAY), END: str(YESTERDAY)})
     assert requests(tick("stale_rollups_sensor", "1")) == []
     connection.execute("update signal.days set changed_at = now() + interval '1 second'")
     again = requests(tick("stale_rollups_sensor", "1"))
@@ -131,7 +172,7 @@ def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
 
 
 def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_changes(
-    tick: Tick, fill: Fill, instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection
+    tick: Tick, fill: Fill, add_run: AddRun, connection: Connection
 ) -> None:
     fill(YESTERDAY)
     (request,) = requests(tick("stale_rollups_sensor"))
@@ -139,8 +180,7 @@ def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_ch
 
     def fail(tags: dict[str, str]) -> None:
         for _ in range(5):
-            job = defs.resolve_job_def("rollups_job")
-            instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.FAILURE)
+            add_run("rollups_job", dg.DagsterRunStatus.FAILURE, tags)
 
     fail({**request.tags, "signal/models": "other models"})
     assert len(requests(tick("stale_rollups_sensor"))) == 1
@@ -182,7 +222,7 @@ def test_the_requested_run_makes_the_day_fresh(tick: Tick, fill: Fill, run: Run)
 
 
 def test_a_landed_file_asks_for_one_run_until_it_is_done(
-    tick: Tick, run: Run, environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions
+    tick: Tick, run: Run, environment: Settings, instance: dg.DagsterInstance, add_run: AddRun
 ) -> None:
     assert requests(tick("landing_sensor")) == []
     environment.landing_path.mkdir()
@@ -194,7 +234,7 @@ def test_a_landed_file_asks_for_one_run_until_it_is_done(
     (request,) = requests(result)
     assert request.partition_key == str(TODAY)
     assert isinstance(result, dg.SensorResult)
-    running = instance.create_run_for_job(defs.resolve_job_def("raw_events_job"), status=dg.DagsterRunStatus.STARTED)
+    running = add_run("raw_events_job", dg.DagsterRunStatus.STARTED)
     assert requests(tick("landing_sensor", result.cursor)) == []
     instance.report_run_canceled(running)
     assert run("raw_events_job", TODAY).success

@@ -1,0 +1,66 @@
+"""Runs as a daemon launches them: they belong to a code location, and a process of their own executes each.
+
+Dagster makes such runs from a workspace only; its private parts make them here, so that a test can have many of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import dagster as dg
+from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+
+from faults.actions import quiet
+from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.definitions import defs
+from signal_pipeline.liveness import QUIET
+from signal_pipeline.settings import load_settings
+
+REPOSITORY = "__repository__"
+
+
+def label(location: str) -> str:
+    """How Dagster names the code location on its runs."""
+    return f"{REPOSITORY}@{location}"
+
+
+def create_run(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, location: str = "signal", **options: Any
+) -> dg.DagsterRun:
+    """A run of a job of that code location, not executed yet."""
+    module = RepositoryPythonOrigin(sys.executable, ModuleCodePointer("signal_pipeline.definitions", "defs"))
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), REPOSITORY)
+    return instance.create_run_for_job(
+        job,
+        run_config=QUIET,
+        remote_job_origin=RemoteJobOrigin(repository, job.name),
+        job_code_origin=JobPythonOrigin(job.name, module),
+        **options,
+    )
+
+
+def execute_on(instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefinition) -> None:
+    """Execute a run in this process."""
+    execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
+
+
+def execute(run_id: str) -> None:
+    """Execute a run of ours in this process, which is the run's own."""
+    quiet()
+    with open_instance(load_settings()) as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run
+        execute_on(instance, run, defs.resolve_job_def(run.job_name))
+
+
+if __name__ == "__main__":
+    execute(sys.argv[1])

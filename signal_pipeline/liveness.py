@@ -1,0 +1,171 @@
+"""Which runs live, and the end of those that do not, so that what they held is free again.
+
+A killed process leaves its run marked as started, and its place in a pool taken: every later run of the pool would wait for
+ever, and its days would not be asked for again. Dagster can ask only some launchers whether a run lives; the default one is
+not among them, and it does not watch runs that a command executes itself. So each run of ours holds a lock
+(`store/run_locks.py`) for as long as its process lives.
+
+Nothing is ended that may live: only our own runs hold that lock, so only ours are looked at; one look without a lock is not
+enough, since a lock can be lost for a moment; and a run is read again before its end is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+
+import dagster as dg
+
+from signal_pipeline.names import ABANDONED_RUNS_SENSOR, Names, load_names
+from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.runs import LOCK_TAG, Ours, location_of, own_location
+from signal_pipeline.store.database import Connection, Database, safe_errors
+from signal_pipeline.store.run_locks import held_run, living_runs
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 5
+# A run that had its lock is dead when it has been without it for so long: a living one takes it again in two seconds.
+LOST_SECONDS = 8.0
+START_SECONDS = 15.0  # A run takes its lock just after it is marked as started.
+NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
+BEGUN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def end_dead_runs(
+    instance: dg.DagsterInstance, connection: Connection, ours: Ours, suspects: Mapping[str, float], now: float
+) -> tuple[list[str], dict[str, float]]:
+    """One look: end our runs whose process is gone, and free their places in pools.
+
+    `suspects` are the runs that had no lock at the last look, with the time of the first such look; `now` is a time of the same
+    clock, in seconds. Returns the ids of the runs that were ended, and the suspects for the next look.
+    """
+    candidates = [*_unfinished(instance, ours), *_finished_in_a_pool(instance, ours)]
+    watched = {run.run_id: run for run in candidates if _should_hold_its_lock(run, ours)}
+    alive = living_runs(connection, watched)
+    unlocked = {run_id: suspects.get(run_id, now) for run_id in watched if run_id not in alive}
+    dead = [
+        run_id for run_id, since in unlocked.items() if run_id in suspects and now - since >= _patience(watched[run_id])
+    ]
+    ended = [run_id for run_id in dead if _end(instance, run_id)]
+    return ended, {run_id: since for run_id, since in unlocked.items() if run_id not in dead}
+
+
+def _unfinished(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
+    return [record.dagster_run for record in ours.records(instance, statuses=[*NOT_BEGUN, *BEGUN])]
+
+
+def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
+    """Runs that somebody else has ended, such as the code server that launched them, and that still keep a place."""
+    pools = instance.event_log_storage.get_concurrency_infos(list(ours.names.pools)).values()
+    inside = set().union(*(pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids for pool in pools))
+    if not inside:
+        return []
+    return [record.dagster_run for record in ours.records(instance, statuses=ENDED, run_ids=list(inside))]
+
+
+def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
+    """Whether the run is ours, and would hold its lock in our database if it lived."""
+    tag, location = run.tags.get(LOCK_TAG), location_of(run)
+    if tag is not None and tag != ours.locks:  # Its lock is in another database, where we cannot see it.
+        return False
+    if location is None:  # A process executes it by itself, and is known by its lock alone.
+        return True
+    if run.status in NOT_BEGUN:  # It may have no process yet. Dagster's own monitoring bounds its start.
+        return False
+    if location == ours.location:
+        return tag is not None or ours.own(run)
+    return ours.location is None and tag is not None and ours.own(run)
+
+
+def _patience(run: dg.DagsterRun) -> float:
+    """For how long the run may be without its lock, in seconds. A retry has the tags of the run before it."""
+    had_lock = LOCK_TAG in run.tags and run.parent_run_id is None
+    return LOST_SECONDS if had_lock else START_SECONDS
+
+
+def _end(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """End a run and free its places; returns whether it still had to be ended.
+
+    Its record is read again: a process writes the end of its run before it gives the lock back.
+    """
+    run = instance.get_run_by_id(run_id)
+    message = "The process of this run is gone: it was killed, or lost the database."
+    ended = False
+    if run is not None and not run.is_finished:
+        # A run that was to be cancelled has not failed: nobody wants it retried.
+        cancelled = run.status == dg.DagsterRunStatus.CANCELING
+        report = instance.report_run_canceled if cancelled else instance.report_run_failed
+        report(run, message)
+        ended = True
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    return ended
+
+
+def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
+    """The sensor that ends our runs whose process is gone."""
+
+    @dg.sensor(
+        name=names.named(ABANDONED_RUNS_SENSOR),
+        minimum_interval_seconds=TICK_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Ends runs of Signal's whose process is gone, so that no pool waits for them.",
+    )
+    def abandoned_runs_sensor(context: dg.SensorEvaluationContext, postgres: PostgresResource) -> dg.SkipReason:
+        """Asks for no run: Dagster retries a run that failed this way by itself."""
+        with postgres.connect() as connection:
+            ours = Ours.seen_by(connection, names, own_location(context))
+            suspects = json.loads(context.cursor or "{}")
+            ended, suspects = end_dead_runs(context.instance, connection, ours, suspects, time.time())
+        context.update_cursor(json.dumps(suspects))
+        for run_id in ended:
+            context.log.error("run %s was ended: its process is gone", run_id)
+        return dg.SkipReason(_told(len(ended), len(suspects)))
+
+    return abandoned_runs_sensor
+
+
+def _told(ended: int, suspects: int) -> str:
+    if ended:
+        return f"{ended} run(s) were ended: their processes are gone"
+    return f"{suspects} run(s) seem to be dead: another look will tell" if suspects else "every started run lives"
+
+
+def execute_here(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    database: Database,
+    tags: Mapping[str, str],
+    partition_key: str | None = None,
+) -> dg.ExecuteInProcessResult:
+    """Execute a job in this process; first ends the runs of processes that are gone. A failed run is a result, not an error."""
+    with safe_errors(), database.connect() as connection:
+        ours = Ours.seen_by(connection, load_names())
+        _end_dead_runs_now(instance, connection, ours)
+    run_id = str(uuid.uuid4())
+    with safe_errors(), held_run(database, run_id):
+        return job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=partition_key,
+            run_config=QUIET,
+            tags={**tags, LOCK_TAG: ours.locks},
+            raise_on_error=False,
+        )
+
+
+def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, ours: Ours) -> None:
+    """Two looks; between them a wait, if the first finds a run without its lock."""
+    _, suspects = end_dead_runs(instance, connection, ours, {}, time.monotonic())
+    if not suspects:
+        return
+    logger.info("%d run(s) seem to be dead: looking again in %.0f seconds", len(suspects), LOST_SECONDS)
+    time.sleep(LOST_SECONDS)
+    ended, _ = end_dead_runs(instance, connection, ours, suspects, time.monotonic())
+    for run_id in ended:
+        logger.warning("run %s is marked as failed: its process is gone", run_id)

@@ -1,0 +1,93 @@
+"""What our definitions are called in Dagster: plain names, or behind a prefix where others share the instance.
+
+Belongs here: names only. What they select or do: `jobs.py`, `assets/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dagster as dg
+
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import load_settings
+
+RAW_EVENTS = "raw_events"
+EXPIRED_RAW_EVENTS = "expired_raw_events"
+
+RAW_EVENTS_JOB = "raw_events_job"
+ROLLUPS_JOB = "rollups_job"
+NIGHTLY_JOB = "nightly_job"
+CHECKS_JOB = "checks_job"
+PRUNING_JOB = "pruning_job"
+
+LANDING_SENSOR = "landing_sensor"
+STALE_ROLLUPS_SENSOR = "stale_rollups_sensor"
+RUN_FAILURE_SENSOR = "run_failure_sensor"
+RED_CHECKS_SENSOR = "red_checks_sensor"
+ALERTS_SENSOR = "alerts_sensor"
+ABANDONED_RUNS_SENSOR = "abandoned_runs_sensor"
+NIGHTLY_SCHEDULE = "nightly_schedule"
+CHECKS_SCHEDULE = "checks_schedule"
+PRUNING_SCHEDULE = "pruning_schedule"
+INSTIGATORS = (
+    LANDING_SENSOR,
+    STALE_ROLLUPS_SENSOR,
+    RUN_FAILURE_SENSOR,
+    RED_CHECKS_SENSOR,
+    ALERTS_SENSOR,
+    ABANDONED_RUNS_SENSOR,
+    NIGHTLY_SCHEDULE,
+    CHECKS_SCHEDULE,
+    PRUNING_SCHEDULE,
+)
+
+INGEST_POOL = "ingest"
+ROLLUPS_POOL = "rollups"
+RETENTION_POOL = "retention"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of our definitions, each behind the prefix; `rollups` are the names of the models."""
+
+    rollups: tuple[str, ...]
+    prefix: tuple[str, ...] = ()
+
+    def key(self, asset: str) -> dg.AssetKey:
+        """The key of one of our assets."""
+        return dg.AssetKey([*self.prefix, asset])
+
+    def pool(self, name: str) -> str:
+        """The name of one of our pools: a pool belongs to the whole instance."""
+        return "__".join([*self.prefix, name])
+
+    def named(self, name: str) -> str:
+        """The name of one of our jobs, sensors, schedules or ops; it has no hyphen."""
+        return "__".join([*self.prefix, name]).replace("-", "_")
+
+    @property
+    def assets(self) -> frozenset[dg.AssetKey]:
+        """The keys of all our assets."""
+        return frozenset(map(self.key, (RAW_EVENTS, *self.rollups, EXPIRED_RAW_EVENTS)))
+
+    @property
+    def instigators(self) -> frozenset[str]:
+        """All our sensors and schedules."""
+        return frozenset(map(self.named, INSTIGATORS))
+
+    @property
+    def jobs(self) -> frozenset[str]:
+        """All our jobs."""
+        return frozenset(map(self.named, (RAW_EVENTS_JOB, ROLLUPS_JOB, NIGHTLY_JOB, CHECKS_JOB, PRUNING_JOB)))
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """All our pools."""
+        return frozenset(map(self.pool, (INGEST_POOL, ROLLUPS_POOL, RETENTION_POOL)))
+
+
+def load_names(models: Iterable[str] | None = None) -> Names:
+    """The names under `SIGNAL_ASSET_KEY_PREFIX` for these models, by default those on disk."""
+    return Names(tuple(load_models() if models is None else models), load_settings().asset_key_prefix)

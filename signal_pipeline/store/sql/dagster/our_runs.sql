@@ -1,0 +1,33 @@
+-- Our runs, and whether each is over and older than the limit. A run is ours that was launched from our code location, or
+-- that a process of ours executed by itself and whose lock our database knows; and that is of our jobs, or of our assets
+-- and no others, since others may share our code location.
+with located as (
+    select t.run_id
+    from run_tags as t
+    where t.key = '.dagster/repository' and t.value = %(location)s
+    union
+    select t.run_id
+    from run_tags as t
+    where
+        t.key = 'signal/lock'
+        and t.value = %(locks)s
+        and not exists (select from run_tags as l where l.run_id = t.run_id and l.key = '.dagster/repository')
+)
+select
+    r.run_id,
+    r.status in ('SUCCESS', 'FAILURE', 'CANCELED') and r.update_timestamp < %(before)s as is_old
+from located
+join runs as r using (run_id)
+where
+    (
+        r.pipeline_name = any(%(jobs)s)
+        or exists (select from event_logs as e where e.run_id = r.run_id and e.asset_key = any(%(assets)s))
+    )
+    and not exists (
+        select from event_logs as e
+        where e.run_id = r.run_id and e.asset_key is not null and e.asset_key <> all(%(assets)s)
+    )
+    and not exists (
+        select from asset_check_executions as c
+        where c.run_id = r.run_id and c.asset_key is not null and c.asset_key <> all(%(assets)s)
+    )

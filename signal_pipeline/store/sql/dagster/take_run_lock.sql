@@ -1,0 +1,6 @@
+-- The server notices within half a minute when the machine of the run vanishes without a word.
+select
+    set_config('tcp_keepalives_idle', '10', false),
+    set_config('tcp_keepalives_interval', '5', false),
+    set_config('tcp_keepalives_count', '3', false),
+    pg_advisory_lock_shared(%s, %s)
