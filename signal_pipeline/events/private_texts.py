@@ -71,7 +71,9 @@ _ISSUED = re.compile(
 # A digit that counts twice, its digits added up.
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
-_IBAN_START = re.compile(r"(?:(?<![0-9A-Za-z-])|(?<=IBAN)|(?<=iban)|(?<=Iban))([A-Za-z]{2})[0-9]{2}(?=[ -]?[0-9A-Za-z])")
+_IBAN_START = re.compile(
+    r"(?:(?<![0-9A-Za-z-])|(?<=IBAN)|(?<=iban)|(?<=Iban))([A-Za-z]{2})[0-9]{2}(?=[ -]?[0-9A-Za-z])"
+)
 # The countries of the IBAN registry, each with the length of its numbers.
 _IBAN_COUNTRIES = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29

@@ -66,7 +66,8 @@ SENSITIVE = """
     prescription blood{type,group} mentalhealth
     health{condition,data,record,info,issue,problem,history,insurance,card}
     genetic{data,profile,info,test} therap{y,ies} {covid,hiv}{status,test,result,positive}
-    {voice,palm}print {iris,retina}scan skin{color,colour,tone} party{member,affiliation} political tradeunion unionmember criminal immigration refugee
+    {voice,palm}print {iris,retina}scan skin{color,colour,tone} party{member,affiliation} political
+    tradeunion unionmember criminal immigration refugee
 """
 # What holds one of these and means something else, as a regular expression.
 HARMLESS_ANYWHERE = (
@@ -84,12 +85,13 @@ AT_THE_END = """
     {browser,device,canvas,visitor,user,client}fingerprint{,id}
     {client,remote,user,source,origin,real,visitor,peer,caller,public,login,home}ip
     {client,remote,peer}addr phone address{,es} iban account{no,number} routingnumber
-    iban{no,nr,num,number} {badge,plate,nationalid}{no,nr,num,number} {,card}last{4,four} streetname zipcode postcode postalcode loginname
+    iban{no,nr,num,number} {,card}last{4,four} streetname zipcode postcode postalcode loginname
     {phone,mobile,tel,fax,cell,contact,house,whatsapp}{no,nr,num,number}
     avatar{,s}{,url,link,src,image,img,path,id,key,uri,file,data} latlng latlon lnglat lonlat
     latlong longlat coord coordinate {home,user,device,ip}geo
     {map,center,centre,start,end,home,user,device,place,location,venue,point,marker}{lat,lng,lon}
     geo{point,location,position,ip,lat,lng,lon,tag,data} geohash
+    {badge,plate,nationalid}{no,nr,num,number}
     {latitude,longitude}{,deg,degrees,rad,e6,e7} {lat,lng,lon}{deg,degrees,e6,e7} pluscode
     {user,home,device,exact,precise,live,work,gps,known}location {year,date,place,month,country}born
     {first,middle,last}initial {install,reinstall}{id,uuid} key{pem,jwk} {samaccount,principal}name

@@ -131,7 +131,16 @@ def test_an_ordinary_text_passes(text: str) -> None:
 @pytest.mark.parametrize("iban", IBANS)
 def test_an_iban_is_found_however_it_is_written_and_only_with_its_checksum(iban: str) -> None:
     compact = iban.replace(" ", "")
-    for text in (compact, compact.lower(), iban.replace(" ", "-"), f"IBAN:{compact}.", f"IBAN{compact}", f"{compact[:4]} {compact[4:]}", f"{iban} mine", f"{iban} is it"):
+    for text in (
+        compact,
+        compact.lower(),
+        iban.replace(" ", "-"),
+        f"IBAN:{compact}.",
+        f"IBAN{compact}",
+        f"{compact[:4]} {compact[4:]}",
+        f"{iban} mine",
+        f"{iban} is it",
+    ):
         assert holds_pii(text), text
     digit = str((int(compact[3]) + 1) % 10)
     assert not holds_pii(compact[:3] + digit + compact[4:])
