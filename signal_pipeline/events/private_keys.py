@@ -40,6 +40,7 @@ def _ends(lists: str, ends: str) -> frozenset[str]:
 
 
 _WHOLE = _ends(" ".join(listed.WHOLE), ",s") | _ends(listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login")
+_WHOLE |= _ends(listed.PAGES_AT, ",url,urls,link,links,page,uri")
 _SENSITIVE = _words(listed.SENSITIVE)
 _ANYWHERE = _words(listed.ANYWHERE) | _SENSITIVE
 _without_harmless = partial(re.compile(listed.HARMLESS_ANYWHERE).sub, "-")
@@ -63,6 +64,11 @@ _HARMLESS_PERSONS = _ends(listed.HARMLESS_ROLES, ",s") | _ends(listed.DONE_BY_TH
 _OWNED = _ends(listed.OWNED, ",s") | {""}
 _SOMEBODY = _PERSONS | _words(listed.POSSESSIVES)
 
+# A digest says as much as what it was made of, to whoever can guess that.
+_digest = re.compile(
+    f"(?:hashed|encrypted)(.{{1,{LONGEST_ENDING}}})|(.{{1,{LONGEST_ENDING}}}?)(?:{listed.DIGEST}){{1,3}}"
+).fullmatch
+
 # The words that a key is written with: `eventsPerUser`, `events_per_user`, `EVENTS-PER-USER`.
 _split = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+").findall
 # Not one that another word goes on from: `USERaVATAR` begins with no `USE`.
@@ -71,6 +77,8 @@ _LAST_WORDS = _words(listed.LAST_WORDS)
 _FLAGS = _words(listed.FLAGS)
 _STATES = _words(listed.STATES)
 _COUNTED = _words(listed.COUNTED)
+_WAYS = _words(listed.WAYS)
+_SENT_BY = _words(listed.SENT_BY)
 # The same where the words run together.
 _compact_flag = re.compile("(?:is|has|total|num|max|min|active)(.+)|.*per(.+)").fullmatch
 _is_done = re.compile("is[a-z]{3,}edbys?").fullmatch
@@ -101,7 +109,10 @@ def _names_personal_data(word: str, words: list[str]) -> bool:
     if len(words) > 1 and words[-1] in _LAST_WORDS:
         return True
     stem = word.translate(_NO_DIGITS)
-    return _is_private(stem) or (word != stem and _is_private(word))
+    if _is_private(stem) or (word != stem and _is_private(word)):
+        return True
+    digest = _digest(stem)
+    return digest is not None and _is_private(digest[1] or digest[2])
 
 
 def _is_private(word: str) -> bool:
@@ -155,7 +166,11 @@ def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
     flagged = _compact_flag(word)
     if (flagged and (flagged[1] or flagged[2]) in _PERSONS) or _is_done(word) or word.startswith(_COMPACT_ORDER):
         return True
+    if _by_a_way(words):
+        return True
     rests = []
+    if words[:2] == ["number", "of"]:
+        rests.append(words[2:])
     if _first_word(text) and (words[0] in _FLAGS or (words[0] in _COUNTED and words[-1].endswith("s"))):
         rests.append(words[1:])
     if words[-1:] and words[-1] in _STATES:
@@ -164,3 +179,10 @@ def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
         rests += [words[: words.index("per")], words[words.index("per") + 1 :]]
     # Without that word it must still name personal data: `use_rid` is no flag, but a user id.
     return any(_names_personal_data("".join(rest), rest) for rest in rests)
+
+
+def _by_a_way(words: list[str]) -> bool:
+    """Whether it says by which way something was sent, and not by whom: `shareViaEmail`."""
+    if len(words) < 3 or words[-1] not in _WAYS:
+        return False
+    return words[-2] == "via" or (words[-2] == "by" and words[-3] in _SENT_BY)

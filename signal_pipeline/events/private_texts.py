@@ -19,7 +19,9 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 _IPV4 = re.compile(rf"(?<![0-9])(?<![0-9]\.){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9])(?!\.[0-9])")
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = re.compile(
-    rf"(?<![0-9A-Fa-f])(?:{_GROUP}:){{7}}{_GROUP}(?![0-9A-Fa-f])"
+    # Not a part of a longer chain, such as a fingerprint; behind eight groups there may be a port.
+    r"(?<![0-9A-Fa-f])(?<!(?<![0-9A-Za-z])[0-9A-Fa-f]:)(?<!(?<![0-9A-Za-z])[0-9A-Fa-f]{2}:)"
+    rf"(?!(?:[0-9A-Fa-f]{{2}}:){{8}}|(?:{_GROUP}:){{9}})(?:{_GROUP}:){{7}}{_GROUP}(?![0-9A-Fa-f])"
     # Shortened; letters around it make it a name of a program, as in `std::add`. With two digits on either side
     # it is one too, or a time, as in `a::b` and `10::30`: no address in use begins so.
     rf"|(?<![^\W_])(?![0-9A-Fa-f]{{1,2}}::[0-9A-Fa-f]{{1,2}}(?![0-9A-Fa-f:]))(?:{_GROUP}(?::{_GROUP}){{0,6}}::(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
@@ -69,7 +71,9 @@ _ISSUED = re.compile(
 # A digit that counts twice, its digits added up.
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
-_IBAN_START = re.compile(r"(?<![0-9A-Za-z-])([A-Za-z]{2})[0-9]{2}(?=[ -]?[0-9A-Za-z])")
+_IBAN_START = re.compile(
+    r"(?:(?<![0-9A-Za-z-])|(?<=IBAN)|(?<=iban)|(?<=Iban))([A-Za-z]{2})[0-9]{2}(?=[ -]?[0-9A-Za-z])"
+)
 # The countries of the IBAN registry, each with the length of its numbers.
 _IBAN_COUNTRIES = """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29
@@ -86,6 +90,12 @@ _PAIR = re.compile(
     r"([+-]?[0-9]{1,3}\.[0-9]{4,15}) ?[,;] ?([+-]?[0-9]{1,3}\.[0-9]{4,15})"
     r"(?![0-9A-Za-z.])(?! ?[,;] ?[+-]?[0-9]+\.[0-9])"
 )
+# Points of a drawing: what `translate(...)`, `scale: ...`, a `viewBox` or a path goes on with.
+_DRAWN = re.compile(
+    r"(?:(?<![A-Za-z])(?i:translate|scale|matrix|rotate|skew|viewbox|points|polygon|polyline)(?:3d|[XYZxyz])?"
+    r"[\"' :=(\[]{1,6}|(?<![\w'’])M|(?<![\w'’ ])m)"
+    r"(?:[0-9.,; +-]|[A-Za-z](?![A-Za-z]))*+"
+)
 _DEGREES, _MINUTES, _SECONDS = r"[0-9]{1,3} ?[°º˚o]", r"[0-9]{1,2}(?:\.[0-9]+)? ?['′’‘´]", r"""["″”“]|''|′′|’’"""
 _IN_DEGREES = re.compile(
     rf"{_DEGREES} ?{_MINUTES}(?: ?[0-9]{{1,2}}(?:[.,][0-9]+)? ?(?:{_SECONDS}))? ?[NSEWnsew](?!\w)"
@@ -94,8 +104,8 @@ _IN_DEGREES = re.compile(
 )
 _NORTH_EAST = re.compile(r"(?<![0-9.])[0-9]{1,2}\.[0-9]{2,} ?[NS][ ,;]{1,2}[0-9]{1,3}\.[0-9]{2,} ?[EW](?!\w)")
 _NAMED = re.compile(
-    r"(?<!\w)(?:geo:[+-]?[0-9]{1,2}(?:\.[0-9]+)?,[+-]?[0-9]"
-    r"|point *+(?:z *+)?\( *[+-]?[0-9]{1,3}\.[0-9]+ +[+-]?[0-9]{1,3}\.[0-9]"
+    r"(?<!\w)(?:geo:[+-]?[0-9]{1,2}\.[0-9]{4,},[+-]?[0-9]{1,3}\.[0-9]{4}"
+    r"|point *+(?:z *+)?\( *[+-]?[0-9]{1,3}\.[0-9]{4,} +[+-]?[0-9]{1,3}\.[0-9]{4}"
     r"|lat(?:itude)?['\"]? ?[:=] ?['\"]?[+-]?[0-9]{1,2}\.[0-9]"
     r"|(?:tel|phone|telephone|fax|sms|callto|whatsapp)\.? ?: ?\+?\(?[0-9](?:[ ./-]?\(?[0-9]\)?){5,}+)",
     re.IGNORECASE,
@@ -165,8 +175,10 @@ def _holds_card(text: str) -> bool:
 
 
 def _holds_place(text: str) -> bool:
-    if ("," in text or ";" in text) and any(_is_place(*found.groups()) for found in _PAIR.finditer(text)):
-        return True
+    if ("," in text or ";" in text) and _PAIR.search(text):
+        pairs = _PAIR.finditer(_DRAWN.sub(" ", text))
+        if any(is_place(float(found[1]), float(found[2])) for found in pairs):
+            return True
     return _NORTH_EAST.search(text) is not None
 
 
@@ -191,14 +203,14 @@ def _holds_iban(text: str) -> bool:
 
 @cache
 def _of_length(length: int) -> re.Pattern[str]:
-    """So many letters and digits, in one piece or in groups of four."""
+    """So many letters and digits, in one piece, in groups of four, or in one piece behind the check digits."""
     fours, rest = divmod(length, 4)
     last = rf"\1[0-9A-Za-z]{{{rest}}}" if rest else ""
     groups = rf"[0-9A-Za-z]{{4}}([ -])[0-9A-Za-z]{{4}}(?:\1[0-9A-Za-z]{{4}}){{{fours - 2}}}{last}"
-    return re.compile(rf"(?:{groups}|[0-9A-Za-z]{{{length}}})(?![0-9A-Za-z])")
+    return re.compile(rf"(?:{groups}|[0-9A-Za-z]{{4}}[ -]?[0-9A-Za-z]{{{length - 4}}})(?![0-9A-Za-z])")
 
 
-def _is_place(first: str, second: str) -> bool:
+def is_place(first: float, second: float) -> bool:
     """Whether two numbers can be latitude and longitude, in either order. Two of at most 1 are shares."""
-    small, large = sorted((abs(float(first)), abs(float(second))))
+    small, large = sorted((abs(first), abs(second)))
     return small <= 90 and 1 < large <= 180

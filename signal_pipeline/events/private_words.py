@@ -11,23 +11,27 @@ WHOLE = (
     # Names of a person
     "name login loginid realname legalname screenname displayname initials fname lname forename",
     "usr handle userhandle signinname preferredname personalname profilename nameid nick",
+    "{parent,child,son}name nameof{mother,father}",
     "patronymic whoami who whom bywhom {loggedin,signedin,acting}as bio biography honorific",
     "salutation",
     # Ways to reach or find a person
-    "mail mailaddress gmail mobile tel fax msisdn cell whatsapp whatsappid bcc callerid photourl",
+    "mail mailaddress gmail mobile tel fax msisdn cell whatsapp whatsappid {,b}cc{,list} callerid photourl",
     "addr addressline street streetno apartmentno pobox zip lat lng lon latitude longitude",
-    "geolocation geo hometown {current,my,last}location locationdata what3words",
+    "geolocation geo hometown {current,my,last}location locationdata what{3,three}words w3w apartment",
+    "apt{no,nr,num,number} olc",
     "{home,work,office,business,billing,shipping,mailing,delivery}{mail,mobile,tel,fax,cell,street,zip,addr}",
     "{personal,private,primary,secondary}{mail,mobile,tel,fax,cell,street,zip,addr}",
     # Identifiers of a person or a device
     "uid ip ipv ipaddr ua imei imsi iccid meid idfa idfv gaid udid adid androidid macaddr mac",
     "fingerprint serialnumber serialno ssid bssid gclid fbclid msclkid ttclid twclid igshid fbp",
+    "ga gid ecid muid oid upn yclid dclid wbraid gbraid lifatid mceid segmentid xhandle",
     "fbc orcid {subject,principal,identity}id hostip xff hubspotutk gacid",
     "{account,profile,client,visitor,editor,manager,admin}{,s}{id,uid,uuid,guid,identifier,no,number,ref,key,name}",
-    "{profile,account}{pic,picture,photo,image,url,link,data,info,detail} linkedin{url,link}",
+    "{profile,account}{pic,picture,photo,image,url,link,data,info,detail}",
     # Official and financial numbers
     "ssn nin nino nationalid personalid id{no,nr,number,card} cpf curp bsn pesel aadha{,a}r nric",
     "taxid vatid itin mrn vin bic swiftcode sortcode cvv cvc ccnumber cardpan pannumber",
+    "ni{no,nr,num,number} card{no,nr,num} cc{no,nr,num,exp,cvc,cvv,name}",
     "cardexp{,iry} nameoncard bankdetails income wage",
     # Secrets
     "tokens cookies pass pw pwd psw pin pincode pinno pinnumber {,t}otp otpcode mfacode bearer",
@@ -39,7 +43,8 @@ WHOLE = (
     # About a person
     "dob birth born{,on,in,at} age{,years,inyears} sex race racial ethnic creed belief caste",
     "health illness hiv dna genome maritalstatus relationshipstatus conviction politics employer",
-    "occupation jobtitle",
+    "occupation jobtitle voted{for,party} treatment retina church face{id,print,embedding,template}",
+    "{church,parish,mosque,synagogue,congregation}{name,id} parish mosque synagogue congregation",
 )
 
 # Private whatever stands around them.
@@ -48,7 +53,7 @@ ANYWHERE = """
     maidenname givenname familyname fullname surname nickname username userid useragent uastring
     ipaddress streetaddress whereabouts birth {date,place,year,month,day,country,city}ofbirth
     gravatar headshot selfie vcard curriculumvitae passport socialsecurity
-    {national,social}insurance driver{,s}licen licen{c,s}eplate numberplate creditcard debitcard
+    {national,social}insurance driv{er,ers,ing}licen licen{c,s}eplate numberplate creditcard debitcard
     paymentcard cardnumber cardholder bankaccount salary salaries password passwd passphrase
     passcode passkey apikey privatekey secretkey accesskey authori{s,z}ation accesstoken
     refreshtoken sessiontoken csrf xsrf securitycode connectionstring seedphrase mnemonic
@@ -60,10 +65,15 @@ SENSITIVE = """
     biometric disabilit pregnan sexual lgbt pronoun medical medication vaccin allerg disease symptom
     prescription blood{type,group} mentalhealth
     health{condition,data,record,info,issue,problem,history,insurance,card}
-    genetic{data,profile,info,test} political tradeunion unionmember criminal immigration refugee
+    genetic{data,profile,info,test} therap{y,ies} {covid,hiv}{status,test,result,positive}
+    {voice,palm}print {iris,retina}scan skin{color,colour,tone} party{member,affiliation} political
+    tradeunion unionmember criminal immigration refugee
 """
 # What holds one of these and means something else, as a regular expression.
-HARMLESS_ANYWHERE = "userid(?:le(?=$|[dmst])|entified)|rebirth|birthed|engender|faithful|faithless"
+HARMLESS_ANYWHERE = (
+    "userid(?:le(?=$|[dmst])|entified)|rebirth|birthed|engender|faithful|faithless"
+    "|(?:email|birthday)(?:template|editor|block|builder|layout|campaign)"
+)
 
 # Private whatever stands before them; the plural too, and their value or hash.
 AT_THE_END = """
@@ -75,13 +85,18 @@ AT_THE_END = """
     {browser,device,canvas,visitor,user,client}fingerprint{,id}
     {client,remote,user,source,origin,real,visitor,peer,caller,public,login,home}ip
     {client,remote,peer}addr phone address{,es} iban account{no,number} routingnumber
-    {,card}last{4,four} streetname zipcode postcode postalcode loginname
+    iban{no,nr,num,number} {,card}last{4,four} streetname zipcode postcode postalcode loginname
     {phone,mobile,tel,fax,cell,contact,house,whatsapp}{no,nr,num,number}
     avatar{,s}{,url,link,src,image,img,path,id,key,uri,file,data} latlng latlon lnglat lonlat
     latlong longlat coord coordinate {home,user,device,ip}geo
     {map,center,centre,start,end,home,user,device,place,location,venue,point,marker}{lat,lng,lon}
     geo{point,location,position,ip,lat,lng,lon,tag,data} geohash
-    {user,home,device,exact,precise,live,work,gps}location {year,date,place,month,country}born
+    {badge,plate,nationalid}{no,nr,num,number}
+    {latitude,longitude}{,deg,degrees,rad,e6,e7} {lat,lng,lon}{deg,degrees,e6,e7} pluscode
+    {user,home,device,exact,precise,live,work,gps,known}location {year,date,place,month,country}born
+    {first,middle,last}initial {install,reinstall}{id,uuid} key{pem,jwk} {samaccount,principal}name
+    {device,hardware,machine,computer,sim}serial{,no,number} {computer,machine,workstation}name
+    {ig,insta,yt,youtube,bsky,threads,pinterest}handle
     {ssh,pgp,gpg,encryption,decryption,signing,hmac,master,client,licence,license,recovery,shared}key
     {user,old,new,db,login,root}{pwd,pw,pass,psw} {card,user,sms,login,security,sim,voice}pin
     {insurance,policy,identity,identification,national,personal,personnel,social}{no,nr,num,number}
@@ -98,6 +113,7 @@ CODES_OF = """
 LINKS_OF = """
     magic reset invite invitation login signin verification verify confirmation confirm activation
     activate unsubscribe recovery onetime unlock join access autologin private secret signed
+    sso accept decline optin optout impersonate impersonation
 """
 # Where people have an account.
 NETWORKS = """
@@ -105,7 +121,13 @@ NETWORKS = """
     discord snapchat tiktok reddit twitch mastodon bluesky skype messenger icq msn jabber vk weibo
     kakao xing slack social google apple microsoft azure azuread aad auth0 okta cognito keycloak
     firebase supabase clerk ldap saml sso oidc idp mixpanel amplitude posthog intercom pendo
-    fullstory hotjar braze onesignal rudderstack stripe paypal
+    fullstory hotjar braze onesignal rudderstack stripe paypal klaviyo mailchimp salesforce zendesk
+    sendgrid mparticle msaccount microsoftaccount
+"""
+# Those where the bare word, or the link, is a person's own page.
+PAGES_AT = """
+    twitter facebook instagram insta linkedin github gitlab telegram snapchat tiktok mastodon bluesky
+    bsky skype wechat
 """
 # Points on a screen have coordinates too.
 PIXELS = """
@@ -115,7 +137,8 @@ PIXELS = """
 # Ends of other words; many tokens are what a language model counts, and many cookies are accepted.
 HARMLESS_AT_THE_END = """
     {micro,head,ear,smart,i,mega,saxo,xylo,gramo}phone{,s} canonid preset{code,link,url,uri}{,s}
-    {as,de}signed{link,url,uri}{,s} tokens cookies
+    {as,de}signed{link,url,uri}{,s} tokens cookies platitude{,s} template{no,nr,num,number}{,s}
+    {design,color,colour,css,theme,style,font,spacing,syntax}token{,s,value,values,hash}
 """
 
 # Private as a word of its own at the end: `mapLat`, `sessionSid`, `userRace`, but not `inside`.
@@ -133,6 +156,7 @@ ROLES = """
     physician therapist applicant volunteer donor buyer purchaser payer payee beneficiary resident
     citizen voter supervisor respondent submitter proposer moderator organi{s,z}er signee signer
     signatory guardian nextofkin representative maintainer spouse husband wife friend missionary
+    speaker leader presenter lecturer tutor preacher mother father daughter brother sister sibling
     pastor staff impersonator actor {account,policy}holder {sales,account}rep
     {support,sales,call,service}agent {team,project,group,squad}{lead,leader}
     {team,line,project,account,sales,hiring,product,office,store,branch}manager
@@ -143,7 +167,7 @@ DEEDS = """
     {escalated,reports,reported,replied,lent,mail,reply}to sharedwith onbehalfof
 """
 HARMLESS_ROLES = """
-    {re,dis}member {incre,imple}mentor designer midwife befriend presentto
+    {re,dis}member {incre,imple}mentor designer midwife befriend presentto loudspeaker
     {f,ref,extr,compr,comp,red,tr,contr,re,ret,detr,benef}actor
 """
 # Whoever did anything is private (`createdBy`, `lastEditedBy`), but for what things do.
@@ -159,7 +183,7 @@ OWNED = """
     id uid uuid guid identifier identity no number ref reference key code hash sub oid slug handle
     login name firstname lastname fullname displayname realname first last initial info information
     data detail profile record object obj list dto bio photo picture pic image url uri link href
-    account credential claim location value string array card contact mail
+    account credential claim location value string array card contact mail from to
 """
 # Somebody too, before what is private as a whole key.
 POSSESSIVES = "my your his her their account profile client visitor manager admin"
@@ -174,7 +198,16 @@ STATES = """
     count counts total totals length size limit quota rate ratio share percent percentage index rank
     type types kind kinds status state enabled disabled visible hidden shown verified unverified
     confirmed required optional valid invalid present missing empty exists changed checked toggled
-    allowed supported expired strength complexity
+    allowed supported expired strength complexity sent opened clicked submitted delivered bounced
+    clicks opens bounces attempts failed
 """
 # Before a plural they count: `activeUsers`.
 COUNTED = "active daily weekly monthly unique distinct online concurrent new returning"
+# What somebody did by such a way, not whose it is: `shareViaEmail`; but `createdByEmail` is the creator's.
+WAYS = "email mail sms phone whatsapp telephone"
+SENT_BY = """
+    share shared notify notified contact contacted send sent deliver delivered remind verify confirm
+    login
+"""
+# What a digest is called; it stands for what it was made of. A regular expression, without digits.
+DIGEST = "hash(?:e[sd])?|md|sha|hmac|digests?|encrypted|crypt|cipher(?:text)?|checksum|salted|pseudonym"

@@ -271,7 +271,7 @@ def test_any_value_is_judged_and_wrapping_keeps_the_verdict(value: object) -> No
         ("a@" + "b." * 40_000 + "1", False),
         ("eyJ" * 30_000, False),
         ("1." * 40_000, False),
-        ("a:" * 40_000, True),
+        ("a:" * 40_000, False),
         ("%25" * 30_000, False),
         ("&#" + "0" * 80_000 + "64;", False),
         ("&" * 80_000, False),

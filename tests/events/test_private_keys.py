@@ -60,7 +60,32 @@ PRIVATE = {
         pronouns sexualOrientation politicalViews tradeUnion biometricData criminalRecord immigrationStatus
     """,
 }
+PRIVATE |= {
+    "digests": """
+        ipHash uaHash phoneHash addressHash deviceIdHash nameHash pwdHash passHash fingerprintHash ipMd5 phoneSha1
+        nameSha256 addressDigest phoneHashed ipEncrypted uaSha256Hash hashedName encryptedIp
+    """,
+    "other kinds": """
+        cc ccList userFrom userTo motherName fatherName parentName childName speakerName leaderName middleInitial
+        leaderId speakerId facebookUrl igHandle xHandle youtubeHandle bskyHandle instagram twitter facebook linkedin
+        github telegram msAccountId klaviyoId segmentId _ga _gid ecid muid oid upn samAccountName userPrincipalName
+        drivingLicence drivingLicense nationalIdNumber niNumber badgeNumber plateNumber ibanNumber cardNo ccNum
+        lastKnownLocation latitudeDeg homeLatitude plusCode w3w apartment ssoUrl acceptUrl keyPem deviceUuid
+        deviceSerial installId computerName partyMembership votedFor skinColor therapy therapyType treatment
+        covidStatus hivStatus faceId voiceprint retina church churchName createdByEmail
+    """,
+}
 HARMLESS = {
+    "counts and things that were sent": """
+        numberOfUsers emailsSent emailsOpened passwordResetClicked forgotPasswordClicked emailClicked emailSubmitted
+        sharedByEmail shareViaEmail notifyByEmail designToken colorToken cssToken emailTemplate emailTemplateId
+        emailEditor emailBlock birthdayTemplate
+    """,
+    "media and teaching": """
+        channelName speakerCount shareTarget socialPlatform facebookClicked githubLinkVisible lessonName seasonName
+        contentHash fileNameHash commitSha templateNumber surfaceId interfaceId isRetina platitude leaderboard
+        urlHash youtubeId archiveStatus
+    """,
     "counts": """
         eventsPerUser events_per_user teamCount userCount userCounts ownerCount emailCount tokenCount
         sharedWithCount maxMembers totalUsers activeUsers uniqueVisitors numAuthors emailsPerTeam avatarCount
@@ -93,7 +118,7 @@ HARMLESS = {
         podcastEpisode broadcast transparent presetUrl presetCode assignedUrl latency lateral flat longest
         tooltip ship clip microphone headphones smartphone saxophone secretary usage language package persona
         personalized membership ownership diagnostics diagnosticMode spinner pinned mapPin dragHandle zipFile
-        gzip promoCode countryCode qrCode embedCode barcode cc subtitle
+        gzip promoCode countryCode qrCode embedCode barcode subtitle
     """,
 }
 

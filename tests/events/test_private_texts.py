@@ -45,9 +45,9 @@ MACS = (
 PLACES = (
     *("48.2082, 16.3738", "48.2082,16.3738", "-33.8688, 151.2093", "16.3738;48.2082"),
     *("at 48.20817 , 16.37382 now", "@48.2082,16.3738,15z", "(40.7128, -74.0060)", "geo:48.2082,16.3738"),
-    *("geo:48,16;u=35", "GEO:-33.8,151.2", """48°12'30"N 16°22'26"E""", "48°12′30″N", "48° 12' N"),
+    *("geo:48.2082,16.3738;u=35", "GEO:-33.8688,151.2093", """48°12'30"N 16°22'26"E""", "48°12′30″N", "48° 12' N"),
     *("N 48° 12.500'", "48º12’30”N", "48.2082° N, 16.3738° E", "48.2082 N, 16.3738 E", "33.87 S 151.21 E"),
-    *("POINT(16.3738 48.2082)", "point (16.37 48.20)", "lat=48.2&lng=16.3", "lat: 48.21", "latitude = -33.86"),
+    *("POINT(16.3738 48.2082)", "point (16.3738 48.2082)", "lat=48.2&lng=16.3", "lat: 48.21", "latitude = -33.86"),
 )
 URLS = (
     *("https://www.example.org/a?token=abc", "https://example.org/?a", "http://example.org/a/b?x=1&y=2#z"),
@@ -72,6 +72,11 @@ ORDINARY = (
     *("202-555-01234", "SKU 202-555-0123-A", "tel: 123", "hotel: 1234567", "01:02:03:04", "01:02:03:04:05"),
     *("26-11-23-10-15-30", "1234.5678.9012", "00:1a:2b:3c:4d", "a1:00:1a:2b:3c:4d:5e", "00:1a:2b:3c:4d:zz"),
     *("12.34.56", "2026-11-23-10-15-30", "aa-bb-cc-dd-ee-ff-gg"),
+    # Chains that are longer than an address, and drawings
+    *("aa:bb:cc:dd:ee:ff:00:11:22:33:44:55:66:77:88:99", ":".join(["a1"] * 20), ":".join(["0f"] * 32)),
+    *("translate(12.5000, 13.5000)", "M 10.1234,20.5678 L 30.1234,40.5678", "scale: 1.2345, 1.2345"),
+    *("M10.1234,20.5678 C 30.1234,40.5678 50.1234,60.5678", "rotate(45 10.1234, 20.5678)"),
+    *('viewBox="0 0 10.1234, 20.5678"', "point (1.5 2.5)", "geo:1,2", "matrix(1, 0, 0, 1, 12.3456, 65.4321)"),
     # Pairs that are no place
     *("0.5234, 0.4821", "1.50, 2.25", "12.345, 67.890", "0.25, 0.1, 0.25, 1.0", "48.2082, 16.3738, 171.0"),
     *("1.2.3, 4.5678", "123.45678, 456.78901", "translate(12.5px, 40.25px)", "M12.34567,45.67891L1.2,3.4"),
@@ -126,7 +131,16 @@ def test_an_ordinary_text_passes(text: str) -> None:
 @pytest.mark.parametrize("iban", IBANS)
 def test_an_iban_is_found_however_it_is_written_and_only_with_its_checksum(iban: str) -> None:
     compact = iban.replace(" ", "")
-    for text in (compact, compact.lower(), iban.replace(" ", "-"), f"IBAN:{compact}.", f"{iban} mine", f"{iban} is it"):
+    for text in (
+        compact,
+        compact.lower(),
+        iban.replace(" ", "-"),
+        f"IBAN:{compact}.",
+        f"IBAN{compact}",
+        f"{compact[:4]} {compact[4:]}",
+        f"{iban} mine",
+        f"{iban} is it",
+    ):
         assert holds_pii(text), text
     digit = str((int(compact[3]) + 1) % 10)
     assert not holds_pii(compact[:3] + digit + compact[4:])
@@ -237,3 +251,22 @@ def test_json_inside_a_text_is_searched_for_keys_and_texts() -> None:
 def test_long_hostile_texts_are_judged(text: str) -> None:
     # Quadratic work on one of these would take minutes.
     assert holds_pii({"a": text}) in (True, False)
+
+
+def test_coordinates_as_numbers_are_found() -> None:
+    for position in ([52.520008, 13.404954], [-151.2093, -33.8688], [13.404954, 52.520008, 35.12345]):
+        assert holds_pii({"a": position})
+        assert holds_pii({"a": [{"b": [position, position]}]})
+    for numbers in ([52, 13], [52.52, 13.4], [52.520008, 13], [0.52001, 0.13002], [200.12345, 13.12345], [52.520008]):
+        assert not holds_pii({"a": numbers})
+    assert not holds_pii({"a": [float("nan"), float("inf")]})
+
+
+@pytest.mark.parametrize("text", ["translate(12.5000, 13.5000) at 48.2082, 16.3738", "I'm 48.2082, 16.3738"])
+def test_a_drawing_hides_no_place(text: str) -> None:
+    assert holds_pii(text)
+
+
+def test_an_address_in_full_is_found_with_a_port_too() -> None:
+    assert holds_pii("2001:db8:0:0:0:0:0:1")
+    assert holds_pii("2001:db8:0:0:0:0:0:1:8080")
