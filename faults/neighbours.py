@@ -37,8 +37,8 @@ from signal_pipeline.runs import Ours
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.days import day_lock, today_utc
 
-AT_ONCE = 2
-BUSY = 2  # Processes that only compute, so that what happens between two writes takes its time.
+AT_ONCE = 4
+BUSY = 1  # Processes that only compute, so that what happens between two writes takes its time.
 LOCAL_EVERY = 5  # One run in so many is a command's.
 LINES = 300
 # What a run gives back before its end is written seems dead for so long.
