@@ -154,7 +154,7 @@ def test_a_message_holds_counts_and_what_to_do_and_nothing_that_a_check_has_foun
     evaluate(
         False, name="nothing_overdue", asset=dg.AssetKey("expired_raw_events"), metadata={"days": ["private-1", "2"]}
     )
-    run = fail("nightly_job", tags={**NO_RETRY, "dagster/partition": str(YESTERDAY)})
+    run = fail("nightly_job", tags={**NO_RETRY, "signal/catch_up": "true", "dagster/partition": str(YESTERDAY)})
     tick()
     texts = [message["message"] for message in box.messages]
     assert "private" not in str(box.messages)
