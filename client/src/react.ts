@@ -4,7 +4,7 @@ import { createContext, createElement, type ReactElement, type ReactNode, useCon
 import type { EventType } from "./events.js";
 import { type Fields, type Track, type TrackerOptions, trackerOf, warn } from "./tracker.js";
 
-const outside = ((eventType: string) => warn(eventType, "no SignalProvider above")) as Track;
+const outside = ((eventType: string) => warn(eventType, "no provider")) as Track;
 const Context = createContext<Track>(outside);
 
 /** The options of `createTracker`, as props: the values of the last render count, so that hooks may feed them. */

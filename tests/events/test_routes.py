@@ -117,7 +117,13 @@ def test_ids_and_tokens_go(segment: str) -> None:
 
 @pytest.mark.parametrize(
     "segment",
-    ["00:1a:2b:3c:4d:5e", "00-1A-2B-3C-4D-5E", "GB82 WEST 1234 5698 7654 32", "geo:48.2,16.3", "48.2082,16.3738"],
+    [
+        "00:1a:2b:3c:4d:5e",
+        "00-1A-2B-3C-4D-5E",
+        "GB82 WEST 1234 5698 7654 32",
+        "geo:48.20820,16.37380",
+        "48.2082,16.3738",
+    ],
 )
 def test_what_a_description_may_not_hold_goes(segment: str) -> None:
     assert route_template(f"/a/{segment}/b") == "/a/[id]/b"
