@@ -22,7 +22,7 @@ const ID =
  * more than 256 characters, or holds control or invisible characters.
  */
 export function routeTemplate(pathOrUrl: string): string | undefined {
-  const path = pathOrUrl.replace(/^[a-z][\w+.-]*:\/\/[^/?#]*/i, "").split(/[?#]|%(25)*(3f|23)/i)[0] || "/";
+  const path = pathOrUrl.replace(/^[\w+.-]+:\/\/[^/?#]*/, "").split(/[?#]|%(25)*(3f|23)/i)[0] || "/";
   const template = path.replace(/[^/]+/g, (segment) => (identifies(segment) ? "[id]" : segment));
   const tooLong = Math.max(path.length, template.length) > MAX_CHARACTERS;
   return path[0] !== "/" || tooLong || FORBIDDEN.test(path) ? undefined : template;
@@ -49,8 +49,7 @@ function decoded(run: string): string {
 }
 
 function readsAsId(part: string): boolean {
-  const onlyDigits = /\d/.test(part) && !/\p{L}/u.test(part);
-  return onlyDigits || ID.test(part) || (part.match(/[0-9a-z]{8,}/gi) ?? []).some(isToken) || isMixed(part.replace(/[-_.~=]/g, ""));
+  return (/\d/.test(part) && !/\p{L}/u.test(part)) || ID.test(part) || (part.match(/[0-9a-z]{8,}/gi) ?? []).some(isToken) || isMixed(part.replace(/[-_.~=]/g, ""));
 }
 
 /** Whether a run of letters and digits looks random: its kinds of character change too often for words. */
