@@ -83,7 +83,7 @@ def _open(url: str, number: int, count: int) -> Address:
     if service is None or not sender.add(service):
         raise SettingsError(
             f"SIGNAL_ALERT_URLS: address {number} of {count} is not one that Apprise understands:"
-            " write it as its documentation does, such as mailto://user:password@example.org"
+            " write it as its documentation does, such as json://example.org/path"
         )
     return Address(sender, f"address {number} of {count} ({service.service_name})")
 
