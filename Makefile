@@ -62,7 +62,7 @@ audit: install ## Known vulnerabilities of what is pinned (needs the net)
 		&& echo "audit: SKIPPED in whole or part, the vulnerability service did not answer: see .venv/audit.log" \
 		|| echo "audit: no known vulnerability"
 
-faults: install ## Kill, flood, soak and search it, for about three quarters of an hour; prints the seed
+faults: install ## Kill, flood, soak and search it, for long; prints the seed
 	@$(BIN)/python -m faults
 
 bench: install ## Measure, print one table, write bench/results.json (about twenty minutes)
