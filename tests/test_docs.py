@@ -69,6 +69,32 @@ def test_the_addresses_for_alerts_are_understood() -> None:
     assert len(open_addresses(settings)) == len(urls)
 
 
+def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
+    """`requirement 3.4` is section 3, rule 4 of docs/requirements.md; `invariant 6` is one of docs/architecture.md."""
+    rules = {"requirement": set[str](), "invariant": set[str]()}
+    section = ""
+    for line in TEXTS["requirements.md"].splitlines():
+        if heading := re.match(r"## (\d+)\.", line):
+            section = heading[1]
+            rules["requirement"].add(section)
+        elif rule := re.match(r"(\d+)\. ", line):
+            rules["requirement"].add(f"{section}.{rule[1]}")
+    invariants = TEXTS["architecture.md"].split("\n## Invariants")[1].split("\n## ")[0]
+    rules["invariant"].update(re.findall(r"(?m)^(\d+)\. ", invariants))
+    cited = 0
+    for path in [
+        path for folder in ("signal_pipeline", "tests", "faults", "client/src") for path in (ROOT / folder).rglob("*.*")
+    ]:
+        if path.suffix in {".py", ".ts", ".tsx", ".sql"}:
+            text = re.sub(r"\s+[#*-]*\s*", " ", path.read_text(encoding="utf-8"))
+            for word, first, last in re.findall(
+                r"(?i)\b(requirement|invariant)s? (\d+(?:\.\d+)?)(?: (?:to|and) (\d+(?:\.\d+)?))?", text
+            ):
+                assert {first, last or first} <= rules[word.lower()], (path, word, first, last)
+                cited += 1
+    assert cited > 50
+
+
 def test_no_document_names_a_machine() -> None:
     for text in TEXTS.values():
         assert not re.search(r"/(root|tmp|work)/", text)
