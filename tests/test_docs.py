@@ -17,8 +17,10 @@ from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "client" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {
+    path.relative_to(ROOT).as_posix().removeprefix("docs/"): path.read_text(encoding="utf-8") for path in DOCUMENTS
+}
 
 
 def options() -> Mapping[str, set[str]]:
@@ -67,6 +69,27 @@ def test_the_addresses_for_alerts_are_understood() -> None:
     assert len(urls) == 4
     settings = Settings(_env_file=None, alert_urls=", ".join(urls))  # type: ignore[arg-type, call-arg]
     assert len(open_addresses(settings)) == len(urls)
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can follow `#` with: headings as GitHub names them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    found = 0
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = document.parent / name if name else document
+            assert path.exists(), (document, target)
+            if anchor:
+                assert anchor in anchors(path.read_text(encoding="utf-8")), (document, target)
+            found += 1
+    assert found > 30
 
 
 def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
