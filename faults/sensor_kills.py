@@ -23,10 +23,10 @@ from faults import actions, oracle
 from faults.checks import faults
 from faults.wire import free_port
 from faults.world import StuckError, World
-from signal_pipeline.dagster_home import DAGSTER_DATABASE
-from signal_pipeline.names import RAW_EVENTS_JOB
+from signal_pipeline.dagster.home import DAGSTER_DATABASE
+from signal_pipeline.dagster.names import RAW_EVENTS_JOB
+from signal_pipeline.postgres.database import Connection, open_database
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import Connection, open_database
 
 LINES = 5_000
 PATIENCE_SECONDS = 420.0  # A killed run is noticed after half a minute, retried, and at worst backed off from.

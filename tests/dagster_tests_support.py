@@ -19,9 +19,9 @@ from typing import Any
 import dagster as dg
 from psycopg import sql
 
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.retention import purge_due_days
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)

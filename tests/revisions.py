@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import NullPool, create_engine
 
-from signal_pipeline.store.database import Database
+from signal_pipeline.postgres.database import Database
 
 
 def migrate_to(database: Database, revision: str) -> None:

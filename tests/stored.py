@@ -11,11 +11,11 @@ from typing import Any
 from oracle import DIMENSIONS, Bot, Entry, Oracle, Receipt, Row
 from psycopg import sql
 
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
-from signal_pipeline.store.database import Connection, Database
 
 COLUMNS = (
     "created_at",

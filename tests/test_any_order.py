@@ -17,10 +17,10 @@ from oracle import Oracle
 from stored import assert_rollups_agree, in_order, stored_books, stored_bots, stored_events, stored_intake
 from traffic import CHROME, IPHONE
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 NOW = datetime.now(UTC).replace(hour=12)
 TODAY = NOW.date()

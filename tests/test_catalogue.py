@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signal_pipeline.catalogue import (
+from signal_pipeline.catalogue.load import (
     PACKAGED_CATALOGUE,
     App,
     CatalogueError,

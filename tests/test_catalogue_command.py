@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from signal_pipeline import catalogue_usage
-from signal_pipeline.catalogue import EventType, load_catalogue
-from signal_pipeline.catalogue_typescript import typescript_types
-from signal_pipeline.catalogue_usage import LONG_DEAD_DAYS, Seen, Usage, read_usage
-from signal_pipeline.cli import app
+from signal_pipeline.catalogue.load import EventType, load_catalogue
+from signal_pipeline.catalogue.typescript import typescript_types
+from signal_pipeline.cli.commands import app
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.reports import event_type_usage as catalogue_usage
+from signal_pipeline.reports.event_type_usage import LONG_DEAD_DAYS, Seen, Usage, read_usage
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

@@ -16,9 +16,9 @@ from conftest import SECRET, Fill
 from psycopg.conninfo import conninfo_to_dict
 from traffic import line, traffic
 
-from signal_pipeline.ndjson import zstd
+from signal_pipeline.ingest.ndjson import zstd
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)

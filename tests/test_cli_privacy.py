@@ -21,10 +21,10 @@ import pytest
 from conftest import SECRET, START_DATE, Build, Fill
 from traffic import CHROME, line
 
-from signal_pipeline import subjects
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy import subjects
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 YESTERDAY = date.today() - timedelta(days=1)

@@ -18,19 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from signal_pipeline import console
-from signal_pipeline.backfill import Backfilled, Plan
-from signal_pipeline.catalogue import App, Catalogue, EntityType, EventType
-from signal_pipeline.catalogue_usage import Usage
-from signal_pipeline.demo_summary import show_summary
-from signal_pipeline.ingest import Counts
+from signal_pipeline.catalogue.load import App, Catalogue, EntityType, EventType
+from signal_pipeline.cli import console
+from signal_pipeline.cli.demo_summary import show_summary
+from signal_pipeline.dagster.backfill import Backfilled, Plan
+from signal_pipeline.days.freshness import DayStatus
+from signal_pipeline.days.receipts import Receipt
+from signal_pipeline.ingest.pipeline import Counts
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.printable import PrintableFormatter, printable
-from signal_pipeline.reports import Report
+from signal_pipeline.privacy.retention import Purged
+from signal_pipeline.reports.event_type_usage import Usage
+from signal_pipeline.reports.of_rollups import Report
 from signal_pipeline.rollups.difference import Difference
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.freshness import DayStatus
-from signal_pipeline.store.receipts import Receipt
-from signal_pipeline.store.retention import Purged
 
 DAY, AT = date(2026, 5, 1), datetime(2026, 5, 2, tzinfo=UTC)
 HOSTILE = {

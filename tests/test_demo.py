@@ -13,11 +13,11 @@ from commands import error_of, run_command
 from oracle import DIMENSIONS
 from stored import count
 
-from signal_pipeline.dagster_home import open_instance
-from signal_pipeline.demo_summary import trend
+from signal_pipeline.cli.demo_summary import trend
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
-from signal_pipeline.store.embedded import start_embedded
 
 CHECKED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 

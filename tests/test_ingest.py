@@ -20,17 +20,17 @@ from oracle import Oracle
 from stored import count, in_order, rollup_table, stored_books, stored_events
 from traffic import IPHONE, line, traffic
 
-from signal_pipeline import ingest as ingest_module
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest import CutShortError, Ingest
-from signal_pipeline.ndjson import FormError, zstd
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.ndjson import FormError, zstd
+from signal_pipeline.ingest.pipeline import CutShortError, Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import start_embedded
 
 DAY = date.today() - timedelta(days=3)
 MIDNIGHT = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)

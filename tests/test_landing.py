@@ -16,12 +16,12 @@ from conftest import SECRET
 from stored import count, stored_books, stored_events
 from traffic import line, traffic
 
-from signal_pipeline import ingest as ingest_module
-from signal_pipeline import landing
-from signal_pipeline.ingest import Counts, Ingest
-from signal_pipeline.landing import LandingError, drain_landing, landed_files, prepare_landing
+from signal_pipeline.ingest import landing
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.landing import LandingError, drain_landing, landed_files, prepare_landing
+from signal_pipeline.ingest.pipeline import Counts, Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 DAY = date.today() - timedelta(days=3)
 Land = Callable[..., Path]
@@ -241,9 +241,9 @@ def killed_at_half(environment: Settings, land: Land, connection: Connection, tm
     """Kills a process that drains the landing once some of its events are stored; returns how many are."""
     program = (
         "from signal_pipeline import ingest as i; i.BATCH_BYTES = 20_000\n"
-        "from signal_pipeline.landing import drain_landing\n"
+        "from signal_pipeline.ingest.landing import drain_landing\n"
         "from signal_pipeline.settings import *\n"
-        "from signal_pipeline.store.database import open_database\n"
+        "from signal_pipeline.postgres.database import open_database\n"
         "s = load_settings(); d = open_database(s)\n"
         "drain_landing(d, i.Ingest.from_settings(s, d), s.landing_path, salt_secret(s).encode())\n"
     )

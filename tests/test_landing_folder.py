@@ -18,23 +18,23 @@ from stored import stored_books, stored_events
 from test_ndjson import OTHER_FORMS
 from traffic import line, traffic
 
-from signal_pipeline import ingest as ingest_module
-from signal_pipeline import landing as landing_module
-from signal_pipeline import ndjson
-from signal_pipeline.ingest import Counts, Ingest
-from signal_pipeline.landing import (
+from signal_pipeline.dagster.landing_probe import begun_sizes, landing_moves
+from signal_pipeline.ingest import landing as landing_module
+from signal_pipeline.ingest import ndjson
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.landing import (
     LandingError,
-    begun_sizes,
     drain_landing,
     landed_files,
-    landing_moves,
     marks_of_landed,
     prepare_landing,
     shown,
 )
-from signal_pipeline.ndjson import zstd
+from signal_pipeline.ingest.ndjson import zstd
+from signal_pipeline.ingest.pipeline import Counts, Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, sql
 
 pytestmark = pytest.mark.embedded_only
 
@@ -421,7 +421,7 @@ def test_the_retention_does_not_forget_a_file_that_is_kept(put: Put, drain: Drai
     connection.execute("update signal.landed_files set done_at = now() - interval '999 days'")
     with pytest.raises(LandingError, match="cut short"):
         drain()
-    connection.execute(sql("forget_landed_files"), [180])
+    connection.execute(query("signal_pipeline.privacy", "forget_landed_files"), [180])
     with pytest.raises(LandingError, match="cut short"):
         drain()
     assert stored_books(connection) == before

@@ -12,18 +12,18 @@ from conftest import Fill
 
 from bench.run import run_child
 from bench.traffic import YESTERDAY, lines_of, multiply
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
 
 LIMIT_MIB = 1_536
-INGEST = "import sys; from signal_pipeline.cli import main; sys.argv[1:] = ['ingest', {file!r}]; main()"
+INGEST = "import sys; from signal_pipeline.cli.commands import main; sys.argv[1:] = ['ingest', {file!r}]; main()"
 BUILD = """
 from datetime import date
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
+from signal_pipeline.postgres.database import open_database
 database = open_database(load_settings())
 build_day(database, open_engine(load_settings(), database), load_models(), date.fromisoformat({day!r}))
 """

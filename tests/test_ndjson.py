@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traffic import line, traffic
 
-from signal_pipeline import ndjson
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
-from signal_pipeline.ndjson import Block, FormError, NdjsonReader, StreamError, check_form, is_object, zstd
+from signal_pipeline.ingest import ndjson
+from signal_pipeline.ingest.ndjson import Block, FormError, NdjsonReader, StreamError, check_form, is_object, zstd
 
 MARK = b"\xef\xbb\xbf"
 SKIPPED_FRAME = b"\x53\x2a\x4d\x18\x04\x00\x00\x00note"

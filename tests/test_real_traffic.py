@@ -15,10 +15,10 @@ from conftest import REAL_TRAFFIC, SECRET, START_DATE
 from oracle import Oracle
 from stored import assert_rollups_agree, count, in_order, stored_books, stored_bots, stored_events, stored_intake
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 DAYS = [date(2026, 11, day) for day in (15, 16, 17, 18)]
 NOW = datetime(2026, 11, 19, tzinfo=UTC)

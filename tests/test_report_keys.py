@@ -12,13 +12,13 @@ import pytest
 from commands import error_of, run_command
 from conftest import Fill
 
-from signal_pipeline.api.stats import FILTER_KEYS
-from signal_pipeline.api.types import StatsFilter, StatsKey
-from signal_pipeline.raw_reports import raw_report
-from signal_pipeline.report_keys import KEYS, by_key, find_keys
-from signal_pipeline.reports import QuestionError
+from signal_pipeline.api.graphql.stats import FILTER_KEYS
+from signal_pipeline.api.graphql.types import StatsFilter, StatsKey
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.reports.dimensions import KEYS, by_key, find_keys
+from signal_pipeline.reports.of_raw_events import raw_report
+from signal_pipeline.reports.of_rollups import QuestionError
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 YESTERDAY = date.today() - timedelta(days=1)
 

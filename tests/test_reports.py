@@ -17,17 +17,17 @@ from conftest import SECRET, START_DATE, Fill
 from oracle import DIMENSIONS, Oracle
 from traffic import line, traffic
 
-from signal_pipeline.catalogue import PACKAGED_CATALOGUE
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.raw_reports import grouped_report, raw_report
-from signal_pipeline.report_keys import KEYS
-from signal_pipeline.reports import ReportError, rollup_report
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
+from signal_pipeline.reports.dimensions import KEYS
+from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
+from signal_pipeline.reports.of_rollups import ReportError, rollup_report
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.retention import purge_due_days, purge_incomplete
 
 TODAY = datetime.now(UTC).date()
 SUNDAY = TODAY - timedelta(days=TODAY.isoweekday() + 7)

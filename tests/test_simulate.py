@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from signal_pipeline.catalogue import PACKAGED_CATALOGUE, Catalogue, load_catalogue
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, Catalogue, load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import Drop
 from signal_pipeline.events.user_agents import parse_user_agent
-from signal_pipeline.simulate import simulate
+from signal_pipeline.simulation.traffic import simulate
 
 END = date(2026, 5, 8)  # A Friday.
 PER_DAY = 4_000

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from commands import PROGRAM, environment_with, last_json, run_command, start_command
 
-from signal_pipeline.reader import LIFETIMES
-from signal_pipeline.store.embedded import running_url
+from signal_pipeline.cli.psql import LIFETIMES
+from signal_pipeline.postgres.embedded import running_url
 
 EMBEDDED: dict[str, str | None] = {
     "SIGNAL_DATABASE_URL": None,
@@ -109,7 +109,7 @@ def test_a_printed_url_says_whether_anything_keeps_it_working(home: Path) -> Non
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
 
-    hold = "import sys; from signal_pipeline.store.embedded import start_embedded; from pathlib import Path\n"
+    hold = "import sys; from signal_pipeline.postgres.embedded import start_embedded; from pathlib import Path\n"
     hold += "print(start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
     user = start_command(home, cwd=home, program=hold, **EMBEDDED)
     assert user.stdout

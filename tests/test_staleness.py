@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_pipeline.staleness import (
+from signal_pipeline.dagster.due_builds import (
     MAX_ATTEMPTS,
     MAX_DAYS_PER_RUN,
     MAX_RUNS_PER_TICK,
@@ -17,7 +17,7 @@ from signal_pipeline.staleness import (
     nightly_days,
     range_requests,
 )
-from signal_pipeline.store.freshness import DayStatus
+from signal_pipeline.days.freshness import DayStatus
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 DAY = date(2026, 5, 19)

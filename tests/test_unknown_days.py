@@ -16,13 +16,13 @@ from commands import error_of, run_command
 from conftest import START_DATE, Build, Fill
 from traffic import line
 
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.raw_reports import grouped_report, raw_report
-from signal_pipeline.reports import QuestionError, Report, rollup_report
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
+from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
+from signal_pipeline.reports.of_rollups import QuestionError, Report, rollup_report
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.retention import purge_due_days, purge_incomplete
 
 TODAY = datetime.now(UTC).date()
 ONE = timedelta(days=1)

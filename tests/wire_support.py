@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from traffic import CHROME
 
-from signal_pipeline.store.database import Database
+from signal_pipeline.postgres.database import Database
 
 GATEWAY_SECRET = "a-secret-that-only-the-gateway-has"
 ISSUER, AUDIENCE = "https://issuer.example.org/project", "project"

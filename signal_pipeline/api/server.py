@@ -6,30 +6,32 @@ import ipaddress
 import logging
 import signal
 import socket
+from collections.abc import Callable
 
 import uvicorn
 
-from signal_pipeline import console
-from signal_pipeline.api import development
 from signal_pipeline.api.app import Parts, create_app
-from signal_pipeline.api.callers import Identification, Roles
-from signal_pipeline.api.rate_limit import RateLimit
-from signal_pipeline.api.spool import Spool
-from signal_pipeline.api.tokens import PublicKeys, TokenVerifier
+from signal_pipeline.api.identity import development
+from signal_pipeline.api.identity.callers import Identification, Roles
+from signal_pipeline.api.identity.rate_limit import RateLimit
+from signal_pipeline.api.identity.tokens import PublicKeys, TokenVerifier
 from signal_pipeline.events.hashing import check_secret, key_id
 from signal_pipeline.events.user_agents import load_lists
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
-from signal_pipeline.store.database import Database, open_database
-from signal_pipeline.store.migrate import migrate
 
 STATEMENT_SECONDS = 10.0
 STOP_SECONDS = 20  # In-flight requests finish meanwhile.
 MIN_GATEWAY_SECRET_BYTES = 16
 
 
-def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True) -> None:
+def run_server(
+    settings: Settings, host: str, port: int, *, gateway: bool = True, say: Callable[[str], None] = print
+) -> None:
     """Serve until SIGTERM or Ctrl-C; what was acknowledged is committed. Raises SignalError for what is wrong at start."""
     _check_bind(settings, host, gateway)
     identification = _identification(settings, gateway)
@@ -37,7 +39,7 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
     listener = _listen(host, port)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
-    console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
+    say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(parts),

@@ -15,10 +15,10 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from signal_pipeline.names import PRUNING_JOB, Names
-from signal_pipeline.runs import Ours, location_of
+from signal_pipeline.dagster.names import PRUNING_JOB, Names
+from signal_pipeline.dagster.runs import Ours, location_of
+from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import sql
 
 KINDS = ("events", "checks", "runs", "ticks")  # A run goes after its events and checks.
 COUNTING_SECONDS = 60
@@ -86,7 +86,7 @@ def _others(connection: Connection, limits: Mapping[str, object]) -> Mapping[str
 
 
 def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -> list[Any]:
-    return list(connection.exec_driver_sql(sql(f"dagster/{name}"), dict(parameters)))
+    return list(connection.exec_driver_sql(query(__package__, name), dict(parameters)))
 
 
 def pruning_job_of(names: Names) -> dg.JobDefinition:

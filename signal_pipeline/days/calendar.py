@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import cast
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 
 DAY_LOCK = 7_291_001  # The class of the advisory locks on days; any constant that nobody else uses.
 
@@ -63,6 +64,22 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
     """Make the row and the partition of each day, each in its own short transaction."""
     for day in days:
         connection.execute("select signal.ensure_day(%s)", [day])
+
+
+def lock_days(connection: Connection, days: list[date]) -> None:
+    """Hold the rows of the days until the transaction ends, so that none of them is purged meanwhile."""
+    connection.execute(query(__package__, "lock_days"), [days])
+
+
+def raise_versions(connection: Connection, days: list[date]) -> None:
+    """Tell that the raw events of these days have changed: their builds are stale from now on."""
+    connection.execute(query(__package__, "raise_versions"), [days])
+
+
+def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[date, int]:
+    """Days of these that hold fewer raw events than the books say, each with how many are missing."""
+    rows = connection.execute(query(__package__, "days_missing_raw_events"), {"days": days}).fetchall()
+    return {cast(date, day): cast(int, count) for day, count in rows}
 
 
 @contextmanager

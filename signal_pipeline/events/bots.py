@@ -122,7 +122,7 @@ def _without_model(text: str) -> str:
 
 def crawler_patterns() -> CrawlerPatterns:
     """What is done with single patterns of the list of crawlers."""
-    text = files("signal_pipeline.events").joinpath("crawler_patterns.yaml").read_bytes()
+    text = files(__package__).joinpath("crawler_patterns.yaml").read_bytes()
     return msgspec.yaml.decode(text, type=CrawlerPatterns)
 
 

@@ -1,7 +1,6 @@
 """Events as rows of PostgreSQL's binary COPY format.
 
-The format is PostgreSQL's (documentation of COPY, "Binary Format"): a header, per row the number of fields, per field its
-length and its bytes, a trailer. What has one length in every row (ids, times, hashes) is laid out by numpy for a whole batch;
+What has one length in every row (ids, times, hashes) is laid out by numpy for a whole batch;
 words of the catalogue are encoded once. A generic writer costs three times as much per event.
 """
 
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from struct import Struct
 
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from signal_pipeline.events.event import Event
+from signal_pipeline.postgres.copy_format import EPOCH, HEADER, NULL, TRAILER
 
 EVENT_COLUMNS = (
     "id",
@@ -35,13 +35,9 @@ EVENT_COLUMNS = (
     "description",
 )
 
-HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-TRAILER = b"\xff\xff"
-_NULL = b"\xff\xff\xff\xff"
 _length = Struct(">i").pack
 _UUID = _length(16)
 _JSONB_VERSION = b"\x01"
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNIX_MS = 946_684_800_000  # The epoch above, in milliseconds of Unix time.
 _UUID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant.
@@ -73,10 +69,10 @@ def event_rows(events: Sequence[Event]) -> list[bytes]:
         row = (
             head,
             _words(event.app_name, event.event_type, event.route, event.entity_type),
-            _NULL if entity_id is None else _sized(entity_id.encode()),
-            _NULL if session_id is None else _UUID + bytes.fromhex(session_id.replace("-", "")),
+            NULL if entity_id is None else _sized(entity_id.encode()),
+            NULL if session_id is None else _UUID + bytes.fromhex(session_id.replace("-", "")),
             _words(event.device_type, event.browser_family, event.os_family),
-            _NULL if description is None else _sized(_JSONB_VERSION + description),
+            NULL if description is None else _sized(_JSONB_VERSION + description),
         )
         rows.append(b"".join(row))
     return rows
@@ -105,7 +101,7 @@ def new_event_id(at: datetime) -> bytes:
 
 
 def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND
+    return (at - EPOCH) // _MICROSECOND
 
 
 def _heads(events: Sequence[Event]) -> Iterable[bytes]:
@@ -134,7 +130,7 @@ def _uuids(texts: list[str]) -> Bytes:
 @lru_cache(maxsize=8192)
 def _words(*values: str | None) -> bytes:
     # Cached: words of the catalogue, buckets and route templates. Nothing that stands for a person.
-    return b"".join(_NULL if value is None else _sized(value.encode()) for value in values)
+    return b"".join(NULL if value is None else _sized(value.encode()) for value in values)
 
 
 def _sized(value: bytes) -> bytes:

@@ -10,27 +10,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import BinaryIO, NamedTuple, cast
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest import Counts, CutShortError, Ingest
-from signal_pipeline.ndjson import StreamError, check_form
-from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.probes import Finding
+from signal_pipeline.ingest.ndjson import StreamError, check_form
+from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
 
 LANDING_LOCK = 7_291_002
-LOOKED_INTO = 20  # So many of the oldest files are read by the check: what a drain could not take is among them.
 NAMED = 10
 NAME_CHARACTERS = 100
-DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class LandingError(SignalError):
         self.drained = drained
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """Something in the landing. `changed` is in seconds since 1970; `obstacle` is why it can never be taken, if so."""
 
     changed: float
@@ -73,7 +69,7 @@ def landed_files(folder: Path) -> list[Path]:
     A writer moves a finished file in; a hidden one, or one whose name ends in `.tmp`, is not finished. Empty folders hold
     nothing that could wait. Raises LandingError for a folder that cannot be read.
     """
-    return [entry.path for entry in _entries(folder) if not entry.unfinished]
+    return [entry.path for entry in entries(folder) if not entry.unfinished]
 
 
 def marks_of_landed(folder: Path) -> set[str]:
@@ -81,10 +77,10 @@ def marks_of_landed(folder: Path) -> set[str]:
 
     A digest, since marks are remembered and a name may tell of a person.
     """
-    return {_mark(entry) for entry in _entries(folder) if not entry.unfinished}
+    return {_mark(entry) for entry in entries(folder) if not entry.unfinished}
 
 
-def _mark(entry: _Entry) -> str:
+def _mark(entry: Entry) -> str:
     return hashlib.sha256(b"%d/%s" % (entry.inode, os.fsencode(entry.path.name))).hexdigest()[:16]
 
 
@@ -95,46 +91,13 @@ def changed_at(folder: Path) -> datetime | None:
     return None
 
 
-def begun_sizes(connection: Connection) -> set[int]:
-    """The sizes in bytes of the files that a drain has begun or done, as far as they are remembered."""
-    return {cast(int, row[0]) for row in connection.execute("select distinct bytes from signal.landed_files")}
-
-
-def landing_moves(settings: Settings, begun: Collection[int] = ()) -> Finding:
-    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses meanwhile.
-
-    Files are looked into at their beginnings; to their ends only those of a size that a drain has `begun`.
-    """
-    entries = _entries(settings.landing_path)
-    kept = _kept([entry for entry in entries if not entry.unfinished], begun)
-    old = [shown(entry.path) for entry in entries if time.time() - entry.changed > DAY_SECONDS]
-    found = []
-    if kept:
-        found.append(
-            f"{len(kept)} item(s) in the landing cannot be taken: {_listed(kept)}. Convert what holds events to NDJSON, and move"
-            " away or delete the rest."
-        )
-    if old:
-        found.append(
-            f"{len(old)} landed file(s) wait for more than a day: {_listed(old)}. Is landing_sensor on? Look for failed runs"
-            " of raw_events_job; hidden files and *.tmp are their writer's to finish or delete."
-        )
-    if not found:
-        return Finding(True, "No landed file is kept or older than a day.")
-    return Finding(
-        False,
-        f"Raw addresses stay in the landing. {' '.join(found)}",
-        {"kept": len(kept), "older_than_a_day": len(old)},
-    )
-
-
 def shown(path: Path) -> str:
     """The name of a file, quoted, for people: on one line whatever is in it, and not too long."""
     text = repr(path.name)
     return text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}..."
 
 
-def _entries(folder: Path) -> list[_Entry]:
+def entries(folder: Path) -> list[Entry]:
     """All that is in the landing and holds something, oldest first; a finished file that is empty too, to be removed."""
     found = []
     try:
@@ -142,7 +105,7 @@ def _entries(folder: Path) -> list[_Entry]:
             with suppress(FileNotFoundError):  # Another process has finished it just now.
                 facts = path.lstat()
                 changed = min(facts.st_mtime, facts.st_ctime)
-                entry = _Entry(changed, path, facts.st_ino, facts.st_size, _obstacle(facts.st_mode))
+                entry = Entry(changed, path, facts.st_ino, facts.st_size, _obstacle(facts.st_mode))
                 empty = _is_empty(path) if S_ISDIR(facts.st_mode) else entry.unfinished and not facts.st_size
                 if not empty:
                     found.append(entry)
@@ -167,29 +130,8 @@ def _obstacle(mode: int) -> str | None:
     return "is a folder, and is not looked into" if S_ISDIR(mode) else "is no file that could hold events"
 
 
-def _kept(waiting: list[_Entry], begun: Collection[int]) -> list[str]:
-    """What no drain can take, each with the reason; of files, the oldest are looked into."""
-    files = [entry for entry in waiting if not entry.obstacle][:LOOKED_INTO]
-    reasons = {entry.path: entry.obstacle for entry in waiting}
-    reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
-    return [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
-
-
-def _fault(path: Path, *, to_the_end: bool) -> str | None:
-    """Why the content of a file cannot be taken, or not all of it."""
-    try:
-        with path.open("rb") as stream:
-            check_form(stream, to_the_end=to_the_end)
-    except FileNotFoundError:
-        return None
-    except StreamError as error:
-        return str(error)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None
-
-
-def _listed(texts: list[str]) -> str:
+def listed(texts: list[str]) -> str:
+    """The first of them in one line, and how many more there are."""
     more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
     return "; ".join([*texts[:NAMED], *more])
 
@@ -216,7 +158,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
     with safe_errors(), database.connect() as connection:
-        for entry in _entries(folder):
+        for entry in entries(folder):
             if entry.unfinished:
                 continue
             try:
@@ -230,7 +172,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                 kept.append(f"{shown(entry.path)} cannot be read or removed: {error.strerror}")
     if kept:
         raise LandingError(
-            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done: {_listed(kept)}",
+            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done: {listed(kept)}",
             Drained(files, counts),
         )
     return Drained(files, counts)
@@ -277,16 +219,16 @@ def _ingest_rest(
     """
 
     def advance(within: Connection, end: int) -> None:
-        within.execute(sql("advance_landed_file"), [end, digest])
+        within.execute(query(__package__, "advance_landed_file"), [end, digest])
 
     stream.seek(0)
     try:
         counts.merge(ingest.ingest_stream(stream, start=offset, committed=advance))
     except CutShortError as error:
         counts.merge(error.counts)
-        connection.execute(sql("finish_landed_file"), [digest])
+        connection.execute(query(__package__, "finish_landed_file"), [digest])
         raise
-    connection.execute(sql("finish_landed_file"), [digest])
+    connection.execute(query(__package__, "finish_landed_file"), [digest])
 
 
 def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
@@ -299,7 +241,7 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
 
 
 def _started(connection: Connection, digest: bytes, size: int) -> int:
-    row = connection.execute(sql("start_landed_file"), [digest, size]).fetchone()
+    row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None
     return cast(int, row[0])
 

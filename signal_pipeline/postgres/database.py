@@ -8,16 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
-from typing import LiteralString, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg import errors
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.embedded import start_embedded
 
 Connection = psycopg.Connection[tuple[object, ...]]
 Result = TypeVar("Result")
@@ -85,13 +83,6 @@ class Database:
 def open_database(settings: Settings) -> Database:
     """The database of `SIGNAL_DATABASE_URL`, else the embedded one, started if need be."""
     return Database(settings.database_url or start_embedded(settings.home_path))
-
-
-@cache
-def sql(name: str) -> LiteralString:
-    """The text of `store/sql/<name>.sql`."""
-    path = files("signal_pipeline.store") / "sql" / f"{name}.sql"
-    return path.read_text(encoding="utf-8")
 
 
 @contextmanager

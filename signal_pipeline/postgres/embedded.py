@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
-from signal_pipeline.store.embedded_users import is_alone, is_user, join, leave
+from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # Said at import, about nothing of ours.
@@ -169,7 +169,7 @@ def _forget_stale_postmaster(folder: Path) -> None:
 
 def _write_settings(folder: Path) -> None:
     """Write `signal.conf`, which `postgresql.conf` includes; it takes effect at the next start."""
-    template = (files("signal_pipeline.store") / "embedded.conf").read_text(encoding="utf-8")
+    template = (files(__package__) / "embedded.conf").read_text(encoding="utf-8")
     memory = psutil.virtual_memory().total // 2**20
     text = template.format(
         shared_buffers=max(128, min(2048, memory // 8)),

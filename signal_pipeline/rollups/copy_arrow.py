@@ -1,7 +1,7 @@
 """Arrow batches as rows of PostgreSQL's binary COPY format, column by column and without a loop over rows.
 
 Each field becomes its length and its bytes; Arrow joins the fields of all rows at once, and the joined column's buffer is
-what COPY reads. Types are those that a rollup's column may have (`rollups.yml.COLUMN_TYPES`). The format: see `copy_rows.py`.
+what COPY reads. Types are those that a rollup's column may have (`schema_yml.COLUMN_TYPES`). The format: `postgres/copy_format.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from signal_pipeline.store.copy_rows import HEADER, TRAILER
+from signal_pipeline.postgres.copy_format import HEADER, NULL, TRAILER
 
-_NULL = pa.scalar(b"\xff\xff\xff\xff", pa.binary())
+_NULL = pa.scalar(NULL, pa.binary())
 _NOTHING = pa.scalar(b"", pa.binary())
 _UNIX_DAYS = 10_957  # From 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 _UNIX_MICROSECONDS = _UNIX_DAYS * 86_400_000_000

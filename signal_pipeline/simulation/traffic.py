@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.catalogue.load import Catalogue
 
 Ints = npt.NDArray[np.int64]
 
@@ -66,7 +66,7 @@ def simulate(
 
 @cache
 def _world() -> dict[str, Any]:
-    text = (files("signal_pipeline") / "simulate_world.yaml").read_text(encoding="utf-8")
+    text = (files(__package__) / "world.yaml").read_text(encoding="utf-8")
     world: dict[str, Any] = yaml.safe_load(text)
     return world
 

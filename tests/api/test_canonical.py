@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from signal_pipeline.api.canonical import canonical_json, parse_wire_json, signature_is_valid, signature_of
+from signal_pipeline.api.identity.signature import canonical_json, parse_wire_json, signature_is_valid, signature_of
 
 STRINGIFY = Path(__file__).with_name("stringify.js")
 SECRET = b"0123456789abcdef"

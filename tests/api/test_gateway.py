@@ -22,8 +22,8 @@ from filelock import FileLock
 from traffic import CHROME
 from wire_support import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server, code, event
 
-from signal_pipeline.api.schema import sdl
-from signal_pipeline.store.database import Connection
+from signal_pipeline.api.graphql.schema import sdl
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

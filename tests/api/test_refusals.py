@@ -12,7 +12,7 @@ import httpx
 import pytest
 from wire_support import CREATE, Server, code, counts, event, outcome, until
 
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from signal_pipeline.assets.charts import BOTTOM, TOP, bar_chart, code_block, markdown_table
+from signal_pipeline.dagster.assets.charts import BOTTOM, TOP, bar_chart, code_block, markdown_table
 from signal_pipeline.printable import printable
 
 LAST = date(2026, 5, 20)

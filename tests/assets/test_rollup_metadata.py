@@ -9,12 +9,12 @@ import pytest
 from conftest import Fill
 from traffic import line
 
-from signal_pipeline.assets.rollup_metadata import TREND_DAYS, DayNotes
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.dagster.assets.rollup_metadata import TREND_DAYS, DayNotes
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 DAY = datetime.now(UTC).date() - timedelta(days=1)

@@ -13,7 +13,7 @@ import pytest
 from client_tests_support import ROOT, npm_in
 
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

@@ -20,9 +20,9 @@ import pytest
 from conftest import SECRET, START_DATE
 from wire_support import Issuer, Server, start_server
 
-from signal_pipeline.api.development import sample_request
+from signal_pipeline.api.identity.development import sample_request
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 

@@ -31,13 +31,13 @@ from dagster_tests_support import (
 )
 from traffic import traffic
 
-from signal_pipeline.catalogue import PACKAGED_CATALOGUE
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -94,7 +94,7 @@ def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable
 # `signal-pipeline dev`, with a child in Dagster's place that prints what it would read.
 STAND_IN = """
 import subprocess, sys
-from signal_pipeline.cli import main
+from signal_pipeline.cli.commands import main
 CHILD = '''
 from signal_pipeline.settings import load_settings
 read = load_settings()

@@ -11,12 +11,12 @@ import pytest
 from dagster_tests_support import YESTERDAY, Run, due_day, materialized, purge, rows_of
 from psycopg import sql
 
-from signal_pipeline.alerts import failure_line, red_checks
+from signal_pipeline.dagster.log_alerts import failure_line, red_checks
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 

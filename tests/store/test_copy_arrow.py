@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signal_pipeline.rollups.yml import COLUMN_TYPES
-from signal_pipeline.store.copy_arrow import copy_stream
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.rollups.copy_arrow import copy_stream
+from signal_pipeline.rollups.schema_yml import COLUMN_TYPES
 
 ARROW = {
     "text": pa.string(),

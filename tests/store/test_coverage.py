@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_pipeline.store.coverage import Coverage, days_note
+from signal_pipeline.days.coverage import Coverage, days_note
 
 ONE = timedelta(days=1)
 START, TODAY = date(2026, 5, 1), date(2026, 5, 20)

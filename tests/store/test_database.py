@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from signal_pipeline.store.database import Connection, Database, DatabaseError, DatabaseUnreachableError, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError, DatabaseUnreachableError, safe_errors
 
 
 def test_a_cancelled_statement_does_not_mean_that_the_server_is_away(database: Database) -> None:

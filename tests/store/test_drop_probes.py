@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from traffic import CHROME, line, traffic
 
+from signal_pipeline.dagster.bot_probe import bots_are_steady
+from signal_pipeline.dagster.probes import addresses_arrive, few_drops
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.bots import bots_are_steady
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.probes import addresses_arrive, few_drops
 
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)

@@ -15,10 +15,10 @@ import psycopg
 import pytest
 from commands import start_command
 
-from signal_pipeline.store.embedded import EmbeddedError, dagster_url, data_folder, running_url, start_embedded
+from signal_pipeline.postgres.embedded import EmbeddedError, dagster_url, data_folder, running_url, start_embedded
 
 HOLD = (
-    "import sys; from pathlib import Path; from signal_pipeline.store.embedded import start_embedded\n"
+    "import sys; from pathlib import Path; from signal_pipeline.postgres.embedded import start_embedded\n"
     "print(start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
 )
 Hold = Callable[[], subprocess.Popen[str]]
@@ -302,7 +302,7 @@ def servers(home: Path) -> list[psutil.Process]:
 
 
 AGAIN = (
-    "import os, signal, sys, psutil; from pathlib import Path; from signal_pipeline.store.embedded import start_embedded\n"
+    "import os, signal, sys, psutil; from pathlib import Path; from signal_pipeline.postgres.embedded import start_embedded\n"
     "home = Path(sys.argv[1]); start_embedded(home)\n"
     "server = psutil.Process(int((home / 'postgres' / 'postmaster.pid').read_text().split()[0]))\n"
     "server.send_signal(signal.SIGQUIT); server.wait(30); start_embedded(home)\n"

@@ -12,14 +12,14 @@ import pytest
 from conftest import Build, Fill
 from traffic import line, traffic
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.dagster.probes import books_reconcile
+from signal_pipeline.days.calendar import day_lock
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.erasure import Certificate, NothingKeptError, Subject, erase
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store import retention
-from signal_pipeline.store.database import Connection, Database, DatabaseError, safe_errors
-from signal_pipeline.store.days import day_lock
-from signal_pipeline.store.erasure import Certificate, NothingKeptError, Subject, erase
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.probes import books_reconcile
 
 KEEP = 180
 TODAY = date.today()

@@ -13,15 +13,15 @@ from pathlib import Path
 import psycopg
 import pytest
 from conftest import START_DATE, Fill
-from psycopg import sql as composed
+from psycopg import sql
 from revisions import migrate_to
 from stored import count
 
+from signal_pipeline.days.calendar import NotMigratedError, stored_start_date
+from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.schema.migrate import NotOwnerError, StartDateError, migrate, missing_roles
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, DatabaseUnreachableError
-from signal_pipeline.store.days import NotMigratedError, stored_start_date
-from signal_pipeline.store.migrate import NotOwnerError, StartDateError, migrate, missing_roles
 
 _numbers = itertools.count(1)
 TODAY = datetime.now(UTC).date()
@@ -169,9 +169,9 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
         connection.execute("create role test_other_owner login")
         connection.execute("revoke signal_reader from signal_api")
         connection.execute("alter role signal_builder rename to test_builder_away")
-        name = composed.Identifier(connection.info.dbname)
+        name = sql.Identifier(connection.info.dbname)
         try:
-            connection.execute(composed.SQL("alter database {} owner to test_other_owner").format(name))
+            connection.execute(sql.SQL("alter database {} owner to test_other_owner").format(name))
             for _ in range(2):
                 migrate(owned, configured(owned, tmp_path), models)
             assert missing_roles(owned) == ["signal_builder", "signal_api in signal_reader"]
@@ -185,7 +185,7 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
             with suppress(psycopg.errors.UndefinedObject):
                 connection.execute("alter role test_builder_away rename to signal_builder")
             connection.execute("grant signal_reader to signal_api")
-            connection.execute(composed.SQL("alter database {} owner to postgres").format(name))
+            connection.execute(sql.SQL("alter database {} owner to postgres").format(name))
             connection.execute("drop owned by test_other_owner cascade")
             connection.execute("drop role test_other_owner")
 
@@ -238,7 +238,7 @@ def test_a_failed_migration_leaves_nothing_half_made(
         raise RuntimeError("stopped half way")
 
     with monkeypatch.context() as patch:
-        patch.setattr("signal_pipeline.store.migrate.migrate_rollups", fail)
+        patch.setattr("signal_pipeline.schema.migrate.migrate_rollups", fail)
         with pytest.raises(RuntimeError):
             migrate(empty, configured(empty, tmp_path), models)
     with empty.connect() as connection:

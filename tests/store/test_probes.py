@@ -10,12 +10,12 @@ from datetime import date, timedelta
 import pytest
 from conftest import Fill
 
+from signal_pipeline.dagster.probes import books_reconcile, no_day_waits, yesterday_is_built
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.probes import books_reconcile, no_day_waits, yesterday_is_built
 
 TODAY = date.today()
 ROLLUP = "daily_app_activity"
@@ -171,5 +171,5 @@ def test_raw_events_are_held_against_books_and_builds(connection: Connection, th
 
 
 def test_the_store_loads_without_the_ingest() -> None:
-    code = "import sys, signal_pipeline.store.probes; sys.exit('signal_pipeline.ingest' in sys.modules)"
+    code = "import sys, signal_pipeline.dagster.probes; sys.exit('signal_pipeline.ingest.pipeline' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

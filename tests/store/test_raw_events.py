@@ -9,8 +9,8 @@ from conftest import Fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.raw_events import FILTERS, RawEvent, newest_events
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
 
 YESTERDAY = date.today() - timedelta(days=1)
 

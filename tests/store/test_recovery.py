@@ -15,17 +15,17 @@ from conftest import Fill
 from revisions import migrate_to
 from traffic import line, traffic
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.dagster.probes import books_reconcile
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import wheel_program
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import BuildRefusedError, build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.store import retention
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import wheel_program
-from signal_pipeline.store.erasure import Subject, erase
-from signal_pipeline.store.migrate import migrate
-from signal_pipeline.store.probes import books_reconcile
 
 pytestmark = pytest.mark.embedded_only
 KEEP = 180

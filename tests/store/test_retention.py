@@ -11,14 +11,14 @@ from conftest import START_DATE, Build, Fill
 from stored import count
 from traffic import line
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.days.receipts import list_receipts
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.privacy.erasure import Subject, erase
+from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection, Database, DatabaseError
-from signal_pipeline.store.erasure import Subject, erase
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.receipts import list_receipts
-from signal_pipeline.store.retention import RetentionError, purge_due_days, purge_incomplete
 
 KEEP = 180
 TODAY = date.today()

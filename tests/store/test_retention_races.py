@@ -13,15 +13,15 @@ from conftest import Build, Fill
 from stored import count
 from traffic import line
 
-from signal_pipeline import raw_reports
-from signal_pipeline.ingest import Counts, Ingest
+from signal_pipeline.days.coverage import Coverage
+from signal_pipeline.days.receipts import list_receipts
+from signal_pipeline.ingest.pipeline import Counts, Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.reports import of_raw_events as raw_reports
 from signal_pipeline.rollups.build import DayPurgedError
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store import retention
-from signal_pipeline.store.coverage import Coverage
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.receipts import list_receipts
-from signal_pipeline.store.retention import purge_due_days
 
 KEEP = 180
 TODAY = date.today()

@@ -15,18 +15,18 @@ from conftest import Fill
 from psycopg import errors
 from traffic import traffic
 
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.reader import ReaderError, reader_url
-from signal_pipeline.reports import rollup_report
+from signal_pipeline.cli.psql import ReaderError, reader_url
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.erasure import Subject, erase
+from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
+from signal_pipeline.schema.migrate import ROLES
 from signal_pipeline.settings import Settings
-from signal_pipeline.store import retention
-from signal_pipeline.store.database import Connection, Database, DatabaseError
-from signal_pipeline.store.erasure import Subject, erase
-from signal_pipeline.store.migrate import ROLES
 
 KEEP = 180
 TODAY = date.today()

@@ -19,15 +19,15 @@ from conftest import SECRET, START_DATE
 from stored import count, stored_books, stored_bots, stored_events, stored_intake
 from traffic import IPHONE, line, traffic
 
-from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.ingest.writer import ACCEPTED, DUPLICATE, EventWriter, Outcome
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection, Database, DatabaseError
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.writer import ACCEPTED, DUPLICATE, EventWriter, Outcome
 
 DAY = date.today() - timedelta(days=3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""The GraphQL schema: its types, its resolvers, and what they may answer."""

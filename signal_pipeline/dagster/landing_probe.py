@@ -1,0 +1,73 @@
+"""The probe of the landing: what is in it that no drain can take, and what waits for too long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+from signal_pipeline.dagster.probes import Finding
+from signal_pipeline.ingest.landing import Entry, entries, listed, shown
+from signal_pipeline.ingest.ndjson import StreamError, check_form
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.settings import Settings
+
+LOOKED_INTO = 20  # So many of the oldest files are read: what a drain could not take is among them.
+DAY_SECONDS = timedelta(days=1).total_seconds()
+
+
+def begun_sizes(connection: Connection) -> set[int]:
+    """The sizes in bytes of the files that a drain has begun or done, as far as they are remembered."""
+    return {cast(int, row[0]) for row in connection.execute("select distinct bytes from signal.landed_files")}
+
+
+def landing_moves(settings: Settings, begun: Collection[int] = ()) -> Finding:
+    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses meanwhile.
+
+    Files are looked into at their beginnings; to their ends only those of a size that a drain has `begun`.
+    """
+    present = entries(settings.landing_path)
+    kept = _kept([entry for entry in present if not entry.unfinished], begun)
+    old = [shown(entry.path) for entry in present if time.time() - entry.changed > DAY_SECONDS]
+    found = []
+    if kept:
+        found.append(
+            f"{len(kept)} item(s) in the landing cannot be taken: {listed(kept)}. Convert what holds events to NDJSON, and move"
+            " away or delete the rest."
+        )
+    if old:
+        found.append(
+            f"{len(old)} landed file(s) wait for more than a day: {listed(old)}. Is landing_sensor on? Look for failed runs"
+            " of raw_events_job; hidden files and *.tmp are their writer's to finish or delete."
+        )
+    if not found:
+        return Finding(True, "No landed file is kept or older than a day.")
+    return Finding(
+        False,
+        f"Raw addresses stay in the landing. {' '.join(found)}",
+        {"kept": len(kept), "older_than_a_day": len(old)},
+    )
+
+
+def _kept(waiting: list[Entry], begun: Collection[int]) -> list[str]:
+    """What no drain can take, each with the reason; of files, the oldest are looked into."""
+    files = [entry for entry in waiting if not entry.obstacle][:LOOKED_INTO]
+    reasons = {entry.path: entry.obstacle for entry in waiting}
+    reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
+    return [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
+
+
+def _fault(path: Path, *, to_the_end: bool) -> str | None:
+    """Why the content of a file cannot be taken, or not all of it."""
+    try:
+        with path.open("rb") as stream:
+            check_form(stream, to_the_end=to_the_end)
+    except FileNotFoundError:
+        return None
+    except StreamError as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None

@@ -1,0 +1,1 @@
+"""What leaves and who asked: retention, erasure, data subjects, the kill switch, the audit log."""

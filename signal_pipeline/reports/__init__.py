@@ -1,0 +1,1 @@
+"""The questions of analysts, answered from rollups or from raw events."""

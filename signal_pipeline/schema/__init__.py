@@ -1,0 +1,1 @@
+"""What `migrate` makes: migrations, roles, guards, and the tables of the rollups."""
