@@ -45,6 +45,7 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	@mkdir -p .venv/dagster && touch .venv/dagster/dagster.yaml  # Checking definitions needs no database.
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
 	@echo "lock: every package pinned by hash"

@@ -1,7 +1,7 @@
 """Tells people of changes: a check that turned red or green again, and a run that failed and is not retried.
 
 Belongs here: what is news by Dagster's storage, and how it is worded. What people know already: `alert_state.py`. How messages
-are sent: `notifications.py`. The same faults are lines in the daemon's log, sent or not: `alerts.py`.
+are sent: `notifications.py`. The same faults are lines in the daemon's log, sent or not: `log_alerts.py`.
 
 A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a check's description or an
 error's text, which may name an app, a route or a file.

@@ -1,4 +1,4 @@
-"""Asset checks: the tests of `schema.yml`, and the probes of `store/probes.py`, `store/bots.py` and `landing.py`.
+"""Asset checks: the tests of `schema.yml`, and the probes of `probes.py`, `bot_probe.py` and `landing_probe.py`.
 
 Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run would lose their partition.
 They block nothing: what must never be visible is asserted inside the build's transaction, and the retention proves each day

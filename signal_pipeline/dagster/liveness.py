@@ -3,7 +3,7 @@
 A killed process leaves its run marked as started, and its place in a pool taken: every later run of the pool would wait for
 ever, and its days would not be asked for again. Dagster can ask only some launchers whether a run lives; the default one is
 not among them, and it does not watch runs that a command executes itself. So each run of ours holds a lock
-(`store/run_locks.py`) for as long as its process lives.
+(`run_locks.py`) for as long as its process lives.
 
 Nothing is ended that may live: only our own runs hold that lock, so only ours are looked at; one look without a lock is not
 enough, since a lock can be lost for a moment; and a run is read again before its end is written.

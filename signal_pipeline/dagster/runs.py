@@ -1,7 +1,7 @@
 """What Dagster knows about our runs: their days, which are in flight, which failed, what they built; and the tags they carry.
 
 Belongs here: questions to the Dagster instance, which others may use too: a job's name says nothing of whose it is. What
-follows from the answers: `staleness.py`, `sensors.py`. Which runs live: `liveness.py`.
+follows from the answers: `due_builds.py`, `sensors.py`. Which runs live: `liveness.py`.
 """
 
 from __future__ import annotations

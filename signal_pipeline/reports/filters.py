@@ -28,7 +28,7 @@ class UnknownFilterError(ReportError, UsageError):
 def check_filters(database: Database, catalogue: Catalogue, where: Mapping[str, str], *, of_rollup: bool) -> None:
     """Raise UnknownFilterError for a name that is neither in the catalogue (retired ones are) nor stored.
 
-    Keys are those of `report_keys.KEYS`. The event type `(all)` is a row of rollups only; by other
+    Keys are those of `dimensions.KEYS`. The event type `(all)` is a row of rollups only; by other
     keys, every type counts without a filter.
     """
     known: Mapping[str, Collection[str]] = {

@@ -1,4 +1,4 @@
-"""Reports from the daily rollups, over any window, each number with its state. Reports from raw events: `raw_reports.py`.
+"""Reports from the daily rollups, over any window, each number with its state. Reports from raw events: `of_raw_events.py`.
 
 Sums of daily users and sessions are headed as sums (requirement 8.3).
 """

@@ -1,7 +1,8 @@
 """Arrow batches as rows of PostgreSQL's binary COPY format, column by column and without a loop over rows.
 
 Each field becomes its length and its bytes; Arrow joins the fields of all rows at once, and the joined column's buffer is
-what COPY reads. Types are those that a rollup's column may have (`schema_yml.COLUMN_TYPES`). The format: `postgres/copy_format.py`.
+what COPY reads. Types are those that a rollup's column can have (`schema_yml.COLUMN_TYPES`). The
+format: `postgres/copy_format.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The asset `expired_raw_events`: raw days past their retention, proven complete, receipted and deleted.
 
-Belongs here: what a run reports. The proof and the deletion: `store/retention.py`. Docs: docs/data-team.md.
+Belongs here: what a run reports. The proof and the deletion: `privacy/retention.py`. Docs: docs/data-team.md.
 """
 
 from collections.abc import Mapping

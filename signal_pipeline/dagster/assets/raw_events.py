@@ -1,6 +1,6 @@
 """The asset `raw_events`: the events of a day as they are stored, after the landing is drained into them.
 
-Belongs here: when the landing is drained, and what a run says about a day. How events are written: `ingest.py`, `store/`.
+Belongs here: when the landing is drained, and what a run says about a day. How events are written: `ingest/`.
 Docs: docs/data-team.md.
 """
 
