@@ -117,7 +117,7 @@ def test_the_types_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def catalogue_of(tmp_path: Path, change: Callable[[dict[str, dict[str, dict[str, object]]]], None]) -> str:
-    content = yaml.safe_load((Path(catalogue_usage.__file__).parent / "catalogue.yaml").read_text())
+    content = yaml.safe_load(PACKAGED_CATALOGUE.read_text())
     change(content)
     path = tmp_path / "catalogue.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))

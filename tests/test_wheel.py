@@ -60,10 +60,10 @@ def test_the_wheel_holds_every_file_that_is_not_python(wheel: Path) -> None:
     expected |= {"signal_pipeline/dagster.yaml", "signal_pipeline/workspace.yaml"}
     assert expected <= names
     for name in (
-        "catalogue.yaml",
-        "simulate_world.yaml",
-        "store/embedded.conf",
-        "store/migrations/versions/0001_core.sql",
+        "catalogue/catalogue.yaml",
+        "simulation/world.yaml",
+        "postgres/embedded.conf",
+        "schema/migrations/versions/0001_core.sql",
         "dbt_like_sql/schema.yml",
         "dbt_like_sql/models/daily_app_activity.sql",
     ):
@@ -94,7 +94,7 @@ BREAKS = {
     ),
     "yml that is no yml": ("dbt_like_sql/schema.yml", "models: [", "schema.yml"),
     "yml without models": ("dbt_like_sql/schema.yml", "version: 2\nmodels: []\n", "schema.yml"),
-    "catalogue": ("catalogue.yaml", "version: 1\n", "catalogue.yaml"),
+    "catalogue": ("catalogue/catalogue.yaml", "version: 1\n", "catalogue.yaml"),
 }
 
 
