@@ -23,8 +23,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from parallel import ByPart, slow_first
-from traffic import traffic
+from support.parallel import ByPart, slow_first
+from support.traffic import traffic
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from traffic import line
+from support.traffic import line
 
 from signal_pipeline.api.app import Parts, create_app
 from signal_pipeline.ingest import pipeline as ingest_module

@@ -20,8 +20,8 @@ import msgspec
 import psycopg
 import pytest
 from conftest import SECRET
-from traffic import CHROME
-from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
+from support.traffic import CHROME
+from support.wire import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
 
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.ingest.event_rows import new_event_id

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from conftest import SECRET, START_DATE
-from traffic import CHROME, IPHONE, line
-from wire_support import SERVICE_KEY, Server, code
+from support.traffic import CHROME, IPHONE, line
+from support.wire import SERVICE_KEY, Server, code
 
 from signal_pipeline.api.graphql.context import RequestContext, Services
 from signal_pipeline.api.graphql.stats import event_stats, question

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
-from wire_support import CREATE, Server, code, event, outcome
+from support.wire import CREATE, Server, code, event, outcome
 
 from signal_pipeline.events.event import Event
 from signal_pipeline.ingest.event_rows import new_event_id

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import SECRET
-from wire_support import CREATE, GATEWAY_SECRET, Server, code, event, outcome, run
+from support.wire import CREATE, GATEWAY_SECRET, Server, code, event, outcome, run
 
 from signal_pipeline.api.graphql.schema import sdl
 from signal_pipeline.api.server import run_server

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from commands import error_of, last_json, run_command
-from inbox import Inbox, open_inbox
+from support.commands import error_of, last_json, run_command
+from support.inbox import Inbox, open_inbox
 
 HIDDEN = ("Kw27", "Kw28", "127.0.0.1")
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from signal_pipeline.catalogue.load import EventType, load_catalogue
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, EventType, load_catalogue
 from signal_pipeline.catalogue.typescript import typescript_types
 from signal_pipeline.cli.commands import app
 from signal_pipeline.postgres.database import Connection

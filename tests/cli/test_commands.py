@@ -9,12 +9,12 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import commands
 import pytest
-from commands import run_command
 from conftest import SECRET, Fill
 from psycopg.conninfo import conninfo_to_dict
-from traffic import line, traffic
+from support import commands
+from support.commands import run_command
+from support.traffic import line, traffic
 
 from signal_pipeline.ingest.ndjson import zstd
 from signal_pipeline.postgres.database import Connection, Database

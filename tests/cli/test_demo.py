@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 import dagster as dg
 import pytest
-from commands import error_of, run_command
-from oracle import DIMENSIONS
-from stored import count
+from support.commands import error_of, run_command
+from support.oracle import DIMENSIONS
+from support.stored import count
 
 from signal_pipeline.cli.demo_summary import trend
 from signal_pipeline.dagster.home import open_instance

@@ -15,11 +15,11 @@ from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
-import commands
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
-from traffic import CHROME, line
+from support import commands
+from support.traffic import CHROME, line
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from commands import PROGRAM, environment_with, last_json, run_command, start_command
+from support.commands import PROGRAM, environment_with, last_json, run_command, start_command
 
 from signal_pipeline.cli.psql import LIFETIMES
 from signal_pipeline.postgres.embedded import running_url

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_tests_support import ROOT, npm_in
+from support.client import ROOT, npm_in
 
 from signal_pipeline.settings import Settings
 from signal_pipeline.postgres.database import Connection

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from wire_support import Issuer, Server, start_server
+from support.wire import Issuer, Server, start_server
 
 from signal_pipeline.api.identity.development import sample_request
 from signal_pipeline.settings import Settings

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from client_tests_support import ROOT, Npm
+from support.client import ROOT, Npm
 from conftest import REAL_TRAFFIC
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue

@@ -8,7 +8,7 @@ from datetime import date
 
 import dagster as dg
 import pytest
-from dagster_tests_support import Run
+from support.dagster import Run
 
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
 from signal_pipeline.dagster.assets import rollups
 from signal_pipeline.dagster.backfill import Backfilled, plan_backfill, plan_differences, run_backfill

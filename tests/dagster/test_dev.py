@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from commands import run_command
 from conftest import Fill
-from dagster_tests_support import (
+from support.commands import run_command
+from support.dagster import (
     TODAY,
     YESTERDAY,
     answers,
@@ -29,7 +29,7 @@ from dagster_tests_support import (
     purge,
     rows_of,
 )
-from traffic import traffic
+from support.traffic import traffic
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.postgres.database import Connection, Database

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
-from commands import PROGRAM, environment_with, run_command, start_command
-from dagster_tests_support import answers, asker, eventually, free_port
+from support.commands import PROGRAM, environment_with, run_command, start_command
+from support.dagster import answers, asker, eventually, free_port
 
 from signal_pipeline.postgres.embedded import running_url
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
-from traffic import CHROME, line, traffic
+from support.traffic import CHROME, line, traffic
 
 from signal_pipeline.dagster.bot_probe import bots_are_steady
 from signal_pipeline.dagster.probes import addresses_arrive, few_drops

@@ -15,8 +15,8 @@ import dagster as dg
 import psycopg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, eventually
 from psycopg import sql
+from support.dagster import YESTERDAY, eventually
 
 from faults import launched
 from signal_pipeline.dagster import liveness

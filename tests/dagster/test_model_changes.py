@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
 from signal_pipeline.dagster.backfill import plan_backfill
 from signal_pipeline.days.freshness import day_statuses

@@ -16,9 +16,10 @@ import dagster as dg
 import psycopg
 import pytest
 import yaml
-from commands import run_command
 from conftest import START_DATE, Fill
-from dagster_tests_support import (
+from psycopg import sql
+from support.commands import run_command
+from support.dagster import (
     PATIENCE_SECONDS,
     YESTERDAY,
     built,
@@ -28,8 +29,7 @@ from dagster_tests_support import (
     listens,
     storage_rows,
 )
-from psycopg import sql
-from traffic import traffic
+from support.traffic import traffic
 
 from faults import launched, neighbour
 from signal_pipeline.dagster.home import open_instance, project_file

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from dagster_tests_support import (
+from support.dagster import (
     YESTERDAY,
     answers,
     asker,
@@ -22,7 +22,7 @@ from dagster_tests_support import (
     ingest,
     listens,
 )
-from traffic import traffic
+from support.traffic import traffic
 
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.postgres.database import Connection

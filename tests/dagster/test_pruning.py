@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import yaml
 from conftest import Fill
-from dagster_tests_support import STORAGE_TABLES, YESTERDAY, Run, storage_rows
+from support.dagster import STORAGE_TABLES, YESTERDAY, Run, storage_rows
 
 from faults import launched
 from signal_pipeline.dagster import pruning

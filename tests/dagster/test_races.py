@@ -15,8 +15,8 @@ import dagster as dg
 import psycopg
 import pytest
 from conftest import Fill
-from dagster_tests_support import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 from psycopg import sql
+from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 
 from signal_pipeline.dagster.assets.rollups import BUILDERS
 from signal_pipeline.dagster.home import open_instance

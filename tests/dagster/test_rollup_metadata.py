@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from conftest import Fill
-from traffic import line
+from support.traffic import line
 
 from signal_pipeline.dagster.assets.rollup_metadata import TREND_DAYS, DayNotes
 from signal_pipeline.ingest.pipeline import Ingest

@@ -9,8 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run
-from traffic import line
+from support.dagster import YESTERDAY, Run
+from support.traffic import line
 
 from faults import launched
 from signal_pipeline.ingest.pipeline import Ingest

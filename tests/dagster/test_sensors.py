@@ -9,8 +9,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import TODAY, YESTERDAY, Run, due_day, purge
-from traffic import line
+from support.dagster import TODAY, YESTERDAY, Run, due_day, purge
+from support.traffic import line
 
 from faults import launched
 from signal_pipeline.dagster.run_locks import held_run, lock_space

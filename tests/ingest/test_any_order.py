@@ -13,9 +13,9 @@ import pytest
 from conftest import SECRET, START_DATE
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from oracle import Oracle
-from stored import assert_rollups_agree, in_order, stored_books, stored_bots, stored_events, stored_intake
-from traffic import CHROME, IPHONE
+from support.oracle import Oracle
+from support.stored import assert_rollups_agree, in_order, stored_books, stored_bots, stored_events, stored_intake
+from support.traffic import CHROME, IPHONE
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database

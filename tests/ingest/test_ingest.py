@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from commands import error_of, last_json, run_command, start_command
 from conftest import SECRET, START_DATE
-from oracle import Oracle
-from stored import count, in_order, rollup_table, stored_books, stored_events
-from traffic import IPHONE, line, traffic
+from support.commands import error_of, last_json, run_command, start_command
+from support.oracle import Oracle
+from support.stored import count, in_order, rollup_table, stored_books, stored_events
+from support.traffic import IPHONE, line, traffic
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module

@@ -11,10 +11,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from commands import start_command
 from conftest import SECRET
-from stored import count, stored_books, stored_events
-from traffic import line, traffic
+from support.commands import start_command
+from support.stored import count, stored_books, stored_events
+from support.traffic import line, traffic
 
 from signal_pipeline.ingest import landing
 from signal_pipeline.ingest import pipeline as ingest_module

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from conftest import SECRET
-from stored import stored_books, stored_events
-from test_ndjson import OTHER_FORMS
-from traffic import line, traffic
+from support.file_forms import OTHER_FORMS
+from support.stored import stored_books, stored_events
+from support.traffic import line, traffic
 
 from signal_pipeline.dagster.landing_probe import begun_sizes, landing_moves
 from signal_pipeline.ingest import landing as landing_module

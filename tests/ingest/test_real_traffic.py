@@ -12,8 +12,16 @@ from pathlib import Path
 
 import pytest
 from conftest import REAL_TRAFFIC, SECRET, START_DATE
-from oracle import Oracle
-from stored import assert_rollups_agree, count, in_order, stored_books, stored_bots, stored_events, stored_intake
+from support.oracle import Oracle
+from support.stored import (
+    assert_rollups_agree,
+    count,
+    in_order,
+    stored_books,
+    stored_bots,
+    stored_events,
+    stored_intake,
+)
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database

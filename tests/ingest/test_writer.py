@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import SECRET, START_DATE
-from stored import count, stored_books, stored_bots, stored_events, stored_intake
-from traffic import IPHONE, line, traffic
+from support.stored import count, stored_books, stored_bots, stored_events, stored_intake
+from support.traffic import IPHONE, line, traffic
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.days.freshness import day_statuses

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
-from commands import start_command
+from support.commands import start_command
 
 from signal_pipeline.postgres.embedded import EmbeddedError, dagster_url, data_folder, running_url, start_embedded
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from conftest import Fill
-from revisions import migrate_to
-from traffic import line, traffic
+from support.revisions import migrate_to
+from support.traffic import line, traffic
 
 from signal_pipeline.dagster.probes import books_reconcile
 from signal_pipeline.ingest.pipeline import Ingest

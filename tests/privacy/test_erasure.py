@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 import pytest
 from conftest import Build, Fill
-from traffic import line, traffic
+from support.traffic import line, traffic
 
 from signal_pipeline.dagster.probes import books_reconcile
 from signal_pipeline.days.calendar import day_lock

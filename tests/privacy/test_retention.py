@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 from conftest import START_DATE, Build, Fill
-from stored import count
-from traffic import line
+from support.stored import count
+from support.traffic import line
 
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.receipts import list_receipts

@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 
 import pytest
 from conftest import Build, Fill
-from stored import count
-from traffic import line
+from support.stored import count
+from support.traffic import line
 
 from signal_pipeline.days.coverage import Coverage
 from signal_pipeline.days.receipts import list_receipts

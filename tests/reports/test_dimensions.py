@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from commands import error_of, run_command
 from conftest import Fill
+from support.commands import error_of, run_command
 
 from signal_pipeline.api.graphql.stats import FILTER_KEYS
 from signal_pipeline.api.graphql.types import StatsFilter, StatsKey

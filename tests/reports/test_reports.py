@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from commands import error_of, run_command
 from conftest import SECRET, START_DATE, Fill
-from oracle import DIMENSIONS, Oracle
-from traffic import line, traffic
+from support.commands import error_of, run_command
+from support.oracle import DIMENSIONS, Oracle
+from support.traffic import line, traffic
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.ingest.pipeline import Ingest

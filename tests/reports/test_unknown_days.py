@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from commands import error_of, run_command
 from conftest import START_DATE, Build, Fill
-from traffic import line
+from support.commands import error_of, run_command
+from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from conftest import START_DATE, Fill
 from psycopg import sql
-from revisions import migrate_to
-from stored import count
+from support.revisions import migrate_to
+from support.stored import count
 
 from signal_pipeline.days.calendar import NotMigratedError, stored_start_date
 from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError

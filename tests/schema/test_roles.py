@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from commands import last_json, run_command
 from conftest import Fill
 from psycopg import errors
-from traffic import traffic
+from support.commands import last_json, run_command
+from support.traffic import traffic
 
 from signal_pipeline.cli.psql import ReaderError, reader_url
 from signal_pipeline.ingest.pipeline import Ingest

@@ -27,7 +27,7 @@ from signal_pipeline.events.routes import route_template
 from signal_pipeline.events.user_agents import parse_user_agent
 
 CATALOGUE: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[1] / "signal_pipeline" / "catalogue" / "catalogue.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "signal_pipeline" / "catalogue" / "catalogue.yaml").read_text(encoding="utf-8")
 )
 DIMENSIONS = {
     "daily_app_activity": [],

@@ -13,19 +13,19 @@ from xdist.scheduler import LoadScopeScheduling
 
 # The longest first: a long file that starts last keeps one worker busy while the others wait. What is not here follows.
 SLOW_FIRST = (
-    "tests/test_cli.py",
+    "tests/cli/test_commands.py",
     "tests/dagster/test_dev.py",
     "tests/dagster/test_dev_stop.py",
     "tests/faults/test_neighbours.py",
     "tests/client/",
-    "tests/test_cli_privacy.py",
+    "tests/cli/test_privacy.py",
     "tests/dagster/test_checks.py",
     "tests/faults/test_leaks.py",
-    "tests/test_reports.py",
+    "tests/reports/test_reports.py",
     "tests/dagster/test_runs.py",
     "tests/api/test_outage.py",
     "tests/dagster/test_races.py",
-    "tests/test_demo.py",
+    "tests/cli/test_demo.py",
     "tests/api/test_server.py",
     "tests/test_wheel.py",
     "tests/faults/test_kills.py",

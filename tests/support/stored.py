@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from oracle import DIMENSIONS, Bot, Entry, Oracle, Receipt, Row
 from psycopg import sql
+from support.oracle import DIMENSIONS, Bot, Entry, Oracle, Receipt, Row
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day

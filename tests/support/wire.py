@@ -24,7 +24,7 @@ import jwt
 from conftest import SECRET
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from traffic import CHROME
+from support.traffic import CHROME
 
 from signal_pipeline.postgres.database import Database
 
