@@ -8,12 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from signal_pipeline.child_environments import DATABASE_VARIABLE
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import open_database
 from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 DAGSTER_DATABASE = "signal_dagster"
-DATABASE_VARIABLE = "SIGNAL_DAGSTER_DATABASE_URL"  # Our `dagster.yaml` reads it.
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
 MOST_CONNECTIONS = 8
