@@ -69,12 +69,12 @@ class Watched:
                 self.seen.setdefault(_kind(child), set()).update(held)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        give_up = time.monotonic() + 180
+        give_up = time.monotonic() + 400
         while not condition():
             self.look()
             assert self.process.poll() is None, "it ended"
             assert time.monotonic() < give_up, self.seen
-            time.sleep(0.05)
+            time.sleep(0.2)
 
 
 def _kind(process: psutil.Process) -> str:

@@ -36,9 +36,7 @@ def record(
     """Add an operator's entry, in the caller's transaction. `details` holds kinds, counts and reasons; never a value or a
     filter. PostgreSQL sets its time, and refuses an action that it does not know (RaiseException).
     """
-    connection.execute(
-        "select signal.audit_operator(%s, %s, %s, %s)", [action, day, actor, Jsonb(dict(details or {}))]
-    )
+    connection.execute("select signal.audit_operator(%s, %s, %s, %s)", [action, day, actor, Jsonb(dict(details or {}))])
 
 
 def record_read(connection: Connection, actor: bytes, events: int) -> None:
