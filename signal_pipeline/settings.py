@@ -6,6 +6,7 @@ stands with that part; here is only its name, type and default. Names are listed
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -36,7 +37,7 @@ MIN_AUDIT_KEY_BYTES = 32
 MIN_GATEWAY_SECRET_BYTES = 16
 ENV_FILE = ".env"
 FIRST_START_DATE, LAST_START_DATE = date(2000, 1, 1), date(2999, 12, 31)
-_EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class SettingsError(SignalError):

@@ -80,7 +80,7 @@ class Watched:
 def _kind(process: psutil.Process) -> str:
     """What a process is. One that is being started looks like its parent until it has its own program."""
     line = " ".join(process.cmdline())
-    known = ("spawn_main", "code-server", "api grpc", "dagster dev", "dagster_webserver", "dagster._daemon")
+    known = ("dagster_webserver", "dagster._daemon", "spawn_main", "code-server start", "api grpc", "dagster dev")
     return next((each for each in known if each in line), process.name())
 
 
@@ -122,7 +122,7 @@ def test_of_dagster_only_the_code_location_can_make_hashes(tmp_path: Path) -> No
         assert url
         assert not set(environment_of_server(url).values()) & set(SECRETS.values())
     location = {SALT, "PGPASSWORD"}
-    for kind in ("code-server", "api grpc", "spawn_main"):
+    for kind in ("code-server start", "api grpc", "spawn_main"):
         assert dev.seen.pop(kind) == location, kind
     for kind in ("dagster dev", "dagster_webserver", "dagster._daemon"):
         assert dev.seen.pop(kind) <= {"PGPASSWORD"}, kind  # Not Signal's own: a dagster.yaml may read it.

@@ -208,17 +208,19 @@ def test_a_setting_that_is_not_utf8_is_one_line(monkeypatch: pytest.MonkeyPatch,
         ("SIGNAL_HOME", "~no-such-user-of-hidden/home"),
     ],
 )
-def test_what_a_library_would_stumble_over_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, value: str
-) -> None:
+def test_what_a_library_would_stumble_over_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv("SIGNAL_ENV", "development")
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{name}: ") as raised:
         load_settings()
     assert "hidden" not in str(raised.value)
     assert "\n" not in str(raised.value)
-    said = run_command("status", cwd=tmp_path)
-    assert (said.returncode, said.stderr.count("\n"), "Traceback" in said.stderr) == (1, 1, False)
+
+
+def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
+    said = run_command("status", cwd=tmp_path, SIGNAL_ENV="development", SIGNAL_DATABASE_URL="postgresql://h:port/d")
+    assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+    assert said.stderr.startswith("error: SIGNAL_DATABASE_URL: its port is not a number")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_an_env_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
 def test_an_env_file_that_others_can_read_is_told_once(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("SIGNAL_RETENTION_DAYS=30\n")
-    for mode, told in ((0o644, 1), (0o640, 1), (0o604, 1), (0o620, 1), (0o600, 0), (0o400, 0)):
+    for mode, told in ((0o640, 1), (0o602, 1), (0o600, 0)):
         file.chmod(mode)
         said = run_command("catalogue", "--typescript", cwd=tmp_path)
         assert said.returncode == 0
