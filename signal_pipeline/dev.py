@@ -78,6 +78,7 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
     code = _start(location, home, {**code_location_environment(), **mark})
     while not _listens(address):
         if (ended := code.poll()) is not None:
+            console.complain(f"the code location ended with {ended} before it could be asked")
             return ended
         time.sleep(LISTEN_SECONDS)
     services = [*DAGSTER, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
