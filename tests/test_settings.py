@@ -12,9 +12,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import run_command
 
 from signal_pipeline.settings import Settings, SettingsError, audit_key, gateway_secret, load_settings, salt_secret
 

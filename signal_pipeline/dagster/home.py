@@ -9,9 +9,9 @@ from pathlib import Path
 import dagster as dg
 
 from signal_pipeline.child_environments import DATABASE_VARIABLE
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings, SettingsError
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 DAGSTER_DATABASE = "signal_dagster"
 STATEMENT_MILLISECONDS = 60_000
