@@ -50,8 +50,9 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
 	@echo "lock: every package pinned by hash"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --require-hashes -r requirements.lock
+	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock | grep .
 	@echo "secrets: none in the files of the project"
-	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|requirements\.lock|\.env\.example)'
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements\.lock|\.env\.example)'
 	@echo "licences of the dependencies: none that would bind this project"
 	@$(BIN)/pip-licenses --summary --partial-match --fail-on "Affero;GPL-2.0;GPL-3.0-only;GPLv2;GPLv3" --ignore-packages $(LGPL)
 	@$(MAKE) --no-print-directory audit
@@ -67,15 +68,21 @@ faults: install ## Kill, flood, soak and search it, for long; prints the seed
 	@$(BIN)/python -m faults
 
 bench: install ## Measure, print one table, write bench/results.json (about twenty minutes)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[bench]' \
-		|| echo "chdb cannot be installed here: its row will say so"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r bench/requirements.lock || echo "chdb cannot be installed here: its row will say so"
 	@$(BIN)/python -m bench $(BENCH)
 
-lock: ## Make requirements.lock anew from pyproject.toml
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		pyproject.toml --output-file requirements.lock
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+# What both need is as requirements.lock has it.
+SHARED := numpy pandas pyarrow python-dateutil six tzdata
+
+lock: ## Make the files *requirements.lock anew: from pyproject.toml, and the tools' from their own lists
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r uv.requirements.lock
+	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) -c requirements.lock $(addprefix --no-emit-package ,$(SHARED)) bench/requirements.in \
+		--output-file bench/requirements.lock
+	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ stands with that part; here is only its name, type and default. Names are listed
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -17,13 +18,26 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.setting_texts import (
+    check_dagster_url,
+    check_database_url,
+    check_port,
+    check_secret_text,
+    check_text,
+)
 
 MIN_RETENTION_DAYS = 7
+MAX_DAYS = 36_500
+MIN_SECRET_BYTES = 32
 MIN_AUDIT_KEY_BYTES = 32
+MIN_GATEWAY_SECRET_BYTES = 16
+ENV_FILE = ".env"
+FIRST_START_DATE, LAST_START_DATE = date(2000, 1, 1), date(2999, 12, 31)
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class SettingsError(SignalError):
@@ -51,6 +65,8 @@ def _api_keys(value: object) -> object:
         match = _API_KEY.fullmatch(part)
         if match is None:
             raise ValueError(f"entry {number} is not NAME:SHA256 with 64 hexadecimal digits")
+        if match[2].lower() == _EMPTY_SHA256:
+            raise ValueError(f"entry {number} is the digest of an empty key")
         found[match[2].lower()] = match[1]
     return found
 
@@ -78,12 +94,21 @@ def _key_prefix(value: object) -> object:
     return tuple(parts)
 
 
+def _checked(check: Callable[[str], None]) -> AfterValidator:
+    def checked(value: str | SecretStr | None) -> str | SecretStr | None:
+        if value is not None:
+            check(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        return value
+
+    return AfterValidator(checked)
+
+
 class Settings(BaseSettings):
     """Signal's settings; one field per environment variable (`SIGNAL_` and the field's name in capitals)."""
 
     model_config = SettingsConfigDict(
         env_prefix="SIGNAL_",
-        env_file=".env",
+        env_file=ENV_FILE,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -94,14 +119,14 @@ class Settings(BaseSettings):
     salt_secret: SecretStr | None = Field(default=None, validation_alias="SIGNALS_SALT_SECRET")
     audit_key: SecretStr | None = None
     env: Literal["development", "production"] | None = None
-    database_url: str | None = None
-    dagster_database_url: str | None = None
+    database_url: Annotated[str | None, _checked(check_database_url)] = Field(default=None, repr=False)
+    dagster_database_url: Annotated[str | None, _checked(check_dagster_url)] = Field(default=None, repr=False)
     home: Path = Path(".signal")
     landing_dir: Path | None = None
-    retention_days: int = Field(default=180, ge=MIN_RETENTION_DAYS)
+    retention_days: int = Field(default=180, ge=MIN_RETENTION_DAYS, le=MAX_DAYS)
     asset_key_prefix: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_key_prefix)] = ()
-    dagster_retention_days: int = Field(default=7, ge=0, le=36_500)
-    start_date: date | None = None
+    dagster_retention_days: int = Field(default=7, ge=0, le=MAX_DAYS)
+    start_date: date | None = Field(default=None, ge=FIRST_START_DATE, le=LAST_START_DATE)
     catalogue: Path | None = None
     rollup_engine: Literal["duckdb", "postgres"] = "duckdb"
     hmac_secret: SecretStr | None = None
@@ -114,9 +139,28 @@ class Settings(BaseSettings):
     analyst_claim: str | None = None
     api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_api_keys)] = Field(default_factory=dict)
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
-    rate_limit_url: SecretStr | None = None
+    rate_limit_url: Annotated[SecretStr | None, _checked(check_port)] = None
     spool_dir: Path | None = None
     alert_urls: SecretStr | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _texts_are_texts(cls, values: dict[str, object]) -> dict[str, object]:
+        """The first look at what was given: names what cannot be used before a library stumbles over it."""
+        for name, field in cls.model_fields.items():
+            variable = str(field.validation_alias or f"SIGNAL_{name.upper()}")
+            value, is_path = values.get(variable, values.get(name)), field.annotation in (Path, Path | None)
+            if not isinstance(value, str):
+                continue
+            try:
+                check_text(value, is_path=is_path)
+                if is_path:
+                    Path(value).expanduser()
+            except ValueError as error:
+                raise ValueError(f"{variable}: {error}") from None
+            except RuntimeError:
+                raise ValueError(f"{variable}: there is no user of whom this is the home") from None
+        return values
 
     @model_validator(mode="after")
     def _environment_is_explicit(self) -> Settings:
@@ -153,6 +197,16 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError("; ".join(_complaint(item) for item in error.errors())) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE} in this folder is not UTF-8 text: write it anew from .env.example") from None
+
+
+def open_env_file() -> str | None:
+    """What to say of a `.env` in the working folder that others on this machine can read or change; None if all is well."""
+    with suppress(OSError):
+        if os.stat(ENV_FILE).st_mode & 0o077:
+            return f"others on this machine can read {ENV_FILE}, which may hold secrets: run `chmod 600 {ENV_FILE}`"
+    return None
 
 
 def _complaint(item: object) -> str:
@@ -169,10 +223,10 @@ def salt_secret(settings: Settings) -> str:
     """Return the secret behind every salt, for processes that ingest (requirement 2.5).
 
     In development a generated secret stands in `SIGNAL_HOME/salt-secret`, mode 0600. Raises SettingsError in production
-    when `SIGNALS_SALT_SECRET` is missing.
+    when `SIGNALS_SALT_SECRET` is missing, short or a placeholder.
     """
     if settings.salt_secret is not None:
-        return settings.salt_secret.get_secret_value()
+        return _production_secret(settings, "SIGNALS_SALT_SECRET", settings.salt_secret, MIN_SECRET_BYTES)
     if settings.production:
         raise SettingsError(
             "SIGNALS_SALT_SECRET is missing: production needs a secret of at least 32 bytes; "
@@ -194,12 +248,30 @@ def audit_key(settings: Settings) -> bytes:
                 "SIGNAL_AUDIT_KEY is missing: production needs one to audit who acts; make it with `openssl rand -hex 32`"
             )
         return generated_secret(settings.home_path / "audit-key", lambda: secrets.token_hex(32)).encode()
-    key = settings.audit_key.get_secret_value().encode()
+    key = _production_secret(settings, "SIGNAL_AUDIT_KEY", settings.audit_key, MIN_AUDIT_KEY_BYTES).encode()
     if len(key) < MIN_AUDIT_KEY_BYTES:
         raise SettingsError(
             f"SIGNAL_AUDIT_KEY has fewer than {MIN_AUDIT_KEY_BYTES} bytes: make one with `openssl rand -hex 32`"
         )
     return key
+
+
+def gateway_secret(settings: Settings) -> str | None:
+    """The secret that the gateway signs with, `SIGNAL_HMAC_SECRET`; raises SettingsError in production if it is a weak one."""
+    if settings.hmac_secret is None:
+        return None
+    return _production_secret(settings, "SIGNAL_HMAC_SECRET", settings.hmac_secret, MIN_GATEWAY_SECRET_BYTES)
+
+
+def _production_secret(settings: Settings, variable: str, secret: SecretStr, least_bytes: int) -> str:
+    """The text of a secret; in production one that nobody could guess, else SettingsError."""
+    text = secret.get_secret_value()
+    if settings.production:
+        try:
+            check_secret_text(text, least_bytes)
+        except ValueError as error:
+            raise SettingsError(f"{variable} {error}: make one with `openssl rand -hex 32`") from None
+    return text
 
 
 def generated_secret(path: Path, make: Callable[[], str]) -> str:

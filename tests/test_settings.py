@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
 import stat
@@ -10,8 +12,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.commands import run_command
 
-from signal_pipeline.settings import Settings, SettingsError, audit_key, load_settings, salt_secret
+from signal_pipeline.settings import Settings, SettingsError, audit_key, gateway_secret, load_settings, salt_secret
 
 ROOT = Path(__file__).parents[1]
 SECRET = "a-secret-that-nobody-may-see-anywhere"
@@ -120,8 +125,138 @@ def test_production_has_no_stand_in_for_the_audit_key(monkeypatch: pytest.Monkey
     with pytest.raises(SettingsError, match="SIGNAL_AUDIT_KEY is missing"):
         audit_key(load_settings())
     assert not (tmp_path / ".signal").exists()
-    monkeypatch.setenv("SIGNAL_AUDIT_KEY", "k" * 32)
-    assert audit_key(load_settings()) == b"k" * 32
+    monkeypatch.setenv("SIGNAL_AUDIT_KEY", SECRET)
+    assert audit_key(load_settings()) == SECRET.encode()
+
+
+SECRETS = {
+    "SIGNALS_SALT_SECRET": (salt_secret, 32),
+    "SIGNAL_AUDIT_KEY": (audit_key, 32),
+    "SIGNAL_HMAC_SECRET": (gateway_secret, 16),
+}
+GUESSED = (
+    *("k" * 64, "0123" * 16, "changeme-changeme-changeme-changeme", "<put the secret of production here>"),
+    *("your-secret-key-of-at-least-32-bytes", "$(openssl rand -hex 32) $(openssl rand -hex 32)"),
+    *("PLACEHOLDER-placeholder-PLACEHOLDER", "${SIGNAL_SECRET_OF_PRODUCTION_FROM_VAULT}"),
+)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("value", ["short-abcdefgh", f"   abcdefg{' ' * 60}", *GUESSED])
+def test_production_takes_no_secret_that_can_be_guessed(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    read, _ = SECRETS[name]
+    monkeypatch.setenv("SIGNAL_ENV", "production")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name} .*openssl rand -hex 32") as raised:
+        read(load_settings())
+    assert value.strip() not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@given(st.binary(min_size=32, max_size=64))
+def test_production_takes_what_was_drawn_at_random(drawn: bytes) -> None:
+    for text in (drawn.hex(), base64.b64encode(drawn).decode()):
+        if len(set(text)) >= 8:  # hypothesis likes 32 times the same byte.
+            for name, (read, _) in SECRETS.items():
+                assert read(Settings(_env_file=None, env="production", **{_field(name): text}))  # type: ignore[arg-type]
+
+
+def _field(variable: str) -> str:
+    return variable.removeprefix("SIGNALS_").removeprefix("SIGNAL_").lower()
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_no_setting_is_blank(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    name = str(Settings.model_fields[field].validation_alias or f"SIGNAL_{field.upper()}")
+    monkeypatch.setenv(name, " \t  ")
+    with pytest.raises(SettingsError, match=f"^{name}: is blank"):
+        load_settings()
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_a_setting_that_is_not_utf8_is_one_line(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+    name = str(Settings.model_fields[field].validation_alias or f"SIGNAL_{field.upper()}")
+    monkeypatch.setenv(name, os.fsdecode(b"/caf\xe9-hidden"))
+    if field in ("home", "landing_dir", "catalogue", "spool_dir"):
+        load_settings()  # A folder may be called so.
+        return
+    with pytest.raises(SettingsError, match=f"^{name}: is not UTF-8 text") as raised:
+        load_settings()
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[
+            ("SIGNAL_DATABASE_URL", f"postgresql://u:hidden@{place}/d")
+            for place in ("h:port", "h:0", "h:65536", "[h", "h:-1")
+        ],
+        ("SIGNAL_DATABASE_URL", "mysql://u:hidden@h/d"),
+        ("SIGNAL_DATABASE_URL", "postgresql+psycopg2://u:hidden@h/d"),
+        ("SIGNAL_DATABASE_URL", "host=h port=hidden"),
+        ("SIGNAL_DATABASE_URL", "hidden"),
+        ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql+psycopg2://u:hidden@h:port/d"),
+        ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql+hidden://u@h/d"),
+        ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql://u:hidden@h:port/d"),
+        ("SIGNAL_DAGSTER_DATABASE_URL", "sqlite:///hidden"),
+        ("SIGNAL_RATE_LIMIT_URL", "redis://:hidden@h:port/0"),
+        ("SIGNAL_RATE_LIMIT_URL", "redis://:hidden@[h/0"),
+        ("SIGNAL_RETENTION_DAYS", "1000000000"),
+        ("SIGNAL_START_DATE", "0001-01-01"),
+        ("SIGNAL_API_KEYS", f"hidden:{hashlib.sha256(b'').hexdigest()}"),
+        ("SIGNAL_HOME", "~no-such-user-of-hidden/home"),
+    ],
+)
+def test_what_a_library_would_stumble_over_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("SIGNAL_ENV", "development")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: ") as raised:
+        load_settings()
+    assert "hidden" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
+    said = run_command("status", cwd=tmp_path, SIGNAL_ENV="development", SIGNAL_DATABASE_URL="postgresql://h:port/d")
+    assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+    assert said.stderr.startswith("error: SIGNAL_DATABASE_URL: its port is not a number")
+
+
+@pytest.mark.parametrize(
+    "url", ["host=/tmp dbname=signal", "postgresql://a,b/d", "postgresql://u@h:1,h:2/d", "service=x"]
+)
+def test_other_ways_to_write_a_database_are_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("SIGNAL_ENV", "development")
+    monkeypatch.setenv("SIGNAL_DATABASE_URL", url)
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", url)
+    settings = load_settings()
+    assert (settings.database_url, settings.dagster_database_url) == (url, url)
+    assert url not in f"{settings!r} {settings}"
+
+
+def test_an_env_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"SIGNAL_HMAC_SECRET=caf\xe9\n")
+    (tmp_path / ".env").chmod(0o600)
+    said = run_command("status", cwd=tmp_path)
+    assert (said.returncode, said.stderr.count("\n")) == (1, 1)
+    assert ".env in this folder is not UTF-8" in said.stderr
+
+
+def test_an_env_file_that_others_can_read_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SIGNAL_RETENTION_DAYS=30\n")
+    for mode, told in ((0o640, 1), (0o602, 1), (0o600, 0)):
+        file.chmod(mode)
+        said = run_command("catalogue", "--typescript", cwd=tmp_path)
+        assert said.returncode == 0
+        assert said.stderr.count("chmod 600 .env") == said.stderr.count("\n") == told
+        assert "chmod" not in said.stdout
+
+
+def test_a_folder_of_dagster_that_is_relative_is_one_line(tmp_path: Path) -> None:
+    said = run_command("backfill", "--from", "2026-01-01", "--to", "2026-01-01", cwd=tmp_path, DAGSTER_HOME="here")
+    assert (said.returncode, "Traceback" in said.stderr) == (1, False)
 
 
 def test_development_makes_one_secret_for_all_that_ask_at_once(tmp_path: Path) -> None:

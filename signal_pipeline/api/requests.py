@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from starlette.types import Receive
 
-from signal_pipeline.api.identity.signature import parse_wire_json
+from signal_pipeline.api.identity.signature import MAX_VALUES, TooManyValuesError, parse_wire_json
 from signal_pipeline.api.refusals import ApiError
 
 MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
+MAX_QUERY_CHARACTERS = 64 * 1024  # Values belong into variables: GraphQL is read letter by letter, in Python.
 BODY_SECONDS = 10.0
 
 
@@ -32,6 +33,8 @@ async def read_call(content_type: bytes, receive: Receive) -> Call:
     body = await _body(receive)
     try:
         document = parse_wire_json(body)
+    except TooManyValuesError:
+        raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_VALUES:,} values", 413) from None
     except (ValueError, RecursionError):
         raise ApiError("BAD_REQUEST", "the body is not JSON in UTF-8", 400) from None
     if not isinstance(document, dict):
@@ -62,6 +65,9 @@ def _call(document: dict[str, object]) -> Call:
     name, extensions = document.get("operationName"), document.get("extensions")
     if not isinstance(query, str) or not query.strip():
         raise ApiError("BAD_REQUEST", "`query` must be a text", 400)
+    if len(query) > MAX_QUERY_CHARACTERS:
+        message = f"`query` has more than {MAX_QUERY_CHARACTERS:,} characters: send values as variables"
+        raise ApiError("PAYLOAD_TOO_LARGE", message, 413)
     if variables is not None and not isinstance(variables, dict):
         raise ApiError("BAD_REQUEST", "`variables` must be an object", 400)
     if name is not None and not isinstance(name, str):

@@ -26,7 +26,6 @@ from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_se
 
 STATEMENT_SECONDS = 10.0
 STOP_SECONDS = 20  # In-flight requests finish meanwhile.
-MIN_GATEWAY_SECRET_BYTES = 16
 
 
 def run_server(
@@ -99,8 +98,6 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
         if missing:
             raise SettingsError(f"production cannot tell who is calling without {', '.join(missing)}")
     secret = development.gateway_secret(settings).encode() if gateway else None
-    if settings.production and len(secret or b"") < MIN_GATEWAY_SECRET_BYTES:
-        raise SettingsError(f"SIGNAL_HMAC_SECRET has fewer than {MIN_GATEWAY_SECRET_BYTES} bytes")
     if settings.production and (settings.jwks or "").startswith("http://"):
         raise SettingsError("SIGNAL_JWKS: keys over plain http can be replaced on their way: write https:// or a file")
     own_issuer = settings.jwks is None

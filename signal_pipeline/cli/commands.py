@@ -26,7 +26,7 @@ from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import open_database, safe_errors
 from signal_pipeline.printable import PrintableFormatter
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import load_settings, open_env_file
 
 if TYPE_CHECKING:  # The command must start fast: these import Dagster and sqlglot.
     from collections.abc import Mapping
@@ -303,6 +303,8 @@ def main() -> None:
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     exit_on_signals()
+    if warning := open_env_file():
+        console.say(f"warning: {warning}")
     try:
         with safe_errors():
             app()

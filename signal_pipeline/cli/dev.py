@@ -1,19 +1,27 @@
-"""`signal-pipeline dev`: the Dagster UI and daemon on the configured database, bound to loopback (the UI has no login)."""
+"""`signal-pipeline dev`: the Dagster UI and daemon on the configured database, bound to loopback (the UI has no login).
+
+The code location is a process of its own beside `dagster dev`: only it gets what ingest needs, above all the salt's secret.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from dotenv import load_dotenv
 
+from signal_pipeline.child_environments import code_location_environment, dagster_environment
 from signal_pipeline.cli import console
 from signal_pipeline.cli.started_processes import Mark, new_mark, stop_started
-from signal_pipeline.dagster.home import prepare_dagster, project_file
+from signal_pipeline.dagster.home import prepare_dagster
 from signal_pipeline.dagster.notifications import open_addresses
 from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.ending_signals import ignore_ending_signals
@@ -26,6 +34,11 @@ from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 WATCH_SECONDS = 2
+LISTEN_SECONDS = 0.1
+WORKSPACE = "load_from: [{grpc_server: {socket: %s, location_name: signal}}]\n"
+# `dagster dev` is what dagster itself ships; it recommends a command of another package at each start.
+DAGSTER = (sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster")
+CODE_LOCATION = ("-m", "signal_pipeline.definitions", "--location-name", "signal", "--log-level", "warning")
 
 
 def run_dev(settings: Settings, port: int) -> int:
@@ -46,20 +59,48 @@ def run_dev(settings: Settings, port: int) -> int:
     home = prepare_dagster(settings)
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
-    # `dagster dev` is what dagster itself ships; it recommends a command of another package at each start.
-    command = [sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster", "dev"]
-    command += ["-w", str(project_file("workspace.yaml")), "-h", "127.0.0.1", "-p", str(port)]
     mark = new_mark()
     atexit.register(_stop, mark)  # Before the start: a signal in the middle of it must leave nothing behind.
     try:
-        # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
-        # In a session of its own: Ctrl-C on the terminal is for this process alone, which stops Dagster in order.
-        process = subprocess.Popen(command, cwd=home, env={**os.environ, **mark}, start_new_session=True)  # noqa: S603 - fixed arguments
-        return _wait(process, settings)
+        with tempfile.TemporaryDirectory(prefix="signal-") as folder:  # A socket's path has at most 107 bytes.
+            return _run_dagster(Path(folder), home, port, mark, settings)
     except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or another signal by way of the command's handler.
         ignore_ending_signals()
         console.say("stopping Dagster ...")
         return 0
+
+
+def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Settings) -> int:
+    """Start the code location, then the rest of Dagster: a web server that does not find it shows an error."""
+    address, workspace = folder / "code", folder / "workspace.yaml"
+    workspace.write_text(WORKSPACE % address, encoding="utf-8")
+    location = [*DAGSTER, "code-server", "start", "-s", str(address), *CODE_LOCATION]
+    code = _start(location, home, {**code_location_environment(), **mark})
+    while not _listens(address):
+        if (ended := code.poll()) is not None:
+            console.complain(f"the code location ended with {ended} before it could be asked")
+            return ended
+        time.sleep(LISTEN_SECONDS)
+    services = [*DAGSTER, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    rest = _start(services, home, {**dagster_environment(), **mark})
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return rest.wait(WATCH_SECONDS)
+        if code.poll() is not None:
+            console.say("the code location is gone: starting it again")
+            code = _start(location, home, {**code_location_environment(), **mark})
+        _keep_postgres(settings)
+
+
+def _start(command: list[str], home: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
+    # In a session of its own: Ctrl-C on the terminal is for this process alone, which stops Dagster in order.
+    return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
+
+
+def _listens(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asked:
+        return asked.connect_ex(str(address)) == 0
 
 
 def _absolute_paths(settings: Settings) -> dict[str, str]:
@@ -71,17 +112,14 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
     return {name: str(path.absolute()) for name, path in {**paths, **given}.items() if path is not None}
 
 
-def _wait(process: subprocess.Popen[bytes], settings: Settings) -> int:
-    """Wait for Dagster, and start the embedded server again when it is gone: Dagster itself stands still without it."""
-    while True:
-        with suppress(subprocess.TimeoutExpired):
-            return process.wait(WATCH_SECONDS)
-        if settings.database_url is None and running_url(settings.home_path) is None:
-            console.say("PostgreSQL is gone: starting it again")
-            try:
-                start_embedded(settings.home_path)
-            except SignalError as error:  # The next look tries again.
-                console.complain(str(error))
+def _keep_postgres(settings: Settings) -> None:
+    """Start the embedded server again when it is gone: Dagster itself stands still without it."""
+    if settings.database_url is None and running_url(settings.home_path) is None:
+        console.say("PostgreSQL is gone: starting it again")
+        try:
+            start_embedded(settings.home_path)
+        except SignalError as error:  # The next look tries again.
+            console.complain(str(error))
 
 
 def _stop(mark: Mark) -> None:

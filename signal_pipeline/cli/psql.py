@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from signal_pipeline.child_environments import psql_environment
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.embedded import has_other_users, wheel_program
@@ -67,7 +67,7 @@ def open_psql(url: str) -> int | None:
     if "options" in parts:
         values["PGOPTIONS"] = parts["options"]
     with _keyboard_signals_left_to_child():
-        return subprocess.run([program], env={**os.environ, **values}, check=False).returncode  # noqa: S603 - no arguments
+        return subprocess.run([program], env={**psql_environment(), **values}, check=False).returncode  # noqa: S603 - no arguments
 
 
 @contextmanager

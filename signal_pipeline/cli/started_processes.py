@@ -15,6 +15,8 @@ from contextlib import suppress
 
 import psutil
 
+from signal_pipeline.child_environments import STARTED_BY
+
 CHILD_PATIENCE_SECONDS = 10  # A child stops its own children.
 PATIENCE_SECONDS = 5
 KILL_PATIENCE_SECONDS = 30
@@ -25,7 +27,7 @@ Mark = Mapping[str, str]
 
 def new_mark() -> Mark:
     """The variable to add to the environment of what is started."""
-    return {"SIGNAL_STARTED_BY": uuid.uuid4().hex}
+    return {STARTED_BY: uuid.uuid4().hex}
 
 
 def stop_started(mark: Mark) -> list[int]:

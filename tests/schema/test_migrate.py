@@ -136,6 +136,7 @@ select has_table_privilege('signal_writer', 'signal.audit', 'insert'),
     has_function_privilege('signal_api', 'signal.ensure_day(date)', 'execute'),
     has_table_privilege('signal_api', 'signal.events', 'select'),
     has_table_privilege('signal_api', 'signal.audit', 'insert'),
+    has_function_privilege('signal_api', 'signal.audit_read(bytea, bigint)', 'execute'),
     has_table_privilege('signal_api', 'signal.daily_app_activity', 'select')
 """
 
@@ -146,11 +147,11 @@ def test_a_database_of_before_the_apis_role_gets_it(empty: Database, models: Mod
     with empty.connect() as connection:
         connection.execute("alter role signal_api rename to test_api_away")
         try:
-            connection.execute("grant insert on signal.audit to signal_writer")
+            connection.execute("grant insert on signal.audit to signal_writer, signal_admin")
             connection.execute("grant execute on function signal.ensure_day(date) to public")
             connection.execute("comment on schema signal is 'of an older version'")
             migrate(empty, settings, models)
-            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, True, True)
+            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, False, True, True)
             assert missing_roles(empty) == []
         finally:
             connection.execute("drop owned by signal_api")
@@ -176,11 +177,11 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
                 migrate(owned, configured(owned, tmp_path), models)
             assert missing_roles(owned) == ["signal_builder", "signal_api in signal_reader"]
             # What it may by the reader alone, it has not.
-            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, True, False)
+            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, False, True, False)
             connection.execute("alter role test_builder_away rename to signal_builder")
             migrate(empty, configured(empty, tmp_path), models)
             assert missing_roles(owned) == []
-            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, True, True)
+            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, False, True, True)
         finally:
             with suppress(psycopg.errors.UndefinedObject):
                 connection.execute("alter role test_builder_away rename to signal_builder")

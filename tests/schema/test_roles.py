@@ -58,6 +58,16 @@ def filled(fill: Fill, database: Database, models: Models, settings: Settings) -
     assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
 
 
+FORGED_ENTRIES = [
+    "insert into signal.audit (action) values ('read_events')",
+    "insert into signal.audit (action, at) values ('read_events', '2020-01-01')",
+    "insert into signal.audit (id, action) overriding system value values (-1, 'read_events')",
+    "select setval(pg_get_serial_sequence('signal.audit', 'id'), 1)",
+]
+CALLED_ENTRIES = [
+    "select signal.audit_read(null, 1)",
+    "select signal.audit_operator('purge', current_date, null, '{}')",
+]
 FORBIDDEN = {
     "signal_writer": [
         "select count(*) from signal.events",
@@ -77,9 +87,12 @@ FORBIDDEN = {
         "select * from signal.receipts",
         "select * from signal.audit",
         "insert into signal.audit (action) values ('x')",
+        *CALLED_ENTRIES,
         "create table signal.mine ()",
     ],
     "signal_builder": [
+        *FORGED_ENTRIES,
+        *CALLED_ENTRIES,
         "insert into signal.events select * from signal.events",
         "delete from signal.events",
         "select * from signal.event_keys",
@@ -91,6 +104,8 @@ FORBIDDEN = {
         "drop table signal.daily_app_activity",
     ],
     "signal_reader": [
+        *FORGED_ENTRIES,
+        *CALLED_ENTRIES,
         "select count(*) from signal.events",
         "select * from signal.event_keys",
         "select * from signal.audit",
@@ -116,11 +131,14 @@ FORBIDDEN = {
         "insert into signal.builds select * from signal.builds",
         "select * from signal.receipts",
         "select * from signal.audit",
+        *FORGED_ENTRIES,
+        "select signal.audit_operator('purge', current_date, null, '{}')",
         "select signal.drop_partition(current_date)",
         f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
         "create table signal.mine ()",
     ],
     "signal_admin": [
+        *FORGED_ENTRIES,
         "update signal.audit set action = 'nothing'",
         "delete from signal.audit",
         "truncate signal.audit",
@@ -165,7 +183,6 @@ def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Mo
     assert dict(connection.execute(RIGHTS).fetchall()) == {  # type: ignore[arg-type]
         **rollups,
         "address_gaps": "insert select update",
-        "audit": "insert",
         "books": "insert select update",
         "bots": "insert select update",
         "builds": "select",
@@ -181,7 +198,7 @@ def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Mo
         "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <> 'trigger'::regtype"
         " and has_function_privilege('signal_api', oid, 'execute')"
     ).fetchall()
-    assert functions == [("ensure_day",)]
+    assert sorted(functions) == [("audit_read",), ("ensure_day",)]
     assert connection.execute("select has_schema_privilege('signal_api', 'signal', 'create')").fetchone() == (False,)
 
 
@@ -204,6 +221,44 @@ def test_the_audit_is_append_only_for_its_owner_too(connection: Connection, fill
     for statement in ("delete from signal.audit", "update signal.audit set day = null", "truncate signal.audit"):
         with pytest.raises(errors.RaiseException, match="append-only"):
             connection.execute(statement)  # type: ignore[arg-type]
+
+
+ENTRY = "select action, day, actor, details, at between %s and clock_timestamp() from signal.audit where id > %s"
+
+
+def _newest_entry(connection: Connection) -> tuple[datetime, int]:
+    """The server's time, and the number of the last entry."""
+    row = connection.execute("select clock_timestamp(), coalesce(max(id), 0) from signal.audit").fetchone()
+    assert row
+    return row  # type: ignore[return-value]
+
+
+def test_the_api_can_only_say_that_somebody_reads_now(as_role: As, connection: Connection) -> None:
+    before = _newest_entry(connection)
+    with as_role("signal_api").connect() as api:
+        # Neither the time at which a transaction began, nor objects of the caller's own, change an entry.
+        api.execute("set search_path = pg_temp, signal")
+        with api.transaction():
+            api.execute("select signal.audit_read(%s, 3)", [b"a" * 32])
+    assert connection.execute(ENTRY, before).fetchall() == [("read_events", None, b"a" * 32, {"events": 3}, True)]
+
+
+def test_the_time_of_an_entry_is_not_that_at_which_a_transaction_began(as_role: As, connection: Connection) -> None:
+    with as_role("signal_api").connect() as api, api.transaction():
+        api.execute("select 1")
+        before = _newest_entry(connection)
+        api.execute("select signal.audit_read(%s, 3)", [b"a" * 32])
+    assert [row[-1] for row in connection.execute(ENTRY, before).fetchall()] == [True]
+
+
+def test_the_admin_writes_entries_of_its_own_actions_only(as_role: As, connection: Connection) -> None:
+    before = _newest_entry(connection)
+    with as_role("signal_admin").connect() as admin:
+        for action in ("read_events", "x", None):
+            with pytest.raises(errors.RaiseException, match="no such action"):
+                admin.execute("select signal.audit_operator(%s, %s, null, '{}')", [action, YESTERDAY])
+        admin.execute("select signal.audit_operator('erase', %s, null, '{}')", [YESTERDAY])
+    assert connection.execute(ENTRY, before).fetchall() == [("erase", YESTERDAY, None, {}, True)]
 
 
 def test_a_purged_day_cannot_be_opened_again_by_its_owner(connection: Connection, filled: None) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -23,11 +25,17 @@ NO_REGISTRY = re.compile(r"npm error code (E40[134]|E5\d\d|ETARGET|ECONN\w+|ENOT
 Npm = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def surroundings() -> dict[str, str]:
+    """The environment without what is Signal's: packages' scripts and builds need none of it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+
+
 def npm_in(folder: Path) -> Npm:
     """Runs npm in a folder; a failure shows what it printed."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(["npm", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=280)
+        options: dict[str, Any] = {"cwd": folder, "env": surroundings(), "capture_output": True, "text": True}
+        done = subprocess.run(["npm", *arguments], check=False, timeout=280, **options)
         assert done.returncode == 0, f"npm {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -53,7 +61,8 @@ def _install() -> None:
     if record.exists() and record.read_bytes() == lock.read_bytes():
         return
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=60000"]
-    done = subprocess.run(["npm", "ci", *options], cwd=CLIENT, capture_output=True, text=True, check=False, timeout=280)
+    pipes: dict[str, Any] = {"cwd": CLIENT, "env": surroundings(), "capture_output": True, "text": True}
+    done = subprocess.run(["npm", "ci", *options], check=False, timeout=280, **pipes)
     missing = NO_REGISTRY.search(done.stderr)
     if missing:
         pytest.skip(f"the client's packages cannot be fetched ({missing[1]}): the client was not tested")

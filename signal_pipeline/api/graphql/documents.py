@@ -5,6 +5,7 @@ Strawberry's own `execute` is not used: its extensions, made anew for each reque
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from inspect import isawaitable
 from typing import Any
@@ -19,13 +20,12 @@ from graphql import (
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
-    ValidationContext,
     execute,
     parse,
     specified_rules,
     validate,
 )
-from graphql.validation import ASTValidationRule, ValidationRule
+from graphql.validation import ValidationRule
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.plain_create import PlainCreate, Plan
@@ -36,6 +36,9 @@ MAX_TOKENS = 2_000
 MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
 MAX_FIELDS = 200
 MAX_SPREADS = 10
+MAX_INLINE = 10
+MAX_REPEATS = 20  # Fields asked for again under the same name: each is held against each.
+MAX_ERRORS = 5  # For each, GraphQL looks for names that are alike.
 MAX_DEPTH = 16  # A usual introspection query has 14.
 CACHED_DOCUMENTS = 256
 CACHED_CHARACTERS = 8_192  # Longer texts carry values, and do not come twice.
@@ -74,7 +77,7 @@ class Documents:
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
             # The bounds first: a rule of the specification takes the square of a document's fields.
-            errors = validate(self._schema, document, [_Limits]) or validate(self._schema, document, self._rules)
+            errors = _beyond_bounds(document) or validate(self._schema, document, self._rules, MAX_ERRORS)
         except GraphQLError as error:
             return None, [error], None
         except RecursionError:
@@ -82,25 +85,27 @@ class Documents:
         return (None, errors, None) if errors else (document, [], self._plain.plan(document))
 
 
-class _Limits(ASTValidationRule):
+def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
     """One operation, and bounds on what a document may ask. Fragments are bounded, never expanded."""
+    counted = _count(document)
+    bounds = {
+        "operations": 1,
+        "aliases": MAX_ALIASES,
+        "fields": MAX_FIELDS,
+        "repeated fields": MAX_REPEATS,
+        "fragments": MAX_SPREADS,
+        "inline fragments": MAX_INLINE,
+        "depth": MAX_DEPTH,
+    }
+    return [
+        GraphQLError(f"too many {name}", extensions={"safe": f"at most {most} {name}"})
+        for name, most in bounds.items()
+        if counted[name] > most
+    ]
 
-    def __init__(self, context: ValidationContext) -> None:
-        super().__init__(context)
-        counted = _count(context.document)
-        for name, most in (
-            ("operations", 1),
-            ("aliases", MAX_ALIASES),
-            ("fields", MAX_FIELDS),
-            ("fragments", MAX_SPREADS),
-            ("depth", MAX_DEPTH),
-        ):
-            if counted[name] > most:
-                self.report_error(GraphQLError(f"too many {name}", extensions={"safe": f"at most {most} {name}"}))
 
-
-def _count(document: DocumentNode) -> dict[str, int]:
-    counts = {"operations": 0, "aliases": 0, "fields": 0, "fragments": 0, "depth": 0}
+def _count(document: DocumentNode) -> Counter[str]:
+    counts: Counter[str] = Counter()
     waiting: list[tuple[SelectionSetNode, int]] = []
     for definition in document.definitions:
         counts["operations"] += isinstance(definition, OperationDefinitionNode)
@@ -110,13 +115,15 @@ def _count(document: DocumentNode) -> dict[str, int]:
     while waiting:
         selections, depth = waiting.pop()
         counts["depth"] = max(counts["depth"], depth)
+        fields = [node for node in selections.selections if isinstance(node, FieldNode)]
+        counts["fields"] += len(fields)
+        counts["aliases"] += sum(node.alias is not None for node in fields)
+        counts["repeated fields"] += len(fields) - len({(node.alias or node.name).value for node in fields})
         for node in selections.selections:
             counts["fragments"] += isinstance(node, FragmentSpreadNode)
-            counts["fields"] += isinstance(node, FieldNode)
-            if isinstance(node, FieldNode | InlineFragmentNode):
-                counts["aliases"] += isinstance(node, FieldNode) and node.alias is not None
-                if node.selection_set is not None:
-                    waiting.append((node.selection_set, depth + 1))
+            counts["inline fragments"] += isinstance(node, InlineFragmentNode)
+            if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
+                waiting.append((node.selection_set, depth + 1))
     return counts
 
 

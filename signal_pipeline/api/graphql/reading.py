@@ -61,7 +61,7 @@ def _audited_read(
     """Read, and say in the audit who did and how many rows they saw; not what they asked for."""
     rows = newest_events(services.database, filters, earliest, latest, limit, seconds)
     with safe_errors(), services.database.connect() as connection:
-        audit.record(connection, "read_events", actor=services.actor(f"uid:{uid}"), details={"events": len(rows)})
+        audit.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
     return rows
 
 

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from signal_pipeline.api.identity.signature import signature_of
 from signal_pipeline.settings import Settings, SettingsError, generated_secret
+from signal_pipeline.settings import gateway_secret as configured_secret
 
 ISSUER = AUDIENCE = "signal-development"
 ADMIN_CLAIM = "signal_admin"
@@ -65,9 +66,9 @@ def public_keys(settings: Settings) -> Path:
 
 def gateway_secret(settings: Settings) -> str:
     """The secret of a gateway on this machine: `SIGNAL_HMAC_SECRET`, else a generated one."""
-    if settings.hmac_secret is not None:
-        return settings.hmac_secret.get_secret_value()
-    return generated_secret(settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32))
+    return configured_secret(settings) or generated_secret(
+        settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32)
+    )
 
 
 def sample_request(settings: Settings, user: str, *, admin: bool, analyst: bool, url: str) -> SampleRequest:

@@ -12,16 +12,19 @@ from ipaddress import ip_address
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
 from signal_pipeline.settings import Network
 
+MAX_HOPS = 50  # Nobody has so many proxies; a header has room for thousands.
+
 
 def client_address(forwarded_for: Sequence[str], trusted: Sequence[Network], fallback: str | None) -> str | None:
     """The address of the client: the last hop of the chain that is not a trusted proxy.
 
     `forwarded_for` are the values of all X-Forwarded-For headers, in order. Read right to left: each proxy appends the
     address it saw, so what stands left of the first untrusted hop may be forged. Where every hop is trusted, the first
-    is the client. Without a chain it is `fallback`. An invalid hop is returned as it is, for the ingest to count.
+    (of the last 50) is the client. Without a chain it is `fallback`. An invalid hop is returned as it is, for the ingest to
+    count.
     """
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
-    hops = [hop for hop in hops if hop]
+    hops = [hop for hop in hops if hop][-MAX_HOPS:]
     for hop in reversed(hops):
         if not is_trusted(hop, trusted):
             return hop

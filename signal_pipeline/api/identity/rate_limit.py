@@ -46,7 +46,7 @@ class RateLimit:
         try:
             storage = storage_from_string(url, wrap_exceptions=True, **_STORAGE_OPTIONS)
             self._limiter = SlidingWindowCounterRateLimiter(storage)
-        except (ConfigurationError, ImportError):
+        except (ConfigurationError, ImportError, ValueError):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0 and install"
                 " signal-pipeline[redis]"

@@ -46,16 +46,37 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
+# What a request may hold: a hundred events with eighty values each. Beyond it, remembering how numbers were written, and
+# writing them again for the signature, would stop everybody's event loop before it is known who is calling.
+MAX_VALUES = 8_000
+
+_BEFORE_VALUES = (b",", b"[", b"{")
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _decode = json.JSONDecoder(parse_int=_wire_int, parse_float=_wire_float, parse_constant=_no_constant).decode
 _encode_text = json.encoder.encode_basestring
 
 
+class TooManyValuesError(Exception):
+    """A body has more than MAX_VALUES values."""
+
+
 def parse_wire_json(body: bytes) -> object:
-    """Parse a body, numbers with their literals. Raises ValueError (which never repeats the body) or RecursionError."""
+    """Parse a body, numbers with their literals. Raises TooManyValuesError, ValueError (which never repeats the body) or
+    RecursionError.
+    """
     try:
+        if _holds_more_values(body, MAX_VALUES):
+            raise TooManyValuesError
         return _decode(body.decode("utf-8"))
     except ValueError:
         raise ValueError("the body is not JSON in UTF-8") from None
+
+
+def _holds_more_values(body: bytes, most: int) -> bool:
+    """Whether a body has more values than that, without making them: each stands behind a comma or opens a list or object."""
+    if sum(map(body.count, _BEFORE_VALUES)) < most:  # Most bodies; of the others texts may hold the signs too.
+        return False
+    return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= most
 
 
 def canonical_json(value: object) -> str:

@@ -64,12 +64,14 @@ begin
 
             -- The API stores events, reads rollups, and lets its own admins look at raw events, each look audited.
             ('select on signal.events', '{signal_api}'),
-            ('insert on signal.audit', '{signal_api}'),
+            ('execute on function signal.audit_read(bytea, bigint)', '{signal_api, signal_admin}'),
 
             -- The admin purges and erases; what the others may, it may as their member.
             ('select, delete on signal.events, signal.event_keys, signal.landed_files', '{signal_admin}'),
             ('update on signal.days', '{signal_admin}'),
-            ('select, insert on signal.receipts, signal.audit', '{signal_admin}'),
+            ('select, insert on signal.receipts', '{signal_admin}'),
+            ('select on signal.audit', '{signal_admin}'),
+            ('execute on function signal.audit_operator(text, date, bytea, jsonb)', '{signal_admin}'),
             ('execute on function signal.drop_partition(date)', '{signal_admin}'),
             (
                 'execute on function signal.erase_entity_from_purged_days(text, text, uuid, bytea)',
@@ -81,9 +83,11 @@ begin
         execute format('grant %s to %I', wanted.privileges, wanted.rolname);
     end loop;
 
-    -- Earlier versions let the writer add to the audit.
-    if to_regrole('signal_writer') is not null then
-        revoke insert on signal.audit from signal_writer;
-    end if;
+    -- Earlier versions let them add any entry to the audit.
+    for wanted in
+        select rolname from pg_roles where rolname in ('signal_writer', 'signal_api', 'signal_admin')
+    loop
+        execute format('revoke insert on signal.audit from %I', wanted.rolname);
+    end loop;
 end
 $$;

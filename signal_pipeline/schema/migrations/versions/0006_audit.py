@@ -1,0 +1,22 @@
+"""Entries of the audit are made by functions, which set what an attacker would forge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+from signal_pipeline.schema.migrations.files import run_file
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    """Do what `0006_audit.sql` says."""
+    run_file(op.get_bind(), Path(__file__).with_suffix(".sql"))
+
+
+def downgrade() -> None:
+    """Refuse, like the other migrations."""
+    raise NotImplementedError("Signal's migrations only go forward; restore a backup instead")

@@ -1,0 +1,31 @@
+-- Who is audited does not write the entry: these functions do, with the time, the number and the action that are theirs to set.
+-- Until now a role could insert an entry of any time, number and action. Which role may call which: store/sql/roles.sql.
+
+create function signal.audit_read(acted_by bytea, seen bigint) returns void
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into signal.audit (at, action, actor, details)
+    values (clock_timestamp(), 'read_events', acted_by, jsonb_build_object('events', seen));
+$$;
+revoke execute on function signal.audit_read(bytea, bigint) from public;
+comment on function signal.audit_read(bytea, bigint) is
+    'The only entry that the API can make: somebody, as an HMAC, has now read so many raw events.';
+
+create function signal.audit_operator(done text, on_day date, acted_by bytea, told jsonb) returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if done is null or done not in ('purge', 'purge_incomplete', 'erase', 'subject') then
+        raise exception 'the audit knows no such action: write purge, purge_incomplete, erase or subject';
+    end if;
+    insert into signal.audit (at, action, day, actor, details)
+    values (clock_timestamp(), done, on_day, acted_by, told);
+end
+$$;
+revoke execute on function signal.audit_operator(text, date, bytea, jsonb) from public;
+comment on function signal.audit_operator(text, date, bytea, jsonb) is
+    'What an operator, or the night, has now done to a day.';

@@ -1,0 +1,70 @@
+"""What the text of a setting must be like: readable, not blank, a URL of the right kind, a secret that nobody guesses.
+
+Faults are told as ValueError without the value, since it may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+FEWEST_LETTERS = 8  # Different ones: `openssl rand -hex 32` has fewer in one of 10^12.
+_PLACEHOLDER = re.compile(
+    r"change.?(?:me|this|it)\b|place.?holder|replace.?(?:me|this|with)|(?:your|my|some).?(?:secret|key|password)"
+    r"|insert.?(?:here|your|secret|key)|openssl rand|example.?(?:secret|key)|(?:secret|key|password).?here|<.+>|\$\(|\$\{",
+    re.IGNORECASE,
+)
+_DRIVER_URL = re.compile(r"postgresql\+(\w+)://")
+_DRIVERS = ("psycopg2", "psycopg")
+
+
+def check_text(text: str, *, is_path: bool) -> None:
+    """Raise ValueError for a text that no program could use."""
+    if not is_path and any("\ud800" <= letter <= "\udfff" for letter in text):  # A path may be any bytes.
+        raise ValueError("is not UTF-8 text")
+    if not text.strip():
+        raise ValueError("is blank: give it a value, or unset it")
+    if "\0" in text:
+        raise ValueError("holds a NUL character")
+
+
+def check_database_url(text: str) -> None:
+    """Raise ValueError for what is no URL or connection string of libpq's."""
+    import psycopg  # Takes long for a module that everything imports.
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        parts = conninfo_to_dict(text)
+    except psycopg.Error:
+        raise ValueError("is not a URL of PostgreSQL: write postgresql://user:password@host:5432/database") from None
+    for port in filter(None, str(parts.get("port") or "").split(",")):
+        if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
+            raise ValueError("its port is not a number from 1 to 65535")
+
+
+def check_dagster_url(text: str) -> None:
+    """The same, or a URL of SQLAlchemy's that names the driver."""
+    driver = _DRIVER_URL.match(text)
+    if driver is None:
+        check_database_url(text)
+        return
+    if driver[1] not in _DRIVERS:
+        raise ValueError("its driver is not installed: write postgresql+psycopg2://user:password@host:5432/database")
+    check_port(text)
+
+
+def check_port(url: str) -> None:
+    """Raise ValueError for a URL that cannot be taken apart."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL: its host or port cannot be read") from None
+
+
+def check_secret_text(text: str, least_bytes: int) -> None:
+    """Raise ValueError for a secret that is short, or that somebody could guess."""
+    if len(text.strip().encode()) < least_bytes:
+        raise ValueError(f"has fewer than {least_bytes} bytes")
+    if _PLACEHOLDER.search(text) or len(set(text)) < FEWEST_LETTERS:
+        raise ValueError("is a placeholder, not a secret")

@@ -1,0 +1,214 @@
+"""Who holds which secret: the environments of all processes that a command starts, at any depth, as the system shows them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from support.commands import PROGRAM, environment_with, start_command
+from support.dagster import answers, asker, free_port
+
+from signal_pipeline.child_environments import postgres_environment, psql_environment
+from signal_pipeline.cli.psql import open_psql
+from signal_pipeline.postgres.embedded import running_url
+
+pytestmark = pytest.mark.timeout(600)
+
+SALT, AUDIT, GATEWAY = "SIGNALS_SALT_SECRET", "SIGNAL_AUDIT_KEY", "SIGNAL_HMAC_SECRET"
+SECRETS = {
+    SALT: "held-salt-secret-of-more-than-32-bytes",
+    AUDIT: "held-audit-key-of-more-than-32-bytes",
+    GATEWAY: "held-gateway-secret",
+    "SIGNAL_API_KEYS": f"held:{'0a' * 32}",
+    "SIGNAL_ALERT_URLS": "",
+    "PGPASSWORD": "held-password-of-a-login",
+}
+OTHERS: dict[str, str | None] = dict.fromkeys(
+    ("SIGNAL_DATABASE_URL", "SIGNAL_DAGSTER_DATABASE_URL", "SIGNAL_ENV", "DAGSTER_HOME", "SIGNAL_START_DATE")
+)
+LAUNCH = "mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename } }"
+CHECKS = {
+    "selector": {"repositoryLocationName": "signal", "repositoryName": "__repository__", "jobName": "checks_job"},
+    "runConfigData": {},
+}
+HOLD = (
+    "import sys; from pathlib import Path; from signal_pipeline.store import embedded\n{old}"
+    "print(embedded.start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
+)
+# As versions did that handed their environment on.
+OLD = """
+embedded.wheel.pgexec = embedded.pgexec
+embedded._take_secrets_from = lambda *_: None
+write = embedded._write_settings
+def write_old(folder):
+    write(folder)
+    file = folder / "signal.conf"
+    file.write_text(file.read_text().replace("signal.environment", "# "))
+embedded._write_settings = write_old
+"""
+
+
+class Watched:
+    """A running command, and which secrets each process below it was seen to hold, by what the process is."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.seen: dict[str, set[str]] = {}
+
+    def look(self) -> None:
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                held = {name for name, value in child.environ().items() if value and value in SECRETS.values()}
+                self.seen.setdefault(_kind(child), set()).update(held)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + 400
+        while not condition():
+            self.look()
+            assert self.process.poll() is None, "it ended"
+            assert time.monotonic() < give_up, self.seen
+            time.sleep(0.2)
+
+
+def _kind(process: psutil.Process) -> str:
+    """What a process is. One that is being started looks like its parent until it has its own program."""
+    line = " ".join(process.cmdline())
+    known = ("dagster_webserver", "dagster._daemon", "spawn_main", "code-server start", "api grpc", "dagster dev")
+    return next((each for each in known if each in line), process.name())
+
+
+@contextmanager
+def watched(folder: Path, *arguments: str, **changes: str) -> Iterator[Watched]:
+    """A command with every secret, some in the environment and some in `.env`, on an embedded database of its own."""
+    (folder / ".env").write_text(f"{SALT}={SECRETS[SALT]}\n{AUDIT}={SECRETS[AUDIT]}\n")
+    (folder / ".env").chmod(0o600)
+    given = {name: value for name, value in SECRETS.items() if name not in (SALT, AUDIT)}
+    env = environment_with(
+        {**OTHERS, **dict.fromkeys((SALT, AUDIT)), **given, "SIGNAL_HOME": str(folder / "h"), **changes}
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([*PROGRAM, *arguments], env=env, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield Watched(process)
+    finally:
+        process.terminate()
+        process.wait(120)
+
+
+def environment_of_server(url: str) -> dict[str, str]:
+    """What an SQL superuser can read of the server's environment."""
+    with psycopg.connect(url) as connection:
+        connection.execute("create temporary table found (line text)")
+        connection.execute("copy found from program 'env' with (format csv, delimiter E'\\x01', quote E'\\x02')")
+        lines = connection.execute("select line from found").fetchall()
+    return dict(line.partition("=")[::2] for (line,) in lines)
+
+
+def test_of_dagster_only_the_code_location_can_make_hashes(tmp_path: Path) -> None:
+    port = free_port()
+    with watched(tmp_path, "dev", "--port", str(port)) as dev:
+        ask = asker(port)
+        dev.until(lambda: answers(ask))
+        assert ask(LAUNCH, params=CHECKS)["launchRun"]["__typename"] == "LaunchRunSuccess"
+        dev.until(lambda: "spawn_main" in dev.seen)
+        url = running_url(tmp_path / "h")
+        assert url
+        assert not set(environment_of_server(url).values()) & set(SECRETS.values())
+    location = {SALT, "PGPASSWORD"}
+    for kind in ("code-server start", "api grpc", "spawn_main"):
+        assert dev.seen.pop(kind) == location, kind
+    for kind in ("dagster dev", "dagster_webserver", "dagster._daemon"):
+        assert dev.seen.pop(kind) <= {"PGPASSWORD"}, kind  # Not Signal's own: a dagster.yaml may read it.
+    assert set().union(*dev.seen.values()) <= location, dev.seen
+    assert not set().union(*(dev.seen.get(name, set()) for name in ("initdb", "pg_ctl", "postgres"))), dev.seen
+
+
+@pytest.mark.parametrize(("command", "sign"), [("serve", "Signal's subgraph"), ("demo", "ingest them")])
+def test_what_serve_and_demo_start_holds_no_secret(tmp_path: Path, command: str, sign: str) -> None:
+    with watched(tmp_path, command, *(["--port", "0"] if command == "serve" else [])) as running:
+        running.until(lambda: sign in (tmp_path / "log").read_text())
+        running.look()
+        url = running_url(tmp_path / "h")
+        assert url
+        found = environment_of_server(url)
+    assert not set(found.values()) & set(SECRETS.values())
+    assert not [name for name in found if name.startswith(("SIGNAL", "DAGSTER", "PGPASS"))]
+    assert "postgres" in running.seen
+    del running.seen["postgres"]  # Its processes write over what the system shows of their environment.
+    assert set().union(*running.seen.values()) == set(), running.seen
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Starts a process with every secret that uses the embedded server until its stdin is closed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(old: str = "") -> subprocess.Popen[str]:
+        started.append(start_command(tmp_path / "h", cwd=tmp_path, program=HOLD.format(old=old), **SECRETS))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with suppress(ValueError):
+            process.communicate()
+
+
+def _url(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_a_server_that_an_older_version_left_with_secrets_is_started_again(
+    hold: Callable[..., subprocess.Popen[str]],
+) -> None:
+    old = hold(OLD)
+    assert environment_of_server(_url(old))[SALT] == SECRETS[SALT]
+    old.kill()
+    old.communicate()
+    new = hold()
+    assert SALT not in environment_of_server(_url(new))
+    _, said = new.communicate()
+    assert said == ""
+
+
+def test_a_server_with_secrets_that_another_process_uses_is_named(hold: Callable[..., subprocess.Popen[str]]) -> None:
+    old = hold(OLD)
+    url = _url(old)
+    new = hold()
+    assert _url(new) == url
+    assert SALT in environment_of_server(url)  # Not stopped under the feet of the other.
+    _, said = new.communicate()
+    assert "stop every process that uses" in said
+    assert len(said.splitlines()) == 1
+    old.communicate()
+    again = hold()
+    assert SALT not in environment_of_server(_url(again))
+
+
+def test_psql_gets_what_a_terminal_and_libpq_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = tmp_path / "psql"
+    stand_in.write_text(f"#!/bin/sh\nenv > {tmp_path}/found\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    wanted = {"TERM": "vt100", "PAGER": "less", "PGPASSWORD": "the-readers", "LC_ALL": "C.UTF-8", "PSQL_HISTORY": "/h"}
+    for name, value in {**SECRETS, "SOME_OTHER_TOKEN": "held", **wanted}.items():
+        monkeypatch.setenv(name, value)
+    assert open_psql("postgresql://signal_reader@/signal?host=/s") == 0
+    found = dict(line.partition("=")[::2] for line in (tmp_path / "found").read_text().splitlines())
+    assert wanted.items() <= found.items()
+    assert found["PGDATABASE"] == "signal"
+    assert not [name for name in found if name.startswith("SIGNAL")]
+    assert "SOME_OTHER_TOKEN" not in found
+
+
+def test_nothing_is_chosen_by_what_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATHWAY", "LANGUAGE_KEY", "HOMEBREW_TOKEN", "SIGNAL_PATH", "TZ_SECRET"):
+        monkeypatch.setenv(name, "held")
+    assert "held" not in {*postgres_environment().values(), *psql_environment().values()}
