@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import signal
 import socket
+from functools import cache, partial
+from typing import cast
 
 import uvicorn
 
@@ -13,6 +16,8 @@ from signal_pipeline import console
 from signal_pipeline.api import development
 from signal_pipeline.api.app import Parts, create_app
 from signal_pipeline.api.callers import Identification, Roles
+from signal_pipeline.api.connections import KEEP_ALIVE_SECONDS, Connections, Limits, connection_limits
+from signal_pipeline.api.protocol import BoundedProtocol
 from signal_pipeline.api.rate_limit import RateLimit
 from signal_pipeline.api.spool import Spool
 from signal_pipeline.api.tokens import PublicKeys, TokenVerifier
@@ -34,7 +39,8 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
     _check_bind(settings, host, gateway)
     identification = _identification(settings, gateway)
     parts = _parts(settings, identification)
-    listener = _listen(host, port)
+    limits = connection_limits(settings)
+    listener = _listen(host, port, limits.backlog)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
@@ -45,7 +51,10 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
             server_header=False,
             access_log=False,  # It holds addresses.
             log_config=None,
+            http=_protocol(settings, limits),
             ws="none",
+            backlog=limits.backlog,
+            timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
@@ -72,10 +81,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
+    """What makes a protocol for each connection; all of them share what counts them."""
+    shared = cache(lambda: Connections(limits, settings.trusted_proxies))  # Needs the loop that runs by then.
+    return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
+
+
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=backlog)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such address or port"
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
