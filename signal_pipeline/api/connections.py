@@ -116,7 +116,7 @@ class Connections:
         self._trusted = trusted
         self._loop = asyncio.get_running_loop()
         self._peers: dict[Connection, str | None] = {}
-        self._of_peer: dict[str, set[Connection]] = {}
+        self._of_peer: dict[str, dict[Connection, None]] = {}  # In the order in which they came.
         self._dropped: Counter[str] = Counter()
         self._log_at = float("-inf")
         self._sweeper: asyncio.TimerHandle | None = None
@@ -124,7 +124,7 @@ class Connections:
     def admit(self, connection: Connection, peer: str | None) -> bool:
         """Take a new connection, if need be in the place of one that keeps us waiting; False where every one is busy."""
         key = self._peer_key(peer)
-        same = self._of_peer.get(key, set()) if key is not None else set()
+        same = self._of_peer.get(key, {}) if key is not None else {}
         if len(same) >= self._limits.per_peer:
             waiting = (other for other in same if other.wait is not None)
             if not self._evict(min(waiting, key=_deadline, default=None)):
@@ -135,7 +135,7 @@ class Connections:
                 return False
         self._peers[connection] = key
         if key is not None:
-            self._of_peer.setdefault(key, set()).add(connection)
+            self._of_peer.setdefault(key, {})[connection] = None
         self.enter(connection, self.waits.head)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -154,7 +154,7 @@ class Connections:
         self.enter(connection, None)
         key = self._peers.pop(connection, None)
         if key is not None:
-            self._of_peer[key].discard(connection)
+            del self._of_peer[key][connection]
             if not self._of_peer[key]:
                 del self._of_peer[key]
 

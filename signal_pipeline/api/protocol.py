@@ -21,6 +21,9 @@ from signal_pipeline.api.connections import Connections, Wait
 from signal_pipeline.api.requests import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024
+CHUNK_BYTES = (
+    256 * 1024
+)  # What the loop hands over at most at once; in one chunk one request may end, and another begin.
 MAX_HEADERS = 100
 MAX_REQUEST_BYTES = MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES  # As received: with the frames of chunks, and trailers.
 MAX_PIPELINED = 100
@@ -76,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.wait: Wait | None = None
         self._connections = connections()
         self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
-        self._received = 0  # Bytes of the present request in chunks after that in which it began.
+        self._received = 0  # At most so many bytes of the present request: the chunk in which it began counts whole.
         self._chunk = 0
         self._refusal = _MALFORMED
 
@@ -111,7 +114,7 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal)
             return
-        if self._part is _Part.HEAD and self._received > MAX_HEAD_BYTES:
+        if self._part is _Part.HEAD and self._received > MAX_HEAD_BYTES + CHUNK_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
         elif self._part is _Part.BODY and self._received > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
@@ -121,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A client has begun to send a request."""
         self._part = _Part.HEAD
-        self._received = 0
+        self._received = self._chunk
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -144,6 +147,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """From here the client owes the next request, unless it has sent that already."""
         super().on_response_complete()
+        if self.pipeline:  # Else each answer would let in another chunk of requests.
+            self.flow.pause_reading()
         self._settle()
 
     def pause_writing(self) -> None:
@@ -157,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._settle()
 
     def _head_is_too_large(self) -> bool:
-        if self._received + self._chunk <= MAX_HEAD_BYTES:
+        if self._received <= MAX_HEAD_BYTES:
             return False
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
 
