@@ -26,7 +26,7 @@ from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World, w
 PLACES = ("data", "everything")  # What lies on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
 DISK_MB = 256
 ROOM_MB = 40  # What the ballast leaves: two segments of WAL, and some.
-FULL_MB = 1  # Less is full.
+FULL_MB = 16  # Less is full: a segment of WAL has no room.
 LINES_PER_FILE = 3_000
 MAX_FILES = 60
 LINES_PER_SENDER = 6_000

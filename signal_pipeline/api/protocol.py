@@ -15,7 +15,8 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from signal_pipeline.api.connections import Connections, Wait
 from signal_pipeline.api.requests import MAX_BODY_BYTES
@@ -82,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = 0  # At most so many bytes of the present request: the chunk in which it began counts whole.
         self._chunk = 0
         self._refusal = _MALFORMED
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or say that there is no room."""
@@ -91,8 +93,11 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no longer."""
+        """Count it no longer, and tell the request that is being answered: uvicorn tells the last one that came."""
         self._connections.remove(self)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def drop(self) -> None:
@@ -160,6 +165,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """The client has read enough for now."""
         super().resume_writing()
         self._settle()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _head_is_too_large(self) -> bool:
         if self._received <= MAX_HEAD_BYTES:
