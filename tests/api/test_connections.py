@@ -28,7 +28,7 @@ pytestmark = pytest.mark.embedded_only
 StartServer = Callable[..., Server]
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-PATIENCE = 40.0
+PATIENCE = 90.0
 
 
 def _connect(server: Server, source: str = "127.0.0.1", receive_bytes: int | None = None) -> socket.socket:
@@ -172,7 +172,7 @@ def test_whoever_owes_something_is_closed_in_time_and_logged_once_a_minute(start
             assert _answer(faithful).startswith(b"HTTP/1.1 200 ")
             threads[0].join(1)
     # A busy machine is late; what is not bounded takes until the test's patience is over.
-    late = {name: seconds for name, seconds in took.items() if not seconds < OWING[name][1] + 12}
+    late = {name: seconds for name, seconds in took.items() if not seconds < OWING[name][1] + 40}
     assert not late
     assert 1 <= len(server.log[1:]) <= 4  # The first line says where it listens; the others come once a minute.
     assert [
