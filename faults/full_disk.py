@@ -25,9 +25,9 @@ from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World, w
 
 PLACES = ("data", "everything")  # What lies on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
 DISK_MB = 256
-ROOM_MB = 40  # What the ballast leaves: two segments of WAL, and some.
+ROOMS_MB = (12, 20)  # What the ballast leaves, in turn: no room for the next segment of WAL; for one, and few tables.
 FULL_MB = 16  # Less is full: a segment of WAL has no room.
-LINES_PER_FILE = 3_000
+LINES_PER_FILE = 2_000
 MAX_FILES = 60
 LINES_PER_SENDER = 6_000
 FULL_SECONDS = 12.0  # How long the load goes on while the disk is full.
@@ -72,7 +72,7 @@ class FullDisk:
         server = self._api.start(lines_per_sender=LINES_PER_SENDER)
         try:
             self._api.until_answered(server)
-            with self._ballast():
+            with self._ballast(ROOMS_MB[number % len(ROOMS_MB)]):
                 failed = self._fill(day, number)
                 time.sleep(FULL_SECONDS)
                 # Whoever comes while the disk is full ends, with an error or without.
@@ -161,11 +161,11 @@ class FullDisk:
             connection.execute("checkpoint")
 
     @contextmanager
-    def _ballast(self) -> Iterator[None]:
+    def _ballast(self, room_mb: int) -> Iterator[None]:
         """Something else on the disk, that leaves little room."""
         ballast = self._disk / "ballast"
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self._free() - (ROOM_MB << 20))
+            os.posix_fallocate(file.fileno(), 0, self._free() - (room_mb << 20))
         try:
             yield
         finally:

@@ -41,9 +41,6 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
     parts = _parts(settings, identification)
     limits = connection_limits(settings)
     listener = _listen(host, port, limits.backlog)
-    address, bound = listener.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(parts),
@@ -58,7 +55,14 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn handles it, and sends it again when it is done.
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)  # uvicorn handles it once it runs, and sends it again when it is done.
+    address, bound = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
     try:
         server.run(sockets=[listener])
     finally:
