@@ -40,7 +40,6 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
     identification = _identification(settings, gateway)
     parts = _parts(settings, identification)
     limits = connection_limits(settings)
-    listener = _listen(host, port, limits.backlog)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(parts),
@@ -60,6 +59,7 @@ def run_server(settings: Settings, host: str, port: int, *, gateway: bool = True
         server.should_exit = True
 
     signal.signal(signal.SIGTERM, stop)  # uvicorn handles it once it runs, and sends it again when it is done.
+    listener = _listen(host, port, limits.backlog)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     console.say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
