@@ -19,7 +19,7 @@ from typing import Protocol
 
 import psutil
 
-from signal_pipeline.api.addresses import is_trusted
+from signal_pipeline.api.identity.forwarded import is_trusted
 from signal_pipeline.api.requests import BODY_SECONDS
 from signal_pipeline.settings import Network, Settings, SettingsError
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wire_support import CREATE, Server, code, event, outcome, until
+from support.wire import CREATE, Server, code, event, outcome, until
 
 from signal_pipeline.api import connections
 from signal_pipeline.api.connections import Connections, Limits, Wait, connection_limits
 from signal_pipeline.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import SettingsError, load_settings
-from signal_pipeline.store.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 
