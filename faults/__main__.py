@@ -1,6 +1,7 @@
 """`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and figures.
 
-`accuracy` measures user agents against labels, which it must be given; it is no part of the default.
+No parts of the default: `accuracy` measures user agents against labels, which it must be given; `fulldisk` mounts a disk,
+which takes root.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from random import SystemRandom
 
 from faults import actions
 from faults.accuracy import LABELS, accuracy
+from faults.full_disk import fill_disks
+from faults.hostile_clients import by_connection
 from faults.hostile_ways import by_api, by_file
 from faults.kills import KillTest
 from faults.leaks import LeakTest
@@ -45,7 +48,7 @@ def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Payloads by file, and others over HTTP."""
+    """Payloads by file, and others over HTTP; then connections that are hostile themselves."""
     world = World(home)
     wait_for_midnight(options.payloads / 50)
     world.finish(actions.migrate_all)
@@ -53,10 +56,13 @@ def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
         "by file": by_file(world, options.payloads, seed),
         "over HTTP": by_api(world, options.api_payloads, seed + 1),
     }
-    return "; ".join(
-        f"{books.total():,} payloads {way}: "
-        + ", ".join(f"{events:,} {outcome}" for outcome, events in books.most_common())
-        for way, books in by_way.items()
+    return (
+        "; ".join(
+            f"{books.total():,} payloads {way}: "
+            + ", ".join(f"{events:,} {outcome}" for outcome, events in books.most_common())
+            for way, books in by_way.items()
+        )
+        + f"; {by_connection(world, options.connections, seed + 2)}"
     )
 
 
@@ -80,6 +86,11 @@ def run_neighbours(home: Path, seed: int, options: argparse.Namespace) -> str:
     return str(neighbours(World(home), options.races, options.neighbour_seconds, options.neighbour_kills, seed))
 
 
+def run_full_disk(home: Path, seed: int, options: argparse.Namespace) -> str:
+    """No room for WAL, under load."""
+    return fill_disks(home, seed, options.disk_rounds)
+
+
 def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
     """User agents against labels that people made."""
     if not options.labels.exists():
@@ -94,22 +105,26 @@ DEFAULT_PARTS = {
     "leaks": run_leaks,
     "neighbours": run_neighbours,
 }
-PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy}
+PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy, "fulldisk": run_full_disk}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks, neighbours (default: these), accuracy")
+    parser.add_argument(
+        "parts", nargs="*", help="kills, hostile, soak, leaks, neighbours (default: these), accuracy, fulldisk"
+    )
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")
     parser.add_argument("--payloads", type=int, default=100_000)
     parser.add_argument("--api-payloads", type=int, default=40_000)
+    parser.add_argument("--connections", type=int, default=1_500, help="of hostile: connections that owe something")
     parser.add_argument(
         "--sensor-kills", type=int, default=6, help="kills of runs that the daemon launched; each takes a minute"
     )
     parser.add_argument("--soak-seconds", type=int, default=600)
+    parser.add_argument("--disk-rounds", type=int, default=3, help="of fulldisk: how often each disk is filled")
     parser.add_argument("--labels", type=Path, default=LABELS, help="of accuracy: labelled user agents")
     parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
     parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")

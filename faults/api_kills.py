@@ -32,7 +32,8 @@ class ApiUnderFire:
     """Who sends, one server after another, and what is known of each event of the present round."""
 
     def __init__(self, world: World, day: date, random: Random) -> None:
-        self.counts: Counter[str] = Counter()  # Events acknowledged, by outcome; `unknown`: without an answer.
+        # Events acknowledged, by outcome; `unknown`: without an answer, or refused.
+        self.counts: Counter[str] = Counter()
         self.day = day
         self._world, self._random = world, random
         self._sent: dict[str, oracle.Line] = {}
@@ -42,13 +43,13 @@ class ApiUnderFire:
         self._senders: list[threading.Thread] = []
         self._lives = 0
 
-    def start(self, *, revives: bool = True) -> BaseProcess:
+    def start(self, *, revives: bool = True, lines_per_sender: int = LINES_PER_SENDER) -> BaseProcess:
         """A server under load. It starts an embedded PostgreSQL that is gone again, unless `revives` is false."""
         port, process = self._serve(revives)
         self._stop.clear()
         self._lives += 1
         for number in range(SENDERS):
-            lines = oracle.lines_of(self.day, oracle.OF_API, LINES_PER_SENDER, self._random)
+            lines = oracle.lines_of(self.day, oracle.OF_API, lines_per_sender, self._random)
             name = f"{self._lives}-{number}"
             self._senders.append(threading.Thread(target=self._send, args=(port, name, lines)))
             self._senders[-1].start()
@@ -70,6 +71,14 @@ class ApiUnderFire:
                 raise StuckError("the API acknowledges nothing")
             time.sleep(0.02)
 
+    def until_drained(self) -> None:
+        """Wait until the spool is empty. Raises StuckError."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while list(self._spool.glob("*.spool")):
+            if time.monotonic() > give_up:
+                raise StuckError("the spool is not drained")
+            time.sleep(0.1)
+
     def settle(self, state: oracle.Day) -> list[str]:
         """Serve undisturbed: drain the spool, check what was promised, retry half of what is unknown; returns what is wrong.
 
@@ -78,7 +87,7 @@ class ApiUnderFire:
         port, process = self._serve(revives=True)
         if not wait_until_up(port, PATIENCE_SECONDS):
             raise StuckError("the API does not start")
-        self._until_drained()
+        self.until_drained()
         stored = self._stored()
         lost = [key for key in self._acknowledged if not stored[key]]
         found = [f"{len(lost)} event(s) that the API acknowledged are lost"] if lost else []
@@ -134,13 +143,6 @@ class ApiUnderFire:
                 if outcome in ACKNOWLEDGED:
                     self._acknowledged.add(line["clientEventId"])
                     self.counts[outcome[0]] += 1
-
-    def _until_drained(self) -> None:
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while list(self._spool.glob("*.spool")):
-            if time.monotonic() > give_up:
-                raise StuckError("the spool is not drained")
-            time.sleep(0.1)
 
     def _stored(self) -> Counter[str]:
         with self._world.connect() as connection:

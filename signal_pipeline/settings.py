@@ -141,6 +141,8 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     rate_limit_url: Annotated[SecretStr | None, _checked(check_port)] = None
     spool_dir: Path | None = None
+    max_connections: int | None = Field(default=None, ge=16, le=1_000_000)
+    max_connections_per_peer: int | None = Field(default=None, ge=1, le=1_000_000)
     alert_urls: SecretStr | None = None
 
     @model_validator(mode="before")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import signal
 import socket
 from collections.abc import Callable
+from functools import cache, partial
+from typing import cast
 
 import uvicorn
 
 from signal_pipeline.api.app import Parts, create_app
+from signal_pipeline.api.connections import KEEP_ALIVE_SECONDS, Connections, Limits, connection_limits
 from signal_pipeline.api.identity import development
 from signal_pipeline.api.identity.callers import Identification, Roles
 from signal_pipeline.api.identity.rate_limit import RateLimit
 from signal_pipeline.api.identity.tokens import PublicKeys, TokenVerifier
+from signal_pipeline.api.protocol import BoundedProtocol
 from signal_pipeline.events.hashing import check_secret, key_id
 from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest.pipeline import Ingest
@@ -35,10 +40,7 @@ def run_server(
     _check_bind(settings, host, gateway)
     identification = _identification(settings, gateway)
     parts = _parts(settings, identification)
-    listener = _listen(host, port)
-    address, bound = listener.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
+    limits = connection_limits(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(parts),
@@ -46,11 +48,22 @@ def run_server(
             server_header=False,
             access_log=False,  # It holds addresses.
             log_config=None,
+            http=_protocol(settings, limits),
             ws="none",
+            backlog=limits.backlog,
+            timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # uvicorn handles it, and sends it again when it is done.
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)  # uvicorn handles it once it runs, and sends it again when it is done.
+    listener = _listen(host, port, limits.backlog)
+    address, bound = listener.getsockname()[:2]
+    shown = f"[{address}]" if ":" in address else address
+    say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
     try:
         server.run(sockets=[listener])
     finally:
@@ -73,10 +86,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
+    """What makes a protocol for each connection; all of them share what counts them."""
+    shared = cache(lambda: Connections(limits, settings.trusted_proxies))  # Needs the loop that runs by then.
+    return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
+
+
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=backlog)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or "no such address or port"
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None

@@ -225,6 +225,10 @@ def test_health_is_the_process_and_readiness_the_database(api: Server) -> None:
     assert api.client.get(f"{api.url}/").status_code == 404
 
 
+def test_a_stop_is_heard_as_soon_as_the_server_listens(start: StartServer) -> None:
+    assert start().stop() == 0
+
+
 def test_a_stop_under_load_loses_nothing_that_was_acknowledged(start: StartServer, rows: Connection) -> None:
     server = start()
     acknowledged: list[object] = []

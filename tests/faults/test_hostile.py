@@ -15,6 +15,7 @@ import pytest
 
 from faults import actions
 from faults.hostile import ENCODINGS
+from faults.hostile_clients import by_connection
 from faults.hostile_ways import by_api, by_file
 from faults.sly import NOBODY, Stored, differences
 from faults.world import SECRET, World
@@ -89,3 +90,7 @@ def test_a_row_that_is_not_as_sent_is_found(world: World) -> None:
 def test_a_broken_line_is_one_drop(ingest: Ingest, encoding: str) -> None:
     counts = ingest.ingest_lines([ENCODINGS[encoding](b'{"eventType": "journey_create_clicked", "appName": "cms"}')])
     assert (counts.received, counts.dropped.total()) == (1, 1)
+
+
+def test_hostile_connections_shut_nobody_out(world: World) -> None:
+    assert by_connection(world, 300, seed=9).startswith("300 connections")

@@ -1,0 +1,198 @@
+"""A disk that fills up under load: PostgreSQL's WAL finds no room while the API and files bring events; then there is room again.
+
+The disk is a small file system in memory, mounted for this, which takes root. PostgreSQL's data lies on it, and in one of two
+places all of `SIGNAL_HOME`, with the spool and the landing. Nothing that was acknowledged may be lost, no file may go before
+its events are stored, and the same server must accept again by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+from faults import actions, oracle
+from faults.api_kills import ApiUnderFire
+from faults.checks import faults
+from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World, wait_for_midnight
+
+PLACES = ("data", "everything")  # What lies on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
+DISK_MB = 256
+ROOMS_MB = (12, 20)  # What the ballast leaves, in turn: no room for the next segment of WAL; for one, and few tables.
+FULL_MB = 16  # Less is full: a segment of WAL has no room.
+LINES_PER_FILE = 2_000
+MAX_FILES = 60
+LINES_PER_SENDER = 6_000
+FULL_SECONDS = 12.0  # How long the load goes on while the disk is full.
+ROUND_SECONDS = 600  # More than a round takes.
+
+
+class FullDisk:
+    """A world whose disk is filled again and again."""
+
+    def __init__(self, folder: Path, place: str, seed: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self.place = place
+        home = folder / place
+        home.mkdir()
+        self._disk = home if place == "everything" else home / "postgres"
+        self._disk.mkdir(exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(self._disk)], check=True)
+        home.chmod(0o755)
+        self.world = World(home)
+        self._files = folder / f"{place}-files"
+        self._files.mkdir()
+        self._random = Random(f"{seed}/{place}")
+        self._today = datetime.now(UTC).date()
+        self._days = {self._today: oracle.Day()}
+        self._api = ApiUnderFire(self.world, self._today, self._random)
+
+    def prepare(self) -> None:
+        """Start and migrate."""
+        self.world.finish(actions.migrate_all)
+
+    def close(self) -> None:
+        """Give the disk back; PostgreSQL has stopped with its last user."""
+        subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
+
+    def round(self, number: int) -> None:
+        """Fill the disk under load, go on for a while, make room, and look whether everything is there."""
+        wait_for_midnight(ROUND_SECONDS)
+        day = self._today - timedelta(days=1 + number)
+        self._days[day] = oracle.Day()
+        self._checkpoint()
+        postmaster = self.world.postmaster()
+        server = self._api.start(lines_per_sender=LINES_PER_SENDER)
+        try:
+            self._api.until_answered(server)
+            with self._ballast(ROOMS_MB[number % len(ROOMS_MB)]):
+                failed = self._fill(day, number)
+                time.sleep(FULL_SECONDS)
+                # Whoever comes while the disk is full ends, with an error or without.
+                self._ingest(self._file(day, f"{number}-late"), day, failed)
+                self._drain(day)
+            self.counts["times that PostgreSQL had to be started again"] += self.world.postmaster() != postmaster
+            self._until_well()
+        finally:
+            self._api.stop_sending()
+            server.terminate()
+            server.join(PATIENCE_SECONDS)
+        if server.exitcode != 0:
+            raise FaultFoundError(f"{self.place}: the API ended with {server.exitcode} when it was told to stop")
+        self._verify(day, failed)
+        self.counts |= {f"events of the API {outcome}": count for outcome, count in self._api.counts.items()}
+
+    def _fill(self, day: date, number: int) -> list[Path]:
+        """Bring files until the disk is full and one fails; returns what failed."""
+        failed: list[Path] = []
+        for at in range(MAX_FILES):
+            with suppress(OSError):  # The landing may lie on the full disk: then its writer keeps the file.
+                self._land(day, f"{number}-{at}")
+            self._drain(day)
+            self._ingest(self._file(day, f"{number}-{at}"), day, failed)
+            if failed and self._free() < FULL_MB << 20:
+                return failed
+        raise StuckError(f"{self.place}: the disk of {DISK_MB} MB is not full, {self._free() >> 20} MB are free")
+
+    def _file(self, day: date, name: str) -> Path:
+        path = self._files / f"{name}.lines"
+        lines = oracle.lines_of(day, oracle.OF_COMMAND, LINES_PER_FILE, self._random)
+        path.write_bytes(oracle.encode(lines))
+        self._days[day].add(lines)
+        return path
+
+    def _land(self, day: date, name: str) -> None:
+        lines = oracle.lines_of(day, oracle.OF_LANDING, LINES_PER_FILE // 10, self._random)
+        self.world.land(name, oracle.encode(lines))
+        self._days[day].add(lines)
+
+    def _ingest(self, path: Path, day: date, failed: list[Path]) -> None:
+        process = self.world.start(actions.ingest_file, path, _end_of(day))
+        process.join(PATIENCE_SECONDS)
+        if process.is_alive():
+            process.kill()
+            raise StuckError(f"{self.place}: an ingest hangs on a full disk")
+        self.counts["ingests failed" if process.exitcode else "ingests done"] += 1
+        if process.exitcode:
+            failed.append(path)
+
+    def _drain(self, day: date) -> None:
+        process = self.world.start(actions.drain, _end_of(day))
+        process.join(PATIENCE_SECONDS)
+        if process.is_alive():
+            process.kill()
+            raise StuckError(f"{self.place}: a drain hangs on a full disk")
+        self.counts["drains failed" if process.exitcode else "drains done"] += 1
+
+    def _until_well(self) -> None:
+        """Wait until the API accepts again and its spool is empty, and note how long that took."""
+        freed = time.monotonic()
+        accepted = self._api.counts["accepted"]
+        while self._api.counts["accepted"] == accepted:
+            if time.monotonic() > freed + PATIENCE_SECONDS:
+                raise FaultFoundError(f"{self.place}: the API accepts nothing although there is room again")
+            time.sleep(0.05)
+        self._api.until_drained()
+        self.counts["seconds until all was well"] += round(time.monotonic() - freed)
+
+    def _verify(self, day: date, failed: list[Path]) -> None:
+        """What was done is there; what failed is there after another try; nothing is there twice."""
+        for path in failed:
+            self.world.finish(actions.ingest_file, path, _end_of(day))
+        self.world.finish(actions.drain, _end_of(day))
+        found = self._api.settle(self._days[self._today])
+        for each in (day, self._today):
+            self.world.finish(actions.build, each)
+        with self.world.connect() as connection:
+            found += faults(connection, {each: self._days[each] for each in (day, self._today)}, self.world.home)
+        if found:
+            raise FaultFoundError(f"{self.place}: {'; '.join(found)}")
+
+    def _checkpoint(self) -> None:
+        """Give back the WAL of the round before."""
+        with self.world.connect() as connection:
+            connection.execute("checkpoint")
+
+    @contextmanager
+    def _ballast(self, room_mb: int) -> Iterator[None]:
+        """Something else on the disk, that leaves little room."""
+        ballast = self._disk / "ballast"
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, self._free() - (room_mb << 20))
+        try:
+            yield
+        finally:
+            ballast.unlink()
+
+    def _free(self) -> int:
+        return shutil.disk_usage(self._disk).free
+
+
+def fill_disks(folder: Path, seed: int, rounds: int) -> str:
+    """Some rounds in each place; returns figures. Raises FaultFoundError and StuckError."""
+    if os.geteuid() != 0:
+        raise FaultFoundError("a disk can be mounted by root only")
+    said = []
+    for place in PLACES:
+        disk = FullDisk(folder, place, seed)
+        try:
+            disk.prepare()
+            for number in range(rounds):
+                disk.round(number)
+                print(f"{place}, round {number}: {dict(disk.counts)}", flush=True)
+        finally:
+            disk.close()
+        figures = ", ".join(f"{count:,} {what}" for what, count in disk.counts.items())
+        said.append(f"{place} on the full disk, {rounds} rounds: {figures}")
+    return "; ".join(said)
+
+
+def _end_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)

@@ -1,0 +1,210 @@
+"""How many connections a server holds, and for how long it waits for each client.
+
+The limits leave enough of the process's file limit for PostgreSQL and for files. A client that
+keeps the server waiting is closed after a time that depends on what it owes. When a limit is
+reached, the connection whose time is up first makes room for the new one, so that silent
+connections never shut out a client that speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Protocol
+
+import psutil
+
+from signal_pipeline.api.identity.forwarded import is_trusted
+from signal_pipeline.api.requests import BODY_SECONDS
+from signal_pipeline.settings import Network, Settings, SettingsError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CONNECTIONS = 1_000
+MIN_CONNECTIONS = 16
+RESERVED_FILES = 64  # PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
+MAX_BACKLOG = 2_048
+HEAD_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 5.0
+READ_SECONDS = 20.0
+CLOSE_SECONDS = 5.0
+SWEEP_SECONDS = 1.0
+LOG_SECONDS = 60.0
+REFUSED = "refused, as every connection was busy"
+EVICTED = "made room for a new connection"
+
+
+class Connection(Protocol):
+    """A client's connection, as this module sees it."""
+
+    wait: Wait | None
+
+    def drop(self) -> None:
+        """Close the connection, whatever waits to be sent."""
+
+
+@dataclass(eq=False, slots=True)
+class Wait:
+    """A reason to wait for a client, for at most `seconds`; `complaint` says what a dropped one did.
+
+    All of its connections wait equally long, so the first of `deadlines` is the first to expire.
+    """
+
+    seconds: float
+    complaint: str
+    deadlines: dict[Connection, float] = field(default_factory=dict)
+
+
+class Waits:
+    """The reasons of one server."""
+
+    def __init__(self) -> None:
+        self.head = Wait(HEAD_SECONDS, "sent no complete headers in time")
+        # The application answers first, that the body did not come in time.
+        self.body = Wait(BODY_SECONDS + 2, "sent no complete body in time")
+        # The protocol's own timer ends a connection that is merely idle; this one, what keeps that timer from ending it.
+        self.idle = Wait(KEEP_ALIVE_SECONDS + 1, "sent no request")
+        self.read = Wait(READ_SECONDS, "did not read their answers")
+        self.close = Wait(CLOSE_SECONDS, "did not read why they were refused")
+        self.all = (self.head, self.body, self.idle, self.read, self.close)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Connections in all and per peer, and the length of the queue of those that are not accepted yet."""
+
+    in_all: int = DEFAULT_CONNECTIONS
+    per_peer: int = DEFAULT_CONNECTIONS // 2
+    backlog: int = MAX_BACKLOG
+
+
+def connection_limits(settings: Settings) -> Limits:
+    """The limits that the settings ask for and the file limit of this process allows. Raises SettingsError."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        room, backlog = 1 << 30, MAX_BACKLOG
+    else:
+        # A queue that is accepted at once holds files too, until the oldest have made room.
+        free = files - psutil.Process().num_fds() - RESERVED_FILES
+        backlog = min(MAX_BACKLOG, max(free // 4, 1))
+        room = free - backlog
+    wanted = settings.max_connections
+    if room < max(wanted or 0, MIN_CONNECTIONS):
+        raise SettingsError(
+            f"the file limit (ulimit -n) of {files} leaves room for {max(room, 0)} connections: raise it"
+            + (", or allow fewer with SIGNAL_MAX_CONNECTIONS" if wanted else "")
+        )
+    in_all = wanted or min(DEFAULT_CONNECTIONS, room)
+    return Limits(in_all, settings.max_connections_per_peer or max(in_all // 2, 1), backlog)
+
+
+class Connections:
+    """The open connections of one server; used in its event loop alone.
+
+    `trusted` are proxies: many people's connections come from one, so only the limit in all counts for them. A peer's
+    address is kept as long as it has a connection, as the socket itself does.
+    """
+
+    def __init__(self, limits: Limits, trusted: Sequence[Network] = ()) -> None:
+        self.waits = Waits()
+        self._limits = limits
+        self._trusted = trusted
+        self._loop = asyncio.get_running_loop()
+        self._peers: dict[Connection, str | None] = {}
+        self._of_peer: dict[str, dict[Connection, None]] = {}  # In the order in which they came.
+        self._dropped: Counter[str] = Counter()
+        self._log_at = float("-inf")
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def admit(self, connection: Connection, peer: str | None) -> bool:
+        """Take a new connection, if need be in the place of one that keeps us waiting; False where every one is busy."""
+        key = self._peer_key(peer)
+        same = self._of_peer.get(key, {}) if key is not None else {}
+        if len(same) >= self._limits.per_peer:
+            waiting = (other for other in same if other.wait is not None)
+            if not self._evict(min(waiting, key=_deadline, default=None)):
+                return False
+        if len(self._peers) >= self._limits.in_all:
+            firsts = (next(iter(wait.deadlines)) for wait in self.waits.all if wait.deadlines)
+            if not self._evict(min(firsts, key=_deadline, default=None)):
+                return False
+        self._peers[connection] = key
+        if key is not None:
+            self._of_peer.setdefault(key, {})[connection] = None
+        self.enter(connection, self.waits.head)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        return True
+
+    def enter(self, connection: Connection, wait: Wait | None) -> None:
+        """From now on the server waits for this of the client; with None, the client waits for the server."""
+        if connection.wait is not None:
+            del connection.wait.deadlines[connection]
+        connection.wait = wait
+        if wait is not None:
+            wait.deadlines[connection] = self._loop.time() + wait.seconds
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed, or soon will be."""
+        self.enter(connection, None)
+        key = self._peers.pop(connection, None)
+        if key is not None:
+            del self._of_peer[key][connection]
+            if not self._of_peer[key]:
+                del self._of_peer[key]
+
+    def count(self, complaint: str) -> None:
+        """Count a connection that is closed for a fault of its client; the log gets the sum of each minute."""
+        self._dropped[complaint] += 1
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def _evict(self, connection: Connection | None) -> bool:
+        if connection is None:
+            self.count(REFUSED)
+            return False
+        self._drop(connection, EVICTED)
+        return True
+
+    def _drop(self, connection: Connection, complaint: str) -> None:
+        self.count(complaint)
+        self.remove(connection)
+        connection.drop()
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for wait in self.waits.all:
+            while wait.deadlines and _deadline(first := next(iter(wait.deadlines))) <= now:
+                self._drop(first, wait.complaint)
+        if now >= self._log_at:
+            self._log()
+        busy = self._peers or self._dropped
+        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep) if busy else None
+
+    def _log(self) -> None:
+        """Log what was counted since the last time."""
+        if self._dropped:
+            logger.warning("connections closed: %s", ", ".join(f"{n} {what}" for what, n in self._dropped.items()))
+            self._dropped.clear()
+            self._log_at = self._loop.time() + LOG_SECONDS
+
+    def _peer_key(self, peer: str | None) -> str | None:
+        """What the limit per peer counts by: an address, or the /64 network of an IPv6 one; None for who has no limit."""
+        if peer is None or is_trusted(peer, self._trusted):
+            return None
+        address = ip_address(peer.partition("%")[0])
+        if not isinstance(address, IPv6Address):
+            return peer
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ip_network((address, 64), strict=False))
+
+
+def _deadline(connection: Connection) -> float:
+    assert connection.wait is not None
+    return connection.wait.deadlines[connection]

@@ -1,0 +1,205 @@
+"""HTTP/1.1 with bounds: uvicorn's protocol, which has none on headers, time, pipelining or answers that nobody reads.
+
+Every client gets a bounded time for what it owes; see `connections`. What is refused here never
+reaches the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from signal_pipeline.api.connections import Connections, Wait
+from signal_pipeline.api.requests import MAX_BODY_BYTES
+
+MAX_HEAD_BYTES = 64 * 1024
+CHUNK_BYTES = (
+    256 * 1024
+)  # What the loop hands over at most at once; in one chunk one request may end, and another begin.
+MAX_HEADERS = 100
+MAX_REQUEST_BYTES = MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES  # As received: with the frames of chunks, and trailers.
+MAX_PIPELINED = 100
+
+
+class _Part(Enum):
+    """Which part of a request has not been received whole."""
+
+    HEAD = auto()
+    BODY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a connection is closed, as the client is told and as it is counted."""
+
+    status: int
+    code: str
+    message: str
+    complaint: str
+
+    def response(self) -> bytes:
+        """The whole response."""
+        error = {"message": self.message, "extensions": {"code": self.code}}
+        body = json.dumps({"errors": [error]}).encode()
+        lines = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            "connection: close",
+            *(["retry-after: 1"] if self.status == HTTPStatus.SERVICE_UNAVAILABLE else []),
+        ]
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+_MALFORMED = _Refusal(400, "BAD_REQUEST", "the request is no HTTP/1.1", "sent no HTTP")
+_HEAD_TOO_LARGE = _Refusal(
+    431,
+    "HEADERS_TOO_LARGE",
+    f"the headers have more than {MAX_HEAD_BYTES >> 10} KiB, or are more than {MAX_HEADERS}",
+    "sent too large or too many headers",
+)
+_TOO_LARGE = _Refusal(413, "PAYLOAD_TOO_LARGE", "the request is too large", "sent too large a request")
+_PIPELINED = _Refusal(400, "BAD_REQUEST", "too many requests wait", f"pipelined over {MAX_PIPELINED} requests")
+_FULL = _Refusal(503, "SERVICE_UNAVAILABLE", "every connection is busy: send the same event again later", "")
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. `connections` makes what all of a server share, when the first is there."""
+
+    def __init__(self, connections: Callable[[], Connections], **given: Any) -> None:
+        super().__init__(**given)
+        self.wait: Wait | None = None
+        self._connections = connections()
+        self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
+        self._received = 0  # At most so many bytes of the present request: the chunk in which it began counts whole.
+        self._chunk = 0
+        self._refusal = _MALFORMED
+        self._running: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection, or say that there is no room."""
+        super().connection_made(transport)
+        if not self._connections.admit(self, self.client[0] if self.client else None):
+            transport.write(_FULL.response())
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it no longer, and tell the request that is being answered: uvicorn tells the last one that came."""
+        self._connections.remove(self)
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def drop(self) -> None:
+        """Close the connection, whatever waits to be sent."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Uvicorn's, which warns of each malformed request; here they are counted."""
+        self._unset_keepalive_if_required()
+        self._chunk = len(data)
+        self._received += self._chunk
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # Answered as if the client had asked for no other protocol.
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+            return
+        if self._part is _Part.HEAD and self._received > MAX_HEAD_BYTES + CHUNK_BYTES:
+            self._refuse(_HEAD_TOO_LARGE)
+        elif self._part is _Part.BODY and self._received > MAX_REQUEST_BYTES:
+            self._refuse(_TOO_LARGE)
+        else:
+            self._settle()
+
+    def on_message_begin(self) -> None:
+        """A client has begun to send a request."""
+        self._part = _Part.HEAD
+        self._received = self._chunk
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Raises ValueError, which the parser turns into an error of its own, for what is refused."""
+        if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
+            self._refusal = _HEAD_TOO_LARGE
+            raise ValueError(self._refusal.code)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = _PIPELINED
+            raise ValueError(self._refusal.code)
+        super().on_headers_complete()
+        self._part = _Part.BODY
+        self.headers = []  # Trailers of a chunked body are no headers.
+
+    def on_message_complete(self) -> None:
+        """A request is there, whole."""
+        self._part = None
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """From here the client owes the next request, unless it has sent that already."""
+        super().on_response_complete()
+        if self.pipeline:  # Else each answer would let in another chunk of requests.
+            self.flow.pause_reading()
+        self._settle()
+
+    def pause_writing(self) -> None:
+        """From here the client owes us that it reads."""
+        super().pause_writing()
+        self._settle()
+
+    def resume_writing(self) -> None:
+        """The client has read enough for now."""
+        super().resume_writing()
+        self._settle()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _head_is_too_large(self) -> bool:
+        if self._received <= MAX_HEAD_BYTES:
+            return False
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+
+    def _settle(self) -> None:
+        """Note whether the server waits for the client now, and for what."""
+        wait = self._owed()
+        if wait is not self.wait and not self.transport.is_closing():
+            self._connections.enter(self, wait)
+
+    def _owed(self) -> Wait | None:
+        """What the client owes; None where an answer is due to it. A request of which nothing has come is no debt."""
+        waits = self._connections.waits
+        if self.flow.write_paused:
+            return waits.read
+        if self.pipeline:  # Reading is paused until the first of them is answered.
+            return None
+        if self._part is _Part.BODY:
+            return waits.body
+        if self.cycle is not None and not self.cycle.response_complete:
+            return None
+        return waits.head if self._part is _Part.HEAD else waits.idle
+
+    def _refuse(self, refusal: _Refusal) -> None:
+        """Close the connection; say why, unless an answer to something else is due first."""
+        cycle = self.cycle
+        own = cycle is None or cycle.response_complete or (self._part is _Part.BODY and not cycle.response_started)
+        if own and not self.pipeline:
+            self.transport.write(refusal.response())
+        self.transport.close()
+        self._connections.count(refusal.complaint)
+        self._connections.enter(self, self._connections.waits.close)
