@@ -39,7 +39,13 @@ SEATS = (
     ("desktop", "Chrome", "macOS", f"{MAC} {WEBKIT} {APPLE} Chrome/150.0.0.0 Safari/537.36", 45),
     ("desktop", "Chrome", "Windows", f"{WINDOWS} {WEBKIT} {APPLE} Chrome/150.0.0.0 Safari/537.36", 25),
     ("desktop", "Safari", "macOS", f"{MAC} AppleWebKit/605.1.15 {APPLE} Version/18.6 Safari/605.1.15", 12),
-    ("desktop", "Firefox", "Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0", 8),
+    (
+        "desktop",
+        "Firefox",
+        "Windows",
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        8,
+    ),
     ("mobile", "Safari", "iOS", f"{IPHONE} {APPLE} Version/18.6 Mobile/15E148 Safari/604.1", 7),
     ("mobile", "Chrome", "iOS", f"{IPHONE} {APPLE} CriOS/150.0.0.0 Mobile/15E148 Safari/604.1", 3),
 )
@@ -82,7 +88,6 @@ class Click(NamedTuple):
     def value(self, dimension: str) -> str:
         """Its value of a dimension, as a text."""
         return str(getattr(self, dimension))
-
 
 
 Ask = Callable[..., EventStats]
@@ -250,9 +255,7 @@ class Analyst:
         keys = [*(["day"] if period == StatsPeriod.DAY else []), "app_name", "event_type", *splits]
         self._note(answer, first, last, keys, where)
 
-    def _note(
-        self, answer: EventStats, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]
-    ) -> None:
+    def _note(self, answer: EventStats, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]) -> None:
         self.figures.questions += 1
         for row in answer.rows:
             values = {**where, **{key: _value(row, key) for key in keys if key != "day"}}
@@ -283,7 +286,10 @@ class Analyst:
         self._events.sums[cell] = events
         people = {name: value for name, value in values.items() if name not in ("event_type", "route")}
         context = values.get("event_type"), values.get("route")
-        if all(part is None or part in self.dimensions[name] for name, part in zip(("event_type", "route"), context, strict=True)):
+        if all(
+            part is None or part in self.dimensions[name]
+            for name, part in zip(("event_type", "route"), context, strict=True)
+        ):
             self._people[context].sums[self._cell(people, first, last)] = users
 
     def _cell(self, values: Mapping[str, str], first: date, last: date) -> Cell:

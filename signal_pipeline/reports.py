@@ -15,6 +15,7 @@ from psycopg import sql as composed
 
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.small_cells import HiddenRows, hidden_of_rollup
 from signal_pipeline.store.coverage import Coverage, days_note, listed, read_coverage
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import days_between
@@ -25,6 +26,12 @@ Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
 NONE = "(none)"
 MEASURES = ("events", "users", "sessions")
+# The column that says what a row's numbers cover, and its SQL.
+_PERIODS: Mapping[Period, tuple[str, composed.SQL]] = {
+    "day": ("activity_date", composed.SQL("activity_date")),
+    "week": ("week", composed.SQL("to_char(activity_date, 'IYYY-\"W\"IW')")),
+    "total": ("total", composed.SQL("null::text")),
+}
 
 
 class ReportError(SignalError):
@@ -43,14 +50,13 @@ class PurgedError(ReportError):
 class Report:
     """Rows, and notes that belong under them.
 
-    For each row, `labels` are the words of its `state`, and `peak_users` the users of its largest day: at least so many
-    people stand behind it.
+    For each row, `labels` are the words of its `state`. `left_out` counts the rows that are not shown below admin.
     """
 
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     labels: list[list[str]] = field(default_factory=list)
-    peak_users: list[int] = field(default_factory=list)
+    left_out: int = 0
 
 
 def rollup_report(
@@ -63,11 +69,13 @@ def rollup_report(
     by: Period = "day",
     app: str | None = None,
     event_type: str | None = None,
+    hide_small: bool = False,
 ) -> Report:
     """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in total.
 
     Rows of the event type `(all)` are subtotals over all event types. Notes name the days that are
-    unknown. Raises ReportError for an unknown kind or a window that ends before it begins.
+    unknown. With `hide_small`, small cells and what would give them back are left out. Raises
+    ReportError for an unknown kind or a window that ends before it begins.
     """
     model = models.get(f"daily_{kind}_activity")
     if model is None:
@@ -77,19 +85,28 @@ def rollup_report(
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         coverage = read_coverage(connection, first, last)
-        rows = _rollup_rows(connection, model, coverage, by, filters)
+        parameters = {"first": coverage.first, "last": coverage.last, **filters}
+        rows = _rollup_rows(connection, model, by, parameters)
         labels = RollupLabels(connection, models, model.name, coverage)
-    return report_of(rows, labels.of, labels.notes())
+        hidden = (
+            hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters) if hide_small else None
+        )
+    return report_of(rows, labels.of, labels.notes(), hidden)
 
 
 def report_of(
-    rows: pd.DataFrame, labels_of: Callable[[Mapping[object, object]], list[str]], notes: list[str]
+    rows: pd.DataFrame,
+    labels_of: Callable[[Mapping[object, object]], list[str]],
+    notes: list[str],
+    hidden: HiddenRows | None = None,
 ) -> Report:
-    """The report of rows that have a column `peak_users`; `labels_of` gives the words of a row's state."""
-    peaks = [int(peak) for peak in rows.pop("peak_users")]
+    """The report of rows less those that are hidden; `labels_of` gives the words of a row's state."""
+    if hidden is not None:
+        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(drop=True)
+    rows = rows.drop(columns=["total"], errors="ignore")  # The whole window: its value is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
-    return Report(rows, notes, labels, peaks)
+    return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
 
 
 def check_window(first: date, last: date) -> None:
@@ -101,28 +118,24 @@ def check_window(first: date, last: date) -> None:
 def _rollup_rows(
     connection: Connection,
     model: Model,
-    coverage: Coverage,
     by: Period,
-    filters: Mapping[str, str | None],
+    parameters: Mapping[str, object],
 ) -> pd.DataFrame:
-    dimensions = [column for column in model.columns if column not in ("activity_date", *MEASURES)]
-    period = {
-        "day": composed.SQL("activity_date"),
-        "week": composed.SQL("to_char(activity_date, 'IYYY-\"W\"IW')"),
-        "total": composed.SQL("null::text"),
-    }[by]
+    period_name, period = _PERIODS[by]
     exact = by == "day"
     query = composed.SQL(sql("report_rollup")).format(
         period=period,
-        period_name=composed.Identifier({"day": "activity_date", "week": "week", "total": "total"}[by]),
-        dimensions=composed.SQL(", ").join(map(composed.Identifier, dimensions)),
+        period_name=composed.Identifier(period_name),
+        dimensions=composed.SQL(", ").join(map(composed.Identifier, _dimensions(model))),
         rollup=composed.Identifier(model.name),
         users_name=composed.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=composed.Identifier("sessions" if exact else "summed_daily_sessions"),
     )
-    parameters = {"first": coverage.first, "last": coverage.last, **filters}
-    rows = frame(connection, query, parameters)
-    return rows.drop(columns=["total"]) if by == "total" else rows
+    return frame(connection, query, parameters)
+
+
+def _dimensions(model: Model) -> list[str]:
+    return [column for column in model.columns if column not in ("activity_date", *MEASURES)]
 
 
 def frame(connection: Connection, query: composed.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:
