@@ -7,51 +7,26 @@ be, whether each row that was left out exists, and that browser, system, device 
 from __future__ import annotations
 
 import asyncio
-import json
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field, fields
+from datetime import date
 from itertools import combinations, product
 from random import Random
-from typing import NamedTuple
 
 from faults.suppression_solver import Cell, System
-from signal_pipeline.api.callers import ApiKey
+from faults.suppression_world import Click, make_world, store
+from signal_pipeline.api.callers import ApiKey, Authenticated
 from signal_pipeline.api.context import RequestContext, Services
 from signal_pipeline.api.stats import event_stats, question
 from signal_pipeline.api.types import EventStats, EventStatsRow, StatsBy, StatsKey, StatsPeriod
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Database
 
 FIVE = 5
-APPLE, WEBKIT = "(KHTML, like Gecko)", "AppleWebKit/537.36"
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15"
-MAC, WINDOWS = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)", "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
-# What a person can sit at: device, browser, system, user agent, and how many of a hundred do.
-SEATS = (
-    ("desktop", "Chrome", "macOS", f"{MAC} {WEBKIT} {APPLE} Chrome/150.0.0.0 Safari/537.36", 45),
-    ("desktop", "Chrome", "Windows", f"{WINDOWS} {WEBKIT} {APPLE} Chrome/150.0.0.0 Safari/537.36", 25),
-    ("desktop", "Safari", "macOS", f"{MAC} AppleWebKit/605.1.15 {APPLE} Version/18.6 Safari/605.1.15", 12),
-    (
-        "desktop",
-        "Firefox",
-        "Windows",
-        "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",
-        8,
-    ),
-    ("mobile", "Safari", "iOS", f"{IPHONE} {APPLE} Version/18.6 Mobile/15E148 Safari/604.1", 7),
-    ("mobile", "Chrome", "iOS", f"{IPHONE} {APPLE} CriOS/150.0.0.0 Mobile/15E148 Safari/604.1", 3),
-)
-APPS = ("cms", "journeys-admin")
-TYPES = ("journey_create_clicked", "editor_analytics_overlay_opened", "editor_strategy_overlay_opened")
-ROUTES = ("/", "/journeys", "/journeys/[journeyId]")
 KEYS = {
     "day": StatsKey.DAY,
     "app_name": StatsKey.APP,
@@ -72,24 +47,6 @@ ROLLUPS = {
 }
 
 
-class Click(NamedTuple):
-    """One event, as the world knows it."""
-
-    day: date
-    app_name: str
-    event_type: str
-    route: str
-    device_type: str
-    browser_family: str
-    os_family: str
-    user_agent: str
-    person: int
-
-    def value(self, dimension: str) -> str:
-        """Its value of a dimension, as a text."""
-        return str(getattr(self, dimension))
-
-
 Ask = Callable[..., EventStats]
 
 
@@ -103,66 +60,29 @@ class Recovered:
     one_person_exactly: int = 0
     under_five: int = 0  # Not exactly, but at most four events or people.
     questions: int = 0
-    large: int = 0  # Rows of five people or more that could have been shown.
-    large_hidden: int = 0
+    large: Counter[str] = field(default_factory=Counter)  # Rows of five people or more, by kind.
+    large_hidden: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return (
             f"{self.hidden} hidden cells tried ({self.of_one_person} of one person), {self.exactly} recovered exactly"
             f" ({self.one_person_exactly} of one person), {self.under_five} more narrowed to under five;"
-            f" {self.questions} questions; {self.large_hidden} of {self.large} rows of five people or more left out too"
+            f" {self.questions} questions; rows of five people or more left out too: "
+            + ", ".join(f"{self.large_hidden[kind]} of {count} {kind}" for kind, count in self.large.items())
         )
 
     def add(self, other: Recovered) -> None:
         """Add another world's figures."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
 
 
-def make_world(seed: int, days: Sequence[date], people: tuple[int, int] = (6, 40)) -> list[Click]:
-    """Clicks of a few days; most people do the common thing, few the rare one."""
-    random = Random(seed)
-    clicks = []
-    for day, app in product(days, APPS):
-        for person in range(random.randint(*people)):
-            device, browser, system, agent, _ = random.choices(SEATS, [seat[-1] for seat in SEATS])[0]
-            for _ in range(random.randint(1, 4)):
-                kind = random.choices(TYPES, (70, 22, 8))[0]
-                route = random.choices(ROUTES, (60, 30, 10))[0]
-                clicks.append(Click(day, app, kind, route, device, browser, system, agent, person))
-    return clicks
-
-
-def store(
-    clicks: Iterable[Click], database: Database, settings: Settings, models: Mapping[str, Model], engine: Engine
-) -> None:
-    """Ingest and build them."""
-    lines = [_line(number, click) for number, click in enumerate(clicks)]
-    with closing(Ingest.from_settings(settings, database)) as ingest:
-        assert ingest.ingest_lines(lines).accepted == len(lines)
-    for day in sorted({click.day for click in clicks}):
-        build_day(database, engine, models, day)
-
-
-def _line(number: int, click: Click) -> bytes:
-    at = datetime(click.day.year, click.day.month, click.day.day, 12, tzinfo=UTC) + timedelta(seconds=number % 3600)
-    return json.dumps(
-        {
-            "eventType": click.event_type,
-            "appName": click.app_name,
-            "route": click.route,
-            "clientEventId": str(uuid.uuid4()),
-            "sessionId": str(uuid.UUID(int=1 + click.day.toordinal() * 1000 + click.person)),
-            "createdAt": at.isoformat(),
-            "ip": f"198.51.100.{click.person}",
-            "userAgent": click.user_agent,
-        }
-    ).encode()
-
-
-def analyst(database: Database, models: Mapping[str, Model], readers: ThreadPoolExecutor) -> Ask:
-    """`eventStats` for a service, one answer per request."""
+def analyst(
+    database: Database, models: Mapping[str, Model], readers: ThreadPoolExecutor, *, is_admin: bool = False
+) -> Ask:
+    """`eventStats` for a service, or for an admin, one answer per request."""
+    caller = Authenticated("boss", frozenset({"admin"})) if is_admin else ApiKey("dashboard")
     services = Services(None, None, None, database, models, readers, None)  # type: ignore[arg-type] - not asked
 
     def ask(
@@ -173,7 +93,7 @@ def analyst(database: Database, models: Mapping[str, Model], readers: ThreadPool
         period: StatsPeriod | None = None,
         where: Mapping[str, str] | None = None,
     ) -> EventStats:
-        context = RequestContext(services, ApiKey("dashboard"), None, None, None)
+        context = RequestContext(services, caller, None, None, None)
         asked = question(first, last, by, [KEYS[key] for key in keys], period, where or {})
         return asyncio.run(event_stats(context, asked))
 
@@ -194,8 +114,6 @@ class Analyst:
             context: System(of_people)
             for context in product((None, *self.dimensions["event_type"]), (None, *self.dimensions["route"]))
         }
-        self._shown: set[tuple[Cell, bool]] = set()
-        self._left_out: dict[Cell, int] = {}
 
     def windows(self) -> Iterator[tuple[date, date]]:
         """Every window of the days."""
@@ -240,7 +158,7 @@ class Analyst:
 
     def _exists(self, cell: Cell) -> bool:
         """What is counted for a row that is not there says nothing: the analyst tells it by asking for one that cannot be."""
-        return bool(self._rows_of(cell))
+        return bool(self.rows_of(cell))
 
     def _raw(self, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]) -> EventStats:
         answer = self._ask(first, last, keys=keys, where=where)
@@ -286,17 +204,20 @@ class Analyst:
         self._events.sums[cell] = events
         people = {name: value for name, value in values.items() if name not in ("event_type", "route")}
         context = values.get("event_type"), values.get("route")
-        if all(
-            part is None or part in self.dimensions[name]
-            for name, part in zip(("event_type", "route"), context, strict=True)
-        ):
+        if context in self._people:
             self._people[context].sums[self._cell(people, first, last)] = users
 
     def _cell(self, values: Mapping[str, str], first: date, last: date) -> Cell:
         days = " ".join(str(day) for day in self.days if first <= day <= last)
         return frozenset({**values, "day": days}.items())
 
-    def _rows_of(self, cell: Cell) -> list[Click]:
+    @property
+    def sums(self) -> Mapping[Cell, int]:
+        """The events of every cell that was shown, or is known to have none."""
+        return self._events.sums
+
+    def rows_of(self, cell: Cell) -> list[Click]:
+        """The clicks of a cell, which the analyst does not know."""
         wanted = [(name, text.split(" ") if name == "day" else [text]) for name, text in cell]
         return [click for click in self.clicks if all(click.value(name) in texts for name, texts in wanted)]
 
@@ -317,8 +238,8 @@ class Analyst:
     def solve(self, most: int) -> Recovered:
         """Try the smallest cells first, `most` of them."""
         small, large = self.small_and_large()
-        self.figures.large = len(large)
-        self.figures.large_hidden = sum(cell not in self._events.sums for cell in large)
+        self.figures.large = Counter(_kind(cell) for cell in large)
+        self.figures.large_hidden = Counter(_kind(cell) for cell in large if cell not in self._events.sums)
         self._random.shuffle(small)
         # Cells of few dimensions first: they have the most relations to what is shown.
         for cell, users in sorted(small, key=lambda each: len(each[0]))[:most]:
@@ -342,6 +263,16 @@ class Analyst:
 
 def _value(row: EventStatsRow, key: str) -> str:
     return str(getattr(row, key))
+
+
+def _kind(cell: Cell) -> str:
+    values = dict(cell)
+    splits = len(values.keys() & set(SPLITS))
+    if splits > 1:
+        return "by several of route, device, browser and system"
+    if " " in values["day"] or not {"app_name", "event_type"} <= values.keys():
+        return "over several days, apps or types"
+    return "of one day, app and type" + (", by one more" if splits else "")
 
 
 def attack(
