@@ -104,7 +104,7 @@ def raw_report(
     With `hide_small`, small cells and what would give them back are left out.
     Raises QuestionError for an unknown key, PurgedError for days whose raw events are gone.
     """
-    asked = _question(keys, where, first, last)
+    asked = _question(keys, where, first, last, hide_small=hide_small)
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(KEEP_PARTITIONS)
@@ -114,13 +114,17 @@ def raw_report(
         return _raw_answer(connection, asked, coverage, hide_small=hide_small)
 
 
-def _question(keys: Sequence[str], where: Mapping[str, str], first: date, last: date) -> _Question:
+def _question(
+    keys: Sequence[str], where: Mapping[str, str], first: date, last: date, *, hide_small: bool = False
+) -> _Question:
     check_window(first, last)
     if not keys:
         raise QuestionError("--group-by needs at least one key")
     found, filters, one_day = find_keys(keys), by_key(list(where.items())), first == last
     if (text := filters.pop("day", None)) is not None:
         first, last = (_day_within(text, first, last),) * 2
+    if hide_small and {"entity", "entity-type"} & {*filters, *(key.name for key in found)}:
+        raise QuestionError("small cells by entity cannot be left out: nearly every row is one")
     if "entity" in filters:
         filters["entity"] = filters["entity"].lower()  # As it is stored.
     return _Question(found, filters, first, last, one_day)

@@ -15,7 +15,7 @@ from psycopg import sql as composed
 
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.small_cells import HiddenRows, hidden_of_rollup
+from signal_pipeline.small_cells import SPLITS, HiddenRows, hidden_of_rollup
 from signal_pipeline.store.coverage import Coverage, days_note, listed, read_coverage
 from signal_pipeline.store.database import Connection, Database, safe_errors, sql
 from signal_pipeline.store.days import days_between
@@ -81,6 +81,8 @@ def rollup_report(
     if model is None:
         raise ReportError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
     check_window(first, last)
+    if hide_small and not set(model.dimensions) <= set(SPLITS):
+        raise QuestionError(f"small cells of {kind!r} cannot be left out: nearly every row of it is one")
     filters = {"app_name": app, "event_type": event_type}
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")

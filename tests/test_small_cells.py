@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
+from commands import last_json, run_command
 from conftest import START_DATE, Build, Fill
 
 from signal_pipeline.raw_reports import raw_report
 from signal_pipeline.report_keys import KEYS
 from signal_pipeline.reports import Report, rollup_report
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.settings import Settings
 from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
@@ -95,13 +97,13 @@ def test_without_a_small_cell_nothing_is_left_out(
 
 
 @pytest.fixture
-def days(fill: Fill, build: Build) -> Iterator[list[date]]:
+def days(fill: Fill, build: Build) -> list[date]:
     """Three built days."""
     days = [START_DATE + timedelta(days=number) for number in range(3)]
     for number, day in enumerate(days):
         fill(day, 300, number)
         build(day)
-    yield days
+    return days
 
 
 def test_a_row_that_is_shown_is_the_row_that_an_admin_sees(
@@ -139,3 +141,25 @@ def test_raw_events_and_rollups_leave_out_the_same(
         names = ["activity_date", "app_name", "event_type", *column, "events", "users"]
         of_types = rollup.rows[rollup.rows.event_type != "(all)"]
         assert set(map(tuple, raw.rows[names].to_numpy())) == set(map(tuple, of_types[names].to_numpy()))
+
+
+def test_the_report_command_leaves_out_the_same(
+    database: Database, models: dict[str, Model], days: list[date], environment: Settings, tmp_path: Path
+) -> None:
+    window = ("--from", str(days[0]), "--to", str(days[-1]), "--format", "json", "--hide-small")
+    for arguments, report in (
+        (("os",), rollup_report(database, models, "os", days[0], days[-1], hide_small=True)),
+        (("--group-by", "day,os"), raw_report(database, ["day", "os"], {}, days[0], days[-1], hide_small=True)),
+    ):
+        done = run_command("report", *arguments, *window, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert len(last_json(done.stdout)) == len(report.rows)  # type: ignore[arg-type]
+        assert f"{report.left_out:,} row(s) are left out" in done.stderr
+    for by_entity in (
+        ("entity",),
+        ("--group-by", "entity-type"),
+        ("--group-by", "app", "--where", "entity-type=journey"),
+    ):
+        refused = run_command("report", *by_entity, *window, cwd=tmp_path)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "cannot be left out" in refused.stderr
