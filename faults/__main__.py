@@ -27,11 +27,11 @@ from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.suppression import Recovered, attack
 from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
-from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.days import today_utc
 
 
 def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:

@@ -17,14 +17,14 @@ from random import Random
 
 from faults.suppression_solver import Cell, System
 from faults.suppression_world import Click, make_world, store
-from signal_pipeline.api.callers import ApiKey, Authenticated
-from signal_pipeline.api.context import RequestContext, Services
-from signal_pipeline.api.stats import event_stats, question
-from signal_pipeline.api.types import EventStats, EventStatsRow, StatsBy, StatsKey, StatsPeriod
+from signal_pipeline.api.graphql.context import RequestContext, Services
+from signal_pipeline.api.graphql.stats import event_stats, question
+from signal_pipeline.api.graphql.types import EventStats, EventStatsRow, StatsBy, StatsKey, StatsPeriod
+from signal_pipeline.api.identity.callers import ApiKey, Authenticated
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
 
 FIVE = 5
 KEYS = {

@@ -11,12 +11,12 @@ from itertools import product
 from random import Random
 from typing import NamedTuple
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
 
 GECKO, WEBKIT = "(KHTML, like Gecko)", "AppleWebKit/537.36"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15"

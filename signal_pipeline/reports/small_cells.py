@@ -11,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection, sql
 
 LEAST_USERS = 5
 GROUP, CROSSING = "group", "crossing"
 SPLITS = ("route", "device_type", "browser_family", "os_family")
 _GROUPED_BY = ("activity_date", "app_name", "event_type")
 Row = Mapping[object, object]
-Clause = composed.Composed
+Clause = sql.Composed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +41,18 @@ def hidden_of_rollup(
     connection: Connection,
     models: Mapping[str, Model],
     dimensions: Sequence[str],
-    period: tuple[str, composed.Composable],
+    period: tuple[str, sql.Composable],
     parameters: Mapping[str, object],
 ) -> HiddenRows:
     """Of a rollup's rows over periods; `period` is the column's name and its SQL, the `parameters` are the report's."""
     (split,) = [name for name in dimensions if name in SPLITS] or [GROUP]
     name, expression = period
-    columns = [(name, expression), ("app_name", composed.Identifier("app_name")), ("event_type", composed.SQL("kind"))]
+    columns = [(name, expression), ("app_name", sql.Identifier("app_name")), ("event_type", sql.SQL("kind"))]
     if split != GROUP:
-        columns.append((split, composed.Identifier("value")))
-    wanted = composed.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
+        columns.append((split, sql.Identifier("value")))
+    wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # Each type's part is also a part of the row over all types.
-    kinds = composed.SQL("(event_type), ('(all)')")
+    kinds = sql.SQL("(event_type), ('(all)')")
     return _hidden(connection, _rollup_parts(models), columns, kinds, wanted, {**parameters, "dimension": split})
 
 
@@ -65,31 +66,29 @@ def hidden_of_raw(
     splits = {column for column in (*keys, *filters) if column in SPLITS}
     dimension = CROSSING if len(splits) > 1 else min(splits, default=GROUP)
     columns = [
-        (key, composed.Identifier("value" if key == dimension else key))
-        for key in keys
-        if key in (*_GROUPED_BY, dimension)
+        (key, sql.Identifier("value" if key == dimension else key)) for key in keys if key in (*_GROUPED_BY, dimension)
     ]
     within = [_equals(column, column) for column in filters if column in _GROUPED_BY]
-    parts = composed.SQL(sql("small_cells_raw")).format(filters=composed.SQL(" ").join(within))
-    wanted = _equals("value", dimension) if dimension in filters else composed.SQL("")
+    parts = sql.SQL(query(__package__, "small_cells_raw")).format(filters=sql.SQL(" ").join(within))
+    wanted = _equals("value", dimension) if dimension in filters else sql.SQL("")
     values = {**{f"where {column}": value for column, value in filters.items()}, **window, "dimension": dimension}
-    return _hidden(connection, parts, columns, composed.SQL("(event_type)"), wanted, values)
+    return _hidden(connection, parts, columns, sql.SQL("(event_type)"), wanted, values)
 
 
 def _equals(column: str, name: str) -> Clause:
-    return composed.SQL("and {} = {}").format(composed.Identifier(column), composed.Placeholder(f"where {name}"))
+    return sql.SQL("and {} = {}").format(sql.Identifier(column), sql.Placeholder(f"where {name}"))
 
 
 def _rollup_parts(models: Mapping[str, Model]) -> Clause:
-    values: dict[str, composed.Composable] = {"daily_app_activity": composed.Literal("")}
+    values: dict[str, sql.Composable] = {"daily_app_activity": sql.Literal("")}
     for name, model in models.items():
         if len(model.dimensions) == 1 and model.dimensions[0] in SPLITS:
-            values[name] = composed.Identifier(model.dimensions[0])
-    return composed.SQL(" union all ").join(
-        composed.SQL(sql("small_cells_rollup")).format(
-            dimension=composed.Literal((*models[name].dimensions, GROUP)[0]),
+            values[name] = sql.Identifier(model.dimensions[0])
+    return sql.SQL(" union all ").join(
+        sql.SQL(query(__package__, "small_cells_rollup")).format(
+            dimension=sql.Literal((*models[name].dimensions, GROUP)[0]),
             value=value,
-            rollup=composed.Identifier(name),
+            rollup=sql.Identifier(name),
         )
         for name, value in values.items()
         if name in models
@@ -99,18 +98,18 @@ def _rollup_parts(models: Mapping[str, Model]) -> Clause:
 def _hidden(
     connection: Connection,
     parts: Clause,
-    columns: Sequence[tuple[str, composed.Composable]],
-    kinds: composed.Composable,
-    filters: composed.Composable,
+    columns: Sequence[tuple[str, sql.Composable]],
+    kinds: sql.Composable,
+    filters: sql.Composable,
     parameters: Mapping[str, object],
 ) -> HiddenRows:
     expressions = [expression for _, expression in columns]
-    query = composed.SQL(sql("small_cells")).format(
+    statement = sql.SQL(query(__package__, "small_cells")).format(
         parts=parts,
-        columns=composed.SQL(", ").join(expressions),
+        columns=sql.SQL(", ").join(expressions),
         kinds=kinds,
         filters=filters,
-        keys=composed.SQL(", ").join(expressions) if expressions else composed.SQL("()"),
+        keys=sql.SQL(", ").join(expressions) if expressions else sql.SQL("()"),
     )
-    rows = connection.execute(query, {**parameters, "least": LEAST_USERS}).fetchall()
+    rows = connection.execute(statement, {**parameters, "least": LEAST_USERS}).fetchall()
     return HiddenRows([name for name, _ in columns], set(rows))

@@ -12,11 +12,11 @@ import pytest
 from faults.suppression import Analyst, analyst
 from faults.suppression_solver import System
 from faults.suppression_world import make_world, store
-from signal_pipeline.api.types import EventStats
-from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.api.graphql.types import EventStats
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.embedded_only]
 

@@ -17,9 +17,9 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from signal_pipeline.api.canonical import signature_of
+from signal_pipeline.api.identity.signature import signature_of
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.settings import Settings, SettingsError, generated_secret
-from signal_pipeline.store.days import today_utc
 
 ISSUER = AUDIENCE = "signal-development"
 ADMIN_CLAIM = "signal_admin"
