@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import SystemRandom
@@ -27,7 +28,13 @@ from faults.leaks_dagster import by_dagster
 from faults.neighbours import neighbours
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
+from faults.suppression import Recovered, attack
 from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.settings import load_settings
 
 
 def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
@@ -91,6 +98,26 @@ def run_full_disk(home: Path, seed: int, options: argparse.Namespace) -> str:
     return fill_disks(home, seed, options.disk_rounds)
 
 
+def run_suppression(home: Path, seed: int, options: argparse.Namespace) -> str:
+    """A patient analyst in one small world after the other, each of two days of a week of its own."""
+    World(home)
+    actions.migrate_all()
+    settings, models = load_settings(), load_models()
+    database = open_database(settings)
+    engine, total = open_engine(settings, database), Recovered()
+    monday = today_utc() - timedelta(days=today_utc().weekday() + 7)
+    for number in range(options.worlds):
+        first = monday - timedelta(weeks=number)
+        days = [first, first + timedelta(days=1)]
+        people = (options.people // 6, options.people)
+        found = attack(seed + number, days, options.cells, database, settings, models, engine, people)
+        print(f"suppression: seed {seed + number}: {found}", *found.examples, sep="\n  ", flush=True)
+        total.add(found)
+    if total.exactly or total.under_five:
+        raise FaultFoundError(str(total))
+    return str(total)
+
+
 def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
     """User agents against labels that people made."""
     if not options.labels.exists():
@@ -104,6 +131,7 @@ DEFAULT_PARTS = {
     "soak": run_soak,
     "leaks": run_leaks,
     "neighbours": run_neighbours,
+    "suppression": run_suppression,
 }
 PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy, "fulldisk": run_full_disk}
 
@@ -112,7 +140,7 @@ def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", help="kills, hostile, soak, leaks, neighbours (default: these), accuracy, fulldisk"
+        "parts", nargs="*", help=f"{', '.join(DEFAULT_PARTS)} (default: these), accuracy, fulldisk"
     )
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
@@ -130,6 +158,11 @@ def main() -> int:
     parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")
     parser.add_argument("--neighbour-seconds", type=float, default=90, help="how long another team's runs take")
     parser.add_argument("--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile")
+    parser.add_argument("--worlds", type=int, default=3, help="of suppression, each a minute")
+    parser.add_argument("--people", type=int, default=40, help="of suppression: the most people of an app's day")
+    parser.add_argument(
+        "--cells", type=int, default=200, help="of suppression: how many small cells of a world are tried"
+    )
     options = parser.parse_args()
     for name in options.parts or DEFAULT_PARTS:
         print(f"{name}: seed {options.seed}", flush=True)

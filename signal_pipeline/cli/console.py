@@ -289,3 +289,5 @@ def show_report(report: Report, format_name: str) -> None:
             say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")
     for note in report.notes:
         say(f"note: {note}")
+    if report.left_out:
+        say(f"note: {report.left_out:,} row(s) are left out as small cells, or together with some: see docs/privacy.md")

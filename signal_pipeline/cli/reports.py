@@ -43,12 +43,13 @@ def report(
     event_type: Annotated[str | None, typer.Option("--event-type", parser=parse_text, metavar="TEXT")] = None,
     group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
     where: Annotated[list[str] | None, typer.Option(parser=parse_text, metavar="K=V")] = None,
+    hide_small: Annotated[bool, typer.Option("--hide-small", help="Leave out what analysts may not see.")] = False,
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
     from signal_pipeline.reports.dimensions import by_key, find_keys
     from signal_pipeline.reports.filters import check_filters
-    from signal_pipeline.reports.of_raw_events import grouped_report
+    from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
     from signal_pipeline.reports.of_rollups import rollup_report
     from signal_pipeline.rollups.models import load_models
 
@@ -69,8 +70,18 @@ def report(
     check_filters(database, load_catalogue(settings.catalogue), filters, of_rollup=kind is not None)
     if kind:
         result = rollup_report(
-            database, models, kind, first, last, by=(by or Period.day).value, app=app_name, event_type=event_type
+            database,
+            models,
+            kind,
+            first,
+            last,
+            by=(by or Period.day).value,
+            app=app_name,
+            event_type=event_type,
+            hide_small=hide_small,
         )
+    elif hide_small:
+        result = raw_report(database, keys, filters, first, last, hide_small=True)
     else:
         result = grouped_report(database, models, keys, filters, first, last)
     console.show_report(result, output.value)

@@ -31,6 +31,7 @@ from signal_pipeline.reports.of_rollups import (
     frame,
     report_of,
 )
+from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
 from signal_pipeline.rollups.models import Model
 
 
@@ -93,31 +94,38 @@ def raw_report(
     where: Mapping[str, str],
     first: date,
     last: date,
+    *,
+    hide_small: bool = False,
 ) -> Report:
     """Exact counts from raw events by any keys of `KEYS`, under equality filters. Notes name the
     days that are unknown.
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over several days, sessions are
     distinct over the window and users are headed `summed_daily_users`: users across days do not exist, on purpose.
+    With `hide_small`, small cells and what would give them back are left out.
     Raises QuestionError for an unknown key, PurgedError for days whose raw events are gone.
     """
-    asked = _question(keys, where, first, last)
+    asked = _question(keys, where, first, last, hide_small=hide_small)
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(KEEP_PARTITIONS)
         coverage = read_coverage(connection, asked.first, asked.last)
         if coverage.purged:
             raise _too_low(coverage, asked)
-        return _raw_answer(connection, asked, coverage)
+        return _raw_answer(connection, asked, coverage, hide_small=hide_small)
 
 
-def _question(keys: Sequence[str], where: Mapping[str, str], first: date, last: date) -> _Question:
+def _question(
+    keys: Sequence[str], where: Mapping[str, str], first: date, last: date, *, hide_small: bool = False
+) -> _Question:
     check_window(first, last)
     if not keys:
         raise QuestionError("--group-by needs at least one key")
     found, filters, one_day = find_keys(keys), by_key(list(where.items())), first == last
     if (text := filters.pop("day", None)) is not None:
         first, last = (_day_within(text, first, last),) * 2
+    if hide_small and {"entity", "entity-type"} & {*filters, *(key.name for key in found)}:
+        raise QuestionError("small cells by entity cannot be left out: nearly every row is one")
     if "entity" in filters:
         filters["entity"] = filters["entity"].lower()  # As it is stored.
     return _Question(found, filters, first, last, one_day)
@@ -141,10 +149,17 @@ def _too_low(coverage: Coverage, asked: _Question) -> PurgedError:
     )
 
 
-def _raw_answer(connection: Connection, asked: _Question, coverage: Coverage) -> Report:
+def _raw_answer(connection: Connection, asked: _Question, coverage: Coverage, *, hide_small: bool = False) -> Report:
     rows = _raw_rows(connection, asked, coverage)
     labels = _RawLabels(connection, coverage)
-    return report_of(rows, labels.of, labels.notes())
+    hidden = _hidden(connection, asked, coverage) if hide_small else None
+    return report_of(rows, labels.of, labels.notes(), hidden)
+
+
+def _hidden(connection: Connection, asked: _Question, coverage: Coverage) -> HiddenRows:
+    start, end = window(*coverage.known)
+    filters = {KEYS[name].column: value for name, value in asked.where.items()}
+    return hidden_of_raw(connection, [key.column for key in asked.keys], filters, {"start": start, "end": end})
 
 
 def _raw_rows(connection: Connection, asked: _Question, coverage: Coverage) -> pd.DataFrame:

@@ -20,12 +20,19 @@ from signal_pipeline.days.quality import day_quality
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.small_cells import SPLITS, HiddenRows, hidden_of_rollup
 from signal_pipeline.rollups.models import Model
 
 Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
 NONE = "(none)"
 MEASURES = ("events", "users", "sessions")
+# The column that says what a row's numbers cover, and its SQL.
+_PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
+    "day": ("activity_date", sql.SQL("activity_date")),
+    "week": ("week", sql.SQL("to_char(activity_date, 'IYYY-\"W\"IW')")),
+    "total": ("total", sql.SQL("null::text")),
+}
 
 
 class ReportError(SignalError):
@@ -44,14 +51,13 @@ class PurgedError(ReportError):
 class Report:
     """Rows, and notes that belong under them.
 
-    For each row, `labels` are the words of its `state`, and `peak_users` the users of its largest day: at least so many
-    people stand behind it.
+    For each row, `labels` are the words of its `state`. `left_out` counts the rows that are not shown below admin.
     """
 
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     labels: list[list[str]] = field(default_factory=list)
-    peak_users: list[int] = field(default_factory=list)
+    left_out: int = 0
 
 
 def rollup_report(
@@ -64,33 +70,46 @@ def rollup_report(
     by: Period = "day",
     app: str | None = None,
     event_type: str | None = None,
+    hide_small: bool = False,
 ) -> Report:
     """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in total.
 
     Rows of the event type `(all)` are subtotals over all event types. Notes name the days that are
-    unknown. Raises ReportError for an unknown kind or a window that ends before it begins.
+    unknown. With `hide_small`, small cells and what would give them back are left out. Raises
+    ReportError for an unknown kind or a window that ends before it begins.
     """
     model = models.get(f"daily_{kind}_activity")
     if model is None:
         raise ReportError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
     check_window(first, last)
+    if hide_small and not set(model.dimensions) <= set(SPLITS):
+        raise QuestionError(f"small cells of {kind!r} cannot be left out: nearly every row of it is one")
     filters = {"app_name": app, "event_type": event_type}
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         coverage = read_coverage(connection, first, last)
-        rows = _rollup_rows(connection, model, coverage, by, filters)
+        parameters = {"first": coverage.first, "last": coverage.last, **filters}
+        rows = _rollup_rows(connection, model, by, parameters)
         labels = RollupLabels(connection, models, model.name, coverage)
-    return report_of(rows, labels.of, labels.notes())
+        hidden = (
+            hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters) if hide_small else None
+        )
+    return report_of(rows, labels.of, labels.notes(), hidden)
 
 
 def report_of(
-    rows: pd.DataFrame, labels_of: Callable[[Mapping[object, object]], list[str]], notes: list[str]
+    rows: pd.DataFrame,
+    labels_of: Callable[[Mapping[object, object]], list[str]],
+    notes: list[str],
+    hidden: HiddenRows | None = None,
 ) -> Report:
-    """The report of rows that have a column `peak_users`; `labels_of` gives the words of a row's state."""
-    peaks = [int(peak) for peak in rows.pop("peak_users")]
+    """The report of rows less those that are hidden; `labels_of` gives the words of a row's state."""
+    if hidden is not None:
+        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(drop=True)
+    rows = rows.drop(columns=["total"], errors="ignore")  # The whole window: its value is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
-    return Report(rows, notes, labels, peaks)
+    return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
 
 
 def check_window(first: date, last: date) -> None:
@@ -102,28 +121,24 @@ def check_window(first: date, last: date) -> None:
 def _rollup_rows(
     connection: Connection,
     model: Model,
-    coverage: Coverage,
     by: Period,
-    filters: Mapping[str, str | None],
+    parameters: Mapping[str, object],
 ) -> pd.DataFrame:
-    dimensions = [column for column in model.columns if column not in ("activity_date", *MEASURES)]
-    period = {
-        "day": sql.SQL("activity_date"),
-        "week": sql.SQL("to_char(activity_date, 'IYYY-\"W\"IW')"),
-        "total": sql.SQL("null::text"),
-    }[by]
+    period_name, period = _PERIODS[by]
     exact = by == "day"
     statement = sql.SQL(query(__package__, "report_rollup")).format(
         period=period,
-        period_name=sql.Identifier({"day": "activity_date", "week": "week", "total": "total"}[by]),
-        dimensions=sql.SQL(", ").join(map(sql.Identifier, dimensions)),
+        period_name=sql.Identifier(period_name),
+        dimensions=sql.SQL(", ").join(map(sql.Identifier, _dimensions(model))),
         rollup=sql.Identifier(model.name),
         users_name=sql.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),
     )
-    parameters = {"first": coverage.first, "last": coverage.last, **filters}
-    rows = frame(connection, statement, parameters)
-    return rows.drop(columns=["total"]) if by == "total" else rows
+    return frame(connection, statement, parameters)
+
+
+def _dimensions(model: Model) -> list[str]:
+    return [column for column in model.columns if column not in ("activity_date", *MEASURES)]
 
 
 def frame(connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:

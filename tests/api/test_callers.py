@@ -75,6 +75,20 @@ def test_a_service_may_not_write(api: Server) -> None:
     assert code(api.create(uid=None, headers={"authorization": f"Bearer {SERVICE_KEY}"})) == "UNAUTHENTICATED"
 
 
+def test_an_analyst_may_not_write_in_any_form(api: Server, issuer: Issuer, rows: Connection) -> None:
+    """Made-up people would lift a row over five; each other user agent is another person."""
+    before = count(rows)
+    many = "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { id } }"
+    aliased = "mutation ($input: EventCreateInput!) { a: eventCreate(input: $input) { id } }"
+    for caller in ({"uid": "analyst-1"}, {"claims": issuer.claims("user-9", analyst=True)}):
+        assert code(api.create(**caller)) == "FORBIDDEN"
+        assert code(api.call(many, {"input": [event(), event()]}, **caller).json()) == "FORBIDDEN"
+        assert code(api.call(aliased, {"input": event()}, **caller).json()) == "FORBIDDEN"
+    assert count(rows) == before
+    both = issuer.claims("user-9", analyst=True, roles=["signal-admin"])
+    assert api.create(claims=both)["data"]["eventCreate"]["id"]
+
+
 @pytest.mark.parametrize(
     ("claims", "admin"),
     [

@@ -49,6 +49,9 @@ def test_the_printed_command_stores_an_event_and_an_admin_reads_it(fresh: Server
     reading = sample_of(fresh, home, "--user", "boss", "--admin")
     read = json.loads(subprocess.run(reading, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
     assert len(read["data"]["events"][0]["userHash"]) == 64
+    counting = sample_of(fresh, home, "--user", "counts", "--analyst")
+    counted = json.loads(subprocess.run(counting, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    assert counted["data"]["eventStats"]["rows"] == []  # Today is not built.
 
 
 def test_the_keys_are_for_their_owner_only(fresh: Server, home: Path) -> None:

@@ -255,8 +255,28 @@ def test_a_week_of_one_person_is_no_crowd(api: Server, lines: list[Row]) -> None
     assert stats(api, **query)["rows"][0]["summedDailyUsers"] == 6
     hidden = stats(api, "analyst-1", **query)
     assert (hidden["rows"], hidden["suppressedRows"]) == ([], 1)
-    raw = stats(api, "analyst-1", groupBy=["DEVICE"], eventType="journey_create_clicked")
-    assert ([row["deviceType"] for row in raw["rows"]], raw["suppressedRows"]) == (["desktop"], 1)
+
+
+def test_the_only_other_value_of_a_split_goes_with_a_small_one(api: Server, lines: list[Row]) -> None:
+    """Six people at desktops and one at a phone: all seven minus the six would be the one."""
+    feature = {"eventType": "journey_create_clicked"}
+    assert [row["events"] for row in stats(api, "analyst-1", groupBy=["DAY"], **feature)["rows"]] == [7, 7, 8]
+    for asked in ({"groupBy": ["DEVICE"]}, {"by": "DEVICE", "period": "TOTAL"}, {"by": "BROWSER", "period": "WEEK"}):
+        whole, split = (stats(api, uid, **feature, **asked) for uid in ("boss-1", "analyst-1"))
+        assert (split["rows"], split["suppressedRows"]) == ([], len(whole["rows"]))
+    only_phones = stats(api, "analyst-1", groupBy=["DAY"], filter={"deviceType": "mobile"}, **feature)
+    assert (only_phones["rows"], only_phones["suppressedRows"]) == ([], 3)
+
+
+def test_several_splits_at_once_are_shown_where_nothing_in_them_is_small(api: Server, lines: list[Row]) -> None:
+    """What is left out is counted once for each combination of the other keys, so that its size tells nothing."""
+    question: Row = {"groupBy": ["DAY", "DEVICE", "ROUTE"], "eventType": "journey_create_clicked"}
+    assert len(stats(api, **question)["rows"]) == 6
+    hidden = stats(api, "analyst-1", **question)
+    assert (hidden["rows"], hidden["suppressedRows"]) == ([], 3)
+    nowhere = stats(api, "analyst-1", **question, filter={"osFamily": "Linux", "browserFamily": "Opera"})
+    assert (nowhere["rows"], nowhere["suppressedRows"]) == ([], 3)
+    assert stats(api, "analyst-1", **{**question, "groupBy": ["DEVICE", "ROUTE"]})["suppressedRows"] == 1
 
 
 @pytest.mark.parametrize(

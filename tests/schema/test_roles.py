@@ -170,9 +170,9 @@ select c.relname, string_agg(privilege, ' ' order by privilege)
 from pg_class as c
 cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
 where c.relnamespace = 'signal'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and case
-    when c.relkind = 'S' then privilege in ('select', 'update') and has_sequence_privilege('signal_api', c.oid, privilege)
-    when privilege in ('delete', 'truncate', 'trigger') then has_table_privilege('signal_api', c.oid, privilege)
-    else has_any_column_privilege('signal_api', c.oid, privilege)
+    when c.relkind = 'S' then privilege in ('select', 'update') and has_sequence_privilege(%(role)s, c.oid, privilege)
+    when privilege in ('delete', 'truncate', 'trigger') then has_table_privilege(%(role)s, c.oid, privilege)
+    else has_any_column_privilege(%(role)s, c.oid, privilege)
 end
 group by c.relname
 """
@@ -180,7 +180,7 @@ group by c.relname
 
 def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Models, filled: None) -> None:
     rollups = {relation: "select" for name in models for relation in (name, f"{name}_by_type")}
-    assert dict(connection.execute(RIGHTS).fetchall()) == {  # type: ignore[arg-type]
+    assert dict(connection.execute(RIGHTS, {"role": "signal_api"}).fetchall()) == {  # type: ignore[arg-type]
         **rollups,
         "address_gaps": "insert select update",
         "books": "insert select update",
@@ -200,6 +200,37 @@ def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Mo
     ).fetchall()
     assert sorted(functions) == [("audit_read",), ("ensure_day",)]
     assert connection.execute("select has_schema_privilege('signal_api', 'signal', 'create')").fetchone() == (False,)
+
+
+def test_the_reader_may_select_and_nothing_else(connection: Connection, models: Models, filled: None) -> None:
+    """Whoever could write, also by a function, a sequence or a table of their own, could add people to a small cell."""
+    rollups = {relation for name in models for relation in (name, f"{name}_by_type")}
+    counts = {"address_gaps", "books", "bots", "builds", "day_keys", "days", "instance", "intake"}
+    rights = dict(connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall())  # type: ignore[arg-type]
+    assert rights == dict.fromkeys(rollups | counts, "select")
+    functions = connection.execute(
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <> 'trigger'::regtype"
+        " and has_function_privilege('signal_reader', oid, 'execute')"
+    ).fetchall()
+    assert functions == []
+    for schema in ("signal", "public"):
+        query = "select has_schema_privilege('signal_reader', %s, 'create')"
+        assert connection.execute(query, [schema]).fetchone() == (False,)
+    query = "select rolname from pg_roles where pg_has_role('signal_reader', oid, 'member')"
+    assert connection.execute(query).fetchall() == [("signal_reader",)]
+
+
+def test_tables_of_the_readers_own_do_not_change_what_others_read(
+    as_role: As, models: Models, filled: None, database: Database
+) -> None:
+    """Temporary tables are everybody's in PostgreSQL; a session's own shadow nothing, since every name has its schema."""
+    before = rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows
+    with as_role("signal_reader").connect() as connection:
+        connection.execute("create temporary table daily_app_activity (users bigint)")
+        connection.execute("create temporary table events (user_hash bytea)")
+        assert rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows.equals(before)
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("insert into signal.events select * from signal.events")
 
 
 GUARDED = [

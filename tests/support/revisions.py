@@ -16,7 +16,7 @@ def migrate_to(database: Database, revision: str) -> None:
     with engine.connect() as connection, connection.begin():
         connection.exec_driver_sql("create schema signal")
         config = Config()
-        config.set_main_option("script_location", "signal_pipeline.store:migrations")
+        config.set_main_option("script_location", "signal_pipeline.schema:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
         connection.exec_driver_sql("insert into signal.instance (start_date) values (current_date - 300)")

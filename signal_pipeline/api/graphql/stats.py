@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, cast
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.event_filters import given, sent, text_filters
-from signal_pipeline.api.graphql.suppression import Cell, kept
 from signal_pipeline.api.graphql.types import (
     EventStats,
     EventStatsRow,
@@ -25,7 +24,7 @@ from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
-from signal_pipeline.reports.of_rollups import ALL_TYPES, PurgedError, Report, rollup_report
+from signal_pipeline.reports.of_rollups import PurgedError, Report, rollup_report
 from signal_pipeline.rollups.models import Model
 
 MAX_ROWS = 10_000
@@ -50,16 +49,6 @@ class Question:
         """Every key that it touches."""
         asked = {key.value for key in self.group_by} | ({self.by.value} if self.by else set())
         return asked | set(self.where)
-
-    @property
-    def by_type(self) -> Question | None:
-        """Where its rows are totals over event types: the question whose rows are the parts. None if the answer has them."""
-        if self.by is not None:
-            wanted = {key: value for key, value in self.where.items() if key != "event-type"}
-            return replace(self, where=wanted) if self.where.get("event-type") == ALL_TYPES else None
-        if StatsKey.EVENT_TYPE in self.group_by or "event-type" in self.where:
-            return None
-        return replace(self, group_by=[*self.group_by, StatsKey.EVENT_TYPE])
 
 
 def question(
@@ -92,19 +81,10 @@ async def event_stats(context: RequestContext, asked: Question) -> EventStats:
 
 
 def _answer(database: Database, models: Mapping[str, Model], asked: Question, is_admin: bool) -> EventStats:
-    report = _report(database, models, asked)
+    report = _report(database, models, asked, hide_small=not is_admin)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
-    rows = _rows(report, asked)
-    if is_admin:
-        return EventStats(rows=rows, suppressed_rows=0, notes=report.notes)
-    parts: list[Cell] = []
-    if (by_type := asked.by_type) is not None:
-        whole = _report(database, models, by_type)
-        parts = _cells(_rows(whole, by_type), whole.peak_users)
-    shown = kept(_cells(rows, report.peak_users), parts)
-    left = [row for row, show in zip(rows, shown, strict=True) if show]
-    return EventStats(rows=left, suppressed_rows=len(rows) - len(left), notes=report.notes)
+    return EventStats(rows=_rows(report, asked), suppressed_rows=report.left_out, notes=report.notes)
 
 
 def filters_of(wanted: StatsFilter | None, app: str | None, event_type: str | None) -> dict[str, str]:
@@ -131,13 +111,14 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
     context.stats_answered = True
 
 
-def _report(database: Database, models: Mapping[str, Model], asked: Question) -> Report:
+def _report(database: Database, models: Mapping[str, Model], asked: Question, *, hide_small: bool) -> Report:
     """Ask `reports`."""
     if asked.by is not None and f"daily_{asked.by.value}_activity" not in models:
         raise bad_input("this server has no such rollup")
     try:
         if asked.by is None:
-            return raw_report(database, [key.value for key in asked.group_by], asked.where, asked.first, asked.last)
+            keys = [key.value for key in asked.group_by]
+            return raw_report(database, keys, asked.where, asked.first, asked.last, hide_small=hide_small)
         return rollup_report(
             database,
             models,
@@ -147,6 +128,7 @@ def _report(database: Database, models: Mapping[str, Model], asked: Question) ->
             by=asked.period.value,
             app=asked.where.get("app"),
             event_type=asked.where.get("event-type"),
+            hide_small=hide_small,
         )
     except PurgedError:
         raise bad_input("raw events of this window are purged in part: ask a rollup with `by`") from None
@@ -174,14 +156,3 @@ def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> Ev
         summed_daily_sessions=None if summed_sessions is None else int(summed_sessions),
         states=[StatsState(label if label != "exact" else "fresh") for label in labels],
     )
-
-
-def _cells(rows: Sequence[EventStatsRow], peaks: Sequence[int]) -> list[Cell]:
-    return [
-        Cell(
-            (row.day, *(getattr(row, name) for name in ROW_KEYS if name != "event_type")),
-            row.event_type in (ALL_TYPES, None),
-            peak,
-        )
-        for row, peak in zip(rows, peaks, strict=True)
-    ]

@@ -16,7 +16,7 @@ from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
 from signal_pipeline.api.group_commit import Answer
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.identity.signature import canonical_json
-from signal_pipeline.api.refusals import bad_input, unauthenticated
+from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
 from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
 from signal_pipeline.events.event import Drop
 from signal_pipeline.events.event import Event as AcceptedEvent
@@ -39,10 +39,12 @@ async def create_event(context: RequestContext, each: EventCreateInput) -> Event
 async def create_events(context: RequestContext, inputs: Sequence[EventCreateInput]) -> list[Event | None]:
     """Store events and return each that this call stored, None for every other; see `extensions.signal`.
 
-    Raises ApiError for a caller who did not log in, and when the database is away.
+    Raises ApiError for a caller who did not log in or who is an analyst, and when the database is away.
     """
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
+    if context.caller.roles == {"analyst"}:  # With people made up by other user agents, any small cell could be filled.
+        raise forbidden("analysts may not send events: they could add people to a row that is left out as too small")
     context.events_sent += len(inputs)
     if context.events_sent > MAX_EVENTS:
         raise bad_input(f"more than {MAX_EVENTS} events in one request")

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from signal_pipeline.api.identity.signature import signature_of
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.settings import Settings, SettingsError, generated_secret
 from signal_pipeline.settings import gateway_secret as configured_secret
 
@@ -32,6 +33,8 @@ USER_AGENT = (
 )
 CREATE = """mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id createdAt deviceType } }"""
 READ = """query { events(limit: 5) { createdAt appName eventType route userHash } }"""
+STATS = """query ($day: Date!) { eventStats(by: APP, from: $day, to: $day) {
+  rows { appName eventType events users states } suppressedRows notes } }"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def gateway_secret(settings: Settings) -> str:
 
 
 def sample_request(settings: Settings, user: str, *, admin: bool, analyst: bool, url: str) -> SampleRequest:
-    """A signed request of a person: an event to store, or for an admin the newest events to read.
+    """A signed request of a person: an event to store, for an admin the newest events, for an analyst today's numbers.
 
     Raises SettingsError in production, and where tokens come from a real issuer.
     """
@@ -84,8 +87,7 @@ def sample_request(settings: Settings, user: str, *, admin: bool, analyst: bool,
         )
     claims = _claims(settings, user, admin=admin, analyst=analyst)
     token = jwt.encode(claims, private_key(settings), "RS256", {"kid": KEY_ID})
-    variables: dict[str, object] = {} if admin else {"input": _sample_event()}
-    query = READ if admin else CREATE
+    query, variables = _sample_query(admin=admin, analyst=analyst)
     extensions = {
         "jwt": {"payload": claims},
         "hmac-signature": signature_of(gateway_secret(settings).encode(), query, variables),
@@ -125,6 +127,14 @@ def _claims(settings: Settings, user: str, *, admin: bool, analyst: bool) -> dic
             name, equals, value = claim.partition("=")
             claims[name] = value if equals else True
     return claims
+
+
+def _sample_query(*, admin: bool, analyst: bool) -> tuple[str, dict[str, object]]:
+    if admin:
+        return READ, {}
+    if analyst:
+        return STATS, {"day": today_utc().isoformat()}
+    return CREATE, {"input": _sample_event()}
 
 
 def _sample_event() -> dict[str, object]:

@@ -2,8 +2,7 @@ select
     {keys},
     sum(events)::bigint as events,
     sum(users)::bigint as {users_name},
-    sum(sessions)::bigint as {sessions_name},
-    max(users) as peak_users
+    sum(sessions)::bigint as {sessions_name}
 from signal.{rollup}
 where activity_date between %(first)s and %(last)s {filters}
 group by {keys}

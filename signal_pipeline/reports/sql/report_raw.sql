@@ -10,14 +10,14 @@ users_per_day as (
     group by {keys}, day
 ),
 users as (
-    select {keys}, sum(users)::bigint as users, max(users) as peak_users from users_per_day group by {keys}
+    select {keys}, sum(users)::bigint as users from users_per_day group by {keys}
 ),
 counts as (
     select {keys}, count(*) as events, count(distinct session_id) as sessions
     from window_events
     group by {keys}
 )
-select {keys}, counts.events, users.users as {users_name}, counts.sessions, users.peak_users
+select {keys}, counts.events, users.users as {users_name}, counts.sessions
 from counts
 inner join users using ({keys})
 order by events desc, {keys}

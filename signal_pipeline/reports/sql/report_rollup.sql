@@ -3,8 +3,7 @@ select
     {dimensions},
     sum(events)::bigint as events,
     sum(users)::bigint as {users_name},
-    sum(sessions)::bigint as {sessions_name},
-    max(users) as peak_users
+    sum(sessions)::bigint as {sessions_name}
 from signal.{rollup}
 where
     activity_date between %(first)s and %(last)s

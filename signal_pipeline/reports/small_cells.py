@@ -1,0 +1,115 @@
+"""Small cells: which rows of an answer are left out below admin, so that no difference of answers gives one back.
+
+The parts are groups (one day, app and event type) and their splits by one of `SPLITS`. In a split with a small cell, large
+cells are left out with the small ones until the sum of all that is left out tells nothing of any. Every other row is a sum of
+parts, over days, apps or types, and is left out with any of them. By two or more of `SPLITS` together nothing is shown unless
+the crossing of all of them has no small cell. So whatever can be worked out is a sum of what was shown (docs/privacy.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+from signal_pipeline.rollups.models import Model
+
+LEAST_USERS = 5
+GROUP, CROSSING = "group", "crossing"
+SPLITS = ("route", "device_type", "browser_family", "os_family")
+_GROUPED_BY = ("activity_date", "app_name", "event_type")
+Row = Mapping[object, object]
+Clause = sql.Composed
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenRows:
+    """The rows that are left out: their values of `columns`."""
+
+    columns: Sequence[str]
+    values: Collection[tuple[object, ...]]
+
+    def holds(self, row: Row) -> bool:
+        """Whether a row of the answer is left out."""
+        return tuple(row[column] for column in self.columns) in self.values
+
+
+def hidden_of_rollup(
+    connection: Connection,
+    models: Mapping[str, Model],
+    dimensions: Sequence[str],
+    period: tuple[str, sql.Composable],
+    parameters: Mapping[str, object],
+) -> HiddenRows:
+    """Of a rollup's rows over periods; `period` is the column's name and its SQL, the `parameters` are the report's."""
+    (split,) = [name for name in dimensions if name in SPLITS] or [GROUP]
+    name, expression = period
+    columns = [(name, expression), ("app_name", sql.Identifier("app_name")), ("event_type", sql.SQL("kind"))]
+    if split != GROUP:
+        columns.append((split, sql.Identifier("value")))
+    wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
+    # Each type's part is also a part of the row over all types.
+    kinds = sql.SQL("(event_type), ('(all)')")
+    return _hidden(connection, _rollup_parts(models), columns, kinds, wanted, {**parameters, "dimension": split})
+
+
+def hidden_of_raw(
+    connection: Connection,
+    keys: Sequence[str],
+    filters: Mapping[str, str],
+    window: Mapping[str, object],
+) -> HiddenRows:
+    """Of rows counted from raw events by `keys`, columns, under `filters`, values by column."""
+    splits = {column for column in (*keys, *filters) if column in SPLITS}
+    dimension = CROSSING if len(splits) > 1 else min(splits, default=GROUP)
+    columns = [
+        (key, sql.Identifier("value" if key == dimension else key)) for key in keys if key in (*_GROUPED_BY, dimension)
+    ]
+    within = [_equals(column, column) for column in filters if column in _GROUPED_BY]
+    parts = sql.SQL(query(__package__, "small_cells_raw")).format(filters=sql.SQL(" ").join(within))
+    wanted = _equals("value", dimension) if dimension in filters else sql.SQL("")
+    values = {**{f"where {column}": value for column, value in filters.items()}, **window, "dimension": dimension}
+    return _hidden(connection, parts, columns, sql.SQL("(event_type)"), wanted, values)
+
+
+def _equals(column: str, name: str) -> Clause:
+    return sql.SQL("and {} = {}").format(sql.Identifier(column), sql.Placeholder(f"where {name}"))
+
+
+def _rollup_parts(models: Mapping[str, Model]) -> Clause:
+    values: dict[str, sql.Composable] = {"daily_app_activity": sql.Literal("")}
+    for name, model in models.items():
+        if len(model.dimensions) == 1 and model.dimensions[0] in SPLITS:
+            values[name] = sql.Identifier(model.dimensions[0])
+    return sql.SQL(" union all ").join(
+        sql.SQL(query(__package__, "small_cells_rollup")).format(
+            dimension=sql.Literal((*models[name].dimensions, GROUP)[0]),
+            value=value,
+            rollup=sql.Identifier(name),
+        )
+        for name, value in values.items()
+        if name in models
+    )
+
+
+def _hidden(
+    connection: Connection,
+    parts: Clause,
+    columns: Sequence[tuple[str, sql.Composable]],
+    kinds: sql.Composable,
+    filters: sql.Composable,
+    parameters: Mapping[str, object],
+) -> HiddenRows:
+    expressions = [expression for _, expression in columns]
+    statement = sql.SQL(query(__package__, "small_cells")).format(
+        parts=parts,
+        columns=sql.SQL(", ").join(expressions),
+        kinds=kinds,
+        filters=filters,
+        keys=sql.SQL(", ").join(expressions) if expressions else sql.SQL("()"),
+    )
+    rows = connection.execute(statement, {**parameters, "least": LEAST_USERS}).fetchall()
+    return HiddenRows([name for name, _ in columns], set(rows))

@@ -1,0 +1,41 @@
+with people as materialized (
+    select distinct
+        (created_at at time zone 'UTC')::date as activity_date,
+        app_name,
+        event_type,
+        coalesce(route, '(none)') as route,
+        device_type,
+        browser_family,
+        os_family,
+        user_hash
+    from signal.events
+    where created_at >= %(start)s and created_at < %(end)s {filters}
+),
+atoms as (
+    select activity_date, app_name, event_type, count(*) as users
+    from people
+    group by activity_date, app_name, event_type, route, device_type, browser_family, os_family
+)
+select activity_date, app_name, event_type, 'group' as dimension, '' as value, count(distinct user_hash) as users
+from people
+group by activity_date, app_name, event_type
+union all
+select activity_date, app_name, event_type, 'route', route, count(distinct user_hash)
+from people
+group by activity_date, app_name, event_type, route
+union all
+select activity_date, app_name, event_type, 'device_type', device_type, count(distinct user_hash)
+from people
+group by activity_date, app_name, event_type, device_type
+union all
+select activity_date, app_name, event_type, 'browser_family', browser_family, count(distinct user_hash)
+from people
+group by activity_date, app_name, event_type, browser_family
+union all
+select activity_date, app_name, event_type, 'os_family', os_family, count(distinct user_hash)
+from people
+group by activity_date, app_name, event_type, os_family
+union all
+select activity_date, app_name, event_type, 'crossing', '', min(users)
+from atoms
+group by activity_date, app_name, event_type
