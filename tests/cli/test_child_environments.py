@@ -39,7 +39,7 @@ CHECKS = {
     "runConfigData": {},
 }
 HOLD = (
-    "import sys; from pathlib import Path; from signal_pipeline.store import embedded\n{old}"
+    "import sys; from pathlib import Path; from signal_pipeline.postgres import embedded\n{old}"
     "print(embedded.start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
 )
 # As versions did that handed their environment on.
