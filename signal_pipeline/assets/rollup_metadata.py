@@ -13,7 +13,7 @@ import dagster as dg
 from psycopg import sql as composed
 
 from signal_pipeline.assets.charts import BLUE, bar_chart, code_block, markdown_table
-from signal_pipeline.assets.raw_events import books_chart, profile_metadata
+from signal_pipeline.assets.raw_events import books_chart, day_note, profile_metadata
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.yml import DATE_COLUMN
@@ -76,6 +76,8 @@ class DayNotes:
             "seconds": round(build.seconds, 3),
             "users_are": _trust(self._quality.get(build.day)),
         }
+        if note := day_note(build.day, build.state):
+            metadata["note"] = note
         if build.day == self._newest:
             metadata["trend"] = dg.MetadataValue.md(self._trend(name))
             metadata["preview"] = dg.MetadataValue.md(self._preview(name))
