@@ -72,6 +72,7 @@ class DayNotes:
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": build.rows[name],
             "raw_events": build.raw_events,
+            "state": build.state,
             "version": build.version,
             "seconds": round(build.seconds, 3),
             "users_are": _trust(self._quality.get(build.day)),

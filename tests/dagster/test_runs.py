@@ -74,16 +74,12 @@ def test_a_mixed_range_builds_the_good_days_and_leaves_purged_ones(
     result = run("rollups_job", old, after)
     assert result.success
     assert rows_of(connection, "daily_app_activity", old) == before
-    marks = {
-        entry.dagster_event.partition: entry.dagster_event.step_materialization_data.materialization.metadata
-        for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        if entry.dagster_event and entry.asset_key == dg.AssetKey("daily_app_activity")
-    }
-    assert set(marks) == {str(old), str(after)}
-    assert "note" not in marks[str(after)]
-    assert marks[str(old)]["note"].value == PURGED
-    assert marks[str(old)]["dagster/partition_row_count"].value == len(before)
-    assert str(old) not in materialized(instance, result)["raw_events"], "its raw events are gone"
+    marked = materialized(instance, result)
+    assert marked == {name: {str(old), str(after)} for name in models} | {"raw_events": {str(after)}}
+    kept, built = (_metadata(instance, "daily_app_activity", day) for day in (old, after))
+    assert (kept["state"], kept["note"], kept["dagster/partition_row_count"]) == ("purged", PURGED, len(before))
+    assert built["state"] == "open"
+    assert "note" not in built
 
 
 @pytest.mark.parametrize("days", [1, 2])
@@ -245,7 +241,7 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     result = run("rollups_job", stale, stale, {"signal/only_stale": "true"})
     assert result.success
     both = {str(killed), str(stale)}
-    assert materialized(instance, result) == dict.fromkeys(["raw_events", *models], both)
+    assert materialized(instance, result) == {name: {str(purged), *both} for name in models} | {"raw_events": both}
     rest = connection.execute("select * from signal.builds where day <> %s order by day, rollup", [stale]).fetchall()
     assert rest == stamps  # Nothing was built again.
     for name in models:
