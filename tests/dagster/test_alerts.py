@@ -52,7 +52,9 @@ def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitio
     cursor: list[str | None] = [None]
 
     def evaluate() -> str:
-        context = dg.build_sensor_context(instance=instance, definitions=defs, cursor=cursor[0])
+        context = dg.build_sensor_context(
+            instance=instance, definitions=defs, cursor=cursor[0], resources=defs.resources or {}
+        )
         with context:
             result = defs.resolve_sensor_def("alerts_sensor")(context)
         assert isinstance(result, dg.SkipReason)

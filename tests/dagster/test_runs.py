@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from conftest import Build
 from dagster_tests_support import RETENTION_DAYS, TODAY, YESTERDAY, Run, due_day, materialized, purge, rows_of
 from psycopg import sql
 
@@ -60,13 +61,14 @@ def test_a_mixed_range_builds_the_good_days_and_leaves_purged_ones(
     run: Run,
     instance: dg.DagsterInstance,
     fill: Callable[..., None],
+    build: Build,
     connection: Connection,
     database: Database,
     models: dict[str, Model],
 ) -> None:
     old = due_day()
     fill(old)
-    assert run("rollups_job", old).success
+    build(old)
     purge(database, models, old)
     before = rows_of(connection, "daily_app_activity", old)
     after = old + timedelta(days=1)
