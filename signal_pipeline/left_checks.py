@@ -7,6 +7,7 @@ checks those are, and their run.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from signal_pipeline.resources.postgres import PostgresResource
 from signal_pipeline.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, Ours, own_location
 
 TICK_SECONDS = 15
+PAUSE_SECONDS = 900  # Between two runs of checks that failed.
 UI_JOB = "__ASSET_JOB"  # What Dagster calls the job of runs that start from assets, in the UI or by a backfill.
 LONGEST_LOOK = timedelta(hours=2)  # The hour's checks have come round by then.
 
@@ -55,9 +57,15 @@ def left_checks(instance: dg.DagsterInstance, ours: Ours, keys: Collection[dg.As
     runs = _runs(instance, planned.values())
     if any(not run.is_finished for run in runs.values()) or _ranges(instance, ours, IN_FLIGHT):
         return set()
-    # What a run of checks alone left would fail again at once: the next hour or night does it.
+    # What a run of checks alone left would fail again at once.
     alone = set(map(ours.names.named, (CHECKS_JOB, LEFT_CHECKS_JOB)))
-    left = {key for key, run_id in planned.items() if run_id not in runs or runs[run_id].job_name not in alone}
+    recent = time.time() - PAUSE_SECONDS
+    resting = {
+        key
+        for key, run_id in planned.items()
+        if run_id in runs and runs[run_id].job_name in alone and newest[key].create_timestamp > recent
+    }
+    left = set(planned)
     for record in _ranges(instance, ours, [dg.DagsterRunStatus.SUCCESS, *FAILED]):
         left |= {
             key
@@ -66,7 +74,7 @@ def left_checks(instance: dg.DagsterInstance, ours: Ours, keys: Collection[dg.As
             and last.event
             and last.event.timestamp < (record.end_time or 0)
         }
-    return left - {key for key, run_id in planned.items() if run_id in runs and runs[run_id].job_name in alone}
+    return left - resting
 
 
 def _ranges(instance: dg.DagsterInstance, ours: Ours, statuses: Collection[dg.DagsterRunStatus]) -> list[dg.RunRecord]:
