@@ -16,14 +16,14 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.alert_state import AlertState, deliver, read_state, write_state
-from signal_pipeline.alerts import failure_line
-from signal_pipeline.names import ALERTS_SENSOR, Names
-from signal_pipeline.notifications import Message, check_sender, open_addresses
-from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.runs import FAILED_DAYS_TAG, Ours, days_of, own_location
+from signal_pipeline.dagster.alert_state import AlertState, deliver, read_state, write_state
+from signal_pipeline.dagster.log_alerts import failure_line
+from signal_pipeline.dagster.names import ALERTS_SENSOR, Names
+from signal_pipeline.dagster.notifications import Message, check_sender, open_addresses
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, Ours, days_of, own_location
+from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import DatabaseUnreachableError
 
 TICK_SECONDS = 30
 FIRST_LOOK_SECONDS = 3600  # What failed before the first tick is news for so long.

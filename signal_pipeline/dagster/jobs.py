@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from signal_pipeline.names import (
+from signal_pipeline.dagster.names import (
     CHECKS_JOB,
     EXPIRED_RAW_EVENTS,
     LEFT_CHECKS_JOB,
@@ -19,7 +19,7 @@ from signal_pipeline.names import (
     ROLLUPS_JOB,
     Names,
 )
-from signal_pipeline.runs import CATCH_UP_TAG
+from signal_pipeline.dagster.runs import CATCH_UP_TAG
 
 
 def default_jobs(

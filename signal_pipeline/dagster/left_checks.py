@@ -14,9 +14,9 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.names import CHECKS_JOB, LEFT_CHECKS_JOB, LEFT_CHECKS_SENSOR, RAW_EVENTS, Names
-from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, Ours, own_location
+from signal_pipeline.dagster.names import CHECKS_JOB, LEFT_CHECKS_JOB, LEFT_CHECKS_SENSOR, RAW_EVENTS, Names
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, Ours, own_location
 
 TICK_SECONDS = 15
 PAUSE_SECONDS = 900  # Between two runs of checks that failed.

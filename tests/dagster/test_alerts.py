@@ -16,14 +16,14 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster_tests_support import TODAY, YESTERDAY, Run
-from inbox import Inbox, open_inbox
+from support.dagster import TODAY, YESTERDAY, Run
+from support.inbox import Inbox, open_inbox
 
-from signal_pipeline import alert_sensor, alert_state
-from signal_pipeline.runs import LOCK_TAG
+from signal_pipeline.dagster import alert_sensor, alert_state
+from signal_pipeline.dagster.run_locks import lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings, SettingsError
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.run_locks import lock_space
 
 pytestmark = pytest.mark.embedded_only
 Tick = Callable[[], str]

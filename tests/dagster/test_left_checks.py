@@ -7,15 +7,15 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
-from dagster_tests_support import TODAY, YESTERDAY
+from support.dagster import TODAY, YESTERDAY
 
-from signal_pipeline import left_checks
-from signal_pipeline.left_checks import UI_JOB
-from signal_pipeline.names import RAW_EVENTS, load_names
-from signal_pipeline.runs import LOCK_TAG, range_tags
+from signal_pipeline.dagster import left_checks
+from signal_pipeline.dagster.left_checks import UI_JOB
+from signal_pipeline.dagster.names import RAW_EVENTS, load_names
+from signal_pipeline.dagster.run_locks import lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG, range_tags
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.run_locks import lock_space
 
 pytestmark = pytest.mark.embedded_only
 Tick = Callable[[], set[dg.AssetCheckKey] | None]

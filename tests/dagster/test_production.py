@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
-from dagster_tests_support import (
+from support.dagster import (
     RETENTION_DAYS,
     YESTERDAY,
     answers,
@@ -26,15 +26,15 @@ from dagster_tests_support import (
     listens,
     rows_of,
 )
-from traffic import traffic
+from support.traffic import traffic
 
-from signal_pipeline.dagster_home import project_file
+from signal_pipeline.dagster.home import project_file
+from signal_pipeline.days.calendar import days_between
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.days import days_between
-from signal_pipeline.store.embedded import dagster_url, ensure_database
-from signal_pipeline.store.retention import purge_due_days
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
