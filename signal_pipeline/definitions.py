@@ -14,6 +14,7 @@ from signal_pipeline.dagster.assets.raw_events import raw_events_asset
 from signal_pipeline.dagster.assets.rollups import rollup_assets
 from signal_pipeline.dagster.checks import checks_that_read_raw, default_checks
 from signal_pipeline.dagster.jobs import default_jobs
+from signal_pipeline.dagster.left_checks import left_checks_sensor_of
 from signal_pipeline.dagster.liveness import abandoned_runs_sensor_of
 from signal_pipeline.dagster.log_alerts import red_checks_sensor_of, run_failure_sensor_of
 from signal_pipeline.dagster.names import load_names
@@ -33,15 +34,17 @@ def build_defs() -> dg.Definitions:
     models = load_models()
     names = load_names(models)
     checks = default_checks(models, names)
-    hourly_checks = {key for check in checks for key in check.check_keys} - {*checks_that_read_raw(models, names)}
+    check_keys = {key for check in checks for key in check.check_keys}
+    hourly_checks = check_keys - {*checks_that_read_raw(models, names)}
     return dg.Definitions(
         assets=[raw_events_asset(names), rollup_assets(models, names), expired_raw_events_asset(models, names)],
         asset_checks=checks,
-        jobs=[*default_jobs(names, hourly_checks), pruning_job_of(names)],
+        jobs=[*default_jobs(names, check_keys, hourly_checks), pruning_job_of(names)],
         schedules=default_schedules(models, names),
         sensors=[
             landing_sensor_of(names),
             stale_rollups_sensor_of(models, names),
+            left_checks_sensor_of(check_keys, names),
             run_failure_sensor_of(names),
             red_checks_sensor_of(names),
             alerts_sensor_of(checks, names),

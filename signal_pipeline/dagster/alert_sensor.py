@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import dagster as dg
 
@@ -20,7 +20,9 @@ from signal_pipeline.dagster.alert_state import AlertState, deliver, read_state,
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.names import ALERTS_SENSOR, Names
 from signal_pipeline.dagster.notifications import Message, check_sender, open_addresses
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, days_of
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, Ours, days_of, own_location
+from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 30
@@ -39,28 +41,10 @@ ADVICE = {
 }
 
 
-class Own(NamedTuple):
-    """What of a Dagster instance, which others may use too, is Signal's: its checks, its jobs, and where it is loaded."""
-
-    checks: frozenset[dg.AssetCheckKey]
-    jobs: frozenset[str]
-    location: str | None = None
-
-    def has(self, run: dg.DagsterRun) -> bool:
-        """Whether a run is of our jobs or assets, and was started from our code location or by a command of ours."""
-        selected = run.asset_selection or frozenset()
-        if run.job_name not in self.jobs and not (selected and selected <= {check.asset_key for check in self.checks}):
-            return False
-        origin = run.remote_job_origin
-        if origin is not None:
-            return origin.repository_origin.get_label() == self.location
-        return self.location is None or any(tag.startswith("signal/") for tag in run.tags)
-
-
 def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -> dg.SensorDefinition:
     """The sensor that tells people; raises SettingsError if it is to and cannot."""
     check_sender(load_settings())
-    own = Own(frozenset(key for each in checks for key in each.check_keys), names.jobs)
+    keys = [key for each in checks for key in each.check_keys]
 
     @dg.sensor(
         name=names.named(ALERTS_SENSOR),
@@ -68,16 +52,15 @@ def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs that failed.",
     )
-    def alerts_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    def alerts_sensor(context: dg.SensorEvaluationContext, postgres: PostgresResource) -> dg.SkipReason:
         """One message for each change; the cursor keeps what was told, and what could not be sent yet."""
         senders = open_addresses(load_settings())
         if not senders:
             return dg.SkipReason("SIGNAL_ALERT_URLS is not set")
         now = time.time()
         state = read_state(context.cursor, now - FIRST_LOOK_SECONDS)
-        origin = context.code_location_origin
-        here = own._replace(location=f"{context.repository_name}@{origin.location_name}" if origin else None)
-        news = [*changed_checks(context.instance, here, state), *failed_runs(context.instance, here, state, now)]
+        ours = _ours(postgres, names, own_location(context))
+        news = [*changed_checks(context.instance, keys, state), *failed_runs(context.instance, ours, state, now)]
         give_up = time.monotonic() + SEND_SECONDS
         sent, waiting = deliver(state, senders, news, context.log.warning, lambda: time.monotonic() < give_up)
         context.update_cursor(write_state(state))
@@ -86,13 +69,24 @@ def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -
     return alerts_sensor
 
 
-def changed_checks(instance: dg.DagsterInstance, own: Own, state: AlertState) -> list[Message]:
+def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Ours:
+    """What is ours; while the database is away, which is when runs fail, by the code location alone."""
+    try:
+        with postgres.connect() as connection:
+            return Ours.seen_by(connection, names, location)
+    except DatabaseUnreachableError:
+        return Ours(names, "", location)
+
+
+def changed_checks(
+    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], state: AlertState
+) -> list[Message]:
     """A message for each check whose last evaluation turned red or green; changes the state's `red`.
 
     However many evaluations there were since the last look, the last one counts.
     """
     known, red, news = set(state.red), set(), []
-    for name, evaluation in sorted(_last_evaluations(instance, own.checks).items()):
+    for name, evaluation in sorted(_last_evaluations(instance, checks).items()):
         if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
             red.add(name)
             if name not in known:
@@ -134,25 +128,29 @@ def _last_evaluations(instance: dg.DagsterInstance, checks: Iterable[dg.AssetChe
     return found
 
 
-def failed_runs(instance: dg.DagsterInstance, own: Own, state: AlertState, now: float) -> list[Message]:
+def failed_runs(instance: dg.DagsterInstance, ours: Ours, state: AlertState, now: float) -> list[Message]:
     """A message for each run that failed since the last look and that Dagster does not retry; changes the state."""
     state.seen_until = max(state.seen_until, now - LONGEST_LOOK_SECONDS)
     since = state.seen_until - OVERLAP_SECONDS
     state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
     news = []
-    for run, ended in _failures(instance, state, since):
-        if not own.has(run) or _may_be_retried(instance, run, state, now):
+    for run, ended in _failures(instance, ours, state, since):
+        if not ours.own(run) or _may_be_retried(instance, run, state, now):
             continue
         state.seen[run.run_id] = ended
-        if RETRIED_TAG not in run.tags and _is_news(instance, own, state, run, ended):
+        if RETRIED_TAG not in run.tags and _is_news(instance, ours, state, run, ended):
             news.append(Message(f"Signal: {run.job_name} failed", failure_line(run)))
     return news
 
 
-def _failures(instance: dg.DagsterInstance, state: AlertState, since: float) -> list[tuple[dg.DagsterRun, float]]:
-    """Failed runs of anybody that were not looked at, or that wait for a retry, in the order of their end."""
-    new = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.fromtimestamp(since, UTC))
-    ends = [(record.dagster_run, _end(record)) for record in instance.get_run_records(new)]
+def _failures(
+    instance: dg.DagsterInstance, ours: Ours, state: AlertState, since: float
+) -> list[tuple[dg.DagsterRun, float]]:
+    """Our failed runs that were not looked at, or that wait for a retry, in the order of their end."""
+    new = ours.records(
+        instance, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.fromtimestamp(since, UTC)
+    )
+    ends = [(record.dagster_run, _end(record)) for record in new]
     state.seen_until = max([state.seen_until, *(ended for _, ended in ends)])
     ends = [(run, ended) for run, ended in ends if ended > since and run.run_id not in {*state.seen, *state.retrying}]
     if state.retrying:
@@ -182,26 +180,23 @@ def _may_be_retried(instance: dg.DagsterInstance, run: dg.DagsterRun, state: Ale
     return True
 
 
-def _is_news(instance: dg.DagsterInstance, own: Own, state: AlertState, run: dg.DagsterRun, ended: float) -> bool:
+def _is_news(instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float) -> bool:
     """Whether the job last succeeded for these days, or its last failure for them was told a day ago."""
     days = days_of(run)
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"
     state.told = {each: at for each, at in state.told.items() if ended - at < REPEAT_SECONDS}
     told = state.told.get(what)
-    if told is not None and not _succeeded(instance, own, run, told):
+    if told is not None and not _succeeded(instance, ours, run, told):
         return False
     state.told[what] = ended
     return True
 
 
-def _succeeded(instance: dg.DagsterInstance, own: Own, failed: dg.DagsterRun, since: float) -> bool:
+def _succeeded(instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float) -> bool:
     """Whether a run of the same job over some of the same days ended well since then."""
     after = datetime.fromtimestamp(since, UTC)
-    filters = dg.RunsFilter(job_name=failed.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=after)
-    return any(
-        own.has(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
-        for record in instance.get_run_records(filters)
-    )
+    well = ours.records(instance, job_name=failed.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=after)
+    return any(ours.own(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed)) for record in well)
 
 
 def _meet(one: Any, other: Any) -> bool:

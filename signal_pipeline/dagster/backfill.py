@@ -151,7 +151,10 @@ def run_backfill(
             )
         done = materialized_days(instance, outcome.run_id, keys)
         result.built += [day for day in chunk if day in done]
-        reasons = _reasons(outcome)
+        with safe_errors(), database.connect() as connection:
+            statuses = day_statuses(connection, {}, chunk[0], chunk[-1])
+        purged = {str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"}
+        reasons = purged | _reasons(outcome)
         result.refused.update(
             {day: reasons.get(str(day), f"see run {outcome.run_id}") for day in chunk if day not in done}
         )

@@ -7,6 +7,7 @@ by itself, so that a fault of one day does not hold up the others.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from signal_pipeline.dagster import probes
 from signal_pipeline.dagster.assets.charts import markdown_table
 from signal_pipeline.dagster.bot_probe import bots_are_steady
 from signal_pipeline.dagster.landing_probe import begun_sizes, landing_moves
-from signal_pipeline.dagster.names import Names
+from signal_pipeline.dagster.names import LANDING_SENSOR, RAW_EVENTS_JOB, ROLLUPS_JOB, Names
 from signal_pipeline.dagster.probes import Finding
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.days.calendar import first_kept_day, today_utc
@@ -83,6 +84,8 @@ def _audited(test: Audit, asset: dg.AssetKey, faults: int) -> dg.AssetCheckResul
 def probe_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
     """One check for each probe."""
     checksums = {name: model.checksum for name, model in models.items()}
+    drains = {"sensor": names.named(LANDING_SENSOR), "job": names.named(RAW_EVENTS_JOB)}
+    no_day_waits = partial(probes.no_day_waits, job=names.named(ROLLUPS_JOB))
     error, warn = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
     found = {
         "books_reconcile": _Probe("raw_events", lambda c, s: probes.books_reconcile(c), error),
@@ -91,13 +94,13 @@ def probe_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChec
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
         "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
         "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
-        "landing_moves": _Probe("raw_events", lambda c, s: landing_moves(s, begun_sizes(c)), warn),
+        "landing_moves": _Probe("raw_events", lambda c, s: landing_moves(s, begun_sizes(c), **drains), warn),
         "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),
         "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
     }
     for name, checksum in checksums.items():
         found[f"{name}/yesterday_is_built"] = _Probe(name, _of_rollup(probes.yesterday_is_built, name, checksum), error)
-        found[f"{name}/no_day_waits"] = _Probe(name, _of_rollup(probes.no_day_waits, name, checksum), error)
+        found[f"{name}/no_day_waits"] = _Probe(name, _of_rollup(no_day_waits, name, checksum), error)
     return [_check(name.rpartition("/")[2], probe, names) for name, probe in found.items()]
 
 

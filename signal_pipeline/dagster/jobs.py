@@ -12,6 +12,7 @@ import dagster as dg
 from signal_pipeline.dagster.names import (
     CHECKS_JOB,
     EXPIRED_RAW_EVENTS,
+    LEFT_CHECKS_JOB,
     NIGHTLY_JOB,
     RAW_EVENTS,
     RAW_EVENTS_JOB,
@@ -21,7 +22,9 @@ from signal_pipeline.dagster.names import (
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
 
 
-def default_jobs(names: Names, hourly_checks: Iterable[dg.AssetCheckKey]) -> list[dg.UnresolvedAssetJobDefinition]:
+def default_jobs(
+    names: Names, checks: Iterable[dg.AssetCheckKey], hourly_checks: Iterable[dg.AssetCheckKey]
+) -> list[dg.UnresolvedAssetJobDefinition]:
     """Every job of the project that selects assets; `hourly_checks` are those that are not too costly for each hour."""
     raw_events, rollups = names.key(RAW_EVENTS), [names.key(name) for name in names.rollups]
     return [
@@ -45,5 +48,10 @@ def default_jobs(names: Names, hourly_checks: Iterable[dg.AssetCheckKey]) -> lis
             names.named(CHECKS_JOB),
             selection=dg.AssetSelection.checks(*hourly_checks),
             description="Every check but those that count all raw events, without building anything.",
+        ),
+        dg.define_asset_job(
+            names.named(LEFT_CHECKS_JOB),
+            selection=dg.AssetSelection.checks(*checks),
+            description="The checks that a backfill planned and left without a result; started by hand: every check.",
         ),
     ]

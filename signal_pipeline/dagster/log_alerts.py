@@ -5,7 +5,14 @@ Belongs here: what is said of failed runs and red checks. Error texts stay in th
 
 import dagster as dg
 
-from signal_pipeline.dagster.names import CHECKS_JOB, NIGHTLY_JOB, RED_CHECKS_SENSOR, RUN_FAILURE_SENSOR, Names
+from signal_pipeline.dagster.names import (
+    CHECKS_JOB,
+    LEFT_CHECKS_JOB,
+    NIGHTLY_JOB,
+    RED_CHECKS_SENSOR,
+    RUN_FAILURE_SENSOR,
+    Names,
+)
 from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
 
 
@@ -35,7 +42,7 @@ def failure_line(run: dg.DagsterRun) -> str:
 
 def red_checks_sensor_of(names: Names) -> dg.SensorDefinition:
     """The sensor that tells of red checks: they fail no run, so that they hold nothing up."""
-    with_checks = (names.named(NIGHTLY_JOB), names.named(CHECKS_JOB))
+    with_checks = set(map(names.named, (NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB)))
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS,

@@ -20,10 +20,13 @@ RAW_EVENTS_JOB = "raw_events_job"
 ROLLUPS_JOB = "rollups_job"
 NIGHTLY_JOB = "nightly_job"
 CHECKS_JOB = "checks_job"
+LEFT_CHECKS_JOB = "left_checks_job"
 PRUNING_JOB = "pruning_job"
+JOBS = (RAW_EVENTS_JOB, ROLLUPS_JOB, NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB, PRUNING_JOB)
 
 LANDING_SENSOR = "landing_sensor"
 STALE_ROLLUPS_SENSOR = "stale_rollups_sensor"
+LEFT_CHECKS_SENSOR = "left_checks_sensor"
 RUN_FAILURE_SENSOR = "run_failure_sensor"
 RED_CHECKS_SENSOR = "red_checks_sensor"
 ALERTS_SENSOR = "alerts_sensor"
@@ -34,6 +37,7 @@ PRUNING_SCHEDULE = "pruning_schedule"
 INSTIGATORS = (
     LANDING_SENSOR,
     STALE_ROLLUPS_SENSOR,
+    LEFT_CHECKS_SENSOR,
     RUN_FAILURE_SENSOR,
     RED_CHECKS_SENSOR,
     ALERTS_SENSOR,
@@ -80,7 +84,7 @@ class Names:
     @property
     def jobs(self) -> frozenset[str]:
         """All our jobs."""
-        return frozenset(map(self.named, (RAW_EVENTS_JOB, ROLLUPS_JOB, NIGHTLY_JOB, CHECKS_JOB, PRUNING_JOB)))
+        return frozenset(map(self.named, JOBS))
 
     @property
     def pools(self) -> frozenset[str]:

@@ -214,10 +214,11 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     )
 
 
-def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Finding:
+def no_day_waits(connection: Connection, checksums: Mapping[str, str], *, job: str = "rollups_job") -> Finding:
     """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds.
 
     A changed model changes every day at once, when its first build is there: until then it may be one that cannot build.
+    `job` is what builds, as it is called here.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():
@@ -228,7 +229,7 @@ def no_day_waits(connection: Connection, checksums: Mapping[str, str]) -> Findin
     return Finding(
         False,
         f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a changed model; the first"
-        f" is {first}. Is the daemon running? Look for failed runs of rollups_job, then run"
+        f" is {first}. Is the daemon running? Look for failed runs of {job}, then run"
         f" `signal-pipeline backfill --from {first} --to {last} --plan`.",
         {"days": [str(day) for day in sorted(waiting)]},
     )

@@ -138,13 +138,21 @@ def failures_in_a_row(instance: dg.DagsterInstance, ours: Ours, job: str, most: 
 
 
 def materialized_days(instance: dg.DagsterInstance, run_id: str, rollups: Iterable[dg.AssetKey]) -> set[date]:
-    """The days for which a run materialized every given rollup; read from its log, which a failed step keeps."""
+    """The days for which a run built every given rollup; read from its log, which a failed step keeps.
+
+    A purged day is marked there as well, and was not built.
+    """
     wanted, built = set(rollups), dict[date, set[dg.AssetKey]]()
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
         event = entry.dagster_event
-        if event and event.partition and event.asset_key:
+        if event and event.partition and event.asset_key and _was_built(event):
             built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key)
     return {day for day, keys in built.items() if keys >= wanted}
+
+
+def _was_built(event: dg.DagsterEvent) -> bool:
+    state = event.step_materialization_data.materialization.metadata.get("state")
+    return state is None or state.value == "open"
 
 
 def models_digest(models: Mapping[str, Model]) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import cast
+from typing import Literal, cast
 
 from psycopg import sql
 
@@ -39,7 +39,11 @@ class DayPurgedError(BuildRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class DayBuild:
-    """What one build read and wrote. `rows` is by rollup; `seconds` covers reading, computing and writing."""
+    """What one build read and wrote. `rows` is by rollup; `seconds` covers reading, computing and writing.
+
+    `state`: `open`, or for a build that is final since the raw events are gone `purged`, or `incomplete` if they went
+    before the day was proven complete.
+    """
 
     day: date
     version: int
@@ -48,6 +52,7 @@ class DayBuild:
     last_event: datetime | None
     rows: Mapping[str, int]
     seconds: float
+    state: Literal["open", "purged", "incomplete"] = "open"
 
 
 def build_day(database: Database, engine: Engine, models: Mapping[str, Model], day: date) -> DayBuild:
@@ -76,15 +81,22 @@ def build_day(database: Database, engine: Engine, models: Mapping[str, Model], d
 
 
 def recorded_builds(connection: Connection, models: Mapping[str, Model], days: Sequence[date]) -> list[DayBuild]:
-    """What is recorded of builds that were made before, of those days whose rollups all have one of the present version.
+    """What is recorded of builds that were made before: of open days whose rollups all have one of the present version,
+    and of purged days for those rollups that were ever built.
 
-    `seconds` is that of the rollup that was recorded last.
+    `seconds` is that of the rollup that took longest.
     """
     rows = connection.execute(
         query(__package__, "recorded_builds"), {"days": list(days), "rollups": list(models)}
     ).fetchall()
     return [
-        DayBuild(*cast("tuple[date, int, int, datetime | None, datetime | None, dict[str, int], float]", row))
+        DayBuild(
+            *cast(
+                "tuple[date, int, int, datetime | None, datetime | None, dict[str, int], float,"
+                " Literal['open', 'purged', 'incomplete']]",
+                row,
+            )
+        )
         for row in rows
     ]
 

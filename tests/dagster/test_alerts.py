@@ -20,6 +20,8 @@ from support.dagster import TODAY, YESTERDAY, Run
 from support.inbox import Inbox, open_inbox
 
 from signal_pipeline.dagster import alert_sensor, alert_state
+from signal_pipeline.dagster.run_locks import lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings, SettingsError
 
@@ -50,7 +52,9 @@ def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitio
     cursor: list[str | None] = [None]
 
     def evaluate() -> str:
-        context = dg.build_sensor_context(instance=instance, definitions=defs, cursor=cursor[0])
+        context = dg.build_sensor_context(
+            instance=instance, definitions=defs, cursor=cursor[0], resources=defs.resources or {}
+        )
         with context:
             result = defs.resolve_sensor_def("alerts_sensor")(context)
         assert isinstance(result, dg.SkipReason)
@@ -73,11 +77,17 @@ def evaluate(instance: dg.DagsterInstance) -> Callable[..., None]:
 
 
 @pytest.fixture
-def fail(instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[..., dg.DagsterRun]:
+def mine(connection: Connection) -> dict[str, str]:
+    """The tag of a run that has taken its lock in our database."""
+    return {LOCK_TAG: lock_space(connection)}
+
+
+@pytest.fixture
+def fail(instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]) -> Callable[..., dg.DagsterRun]:
     """Fails a run of a job as Dagster does when its process is gone."""
 
-    def run_and_fail(job: str = "checks_job", **more: Any) -> dg.DagsterRun:
-        run = start(instance, defs, job, **more)
+    def run_and_fail(job: str = "checks_job", *, tags: dict[str, str] | None = None, **more: Any) -> dg.DagsterRun:
+        run = start(instance, defs, job, tags=mine | (tags or {}), **more)
         instance.report_run_failed(run, "private-text of an error")
         return run
 
@@ -203,7 +213,12 @@ def test_a_retry_that_is_not_made_after_all_is_a_failure(
 
 
 def test_a_job_that_keeps_failing_is_told_once_until_it_succeeds(
-    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], instance: dg.DagsterInstance, defs: dg.Definitions
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
 ) -> None:
     def tell(day: object, job: str = "rollups_job") -> list[str]:
         fail(job, tags={**NO_RETRY, "dagster/partition": str(day)})
@@ -214,7 +229,7 @@ def test_a_job_that_keeps_failing_is_told_once_until_it_succeeds(
     assert tell(YESTERDAY) == []
     assert tell(TODAY) == ["Signal: rollups_job failed"], "another day is another failure"
     assert tell(YESTERDAY, "raw_events_job") == ["Signal: raw_events_job failed"]
-    well = start(instance, defs, "rollups_job", tags={"dagster/partition": str(YESTERDAY)})
+    well = start(instance, defs, "rollups_job", tags={**mine, "dagster/partition": str(YESTERDAY)})
     instance.handle_new_event(ended_well(well))
     assert tell(YESTERDAY) == ["Signal: rollups_job failed"]
     assert tell(TODAY) == []
@@ -253,7 +268,7 @@ def test_runs_of_others_are_not_told(
     target = LoadableTargetOrigin(python_file="/elsewhere.py")
     location = ManagedGrpcPythonEnvCodeLocationOrigin(target, "elsewhere")
     origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "checks_job")
-    fail(tags=NO_RETRY, remote_job_origin=origin)
+    fail(tags={**NO_RETRY, LOCK_TAG: "elsewhere"}, remote_job_origin=origin)
 
     @dg.asset
     def orders() -> None:

@@ -12,8 +12,9 @@ from signal_pipeline.definitions import build_defs
 from signal_pipeline.settings import SettingsError, load_settings
 
 ROLLUPS = ["app", "browser", "device", "entity", "os", "route"]
-JOBS = {"raw_events_job", "rollups_job", "nightly_job", "checks_job", "pruning_job"}
+JOBS = {"raw_events_job", "rollups_job", "nightly_job", "checks_job", "left_checks_job", "pruning_job"}
 INSTIGATORS = {
+    "left_checks_sensor",
     "landing_sensor",
     "stale_rollups_sensor",
     "run_failure_sensor",

@@ -8,17 +8,21 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from conftest import Build
 from psycopg import sql
-from support.dagster import YESTERDAY, Run, due_day, materialized, purge, rows_of
+from support.dagster import RETENTION_DAYS, TODAY, YESTERDAY, Run, due_day, materialized, purge, rows_of
 
 from signal_pipeline.dagster.log_alerts import failure_line, red_checks
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
+
+PURGED = "purged: the raw events are gone, and the rollups are kept as they were"
 
 
 def test_a_day_is_built_and_marked(
@@ -57,35 +61,134 @@ def test_a_mixed_range_builds_the_good_days_and_leaves_purged_ones(
     run: Run,
     instance: dg.DagsterInstance,
     fill: Callable[..., None],
+    build: Build,
     connection: Connection,
     database: Database,
     models: dict[str, Model],
 ) -> None:
     old = due_day()
     fill(old)
-    assert run("rollups_job", old).success
+    build(old)
     purge(database, models, old)
     before = rows_of(connection, "daily_app_activity", old)
     after = old + timedelta(days=1)
     fill(after)
     result = run("rollups_job", old, after)
     assert result.success
-    assert materialized(instance, result)["daily_app_activity"] == {str(after)}
     assert rows_of(connection, "daily_app_activity", old) == before
+    marked = materialized(instance, result)
+    assert marked == {name: {str(old), str(after)} for name in models} | {"raw_events": {str(after)}}
+    kept, built = (_metadata(instance, "daily_app_activity", day) for day in (old, after))
+    assert (kept["state"], kept["note"], kept["dagster/partition_row_count"]) == ("purged", PURGED, len(before))
+    assert built["state"] == "open"
+    assert "note" not in built
 
 
-def test_a_run_of_purged_days_only_fails_and_changes_nothing(
-    run: Run, fill: Callable[..., None], connection: Connection, database: Database, models: dict[str, Model]
+@pytest.mark.parametrize("days", [1, 2])
+def test_a_run_of_purged_days_only_changes_nothing_and_is_no_failure(
+    days: int,
+    instance: dg.DagsterInstance,
+    run: Run,
+    fill: Callable[..., None],
+    connection: Connection,
+    database: Database,
+    models: dict[str, Model],
+) -> None:
+    old = [due_day(n) for n in range(days, 0, -1)]
+    for day in old:
+        fill(day)
+    run("rollups_job", old[0], old[-1])
+    assert purge_due_days(database, models, RETENTION_DAYS).purged == old
+    before = [rows_of(connection, "daily_entity_activity", day) for day in old]
+    result = run("rollups_job", old[0], old[-1] if days > 1 else None)
+    assert result.success
+    assert materialized(instance, result) == {name: {str(day) for day in old} for name in models}
+    assert [rows_of(connection, "daily_entity_activity", day) for day in old] == before
+
+
+def test_a_day_that_was_purged_before_a_rollup_was_built_is_not_marked_for_it_and_named(
+    instance: dg.DagsterInstance,
+    run: Run,
+    fill: Callable[..., None],
+    connection: Connection,
+    database: Database,
+    models: dict[str, Model],
 ) -> None:
     old = due_day()
     fill(old)
     run("rollups_job", old)
     purge(database, models, old)
-    before = rows_of(connection, "daily_entity_activity", old)
-    result = run("rollups_job", old)
-    assert not result.success
-    assert "purged, unchanged" in _failure(result)
-    assert rows_of(connection, "daily_entity_activity", old) == before
+    connection.execute("delete from signal.builds where rollup = 'daily_os_activity'")
+    result = run("rollups_job", old, old + timedelta(days=1))
+    reason = f"1 day(s) not built, purged before daily_os_activity was built: nothing is left to build it from: {old}"
+    assert reason in _failure(result)
+    marked = materialized(instance, result)
+    assert str(old) in marked["daily_app_activity"]
+    assert str(old) not in marked["daily_os_activity"]
+
+
+def test_days_before_the_start_date_are_named_in_one_sentence_and_hold_up_no_other(
+    run: Run, instance: dg.DagsterInstance, connection: Connection
+) -> None:
+    """Dagster knows the start date that its processes were started with; the database may have a later one."""
+    connection.execute("update signal.instance set start_date = %s", [YESTERDAY])
+    first = YESTERDAY - timedelta(days=3)
+    result = run("rollups_job", first, YESTERDAY)
+    sentence = f"3 day(s) not built, before the start date {YESTERDAY}: {first} to {YESTERDAY - timedelta(days=1)}"
+    assert sentence in _failure(result)
+    assert materialized(instance, result)["daily_app_activity"] == {str(YESTERDAY)}
+    refused = run("raw_events_job", first, YESTERDAY)
+    assert f"3 day(s) are before the start date {YESTERDAY} and unknown" in _failure(refused)
+    assert materialized(instance, refused) == {}, "a mark would say zero of days that nobody can know"
+
+
+def test_what_became_of_a_range_is_one_line_of_its_log(
+    run: Run,
+    instance: dg.DagsterInstance,
+    fill: Callable[..., None],
+    database: Database,
+    models: dict[str, Model],
+    connection: Connection,
+) -> None:
+    old = due_day()
+    fill(old)
+    run("rollups_job", old)
+    purge(database, models, old)
+    connection.execute("update signal.instance set start_date = %s", [old])
+    after = old + timedelta(days=1)
+    result = run("rollups_job", old, after)
+    lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert (
+        f"1 day(s) built: {after}; 1 day(s) purged, kept as they were: {old};"
+        f" days before the start date {old} cannot be built, and none was asked for"
+    ) in lines
+    today = run("rollups_job", TODAY)
+    assert any(
+        f"today, {TODAY}, is not over: its numbers are partial" in each.user_message
+        for each in instance.all_logs(today.run_id)
+    )
+
+
+def test_marks_that_were_wiped_or_lost_come_back_with_the_next_run_purged_days_too(
+    run: Run,
+    fill: Callable[..., None],
+    instance: dg.DagsterInstance,
+    database: Database,
+    models: dict[str, Model],
+) -> None:
+    old = due_day()
+    for day in (old, YESTERDAY):
+        fill(day)
+        assert run("rollups_job", day).success
+    purge(database, models, old)
+    for name in models:
+        instance.wipe_assets([dg.AssetKey(name)])
+    assert run("rollups_job", TODAY).success
+    for name in models:
+        days = {str(day) for day in (old, YESTERDAY, TODAY)}
+        assert instance.get_materialized_partitions(dg.AssetKey(name)) >= days
+    again = run("rollups_job", TODAY)
+    assert materialized(instance, again)["daily_app_activity"] == {str(TODAY)}, "once is enough"
 
 
 def test_missing_raw_events_are_refused_and_the_other_days_built(
@@ -140,7 +243,7 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     result = run("rollups_job", stale, stale, {"signal/only_stale": "true"})
     assert result.success
     both = {str(killed), str(stale)}
-    assert materialized(instance, result) == dict.fromkeys(["raw_events", *models], both)
+    assert materialized(instance, result) == {name: {str(purged), *both} for name in models} | {"raw_events": both}
     rest = connection.execute("select * from signal.builds where day <> %s order by day, rollup", [stale]).fetchall()
     assert rest == stamps  # Nothing was built again.
     for name in models:

@@ -4,6 +4,7 @@ Belongs here: when the landing is drained, and what a run says about a day. How 
 Docs: docs/data-team.md.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from signal_pipeline.dagster.partitions import backfill_policy, daily_partitions
 from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.days.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import Drained, LandingError
@@ -65,6 +68,7 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
         else:
             _log_drained(context, drained)
         with postgres.connect() as connection:
+            _refuse_impossible_days(connection, context.partition_keys)
             for day in map(date.fromisoformat, context.partition_keys):
                 metadata = profile_metadata(day_profile(connection, day))
                 if day == date.fromisoformat(context.partition_keys[-1]):
@@ -74,6 +78,13 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
         return dg.MaterializeResult()
 
     return raw_events
+
+
+def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None:
+    """Raise Failure for days that cannot hold events: marked, they would say zero where nothing can be known."""
+    days = list(map(date.fromisoformat, keys))
+    if notes := read_coverage(connection, min(days), max(days)).notes():
+        raise dg.Failure("; ".join(notes), allow_retries=False)
 
 
 def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:
@@ -88,10 +99,21 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
         "state": profile.state,
         "outcomes": dg.MetadataValue.md(markdown_table(("outcome", "events"), list(profile.outcomes.items()))),
     }
+    if note := day_note(profile.day, profile.state):
+        metadata["note"] = note
     if profile.first_event and profile.last_event:
         metadata["first_event"] = dg.MetadataValue.timestamp(profile.first_event)
         metadata["last_event"] = dg.MetadataValue.timestamp(profile.last_event)
     return metadata
+
+
+def day_note(day: date, state: str) -> str | None:
+    """What a person must know of a day that is not as others; None for a day that is over and has its raw events."""
+    if state == "purged":
+        return "purged: the raw events are gone, and the rollups are kept as they were"
+    if state == "incomplete":
+        return "purged before the rollups were proven complete: they are kept as they were"
+    return "the day is not over: its numbers are partial" if day == today_utc() else None
 
 
 def books_chart(connection: Connection, last: date) -> dg.MarkdownMetadataValue:

@@ -13,7 +13,7 @@ import dagster as dg
 from psycopg import sql
 
 from signal_pipeline.dagster.assets.charts import BLUE, bar_chart, code_block, markdown_table
-from signal_pipeline.dagster.assets.raw_events import books_chart, profile_metadata
+from signal_pipeline.dagster.assets.raw_events import books_chart, day_note, profile_metadata
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import DayProfile, day_outcomes
@@ -73,10 +73,13 @@ class DayNotes:
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": build.rows[name],
             "raw_events": build.raw_events,
+            "state": build.state,
             "version": build.version,
             "seconds": round(build.seconds, 3),
             "users_are": _trust(self._quality.get(build.day)),
         }
+        if note := day_note(build.day, build.state):
+            metadata["note"] = note
         if build.day == self._newest:
             metadata["trend"] = dg.MetadataValue.md(self._trend(name))
             metadata["preview"] = dg.MetadataValue.md(self._preview(name))

@@ -20,7 +20,8 @@ from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
 from signal_pipeline.dagster.partitions import backfill_policy, daily_partitions
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, ONLY_STALE_TAG, materialized_days
-from signal_pipeline.days.calendar import first_kept_day, today_utc
+from signal_pipeline.days.calendar import first_kept_day, stored_start_date, today_utc
+from signal_pipeline.days.coverage import days_note
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
@@ -30,14 +31,19 @@ from signal_pipeline.settings import load_settings
 
 DAY_ATTEMPTS = 2
 BUILDERS = 2
+MOST_REASONS = 10
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the days of a run. `failed`: refused, or not built after a second attempt, by day with the reason."""
+    """What became of the days of a run. `kept`: purged days, which nothing can change, as they were built once.
+
+    `failed`: refused, or not built after a second attempt, by day with the reason.
+    """
 
     built: list[DayBuild] = field(default_factory=list)
     purged: list[date] = field(default_factory=list)
+    kept: list[DayBuild] = field(default_factory=list)
     failed: dict[date, str] = field(default_factory=dict)
 
 
@@ -82,6 +88,8 @@ def rollup_assets(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinit
             for build in hidden:
                 _mark(context, build, names, None, notes)
             outcome = _build(context, postgres, selected, names, days, only, notes)
+            _keep(context, connection, selected, names, only, notes, outcome)
+            _tell(context, connection, outcome)
             yield from _result(context, outcome, names, only, notes)
 
     return rollups
@@ -117,15 +125,20 @@ def _hidden_builds(
 ) -> list[DayBuild]:
     """Builds that a killed run committed and could mark no more: left alone as fresh, the UI would show holes for ever.
 
-    Without those of `days`, which are built now. They may lie outside the run's partitions.
+    The same goes for purged days, after Dagster's storage was lost or its materializations were wiped. Without those of
+    `days`, which are built now. They may lie outside the run's partitions.
     """
-    shown = set.intersection(*(context.instance.get_materialized_partitions(names.key(name)) for name in models))
-    fresh = [
+    shown = {name: context.instance.get_materialized_partitions(names.key(name)) for name in models}
+    hidden = [
         status.day
         for status in day_statuses(connection, _checksums(models))
-        if status.state == "open" and not status.wants_build
+        if status.day not in days
+        and not status.wants_build
+        and any(
+            freshness != "unavailable" and str(status.day) not in shown[name]
+            for name, freshness in status.rollups.items()
+        )
     ]
-    hidden = [day for day in fresh if day not in days and str(day) not in shown]
     return recorded_builds(connection, models, hidden) if hidden else []
 
 
@@ -186,11 +199,52 @@ def _ahead(build: Callable[[date], DayBuild], days: Sequence[date]) -> Iterator[
             pool.shutdown(cancel_futures=True)
 
 
+def _keep(
+    context: dg.AssetExecutionContext,
+    connection: Connection,
+    models: Mapping[str, Model],
+    names: Names,
+    only: date | None,
+    notes: DayNotes,
+    outcome: _Outcome,
+) -> None:
+    """Mark purged days as they were built once: Dagster counts a day without a mark as failed.
+
+    A day that was purged before a rollup was ever built has nothing to mark there, and is a failure.
+    """
+    if not outcome.purged:
+        return
+    outcome.kept = recorded_builds(connection, models, outcome.purged)
+    found = {build.day: build.rows for build in outcome.kept}
+    for day in outcome.purged:
+        if absent := [name for name in models if name not in found.get(day, ())]:
+            outcome.failed[day] = f"purged before {', '.join(absent)} was built: nothing is left to build it from"
+    for build in outcome.kept:
+        _mark(context, build, names, only, notes)
+
+
+def _tell(context: dg.AssetExecutionContext, connection: Connection, outcome: _Outcome) -> None:
+    """Say in the run's log what became of its days, and which days around them Dagster leaves out without a word."""
+    lines = [
+        *days_note((build.day for build in outcome.built), "built"),
+        *days_note((build.day for build in outcome.kept), "purged, kept as they were"),
+    ]
+    today, start = today_utc(), stored_start_date(connection)
+    asked = {date.fromisoformat(key) for key in context.partition_keys}
+    if len(asked) > 1 and start in asked:
+        lines.append(f"days before the start date {start} cannot be built, and none was asked for")
+    if today in asked:
+        lines.append(f"today, {today}, is not over: its numbers are partial, and days to come cannot be built")
+    if lines:
+        context.log.info("%s", "; ".join(lines))
+
+
 def _mark(context: dg.AssetExecutionContext, build: DayBuild, names: Names, only: date | None, notes: DayNotes) -> None:
     """Log a day's materializations as it is built, so that a crash at day 120 keeps 119 marked in the UI."""
     day = str(build.day)
-    raw_events = names.key(RAW_EVENTS)
-    context.log_event(dg.AssetMaterialization(raw_events, partition=day, metadata=notes.of_raw_events(build)))
+    if build.state == "open":
+        raw_events = names.key(RAW_EVENTS)
+        context.log_event(dg.AssetMaterialization(raw_events, partition=day, metadata=notes.of_raw_events(build)))
     if build.day == only:  # The result of the step marks it.
         return
     for name in build.rows:
@@ -201,7 +255,7 @@ def _mark(context: dg.AssetExecutionContext, build: DayBuild, names: Names, only
 def _result(
     context: dg.AssetExecutionContext, outcome: _Outcome, names: Names, only: date | None, notes: DayNotes
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """A range with purged days builds the others; a run that could build nothing, or left a hole, fails.
+    """Purged days are left alone, which is no failure; a run that left a hole fails, and names its days in one sentence.
 
     A night fails for its own day only: a hole of an earlier day turns its check red, and holds up neither checks nor retention.
     """
@@ -209,17 +263,20 @@ def _result(
     if failed:
         context.instance.add_run_tags(context.run.run_id, {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))})
         raise dg.Failure(
-            "; ".join(f"day {day}: {reason}" for day, reason in list(failed.items())[:10]),
+            _by_reason(failed),
             metadata={"failed": {str(day): reason for day, reason in failed.items()}},
             allow_retries=False,
         )
-    if outcome.purged and not outcome.built:
-        raise dg.Failure(
-            f"{len(outcome.purged)} day(s) purged, unchanged: their raw events are gone, so nothing can be rebuilt",
-            metadata={"purged": [str(day) for day in outcome.purged]},
-            allow_retries=False,
-        )
-    for build in outcome.built:
+    for build in (*outcome.built, *outcome.kept):
         if build.day == only:
             for name in build.rows:
                 yield dg.MaterializeResult(asset_key=names.key(name), metadata=notes.of_rollup(build, name))
+
+
+def _by_reason(failed: Mapping[date, str]) -> str:
+    """The days that were not built, those with one reason together."""
+    days: dict[str, list[date]] = {}
+    for day, reason in sorted(failed.items()):
+        days.setdefault(reason, []).append(day)
+    shown = list(days.items())[:MOST_REASONS]
+    return "; ".join(line for reason, each in shown for line in days_note(each, f"not built, {reason}"))
