@@ -1,6 +1,6 @@
 """A team's own code location beside Signal: three assets that follow `daily_app_activity`, which they know by its key alone.
 
-It needs nothing of Signal's but the numbers: `TEAM_SIGNAL_URL` is a login in the role `signal_reader`. docs/deploy.md explains it.
+It needs nothing of Signal's but the numbers: `TEAM_SIGNAL_URL` is a login in the role `signal_reader`. See docs/deploy.md.
 """
 
 import os

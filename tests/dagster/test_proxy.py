@@ -1,11 +1,13 @@
 """The nginx files of deploy/: what another site sends through a browser does not reach Dagster, and people's own work does.
 
-Dagster's web server runs mutations that come by GET, or as a text, and opens web sockets to any origin; nginx stands before a real one.
+Dagster's web server runs mutations that come by GET or as a text, and opens web sockets to any origin. nginx is before a
+real one here.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import ssl
@@ -78,8 +80,8 @@ def nginx(file: str, folder: Path, upstream: str, upstream_port: int) -> Iterato
         f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     user = "user root; " if os.geteuid() == 0 else ""
-    whole = f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}} http {{ access_log off; {temporary}\n{text}}}\n"
-    (folder / "nginx.conf").write_text(whole)
+    head = f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}"
+    (folder / "nginx.conf").write_text(f"{head} http {{ access_log off; {temporary}\n{text}}}\n")
     process = subprocess.Popen([str(NGINX), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"])
     try:
         eventually(lambda: listens(port) or process.poll() is not None, "nginx listens")
@@ -135,13 +137,13 @@ def pools(dagster: int) -> Callable[[], set[str]]:
 def mutation(key: str) -> tuple[str, str]:
     """A mutation that adds a pool, as the end of an address and as JSON."""
     text = MUTATION.replace("KEY", key)
-    return f"/graphql?query={quote(text)}", '{"query": "%s"}' % text.replace('"', '\\"')
+    return f"/graphql?query={quote(text)}", json.dumps({"query": text})
 
 
 UNINVITED = {
     "an image": ("GET", {}, "query"),
     "a followed link": ("GET", FOLLOWED, "query"),
-    "an address that is typed": ("GET", {"Sec-Fetch-Site": "none", **{**FOLLOWED, "Sec-Fetch-Site": "none"}}, "query"),
+    "an address that is typed": ("GET", {**FOLLOWED, "Sec-Fetch-Site": "none"}, "query"),
     "an image of the same site": ("GET", {"Sec-Fetch-Site": "same-origin"}, "query"),
     "a form": ("POST", {"Content-Type": "application/x-www-form-urlencoded"}, "query"),
     "a form of no origin": ("POST", {"Origin": "null", "Content-Type": "text/plain"}, "query"),
@@ -222,7 +224,7 @@ def test_what_programs_report_does_not_come_through(proxy: int, what: str) -> No
 class Echo(BaseHTTPRequestHandler):
     """Answers with the headers that came."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
         self.wfile.write(bytes(self.headers))
