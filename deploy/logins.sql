@@ -1,5 +1,6 @@
 -- The logins that Signal's parts use, and Dagster's database. For the owner of the database, after `signal-pipeline migrate`;
 -- may be run again, and then sets the passwords. They come from the environment: CODE_PASSWORD, API_PASSWORD, DAGSTER_PASSWORD.
+set client_min_messages = warning;
 \getenv code_password CODE_PASSWORD
 \getenv api_password API_PASSWORD
 \getenv dagster_password DAGSTER_PASSWORD

@@ -71,4 +71,8 @@ follow_signal = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=30,
 )
 
-defs = dg.Definitions(assets=[newest_day, every_day, all_days], sensors=[follow_signal])
+defs = dg.Definitions(
+    assets=[newest_day, every_day, all_days],
+    sensors=[follow_signal],
+    executor=dg.in_process_executor,  # One small query: a process of its own would take longer than the work.
+)

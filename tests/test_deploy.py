@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_every_command_exists_with_its_options(command: str) -> None:
 
 def test_units_and_containers_run_the_same_parts() -> None:
     def part(command: list[str]) -> str:
-        return " ".join(word for word in command[:3] if not word.startswith("-"))
+        return " ".join(takewhile(lambda word: not word.startswith("-"), command))
 
     assert {part(each) for each in programs_of_units()} == {part(each) for each in programs_of_containers()}
     assert len(COMMANDS) > 5
