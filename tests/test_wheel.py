@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from commands import environment_with, error_of, last_json, run_command
-from dagster_tests_support import answers, asker, dagster_processes, eventually, free_port
-from traffic import line
+from support.commands import environment_with, error_of, last_json, run_command
+from support.dagster import answers, asker, dagster_processes, eventually, free_port
+from support.traffic import line
 
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
 
 ROOT = Path(__file__).parents[1]
 Signal = Callable[..., subprocess.CompletedProcess[str]]

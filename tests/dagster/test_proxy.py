@@ -25,7 +25,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from dagster_tests_support import answers, asker, dagster_processes, eventually, free_port, listens
+from support.dagster import answers, asker, dagster_processes, eventually, free_port, listens
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")

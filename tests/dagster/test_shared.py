@@ -17,12 +17,12 @@ import psycopg
 import pytest
 import yaml
 from conftest import START_DATE
-from dagster_tests_support import YESTERDAY, answers, asker, dagster_processes, eventually, free_port, ingest
-from traffic import traffic
+from support.dagster import YESTERDAY, answers, asker, dagster_processes, eventually, free_port, ingest
+from support.traffic import traffic
 
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
 
