@@ -10,10 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.commands import error_of, last_json, run_command
+from support.commands import environment_with, error_of, last_json, run_command
+from support.dagster import answers, asker, dagster_processes, eventually, free_port
 from support.traffic import line
 
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +84,31 @@ def test_the_command_works_from_the_wheel_alone(signal: Signal, unpacked: Path, 
     simulated = signal("simulate", "--days", 1, "--events-per-day", 50)
     assert len(simulated.stdout.splitlines()) > 10
     assert signal("report", "app", "--from", "2026-01-01", "--to", "2026-01-02").returncode == 0
+
+
+@pytest.mark.embedded_only
+@pytest.mark.timeout(600)
+def test_dagster_loads_the_wheel_from_another_folder(environment: Settings, unpacked: Path, tmp_path: Path) -> None:
+    """By the web server itself, and as a code server of either kind."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    every = environment_with({"PYTHONPATH": str(unpacked.parent), "DAGSTER_HOME": str(folder)})
+    module, (web, code, bare) = ["-m", "signal_pipeline.definitions"], (free_port(), free_port(), free_port())
+    ask = asker(web)
+    with dagster_processes(folder) as start:
+        start(["dagster-webserver", "-p", str(web), *module], every)
+        eventually(lambda: answers(ask), "the UI answers")
+        keys = {
+            "/".join(node["assetKey"]["path"]) for node in ask("{ assetNodes { assetKey { path } } }")["assetNodes"]
+        }
+        start(["dagster", "code-server", "start", "-p", str(code), *module], every)
+        start(["dagster", "api", "grpc", "-p", str(bare), *module], every)
+        health = ["dagster", "api", "grpc-health-check", "-p"]
+        for port in (code, bare):
+            program = [Path(sys.executable).parent / health[0], *health[1:], str(port)]
+            eventually(lambda: subprocess.run(program, capture_output=True, check=False).returncode == 0, "it serves")  # noqa: B023
+    assert keys == {"raw_events", "expired_raw_events", *load_models()}
 
 
 BREAKS = {

@@ -70,9 +70,9 @@ def materialized(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
     return found
 
 
-def eventually(question: Callable[[], object], what: str) -> None:
+def eventually(question: Callable[[], object], what: str, patience: float = PATIENCE_SECONDS) -> None:
     """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it should be."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    give_up = time.monotonic() + patience
     while not question():
         assert time.monotonic() < give_up, f"never: {what}"
         time.sleep(1)

@@ -1,0 +1,120 @@
+"""Signal in the Dagster of a team: beside `deploy/your_team.py`, on an instance that is configured for nobody.
+
+One web server, one daemon, one PostgreSQL; the `dagster.yaml` names a storage and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+import yaml
+from conftest import START_DATE
+from support.dagster import YESTERDAY, answers, asker, dagster_processes, eventually, free_port, ingest
+from support.traffic import traffic
+
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.settings import Settings
+
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "your_team.py"
+LATE_DAY = YESTERDAY - timedelta(days=3)
+FOLLOWING = 600  # Several ticks and a process for each run: patience for a busy machine.
+LINEAGE = """
+query Lineage($key: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $key) {
+    ... on AssetNode {
+      repository { location { name } }
+      dependencyKeys { path }
+      dependedByKeys { path }
+    }
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The team's instance, and a function that asks its UI."""
+
+    instance: dg.DagsterInstance
+    ask: Callable[..., Any]
+
+    def days(self, asset: str) -> set[str]:
+        """The materialized partitions of an asset."""
+        return self.instance.get_materialized_partitions(dg.AssetKey(asset))
+
+    def events(self, asset: str, day: date | None = None) -> object:
+        """What the last materialization of the asset, of that day if one is given, counted."""
+        keys = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[str(day)] if day else None)
+        found = self.instance.fetch_materializations(keys, limit=1).records
+        materialization = found[0].asset_materialization if found else None
+        return materialization.metadata["events"].value if materialization else None
+
+
+@pytest.fixture
+def shared(environment: Settings, database: Database, server: str, tmp_path: Path) -> Iterator[Shared]:
+    """The team's Dagster with both code locations, as docs/deploy.md has its workspace."""
+    name = f"team_dagster_{os.getpid()}"
+    ensure_database(server, name)
+    home, port = tmp_path / "dagster", free_port()
+    home.mkdir()
+    storage = {"postgres": {"postgres_url": dagster_url(server, name)}}
+    (home / "dagster.yaml").write_text(yaml.safe_dump({"storage": storage, "telemetry": {"enabled": False}}))
+    locations = [
+        {"python_module": {"module_name": "signal_pipeline.definitions", "location_name": "signal"}},
+        {"python_file": {"relative_path": str(EXAMPLE), "location_name": "your_team"}},
+    ]
+    (home / "workspace.yaml").write_text(yaml.safe_dump({"load_from": locations}))
+    every = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": "240",  # No measurement either.
+        "TEAM_SIGNAL_URL": database.url.replace("postgres@", "signal_reader@"),
+        "TEAM_START_DATE": START_DATE.isoformat(),
+    }
+    ask = asker(port)
+    with dagster_processes(home) as start, dg.DagsterInstance.from_config(str(home)) as instance:
+        start(["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"], every)
+        eventually(lambda: answers(ask), "the UI answers")
+        start(["dagster-daemon", "run", "-w", "workspace.yaml"], every)
+        yield Shared(instance, ask)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+
+
+def test_a_teams_assets_follow_signals(shared: Shared, connection: Connection) -> None:
+    connection.execute("alter role signal_reader login")
+    ingest([*traffic(YESTERDAY, 40), *traffic(LATE_DAY, 9, seed=2)])
+    both = {str(YESTERDAY), str(LATE_DAY)}
+    eventually(lambda: shared.days("daily_app_activity") >= both, "Signal has built both days")
+    eventually(lambda: shared.days("every_day") >= both, "each day that was built is followed", FOLLOWING)
+    eventually(lambda: shared.events("newest_day", YESTERDAY) == 40, "the newest day is followed", FOLLOWING)
+    eventually(lambda: shared.events("all_days") == 49, "so is an asset without partitions", FOLLOWING)
+    assert shared.events("every_day", YESTERDAY) == 40
+    assert shared.events("every_day", LATE_DAY) == 9
+    assert str(LATE_DAY) not in shared.days("newest_day")
+
+    ingest(traffic(LATE_DAY, 5, seed=3))
+    eventually(lambda: shared.events("every_day", LATE_DAY) == 14, "late events come through", FOLLOWING)
+    eventually(lambda: shared.events("all_days") == 54, "in the sum too", FOLLOWING)
+
+    (signals,) = [shared.ask(LINEAGE, key={"path": ["daily_app_activity"]})["assetNodeOrError"]]
+    theirs = shared.ask(LINEAGE, key={"path": ["every_day"]})["assetNodeOrError"]
+    assert signals["repository"]["location"]["name"] == "signal"
+    assert theirs["repository"]["location"]["name"] == "your_team"
+    assert {"path": ["daily_app_activity"]} in theirs["dependencyKeys"]
+    assert {path for each in signals["dependedByKeys"] for path in each["path"]} >= {
+        "newest_day",
+        "every_day",
+        "all_days",
+    }
