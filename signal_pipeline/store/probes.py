@@ -16,7 +16,7 @@ from signal_pipeline.store.database import Connection, sql
 from signal_pipeline.store.days import first_kept_day, installed_day, today_utc
 from signal_pipeline.store.freshness import day_statuses
 from signal_pipeline.store.quality import DEGRADED_SHARE, DayQuality, day_identities, day_quality
-from signal_pipeline.store.retention import OVERDUE_DAYS, due_days
+from signal_pipeline.store.retention import OVERDUE_DAYS, due_days, judge_due_days
 
 RECENT_DAYS = 7
 MAX_DROP_SHARE = 0.2
@@ -57,11 +57,14 @@ def books_reconcile(connection: Connection) -> Finding:
 
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
-    """No raw day stands longer than the retention; seven days overdue is a privacy alarm.
+    """No raw day stands longer than the retention: seven days overdue, or a retention that believes no clock, is an alarm.
 
     Requirements section 9.
     """
-    first_kept = first_kept_day(today_utc(), settings.retention_days)
+    judgement, held = judge_due_days(connection, settings.retention_days)
+    if refusal := judgement.refusal(held):
+        return Finding(False, f"THE RETENTION IS REFUSED: {refusal}", {"days": [str(day) for day in held]})
+    first_kept = judgement.by_clock
     late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
     if not late:
         return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")

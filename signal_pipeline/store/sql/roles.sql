@@ -69,7 +69,7 @@ begin
             -- The admin purges and erases; what the others may, it may as their member.
             ('select, delete on signal.events, signal.event_keys, signal.landed_files', '{signal_admin}'),
             ('update on signal.days', '{signal_admin}'),
-            ('select, insert on signal.receipts, signal.audit', '{signal_admin}'),
+            ('select, insert on signal.receipts, signal.audit, signal.seen_days', '{signal_admin}'),
             ('execute on function signal.drop_partition(date)', '{signal_admin}'),
             (
                 'execute on function signal.erase_entity_from_purged_days(text, text, uuid, bytea)',
