@@ -1,6 +1,7 @@
 """`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and figures.
 
-`accuracy` measures user agents against labels, which it must be given; it is no part of the default.
+`accuracy` measures user agents against labels, which it must be given, and `year` walks a false clock through 400 days in
+an hour or more; they are no parts of the default.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from faults.neighbours import neighbours
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
+from faults.year import year
 
 
 def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
@@ -87,6 +89,11 @@ def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
     return "\n" + "\n".join(accuracy(options.labels, options.ua_parser_js)) + "\n"
 
 
+def run_year(home: Path, seed: int, options: argparse.Namespace) -> str:
+    """Day after day by a false clock."""
+    return f"{options.days} days; {year(home, options.days, seed)}"
+
+
 DEFAULT_PARTS = {
     "kills": run_kills,
     "hostile": run_hostile,
@@ -94,13 +101,15 @@ DEFAULT_PARTS = {
     "leaks": run_leaks,
     "neighbours": run_neighbours,
 }
-PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy}
+PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy, "year": run_year}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("parts", nargs="*", help="kills, hostile, soak, leaks, neighbours (default: these), accuracy")
+    parser.add_argument(
+        "parts", nargs="*", help="kills, hostile, soak, leaks, neighbours (default: these), accuracy, year"
+    )
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")
@@ -114,6 +123,7 @@ def main() -> int:
     parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
     parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")
     parser.add_argument("--neighbour-seconds", type=float, default=90, help="how long another team's runs take")
+    parser.add_argument("--days", type=int, default=400, help="of year: how many days the false clock walks")
     parser.add_argument("--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile")
     options = parser.parse_args()
     for name in options.parts or DEFAULT_PARTS:
