@@ -71,7 +71,7 @@ from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database
 from signal_pipeline.store.migrate import migrate
-from traffic import traffic
+from traffic import line, traffic
 
 false_clock.start_postgres()
 settings, models, clock = load_settings(), load_models(), false_clock.FalseClock()
@@ -85,9 +85,9 @@ def say(step, **facts):
             " (select from signal.events where created_at >= day and created_at < day + 1) order by day").fetchall()
     print(json.dumps({"step": step, "with_events": [row[0] for row in rows], **facts}), flush=True)
 
-def ingest(day, events):
+def ingest(day, lines):
     with closing(Ingest.from_settings(settings, database)) as ingest:
-        ingest.ingest_lines(traffic(day, events))
+        ingest.ingest_lines(lines)
     build_day(database, open_engine(settings, database), models, day)
 
 def night(day, **confirmed):
@@ -105,11 +105,11 @@ def retention(*options):
     return {"code": done.returncode, "found": json.loads(done.stdout.splitlines()[-1]), "error": done.stderr}
 
 for days_ago in (30, 29, 10, 1):
-    ingest(today - timedelta(days=days_ago), 5)
+    ingest(today - timedelta(days=days_ago), traffic(today - timedelta(days=days_ago), 5))
 say("filled", clocks=retention())
 jumped = today + timedelta(days=366)
 clock.set(false_clock.utc(f"{jumped} 00:10"))
-ingest(jumped, 1)  # The last events before the night carry the wrong date too.
+ingest(jumped, [line(false_clock.utc(f"{jumped} 00:05"))])  # The last events before the night carry the wrong date too.
 clock.set(false_clock.utc(f"{jumped} 00:30"))
 say("night after the jump", **night(jumped - timedelta(days=1)))
 say("by hand", **retention())
