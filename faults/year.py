@@ -17,7 +17,6 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
