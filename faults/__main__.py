@@ -91,7 +91,7 @@ def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
 
 def run_year(home: Path, seed: int, options: argparse.Namespace) -> str:
     """Day after day by a false clock."""
-    return f"{options.days} days; {year(home, options.days, seed)}"
+    return f"{options.days} days; {year(home, options.days, options.keep_days, seed)}"
 
 
 DEFAULT_PARTS = {
@@ -124,6 +124,7 @@ def main() -> int:
     parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")
     parser.add_argument("--neighbour-seconds", type=float, default=90, help="how long another team's runs take")
     parser.add_argument("--days", type=int, default=400, help="of year: how many days the false clock walks")
+    parser.add_argument("--keep-days", type=int, default=30, help="of year: the retention, at least 7")
     parser.add_argument("--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile")
     options = parser.parse_args()
     for name in options.parts or DEFAULT_PARTS:

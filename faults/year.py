@@ -7,16 +7,15 @@ them to import. What sensors and schedules would ask for, the walk asks for. At 
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
@@ -27,52 +26,30 @@ from faults.checks import faults
 from faults.wire import Client, Gateway, NoAnswerError, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World
 from faults.year_lines import LATE_DAYS, Lines, before, someone
+from faults.year_sizes import Sizes, growing, measure
 from signal_pipeline.alerts import red_checks
-from signal_pipeline.dagster_home import DAGSTER_DATABASE, open_instance
+from signal_pipeline.dagster_home import open_instance
 from signal_pipeline.definitions import defs
-from signal_pipeline.events import user_agents
+from signal_pipeline.events import bots, user_agents
 from signal_pipeline.ingest import Ingest
 from signal_pipeline.liveness import QUIET
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 from signal_pipeline.store.database import open_database
-from signal_pipeline.store.embedded import data_folder
 from signal_pipeline.store.erasure import Subject, erase
 from signal_pipeline.store.migrate import migrate
 
-RETENTION_DAYS = 30
 REQUESTS = 3
 MISSED_NIGHTS = 0.06
-HOLE_EVERY, HOLE_NIGHTS = 45, 3  # Rows are away for some nights when their day is due, and come back.
-MEASURE_EVERY = 10
+HOLE_NIGHTS = 3  # Rows are away for so many nights when their day is due, and come back.
+MEASURE_EVERY = 5
 NEW_SECRET = SECRET.replace("faults", "faults-after-a-rotation")
-SIZES = """
-select pg_database_size(current_database()), pg_database_size(%s),
-    (select coalesce(sum(pg_total_relation_size(oid)), 0) from pg_class
-        where relnamespace = 'signal'::regnamespace and relkind = 'r' and (relname ~ '^events_' or relname = 'event_keys')),
-    (select count(*) from signal.events), (select count(*) from signal.receipts)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """After so many days: bytes of both databases, of raw events with their keys, and of files; rows; seconds a day."""
-
-    days: int
-    signal: int
-    dagster: int
-    raw: int
-    home: int
-    postgres: int
-    events: int
-    receipts: int
-    seconds: float
 
 
 def _with_newer_bots() -> None:
     """The next release's list of crawlers."""
-    known = user_agents.is_bot
-    user_agents.is_bot = lambda text: "ExampleAuditor" in text or known(text)  # type: ignore[assignment]
+    known = bots.is_bot
+    setattr(user_agents, "is_bot", lambda text: "ExampleAuditor" in text or known(text))  # noqa: B010
     user_agents.clear_cache()
 
 
@@ -99,8 +76,10 @@ class Year:
         self.newer_bots, self.secret = False, SECRET
         self.rotated = self.first
         self.hole: tuple[date, date] | None = None  # The day without its rows, and the last night that it is.
-        self.port, self.api = 0, None  # type: tuple[int, BaseProcess | None]
+        self.port = 0
+        self.api: BaseProcess | None = None
         self.settings = load_settings()
+        self.keep = self.settings.retention_days
         self.database = open_database(self.settings)
 
     def walk(self, instance: dg.DagsterInstance) -> None:
@@ -141,8 +120,9 @@ class Year:
         self._at(tomorrow, "00:05")
         self._land(day, self._of_file(day))
         self._ingest(day)
-        if self.hole is None and number % HOLE_EVERY == HOLE_EVERY - 1 and number > RETENTION_DAYS:
-            self._make_hole(before(tomorrow, RETENTION_DAYS + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1))
+        # Once in one and a half retentions, and not so late that the walk ends without the purge.
+        if number % (self.keep * 3 // 2) == self.keep * 3 // 2 - 1 and number + HOLE_NIGHTS + 2 < self.days:
+            self._make_hole(before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1))
         self._at(tomorrow, "00:30")
         if self.random.random() < MISSED_NIGHTS and number + 1 < self.days:
             self.done["missed nights"] += 1
@@ -174,7 +154,7 @@ class Year:
     def _nightly(self, day: date, tomorrow: date) -> None:
         self._run("nightly_job", day)
         for old, expected in self.state.items():
-            if old < before(tomorrow, RETENTION_DAYS) and (self.hole is None or old != self.hole[0]):
+            if old < before(tomorrow, self.keep) and (self.hole is None or old != self.hole[0]):
                 expected.purged = True
 
     def _restart_api(self) -> None:
@@ -197,7 +177,7 @@ class Year:
     def _send(self, client: Client, lines: list[oracle.Line]) -> None:
         give_up = time.monotonic() + PATIENCE_SECONDS
         while True:
-            with suppress(NoAnswerError):
+            with suppress(*NoAnswerError):
                 answer = client.send(lines)
                 if not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {"accepted", "duplicate"}:
                     self.received += len(lines)
@@ -216,13 +196,13 @@ class Year:
 
     def _late(self, day: date) -> None:
         """In the evening a file with lines of earlier days comes, and the landing's run and the builds that sensors ask for."""
-        earlier = before(day, self.random.randrange(1, LATE_DAYS))
+        earlier = before(day, self.random.randrange(1, min(LATE_DAYS, self.keep - 2)))
         lines = []
         if earlier >= self.rotated and earlier in self.state:  # Before a rotation the same person has another hash.
             lines += self.lines.late(earlier, day)
             self.state[earlier].add(lines)
-        purged = before(day, RETENTION_DAYS + 5)
-        if purged in self.state:
+        purged = before(day, self.keep + 5)
+        if purged in self.state and self.state[purged].purged:
             lines += self.lines.too_late(purged, day)
             self.state[purged].landing_drops += 1
         if not lines:
@@ -273,8 +253,8 @@ class Year:
         with self.database.connect() as connection:
             where = "created_at >= %s::timestamptz and created_at < %s::timestamptz + interval '1 day'"
             start = f"{day} 00:00+00"
-            connection.execute(f"create table held as select * from signal.events where {where}", [start, start])  # type: ignore[arg-type]
-            connection.execute(f"delete from signal.events where {where}", [start, start])  # type: ignore[arg-type]
+            connection.execute(f"create table held as select * from signal.events where {where}", [start, start])
+            connection.execute(f"delete from signal.events where {where}", [start, start])
         self.hole = day, last_night
 
     def _fill_hole(self) -> None:
@@ -289,14 +269,8 @@ class Year:
 
     def _measure(self, days: int, seconds: float) -> None:
         with self.database.connect() as connection:
-            row = connection.execute(SIZES, [DAGSTER_DATABASE]).fetchone()
-        assert row
-        signal, dagster, raw, events, receipts = (int(str(value)) for value in row)
-        server = data_folder(self.world.home.resolve())
-        home = _bytes_below(self.world.home, without=server)
-        sizes = Sizes(days, signal, dagster, raw, home, _bytes_below(server), events, receipts, round(seconds, 2))
-        self.sizes.append(sizes)
-        print(json.dumps(asdict(sizes)), flush=True)
+            self.sizes.append(measure(connection, self.world.home, days, seconds))
+        print(self.sizes[-1].line(), flush=True)
 
     def _compare(self) -> None:
         """Every day against the oracle, and all that was sent against the books."""
@@ -309,38 +283,19 @@ class Year:
             ).fetchone()
         if sums != (self.received, self.received):
             found.append(f"{self.received} were sent, the intake and the books hold {sums}")
-        found += [f"{name} grows: {sizes}" for name, sizes in self._growing().items()]
+        found += [f"{name} grows: {sizes}" for name, sizes in growing(self.sizes, 3 * self.keep).items()]
         if found:
             raise FaultFoundError(f"seed {self.seed}, {len(found)} fault(s): {'; '.join(found[:10])}")
 
-    def _growing(self) -> dict[str, list[int]]:
-        """What must not grow once the retention has set in, and does: raw events, and files beside the database."""
-        steady = [sizes for sizes in self.sizes if sizes.days > 3 * RETENTION_DAYS]
-        curves = {name: [getattr(sizes, name) for sizes in steady] for name in ("raw", "home")}
-        half = len(steady) // 2
-        return {
-            name: curve
-            for name, curve in curves.items()
-            if half and max(curve[half:]) > 1.25 * max(curve[:half]) + 2**20
-        }
 
-
-def _bytes_below(folder: Path, without: Path | None = None) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        if without is None or without not in path.parents:
-            with suppress(OSError):  # Gone meanwhile.
-                total += path.lstat().st_size if path.is_file() else 0
-    return total
-
-
-def year(folder: Path, days: int, seed: int) -> str:
+def year(folder: Path, days: int, keep: int, seed: int) -> str:
     """Walk in a process that goes by the false clock; returns figures. Raises FaultFoundError."""
     program = "import sys; from faults.year import main; main(sys.argv)"
-    command = [sys.executable, "-c", program, str(folder / "home"), str(days), str(seed)]
+    command = [sys.executable, "-c", program, str(folder / "home"), str(days), str(keep), str(seed)]
     if false_clock.library() is None:
         raise FaultFoundError(false_clock.MISSING)
-    environment = {**_plain_environment(), **false_clock.environment(folder / "clock")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    environment = {**clean, **false_clock.environment(folder / "clock")}
     done = subprocess.run(command, env=environment, check=False)
     result = folder / "home" / "year.json"
     if done.returncode or not result.exists():
@@ -348,16 +303,12 @@ def year(folder: Path, days: int, seed: int) -> str:
     return result.read_text()
 
 
-def _plain_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
-
-
 def main(arguments: list[str]) -> None:
     """The walk itself, in a process that goes by the false clock."""
-    home, days, seed = Path(arguments[1]), int(arguments[2]), int(arguments[3])
+    home, (days, keep, seed) = Path(arguments[1]), map(int, arguments[2:])
     home.mkdir(mode=0o755)
-    world = World(home, days_before=RETENTION_DAYS + 1)
-    world.set("SIGNAL_RETENTION_DAYS", str(RETENTION_DAYS))
+    world = World(home, days_before=keep + 1)
+    world.set("SIGNAL_RETENTION_DAYS", str(keep))
     actions.quiet()
     false_clock.start_postgres()
     settings = load_settings()
