@@ -120,8 +120,8 @@ class Year:
         self._at(tomorrow, "00:05")
         self._land(day, self._of_file(day))
         self._ingest(day)
-        # Once in one and a half retentions, and not so late that the walk ends without the purge.
-        if number % (self.keep * 3 // 2) == self.keep * 3 // 2 - 1 and number + HOLE_NIGHTS + 2 < self.days:
+        # Once in a retention, and not so late that the walk ends without the purge.
+        if number % (self.keep + 1) == self.keep and number + HOLE_NIGHTS + 2 < self.days:
             self._make_hole(before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1))
         self._at(tomorrow, "00:30")
         if self.random.random() < MISSED_NIGHTS and number + 1 < self.days:

@@ -8,7 +8,9 @@ from random import Random
 
 from faults import oracle
 
-# A person's browser today; the upgraded list of crawlers calls it a bot.
+# A person's browser today; the upgraded list of crawlers calls it a bot. It has an address of its own: in a hash its browser
+# is the Mac's.
+AUDITORS_ADDRESS = "10.1.1.9"
 AUDITOR = oracle.MAC + " ExampleAuditor/1.0"
 LATE_DAYS = 10
 FILE_LINES, COMMAND_LINES, API_EVENTS, LATE_LINES = 60, 40, 4, 8
@@ -51,7 +53,9 @@ class Lines:
         """Good lines of the day for the command; some are the auditor's."""
         random = self._random(day, "command")
         lines = oracle.lines_of(day, oracle.OF_COMMAND, COMMAND_LINES, random)
-        return [{**line, "userAgent": AUDITOR} if random.random() < 0.1 else line for line in lines]
+        return [
+            {**line, "userAgent": AUDITOR, "ip": AUDITORS_ADDRESS} if random.random() < 0.1 else line for line in lines
+        ]
 
     def of_api(self, day: date, number: int) -> list[oracle.Line]:
         """The events of one request: one person's."""
