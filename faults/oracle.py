@@ -52,7 +52,7 @@ def encode(lines: Iterable[Line]) -> bytes:
 
 
 def user_hash(secret: str, day: date, line: Line) -> bytes:
-    """The hash of a line's person, spelled out from requirements section 2."""
+    """The hash of a line's person, spelled out from requirement 2."""
     salt = hmac.digest(secret.encode(), str(day).encode(), "sha256")
     browser = "Chrome|150|macOS" if line["userAgent"] == MAC else "Firefox|140|Windows"
     return hmac.digest(salt, f"{HOSTS[line['appName']]}\x1f{line['ip']}\x1f{browser}".encode(), "sha256")

@@ -1,6 +1,6 @@
 """Payloads that must be accepted although a part of them is hostile, and the row that each must become.
 
-What is stored is spelled out by hand from requirements sections 1 to 3, so that it is an oracle of its own.
+What is stored is spelled out by hand from requirements 1 to 3, so that it is an oracle of its own.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class EntityType:
 @dataclass(frozen=True, slots=True)
 class EventType:
     """A kind of event. `entity` and `entity_required` document what is usual: no event is dropped
-    for them (requirements section 3.3). `description_schema` is a JSON Schema for an object, or
+    for them (requirement 3.3). `description_schema` is a JSON Schema for an object, or
     None.
     """
 

@@ -179,7 +179,7 @@ class Ingest:
     def forget_past_days(self) -> None:
         """Forget the user agents of a day that is over; who keeps an idle ingest open calls this at midnight UTC.
 
-        Requirements section 2.
+        Requirement 2.8.
         """
         self._now()
 

@@ -1,6 +1,6 @@
 """Reports by any combination of dimensions: counted exactly from raw events inside the retention.
 
-Beyond it a rollup answers where it can: event counts, by one rollup's dimension at a time (requirements section 8). Whatever
+Beyond it a rollup answers where it can: event counts, by one rollup's dimension at a time (requirement 8.1). Whatever
 cannot be right is refused.
 """
 

@@ -1,6 +1,6 @@
 """Reports from the daily rollups, over any window, each number with its state. Reports from raw events: `raw_reports.py`.
 
-Sums of daily users and sessions are headed as sums (requirements section 8).
+Sums of daily users and sessions are headed as sums (requirement 8.3).
 """
 
 from __future__ import annotations

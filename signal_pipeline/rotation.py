@@ -1,4 +1,4 @@
-"""The kill switch: a new secret makes every earlier hash impossible to recompute (requirements section 2).
+"""The kill switch: a new secret makes every earlier hash impossible to recompute (requirement 2.6).
 
 Here: what the database knows of the secrets that hashed its days, and what still waits for the present one: the ids of
 lines without a `clientEventId` and the digests of landed files derive from it, so that a landed file which is begun under

@@ -166,7 +166,7 @@ def _complaint(item: object) -> str:
 
 
 def salt_secret(settings: Settings) -> str:
-    """Return the secret behind every salt, for processes that ingest (requirements section 2).
+    """Return the secret behind every salt, for processes that ingest (requirement 2.5).
 
     In development a generated secret stands in `SIGNAL_HOME/salt-secret`, mode 0600. Raises SettingsError in production
     when `SIGNALS_SALT_SECRET` is missing.

@@ -1,4 +1,4 @@
-"""Data subjects: the hash that a person had on a day, and the rows that carry it (requirements section 2).
+"""Data subjects: the hash that a person had on a day, and the rows that carry it (requirement 2.9).
 
 Host, address and user agent come in, are used, and are stored nowhere. How rows are erased: `store/erasure.py`.
 """

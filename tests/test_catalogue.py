@@ -1,4 +1,4 @@
-"""The packaged catalogue against requirements section 5, and every way a file can be wrong."""
+"""The packaged catalogue against requirement 5, and every way a file can be wrong."""
 
 from __future__ import annotations
 

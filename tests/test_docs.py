@@ -17,8 +17,10 @@ from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "client" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {
+    path.relative_to(ROOT).as_posix().removeprefix("docs/"): path.read_text(encoding="utf-8") for path in DOCUMENTS
+}
 
 
 def options() -> Mapping[str, set[str]]:
@@ -67,6 +69,53 @@ def test_the_addresses_for_alerts_are_understood() -> None:
     assert len(urls) == 4
     settings = Settings(_env_file=None, alert_urls=", ".join(urls))  # type: ignore[arg-type, call-arg]
     assert len(open_addresses(settings)) == len(urls)
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can follow `#` with: headings as GitHub names them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", text)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    found = 0
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+            if re.match(r"[a-z]+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = document.parent / name if name else document
+            assert path.exists(), (document, target)
+            if anchor:
+                assert anchor in anchors(path.read_text(encoding="utf-8")), (document, target)
+            found += 1
+    assert found > 30
+
+
+def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
+    """`requirement 3.4` is section 3, rule 4 of docs/requirements.md; `invariant 6` is one of docs/architecture.md."""
+    rules = {"requirement": set[str](), "invariant": set[str]()}
+    section = ""
+    for line in TEXTS["requirements.md"].splitlines():
+        if heading := re.match(r"## (\d+)\.", line):
+            section = heading[1]
+            rules["requirement"].add(section)
+        elif rule := re.match(r"(\d+)\. ", line):
+            rules["requirement"].add(f"{section}.{rule[1]}")
+    invariants = TEXTS["architecture.md"].split("\n## Invariants")[1].split("\n## ")[0]
+    rules["invariant"].update(re.findall(r"(?m)^(\d+)\. ", invariants))
+    cited = 0
+    for path in [
+        path for folder in ("signal_pipeline", "tests", "faults", "client/src") for path in (ROOT / folder).rglob("*.*")
+    ]:
+        if path.suffix in {".py", ".ts", ".tsx", ".sql"}:
+            text = re.sub(r"\s+[#*-]*\s*", " ", path.read_text(encoding="utf-8"))
+            for word, first, last in re.findall(
+                r"(?i)\b(requirement|invariant)s? (\d+(?:\.\d+)?)(?: (?:to|and) (\d+(?:\.\d+)?))?", text
+            ):
+                assert {first, last or first} <= rules[word.lower()], (path, word, first, last)
+                cited += 1
+    assert cited > 50
 
 
 def test_no_document_names_a_machine() -> None:

@@ -1,4 +1,4 @@
-"""Ingest from end to end: the scenarios of requirements section 10, batches, concurrency, crashes."""
+"""Ingest from end to end: the scenarios of requirement 10, batches, concurrency, crashes."""
 
 from __future__ import annotations
 

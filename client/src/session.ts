@@ -1,5 +1,5 @@
 /**
- * The session id: one per browser tab and UTC date (requirements section 7).
+ * The session id: one per browser tab and UTC date (requirement 7.3).
  *
  * A tab that is opened by script, or duplicated, starts with a copy of its opener's `sessionStorage`. So the stored id is
  * marked as long as a document uses it: a document that finds it marked is in another tab, and makes its own. A reload or

@@ -1,6 +1,6 @@
 /**
  * The tracker: decides whether an event may leave, sends it, and sees that nothing of this is ever felt by the page.
- * Rules: requirements section 7.
+ * Rules: requirement 7.
  */
 import type { AppName, EventFields, EventType } from "./events.js";
 import { routeTemplate } from "./route.js";

@@ -1,6 +1,6 @@
 /** How events leave the browser: the wire's words, and the transport that uses `fetch`. */
 
-/** The wire's `EventCreateInput` (requirements section 6). */
+/** The wire's `EventCreateInput` (requirement 6.2). */
 export interface EventInput {
   readonly eventType: string;
   readonly appName: string;

@@ -1,4 +1,4 @@
-"""The client's address and host, from headers that trusted proxies wrote (requirements section 4).
+"""The client's address and host, from headers that trusted proxies wrote (requirement 4).
 
 Only these two functions read forwarded headers. The socket's own address is the gateway's: it stands for the client in
 development only. Results live for one call and go into the hash.

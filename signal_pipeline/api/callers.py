@@ -1,4 +1,4 @@
-"""Who is calling: a service with an API key, a person with a login token, or anybody (requirements section 6).
+"""Who is calling: a service with an API key, a person with a login token, or anybody (requirement 6.5).
 
 A person is believed when three things agree: the gateway's signature over the request, the login token verified against its
 issuer's keys, and the claims that the gateway forwarded. The signature alone does not bind the identity: whoever captured

@@ -1,4 +1,4 @@
-"""What the API says when it refuses. Texts are ours alone: no value of a request is ever repeated (design.md, "Traps")."""
+"""What the API says when it refuses. Texts are ours alone: no value of a request is ever repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rate limit: 60 events a minute per person (requirements section 3, step 7).
+"""The rate limit: 60 events a minute per person (requirement 3.7).
 
 Counters are keyed by an HMAC under a key of the day, never by a user id, in memory or in a Redis that several processes share.
 Both count alike: the events of this minute, and those of the last one by the share of it that still lies within sixty seconds.

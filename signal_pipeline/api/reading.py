@@ -1,4 +1,4 @@
-"""`events`: raw events for admins (requirements section 6)."""
+"""`events`: raw events for admins (requirement 6.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`eventStats`: the numbers of `reports`, for whom may see them (requirements sections 6 and 8)."""
+"""`eventStats`: the numbers of `reports`, for whom may see them (requirements 6.6 and 8)."""
 
 from __future__ import annotations
 

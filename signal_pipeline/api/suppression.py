@@ -1,4 +1,4 @@
-"""Small cells: which rows of an answer are left out below admin (requirements section 6). Pure.
+"""Small cells: which rows of an answer are left out below admin (requirement 6.6). Pure.
 
 A row is left out if its largest day has under five users. Events add up from types to their `(all)` row, so one hidden type
 row could be got back by subtraction: with any row of a group, the group's total is left out too, also where it is asked for

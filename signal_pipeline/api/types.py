@@ -1,4 +1,4 @@
-"""The GraphQL types of the wire (requirements section 6), in one place. No behaviour but scalars."""
+"""The GraphQL types of the wire (requirement 6), in one place. No behaviour but scalars."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ async def create_events(context: RequestContext, inputs: Sequence[EventCreateInp
 
 
 async def _checked(context: RequestContext, caller: Authenticated, each: EventCreateInput) -> AcceptedEvent | Drop:
-    """The rules of acceptance, then the rate limit (requirements section 3, in its order)."""
+    """The rules of acceptance, then the rate limit (requirement 3, in its order)."""
     item = context.services.ingest.check_line(_line(context, each))
     if isinstance(item, Drop):
         return item

@@ -1,4 +1,4 @@
-"""Acceptance: what becomes of one incoming event (requirements section 3, steps 1 to 6).
+"""Acceptance: what becomes of one incoming event (requirements 3.1 to 3.6).
 
 Pure: no database, no Dagster. The result is an `Event`, ready to store and without address or user agent, or a `Drop` with
 its reason. Rate limits (step 7) belong to the wire, storing (step 8) to the store.

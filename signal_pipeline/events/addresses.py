@@ -1,5 +1,5 @@
 """The canonical text of an address and of a host: two of the three inputs of the user hash
-(requirements section 2).
+(requirement 2.3).
 
 Here: text in, canonical text out. Not here: which header or peer the text comes from. Nothing is
 cached: nothing keyed by an address may outlive its call.

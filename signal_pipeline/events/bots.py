@@ -1,4 +1,4 @@
-"""Does a user agent belong to a program that nobody sits in front of? (requirements section 3.5)
+"""Does a user agent belong to a program that nobody sits in front of? (requirement 3.5)
 
 A person who is refused is worse than a bot that is counted. So three things are certain: what
 does not look like a browser is a bot; what names itself a test runner, a headless browser or a

@@ -1,6 +1,6 @@
 """The browser and the system that a user agent names, as members of closed lists.
 
-The names and the major version are inputs of the user hash (requirements section 2): what moves a
+The names and the major version are inputs of the user hash (requirement 2.3): what moves a
 family to another bucket, or reads another version, changes the hashes of its users, and a replayed
 day no longer gives the hashes that it gave live. So every such change, a new release of
 ua-parser's patterns too, is a new version of HASH_RULES. A day records the versions that hashed

@@ -1,4 +1,4 @@
-"""The daily user hash (requirements section 2), and the event id of a line that brings none
+"""The daily user hash (requirement 2.2), and the event id of a line that brings none
 (section 1).
 
 Here: HMAC under the secret and under a day's salt. Not here: making the inputs canonical
@@ -79,8 +79,7 @@ class DayHasher:
         self._event_ids = hmac.new(_hmac_sha256(salt, _EVENT_ID_MESSAGE), digestmod="sha256")
 
     def user_hash(self, host: str, ip: str, normalised_ua: str) -> bytes:
-        """32 bytes, the same for the same three canonical inputs on this day (requirements section
-        2).
+        """32 bytes, the same for the same three canonical inputs on this day.
 
         `ip` and `normalised_ua` are empty where missing. None of the three may hold U+001F, which
         separates them.

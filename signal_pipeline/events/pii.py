@@ -1,4 +1,4 @@
-"""Does a description hold personal data? (requirements section 3.4)
+"""Does a description hold personal data? (requirement 3.4)
 
 Here: going through a description, each part in every reading. Not here: which keys and which texts
 are private (`private_keys.py`, `private_texts.py`), size and schema (`acceptance.py`).

@@ -1,4 +1,4 @@
-"""Does a key of a description name personal data? (requirements section 3.4)
+"""Does a key of a description name personal data? (requirement 3.4)
 
 Here: how a key is compared with the lists of `private_words.py`. Not here: values
 (`private_texts.py`), disguises (`readings.py`).

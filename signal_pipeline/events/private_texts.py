@@ -1,4 +1,4 @@
-"""Does a text hold personal data, in these very characters? (requirements section 3.4)
+"""Does a text hold personal data, in these very characters? (requirement 3.4)
 
 Here: what a checksum or a fixed form makes sure. Not here: names, addresses of streets and whatever
 else looks like any other words; numbers that could be something else, such as a phone number in

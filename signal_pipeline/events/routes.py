@@ -1,5 +1,5 @@
-"""From the route of an event to the route template that is stored (requirements sections 1 and
-3.1).
+"""From the route of an event to the route template that is stored
+(requirements 1 and 3.1).
 
 Here: cutting query and fragment, taking out characters that nobody sees, and replacing segments that
 are ids or tokens. Not here: whether a route is known. The client sends templates already; this is the

@@ -1,6 +1,6 @@
 """Build a day: compute its rollups from one snapshot of its raw events, and swap them in, in one transaction.
 
-Design invariants 5 to 8 and 10. Which days to build is decided by the caller; how rows are computed, by the engine.
+Invariants 5 to 8 and 10. Which days to build is decided by the caller; how rows are computed, by the engine.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an engine is: it reads one day from one snapshot, computes rollups of it, and writes them where it is told to.
 
 Here: the protocol and what both engines share. Reading and writing are apart, because the caller checks the snapshot
-first, and swaps all rollups of the day in one short transaction of its own (design invariants 5 and 6).
+first, and swaps all rollups of the day in one short transaction of its own (invariants 5 and 6).
 """
 
 from __future__ import annotations

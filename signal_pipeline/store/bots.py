@@ -22,7 +22,7 @@ TOP_FAMILIES = 3
 def bots_are_steady(connection: Connection) -> Finding:
     """Each app drops about as many bots as in its past weeks: a new list may take people for bots.
 
-    Requirements section 3. Looks at recent days, and at older ones to which bots were added lately.
+    Requirement 3.5. Looks at recent days, and at older ones to which bots were added lately.
     """
     today = today_utc()
     apps = _apps(connection, today)

@@ -1,5 +1,5 @@
 """Coverage: which days of a window can be known, and why the others cannot. An unknown day is
-never a zero (requirements section 8).
+never a zero (requirement 8.6).
 
 Every report and every answer to an officer asks here. How fresh the rollups of a known day are:
 `freshness.py`.

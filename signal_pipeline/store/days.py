@@ -38,7 +38,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def first_kept_day(today: date, retention_days: int) -> date:
-    """The first day that is not yet due for purging: a day before it is due (requirements section 9)."""
+    """The first day that is not yet due for purging: a day before it is due (requirement 9.1)."""
     return today - timedelta(days=retention_days)
 
 

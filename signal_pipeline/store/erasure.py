@@ -1,4 +1,4 @@
-"""Erasure: the answer to a data subject's request (requirements section 2, design.md `erase`).
+"""Erasure: the answer to a data subject's request (requirement 2.9).
 
 Raw events go and enter the books as erased; their keys stay until their day is purged, so that a replay cannot bring them
 back. The day's version rises, so that its rollups are rebuilt. Of purged days only an entity's rows in rollups are left,

@@ -1,6 +1,6 @@
 """How fresh each rollup of each day is, read from the database each time it is asked.
 
-A build is fresh when it read the day's present version with the model's present checksum. Words: design.md's table.
+A build is fresh when it read the day's present version with the model's present checksum. Words: docs/architecture.md.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Finding:
 def books_reconcile(connection: Connection) -> Finding:
     """Raw events of every open day are what the books say, and what its rollups were built from.
 
-    Design invariants 1 and 10. Counts the raw events of all kept days.
+    Invariants 1 and 10. Counts the raw events of all kept days.
     """
     rows = connection.execute(sql("checks/books")).fetchall()
     if not rows:
@@ -59,7 +59,7 @@ def books_reconcile(connection: Connection) -> Finding:
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     """No raw day stands longer than the retention: seven days overdue, or a retention that believes no clock, is an alarm.
 
-    Requirements section 9.
+    Requirement 9.2.
     """
     judgement, held = judge_due_days(connection, settings.retention_days)
     if refusal := judgement.refusal(held):
@@ -128,7 +128,7 @@ def _by_reason(reasons: Mapping[str, int]) -> str:
 def addresses_arrive(connection: Connection) -> Finding:
     """Events come with an address; above 1 % of an app's day without, its users are labelled degraded.
 
-    Requirements section 4.
+    Requirement 4.4.
     """
     last = today_utc()
     asked = {"first": last - timedelta(days=RECENT_DAYS), "last": last, "share": DEGRADED_SHARE, "few": MIN_GAPS}
@@ -173,7 +173,7 @@ def identities_are_apart(connection: Connection) -> Finding:
 def one_secret_per_day(connection: Connection) -> Finding:
     """No recent day was hashed with two secrets, or by two rules of names; its users would be over-counted.
 
-    Requirements section 2.
+    Requirement 2.6.
     """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)

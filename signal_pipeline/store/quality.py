@@ -2,7 +2,7 @@
 
 Measures per day: the share of accepted events that were hashed with an empty address, per app; whether two secrets, or two
 versions of the rules of names, hashed the day; and how people are told apart, from the raw events while they are kept.
-Requirements sections 2 and 4.
+Requirements 2 and 4.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Retention: whole UTC days of raw events go, after their rollups are proven complete (requirements section 9).
+"""Retention: whole UTC days of raw events go, after their rollups are proven complete (requirement 9).
 
-A purge proves, writes the receipt and deletes in one transaction, under the day's lock (design invariants 6 and 9). No clock
+A purge proves, writes the receipt and deletes in one transaction, under the day's lock (invariants 6 and 9). No clock
 is believed alone: which days are past their retention, `retention_rule.py` says.
 """
 

@@ -1,7 +1,7 @@
 """The bulk writer: checked events go in, with their keys, books, intake and versions, in one transaction.
 
 What may be stored is decided in `events.acceptance`; this module adds what only the database knows: whether an id is known,
-and whether a day is purged. Design invariants 1 to 4.
+and whether a day is purged. Invariants 1 to 4.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a server forgets when the day ends (requirements section 2)."""
+"""What a server forgets when the day ends (requirement 2.8)."""
 
 from __future__ import annotations
 

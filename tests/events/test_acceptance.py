@@ -1,4 +1,4 @@
-"""What becomes of one event: every reason, their order, the edges, and whose books count it (requirements section 3)."""
+"""What becomes of one event: every reason, their order, the edges, and whose books count it (requirement 3)."""
 
 from __future__ import annotations
 

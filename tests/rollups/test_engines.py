@@ -77,7 +77,7 @@ DIMENSIONS: Mapping[str, Callable[[Event], tuple[str, ...] | None]] = {
 
 
 def expected_rows(events: Iterable[Event], rollup: str, day: date = DAY) -> set[Row]:
-    """The oracle: requirements section 8 in plain Python."""
+    """The oracle: requirement 8 in plain Python."""
     groups: dict[tuple[str, ...], list[Event]] = defaultdict(list)
     for event in events:
         dimensions = DIMENSIONS[rollup](event)

@@ -29,7 +29,7 @@ DIMENSIONS = {
     "daily_browser_activity": ("browser_family",),
     "daily_os_activity": ("os_family",),
 }
-# Requirements section 1.
+# Requirement 1.
 EVENT_COLUMNS = {
     "id": "uuid",
     "created_at": "timestamptz",
