@@ -30,18 +30,18 @@ from random import Random
 
 import psycopg
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database, open_database
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, open_database
-from signal_pipeline.store.days import today_utc
-from signal_pipeline.store.migrate import migrate
 
 SAMPLES = 20
 MINUTES = 10
 RATE = 100
 LARGE_TODAY = 1_000_000
-COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from signal_pipeline.cli.commands import main; main()"]
 
 
 class Bench:

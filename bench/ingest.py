@@ -15,8 +15,8 @@ from bench.table import Row, faster, limit
 from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
 from signal_pipeline.events.event import Event
 from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
+from signal_pipeline.ingest.event_rows import copy_data, event_rows
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.copy_rows import copy_data, event_rows
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -93,10 +93,10 @@ def _stages(lines: Sequence[bytes]) -> list[Row]:
     """CPU of the client's stages, per event."""
     import msgspec
 
-    from signal_pipeline.catalogue import load_catalogue
+    from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.events.acceptance import Acceptance
     from signal_pipeline.events.event import IncomingEvent
-    from signal_pipeline.ingest import utc_now
+    from signal_pipeline.ingest.pipeline import utc_now
 
     decode = msgspec.json.Decoder(IncomingEvent).decode
     good = []

@@ -17,13 +17,13 @@ from bench.run import Bench
 from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
 from bench.table import Row, faster, limit, seconds
 from bench.traffic import YESTERDAY, fill_day, lines_of, multiply
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.days import today_utc
-from signal_pipeline.store.retention import purge_due_days
 
 DUE = [today_utc() - timedelta(days=HISTORY_DAYS + n) for n in range(1, 7)]
 TO_PURGE, CACHED, EVICTED = DUE[:2], DUE[2:4], DUE[4:]

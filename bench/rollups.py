@@ -12,13 +12,13 @@ from bench.run import Bench
 from bench.server import database_of
 from bench.table import Row, faster, limit, slower
 from bench.traffic import YESTERDAY, fill_day, lines_of, multiply
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.day_columns import day_batches
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.duckdb_events import fill_events
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
-from signal_pipeline.store.database import Database
 
 DAY = YESTERDAY - timedelta(days=1)
 

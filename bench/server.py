@@ -15,13 +15,13 @@ import psycopg
 from pydantic import SecretStr
 
 from bench.measure import Stopwatch
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import data_folder, start_embedded
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.days import today_utc
-from signal_pipeline.store.embedded import data_folder, start_embedded
-from signal_pipeline.store.migrate import migrate
 
 SECRET = "a-secret-for-measurements-of-32-bytes"  # noqa: S105 # pragma: allowlist secret - of simulated traffic
 HISTORY_DAYS = 180

@@ -10,11 +10,11 @@ from pathlib import Path
 from psycopg import sql
 
 from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
-from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.days.calendar import days_between, today_utc, window
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
-from signal_pipeline.simulate import simulate
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.days import days_between, today_utc, window
+from signal_pipeline.simulation.traffic import simulate
 
 YESTERDAY = today_utc() - timedelta(days=1)
 HISTORY = days_between(YESTERDAY - timedelta(days=HISTORY_DAYS - 1), YESTERDAY)

@@ -64,8 +64,8 @@ def measure(bench: Bench) -> list[Row]:
 
 def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
     """Whole HTTP requests, each with an event of its own; a user's share one token."""
-    from signal_pipeline.api.canonical import signature_of
-    from signal_pipeline.api.development import gateway_secret, sample_request
+    from signal_pipeline.api.identity.development import gateway_secret, sample_request
+    from signal_pipeline.api.identity.signature import signature_of
 
     secret, made = gateway_secret(settings).encode(), list[bytes]()
     for at in range(0, count, EVENTS_PER_USER):

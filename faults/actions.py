@@ -12,22 +12,22 @@ from contextlib import closing, suppress
 from datetime import date, datetime
 from pathlib import Path
 
-from signal_pipeline import ingest as ingest_module
 from signal_pipeline.api.server import run_server
-from signal_pipeline.backfill import plan_backfill, run_backfill
-from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.dagster.backfill import plan_backfill, run_backfill
+from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.definitions import defs
 from signal_pipeline.events.hashing import check_secret
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.landing import drain_landing
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.landing import drain_landing
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import DayPurgedError, build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings, salt_secret
-from signal_pipeline.store import retention
-from signal_pipeline.store.database import open_database, safe_errors
-from signal_pipeline.store.erasure import Subject, erase
-from signal_pipeline.store.migrate import migrate
 
 SMALL_BATCH = 8 * 1024  # About twenty lines: many commits in a small file, and as many places to die between them.
 ACTOR = b"f" * 32

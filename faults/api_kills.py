@@ -19,8 +19,8 @@ from random import Random
 from faults import actions, oracle
 from faults.wire import Client, Gateway, NoAnswerError, free_port, of_one_person, wait_until_up
 from faults.world import PATIENCE_SECONDS, StuckError, World
+from signal_pipeline.postgres.embedded import running_url
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.embedded import running_url
 
 SENDERS = 3
 LINES_PER_SENDER = 300  # Of one life of a server.

@@ -8,9 +8,9 @@ from datetime import date
 from pathlib import Path
 
 from faults.oracle import BUCKETS_OF_BOT, OF_LANDING, Day
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.freshness import day_statuses
 
 # Rollups that the oracle works out itself, by the columns behind app and type and the line's own names.
 ROLLUPS: Mapping[str, tuple[str, ...]] = {

@@ -20,9 +20,9 @@ from typing import Any
 
 import yaml
 
-from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.pii import holds_pii
-from signal_pipeline.simulate import simulate
+from signal_pipeline.simulation.traffic import simulate
 
 Make = Callable[[Random], object]
 

@@ -12,8 +12,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from signal_pipeline.postgres.embedded import data_folder, start_embedded, wheel_program
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.embedded import data_folder, start_embedded, wheel_program
 
 # The library cannot sleep until an instant of the monotonic clock, as Python does.
 SITE_CUSTOMIZE = """import select, time

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from signal_pipeline.ndjson import zstd
+from signal_pipeline.ingest.ndjson import zstd
 
 MEMBER_LINES = 1_000
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {

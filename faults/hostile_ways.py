@@ -72,7 +72,13 @@ def _refuse_other_forms(world: World, lines: list[bytes], seed: int) -> None:
 
 
 def _ingest(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", *map(str, files)]
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli.commands import main; main()",
+        "ingest",
+        *map(str, files),
+    ]
     return subprocess.run(command, capture_output=True, check=False)
 
 

@@ -20,9 +20,9 @@ from dagster._core.remote_origin import (
 )
 
 from faults.actions import quiet
-from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.dagster.liveness import QUIET
 from signal_pipeline.definitions import defs
-from signal_pipeline.liveness import QUIET
 from signal_pipeline.settings import load_settings
 
 REPOSITORY = "__repository__"

@@ -52,11 +52,11 @@ from faults.leak_inputs import (
 from faults.marks import hits, hits_in_files, needles
 from faults.wire import Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError
-from signal_pipeline.dagster_home import DAGSTER_DATABASE
+from signal_pipeline.dagster.home import DAGSTER_DATABASE
+from signal_pipeline.postgres.embedded import DATABASE, data_folder, running_url, start_embedded, wheel_program
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.embedded import DATABASE, data_folder, running_url, start_embedded, wheel_program
 
-COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from signal_pipeline.cli.commands import main; main()"]
 # Values that are compressed or packed could hide a mark.
 SPREAD_OUT = """
 do $$

@@ -29,13 +29,13 @@ from faults import actions, launched, neighbour, oracle
 from faults.checks import faults
 from faults.sensor_kills import dagster_storage, kill_below, running_runs
 from faults.world import FaultFoundError, StuckError, World
-from signal_pipeline import liveness
-from signal_pipeline.dagster_home import open_instance
-from signal_pipeline.liveness import end_dead_runs
-from signal_pipeline.names import RAW_EVENTS_JOB, ROLLUPS_JOB, load_names
-from signal_pipeline.runs import Ours
+from signal_pipeline.dagster import liveness
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.dagster.liveness import end_dead_runs
+from signal_pipeline.dagster.names import RAW_EVENTS_JOB, ROLLUPS_JOB, load_names
+from signal_pipeline.dagster.runs import Ours
+from signal_pipeline.days.calendar import day_lock, today_utc
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.days import day_lock, today_utc
 
 AT_ONCE = 4
 BUSY = 1  # Processes that only compute, so that what happens between two writes takes its time.

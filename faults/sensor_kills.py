@@ -23,10 +23,10 @@ from faults import actions, oracle
 from faults.checks import faults
 from faults.wire import free_port
 from faults.world import StuckError, World
-from signal_pipeline.dagster_home import DAGSTER_DATABASE
-from signal_pipeline.names import RAW_EVENTS_JOB
+from signal_pipeline.dagster.home import DAGSTER_DATABASE
+from signal_pipeline.dagster.names import RAW_EVENTS_JOB
+from signal_pipeline.postgres.database import Connection, open_database
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import Connection, open_database
 
 LINES = 5_000
 PATIENCE_SECONDS = 420.0  # A killed run is noticed after half a minute, retried, and at worst backed off from.
@@ -69,7 +69,14 @@ def kill_sensor_runs(world: World, days: dict[date, oracle.Day], kills: int, see
 @contextmanager
 def _daemon(world: World) -> Iterator[psutil.Process]:
     """Dagster's daemon, as `signal-pipeline dev` runs it."""
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "dev", "--port", str(free_port())]
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli.commands import main; main()",
+        "dev",
+        "--port",
+        str(free_port()),
+    ]
     with (world.home / "dev.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=world.home, stdout=log, stderr=log)
     try:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from faults.oracle import HOSTS, MAC, TYPES, WINDOWS
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
 
 PER_QUERY = 5_000
 

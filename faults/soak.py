@@ -17,16 +17,16 @@ from faults import actions, oracle
 from faults.checks import faults
 from faults.wire import Client, Gateway, NoAnswerError, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World, wait_for_midnight
-from signal_pipeline import ingest as ingest_module
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store import retention
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.erasure import Subject, erase
 
 INGESTERS = 4
 CALLERS = 3  # Of the API, at the same time.

@@ -13,8 +13,8 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from faults.oracle import Line
-from signal_pipeline.api.canonical import parse_wire_json, signature_of
-from signal_pipeline.api.development import gateway_secret, sample_request
+from signal_pipeline.api.identity.development import gateway_secret, sample_request
+from signal_pipeline.api.identity.signature import parse_wire_json, signature_of
 from signal_pipeline.settings import Settings
 
 CREATE_MANY = "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { clientEventId } }"

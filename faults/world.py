@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from signal_pipeline.postgres.database import Connection, open_database
+from signal_pipeline.postgres.embedded import data_folder
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import Connection, open_database
-from signal_pipeline.store.embedded import data_folder
 
 SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
 PATIENCE_SECONDS = 120.0

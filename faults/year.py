@@ -27,17 +27,17 @@ from faults.wire import Client, Gateway, NoAnswerError, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World
 from faults.year_lines import LATE_DAYS, Lines, before, someone
 from faults.year_sizes import Sizes, growing, measure
-from signal_pipeline.alerts import red_checks
-from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.dagster.liveness import QUIET
+from signal_pipeline.dagster.log_alerts import red_checks
 from signal_pipeline.definitions import defs
 from signal_pipeline.events import bots, user_agents
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.liveness import QUIET
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.erasure import Subject, erase
-from signal_pipeline.store.migrate import migrate
 
 REQUESTS = 3
 MISSED_NIGHTS = 0.06

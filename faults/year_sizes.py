@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from signal_pipeline.dagster_home import DAGSTER_DATABASE
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.embedded import data_folder
+from signal_pipeline.dagster.home import DAGSTER_DATABASE
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.embedded import data_folder
 
 SIZES = """
 select pg_database_size(current_database()), pg_database_size(%s),

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import dagster as dg
 
-from signal_pipeline.alert_sensor import alerts_sensor_of
-from signal_pipeline.alerts import red_checks_sensor_of, run_failure_sensor_of
-from signal_pipeline.assets.expired_raw_events import expired_raw_events_asset
-from signal_pipeline.assets.raw_events import raw_events_asset
-from signal_pipeline.assets.rollups import rollup_assets
-from signal_pipeline.checks import checks_that_read_raw, default_checks
-from signal_pipeline.jobs import default_jobs
-from signal_pipeline.liveness import abandoned_runs_sensor_of
-from signal_pipeline.names import load_names
-from signal_pipeline.pruning import pruning_job_of
-from signal_pipeline.resources.ingest import IngestResource
-from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.dagster.alert_sensor import alerts_sensor_of
+from signal_pipeline.dagster.assets.expired_raw_events import expired_raw_events_asset
+from signal_pipeline.dagster.assets.raw_events import raw_events_asset
+from signal_pipeline.dagster.assets.rollups import rollup_assets
+from signal_pipeline.dagster.checks import checks_that_read_raw, default_checks
+from signal_pipeline.dagster.jobs import default_jobs
+from signal_pipeline.dagster.liveness import abandoned_runs_sensor_of
+from signal_pipeline.dagster.log_alerts import red_checks_sensor_of, run_failure_sensor_of
+from signal_pipeline.dagster.names import load_names
+from signal_pipeline.dagster.pruning import pruning_job_of
+from signal_pipeline.dagster.resources.ingest_resource import IngestResource
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.schedules import default_schedules
+from signal_pipeline.dagster.sensors import landing_sensor_of, stale_rollups_sensor_of
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.schedules import default_schedules
-from signal_pipeline.sensors import landing_sensor_of, stale_rollups_sensor_of
 
 # The same objects each time: Dagster merges definitions only where equal keys are one object.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}

@@ -23,17 +23,17 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from parallel import ByPart, slow_first
-from traffic import traffic
+from support.parallel import ByPart, slow_first
+from support.traffic import traffic
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import start_embedded
-from signal_pipeline.store.migrate import migrate
 
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"

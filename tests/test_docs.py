@@ -9,10 +9,10 @@ from pathlib import Path
 
 import typer
 
-from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli import app
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.cli.commands import app
+from signal_pipeline.dagster.notifications import open_addresses
 from signal_pipeline.events.event import IncomingEvent
-from signal_pipeline.notifications import open_addresses
 from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from commands import error_of, last_json, run_command
-from traffic import line
+from support.commands import error_of, last_json, run_command
+from support.traffic import line
 
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
 
 ROOT = Path(__file__).parents[1]
 Signal = Callable[..., subprocess.CompletedProcess[str]]

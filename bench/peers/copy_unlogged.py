@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
 
 BLOCK = 1 << 20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.days import window
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Connection
 
 
 def purge(connection: Connection, day: date) -> None:

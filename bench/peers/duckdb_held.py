@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 
+from signal_pipeline.days.calendar import window
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.days import window
 
 
 def load(parquet: Path) -> duckdb.DuckDBPyConnection:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from signal_pipeline.store.copy_rows import EVENT_COLUMNS
-from signal_pipeline.store.database import Connection
+from signal_pipeline.ingest.event_rows import EVENT_COLUMNS
+from signal_pipeline.postgres.database import Connection
 
 INDEXES = (
     "create unique index on plain_table (client_event_id)",

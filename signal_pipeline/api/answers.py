@@ -12,10 +12,10 @@ from graphql import ExecutionResult, GraphQLError, GraphQLSyntaxError
 from starlette.types import Send
 from strawberry.utils.str_converters import to_camel_case
 
-from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.errors import ApiError, unserved
-from signal_pipeline.api.types import EventCreateInput, EventFilter, StatsFilter
-from signal_pipeline.store.database import DatabaseError
+from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.types import EventCreateInput, EventFilter, StatsFilter
+from signal_pipeline.api.refusals import ApiError, unserved
+from signal_pipeline.postgres.database import DatabaseError
 
 logger = logging.getLogger(__name__)
 

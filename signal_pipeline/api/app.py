@@ -18,19 +18,19 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from signal_pipeline.api.callers import Identification
-from signal_pipeline.api.context import Services
-from signal_pipeline.api.documents import Documents
 from signal_pipeline.api.endpoint import GraphqlEndpoint
+from signal_pipeline.api.graphql.context import Services
+from signal_pipeline.api.graphql.documents import Documents
+from signal_pipeline.api.graphql.schema import build_schema
 from signal_pipeline.api.group_commit import GroupCommit
-from signal_pipeline.api.rate_limit import RateLimit
-from signal_pipeline.api.schema import build_schema
-from signal_pipeline.api.spool import Spool
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.api.identity.callers import Identification
+from signal_pipeline.api.identity.rate_limit import RateLimit
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.postgres.database import Database, DatabaseError
+from signal_pipeline.privacy.audit_log import actor_hmac
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.audit import actor_hmac
-from signal_pipeline.store.database import Database, DatabaseError
 
 READERS = 4
 READY_SECONDS = 5.0

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from signal_pipeline.api.addresses import client_address, forwarded_host
 from signal_pipeline.api.answers import Response, answer, refusal
-from signal_pipeline.api.callers import Identification
-from signal_pipeline.api.context import RequestContext, Services
-from signal_pipeline.api.documents import Documents
-from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.graphql.context import RequestContext, Services
+from signal_pipeline.api.graphql.documents import Documents
+from signal_pipeline.api.identity.callers import Identification
+from signal_pipeline.api.identity.forwarded import client_address, forwarded_host
+from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.api.requests import read_call
 from signal_pipeline.settings import Network
 

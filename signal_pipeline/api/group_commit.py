@@ -15,13 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signal_pipeline.api.errors import ApiError, unavailable, unserved
-from signal_pipeline.api.spool import Spool, SpoolError
+from signal_pipeline.api.refusals import ApiError, unavailable, unserved
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
-from signal_pipeline.store.writer import Outcome
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool, SpoolError
+from signal_pipeline.ingest.writer import Outcome
+from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.store.database import DatabaseError, DatabaseUnreachableError
+from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
 
 logger = logging.getLogger(__name__)
 

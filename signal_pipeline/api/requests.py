@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import Receive
 
-from signal_pipeline.api.canonical import parse_wire_json
-from signal_pipeline.api.errors import ApiError
+from signal_pipeline.api.identity.signature import parse_wire_json
+from signal_pipeline.api.refusals import ApiError
 
 MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
 BODY_SECONDS = 10.0

@@ -9,20 +9,20 @@ import socket
 
 import uvicorn
 
-from signal_pipeline import console
-from signal_pipeline.api import development
 from signal_pipeline.api.app import Parts, create_app
-from signal_pipeline.api.callers import Identification, Roles
-from signal_pipeline.api.rate_limit import RateLimit
-from signal_pipeline.api.spool import Spool
-from signal_pipeline.api.tokens import PublicKeys, TokenVerifier
+from signal_pipeline.api.identity import development
+from signal_pipeline.api.identity.callers import Identification, Roles
+from signal_pipeline.api.identity.rate_limit import RateLimit
+from signal_pipeline.api.identity.tokens import PublicKeys, TokenVerifier
+from signal_pipeline.cli import console
 from signal_pipeline.events.hashing import check_secret, key_id
 from signal_pipeline.events.user_agents import load_lists
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
-from signal_pipeline.store.database import Database, open_database
-from signal_pipeline.store.migrate import migrate
 
 STATEMENT_SECONDS = 10.0
 STOP_SECONDS = 20  # In-flight requests finish meanwhile.

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from signal_pipeline.catalogue import Catalogue, EventType
+from signal_pipeline.catalogue.load import Catalogue, EventType
 from signal_pipeline.printable import printable
 
 _HEADER = """\

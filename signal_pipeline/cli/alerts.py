@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from signal_pipeline import console
-from signal_pipeline.cli_options import Json
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import Json
 from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import load_settings
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 @app.command("alert-test")
 def alert_test(as_json: Json = False) -> None:
     """Send a test message to each address of SIGNAL_ALERT_URLS; exit 1 unless every one takes it."""
-    from signal_pipeline.notifications import Message, open_addresses
+    from signal_pipeline.dagster.notifications import Message, open_addresses
 
     addresses = open_addresses(load_settings())
     if not addresses:

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from signal_pipeline import console
-from signal_pipeline.api import cli as api_commands
-from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli_alerts import app as alerts_app
-from signal_pipeline.cli_options import From, Json, To, check_order, parse_day, parse_text
-from signal_pipeline.cli_privacy import app as privacy_app
-from signal_pipeline.cli_reports import app as reports_app
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.cli import console
+from signal_pipeline.cli import serve as api_commands
+from signal_pipeline.cli.alerts import app as alerts_app
+from signal_pipeline.cli.options import From, Json, To, check_order, parse_day, parse_text
+from signal_pipeline.cli.privacy import app as privacy_app
+from signal_pipeline.cli.reports import app as reports_app
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.postgres.database import open_database, safe_errors
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database, safe_errors
-from signal_pipeline.store.days import today_utc
 
 if TYPE_CHECKING:  # The command must start fast: these import Dagster and sqlglot.
     from collections.abc import Mapping
 
-    from signal_pipeline.backfill import Plan
+    from signal_pipeline.dagster.backfill import Plan
     from signal_pipeline.rollups.models import Model
 
 app = typer.Typer(
@@ -51,8 +51,8 @@ app.add_typer(reports_app)
 def migrate() -> None:
     """Bring the schema and the rollup tables up to date."""
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.store.migrate import migrate as run
-    from signal_pipeline.store.migrate import missing_roles
+    from signal_pipeline.schema.migrate import migrate as run
+    from signal_pipeline.schema.migrate import missing_roles
 
     settings = load_settings()
     database = open_database(settings)
@@ -77,10 +77,10 @@ def ingest(
 
     A file that is no NDJSON, or is cut short, is named, and the others are ingested; then the command fails.
     """
-    from signal_pipeline.ingest import Counts, CutShortError, Ingest
-    from signal_pipeline.ndjson import StreamError
+    from signal_pipeline.ingest.ndjson import StreamError
+    from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 
-    logging.getLogger("signal_pipeline.ingest").setLevel(logging.ERROR)  # The table says it all.
+    logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)  # The table says it all.
     paths = [(name, _readable(name)) for name in files]
     counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:
@@ -124,7 +124,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A file; default stdout.")] = None,
 ) -> None:
     """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""
-    from signal_pipeline.simulate import simulate as lines
+    from signal_pipeline.simulation.traffic import simulate as lines
 
     chunks = lines(
         catalogue=load_catalogue(load_settings().catalogue),
@@ -152,7 +152,7 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Rebuild the rollups of those days through Dagster."""
-    from signal_pipeline import backfill as backfills
+    from signal_pipeline.dagster import backfill as backfills
     from signal_pipeline.rollups.models import load_models
 
     check_order(first, last)
@@ -166,8 +166,8 @@ def backfill(
     if plan:
         _show_plan(planned, chosen, diff, as_json)
         return
-    from signal_pipeline.dagster_home import open_instance
-    from signal_pipeline.partitions import DAYS_PER_RUN
+    from signal_pipeline.dagster.home import open_instance
+    from signal_pipeline.dagster.partitions import DAYS_PER_RUN
 
     with open_instance(settings) as instance, console.days_done(len(planned.days)) as progress:
         from signal_pipeline.definitions import defs
@@ -181,8 +181,8 @@ def backfill(
 
 
 def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
-    from signal_pipeline.backfill import Backfilled, plan_differences
-    from signal_pipeline.rollups.engines import open_engine
+    from signal_pipeline.dagster.backfill import Backfilled, plan_differences
+    from signal_pipeline.rollups.open_engine import open_engine
 
     differences = None
     if diff:
@@ -215,9 +215,9 @@ def retention(
 
     Days that are past it by the clock alone, since nothing was seen of the days between, are kept until you confirm them.
     """
+    from signal_pipeline.privacy import retention as job
+    from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.store import retention as job
-    from signal_pipeline.store.audit import operator
 
     if as_of and as_of > today_utc() and not dry_run:
         raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
@@ -252,11 +252,11 @@ def status(
 
     Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile counts what is stored.
     """
+    from signal_pipeline.days.coverage import days_note, read_coverage
+    from signal_pipeline.days.freshness import day_statuses
+    from signal_pipeline.days.quality import day_quality
+    from signal_pipeline.days.receipts import list_receipts
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.store.coverage import days_note, read_coverage
-    from signal_pipeline.store.freshness import day_statuses
-    from signal_pipeline.store.quality import day_quality
-    from signal_pipeline.store.receipts import list_receipts
 
     checksums = {name: model.checksum for name, model in load_models().items()}
     with safe_errors(), open_database(load_settings()).connect() as connection:
@@ -279,8 +279,8 @@ def catalogue(
     typescript: Annotated[bool, typer.Option("--typescript", help="Print the client's types instead.")] = False,
 ) -> None:
     """Show what Signal accepts, and which event types were never seen or are long dead."""
-    from signal_pipeline.catalogue_typescript import typescript_types
-    from signal_pipeline.catalogue_usage import read_usage
+    from signal_pipeline.catalogue.typescript import typescript_types
+    from signal_pipeline.reports.event_type_usage import read_usage
 
     settings = load_settings()
     accepted = load_catalogue(settings.catalogue)
@@ -293,7 +293,7 @@ def catalogue(
 @app.command()
 def dev(port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000) -> None:
     """Run the Dagster UI and daemon on the configured database."""
-    from signal_pipeline.dev import run_dev
+    from signal_pipeline.cli.dev import run_dev
 
     raise typer.Exit(run_dev(load_settings(), port))
 
@@ -301,7 +301,7 @@ def dev(port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopb
 @app.command()
 def demo() -> None:
     """Simulate, ingest, build, purge, and show the numbers: Signal's main job in two minutes."""
-    from signal_pipeline.demo import run_demo
+    from signal_pipeline.cli.demo import run_demo
 
     run_demo(load_settings())
 

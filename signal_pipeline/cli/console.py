@@ -33,16 +33,16 @@ from signal_pipeline.printable import printable
 if TYPE_CHECKING:  # The command must start fast: these import Dagster and pandas.
     from datetime import date
 
-    from signal_pipeline.backfill import Backfilled, Plan
-    from signal_pipeline.catalogue import Catalogue
-    from signal_pipeline.catalogue_usage import Usage
-    from signal_pipeline.ingest import Counts
-    from signal_pipeline.reports import Report
+    from signal_pipeline.catalogue.load import Catalogue
+    from signal_pipeline.dagster.backfill import Backfilled, Plan
+    from signal_pipeline.days.freshness import DayStatus
+    from signal_pipeline.days.quality import DayQuality
+    from signal_pipeline.days.receipts import Receipt
+    from signal_pipeline.ingest.pipeline import Counts
+    from signal_pipeline.privacy.retention import Purged
+    from signal_pipeline.reports.event_type_usage import Usage
+    from signal_pipeline.reports.of_rollups import Report
     from signal_pipeline.rollups.difference import Difference
-    from signal_pipeline.store.freshness import DayStatus
-    from signal_pipeline.store.quality import DayQuality
-    from signal_pipeline.store.receipts import Receipt
-    from signal_pipeline.store.retention import Purged
 
 SHOWN_ROWS = 60
 WIDE = 200  # Where no terminal sets a width, nothing is cut.

@@ -15,23 +15,23 @@ from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
-from signal_pipeline import console
-from signal_pipeline.backfill import plan_backfill, run_backfill
-from signal_pipeline.catalogue import Catalogue, load_catalogue
-from signal_pipeline.dagster_home import open_instance
-from signal_pipeline.demo_summary import show_summary
+from signal_pipeline.catalogue.load import Catalogue, load_catalogue
+from signal_pipeline.cli import console
+from signal_pipeline.cli.demo_summary import show_summary
+from signal_pipeline.dagster.backfill import plan_backfill, run_backfill
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.dagster.liveness import execute_here
+from signal_pipeline.dagster.names import NIGHTLY_JOB, load_names
+from signal_pipeline.days.calendar import days_between, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.hashing import check_secret
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.landing import drain_landing, prepare_landing
-from signal_pipeline.liveness import execute_here
-from signal_pipeline.names import NIGHTLY_JOB, load_names
+from signal_pipeline.ingest.landing import drain_landing, prepare_landing
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Database, open_database, safe_errors
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings, salt_secret
-from signal_pipeline.simulate import simulate
-from signal_pipeline.store.database import Database, open_database, safe_errors
-from signal_pipeline.store.days import days_between, stored_start_date, today_utc
-from signal_pipeline.store.migrate import migrate
+from signal_pipeline.simulation.traffic import simulate
 
 DAYS = 30
 DUE_DAYS = 3

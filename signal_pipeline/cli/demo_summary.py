@@ -7,9 +7,10 @@ from datetime import date
 from functools import partial
 from typing import cast
 
-from signal_pipeline import console
-from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.receipts import list_receipts
+from signal_pipeline.cli import console
+from signal_pipeline.days.receipts import list_receipts
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 
 BARS = "▁▂▃▄▅▆▇█"
 _say = partial(console.say, to=console.out)
@@ -27,7 +28,7 @@ def show_summary(connection: Connection, first: date, last: date) -> None:
     _say()
     _say(f"Signal, {first} to {last} (UTC days)", bold=True)
     _say()
-    totals = connection.execute(sql("summary_totals"), window).fetchone()
+    totals = connection.execute(query(__package__, "summary_totals"), window).fetchone()
     assert totals is not None
     received, accepted, duplicate, dropped = (cast(int, value) for value in totals)
     _say(f"received {received:,} = accepted {accepted:,} + duplicate {duplicate:,} + dropped {dropped:,}")
@@ -53,7 +54,7 @@ def show_summary(connection: Connection, first: date, last: date) -> None:
 
 def _show_users(connection: Connection, window: dict[str, date]) -> None:
     rows = []
-    for app, events, users in connection.execute(sql("summary_users"), window).fetchall():
+    for app, events, users in connection.execute(query(__package__, "summary_users"), window).fetchall():
         daily = cast("list[int]", users)
         rows.append((app, events, daily[-1], max(daily), trend(daily)))
     _say("Daily users, exact per app and UTC day (never added up)", bold=True)
@@ -62,8 +63,8 @@ def _show_users(connection: Connection, window: dict[str, date]) -> None:
     _say()
 
 
-def _show_counts(connection: Connection, title: str, query: str, window: dict[str, date]) -> None:
-    rows = [(f"  {name}", events) for name, events in connection.execute(sql(query), window).fetchall()]
+def _show_counts(connection: Connection, title: str, statement: str, window: dict[str, date]) -> None:
+    rows = [(f"  {name}", events) for name, events in connection.execute(sql(statement), window).fetchall()]
     _say(title, bold=True)
     console.print_table(("", ""), rows, right=(1,), to=console.out, header=False)
     _say()

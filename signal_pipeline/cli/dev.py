@@ -11,19 +11,19 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from signal_pipeline import console
-from signal_pipeline.dagster_home import prepare_dagster, project_file
+from signal_pipeline.cli import console
+from signal_pipeline.cli.started_processes import Mark, new_mark, stop_started
+from signal_pipeline.dagster.home import prepare_dagster, project_file
+from signal_pipeline.dagster.notifications import open_addresses
+from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
-from signal_pipeline.landing import prepare_landing
-from signal_pipeline.notifications import open_addresses
+from signal_pipeline.ingest.landing import prepare_landing
+from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.postgres.embedded import running_url, start_embedded
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.started_processes import Mark, new_mark, stop_started
-from signal_pipeline.store.database import open_database, safe_errors
-from signal_pipeline.store.days import stored_start_date
-from signal_pipeline.store.embedded import running_url, start_embedded
-from signal_pipeline.store.migrate import migrate
 
 WATCH_SECONDS = 2
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from signal_pipeline import console
-from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli_options import Json, parse_day
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import Json, parse_day
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.events.ids import NO_IDS
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import Settings, load_settings
-from signal_pipeline.store.database import open_database
 
 if TYPE_CHECKING:
-    from signal_pipeline.store.erasure import Certificate, Subject
+    from signal_pipeline.privacy.erasure import Certificate, Subject
 
 app = typer.Typer()
 
@@ -38,9 +38,9 @@ def erase(
     as_json: Json = False,
 ) -> None:
     """Erase what is stored of a data subject; rollups of the days it was in are rebuilt."""
+    from signal_pipeline.privacy import erasure
+    from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.store import erasure
-    from signal_pipeline.store.audit import operator
 
     settings = load_settings()
     subject = _subject(settings, user_hash, day, session, entity)
@@ -69,14 +69,14 @@ def _check_spool(settings: Settings) -> None:
 
 
 def _spooled(settings: Settings) -> list[Path]:
-    from signal_pipeline.api.spool import spooled_files
+    from signal_pipeline.ingest.spool import spooled_files
 
     return spooled_files(settings.spool_dir, refused=True)
 
 
 def _show_notes(settings: Settings, notes: list[str]) -> None:
     """What was not looked at, or cannot be found: an officer must not take it for nothing."""
-    from signal_pipeline.landing import landed_files
+    from signal_pipeline.ingest.landing import landed_files
 
     for files, place in (
         (landed_files(settings.landing_path), "the landing"),
@@ -94,7 +94,7 @@ def _show_notes(settings: Settings, notes: list[str]) -> None:
 def _subject(
     settings: Settings, user_hash: str | None, day: date | None, session: str | None, entity: tuple[str, str] | None
 ) -> Subject:
-    from signal_pipeline.store.erasure import Subject
+    from signal_pipeline.privacy.erasure import Subject
 
     # No message repeats a value: it may stand in a terminal's log.
     if [user_hash, session, entity].count(None) != 2 or (user_hash is None) != (day is None):
@@ -143,9 +143,9 @@ def _show_certificate(certificate: Certificate) -> None:
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     if not days:
         return {}
-    from signal_pipeline.backfill import Plan, run_backfill
-    from signal_pipeline.dagster_home import open_instance
-    from signal_pipeline.partitions import DAYS_PER_RUN
+    from signal_pipeline.dagster.backfill import Plan, run_backfill
+    from signal_pipeline.dagster.home import open_instance
+    from signal_pipeline.dagster.partitions import DAYS_PER_RUN
     from signal_pipeline.rollups.models import load_models
 
     with open_instance(settings) as instance, console.days_done(len(days), "rebuild") as progress:
@@ -163,7 +163,7 @@ def subject(
     export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows, one JSON object a line.")] = None,
 ) -> None:
     """Find a person's rows of a day: host, address and user agent are three lines on stdin, and are not stored."""
-    from signal_pipeline.subjects import export_rows, find_subject
+    from signal_pipeline.privacy.subjects import export_rows, find_subject
 
     settings = load_settings()
     if sys.stdin.isatty():
@@ -196,7 +196,7 @@ replay such lines of earlier days. A day that saw two secrets is marked, since i
 @app.command("rotate-secret")
 def rotate_secret(as_json: Json = False) -> None:
     """Explain the kill switch; check which secrets hashed which days, and that nothing waits. Changes nothing."""
-    from signal_pipeline.rotation import check_rotation
+    from signal_pipeline.privacy.rotation import check_rotation
 
     settings = load_settings()
     found = check_rotation(settings, open_database(settings))
@@ -228,7 +228,7 @@ def rotate_secret(as_json: Json = False) -> None:
 @app.command()
 def sql(as_json: Json = False) -> None:
     """Open psql as the role that reads rollups only; without a terminal or psql, or with --json, print its URL."""
-    from signal_pipeline.reader import LIFETIMES, open_psql, reader_url, url_lifetime
+    from signal_pipeline.cli.psql import LIFETIMES, open_psql, reader_url, url_lifetime
 
     settings = load_settings()
     url = reader_url(open_database(settings))

@@ -14,9 +14,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.embedded import has_other_users, wheel_program
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
-from signal_pipeline.store.embedded import has_other_users, wheel_program
 
 ROLE = "signal_reader"
 LIFETIMES = {

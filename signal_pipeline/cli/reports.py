@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from signal_pipeline import console
-from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.cli_options import From, To, check_order, parse_text
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import From, To, check_order, parse_text
 from signal_pipeline.errors import UsageError
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
 
 app = typer.Typer()
 
@@ -46,10 +46,10 @@ def report(
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
-    from signal_pipeline.raw_reports import grouped_report
-    from signal_pipeline.report_filters import check_filters
-    from signal_pipeline.report_keys import by_key, find_keys
-    from signal_pipeline.reports import rollup_report
+    from signal_pipeline.reports.dimensions import by_key, find_keys
+    from signal_pipeline.reports.filters import check_filters
+    from signal_pipeline.reports.of_raw_events import grouped_report
+    from signal_pipeline.reports.of_rollups import rollup_report
     from signal_pipeline.rollups.models import load_models
 
     check_order(first, last)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from signal_pipeline import console
+from signal_pipeline.cli import console
 from signal_pipeline.settings import load_settings
 
 DEFAULT_PORT = 8000
@@ -30,7 +30,7 @@ def serve(
 
 def schema() -> None:
     """Print the subgraph's SDL."""
-    from signal_pipeline.api.schema import sdl
+    from signal_pipeline.api.graphql.schema import sdl
 
     sys.stdout.write(sdl())
 
@@ -43,7 +43,7 @@ def token(
     as_json: Annotated[bool, typer.Option("--json", help="Print the request as one JSON object instead.")] = False,
 ) -> None:
     """Print a signed sample request, as a curl command; development only."""
-    from signal_pipeline.api.development import sample_request
+    from signal_pipeline.api.identity.development import sample_request
 
     sample = sample_request(load_settings(), user, admin=admin, analyst=analyst, url=url)
     if as_json:

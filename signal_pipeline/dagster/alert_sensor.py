@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from signal_pipeline.alert_state import AlertState, deliver, read_state, write_state
-from signal_pipeline.alerts import failure_line
-from signal_pipeline.names import ALERTS_SENSOR, Names
-from signal_pipeline.notifications import Message, check_sender, open_addresses
-from signal_pipeline.runs import FAILED_DAYS_TAG, days_of
+from signal_pipeline.dagster.alert_state import AlertState, deliver, read_state, write_state
+from signal_pipeline.dagster.log_alerts import failure_line
+from signal_pipeline.dagster.names import ALERTS_SENSOR, Names
+from signal_pipeline.dagster.notifications import Message, check_sender, open_addresses
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, days_of
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 30

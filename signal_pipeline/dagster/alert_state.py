@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from signal_pipeline.notifications import Message
+from signal_pipeline.dagster.notifications import Message
 
 MAX_FAILURES = 20  # Ticks in a row in which an address took nothing; then what waits for it is given up.
 

@@ -12,17 +12,18 @@ from typing import cast
 
 import dagster as dg
 
+from signal_pipeline.dagster.liveness import execute_here
+from signal_pipeline.dagster.names import ROLLUPS_JOB, load_names
+from signal_pipeline.dagster.runs import materialized_days, range_tags
+from signal_pipeline.days.calendar import days_between, stored_start_date, today_utc
+from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.liveness import execute_here
-from signal_pipeline.names import ROLLUPS_JOB, load_names
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.runs import materialized_days, range_tags
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import days_between, stored_start_date, today_utc
-from signal_pipeline.store.freshness import DayStatus, day_statuses
 
 PROGRESS_SECONDS = 0.5
 
@@ -85,7 +86,7 @@ def plan_backfill(
     present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
     # Counting raw events is what a plan costs: days that are left alone are not counted.
     wanted = [day for day, status in present.items() if status.wants_build or not only_stale]
-    rows = connection.execute(sql("days_missing_raw_events"), {"days": wanted})
+    rows = connection.execute(query("signal_pipeline.days", "days_missing_raw_events"), {"days": wanted})
     missing = {day: count for day, count in rows}  # noqa: C416 - a row is not typed as a pair
     days, refused, fresh = [], dict[date, str](), []
     for day in days_between(first, last):
@@ -201,7 +202,9 @@ def _watched(database: Database, days: Sequence[date], progress: Callable[[int],
         nonlocal told
         with safe_errors(), database.connect() as connection:
             while not over.wait(PROGRESS_SECONDS):
-                row = connection.execute(sql("days_built_since"), {"days": list(days), "since": since}).fetchone()
+                row = connection.execute(
+                    query(__package__, "days_built_since"), {"days": list(days), "since": since}
+                ).fetchone()
                 done = min(int(row[0]) if row else 0, len(days))  # type: ignore[call-overload]
                 progress(done - told)
                 told = done

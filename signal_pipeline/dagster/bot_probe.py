@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 
-from signal_pipeline.store.bot_shares import HISTORY_DAYS, BotChange, BotDay, bot_changes, has_history
-from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import today_utc
-from signal_pipeline.store.probes import RECENT_DAYS, Finding
-from signal_pipeline.store.writer import NOT_RECORDED
+from signal_pipeline.dagster.bot_shares import HISTORY_DAYS, BotChange, BotDay, bot_changes, has_history
+from signal_pipeline.dagster.probes import RECENT_DAYS, Finding
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.ingest.writer import NOT_RECORDED
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 
 TOP_FAMILIES = 3
 
@@ -53,7 +54,7 @@ def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, Bot
     """The days of each app by the books, and those that are looked at, where there are some."""
     facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
     apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
-    rows = connection.execute(sql("checks/bot_days"), facts).fetchall()
+    rows = connection.execute(query(__package__, "probes/bot_days"), facts).fetchall()
     for app, day, received, bots, sends, is_looked_at in cast("list[tuple[str, date, int, int, float, bool]]", rows):
         days, looked_at = apps.setdefault(app, ({}, []))
         days[day] = BotDay(received, bots, sends)
@@ -83,7 +84,7 @@ def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) 
         "not_recorded": NOT_RECORDED,
     }
     named: dict[tuple[str, date], list[str]] = defaultdict(list)
-    rows = connection.execute(sql("checks/bot_families"), facts).fetchall()
+    rows = connection.execute(query(__package__, "probes/bot_families"), facts).fetchall()
     for app, first, browser, system, device, events, usual in cast("list[tuple[Any, ...]]", rows):
         before = "unknown" if usual is None else f"{usual:,.1f}"
         named[app, first].append(f"{browser} on {system}, {device}: {events:,} (usually {before})")

@@ -11,19 +11,19 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.assets.charts import markdown_table
-from signal_pipeline.catalogue import load_catalogue
-from signal_pipeline.landing import begun_sizes, landing_moves
-from signal_pipeline.names import Names
-from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.rollups.audits import Audit, audits
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.dagster import probes
+from signal_pipeline.dagster.assets.charts import markdown_table
+from signal_pipeline.dagster.bot_probe import bots_are_steady
+from signal_pipeline.dagster.names import Names
+from signal_pipeline.dagster.probes import Finding
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.days.calendar import first_kept_day, today_utc
+from signal_pipeline.ingest.landing import begun_sizes, landing_moves
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.rollups.model_tests import Audit, audits
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings, load_settings
-from signal_pipeline.store import probes
-from signal_pipeline.store.bots import bots_are_steady
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.days import first_kept_day, today_utc
-from signal_pipeline.store.probes import Finding
 
 
 @dataclass(frozen=True, slots=True)

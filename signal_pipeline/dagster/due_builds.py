@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from signal_pipeline.store.days import days_between
-from signal_pipeline.store.freshness import DayStatus
+from signal_pipeline.days.calendar import days_between
+from signal_pipeline.days.freshness import DayStatus
 
 PAUSE_FACTOR = 10
 MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, whatever its day does.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 DAGSTER_DATABASE = "signal_dagster"
 DATABASE_VARIABLE = "SIGNAL_DAGSTER_DATABASE_URL"  # Our `dagster.yaml` reads it.

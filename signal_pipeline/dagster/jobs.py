@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from signal_pipeline.names import (
+from signal_pipeline.dagster.names import (
     CHECKS_JOB,
     EXPIRED_RAW_EVENTS,
     NIGHTLY_JOB,
@@ -18,7 +18,7 @@ from signal_pipeline.names import (
     ROLLUPS_JOB,
     Names,
 )
-from signal_pipeline.runs import CATCH_UP_TAG
+from signal_pipeline.dagster.runs import CATCH_UP_TAG
 
 
 def default_jobs(names: Names, hourly_checks: Iterable[dg.AssetCheckKey]) -> list[dg.UnresolvedAssetJobDefinition]:

@@ -19,11 +19,11 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from signal_pipeline.names import ABANDONED_RUNS_SENSOR, Names, load_names
-from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.runs import LOCK_TAG, Ours, location_of, own_location
-from signal_pipeline.store.database import Connection, Database, safe_errors
-from signal_pipeline.store.run_locks import held_run, living_runs
+from signal_pipeline.dagster.names import ABANDONED_RUNS_SENSOR, Names, load_names
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.run_locks import held_run, living_runs
+from signal_pipeline.dagster.runs import LOCK_TAG, Ours, location_of, own_location
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ Belongs here: what is said of failed runs and red checks. Error texts stay in th
 
 import dagster as dg
 
-from signal_pipeline.names import CHECKS_JOB, NIGHTLY_JOB, RED_CHECKS_SENSOR, RUN_FAILURE_SENSOR, Names
-from signal_pipeline.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
+from signal_pipeline.dagster.names import CHECKS_JOB, NIGHTLY_JOB, RED_CHECKS_SENSOR, RUN_FAILURE_SENSOR, Names
+from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
 
 
 def run_failure_sensor_of(names: Names) -> dg.SensorDefinition:

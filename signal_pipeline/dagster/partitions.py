@@ -7,9 +7,9 @@ from datetime import date, timedelta
 import dagster as dg
 import psycopg
 
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.postgres import embedded
 from signal_pipeline.settings import Settings, load_settings
-from signal_pipeline.store import embedded
-from signal_pipeline.store.days import today_utc
 
 
 def first_partition(settings: Settings) -> date:

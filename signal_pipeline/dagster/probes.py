@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
+from signal_pipeline.dagster.bot_shares import MIN_EVENTS
+from signal_pipeline.days.calendar import first_kept_day, installed_day, today_utc
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.days.quality import DEGRADED_SHARE, DayQuality, day_identities, day_quality
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+from signal_pipeline.privacy.retention import OVERDUE_DAYS, due_days, judge_due_days
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.bot_shares import MIN_EVENTS
-from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import first_kept_day, installed_day, today_utc
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.quality import DEGRADED_SHARE, DayQuality, day_identities, day_quality
-from signal_pipeline.store.retention import OVERDUE_DAYS, due_days, judge_due_days
 
 RECENT_DAYS = 7
 MAX_DROP_SHARE = 0.2
@@ -41,7 +42,7 @@ def books_reconcile(connection: Connection) -> Finding:
 
     Invariants 1 and 10. Counts the raw events of all kept days.
     """
-    rows = connection.execute(sql("checks/books")).fetchall()
+    rows = connection.execute(query(__package__, "probes/books")).fetchall()
     if not rows:
         return Finding(True, "Every open day holds the raw events that its books and its builds say.")
     listed = {
@@ -94,7 +95,7 @@ def few_drops(connection: Connection) -> Finding:
     """Drops other than bots stay a small share of what was received together, of each app and of all."""
     last = today_utc()
     window = {"first": last - timedelta(days=RECENT_DAYS), "last": last}
-    rows = connection.execute(sql("checks/drop_rate"), window).fetchall()
+    rows = connection.execute(query(__package__, "probes/drop_rate"), window).fetchall()
     if not rows:
         return Finding(
             True, "Unknown: `signal.intake`, which begins with its migration, counts nothing of recent days."
@@ -132,7 +133,7 @@ def addresses_arrive(connection: Connection) -> Finding:
     """
     last = today_utc()
     asked = {"first": last - timedelta(days=RECENT_DAYS), "last": last, "share": DEGRADED_SHARE, "few": MIN_GAPS}
-    rows = connection.execute(sql("checks/address_gaps"), asked).fetchall()
+    rows = connection.execute(query(__package__, "probes/address_gaps"), asked).fetchall()
     bad = {f"{day} {app}": f"{share:.1%}" for day, app, share in cast("list[tuple[date, str, float]]", rows)}
     if not bad:
         return Finding(True, "Recent events come with an address, but for a few at most.")
@@ -242,5 +243,7 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, before: da
     statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
     waiting = {status.day for status in statuses if status.wants_build and status.changed_at < before}
     facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
-    since = cast("list[tuple[date, datetime]]", connection.execute(sql("checks/model_waits"), facts).fetchall())
+    since = cast(
+        "list[tuple[date, datetime]]", connection.execute(query(__package__, "probes/model_waits"), facts).fetchall()
+    )
     return waiting - {day for day, first_build in since if first_build >= before}

@@ -15,10 +15,9 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from signal_pipeline.names import PRUNING_JOB, Names
-from signal_pipeline.runs import Ours, location_of
+from signal_pipeline.dagster.names import PRUNING_JOB, Names
+from signal_pipeline.dagster.runs import Ours, location_of
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import sql
 
 KINDS = ("events", "checks", "runs", "ticks")  # A run goes after its events and checks.
 COUNTING_SECONDS = 60

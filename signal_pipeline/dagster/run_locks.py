@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.store.database import Connection, Database, sql
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.query import query
 
 RUN_LOCK = 7_291_004  # The class of the advisory locks on runs.
 HEARTBEAT_SECONDS = 2.0
@@ -44,7 +45,7 @@ class RunLock:
 
     def _take(self) -> Connection:
         connection = self._database.connect()
-        connection.execute(sql("dagster/take_run_lock"), self._key)
+        connection.execute(query(__package__, "take_run_lock"), self._key)
         return connection
 
     def _keep(self) -> None:
@@ -74,7 +75,7 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
     if not numbers:
         return set()
     held = connection.execute(
-        sql("dagster/held_run_locks"), {"lock": RUN_LOCK, "numbers": list(numbers.values())}
+        query(__package__, "held_run_locks"), {"lock": RUN_LOCK, "numbers": list(numbers.values())}
     ).fetchall()
     taken = {number for (number,) in held}
     return {run_id for run_id, number in numbers.items() if number in taken}
@@ -82,7 +83,7 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
 
 def lock_space(connection: Connection) -> str:
     """A name for where the locks of this connection are: another database, or a copy of it elsewhere, has another one."""
-    row = connection.execute(sql("dagster/lock_space")).fetchone()
+    row = connection.execute(query(__package__, "lock_space")).fetchone()
     assert row
     return str(row[0])
 

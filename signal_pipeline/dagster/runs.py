@@ -14,11 +14,11 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.names import Names
+from signal_pipeline.dagster.due_builds import FailedRun
+from signal_pipeline.dagster.names import Names
+from signal_pipeline.dagster.run_locks import living_runs, lock_space
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.staleness import FailedRun
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.run_locks import living_runs, lock_space
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from signal_pipeline.landing import changed_at
-from signal_pipeline.names import (
+from signal_pipeline.dagster.names import (
     CHECKS_JOB,
     CHECKS_SCHEDULE,
     NIGHTLY_JOB,
@@ -15,12 +14,13 @@ from signal_pipeline.names import (
     PRUNING_SCHEDULE,
     Names,
 )
-from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import Ours
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.days.profile import dropped_since
+from signal_pipeline.ingest.landing import changed_at
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.runs import Ours
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.profile import dropped_since
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 

@@ -9,12 +9,18 @@ from datetime import UTC, date, datetime
 
 import dagster as dg
 
-from signal_pipeline.landing import marks_of_landed
-from signal_pipeline.names import LANDING_SENSOR, RAW_EVENTS_JOB, ROLLUPS_JOB, STALE_ROLLUPS_SENSOR, Names
-from signal_pipeline.partitions import daily_partitions
-from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.runs import (
+from signal_pipeline.dagster.due_builds import (
+    ATTEMPTS_WINDOW,
+    MAX_ATTEMPTS,
+    RangeRequest,
+    backoff,
+    given_up,
+    range_requests,
+)
+from signal_pipeline.dagster.names import LANDING_SENSOR, RAW_EVENTS_JOB, ROLLUPS_JOB, STALE_ROLLUPS_SENSOR, Names
+from signal_pipeline.dagster.partitions import daily_partitions
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import (
     MODELS_TAG,
     ONLY_STALE_TAG,
     Ours,
@@ -26,17 +32,11 @@ from signal_pipeline.runs import (
     range_tags,
     running_and_failed,
 )
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.freshness import DayStatus, day_statuses
+from signal_pipeline.ingest.landing import marks_of_landed
+from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
-from signal_pipeline.staleness import (
-    ATTEMPTS_WINDOW,
-    MAX_ATTEMPTS,
-    RangeRequest,
-    backoff,
-    given_up,
-    range_requests,
-)
-from signal_pipeline.store.days import today_utc
-from signal_pipeline.store.freshness import DayStatus, day_statuses
 
 TICK_SECONDS = 5
 COUNTED_FAILURES = 10  # Beyond these the back-off does not grow.

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import cast
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
 
 DAY_LOCK = 7_291_001  # The class of the advisory locks on days; any constant that nobody else uses.
 

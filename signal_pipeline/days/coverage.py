@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal, cast
 
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.days import NotMigratedError, days_between, today_utc
+from signal_pipeline.days.calendar import NotMigratedError, days_between, today_utc
+from signal_pipeline.postgres.database import Connection
 
 ONE_DAY = timedelta(days=1)
 MOST_SPANS = 5

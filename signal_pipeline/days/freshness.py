@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, cast
 
-from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 
 Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 
@@ -45,7 +46,7 @@ def day_statuses(
     last: date | None = None,
 ) -> list[DayStatus]:
     """The status of every known day from `first` to `last`, in order; `checksums` is by rollup."""
-    rows = connection.execute(sql("day_statuses"), {"first": first, "last": last}).fetchall()
+    rows = connection.execute(query(__package__, "day_statuses"), {"first": first, "last": last}).fetchall()
     return [_status(row, checksums) for row in rows]
 
 

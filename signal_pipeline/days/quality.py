@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import cast
 
-from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import window
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 
 DEGRADED_SHARE = 0.01
 
@@ -39,7 +40,7 @@ class DayQuality:
 
 def day_quality(connection: Connection, first: date, last: date) -> dict[date, DayQuality]:
     """The quality of each known day from `first` to `last`, inclusive."""
-    rows = connection.execute(sql("day_quality"), {"first": first, "last": last}).fetchall()
+    rows = connection.execute(query(__package__, "day_quality"), {"first": first, "last": last}).fetchall()
     return {
         cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys), cast(int, rules))
         for day, shares, keys, rules in rows
@@ -65,7 +66,7 @@ class DayIdentities:
 def day_identities(connection: Connection, first: date, last: date) -> dict[date, DayIdentities]:
     """The measures of each day from `first` to `last` that holds raw events."""
     start, end = window(first, last)
-    rows = connection.execute(sql("day_identities"), {"start": start, "end": end}).fetchall()
+    rows = connection.execute(query(__package__, "day_identities"), {"start": start, "end": end}).fetchall()
     return {
         cast(date, day): DayIdentities(*cast("tuple[int, int, float, int, float, float]", tuple(measures)))
         for day, *measures in rows

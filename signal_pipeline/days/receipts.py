@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import cast
 
-from signal_pipeline.store.database import Connection, sql
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Receipt:
 
 def list_receipts(connection: Connection) -> list[Receipt]:
     """Every receipt, oldest day first."""
-    rows = connection.execute(sql("receipts")).fetchall()
+    rows = connection.execute(query(__package__, "receipts")).fetchall()
     return [
         Receipt(*cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)) for row in rows
     ]

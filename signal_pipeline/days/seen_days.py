@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import cast
 
-from signal_pipeline.retention_rule import ClockFacts
-from signal_pipeline.store import audit
-from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import NotMigratedError
+from signal_pipeline.days.calendar import NotMigratedError
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy.retention_rule import ClockFacts
 
 
 def read_clocks(connection: Connection) -> ClockFacts:
     """Ask both clocks, and which dates were seen. Raises NotMigratedError without a start date."""
-    row = connection.execute(sql("clock_facts")).fetchone()
+    row = connection.execute(query("signal_pipeline.privacy", "clock_facts")).fetchone()
     if row is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
     database, installed, seen = cast("tuple[datetime, date, list[date]]", row)

@@ -14,7 +14,7 @@ from functools import lru_cache
 import fastjsonschema
 import msgspec
 
-from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
 from signal_pipeline.events.event import ABSENT, Drop, Event, IncomingEvent, Line, Reason
 from signal_pipeline.events.hashing import DayHasher

@@ -19,12 +19,13 @@ from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import BinaryIO, NamedTuple, cast
 
+from signal_pipeline.dagster.probes import Finding
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest import Counts, CutShortError, Ingest
-from signal_pipeline.ndjson import StreamError, check_form
+from signal_pipeline.ingest.ndjson import StreamError, check_form
+from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.probes import Finding
 
 LANDING_LOCK = 7_291_002
 LOOKED_INTO = 20  # So many of the oldest files are read by the check: what a drain could not take is among them.
@@ -277,16 +278,16 @@ def _ingest_rest(
     """
 
     def advance(within: Connection, end: int) -> None:
-        within.execute(sql("advance_landed_file"), [end, digest])
+        within.execute(query(__package__, "advance_landed_file"), [end, digest])
 
     stream.seek(0)
     try:
         counts.merge(ingest.ingest_stream(stream, start=offset, committed=advance))
     except CutShortError as error:
         counts.merge(error.counts)
-        connection.execute(sql("finish_landed_file"), [digest])
+        connection.execute(query(__package__, "finish_landed_file"), [digest])
         raise
-    connection.execute(sql("finish_landed_file"), [digest])
+    connection.execute(query(__package__, "finish_landed_file"), [digest])
 
 
 def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
@@ -299,7 +300,7 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
 
 
 def _started(connection: Connection, digest: bytes, size: int) -> int:
-    row = connection.execute(sql("start_landed_file"), [digest, size]).fetchone()
+    row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None
     return cast(int, row[0])
 

@@ -22,7 +22,7 @@ import msgspec
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
 from signal_pipeline.events.event import IncomingEvent
-from signal_pipeline.file_forms import PRETTY_PRINTED, is_pretty_printed, likely_form, signature
+from signal_pipeline.ingest.file_forms import PRETTY_PRINTED, is_pretty_printed, likely_form, signature
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd

@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import BinaryIO
 
-from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.concurrency import short_turns
+from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import Drop, Event, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
-from signal_pipeline.ndjson import Block, NdjsonReader, StreamError, without_marks
+from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
+from signal_pipeline.ingest.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
+from signal_pipeline.postgres.database import Connection, Database, open_database, safe_errors
 from signal_pipeline.settings import Settings, salt_secret
-from signal_pipeline.store.database import Connection, Database, open_database, safe_errors
-from signal_pipeline.store.days import stored_start_date
-from signal_pipeline.store.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
-from signal_pipeline.turns import short_turns
 
 logger = logging.getLogger(__name__)
 

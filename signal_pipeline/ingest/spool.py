@@ -20,12 +20,13 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
+from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.store.database import Connection, Database, DatabaseError, sql
-from signal_pipeline.store.days import first_kept_day, today_utc
-from signal_pipeline.store.writer import EventWriter
+from signal_pipeline.ingest.writer import EventWriter
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.postgres.query import query
 
 logger = logging.getLogger(__name__)
 
@@ -217,11 +218,11 @@ def _write_once(
     """Store items under an identity, unless they were before; False if PostgreSQL will never take them."""
 
     def once(connection: Connection) -> None:
-        row = connection.execute(sql("start_landed_file"), [identity, size]).fetchone()
+        row = connection.execute(query(__package__, "start_landed_file"), [identity, size]).fetchone()
         assert row is not None
         if row[1] is not None:
             raise _AlreadyStored
-        connection.execute(sql("finish_landed_file"), [identity])
+        connection.execute(query(__package__, "finish_landed_file"), [identity])
 
     try:
         writer.write(items, once, received_on)

@@ -17,11 +17,12 @@ from typing import Literal, LiteralString, NamedTuple, cast
 
 import psycopg
 
+from signal_pipeline.days.calendar import ensure_days, today_utc
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.store.copy_rows import EVENT_COLUMNS, copy_data, event_rows
-from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
-from signal_pipeline.store.days import ensure_days, today_utc
+from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
+from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.query import query
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
 _BEGIN: LiteralString = "begin"
@@ -145,8 +146,8 @@ class EventWriter:
                 _add_to_books(books, received_on),
                 *_add_address_gaps(new.values()),
                 *_add_bots(batch.bots),
-                (sql("add_day_keys"), [self._key_id, self._hash_rules, changed]),
-                (sql("raise_versions"), [changed]),
+                (query(__package__, "add_day_keys"), [self._key_id, self._hash_rules, changed]),
+                (query("signal_pipeline.days", "raise_versions"), [changed]),
                 (_COMMIT, []),
             )
         return outcomes
@@ -186,7 +187,7 @@ def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCu
 
 def _purged(connection: Connection, days: list[date]) -> set[date]:
     """Begin; hold the days against a purge until commit, and return those that are purged already."""
-    cursor = _at_once(connection, (_BEGIN, []), (sql("lock_days"), [days]))
+    cursor = _at_once(connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days]))
     cursor.nextset()
     return {cast(date, day) for day, state in cursor.fetchall() if state == "purged"}
 
@@ -226,7 +227,7 @@ def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger; returns those that were known."""
     if not batch.events:
         return set()
-    return {cast(str, row[0]) for row in connection.execute(sql("add_keys"), batch.keys).fetchall()}
+    return {cast(str, row[0]) for row in connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()}
 
 
 def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
@@ -248,7 +249,7 @@ def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored:
 
 def _add_to_books(books: Books, received_on: date) -> Statement:
     columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
-    return sql("add_to_books"), [*columns, list(books.values()), received_on]
+    return query(__package__, "add_to_books"), [*columns, list(books.values()), received_on]
 
 
 def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
@@ -258,7 +259,7 @@ def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
         return []
     days, apps, *buckets = zip(*bots, strict=True)
     named = [[bucket or NOT_RECORDED for bucket in column] for column in buckets]
-    return [(sql("add_bots"), [list(days), list(apps), *named, list(bots.values())])]
+    return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
 
 
 def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:
@@ -272,4 +273,4 @@ def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:
         [gaps[(*key, "missing")] for key in keys],
         [gaps[(*key, "invalid")] for key in keys],
     ]
-    return [(sql("add_address_gaps"), columns)]
+    return [(query(__package__, "add_address_gaps"), columns)]

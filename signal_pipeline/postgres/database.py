@@ -16,8 +16,8 @@ import psycopg
 from psycopg import errors
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.embedded import start_embedded
 
 Connection = psycopg.Connection[tuple[object, ...]]
 Result = TypeVar("Result")

@@ -29,7 +29,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
-from signal_pipeline.store.embedded_users import is_alone, is_user, join, leave
+from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # Said at import, about nothing of ours.

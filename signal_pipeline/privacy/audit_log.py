@@ -9,8 +9,8 @@ from datetime import date
 
 from psycopg.types.json import Jsonb
 
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings, audit_key
-from signal_pipeline.store.database import Connection
 
 MAX_REASON = 200
 

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Literal, LiteralString, cast
 
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.days.calendar import day_lock, window
+from signal_pipeline.days.coverage import days_note, today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.query import query
+from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store import audit
-from signal_pipeline.store.coverage import days_note, today_notes, why_nothing_is_kept
-from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
-from signal_pipeline.store.days import day_lock, window
 
 Kind = Literal["user-hash", "session", "entity"]
 
@@ -188,14 +189,14 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
 
 def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:
     """The days that hold anything of the subject, and how much."""
-    query = composed.SQL(sql("subject_days")).format(condition=composed.SQL(_CONDITIONS[subject.kind]))
-    events = _counts(connection, query, subject)
+    statement = sql.SQL(query(__package__, "subject_days")).format(condition=sql.SQL(_CONDITIONS[subject.kind]))
+    events = _counts(connection, statement, subject)
     rows: dict[date, int] = {}
     for name in rollups:
-        query = composed.SQL(
+        statement = sql.SQL(
             "select activity_date, count(*) from signal.{} where {} group by activity_date order by activity_date"
-        ).format(composed.Identifier(name), composed.SQL(_CONDITIONS["entity"]))
-        for day, count in _counts(connection, query, subject).items():
+        ).format(sql.Identifier(name), sql.SQL(_CONDITIONS["entity"]))
+        for day, count in _counts(connection, statement, subject).items():
             rows[day] = rows.get(day, 0) + count
     days = sorted({*events, *rows})
     states = dict(
@@ -207,8 +208,8 @@ def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list
     return [ErasedDay(day, states[day], events.get(day, 0), rows.get(day, 0)) for day in days if day in states]
 
 
-def _counts(connection: Connection, query: composed.Composed, subject: Subject) -> dict[date, int]:
-    return dict(cast("list[tuple[date, int]]", connection.execute(query, subject.values).fetchall()))
+def _counts(connection: Connection, statement: sql.Composed, subject: Subject) -> dict[date, int]:
+    return dict(cast("list[tuple[date, int]]", connection.execute(statement, subject.values).fetchall()))
 
 
 def _erase_day(
@@ -220,17 +221,17 @@ def _erase_day(
         if locked != ("open",):
             return None  # Purged meanwhile.
         start, end = window(day)
-        condition = composed.SQL(_CONDITIONS[subject.kind])
+        condition = sql.SQL(_CONDITIONS[subject.kind])
         gone = connection.execute(
-            composed.SQL(sql("erase_events")).format(condition=condition),
+            sql.SQL(query(__package__, "erase_events")).format(condition=condition),
             {**subject.values, "day": day, "start": start, "end": end},
         ).fetchone()
         (events,) = cast("tuple[int]", gone)
         rows = 0
         for name in rollups:  # At once: a forced purge must not keep what a rebuild would have taken out.
-            statement = composed.SQL("delete from signal.{} where activity_date = %(day)s and {}")
+            statement = sql.SQL("delete from signal.{} where activity_date = %(day)s and {}")
             rows += connection.execute(
-                statement.format(composed.Identifier(name), condition), {**subject.values, "day": day}
+                statement.format(sql.Identifier(name), condition), {**subject.values, "day": day}
             ).rowcount
         if not events and not rows:
             return None
@@ -246,7 +247,7 @@ def _erase_day(
                 "certificate": str(certificate.number),
             },
         )
-        connection.execute(sql("raise_versions"), [[day]])
+        connection.execute(query("signal_pipeline.days", "raise_versions"), [[day]])
     return ErasedDay(day, "open", events, rows)
 
 

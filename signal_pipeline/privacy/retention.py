@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import cast
 
-from psycopg import errors
-from psycopg import sql as composed
+from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
+from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
+from signal_pipeline.days.seen_days import confirm_days as write_confirmed
+from signal_pipeline.days.seen_days import read_clocks, remember_days
 from signal_pipeline.errors import SignalError
-from signal_pipeline.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
-from signal_pipeline.rollups.audits import reconciliations
+from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.query import query
+from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
+from signal_pipeline.rollups.model_tests import reconciliations
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store import audit
-from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
-from signal_pipeline.store.days import day_lock, first_kept_day, today_utc, window
-from signal_pipeline.store.seen_days import confirm_days as write_confirmed
-from signal_pipeline.store.seen_days import read_clocks, remember_days
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Purged:
 
 def due_days(connection: Connection, first_kept: date) -> list[date]:
     """Open days before `first_kept`, oldest first."""
-    rows = connection.execute(sql("due_days"), [first_kept]).fetchall()
+    rows = connection.execute(query(__package__, "due_days"), [first_kept]).fetchall()
     return [cast(date, row[0]) for row in rows]
 
 
@@ -118,7 +118,7 @@ def purge_due_days(
                 logger.warning("day %s is due but kept: %s", day, unproven)
         result.kept |= dict.fromkeys(held, BY_THE_CLOCK_ALONE)
         if not dry_run:
-            connection.execute(sql("forget_landed_files"), [window(first_kept)[0]])
+            connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])
     return result
 
 
@@ -191,7 +191,7 @@ def _purge_locked(
         if forced is None:
             _prove(connection, day, models, facts)
         connection.execute(
-            sql("write_receipt"),
+            query(__package__, "write_receipt"),
             {
                 "day": day,
                 "raw_events": facts.raw_events,
@@ -224,7 +224,7 @@ def _purge_locked(
 
 def _facts(connection: Connection, day: date) -> _Facts:
     start, end = window(day)
-    row = connection.execute(sql("purge_facts"), {"day": day, "start": start, "end": end}).fetchone()
+    row = connection.execute(query(__package__, "purge_facts"), {"day": day, "start": start, "end": end}).fetchone()
     assert row is not None
     return _Facts(
         *cast("tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str, object]]]", row)
@@ -244,17 +244,17 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
         if build["raw_events"] != facts.raw_events:
             raise _Unproven(f"{name} was built from other raw events than are there now")
         rows = connection.execute(
-            composed.SQL("select count(*) from signal.{} where activity_date = %s").format(composed.Identifier(name)),
+            sql.SQL("select count(*) from signal.{} where activity_date = %s").format(sql.Identifier(name)),
             [day],
         ).fetchone()
         if rows != (build["rows"],):
             raise _Unproven(f"{name} does not hold the rows that its build wrote")
     for name in (model.name for model in models.values() if model.covers_all_events):
         total = connection.execute(
-            composed.SQL(
+            sql.SQL(
                 "select coalesce(sum(events), 0)::bigint from signal.{}"
                 " where activity_date = %s and event_type = '(all)'"
-            ).format(composed.Identifier(name)),
+            ).format(sql.Identifier(name)),
             [day],
         ).fetchone()
         if total != (facts.raw_events,):

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from signal_pipeline.store.coverage import days_note
-from signal_pipeline.store.days import days_between, first_kept_day
+from signal_pipeline.days.calendar import days_between, first_kept_day
+from signal_pipeline.days.coverage import days_note
 
 MAX_CLOCK_DIFFERENCE = timedelta(hours=1)
 BY_THE_CLOCK_ALONE = "due by the clock alone"

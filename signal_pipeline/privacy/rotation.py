@@ -12,12 +12,13 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
-from signal_pipeline.api.spool import spooled_files
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.events.hashing import check_secret, key_id
-from signal_pipeline.landing import landed_files
+from signal_pipeline.ingest.landing import landed_files
+from signal_pipeline.ingest.spool import spooled_files
+from signal_pipeline.postgres.database import Database, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import Settings, salt_secret
-from signal_pipeline.store.database import Database, safe_errors, sql
-from signal_pipeline.store.days import today_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
     """What the database says about the secrets; raises WeakSecretError for a present one that is too short."""
     present = key_id(check_secret(salt_secret(settings)))
     with safe_errors(), database.connect() as connection:
-        rows = connection.execute(sql("key_days")).fetchall()
+        rows = connection.execute(query(__package__, "key_days")).fetchall()
         mixed = connection.execute(
             "select day from signal.day_keys group by day having count(distinct key_id) > 1 order by day"
         ).fetchall()

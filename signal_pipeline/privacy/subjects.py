@@ -12,16 +12,17 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
+from signal_pipeline.days.calendar import window
+from signal_pipeline.days.coverage import today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
 from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
+from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.settings import Settings, salt_secret
-from signal_pipeline.store import audit
-from signal_pipeline.store.coverage import today_notes, why_nothing_is_kept
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import window
 
 BOT_NOTE = (
     "today's rules take line 3 for the user agent of a bot and drop its events; this looks for events"
@@ -66,7 +67,9 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
     by_rules = {rules: hasher.user_hash(host, ip, names) for rules, names in hash_inputs(user_agent).items()}
     hashes, rows, notes = list[bytes](), list[str](), [BOT_NOTE] if parse_user_agent(user_agent).bot else []
     with safe_errors(), database.connect() as connection, connection.transaction():
-        connection.execute(sql("lock_days"), [[day]])  # Until the answer is there, the day is not purged.
+        connection.execute(
+            query("signal_pipeline.days", "lock_days"), [[day]]
+        )  # Until the answer is there, the day is not purged.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:
             used = _rules_of(connection, day)
@@ -90,7 +93,7 @@ def _rules_of(connection: Connection, day: date) -> set[int]:
 def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
     start, end = window(day)
     values = {"start": start, "end": end, "user_hashes": hashes}
-    return [cast(str, row[0]) for row in connection.execute(sql("subject_events"), values).fetchall()]
+    return [cast(str, row[0]) for row in connection.execute(query(__package__, "subject_events"), values).fetchall()]
 
 
 def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import LiteralString, TypeVar
 
-from signal_pipeline.reports import QuestionError
+from signal_pipeline.reports.of_rollups import QuestionError
 
 Value = TypeVar("Value")
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Literal, cast
 
-from signal_pipeline.catalogue import EventType
+from signal_pipeline.catalogue.load import EventType
+from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection, DatabaseError, open_database, safe_errors
+from signal_pipeline.postgres.embedded import data_folder
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, DatabaseError, open_database, safe_errors, sql
-from signal_pipeline.store.embedded import data_folder
-from signal_pipeline.store.freshness import day_statuses
 
 # A quarter: longer than a holiday or a slow month, shorter than the default retention, so that raw events of the last use
 # are still there to look at.
@@ -70,7 +71,7 @@ def read_usage(settings: Settings) -> Usage:
 def _usage(connection: Connection) -> Usage:
     seen = {
         str(name): Seen(cast(int, events), cast(date, last_day))
-        for name, events, last_day in connection.execute(sql("event_types_seen")).fetchall()
+        for name, events, last_day in connection.execute(query(__package__, "event_types_seen")).fetchall()
     }
     statuses = day_statuses(connection, {ROLLUP: load_models()[ROLLUP].checksum})
     behind = [status.day for status in statuses if status.rollups[ROLLUP] != "fresh"]

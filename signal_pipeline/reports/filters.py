@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from datetime import date
 from typing import LiteralString
 
-from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.errors import UsageError
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
-from signal_pipeline.reports import ALL_TYPES, NONE, ReportError
-from signal_pipeline.store.database import Database, safe_errors
+from signal_pipeline.postgres.database import Database, safe_errors
+from signal_pipeline.reports.of_rollups import ALL_TYPES, NONE, ReportError
 
 # Names that the catalogue may have lost since events came with them.
 _STORED: Mapping[str, LiteralString] = {

@@ -8,10 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, LiteralString, NamedTuple, cast
 from uuid import UUID
 
-from psycopg import sql as composed
+from psycopg import sql
 
-from signal_pipeline.store.database import Database, DatabaseError, safe_errors, sql
-from signal_pipeline.store.days import window
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Database, DatabaseError, safe_errors
+from signal_pipeline.postgres.query import query
 
 FILTERS: tuple[LiteralString, ...] = (
     "app_name",
@@ -56,19 +57,19 @@ def newest_events(
     Read day by day from the newest, so that a question for few events touches few partitions. Raises DatabaseError, also
     when it takes longer than `seconds` in all.
     """
-    conditions = composed.SQL(" ").join(
-        composed.SQL("and {} = {}").format(composed.Identifier(name), composed.Placeholder(name))
+    conditions = sql.SQL(" ").join(
+        sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))
         for name in FILTERS
         if name in filters
     )
     by_type = filters.keys() <= {"app_name", "event_type"}  # Other filters could pass over most of an app's events.
-    query = composed.SQL(sql("newest_events_by_type" if by_type else "newest_events")).format(filters=conditions)
+    statement = sql.SQL(sql("newest_events_by_type" if by_type else "newest_events")).format(filters=conditions)
     give_up = time.monotonic() + seconds
     found: list[RawEvent] = []
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         days = {"first": _day(earliest), "last": _day(latest)}
-        for (day,) in connection.execute(sql("open_days_newest_first"), days).fetchall():
+        for (day,) in connection.execute(query(__package__, "open_days_newest_first"), days).fetchall():
             start, end = window(cast(date, day))
             bounds = {
                 "day": day,
@@ -76,7 +77,7 @@ def newest_events(
                 "end": end if latest is None or latest >= end else latest + timedelta(microseconds=1),
                 "limit": limit - len(found),
             }
-            rows = connection.execute(query, {**filters, **bounds}).fetchall()
+            rows = connection.execute(statement, {**filters, **bounds}).fetchall()
             found += [RawEvent._make(cast("list[Any]", row)) for row in rows]
             if len(found) >= limit:
                 break

@@ -12,10 +12,15 @@ from datetime import date
 from typing import LiteralString, cast
 
 import pandas as pd
-from psycopg import sql as composed
+from psycopg import sql
 
-from signal_pipeline.report_keys import KEYS, Key, by_key, find_keys
-from signal_pipeline.reports import (
+from signal_pipeline.days.calendar import days_between, window
+from signal_pipeline.days.coverage import Coverage, days_note, read_coverage
+from signal_pipeline.days.quality import day_quality
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.dimensions import KEYS, Key, by_key, find_keys
+from signal_pipeline.reports.of_rollups import (
     ALL_TYPES,
     NONE,
     PurgedError,
@@ -27,10 +32,6 @@ from signal_pipeline.reports import (
     report_of,
 )
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.coverage import Coverage, days_note, read_coverage
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import days_between, window
-from signal_pipeline.store.quality import day_quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,34 +148,30 @@ def _raw_answer(connection: Connection, asked: _Question, coverage: Coverage) ->
 
 
 def _raw_rows(connection: Connection, asked: _Question, coverage: Coverage) -> pd.DataFrame:
-    columns = [
-        composed.SQL("{} as {}").format(composed.SQL(key.raw), composed.Identifier(key.column)) for key in asked.keys
-    ]
+    columns = [sql.SQL("{} as {}").format(sql.SQL(key.raw), sql.Identifier(key.column)) for key in asked.keys]
     filters = [_raw_filter(KEYS[name], value) for name, value in asked.where.items()]
-    query = composed.SQL(sql("report_raw")).format(
-        columns=composed.SQL(", ").join(columns),
+    statement = sql.SQL(query(__package__, "report_raw")).format(
+        columns=sql.SQL(", ").join(columns),
         keys=_columns(asked.keys),
-        filters=composed.SQL(" ").join(filters),
-        users_name=composed.Identifier("users" if asked.by_day else "summed_daily_users"),
+        filters=sql.SQL(" ").join(filters),
+        users_name=sql.Identifier("users" if asked.by_day else "summed_daily_users"),
     )
     start, end = window(*coverage.known)
-    return frame(connection, query, {"start": start, "end": end, **_values(asked)})
+    return frame(connection, statement, {"start": start, "end": end, **_values(asked)})
 
 
 def _values(asked: _Question) -> dict[str, str]:
     return {f"where {name}": value for name, value in asked.where.items()}
 
 
-def _equals(key: Key) -> composed.Composed:
-    return composed.SQL("and {} = {}").format(
-        composed.Identifier(key.column), composed.Placeholder(f"where {key.name}")
-    )
+def _equals(key: Key) -> sql.Composed:
+    return sql.SQL("and {} = {}").format(sql.Identifier(key.column), sql.Placeholder(f"where {key.name}"))
 
 
-def _raw_filter(key: Key, value: str) -> composed.Composed:
+def _raw_filter(key: Key, value: str) -> sql.Composed:
     """An equality on the column itself, so that its index serves."""
     if value == NONE:
-        return composed.SQL("and {} is null").format(composed.Identifier(key.column))
+        return sql.SQL("and {} is null").format(sql.Identifier(key.column))
     return _equals(key)
 
 
@@ -184,7 +181,9 @@ class _RawLabels:
     def __init__(self, connection: Connection, coverage: Coverage) -> None:
         self._coverage = coverage
         self._quality = day_quality(connection, *coverage.known)
-        rows = connection.execute(sql("days_missing_raw_events"), {"days": list(coverage.states)}).fetchall()
+        rows = connection.execute(
+            query("signal_pipeline.days", "days_missing_raw_events"), {"days": list(coverage.states)}
+        ).fetchall()
         self._incomplete = {cast(date, row[0]) for row in rows}
         # A day without any event is known to have none, unless nobody was there to take one.
         self._before_us = {day for day in coverage.untouched if day < coverage.installed}
@@ -244,15 +243,15 @@ def _rollup_answer(
     filters = [_equals(KEYS[name]) for name in asked.where]
     if "event-type" not in asked.where:
         types = "and event_type <> {}" if KEYS["event-type"] in asked.keys else "and event_type = {}"
-        filters.append(composed.SQL(types).format(composed.Literal(ALL_TYPES)))
-    query = composed.SQL(sql("report_grouped")).format(
+        filters.append(sql.SQL(types).format(sql.Literal(ALL_TYPES)))
+    statement = sql.SQL(query(__package__, "report_grouped")).format(
         keys=_columns(asked.keys),
-        rollup=composed.Identifier(model.name),
-        filters=composed.SQL(" ").join(filters),
-        users_name=composed.Identifier(users_name),
-        sessions_name=composed.Identifier(sessions_name),
+        rollup=sql.Identifier(model.name),
+        filters=sql.SQL(" ").join(filters),
+        users_name=sql.Identifier(users_name),
+        sessions_name=sql.Identifier(sessions_name),
     )
-    rows = frame(connection, query, {"first": coverage.first, "last": coverage.last, **_values(asked)})
+    rows = frame(connection, statement, {"first": coverage.first, "last": coverage.last, **_values(asked)})
     notes = days_note(coverage.purged, f"have no raw events any more, so these numbers are from {model.name}")
     if not told_apart:
         rows = rows.drop(columns=[users_name, sessions_name])
@@ -263,5 +262,5 @@ def _rollup_answer(
     return report_of(rows, labels.of, [*notes, *labels.notes()])
 
 
-def _columns(keys: Sequence[Key]) -> composed.Composed:
-    return composed.SQL(", ").join(composed.Identifier(key.column) for key in keys)
+def _columns(keys: Sequence[Key]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(key.column) for key in keys)

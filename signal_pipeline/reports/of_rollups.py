@@ -11,15 +11,16 @@ from datetime import date
 from typing import Literal, cast
 
 import pandas as pd
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.days.calendar import days_between
+from signal_pipeline.days.coverage import Coverage, days_note, listed, read_coverage
+from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
+from signal_pipeline.days.quality import day_quality
 from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.coverage import Coverage, days_note, listed, read_coverage
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import days_between
-from signal_pipeline.store.freshness import DayStatus, Freshness, day_statuses
-from signal_pipeline.store.quality import day_quality
 
 Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
@@ -107,27 +108,27 @@ def _rollup_rows(
 ) -> pd.DataFrame:
     dimensions = [column for column in model.columns if column not in ("activity_date", *MEASURES)]
     period = {
-        "day": composed.SQL("activity_date"),
-        "week": composed.SQL("to_char(activity_date, 'IYYY-\"W\"IW')"),
-        "total": composed.SQL("null::text"),
+        "day": sql.SQL("activity_date"),
+        "week": sql.SQL("to_char(activity_date, 'IYYY-\"W\"IW')"),
+        "total": sql.SQL("null::text"),
     }[by]
     exact = by == "day"
-    query = composed.SQL(sql("report_rollup")).format(
+    statement = sql.SQL(query(__package__, "report_rollup")).format(
         period=period,
-        period_name=composed.Identifier({"day": "activity_date", "week": "week", "total": "total"}[by]),
-        dimensions=composed.SQL(", ").join(map(composed.Identifier, dimensions)),
-        rollup=composed.Identifier(model.name),
-        users_name=composed.Identifier("users" if exact else "summed_daily_users"),
-        sessions_name=composed.Identifier("sessions" if exact else "summed_daily_sessions"),
+        period_name=sql.Identifier({"day": "activity_date", "week": "week", "total": "total"}[by]),
+        dimensions=sql.SQL(", ").join(map(sql.Identifier, dimensions)),
+        rollup=sql.Identifier(model.name),
+        users_name=sql.Identifier("users" if exact else "summed_daily_users"),
+        sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),
     )
     parameters = {"first": coverage.first, "last": coverage.last, **filters}
-    rows = frame(connection, query, parameters)
+    rows = frame(connection, statement, parameters)
     return rows.drop(columns=["total"]) if by == "total" else rows
 
 
-def frame(connection: Connection, query: composed.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:
-    """The rows of a query."""
-    cursor = connection.execute(query, parameters)
+def frame(connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:
+    """The rows of a statement."""
+    cursor = connection.execute(statement, parameters)
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
     return pd.DataFrame(cursor.fetchall(), columns=names)
@@ -145,7 +146,7 @@ class RollupLabels:
         self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
         self._quality = day_quality(connection, first, last)
         self._model_changes = connection.execute(
-            sql("model_changes"), {"rollup": rollup, "first": first, "last": last}
+            query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
         ).fetchall()
 
     def of(self, row: Mapping[object, object]) -> list[str]:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import cast
 
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import Built, DaySnapshot, Engine
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection, Database, retried, safe_errors, sql
-from signal_pipeline.store.days import day_lock, ensure_days, stored_start_date, today_utc
 
 
 class BuildRefusedError(SignalError):
@@ -79,7 +80,9 @@ def recorded_builds(connection: Connection, models: Mapping[str, Model], days: S
 
     `seconds` is that of the rollup that was recorded last.
     """
-    rows = connection.execute(sql("recorded_builds"), {"days": list(days), "rollups": list(models)}).fetchall()
+    rows = connection.execute(
+        query(__package__, "recorded_builds"), {"days": list(days), "rollups": list(models)}
+    ).fetchall()
     return [
         DayBuild(*cast("tuple[date, int, int, datetime | None, datetime | None, dict[str, int], float]", row))
         for row in rows
@@ -119,13 +122,13 @@ def _swap(
     with connection.transaction():
         for name, model in models.items():
             connection.execute(
-                composed.SQL("delete from signal.{} where activity_date = %s").format(composed.Identifier(name)),
+                sql.SQL("delete from signal.{} where activity_date = %s").format(sql.Identifier(name)),
                 [snapshot.day],
             )
             rows[name] = built.write(connection, model)
             _assert_complete(connection, model, snapshot)
             recorded = connection.execute(
-                sql("record_build"),
+                query(__package__, "record_build"),
                 {
                     "day": snapshot.day,
                     "rollup": name,
@@ -147,9 +150,9 @@ def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot
     if not model.covers_all_events:
         return
     total = connection.execute(
-        composed.SQL(
+        sql.SQL(
             "select coalesce(sum(events), 0)::bigint from signal.{} where activity_date = %s and event_type = '(all)'"
-        ).format(composed.Identifier(model.name)),
+        ).format(sql.Identifier(model.name)),
         [snapshot.day],
     ).fetchone()
     if total != (snapshot.raw_events,):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from signal_pipeline.store.copy_rows import HEADER, TRAILER
+from signal_pipeline.ingest.event_rows import HEADER, TRAILER
 
 _NULL = pa.scalar(b"\xff\xff\xff\xff", pa.binary())
 _NOTHING = pa.scalar(b"", pa.binary())

@@ -14,12 +14,12 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.engine import EngineError
 from signal_pipeline.rollups.models import SourceColumn
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.days import window
 
 BLOCKS = 512  # Of 8 KiB, per query: PostgreSQL is slower where it joins longer values.
 QUERIES = 4  # Per batch: some 65,000 events, about 10 MB of columns. A usual day is one batch.
@@ -79,16 +79,16 @@ def _blocks(connection: Connection, day: date) -> int:
     return cast("tuple[int]", row)[0]
 
 
-def _query(columns: Sequence[SourceColumn]) -> composed.Composed:
+def _query(columns: Sequence[SourceColumn]) -> sql.Composed:
     joined = [
-        composed.SQL(expression).format(composed.Identifier(column.name))
+        sql.SQL(expression).format(sql.Identifier(column.name))
         for column in columns
         for expression in _JOINED.get(column.data_type, [_TEXT])
     ]
-    return composed.SQL(
+    return sql.SQL(
         "select count(*), {} from signal.events"
         " where created_at >= %s and created_at < %s and ctid >= %s::tid and ctid < %s::tid"
-    ).format(composed.SQL(", ").join(joined))
+    ).format(sql.SQL(", ").join(joined))
 
 
 def _arrays(columns: Sequence[SourceColumn], events: int, parts: Iterator[list[bytes]]) -> list[pa.Array]:

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import cast
 
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.days.calendar import day_lock
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
 from signal_pipeline.rollups.engine import Built, Engine
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.sql_files import sql
-from signal_pipeline.store.database import Connection, Database, safe_errors
-from signal_pipeline.store.days import day_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,21 @@ def day_difference(database: Database, engine: Engine, models: Mapping[str, Mode
 
 
 def _difference(connection: Connection, model: Model, built: Built, day: date) -> Difference:
-    shadow = composed.Identifier("pg_temp", f"shadow_{model.name}"[:63])
-    stored = composed.Identifier("signal", model.name)
-    connection.execute(composed.SQL("create temporary table {} (like {})").format(shadow, stored))
+    shadow = sql.Identifier("pg_temp", f"shadow_{model.name}"[:63])
+    stored = sql.Identifier("signal", model.name)
+    connection.execute(sql.SQL("create temporary table {} (like {})").format(shadow, stored))
     built.write(connection, model, shadow)
     measures = [name for name in model.columns if name not in model.grain]
-    query = composed.SQL(sql("difference")).format(
+    statement = sql.SQL(query(__package__, "difference")).format(
         stored=stored,
         shadow=shadow,
         grain=_names(model.grain),
         stored_measures=_names(measures, "stored"),
         computed_measures=_names(measures, "computed"),
     )
-    row = connection.execute(query, [day]).fetchone()
+    row = connection.execute(statement, [day]).fetchone()
     return Difference(day, model.name, *cast("tuple[int, int, int, int, int, int, int]", row))
 
 
-def _names(names: Sequence[str], table: str | None = None) -> composed.Composed:
-    return composed.SQL(", ").join(composed.Identifier(*([table] if table else []), name) for name in names)
+def _names(names: Sequence[str], table: str | None = None) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(*([table] if table else []), name) for name in names)

@@ -21,8 +21,12 @@ from typing import Any, cast
 import duckdb
 import psycopg
 import pyarrow as pa
-from psycopg import sql as composed
+from psycopg import sql
 
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
+from signal_pipeline.postgres.query import query
+from signal_pipeline.rollups.copy_arrow import copy_stream
 from signal_pipeline.rollups.day_columns import day_batches
 from signal_pipeline.rollups.duckdb_events import fill_events
 from signal_pipeline.rollups.engine import (
@@ -33,10 +37,6 @@ from signal_pipeline.rollups.engine import (
 )
 from signal_pipeline.rollups.models import Model, SourceColumn
 from signal_pipeline.rollups.scratch import scratch_folder
-from signal_pipeline.rollups.sql_files import sql
-from signal_pipeline.store.copy_arrow import copy_stream
-from signal_pipeline.store.database import Connection, Database, DatabaseError, safe_errors
-from signal_pipeline.store.days import window
 
 MEMORY_LIMIT = "512MB"
 ROWS_PER_BATCH = 50_000
@@ -139,7 +139,7 @@ def _load(
     """Stream the day's events into DuckDB, and the facts of the day from the same snapshot."""
     # Several workers would add up to more work, and the other builder wants the other core.
     source.execute("set local max_parallel_workers_per_gather = 0")
-    facts = psycopg.RawCursor(source).execute(sql("read_day"), [day]).fetchone()
+    facts = psycopg.RawCursor(source).execute(query(__package__, "read_day"), [day]).fetchone()
     if facts is None:
         raise missing_day(day)
     version, state, expected_events = cast("tuple[int, str, int]", facts)
@@ -147,7 +147,7 @@ def _load(
         _ahead(day_batches(source, day, columns))
     ) as batches:  # At an error too the reader ends before its transaction.
         fill_events(results, columns, batches)
-    raw_events, first, last = _one_row(results, sql("raw_span"), list(window(day)))
+    raw_events, first, last = _one_row(results, query(__package__, "raw_span"), list(window(day)))
     return DaySnapshot(
         day,
         version,
@@ -173,13 +173,13 @@ class _Built:
     snapshot: DaySnapshot
     _results: duckdb.DuckDBPyConnection
 
-    def write(self, connection: Connection, model: Model, table: composed.Identifier | None = None) -> int:
+    def write(self, connection: Connection, model: Model, table: sql.Identifier | None = None) -> int:
         # In the order of the primary key: its index grows at one end, which halves the cost.
-        select = composed.SQL("select {} from {} order by {}").format(
+        select = sql.SQL("select {} from {} order by {}").format(
             _names(model.columns), _result(model), _names(model.grain)
         )
-        copy_in = composed.SQL("copy {} ({}) from stdin (format binary)").format(
-            table or composed.Identifier("signal", model.name), _names(model.columns)
+        copy_in = sql.SQL("copy {} ({}) from stdin (format binary)").format(
+            table or sql.Identifier("signal", model.name), _names(model.columns)
         )
         types = [column.data_type for column in model.columns.values()]
         with connection.cursor() as cursor:
@@ -215,14 +215,14 @@ def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> Non
     table = _result(model).as_string()
     results.execute(f"create table {table} ({definitions})")
     results.execute(f"insert into {table}\n{model.sql}", list(window(day)))
-    (rows,) = _one_row(results, sql("foreign_rows").format(table), [day])
+    (rows,) = _one_row(results, query(__package__, "foreign_rows").format(table), [day])
     if rows:
         raise foreign_rows(day, model, rows)
 
 
-def _one_row(results: duckdb.DuckDBPyConnection, query: str, binds: Sequence[object] = ()) -> tuple[Any, ...]:
+def _one_row(results: duckdb.DuckDBPyConnection, statement: str, binds: Sequence[object] = ()) -> tuple[Any, ...]:
     """The only row; taken by `fetchall`, as DuckDB streams nothing beside a result that is not read to its end."""
-    (row,) = results.execute(query, list(binds)).fetchall()
+    (row,) = results.execute(statement, list(binds)).fetchall()
     return row
 
 
@@ -240,9 +240,9 @@ def _safe_errors() -> Iterator[None]:
         raise EngineError(f"DuckDB cannot compute the day: {type(error).__name__}") from None
 
 
-def _result(model: Model) -> composed.Identifier:
-    return composed.Identifier("results", model.name)
+def _result(model: Model) -> sql.Identifier:
+    return sql.Identifier("results", model.name)
 
 
-def _names(names: Mapping[str, object] | Sequence[str]) -> composed.Composed:
-    return composed.SQL(", ").join(map(composed.Identifier, names))
+def _names(names: Mapping[str, object] | Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

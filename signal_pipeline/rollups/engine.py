@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
-from psycopg import sql as composed
+from psycopg import sql
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Connection
 
 
 class EngineError(SignalError):
@@ -52,7 +52,7 @@ class Built(Protocol):
         """The day that the rollups were computed from."""
         ...
 
-    def write(self, connection: Connection, model: Model, table: composed.Identifier | None = None) -> int:
+    def write(self, connection: Connection, model: Model, table: sql.Identifier | None = None) -> int:
         """Insert the model's rows into its table, or into one of the same shape; returns how many.
 
         In the caller's transaction; rows of an earlier build are the caller's to delete. May be called again after a rollback.

@@ -12,7 +12,10 @@ from typing import cast
 
 from psycopg import sql
 
-from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import (
     AcceptedValues,
     Column,
@@ -22,9 +25,6 @@ from signal_pipeline.rollups.models import (
     Relationships,
     Unique,
 )
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.database import sql as sql_file
-from signal_pipeline.store.days import window
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,10 @@ def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
 def _model(model: Model) -> Iterator[Audit]:
     for test in model.tests:
         if isinstance(test, Unique):
-            query = sql.SQL(sql_file("checks/not_unique")).format(
+            statement = sql.SQL(query(__package__, "not_unique")).format(
                 model=sql.Identifier(model.name), grain=_list(test.columns)
             )
-            yield Audit(model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", query)
+            yield Audit(model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", statement)
         elif isinstance(test, ReconcilesWith):
             yield _reconciles(model, test)
 
@@ -108,31 +108,33 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     against = test.to
     if counted_by_build:
         against = "the raw events that its build counted"
-        other = sql.SQL(sql_file("checks/events_of_builds")).format(rollup=sql.Literal(model.name))
+        other = sql.SQL(query(__package__, "events_of_builds")).format(rollup=sql.Literal(model.name))
     elif test.to == "events":
         date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
-        other = sql.SQL(sql_file("checks/events_by_day")).format(
+        other = sql.SQL(query(__package__, "events_by_day")).format(
             columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
             by=_list(by),
             condition=sql.SQL(test.where or "true"),  # Parsed and checked by the loader.
         )
     else:
         other = _rollup_by_day(test.to, by, fold)
-    query = sql.SQL(sql_file("checks/not_reconciled")).format(
+    statement = sql.SQL(query(__package__, "not_reconciled")).format(
         own=_rollup_by_day(model.name, by, fold), other=other, by=_list(by), rollup=sql.Literal(model.name)
     )
     text = f"Per day, `events` adds up to the same number as in {against}."
     reads_raw = test.to == "events" and not counted_by_build
-    return Audit(model.name, f"reconciles_with_{test.to}", text, query, reads_raw)
+    return Audit(model.name, f"reconciles_with_{test.to}", text, statement, reads_raw)
 
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:
-    return sql.SQL(sql_file("checks/rollup_by_day")).format(model=sql.Identifier(name), by=_list(by), fold=fold)
+    return sql.SQL(query(__package__, "rollup_by_day")).format(model=sql.Identifier(name), by=_list(by), fold=fold)
 
 
 def _rows(model: Model, name: str, condition: sql.Composed) -> Audit:
-    query = sql.SQL(sql_file("checks/rows_at_fault")).format(model=sql.Identifier(model.name), condition=condition)
-    return Audit(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", query)
+    statement = sql.SQL(query(__package__, "rows_at_fault")).format(
+        model=sql.Identifier(model.name), condition=condition
+    )
+    return Audit(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", statement)
 
 
 def _values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:

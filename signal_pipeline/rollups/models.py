@@ -12,7 +12,7 @@ from pathlib import Path
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.lineage import Query, analyse, check_condition
-from signal_pipeline.rollups.yml import (
+from signal_pipeline.rollups.schema_yml import (
     DATE_COLUMN,
     AcceptedValues,
     ColumnEntry,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
 
 
 def open_engine(settings: Settings, database: Database, *, many_days: bool = False) -> Engine:

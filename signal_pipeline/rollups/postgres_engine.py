@@ -12,9 +12,12 @@ from datetime import date, datetime
 from typing import LiteralString, cast
 
 import psycopg
-from psycopg import sql as composed
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.database import Connection, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
@@ -22,9 +25,6 @@ from signal_pipeline.rollups.engine import (
     missing_day,
 )
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.sql_files import sql
-from signal_pipeline.store.database import Connection, safe_errors
-from signal_pipeline.store.days import window
 
 
 class PostgresEngine:
@@ -49,17 +49,17 @@ class PostgresEngine:
             # A lost connection has taken its temporary tables along.
             with suppress(psycopg.Error), connection.transaction():
                 for model in models.values():
-                    connection.execute(composed.SQL("drop table if exists {}").format(_temporary(model)))
+                    connection.execute(sql.SQL("drop table if exists {}").format(_temporary(model)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Built:
     snapshot: DaySnapshot
 
-    def write(self, connection: Connection, model: Model, table: composed.Identifier | None = None) -> int:
+    def write(self, connection: Connection, model: Model, table: sql.Identifier | None = None) -> int:
         # In the order of the primary key: its index grows at one end, which halves the cost.
-        statement = composed.SQL("insert into {} ({}) select {} from {} order by {}").format(
-            table or composed.Identifier("signal", model.name),
+        statement = sql.SQL("insert into {} ({}) select {} from {} order by {}").format(
+            table or sql.Identifier("signal", model.name),
             _names(model.columns),
             _names(model.columns),
             _temporary(model),
@@ -69,11 +69,11 @@ class _Built:
 
 
 def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
-    facts = _execute(connection, sql("read_day"), [day]).fetchone()
+    facts = _execute(connection, query(__package__, "read_day"), [day]).fetchone()
     if facts is None:
         raise missing_day(day)
     version, state, expected_events = cast("tuple[int, str, int]", facts)
-    span = _execute(connection, sql("raw_span"), window(day)).fetchone()
+    span = _execute(connection, query(__package__, "raw_span"), window(day)).fetchone()
     raw_events, first, last = cast("tuple[int, datetime | None, datetime | None]", span)
     return DaySnapshot(day, version, state, expected_events, raw_events, first, last)
 
@@ -81,29 +81,29 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
 def _compute(connection: Connection, day: date, model: Model) -> None:
     temporary = _temporary(model)
     connection.execute(
-        composed.SQL("create temporary table {} (like {})").format(temporary, composed.Identifier("signal", model.name))
+        sql.SQL("create temporary table {} (like {})").format(temporary, sql.Identifier("signal", model.name))
     )
-    select = composed.SQL(model.sql)
-    insert = composed.SQL("insert into {} ({})\n{}").format(temporary, _names(model.columns), select)
+    select = sql.SQL(model.sql)
+    insert = sql.SQL("insert into {} ({})\n{}").format(temporary, _names(model.columns), select)
     _execute(connection, insert, window(day))
-    strangers = _execute(connection, composed.SQL(sql("foreign_rows")).format(temporary), [day])
+    strangers = _execute(connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day])
     (rows,) = cast("tuple[int]", strangers.fetchone())
     if rows:
         raise foreign_rows(day, model, rows)
 
 
 def _execute(
-    connection: Connection, query: LiteralString | composed.Composed, binds: Sequence[object]
+    connection: Connection, statement: LiteralString | sql.Composed, binds: Sequence[object]
 ) -> psycopg.Cursor[tuple[object, ...]]:
     """Run SQL with binds $1, $2 as written: a plain cursor would take a % in it for a bind."""
     cursor = psycopg.RawCursor(connection)
-    cursor.execute(query, binds)
+    cursor.execute(statement, binds)
     return cursor
 
 
-def _temporary(model: Model) -> composed.Identifier:
-    return composed.Identifier("pg_temp", model.name)
+def _temporary(model: Model) -> sql.Identifier:
+    return sql.Identifier("pg_temp", model.name)
 
 
-def _names(names: Mapping[str, object] | Sequence[str]) -> composed.Composed:
-    return composed.SQL(", ").join(map(composed.Identifier, names))
+def _names(names: Mapping[str, object] | Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -17,17 +17,16 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from psycopg import errors
-from psycopg import sql as composed
+from psycopg import errors, sql
 from sqlalchemy import NullPool, create_engine, exc
 
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.sql_files import sql as rollup_sql
-from signal_pipeline.rollups.tables import migrate_rollups
+from signal_pipeline.schema.rollup_tables import migrate_rollups
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database, safe_errors, sql
-from signal_pipeline.store.days import today_utc
 
 ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_api", "signal_admin")
 
@@ -72,7 +71,7 @@ def missing_roles(database: Database) -> list[str]:
             "select name from unnest(%s::text[]) as name where not exists (select from pg_roles where rolname = name)",
             [list(ROLES)],
         ).fetchall()
-        memberships = connection.execute(sql("missing_memberships")).fetchall()
+        memberships = connection.execute(query(__package__, "missing_memberships")).fetchall()
     return [*(cast(str, row[0]) for row in rows), *(f"{member} in {given}" for given, member in memberships)]
 
 
@@ -82,7 +81,7 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapp
     config.attributes["connection"] = connection
     driver = cast(Connection, connection.connection.driver_connection)
     driver.execute("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
-    facts = driver.execute(sql("schema_facts")).fetchone()
+    facts = driver.execute(query(__package__, "schema_facts")).fetchone()
     wanted = _state(config)
     if facts is not None and not facts[0]:
         _check_up_to_date(driver, settings, models, facts[1] == wanted)
@@ -91,20 +90,20 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapp
         driver.execute("create schema signal")
     command.upgrade(config, "head")
     _store_start_date(driver, settings)
-    driver.execute(rollup_sql("guards"))
-    driver.execute(sql("roles"))
+    driver.execute(query(__package__, "guards"))
+    driver.execute(query(__package__, "roles"))
     _grant_memberships(driver)
     migrate_rollups(driver, models)
     if facts is None or facts[1] != wanted:
-        driver.execute(composed.SQL("comment on schema signal is {}").format(wanted))
+        driver.execute(sql.SQL("comment on schema signal is {}").format(wanted))
 
 
 def _grant_memberships(connection: Connection) -> None:
     """Make roles members of others. What is so already is left alone: only who may manage a role can grant it, and on a
     server of several databases another login may have made it.
     """
-    for given, member in connection.execute(sql("missing_memberships")).fetchall():
-        statement = composed.SQL("grant {} to {}").format(*map(composed.Identifier, (str(given), str(member))))
+    for given, member in connection.execute(query(__package__, "missing_memberships")).fetchall():
+        statement = sql.SQL("grant {} to {}").format(*map(sql.Identifier, (str(given), str(member))))
         # Learnt from `missing_roles`, or done by a migration of another database at the same moment.
         with suppress(errors.InsufficientPrivilege, errors.UniqueViolation), connection.transaction():
             connection.execute(statement)
@@ -112,7 +111,7 @@ def _grant_memberships(connection: Connection) -> None:
 
 def _state(config: Config) -> str:
     """What the schema's comment says when it is up to date: the last migration, and a digest of guards and roles."""
-    texts = rollup_sql("guards") + sql("roles") + sql("missing_memberships")
+    texts = query(__package__, "guards") + query(__package__, "roles") + query(__package__, "missing_memberships")
     digest = hashlib.sha256(texts.encode()).hexdigest()[:12]
     return f"Signal's schema: migration {ScriptDirectory.from_config(config).get_current_head()}, guards and roles {digest}"
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 
-from psycopg import sql as composed
+from psycopg import sql
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Column, Model
-from signal_pipeline.rollups.sql_files import sql
-from signal_pipeline.store.database import Connection
 
-Statement = composed.Composed
+Statement = sql.Composed
 
 _TABLE_GRANTS = (
     ("signal_reader", "select"),
@@ -100,19 +100,19 @@ def _run(connection: Connection, statement: Statement) -> Statement:
 
 
 def _create_table(model: Model) -> Statement:
-    return composed.SQL("create table if not exists {} ({}, primary key ({}))").format(
+    return sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
         _qualified(model.name),
-        composed.SQL(", ").join(map(_column_definition, model.columns.values())),
+        sql.SQL(", ").join(map(_column_definition, model.columns.values())),
         _names(model.grain),
     )
 
 
 def _column_definition(column: Column) -> Statement:
-    return composed.SQL("{} {}{}{}").format(
-        composed.Identifier(column.name),
-        composed.SQL(column.data_type),  # One of models.COLUMN_TYPES.
-        composed.SQL(' collate "C"' if column.data_type == "text" else ""),
-        composed.SQL("" if column.nullable else " not null"),
+    return sql.SQL("{} {}{}{}").format(
+        sql.Identifier(column.name),
+        sql.SQL(column.data_type),  # One of models.COLUMN_TYPES.
+        sql.SQL(' collate "C"' if column.data_type == "text" else ""),
+        sql.SQL("" if column.nullable else " not null"),
     )
 
 
@@ -138,12 +138,10 @@ def _check_history(model: Model, table: _Table) -> None:
 def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
     for name, column in model.columns.items():
         if name not in table.columns:
-            yield composed.SQL("alter table {} add column {}").format(
-                _qualified(model.name), _column_definition(column)
-            )
+            yield sql.SQL("alter table {} add column {}").format(_qualified(model.name), _column_definition(column))
         elif column.nullable and not table.columns[name].nullable:
-            yield composed.SQL("alter table {} alter column {} drop not null").format(
-                _qualified(model.name), composed.Identifier(name)
+            yield sql.SQL("alter table {} alter column {} drop not null").format(
+                _qualified(model.name), sql.Identifier(name)
             )
 
 
@@ -152,34 +150,32 @@ def _companions(model: Model, table: _Table) -> Iterator[Statement]:
     name = _qualified(model.name)
     # In the order of the table, where a new column is last: PostgreSQL can only append to a view.
     if table.view_columns != tuple(table.columns):
-        yield composed.SQL("create or replace view {} as select {} from {} where event_type <> '(all)'").format(
+        yield sql.SQL("create or replace view {} as select {} from {} where event_type <> '(all)'").format(
             _qualified(view_name(model)), _names(table.columns), name
         )
     for trigger, definition in _TRIGGERS.items():
         if trigger not in table.triggers:
-            yield composed.SQL("create or replace trigger {} {}").format(
-                composed.Identifier(trigger), composed.SQL(definition).format(table=name)
+            yield sql.SQL("create or replace trigger {} {}").format(
+                sql.Identifier(trigger), sql.SQL(definition).format(table=name)
             )
     if table.comment != model.description:
-        yield composed.SQL("comment on table {} is {}").format(name, model.description)
+        yield sql.SQL("comment on table {} is {}").format(name, model.description)
     for column in model.columns.values():
         if table.columns[column.name].comment != column.description:
-            yield composed.SQL("comment on column {}.{} is {}").format(
-                name, composed.Identifier(column.name), column.description
-            )
+            yield sql.SQL("comment on column {}.{} is {}").format(name, sql.Identifier(column.name), column.description)
 
 
 def _grant(relation: str, role: str, privilege: str) -> Statement:
-    return composed.SQL("grant {} on {} to {}").format(
-        composed.SQL(privilege),
+    return sql.SQL("grant {} on {} to {}").format(
+        sql.SQL(privilege),
         _qualified(relation),
-        composed.Identifier(role),
+        sql.Identifier(role),
     )
 
 
 def _table_facts(connection: Connection, model: Model) -> _Table | None:
     names = {"table": model.name, "view": view_name(model)}
-    row = connection.execute(sql("table_facts"), names).fetchone()
+    row = connection.execute(query(__package__, "table_facts"), names).fetchone()
     if row is None:
         return None
     columns, key, triggers, view_columns, comment = row
@@ -197,15 +193,15 @@ def _missing_grants(
 ) -> list[tuple[str, str]]:
     roles, privileges = zip(*wanted, strict=True)
     rows = connection.execute(
-        sql("missing_grants"),
+        query(__package__, "missing_grants"),
         {"relation": relation, "roles": list(roles), "privileges": list(privileges)},
     ).fetchall()
     return cast("list[tuple[str, str]]", rows)
 
 
-def _qualified(name: str) -> composed.Identifier:
-    return composed.Identifier("signal", name)
+def _qualified(name: str) -> sql.Identifier:
+    return sql.Identifier("signal", name)
 
 
-def _names(names: tuple[str, ...] | Mapping[str, object]) -> composed.Composed:
-    return composed.SQL(", ").join(map(composed.Identifier, names))
+def _names(names: tuple[str, ...] | Mapping[str, object]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from signal_pipeline.catalogue import Catalogue
+from signal_pipeline.catalogue.load import Catalogue
 
 Ints = npt.NDArray[np.int64]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from wire_support import AUDIENCE, GATEWAY_SECRET, ISSUER, SERVICE_KEY, Issuer, Server, start_server, write_jwks
+from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, SERVICE_KEY, Issuer, Server, start_server, write_jwks
 
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database
 
 _numbers = itertools.count(1)
 

@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from wire_support import AUDIENCE, CREATE, ISSUER, SERVICE_KEY, Issuer, Server, code, event, outcome, sign
+from support.wire import AUDIENCE, CREATE, ISSUER, SERVICE_KEY, Issuer, Server, code, event, outcome, sign
 
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

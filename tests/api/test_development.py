@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from wire_support import Issuer, Server, outcome, run, start_server
+from support.wire import Issuer, Server, outcome, run, start_server
 
 JSON = {"content-type": "application/json"}
 INTROSPECTION = "{ __schema { queryType { name } } }"

@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from conftest import SECRET
-from traffic import CHROME, IPHONE
-from wire_support import CREATE, CREATE_MANY, Server, code, event, outcome
+from support.traffic import CHROME, IPHONE
+from support.wire import CREATE, CREATE_MANY, Server, code, event, outcome
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 

@@ -11,11 +11,11 @@ from graphql import build_schema
 from graphql.type import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull, GraphQLScalarType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from wire_support import CREATE_MANY, GATEWAY_SECRET, Server
+from support.wire import CREATE_MANY, GATEWAY_SECRET, Server
 
-from signal_pipeline.api.canonical import parse_wire_json, signature_of
-from signal_pipeline.api.schema import sdl
-from signal_pipeline.store.database import Connection
+from signal_pipeline.api.graphql.schema import sdl
+from signal_pipeline.api.identity.signature import parse_wire_json, signature_of
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

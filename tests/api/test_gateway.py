@@ -17,13 +17,13 @@ from typing import Any
 
 import httpx
 import pytest
-from client_tests_support import install_client
 from filelock import FileLock
-from traffic import CHROME
-from wire_support import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server, code, event
+from support.client import install_client
+from support.traffic import CHROME
+from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server, code, event
 
-from signal_pipeline.api.schema import sdl
-from signal_pipeline.store.database import Connection
+from signal_pipeline.api.graphql.schema import sdl
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from signal_pipeline.api import group_commit
-from signal_pipeline.api.errors import ApiError
 from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.events.event import Drop
-from signal_pipeline.store.database import DatabaseUnreachableError
-from signal_pipeline.store.embedded import EmbeddedError
-from signal_pipeline.store.writer import ACCEPTED, Outcome
+from signal_pipeline.ingest.writer import ACCEPTED, Outcome
+from signal_pipeline.postgres.database import DatabaseUnreachableError
+from signal_pipeline.postgres.embedded import EmbeddedError
 
 PATIENCE = 20.0
 

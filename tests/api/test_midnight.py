@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from traffic import line
+from support.traffic import line
 
-from signal_pipeline import ingest as ingest_module
 from signal_pipeline.api.app import Parts, create_app
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
 
 PATIENCE_SECONDS = 90  # Longer than a step of the server's timer, should it start after midnight.
 

@@ -20,15 +20,15 @@ import msgspec
 import psycopg
 import pytest
 from conftest import SECRET
-from traffic import CHROME
-from wire_support import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
+from support.traffic import CHROME
+from support.wire import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
 
-from signal_pipeline.api.spool import Spool, SpooledBatch, SpoolError
 from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.event_rows import new_event_id
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool, SpooledBatch, SpoolError
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.copy_rows import new_event_id
-from signal_pipeline.store.database import Connection, Database, DatabaseError
 
 pytestmark = pytest.mark.embedded_only
 
@@ -239,7 +239,7 @@ def test_room_is_free_again_as_soon_as_a_file_is_stored(
     with closing(Spool(folder, api_database, "00000000", 180)) as spool:
         spool.append([good])
         monkeypatch.setattr(
-            "signal_pipeline.api.spool.MAX_SPOOL_BYTES", sum(p.stat().st_size for p in folder.iterdir()) * 2
+            "signal_pipeline.ingest.spool.MAX_SPOOL_BYTES", sum(p.stat().st_size for p in folder.iterdir()) * 2
         )
         spool.append([cms])
         rows.execute(
@@ -312,7 +312,7 @@ def test_what_was_set_aside_is_deleted_when_its_day_is_due(
         os.utime(tmp_path / f"{name}.refused", (at, at))
     with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
         assert sorted(path.stem for path in tmp_path.glob("*.refused")) == ["kept", "new"]
-        monkeypatch.setattr("signal_pipeline.api.spool.today_utc", lambda: now.day + timedelta(days=1))
+        monkeypatch.setattr("signal_pipeline.ingest.spool.today_utc", lambda: now.day + timedelta(days=1))
         spool.expire()
         assert [path.stem for path in tmp_path.glob("*.refused")] == ["new"]
 

@@ -14,13 +14,13 @@ from graphql import ExecutionResult, execute, parse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from signal_pipeline.api import documents, writing
-from signal_pipeline.api.documents import Documents
-from signal_pipeline.api.errors import ApiError, unauthenticated
+from signal_pipeline.api.graphql import documents, writing
+from signal_pipeline.api.graphql.documents import Documents
+from signal_pipeline.api.graphql.schema import build_schema
+from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
+from signal_pipeline.api.refusals import ApiError, unauthenticated
 from signal_pipeline.api.requests import Call
-from signal_pipeline.api.schema import build_schema
-from signal_pipeline.api.types import Event, EventCreateInput, Json
-from signal_pipeline.store.database import DatabaseUnreachableError
+from signal_pipeline.postgres.database import DatabaseUnreachableError
 
 SCHEMA = build_schema()
 DOCUMENTS = Documents(SCHEMA, introspection=True)
@@ -118,7 +118,7 @@ def both(query: str, given: Any, name: str | None, answer: Answer, patch: pytest
     ):
         resolver = Resolver(answer)
         patch.setattr(writing, "create_events", resolver)
-        patch.setattr("signal_pipeline.api.schema.create_events", resolver)
+        patch.setattr("signal_pipeline.api.graphql.schema.create_events", resolver)
         answers.append((shown(asyncio.run(run())), resolver.given))
     return answers[0], answers[1]
 
@@ -167,7 +167,7 @@ def test_whatever_is_stored_the_answer_is_the_executors(
 def test_only_plain_documents_go_without_the_executor(monkeypatch: pytest.MonkeyPatch, query: str, plain: bool) -> None:
     asked = []
     monkeypatch.setattr(writing, "create_events", Resolver())
-    monkeypatch.setattr("signal_pipeline.api.schema.create_events", Resolver())
+    monkeypatch.setattr("signal_pipeline.api.graphql.schema.create_events", Resolver())
     original = documents.execute
     monkeypatch.setattr(documents, "execute", lambda *a, **k: asked.append(1) or original(*a, **k))
     given: dict[str, object] = {"input": GOOD, "_v0_input": GOOD, "t": "a"}

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from signal_pipeline.api.rate_limit import EVENTS_PER_MINUTE, RateLimit
+from signal_pipeline.api.identity.rate_limit import EVENTS_PER_MINUTE, RateLimit
 from signal_pipeline.settings import SettingsError
 
 SECRET = b"s" * 32

@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 from conftest import SECRET, START_DATE
-from traffic import CHROME, IPHONE, line
-from wire_support import SERVICE_KEY, Server, code
+from support.traffic import CHROME, IPHONE, line
+from support.wire import SERVICE_KEY, Server, code
 
-from signal_pipeline.api.callers import ApiKey
-from signal_pipeline.api.context import RequestContext, Services
-from signal_pipeline.api.errors import ApiError
-from signal_pipeline.api.stats import event_stats, question
-from signal_pipeline.api.types import StatsBy
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.api.graphql.context import RequestContext, Services
+from signal_pipeline.api.graphql.stats import event_stats, question
+from signal_pipeline.api.graphql.types import StatsBy
+from signal_pipeline.api.identity.callers import ApiKey
+from signal_pipeline.api.refusals import ApiError
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 

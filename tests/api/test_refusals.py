@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from wire_support import CREATE, Server, code, counts, event, outcome, until
+from support.wire import CREATE, Server, code, counts, event, outcome, until
 
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 

@@ -11,17 +11,17 @@ from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
-from wire_support import CREATE, Server, code, event, outcome
+from support.wire import CREATE, Server, code, event, outcome
 
-from signal_pipeline.api.spool import Spool
 from signal_pipeline.events.event import Event
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.event_rows import new_event_id
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.copy_rows import new_event_id
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 

@@ -12,13 +12,13 @@ from typing import Any
 import httpx
 import pytest
 from conftest import SECRET
-from wire_support import CREATE, GATEWAY_SECRET, Server, code, event, outcome, run
+from support.wire import CREATE, GATEWAY_SECRET, Server, code, event, outcome, run
 
-from signal_pipeline.api.schema import sdl
+from signal_pipeline.api.graphql.schema import sdl
 from signal_pipeline.api.server import run_server
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 
@@ -31,7 +31,7 @@ def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
     done = run({"SIGNAL_HOME": str(tmp_path)}, "schema")
     assert done.returncode == 0
     assert done.stdout == sdl() == SDL_COPY.read_text(), (
-        "run: signal-pipeline schema > signal_pipeline/api/schema.graphql"
+        "run: signal-pipeline schema > signal_pipeline/api/graphql/schema.graphql"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_pipeline.api.suppression import MIN_USERS, Cell, kept
+from signal_pipeline.api.graphql.suppression import MIN_USERS, Cell, kept
 
 TYPES = ["a", "b", "c", "d"]
 # A group (an app's day, say): for each of its event types, its people and how often each of them clicked.

@@ -22,11 +22,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from wire_support import AUDIENCE, ISSUER, Issuer, write_jwks
+from support.wire import AUDIENCE, ISSUER, Issuer, write_jwks
 
-from signal_pipeline.api import tokens
-from signal_pipeline.api.errors import ApiError
-from signal_pipeline.api.tokens import KeysError, PublicKeys, TokenVerifier
+from signal_pipeline.api.identity import tokens
+from signal_pipeline.api.identity.tokens import KeysError, PublicKeys, TokenVerifier
+from signal_pipeline.api.refusals import ApiError
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from client_tests_support import CLIENT, Npm, install_client, npm_in
+from support.client import CLIENT, Npm, install_client, npm_in
 
 
 @pytest.fixture(scope="session")

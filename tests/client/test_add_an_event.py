@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from client_tests_support import ROOT, npm_in
+from support.client import ROOT, npm_in
 
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

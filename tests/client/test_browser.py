@@ -18,11 +18,11 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from wire_support import Issuer, Server, start_server
+from support.wire import Issuer, Server, start_server
 
-from signal_pipeline.api.development import sample_request
+from signal_pipeline.api.identity.development import sample_request
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -132,7 +132,7 @@ def test_a_click_reaches_the_rollup(
 ) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
     today = datetime.now(UTC).date().isoformat()
-    code = "from signal_pipeline.cli import main; main()"
+    code = "from signal_pipeline.cli.commands import main; main()"
     command = [
         sys.executable,
         "-c",

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from client_tests_support import ROOT, Npm
+from support.client import ROOT, Npm
 from conftest import REAL_TRAFFIC
 
-from signal_pipeline.catalogue import PACKAGED_CATALOGUE, load_catalogue
-from signal_pipeline.catalogue_typescript import typescript_types
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
+from signal_pipeline.catalogue.typescript import typescript_types
 from signal_pipeline.events.routes import route_template
 
 # Two colons count as an address on the client: it may be stricter.

@@ -8,11 +8,11 @@ from datetime import date
 
 import dagster as dg
 import pytest
-from dagster_tests_support import Run
+from support.dagster import Run
 
 from signal_pipeline.definitions import build_defs
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 
 @pytest.fixture

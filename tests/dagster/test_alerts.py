@@ -16,12 +16,12 @@ from dagster._core.remote_origin import (
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster_tests_support import TODAY, YESTERDAY, Run
-from inbox import Inbox, open_inbox
+from support.dagster import TODAY, YESTERDAY, Run
+from support.inbox import Inbox, open_inbox
 
-from signal_pipeline import alert_sensor, alert_state
+from signal_pipeline.dagster import alert_sensor, alert_state
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings, SettingsError
-from signal_pipeline.store.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 Tick = Callable[[], str]

@@ -9,15 +9,15 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.assets import rollups
-from signal_pipeline.backfill import Backfilled, plan_backfill, plan_differences, run_backfill
+from signal_pipeline.dagster.assets import rollups
+from signal_pipeline.dagster.backfill import Backfilled, plan_backfill, plan_differences, run_backfill
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.difference import Difference
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 Models = dict[str, Model]

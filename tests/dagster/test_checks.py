@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import TODAY, YESTERDAY, Run, due_day
-from traffic import line
+from support.dagster import TODAY, YESTERDAY, Run, due_day
+from support.traffic import line
 
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 Checked = Callable[..., dict[tuple[str, str], dg.AssetCheckEvaluation]]
 

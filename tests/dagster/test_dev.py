@@ -14,9 +14,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from commands import run_command
 from conftest import Fill
-from dagster_tests_support import (
+from support.commands import run_command
+from support.dagster import (
     TODAY,
     YESTERDAY,
     answers,
@@ -29,15 +29,15 @@ from dagster_tests_support import (
     purge,
     rows_of,
 )
-from traffic import traffic
+from support.traffic import traffic
 
-from signal_pipeline.catalogue import PACKAGED_CATALOGUE
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -78,7 +78,14 @@ def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable
     ensure_database(server, name)
     port = free_port()
     env = {**os.environ, "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name), "DAGSTER_HOME": str(tmp_path / "d")}
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "dev", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli.commands import main; main()",
+        "dev",
+        "--port",
+        str(port),
+    ]
     log = (tmp_path / "dev.log").open("wb")
     process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=log, stderr=log)
     ask = asker(port)
@@ -94,7 +101,7 @@ def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable
 # `signal-pipeline dev`, with a child in Dagster's place that prints what it would read.
 STAND_IN = """
 import subprocess, sys
-from signal_pipeline.cli import main
+from signal_pipeline.cli.commands import main
 CHILD = '''
 from signal_pipeline.settings import load_settings
 read = load_settings()

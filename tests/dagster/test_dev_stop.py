@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
-from commands import PROGRAM, environment_with, run_command, start_command
-from dagster_tests_support import answers, asker, eventually, free_port
+from support.commands import PROGRAM, environment_with, run_command, start_command
+from support.dagster import answers, asker, eventually, free_port
 
-from signal_pipeline.store.embedded import running_url
+from signal_pipeline.postgres.embedded import running_url
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -105,11 +105,11 @@ def test_nothing_is_left_when_a_run_is_just_starting(home: Path, tmp_path: Path,
 # and heed no signal but SIGKILL.
 STUBBORN = """
 import subprocess, sys
-from signal_pipeline.cli import main
+from signal_pipeline.cli.commands import main
 HOLD = '''
 import os, signal, time
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.embedded import start_embedded
+from signal_pipeline.postgres.embedded import start_embedded
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
 start_embedded(load_settings().home_path)
@@ -132,7 +132,7 @@ main()
 """
 HOLD = (
     "from signal_pipeline.settings import load_settings; import sys\n"
-    "from signal_pipeline.store.embedded import start_embedded\n"
+    "from signal_pipeline.postgres.embedded import start_embedded\n"
     "print(start_embedded(load_settings().home_path), flush=True); sys.stdin.read()"
 )
 

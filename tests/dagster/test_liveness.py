@@ -15,21 +15,21 @@ import dagster as dg
 import psycopg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, eventually
 from psycopg import sql
+from support.dagster import YESTERDAY, eventually
 
 from faults import launched
-from signal_pipeline import liveness
-from signal_pipeline.dagster_home import open_instance
-from signal_pipeline.liveness import LOST_SECONDS, START_SECONDS, end_dead_runs
-from signal_pipeline.names import load_names
-from signal_pipeline.resources.postgres import PostgresResource
-from signal_pipeline.runs import LOCK_TAG, Ours, running_and_failed
+from signal_pipeline.dagster import liveness
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.dagster.liveness import LOST_SECONDS, START_SECONDS, end_dead_runs
+from signal_pipeline.dagster.names import load_names
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.run_locks import HEARTBEAT_SECONDS, held_run, living_runs, lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG, Ours, running_and_failed
+from signal_pipeline.days.calendar import day_lock
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.days import day_lock
-from signal_pipeline.store.embedded import dagster_url, ensure_database
-from signal_pipeline.store.run_locks import HEARTBEAT_SECONDS, held_run, living_runs, lock_space
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 

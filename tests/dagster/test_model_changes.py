@@ -10,17 +10,17 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.backfill import plan_backfill
+from signal_pipeline.dagster.backfill import plan_backfill
+from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.definitions import build_defs
-from signal_pipeline.reports import rollup_report
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups import models as model_files
 from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.migrate import migrate
 
 pytestmark = pytest.mark.embedded_only
 PROJECT = Path(__file__).parents[2] / "dbt_like_sql"

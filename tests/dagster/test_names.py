@@ -7,8 +7,8 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from signal_pipeline.dagster.names import load_names
 from signal_pipeline.definitions import build_defs
-from signal_pipeline.names import load_names
 from signal_pipeline.settings import SettingsError, load_settings
 
 ROLLUPS = ["app", "browser", "device", "entity", "os", "route"]

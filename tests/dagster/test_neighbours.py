@@ -16,9 +16,10 @@ import dagster as dg
 import psycopg
 import pytest
 import yaml
-from commands import run_command
 from conftest import START_DATE, Fill
-from dagster_tests_support import (
+from psycopg import sql
+from support.commands import run_command
+from support.dagster import (
     PATIENCE_SECONDS,
     YESTERDAY,
     built,
@@ -28,25 +29,24 @@ from dagster_tests_support import (
     listens,
     storage_rows,
 )
-from psycopg import sql
-from traffic import traffic
+from support.traffic import traffic
 
 from faults import launched, neighbour
-from signal_pipeline.dagster_home import open_instance, project_file
-from signal_pipeline.names import Names, load_names
-from signal_pipeline.pruning import prune_dagster_storage
-from signal_pipeline.runs import LOCK_TAG, Ours, location_of
+from signal_pipeline.dagster.home import open_instance, project_file
+from signal_pipeline.dagster.names import Names, load_names
+from signal_pipeline.dagster.pruning import prune_dagster_storage
+from signal_pipeline.dagster.run_locks import lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG, Ours, location_of
+from signal_pipeline.days.calendar import day_lock
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Database
-from signal_pipeline.store.days import day_lock
-from signal_pipeline.store.embedded import dagster_url, ensure_database
-from signal_pipeline.store.run_locks import lock_space
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
 
 NEIGHBOUR_SECONDS = 40.0  # More than it takes to end a dead run.
 PREFIXES = {"north": "north", "south": "data-team/south"}
-PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
+PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli.commands import main; main()"]
 
 
 @dataclass(frozen=True)

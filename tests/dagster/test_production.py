@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from dagster_tests_support import (
+from support.dagster import (
     YESTERDAY,
     answers,
     asker,
@@ -22,12 +22,12 @@ from dagster_tests_support import (
     ingest,
     listens,
 )
-from traffic import traffic
+from support.traffic import traffic
 
-from signal_pipeline.dagster_home import project_file
+from signal_pipeline.dagster.home import project_file
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 

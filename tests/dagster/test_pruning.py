@@ -9,18 +9,18 @@ import psycopg
 import pytest
 import yaml
 from conftest import Fill
-from dagster_tests_support import STORAGE_TABLES, YESTERDAY, Run, storage_rows
+from support.dagster import STORAGE_TABLES, YESTERDAY, Run, storage_rows
 
 from faults import launched
-from signal_pipeline import pruning
-from signal_pipeline.liveness import end_dead_runs
-from signal_pipeline.names import PRUNING_JOB, load_names
-from signal_pipeline.pruning import Pruned, prune_dagster_storage
-from signal_pipeline.runs import LOCK_TAG, Ours
+from signal_pipeline.dagster import pruning
+from signal_pipeline.dagster.liveness import end_dead_runs
+from signal_pipeline.dagster.names import PRUNING_JOB, load_names
+from signal_pipeline.dagster.pruning import Pruned, prune_dagster_storage
+from signal_pipeline.dagster.run_locks import lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG, Ours
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
-from signal_pipeline.store.run_locks import lock_space
 
 pytestmark = pytest.mark.embedded_only
 DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]

@@ -15,15 +15,15 @@ import dagster as dg
 import psycopg
 import pytest
 from conftest import Fill
-from dagster_tests_support import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 from psycopg import sql
+from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.assets.rollups import BUILDERS
-from signal_pipeline.dagster_home import open_instance
+from signal_pipeline.dagster.assets.rollups import BUILDERS
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.embedded import dagster_url, ensure_database
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings, load_settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.embedded import dagster_url, ensure_database
 
 pytestmark = pytest.mark.embedded_only
 Models = dict[str, Model]
@@ -34,11 +34,11 @@ import sys
 from datetime import date
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.retention import purge_due_days
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.privacy.retention import purge_due_days
 
 role, day, rounds = sys.argv[1], date.fromisoformat(sys.argv[2]), int(sys.argv[3])
 settings, models = load_settings(), load_models()
@@ -129,7 +129,7 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     days = [TODAY - timedelta(days=n) for n in range(30, 0, -1)]
     for day in days:
         fill(day, 10)
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "backfill"]
+    command = [sys.executable, "-c", "from signal_pipeline.cli.commands import main; main()", "backfill"]
     command += ["--from", str(days[0]), "--to", str(days[-1])]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 

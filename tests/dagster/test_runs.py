@@ -8,15 +8,15 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_tests_support import YESTERDAY, Run, due_day, materialized, purge, rows_of
 from psycopg import sql
+from support.dagster import YESTERDAY, Run, due_day, materialized, purge, rows_of
 
-from signal_pipeline.alerts import failure_line, red_checks
+from signal_pipeline.dagster.log_alerts import failure_line, red_checks
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 
@@ -279,7 +279,7 @@ def test_a_day_whose_rollups_are_at_fault_is_kept_and_holds_up_no_other(
 def test_raw_events_drains_the_landing_and_profiles_the_day(
     run: Run, environment: Settings, instance: dg.DagsterInstance
 ) -> None:
-    from traffic import traffic
+    from support.traffic import traffic
 
     environment.landing_path.mkdir(parents=True)
     file = environment.landing_path / "replay.ndjson"
@@ -322,7 +322,7 @@ def test_a_missing_secret_does_not_keep_the_night_from_its_retention(
 
 
 def test_no_address_reaches_the_run_storage(run: Run, environment: Settings, instance: dg.DagsterInstance) -> None:
-    from traffic import line
+    from support.traffic import line
 
     environment.landing_path.mkdir(parents=True)
     marked = line(ip="198.51.100.77", userAgent="MarkedAgent/9.9 secret-mark")

@@ -9,13 +9,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import YESTERDAY, Run
-from traffic import line
+from support.dagster import YESTERDAY, Run
+from support.traffic import line
 
 from faults import launched
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 

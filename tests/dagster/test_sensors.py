@@ -9,15 +9,15 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from dagster_tests_support import TODAY, YESTERDAY, Run, due_day, purge
-from traffic import line
+from support.dagster import TODAY, YESTERDAY, Run, due_day, purge
+from support.traffic import line
 
 from faults import launched
+from signal_pipeline.dagster.run_locks import held_run, lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.runs import LOCK_TAG
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.run_locks import held_run, lock_space
 
 pytestmark = pytest.mark.embedded_only
 
@@ -262,7 +262,7 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     logged = [entry.user_message for entry in instance.all_logs(failed.run_id)]
     assert any(text.startswith("landing: 1 file(s) done, events: {'received': 1") for text in logged)
     assert "the last 1 run(s) of raw_events_job failed, the next is at" in skipped(tick("landing_sensor", "7"))
-    monkeypatch.setattr("signal_pipeline.staleness.FIRST_BACKOFF", timedelta(0))
+    monkeypatch.setattr("signal_pipeline.dagster.due_builds.FIRST_BACKOFF", timedelta(0))
     assert len(requests(tick("landing_sensor"))) == 1
 
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from traffic import CHROME
+from support.traffic import CHROME
 
-from signal_pipeline.catalogue import PACKAGED_CATALOGUE, load_catalogue
+from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES, Acceptance
 from signal_pipeline.events.event import Drop, Event, IncomingEvent
 from signal_pipeline.events.hashing import DayHasher

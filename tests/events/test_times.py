@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_pipeline.catalogue import load_catalogue
+from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.events.times import time_of, time_of_json

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import error_of, last_json, run_command
 from conftest import SECRET, Build, Fill
-from stored import count
+from support.commands import error_of, last_json, run_command
+from support.stored import count
 
 from faults import false_clock
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection
 
 pytestmark = [
     pytest.mark.embedded_only,
@@ -62,18 +62,18 @@ import json, sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 import dagster as dg
-from commands import run_command
+from support.commands import run_command
 from faults import false_clock
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.liveness import QUIET
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.dagster.liveness import QUIET
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.engines import open_engine
+from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.database import open_database
-from signal_pipeline.store.migrate import migrate
-from signal_pipeline.store.retention import purge_due_days
-from traffic import line, traffic
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.schema.migrate import migrate
+from signal_pipeline.privacy.retention import purge_due_days
+from support.traffic import line, traffic
 
 false_clock.start_postgres()
 settings, models, clock = load_settings(), load_models(), false_clock.FalseClock()

@@ -18,7 +18,7 @@ from faults.hostile import ENCODINGS
 from faults.hostile_ways import by_api, by_file
 from faults.sly import NOBODY, Stored, differences
 from faults.world import SECRET, World
-from signal_pipeline.ingest import Ingest
+from signal_pipeline.ingest.pipeline import Ingest
 
 PRIVATE = re.compile(
     r"@example\.org|@private\.example|198\.51\.100\.7|eyJhbGciOi|4111 1111|NWBK|\+43 664|00:1a:2b:3c:4d:5e|48\.2082|token=abc"

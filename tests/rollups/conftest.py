@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.rollups.models import Model, load_models
-from signal_pipeline.rollups.tables import migrate_rollups
-from signal_pipeline.store.database import Connection
-from signal_pipeline.store.embedded import start_embedded
+from signal_pipeline.schema.rollup_tables import migrate_rollups
 
 OWN_FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
-GUARDS = Path(__file__).parents[2] / "signal_pipeline/rollups/guards.sql"
+GUARDS = Path(__file__).parents[2] / "signal_pipeline/schema/sql/guards.sql"
 
 SCHEMA = """
 drop schema if exists signal cascade;

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups import day_columns
 from signal_pipeline.rollups.day_columns import day_batches
 from signal_pipeline.rollups.engine import EngineError
 from signal_pipeline.rollups.models import event_columns
-from signal_pipeline.store.database import Connection
 
 DAY = date(2026, 3, 8)
 START = datetime(2026, 3, 8, tzinfo=UTC)

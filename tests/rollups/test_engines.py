@@ -18,17 +18,17 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg import sql as composed
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
+from signal_pipeline.postgres.database import Connection, DatabaseError
 from signal_pipeline.rollups import day_columns, duckdb_engine, duckdb_events
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.engine import DaySnapshot, Engine, EngineError
 from signal_pipeline.rollups.models import Model, load_models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
-from signal_pipeline.rollups.tables import migrate_rollups
-from signal_pipeline.store.database import Connection, DatabaseError
+from signal_pipeline.schema.rollup_tables import migrate_rollups
 
 DAY = date(2026, 3, 8)  # New York changes to summer time on this day.
 START = datetime(2026, 3, 8, tzinfo=UTC)
@@ -111,13 +111,13 @@ def build(
     """What a build does, without its checks and records."""
     with engine.read(connection, day, models) as built, connection.transaction():
         for model in models.values():
-            table = composed.Identifier("signal", model.name)
-            connection.execute(composed.SQL("delete from {} where activity_date = %s").format(table), [day])
+            table = sql.Identifier("signal", model.name)
+            connection.execute(sql.SQL("delete from {} where activity_date = %s").format(table), [day])
         return built.snapshot, {name: built.write(connection, model) for name, model in models.items()}
 
 
 def stored_rows(connection: Connection, rollup: str) -> list[Row]:
-    query = composed.SQL("select * from {}").format(composed.Identifier("signal", rollup))
+    query = sql.SQL("select * from {}").format(sql.Identifier("signal", rollup))
     return connection.execute(query).fetchall()
 
 

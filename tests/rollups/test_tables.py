@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.rollups.tables import TableError, migrate_rollups
-from signal_pipeline.store.database import Connection
+from signal_pipeline.schema.rollup_tables import TableError, migrate_rollups
 
 OPEN_DAY = date(2026, 3, 5)
 PURGED_DAY = date(2025, 3, 5)

@@ -8,15 +8,15 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 from conftest import Build, Fill
-from revisions import migrate_to
-from stored import count
+from support.revisions import migrate_to
+from support.stored import count
 
+from signal_pipeline.dagster.probes import nothing_overdue
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.store.database import Connection, Database
-from signal_pipeline.store.migrate import migrate
-from signal_pipeline.store.probes import nothing_overdue
-from signal_pipeline.store.retention import RetentionError, purge_due_days, purge_incomplete
 
 pytestmark = pytest.mark.embedded_only
 KEEP = 180

@@ -27,10 +27,10 @@ from graphql import (
 )
 from graphql.validation import ASTValidationRule, ValidationRule
 
-from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.plain_create import PlainCreate, Plan
+from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.plain_create import PlainCreate, Plan
+from signal_pipeline.api.graphql.writing import create_event
 from signal_pipeline.api.requests import Call
-from signal_pipeline.api.writing import create_event
 
 MAX_TOKENS = 2_000
 MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import strawberry
 
-from signal_pipeline.api.errors import bad_input
+from signal_pipeline.api.refusals import bad_input
 
 LOWER_CASE = ("entity_id", "session_id")  # As they are stored.
 

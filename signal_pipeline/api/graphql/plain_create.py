@@ -29,9 +29,9 @@ from graphql import (
     print_ast,
 )
 
-from signal_pipeline.api.context import RequestContext
+from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.types import Event, EventCreateInput
 from signal_pipeline.api.requests import Call
-from signal_pipeline.api.types import Event, EventCreateInput
 
 Resolver = Callable[[RequestContext, EventCreateInput], Awaitable[Event | None]]
 Reader = Callable[[Event], object]

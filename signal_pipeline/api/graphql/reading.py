@@ -11,14 +11,14 @@ from typing import cast
 import msgspec
 import strawberry
 
-from signal_pipeline.api.callers import Authenticated
-from signal_pipeline.api.context import RequestContext, Services
-from signal_pipeline.api.errors import forbidden
-from signal_pipeline.api.filters import given, text_filters
-from signal_pipeline.api.types import Event, EventFilter, Json
-from signal_pipeline.store import audit
-from signal_pipeline.store.database import safe_errors
-from signal_pipeline.store.raw_events import FILTERS, RawEvent, newest_events
+from signal_pipeline.api.graphql.context import RequestContext, Services
+from signal_pipeline.api.graphql.event_filters import given, text_filters
+from signal_pipeline.api.graphql.types import Event, EventFilter, Json
+from signal_pipeline.api.identity.callers import Authenticated
+from signal_pipeline.api.refusals import forbidden
+from signal_pipeline.postgres.database import safe_errors
+from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
 
 DEFAULT_EVENTS = 100
 MAX_EVENTS = 1_000

@@ -9,10 +9,10 @@ import strawberry
 from strawberry.federation.schema_directives import Link
 from strawberry.schema.config import StrawberryConfig
 
-from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.reading import DEFAULT_EVENTS, read_events
-from signal_pipeline.api.stats import event_stats, filters_of, question
-from signal_pipeline.api.types import (
+from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.reading import DEFAULT_EVENTS, read_events
+from signal_pipeline.api.graphql.stats import event_stats, filters_of, question
+from signal_pipeline.api.graphql.types import (
     SCALARS,
     Event,
     EventCreateInput,
@@ -23,7 +23,7 @@ from signal_pipeline.api.types import (
     StatsKey,
     StatsPeriod,
 )
-from signal_pipeline.api.writing import create_event, create_events
+from signal_pipeline.api.graphql.writing import create_event, create_events
 
 FEDERATION = "https://specs.apollo.dev/federation/v2.6"
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, cast
 
-from signal_pipeline.api.callers import ApiKey, Authenticated
-from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.errors import bad_input, forbidden, unauthenticated
-from signal_pipeline.api.filters import given, sent, text_filters
-from signal_pipeline.api.suppression import Cell, kept
-from signal_pipeline.api.types import (
+from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.event_filters import given, sent, text_filters
+from signal_pipeline.api.graphql.suppression import Cell, kept
+from signal_pipeline.api.graphql.types import (
     EventStats,
     EventStatsRow,
     StatsBy,
@@ -22,11 +20,13 @@ from signal_pipeline.api.types import (
     StatsPeriod,
     StatsState,
 )
-from signal_pipeline.raw_reports import raw_report
-from signal_pipeline.report_keys import KEYS
-from signal_pipeline.reports import ALL_TYPES, PurgedError, Report, rollup_report
+from signal_pipeline.api.identity.callers import ApiKey, Authenticated
+from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.reports.dimensions import KEYS
+from signal_pipeline.reports.of_raw_events import raw_report
+from signal_pipeline.reports.of_rollups import ALL_TYPES, PurgedError, Report, rollup_report
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.store.database import Database
 
 MAX_ROWS = 10_000
 ENTITY_KEYS = {"entity", "entity-type"}

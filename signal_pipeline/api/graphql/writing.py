@@ -11,16 +11,16 @@ import msgspec
 import strawberry
 from strawberry import UNSET
 
-from signal_pipeline.api.callers import Authenticated
-from signal_pipeline.api.canonical import canonical_json
-from signal_pipeline.api.context import RequestContext
-from signal_pipeline.api.errors import bad_input, unauthenticated
+from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
 from signal_pipeline.api.group_commit import Answer
-from signal_pipeline.api.types import Event, EventCreateInput, Json
+from signal_pipeline.api.identity.callers import Authenticated
+from signal_pipeline.api.identity.signature import canonical_json
+from signal_pipeline.api.refusals import bad_input, unauthenticated
 from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
 from signal_pipeline.events.event import Drop
 from signal_pipeline.events.event import Event as AcceptedEvent
-from signal_pipeline.store.copy_rows import new_event_id
+from signal_pipeline.ingest.event_rows import new_event_id
 
 logger = logging.getLogger(__name__)
 

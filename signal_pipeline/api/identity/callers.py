@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from signal_pipeline.api.canonical import signature_is_valid
-from signal_pipeline.api.errors import unauthenticated
-from signal_pipeline.api.tokens import Claims, TokenVerifier
+from signal_pipeline.api.identity.signature import signature_is_valid
+from signal_pipeline.api.identity.tokens import Claims, TokenVerifier
+from signal_pipeline.api.refusals import unauthenticated
 
 Role = Literal["admin", "analyst"]
 

@@ -17,7 +17,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from signal_pipeline.api.canonical import signature_of
+from signal_pipeline.api.identity.signature import signature_of
 from signal_pipeline.settings import Settings, SettingsError, generated_secret
 
 ISSUER = AUDIENCE = "signal-development"

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import jwt
 
-from signal_pipeline.api.errors import ApiError, unauthenticated
+from signal_pipeline.api.refusals import ApiError, unauthenticated
 from signal_pipeline.errors import SignalError
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import dagster as dg
 from pydantic import Field
 
-from signal_pipeline.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
-from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
-from signal_pipeline.store.retention import purge_due_days
 
 
 class RetentionConfig(dg.Config):

@@ -9,17 +9,17 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
+from signal_pipeline.dagster.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
+from signal_pipeline.dagster.names import INGEST_POOL, RAW_EVENTS, Names
+from signal_pipeline.dagster.partitions import backfill_policy, daily_partitions
+from signal_pipeline.dagster.resources.ingest_resource import IngestResource
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import CATCH_UP_TAG
+from signal_pipeline.days.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.errors import SignalError
-from signal_pipeline.landing import Drained, LandingError
-from signal_pipeline.names import INGEST_POOL, RAW_EVENTS, Names
-from signal_pipeline.partitions import backfill_policy, daily_partitions
-from signal_pipeline.resources.ingest import IngestResource
-from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.ingest.landing import Drained, LandingError
+from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
 from signal_pipeline.rollups.models import event_columns
-from signal_pipeline.runs import CATCH_UP_TAG
-from signal_pipeline.store.database import Connection, DatabaseUnreachableError
-from signal_pipeline.store.profile import DayProfile, day_profile, outcomes_by_day
 
 EVENT_COLUMNS = dg.TableSchema(
     [dg.TableColumn(column.name, type=column.data_type, description=column.description) for column in event_columns()]

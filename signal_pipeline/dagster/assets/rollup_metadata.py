@@ -10,18 +10,19 @@ from datetime import date, timedelta
 from typing import Any, cast
 
 import dagster as dg
-from psycopg import sql as composed
+from psycopg import sql
 
-from signal_pipeline.assets.charts import BLUE, bar_chart, code_block, markdown_table
-from signal_pipeline.assets.raw_events import books_chart, profile_metadata
+from signal_pipeline.dagster.assets.charts import BLUE, bar_chart, code_block, markdown_table
+from signal_pipeline.dagster.assets.raw_events import books_chart, profile_metadata
+from signal_pipeline.days.calendar import days_between
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.days.profile import DayProfile, day_outcomes
+from signal_pipeline.days.quality import DayQuality, day_quality
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.yml import DATE_COLUMN
-from signal_pipeline.store.database import Connection, sql
-from signal_pipeline.store.days import days_between
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.store.profile import DayProfile, day_outcomes
-from signal_pipeline.store.quality import DayQuality, day_quality
+from signal_pipeline.rollups.schema_yml import DATE_COLUMN
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
@@ -84,7 +85,7 @@ class DayNotes:
     def _trend(self, name: str) -> str:
         first = self._newest - timedelta(days=TREND_DAYS - 1)
         rows = self._connection.execute(
-            composed.SQL(sql("trend")).format(rollup=composed.Identifier(name)),
+            sql.SQL(query(__package__, "trend")).format(rollup=sql.Identifier(name)),
             {"first": first, "last": self._newest},
         ).fetchall()
         series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
@@ -99,8 +100,8 @@ class DayNotes:
         columns = [column for column in model.columns if column not in model.grain]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         rows = self._connection.execute(
-            composed.SQL(sql("preview")).format(
-                columns=composed.SQL(", ").join(map(composed.Identifier, columns)), rollup=composed.Identifier(name)
+            sql.SQL(query(__package__, "preview")).format(
+                columns=sql.SQL(", ").join(map(sql.Identifier, columns)), rollup=sql.Identifier(name)
             ),
             {"day": self._newest, "rows": PREVIEW_ROWS},
         ).fetchall()

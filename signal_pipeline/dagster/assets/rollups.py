@@ -13,20 +13,20 @@ from functools import partial
 
 import dagster as dg
 
-from signal_pipeline.assets.rollup_metadata import DayNotes, definition_metadata
+from signal_pipeline.concurrency import short_turns
+from signal_pipeline.dagster.assets.rollup_metadata import DayNotes, definition_metadata
+from signal_pipeline.dagster.due_builds import nightly_days
+from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
+from signal_pipeline.dagster.partitions import backfill_policy, daily_partitions
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, ONLY_STALE_TAG, materialized_days
+from signal_pipeline.days.calendar import first_kept_day, today_utc
+from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
-from signal_pipeline.names import RAW_EVENTS, ROLLUPS_POOL, Names
-from signal_pipeline.partitions import backfill_policy, daily_partitions
-from signal_pipeline.resources.postgres import PostgresResource
+from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
 from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day, recorded_builds
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, ONLY_STALE_TAG, materialized_days
 from signal_pipeline.settings import load_settings
-from signal_pipeline.staleness import nightly_days
-from signal_pipeline.store.database import Connection, DatabaseUnreachableError
-from signal_pipeline.store.days import first_kept_day, today_utc
-from signal_pipeline.store.freshness import day_statuses
-from signal_pipeline.turns import short_turns
 
 DAY_ATTEMPTS = 2
 BUILDERS = 2

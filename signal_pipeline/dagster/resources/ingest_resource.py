@@ -8,10 +8,10 @@ from contextlib import closing, contextmanager
 import dagster as dg
 
 from signal_pipeline.events.hashing import check_secret
-from signal_pipeline.ingest import Ingest
-from signal_pipeline.landing import Drained, drain_landing
+from signal_pipeline.ingest.landing import Drained, drain_landing
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings, salt_secret
-from signal_pipeline.store.database import open_database
 
 
 class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alembic import op
 
-from signal_pipeline.store.migrations.files import run_file
+from signal_pipeline.schema.migrations.files import run_file
 
 revision = "0001"
 down_revision = None

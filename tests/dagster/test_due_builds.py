@@ -1,0 +1,173 @@
+"""Which stale days are asked for, and when: each sensor case as plain facts."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from signal_pipeline.dagster.due_builds import (
+    MAX_ATTEMPTS,
+    MAX_DAYS_PER_RUN,
+    MAX_RUNS_PER_TICK,
+    FailedRun,
+    backoff,
+    given_up,
+    nightly_days,
+    range_requests,
+)
+from signal_pipeline.days.freshness import DayStatus
+
+NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
+DAY = date(2026, 5, 19)
+
+
+def stale(
+    day: date = DAY,
+    *,
+    version: int = 1,
+    built: timedelta | None = None,
+    seconds: float = 1.0,
+    changed: timedelta = timedelta(minutes=1),
+    rollups: dict[str, str] | None = None,
+) -> DayStatus:
+    """A stale day, built `built` ago in `seconds`, changed `changed` ago."""
+    wanted = rollups or {"daily_app_activity": "stale"}
+    at = None if built is None else NOW - built
+    return DayStatus(day, version, "open", False, NOW - changed, 10, wanted, at, seconds)  # type: ignore[arg-type]
+
+
+def days_asked(*args: object, **kwargs: object) -> list[date]:
+    """The days of all requests."""
+    return [day for request in range_requests(*args, **kwargs) for day in request.days]  # type: ignore[arg-type]
+
+
+def test_a_new_day_is_asked_for_at_once() -> None:
+    assert days_asked([stale()], [], [], NOW) == [DAY]
+
+
+def test_nothing_stale_asks_for_nothing() -> None:
+    assert range_requests([], [], [], NOW) == []
+
+
+def test_a_day_in_flight_is_left_alone() -> None:
+    assert days_asked([stale()], [(DAY, DAY)], [], NOW) == []
+
+
+def test_a_busy_day_rests_ten_times_its_last_build() -> None:
+    assert days_asked([stale(built=timedelta(seconds=9), seconds=0.01)], [], [], NOW) == []
+    early = stale(built=timedelta(seconds=29), seconds=3)
+    ready = stale(built=timedelta(seconds=30), seconds=3)
+    assert days_asked([early], [], [], NOW) == []
+    assert days_asked([ready], [], [], NOW) == [DAY]
+
+
+def failures(count: int, last: timedelta) -> list[FailedRun]:
+    """Failed runs over the day, the last of them `last` ago."""
+    return [FailedRun(DAY, DAY, NOW - last - timedelta(seconds=n)) for n in range(count)]
+
+
+def test_a_failed_day_is_tried_again_with_growing_pauses() -> None:
+    old = stale(changed=timedelta(hours=20))
+    assert days_asked([old], [], failures(1, timedelta(seconds=59)), NOW) == []
+    assert days_asked([old], [], failures(1, timedelta(seconds=60)), NOW) == [DAY]
+    assert days_asked([old], [], failures(3, timedelta(seconds=239)), NOW) == []
+    assert days_asked([old], [], failures(3, timedelta(seconds=240)), NOW) == [DAY]
+
+
+def test_a_day_that_keeps_failing_is_given_up_until_it_changes() -> None:
+    tried = failures(MAX_ATTEMPTS, timedelta(hours=2))
+    assert days_asked([stale(changed=timedelta(hours=20))], [], tried, NOW) == []
+    assert days_asked([stale(changed=timedelta(hours=1))], [], tried, NOW) == [DAY]
+
+
+def test_days_that_failed_too_often_are_named() -> None:
+    tried = failures(MAX_ATTEMPTS, timedelta(hours=2))
+    other = stale(DAY - timedelta(days=1), changed=timedelta(hours=20))
+    assert given_up([stale(changed=timedelta(hours=20)), other], tried) == [DAY]
+
+
+def test_a_failed_run_counts_for_the_days_that_it_names() -> None:
+    older = DAY - timedelta(days=1)
+    named = [FailedRun(older, DAY, NOW, frozenset({older}))] * MAX_ATTEMPTS
+    days = [stale(day, changed=timedelta(hours=9)) for day in (older, DAY)]
+    assert days_asked(days, [], named, NOW) == [DAY]
+
+
+def test_the_back_off_doubles_and_stops_growing() -> None:
+    waits = [backoff(n) for n in range(1, 12)]
+    assert waits[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]
+    assert waits[-1] == waits[-2] == timedelta(hours=1)
+
+
+def test_a_failed_run_of_another_day_does_not_count() -> None:
+    other = [FailedRun(DAY - timedelta(days=3), DAY - timedelta(days=1), NOW)]
+    assert days_asked([stale(changed=timedelta(hours=9))], [], other, NOW) == [DAY]
+
+
+def test_the_key_changes_with_the_version_and_the_attempt() -> None:
+    old = {"changed": timedelta(hours=20)}
+    keys = [
+        range_requests([stale(**old)], [], [], NOW)[0].key,  # type: ignore[arg-type]
+        range_requests([stale(version=2, **old)], [], [], NOW)[0].key,  # type: ignore[arg-type]
+        range_requests([stale(**old)], [], failures(1, timedelta(hours=1)), NOW)[0].key,  # type: ignore[arg-type]
+    ]
+    assert len(set(keys)) == 3
+
+
+def test_only_rollups_that_want_a_build_are_asked_for() -> None:
+    mixed = stale(rollups={"a": "fresh", "b": "missing", "c": "stale"})
+    assert range_requests([mixed], [], [], NOW)[0].rollups == ["b", "c"]
+
+
+def test_hundreds_of_stale_days_are_few_bounded_runs_newest_first() -> None:
+    days = [stale(DAY - timedelta(days=2 * n)) for n in range(300)]
+    requests = range_requests(days, [], [], NOW)
+    assert len(requests) == MAX_RUNS_PER_TICK
+    assert all(len(request.days) <= MAX_DAYS_PER_RUN for request in requests)
+    assert requests[0].days[-1] == DAY
+    asked = [day for request in requests for day in request.days]
+    assert sorted(asked, reverse=True) == [c.day for c in days[: len(asked)]]
+
+
+@given(
+    days=st.sets(st.integers(0, 400), max_size=200),
+    flights=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), max_size=4),
+)
+def test_no_request_touches_a_day_in_flight(days: set[int], flights: list[tuple[int, int]]) -> None:
+    taken = [(DAY - timedelta(days=n + size), DAY - timedelta(days=n)) for n, size in flights]
+    requests = range_requests([stale(DAY - timedelta(days=n)) for n in days], taken, [], NOW)
+    for request in requests:
+        for first, last in taken:
+            assert request.days[-1] < first or request.days[0] > last
+    asked = [day for request in requests for day in request.days]
+    assert len(asked) == len(set(asked))
+    assert {(DAY - day).days for day in asked} <= days
+
+
+def test_a_night_builds_what_is_stale_and_what_has_no_row_oldest_first() -> None:
+    fresh = {"daily_app_activity": "fresh"}
+    statuses = [
+        stale(DAY - timedelta(days=400), rollups={"daily_app_activity": "unavailable"}),
+        stale(DAY - timedelta(days=90)),
+        stale(DAY - timedelta(days=4), rollups=fresh),
+        stale(DAY - timedelta(days=2), rollups={"daily_app_activity": "missing"}),
+        stale(DAY + timedelta(days=1)),
+    ]
+    built = nightly_days(statuses, DAY - timedelta(days=5), DAY)
+    assert [(DAY - day).days for day in built] == [90, 5, 3, 2, 1, 0]
+
+
+def test_a_silence_of_months_is_not_filled() -> None:
+    long_ago = stale(DAY - timedelta(days=150))
+    built = nightly_days([long_ago, stale(DAY)], DAY - timedelta(days=180), DAY)
+    assert (built[0], built[1], len(built)) == (long_ago.day, DAY - timedelta(days=31), 33)
+
+
+def test_a_first_night_builds_yesterday_alone() -> None:
+    assert nightly_days([], DAY - timedelta(days=180), DAY) == [DAY]
+
+
+def test_a_night_with_nothing_missed_builds_yesterday_again() -> None:
+    assert nightly_days([stale(rollups={"a": "fresh"})], DAY - timedelta(days=180), DAY) == [DAY]

@@ -1,0 +1,372 @@
+"""The bulk writer: one transaction, one event per id, closed books, versions that tell each change (invariants 1 to 5)."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from conftest import SECRET, START_DATE
+from support.stored import count, stored_books, stored_bots, stored_events, stored_intake
+from support.traffic import IPHONE, line, traffic
+
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.events.acceptance import Acceptance
+from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.ingest.writer import ACCEPTED, DUPLICATE, EventWriter, Outcome
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.models import Model
+
+DAY = date.today() - timedelta(days=3)
+NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+acceptance = Acceptance(load_catalogue(), SECRET.encode(), START_DATE, 180)
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[EventWriter]:
+    """A writer of its own."""
+    with closing(EventWriter(database, "00000001")) as events:
+        yield events
+
+
+def checked(*lines: bytes) -> list[Event | Drop]:
+    """Lines as acceptance passes them on."""
+    return [acceptance.check_line(text, datetime.now(UTC)) for text in lines]
+
+
+def good(at: datetime = NOON, **changes: object) -> Event:
+    """One event that acceptance let pass."""
+    (event,) = checked(line(at, **changes))
+    assert isinstance(event, Event), event
+    return event
+
+
+def versions(connection: Connection) -> dict[date, int]:
+    return dict(connection.execute("select day, version from signal.days where version > 0").fetchall())  # type: ignore[arg-type]
+
+
+def test_a_row_is_what_the_event_says(writer: EventWriter, connection: Connection) -> None:
+    full = good(
+        route="/journeys/[id]/ü",
+        entityType="journey",
+        entityId=str(uuid.UUID(int=7)),
+        sessionId=str(uuid.UUID(int=8)).upper(),
+        description={"b": [1, None, {"c": "ä"}], "a": 1.5},
+    )
+    bare = good(NOON + timedelta(microseconds=1), route=None)
+    assert writer.write([full, bare]) == [ACCEPTED, ACCEPTED]
+    stored = stored_events(connection)
+    for event, row in zip((full, bare), stored, strict=True):
+        stated: dict[str, Any] = msgspec.structs.asdict(event)
+        stated["client_event_id"] = uuid.UUID(event.client_event_id)
+        stated["session_id"] = event.session_id and uuid.UUID(event.session_id)
+        stated["description"] = event.description and msgspec.json.decode(event.description)
+        assert row == {name: stated[name] for name in row}
+
+
+def test_ids_are_version_7_of_the_events_time(writer: EventWriter, connection: Connection) -> None:
+    times = [NOON + timedelta(milliseconds=n) for n in range(200)]
+    writer.write([good(at) for at in times])
+    rows = connection.execute("select id, created_at from signal.events order by id").fetchall()
+    assert len({row[0] for row in rows}) == 200
+    for (found, at), expected in zip(rows, times, strict=True):
+        assert isinstance(found, uuid.UUID)
+        assert (found.version, found.variant) == (7, uuid.RFC_4122)
+        assert at == expected
+        assert found.int >> 80 == int(expected.timestamp() * 1000)
+
+
+def test_the_same_id_is_one_row_whenever_it_comes(writer: EventWriter, connection: Connection) -> None:
+    first = good(route="/first")
+    later = msgspec.structs.replace(first, created_at=NOON + timedelta(seconds=1), route="/later")
+    next_day = good(NOON + timedelta(days=1), clientEventId=first.client_event_id.upper())
+    assert writer.write([first, later, first]) == [ACCEPTED, DUPLICATE, DUPLICATE]
+    assert writer.write([later, next_day]) == [DUPLICATE, DUPLICATE]
+    (row,) = stored_events(connection)
+    assert (row["route"], row["created_at"]) == ("/first", NOON)
+
+
+def test_a_double_click_is_two_rows(writer: EventWriter, connection: Connection) -> None:
+    assert writer.write([good(), good()]) == [ACCEPTED, ACCEPTED]
+    assert len(stored_events(connection)) == 2
+
+
+def test_outcomes_come_in_order_and_the_books_close(writer: EventWriter, connection: Connection) -> None:
+    known = good()
+    writer.write([known])
+    batch = checked(
+        b"torn {",
+        line(NOON),
+        line(NOON, userAgent="curl/8.7.1"),
+        line(NOON, appName="cms"),
+        line(NOON, appName="watch"),
+    )
+    batch.insert(2, known)
+    assert writer.write(batch) == [
+        Outcome("dropped", "malformed"),
+        ACCEPTED,
+        DUPLICATE,
+        Outcome("dropped", "bot"),
+        ACCEPTED,
+        Outcome("dropped", "unknown_app"),
+    ]
+    today, kind = datetime.now(UTC).date(), "journey_create_clicked"
+    assert stored_books(connection) == {
+        (today, "(unknown)", "(other)", "dropped", "malformed"): 1,
+        (DAY, "journeys-admin", kind, "accepted", ""): 2,
+        (DAY, "journeys-admin", kind, "duplicate", ""): 1,
+        (DAY, "journeys-admin", kind, "dropped", "bot"): 1,
+        (DAY, "cms", kind, "accepted", ""): 1,
+        (DAY, "(unknown)", kind, "dropped", "unknown_app"): 1,
+    }
+
+
+def test_what_was_received_together_is_counted_by_the_day_of_its_receipt(
+    writer: EventWriter, connection: Connection
+) -> None:
+    other = NOON + timedelta(days=1)
+    known = good()
+    batch = [known, known, good(other), good(appName="cms"), *checked(b"torn", line(NOON, userAgent="curl/8.7.1"))]
+    writer.write(batch, received_on=other.date())
+    writer.write([known, good()])
+    today = datetime.now(UTC).date()
+    assert stored_intake(connection) == {
+        (other.date(), "journeys-admin", "accepted", ""): 2,
+        (other.date(), "journeys-admin", "duplicate", ""): 1,
+        (other.date(), "journeys-admin", "dropped", "bot"): 1,
+        (other.date(), "cms", "accepted", ""): 1,
+        (other.date(), "(unknown)", "dropped", "malformed"): 1,
+        (today, "journeys-admin", "accepted", ""): 1,
+        (today, "journeys-admin", "duplicate", ""): 1,
+    }
+
+
+def test_bots_are_counted_by_their_buckets_and_nothing_else(writer: EventWriter, connection: Connection) -> None:
+    phone = line(NOON, userAgent=f"{IPHONE} Googlebot/2.1")
+    batch = checked(phone, phone, line(NOON, userAgent="secret-tool/1"), line(NOON, appName="cms", userAgent="-"))
+    of_before = Drop("bot", DAY, "cms", "journey_create_clicked")  # As a spool of an earlier version holds it.
+    writer.write([*batch, of_before])
+    writer.write(checked(phone))
+    assert stored_bots(connection) == {
+        (DAY, "journeys-admin", "Other", "iOS", "mobile"): 3,
+        (DAY, "journeys-admin", "unknown", "unknown", "unknown"): 1,
+        (DAY, "cms", "unknown", "unknown", "unknown"): 1,
+        (DAY, "cms", *["(not recorded)"] * 3): 1,
+    }
+
+
+def test_only_accepted_events_raise_a_version(writer: EventWriter, connection: Connection) -> None:
+    other = NOON + timedelta(days=1)
+    event = good()
+    writer.write([event, good(), good(other)])
+    assert versions(connection) == {DAY: 1, other.date(): 1}
+    writer.write([event, *checked(b"torn", line(NOON, userAgent="curl/8.7.1"))])
+    assert versions(connection) == {DAY: 1, other.date(): 1}
+    writer.write([good(other)])
+    assert versions(connection) == {DAY: 1, other.date(): 2}
+
+
+def test_an_empty_batch_changes_nothing(writer: EventWriter, connection: Connection) -> None:
+    assert writer.write([]) == []
+    assert count(connection, "select count(*) from signal.books") == 0
+
+
+def test_a_failure_leaves_nothing_behind(writer: EventWriter, connection: Connection) -> None:
+    def fail(_: Connection) -> None:
+        raise RuntimeError("the file's offset cannot be written")
+
+    batch = [good(), *checked(b"torn", line(NOON, userAgent="curl/8.7.1"))]
+    with pytest.raises(RuntimeError):
+        writer.write(batch, fail)
+    for table in ("events", "event_keys", "books", "intake", "bots", "day_keys", "address_gaps"):
+        assert count(connection, f"select count(*) from signal.{table}") == 0
+    assert versions(connection) == {}
+    assert writer.write(batch)[0] == ACCEPTED
+
+
+def test_an_interrupt_leaves_no_transaction_for_the_next_batch_to_end(
+    writer: EventWriter, connection: Connection
+) -> None:
+    """Else the next batch would take its own events for duplicates, and commit them unbooked."""
+    event = good()
+
+    def interrupt(_: Connection) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writer.write([event], interrupt)
+    assert stored_events(connection) == []
+    assert writer.write([event]) == [ACCEPTED]
+    assert (len(stored_events(connection)), versions(connection)) == (1, {DAY: 1})
+
+
+def test_what_comes_within_is_in_the_same_transaction(writer: EventWriter, connection: Connection) -> None:
+    seen = []
+
+    def look(inside: Connection) -> None:
+        seen.append((count(inside, "select count(*) from signal.events"), len(stored_events(connection))))
+
+    writer.write([good()], look)
+    assert seen == [(1, 0)]
+
+
+def test_events_of_a_purged_day_are_too_late(writer: EventWriter, connection: Connection) -> None:
+    writer.write([good()])
+    connection.execute("update signal.days set state = 'purged' where day = %s", [DAY])
+    tomorrow = NOON + timedelta(days=1)
+    assert writer.write([good(), good(tomorrow)]) == [Outcome("dropped", "too_late"), ACCEPTED]
+    assert stored_books(connection)[DAY, "journeys-admin", "journey_create_clicked", "dropped", "too_late"] == 1
+    assert versions(connection) == {DAY: 1, tomorrow.date(): 1}
+
+
+def test_an_event_that_meets_a_purge_waits_for_it(
+    writer: EventWriter, database: Database, connection: Connection
+) -> None:
+    writer.write([good()])
+    with ThreadPoolExecutor(1) as pool, database.connect() as purge:
+        with purge.transaction():
+            purge.execute("select from signal.days where day = %s for update", [DAY])
+            meeting = pool.submit(writer.write, [good()])
+            waiting = (
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%%key share%%'"
+            )
+            while not count(connection, waiting + " and datname = current_database()"):
+                assert not meeting.done()
+            purge.execute("update signal.days set state = 'purged' where day = %s", [DAY])
+        assert meeting.result() == [Outcome("dropped", "too_late")]
+    assert len(stored_events(connection)) == 1
+
+
+def test_missing_and_invalid_addresses_of_stored_events_are_counted(
+    writer: EventWriter, connection: Connection
+) -> None:
+    missing = good(ip=None)
+    writer.write([missing, missing, good(ip="nowhere"), good(ip="", appName="cms"), good()])
+    writer.write([missing, good(ip=" ")])
+    rows = connection.execute("select app_name, missing, invalid from signal.address_gaps order by 1").fetchall()
+    assert rows == [("cms", 1, 0), ("journeys-admin", 2, 1)]
+
+
+def test_a_day_remembers_which_secrets_hashed_it(database: Database, connection: Connection) -> None:
+    known = good()
+    for key_id, batch in (("aaaaaaaa", [known]), ("bbbbbbbb", [good()]), ("cccccccc", [known])):
+        with closing(EventWriter(database, key_id)) as writer:
+            writer.write(batch)
+    rows = connection.execute("select day, key_id from signal.day_keys order by 2").fetchall()
+    assert rows == [(DAY, "aaaaaaaa"), (DAY, "bbbbbbbb")]
+
+
+def test_a_lost_connection_is_an_error_and_the_next_batch_opens_another(
+    writer: EventWriter, connection: Connection
+) -> None:
+    writer.write([good()])
+
+    def lose(inside: Connection) -> None:
+        connection.execute("select pg_terminate_backend(%s)", [inside.info.backend_pid])
+
+    event = good()
+    with pytest.raises(DatabaseError):
+        writer.write([event], lose)
+    assert len(stored_events(connection)) == 1
+    assert writer.write([event]) == [ACCEPTED]
+
+
+def test_an_error_tells_no_value(writer: EventWriter) -> None:
+    broken = msgspec.structs.replace(good(description={"note": "something-private"}), entity_id="private-id")
+    with pytest.raises(DatabaseError) as raised:
+        writer.write([broken])
+    assert "23514" in str(raised.value)
+    assert "private" not in f"{raised.value!r} {raised.value.__cause__!r}"
+
+
+def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
+    writer: EventWriter, database: Database, connection: Connection, models: dict[str, Model], tmp_path: Path
+) -> None:
+    """The late committer: its transaction began before the build, and ends after it."""
+    engine = DuckdbEngine(database.url, tmp_path)
+    writer.write([good()])
+
+    def build_meanwhile(_: Connection) -> None:
+        assert build_day(database, engine, models, DAY).raw_events == 1
+
+    writer.write([good()], build_meanwhile)
+    checksums = {name: model.checksum for name, model in models.items()}
+    (status,) = day_statuses(connection, checksums)
+    assert set(status.rollups.values()) == {"stale"}
+    assert build_day(database, engine, models, DAY).raw_events == 2
+    (status,) = day_statuses(connection, checksums)
+    assert set(status.rollups.values()) == {"fresh"}
+
+
+def test_the_same_ids_from_many_writers_in_any_order_are_stored_once(
+    database: Database, connection: Connection
+) -> None:
+    events = checked(*traffic(DAY, 150), *traffic(DAY + timedelta(days=1), 150))
+    writers, rounds = 4, 3
+    together = threading.Barrier(writers)
+
+    def send(number: int) -> Counter[str]:
+        chance = random.Random(number)
+        found: Counter[str] = Counter()
+        with closing(EventWriter(database, "00000001")) as writer:
+            for _ in range(rounds):
+                shuffled = chance.sample(events, len(events))
+                together.wait()
+                for first in range(0, len(shuffled), 100):
+                    found.update(outcome.kind for outcome in writer.write(shuffled[first : first + 100]))
+        return found
+
+    with ThreadPoolExecutor(writers) as pool:
+        total = sum(pool.map(send, range(writers)), Counter[str]())
+    assert total == {"accepted": 300, "duplicate": 300 * (writers * rounds - 1)}
+    assert len(stored_events(connection)) == 300
+    assert count(connection, "select count(*) from signal.event_keys") == 300
+    booked: Counter[str] = Counter()
+    for (_, _, _, outcome, _), number in stored_books(connection).items():
+        booked[outcome] += number
+    assert booked == total
+
+
+def test_every_commit_of_many_writers_raises_the_version_by_one(database: Database, connection: Connection) -> None:
+    def send(number: int) -> None:
+        with closing(EventWriter(database, "00000001")) as writer:
+            for _ in range(10):
+                writer.write([good(), good(NOON + timedelta(days=1))])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, range(4)))
+    assert versions(connection) == {DAY: 40, DAY + timedelta(days=1): 40}
+
+
+def test_writers_of_different_days_that_meet_on_the_day_of_receipt_lose_no_count(
+    database: Database, connection: Connection
+) -> None:
+    apps, agents = ["cms", "journeys-admin", "videos-admin"], ["curl/8.7.1", f"{IPHONE} Googlebot/2.1"]
+    together = threading.Barrier(4)
+
+    def send(number: int) -> None:
+        chance = random.Random(number)
+        at = NOON - timedelta(days=number % 2)
+        with closing(EventWriter(database, "00000001")) as writer:
+            for _ in range(15):
+                bots = [line(at, appName=app, userAgent=agent) for app in apps for agent in agents]
+                batch = checked(*bots, *[line(at, appName=app) for app in apps])
+                together.wait()
+                writer.write(chance.sample(batch, len(batch)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, range(4)))
+    assert stored_intake(connection).total() == stored_books(connection).total() == 4 * 15 * 9
+    assert stored_bots(connection).total() == 4 * 15 * 6

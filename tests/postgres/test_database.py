@@ -1,0 +1,52 @@
+"""What an error of PostgreSQL says: whether the server is away, and nothing of a row."""
+
+from __future__ import annotations
+
+import pytest
+
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError, DatabaseUnreachableError, safe_errors
+
+
+def test_a_cancelled_statement_does_not_mean_that_the_server_is_away(database: Database) -> None:
+    impatient = Database(database.url, statement_seconds=0.05)
+    with pytest.raises(DatabaseError) as raised, safe_errors(), impatient.connect() as connection:
+        connection.execute("select pg_sleep(5)")
+    assert not isinstance(raised.value, DatabaseUnreachableError)
+    assert raised.value.sqlstate == "57014"
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "away", "passes", "not_here"),
+    [
+        ("08006", True, False, False),
+        ("57P01", True, False, False),  # Shut down, as 57P02 and 57P03.
+        ("57P05", True, False, False),  # Idle for too long, and 25P03 inside a transaction.
+        ("25P03", True, False, False),
+        ("40001", False, True, False),
+        ("40P01", False, True, False),
+        ("53300", False, True, False),
+        ("55P03", False, True, False),
+        ("25006", False, True, False),
+        ("42501", False, False, True),
+        ("42P01", False, False, True),
+        ("3F000", False, False, True),
+        ("22001", False, False, False),
+        ("23514", False, False, False),
+        ("XX000", False, False, False),
+    ],
+)
+def test_an_error_says_whether_to_wait_or_to_look(
+    connection: Connection, sqlstate: str, away: bool, passes: bool, not_here: bool
+) -> None:
+    with pytest.raises(DatabaseError) as raised, safe_errors():
+        connection.execute(f"do $$begin raise exception 'a value' using errcode = '{sqlstate}'; end$$")  # type: ignore[arg-type]
+    error = raised.value
+    assert (isinstance(error, DatabaseUnreachableError), error.passes, error.not_here) == (away, passes, not_here)
+    assert sqlstate in str(error)
+    assert "a value" not in str(error)
+
+
+def test_who_may_not_is_told_to_ask_for_a_role(connection: Connection) -> None:
+    connection.execute("set role signal_reader")
+    with pytest.raises(DatabaseError, match="role for its work"), safe_errors():
+        connection.execute("select from signal.events")

@@ -1,0 +1,261 @@
+"""Retention: what is proven before a day goes, what goes with it, and what can never change afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+import psycopg
+import pytest
+from conftest import START_DATE, Build, Fill
+from support.stored import count
+from support.traffic import line
+
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.days.receipts import list_receipts
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.privacy.erasure import Subject, erase
+from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
+from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError
+from signal_pipeline.rollups.models import Model
+
+KEEP = 180
+TODAY = date.today()
+DUE = TODAY - timedelta(days=KEEP + 1)
+Models = dict[str, Model]
+
+
+def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    kept = DUE + timedelta(days=1)
+    for day in (DUE, kept):
+        fill(day)
+        build(day)
+    result = purge_due_days(database, models, KEEP)
+    assert result.as_dict() == {"purged": [str(DUE)], "kept": [], "dry_run": False}
+    assert count(connection, "select count(*) from signal.events") == 25
+    assert count(connection, "select count(*) from signal.event_keys where day = %s", DUE) == 0
+    assert count(connection, "select count(*) from signal.event_keys where day = %s", kept) == 25
+    partition = connection.execute("select to_regclass(%s)", [f"signal.events_{DUE:%Y%m%d}"]).fetchone()
+    assert partition == (None,)
+    (receipt,) = list_receipts(connection)
+    assert (receipt.day, receipt.raw_events, receipt.keys, receipt.incomplete) == (DUE, 25, 25, False)
+    assert receipt.first_event is not None
+    assert receipt.first_event.astimezone(UTC).date() == DUE
+    assert receipt.bytes > 0
+
+
+def test_a_day_is_due_the_day_after_its_last_kept_date(
+    database: Database, models: Models, fill: Fill, build: Build
+) -> None:
+    edge = TODAY - timedelta(days=KEEP)
+    fill(edge)
+    build(edge)
+    assert purge_due_days(database, models, KEEP).purged == []
+    tomorrow = TODAY + timedelta(days=1)
+    assert purge_due_days(database, models, KEEP, as_of=tomorrow, dry_run=True).purged == [edge]
+
+
+def test_as_of_after_today_is_refused_without_dry_run(database: Database, models: Models) -> None:
+    with pytest.raises(RetentionError, match="only with --dry-run"):
+        purge_due_days(database, models, KEEP, as_of=TODAY + timedelta(days=1))
+
+
+def test_a_dry_run_changes_nothing(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    fill(DUE)
+    build(DUE)
+    result = purge_due_days(database, models, KEEP, dry_run=True)
+    assert result.purged == [DUE]
+    assert count(connection, "select count(*) from signal.events") == 25
+    assert list_receipts(connection) == []
+
+
+BREAKS = {
+    "never built": ("delete from signal.builds", "has no build"),
+    "one rollup stale": ("update signal.days set version = version + 1", "is stale"),
+    "another model": ("update signal.builds set model_checksum = 'x' where rollup = 'daily_os_activity'", "is stale"),
+    "raw events missing": (
+        "delete from signal.events where id = (select min(id::text) from signal.events)::uuid",
+        "raw events are missing: 24 of 25",
+    ),
+    "rollup rows missing": (
+        "delete from signal.daily_route_activity where ctid = (select min(ctid) from signal.daily_route_activity)",
+        "does not hold the rows",
+    ),
+    "rollup rows changed": (
+        "update signal.daily_app_activity set events = events + 1 where event_type = '(all)'",
+        "does not add up",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "reason"), BREAKS.values(), ids=BREAKS.keys())
+def test_a_day_that_fails_its_proof_is_kept_and_holds_up_no_other(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    statement: str,
+    reason: str,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    connection.execute(statement)  # type: ignore[arg-type]
+    other = DUE - timedelta(days=1)
+    fill(other)
+    build(other)
+    result = purge_due_days(database, models, KEEP)
+    assert result.purged == [other]
+    assert list(result.kept) == [DUE]
+    assert reason in result.kept[DUE]
+    assert count(connection, "select count(*) from signal.events") >= 24
+
+
+def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
+    database: Database, connection: Connection, models: Models, fill: Fill
+) -> None:
+    fill(DUE)
+    with pytest.raises(RetentionError, match="--reason"):
+        purge_incomplete(database, models, DUE, "  ", KEEP)
+    with pytest.raises(RetentionError, match="not due"):
+        purge_incomplete(database, models, TODAY, "why not", KEEP)
+    assert purge_incomplete(database, models, DUE, "x" * 300, KEEP).purged == [DUE]
+    (receipt,) = list_receipts(connection)
+    assert receipt.incomplete
+    assert receipt.reason == "x" * 200
+    assert count(connection, "select count(*) from signal.events") == 0
+    (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
+    assert set(status.rollups.values()) == {"unavailable"}
+
+
+def test_rollups_that_were_built_before_a_forced_purge_are_incomplete(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    fill(DUE)
+    build(DUE)
+    fill(DUE, 5, seed=2)
+    purge_incomplete(database, models, DUE, "cannot be rebuilt", KEEP)
+    (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
+    assert set(status.rollups.values()) == {"incomplete"}
+
+
+CHANGES = [
+    "update signal.daily_app_activity set events = 0",
+    "delete from signal.daily_app_activity",
+    "insert into signal.daily_app_activity select activity_date, 'new', event_type, 1, 1, 1"
+    " from signal.daily_app_activity limit 1",
+    "truncate signal.daily_app_activity",
+    "update signal.receipts set raw_events = 0",
+    "delete from signal.receipts",
+    "truncate signal.receipts",
+    "delete from signal.audit",
+]
+
+
+@pytest.mark.parametrize("statement", CHANGES)
+def test_history_of_a_purged_day_cannot_be_changed_by_plain_sql(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    statement: str,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    purge_due_days(database, models, KEEP)
+    before = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    assert before
+    with pytest.raises(psycopg.errors.RaiseException):
+        connection.execute(statement)  # type: ignore[arg-type]
+    after = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    assert after == before
+
+
+def test_a_build_of_a_purged_day_is_refused(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    purge_due_days(database, models, KEEP)
+    before = connection.execute("select r::text from signal.builds as r order by 1").fetchall()
+    with pytest.raises(DayPurgedError, match="purged, unchanged"):
+        build(DUE)
+    assert connection.execute("select r::text from signal.builds as r order by 1").fetchall() == before
+
+
+@pytest.mark.parametrize("day", [START_DATE - timedelta(days=1), TODAY + timedelta(days=1)])
+def test_days_that_cannot_hold_events_are_refused(build: Build, day: date) -> None:
+    with pytest.raises(BuildRefusedError, match="start date|after today"):
+        build(day)
+
+
+def test_an_event_of_a_purged_day_is_too_late_even_by_an_old_clock(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    ingest_at: Callable[[datetime], Ingest],
+) -> None:
+    fill(DUE)
+    build(DUE)
+    then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
+    late = ingest_at(then)
+    late.ingest_lines([line(then)])
+    build(DUE)
+    purge_due_days(database, models, KEEP)
+    counts = late.ingest_lines([line(then)])
+    assert dict(counts.dropped) == {"too_late": 1}
+
+
+def test_a_receipt_says_what_the_day_held_to_the_last_figure(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    fill(DUE, 60)
+    fill(DUE, 7, seed=2)
+    (victim,) = connection.execute(
+        "select user_hash from signal.events group by 1 order by count(*) desc limit 1"
+    ).fetchone()  # type: ignore[misc]
+    erase(database, models, Subject.user(victim, DUE), b"t" * 32)  # type: ignore[arg-type]
+    build(DUE)
+    held = connection.execute(
+        "select d.day, count(*), (select count(*) from signal.event_keys where day = d.day),"
+        " (select sum(events) from signal.books where day = d.day and outcome = 'accepted'),"
+        " (select sum(events) from signal.books where day = d.day and outcome = 'erased'), min(e.created_at),"
+        " max(e.created_at), d.version, pg_total_relation_size(%s::regclass)"
+        " from signal.days as d, signal.events as e where d.day = %s group by d.day, d.version",
+        [f"signal.events_{DUE:%Y%m%d}", DUE],
+    ).fetchall()
+    assert held[0][1] < held[0][2] == held[0][3] == 67  # type: ignore[operator]
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    written = connection.execute(
+        "select day, raw_events, keys, accepted, erased, first_event, last_event, version, bytes from signal.receipts"
+    ).fetchall()
+    assert written == held
+
+
+def test_a_forced_receipt_of_an_empty_day_is_exact_too(
+    database: Database, connection: Connection, models: Models, fill: Fill
+) -> None:
+    fill(DUE, 3)
+    connection.execute("delete from signal.events")
+    assert purge_incomplete(database, models, DUE, "lost", KEEP).purged == [DUE]
+    written = connection.execute(
+        "select raw_events, keys, accepted, erased, first_event, last_event, incomplete, reason from signal.receipts"
+    ).fetchall()
+    assert written == [(0, 3, 3, 0, None, None, True, "lost")]
+
+
+def test_an_unreachable_database_is_a_clear_error(models: Models) -> None:
+    gone = Database("postgresql://nobody@127.0.0.1:1/none?connect_timeout=2")
+    with pytest.raises(DatabaseError, match="cannot reach PostgreSQL"):
+        purge_due_days(gone, models, KEEP)

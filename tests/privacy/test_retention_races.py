@@ -1,0 +1,174 @@
+"""Retention beside others: a purge waits for writers, gives way to readers, and leaves no half of a day to builders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date, datetime, timedelta
+
+import pytest
+from conftest import Build, Fill
+from support.stored import count
+from support.traffic import line
+
+from signal_pipeline.days.coverage import Coverage
+from signal_pipeline.days.receipts import list_receipts
+from signal_pipeline.ingest.pipeline import Counts, Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.reports import of_raw_events as raw_reports
+from signal_pipeline.rollups.build import DayPurgedError
+from signal_pipeline.rollups.models import Model
+
+KEEP = 180
+TODAY = date.today()
+DUE = TODAY - timedelta(days=KEEP + 1)
+Models = dict[str, Model]
+
+
+def test_a_purge_waits_for_a_writer_that_holds_the_day(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    """The writer decided before the purge: its event must be seen by the proof, which then fails."""
+    fill(DUE)
+    build(DUE)
+    with database.connect() as writer:
+        with writer.transaction():
+            writer.execute("select from signal.days where day = %s for key share", [DUE])
+            purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
+            time.sleep(0.5)
+            assert purging.is_alive()
+            writer.execute("update signal.days set version = version + 1 where day = %s", [DUE])
+        purging.join(60)
+    assert not purging.is_alive()
+    assert count(connection, "select count(*) from signal.events") == 25
+    assert list_receipts(connection) == []
+
+
+def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    ingest_at: Callable[[datetime], Ingest],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The day's row is locked before it is counted, and every writer asks for that row first."""
+    fill(DUE)
+    build(DUE)
+    then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
+    late, drop, came, blocked = ingest_at(then), retention._drop_partition, list[Counts](), list[int]()
+
+    def drop_with_a_writer_at_the_door(purging: Connection, day: date) -> None:
+        writers.append(_in_thread(lambda: came.append(late.ingest_lines([line(then)]))))
+        waiting = (
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%%for key share%%'"
+        )
+        give_up = time.monotonic() + 20
+        while not count(connection, waiting) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        blocked.append(count(connection, waiting))
+        drop(purging, day)
+
+    writers: list[threading.Thread] = []
+    monkeypatch.setattr(retention, "_drop_partition", drop_with_a_writer_at_the_door)
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    writers[0].join(20)
+    assert blocked == [1]
+    assert [dict(counts.dropped) for counts in came] == [{"too_late": 1}]
+    assert [receipt.raw_events for receipt in list_receipts(connection)] == [25]
+
+
+def test_a_purge_gives_way_to_a_long_reader_and_then_goes_on(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    fill(DUE)
+    build(DUE)
+    fill(TODAY - timedelta(days=1))
+    with database.connect() as reader:
+        with reader.transaction():
+            reader.execute("select count(*) from signal.events")
+            purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
+            time.sleep(1)
+            assert purging.is_alive()
+            fill(TODAY - timedelta(days=2))  # A writer goes on meanwhile.
+        purging.join(60)
+    assert [receipt.day for receipt in list_receipts(connection)] == [DUE]
+
+
+def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(DUE)
+    build(DUE)
+    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 0.5)
+    with closing(database.connect()) as reader, reader.transaction():
+        reader.execute("select count(*) from signal.events")
+        result = purge_due_days(database, models, KEEP)
+    assert "in use" in result.kept[DUE]
+    assert count(connection, "select count(*) from signal.event_keys") == 25
+    assert purge_due_days(database, models, KEEP).purged == [DUE]
+
+
+def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
+    database: Database, connection: Connection, models: Models, fill: Fill, build: Build
+) -> None:
+    fill(DUE)
+    build(DUE)
+    expected = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+
+    def keep_building() -> None:
+        for _ in range(5):
+            try:
+                build(DUE)
+            except DayPurgedError:
+                return
+
+    threads = [_in_thread(keep_building), _in_thread(keep_building)]
+    while not purge_due_days(database, models, KEEP).purged:
+        time.sleep(0.01)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall() == expected
+
+
+def _in_thread(task: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=task, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report has read that the day is open: its partition must not go before the events are counted."""
+    fill(DUE)
+    build(DUE)
+    read, purged = raw_reports.read_coverage, list[retention.Purged]()
+
+    def read_with_a_purge_behind_it(connection: Connection, first: date, last: date) -> Coverage:
+        coverage = read(connection, first, last)
+        purged.append(purge_due_days(database, models, KEEP))
+        return coverage
+
+    monkeypatch.setattr(raw_reports, "read_coverage", read_with_a_purge_behind_it)
+    monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 1.0)
+    report = raw_reports.raw_report(database, ["day"], {}, DUE, DUE)
+    assert [int(events) for events in report.rows["events"]] == [25]
+    assert purged[0].purged == []
+    assert list(purged[0].kept) == [DUE]
+    assert purge_due_days(database, models, KEEP).purged == [DUE]

@@ -1,0 +1,302 @@
+"""Least privilege, tried both ways: what each role may do works, and what it may not is refused."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from contextlib import closing, suppress
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import Fill
+from psycopg import errors
+from support.commands import last_json, run_command
+from support.traffic import traffic
+
+from signal_pipeline.cli.psql import ReaderError, reader_url
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.privacy import retention
+from signal_pipeline.privacy.erasure import Subject, erase
+from signal_pipeline.reports.of_rollups import rollup_report
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.postgres_engine import PostgresEngine
+from signal_pipeline.schema.migrate import ROLES
+from signal_pipeline.settings import Settings
+
+KEEP = 180
+TODAY = date.today()
+YESTERDAY = TODAY - timedelta(days=1)
+DUE = TODAY - timedelta(days=KEEP + 1)
+Models = dict[str, Model]
+As = Callable[[str], Database]
+
+
+@pytest.fixture
+def as_role(database: Database, connection: Connection) -> As:
+    """The test's database by a login that has one role."""
+
+    def log_in(role: str) -> Database:
+        login = f"test_{role}"
+        with suppress(errors.DuplicateObject):
+            connection.execute(f"create role {login} login in role {role}")  # type: ignore[arg-type]
+        return Database(database.url.replace("postgres@", f"{login}@"))
+
+    return log_in
+
+
+@pytest.fixture
+def filled(fill: Fill, database: Database, models: Models, settings: Settings) -> None:
+    """Yesterday, and a due day, both built; the due one is purged."""
+    for day in (DUE, YESTERDAY):
+        fill(day, 60)
+        build_day(database, DuckdbEngine(database.url, settings.tmp_path), models, day)
+    assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
+
+
+FORBIDDEN = {
+    "signal_writer": [
+        "select count(*) from signal.events",
+        "select user_hash from signal.events limit 1",
+        "select day from signal.event_keys",
+        "delete from signal.events",
+        "update signal.events set route = null",
+        "delete from signal.event_keys",
+        "update signal.days set state = 'purged'",
+        "delete from signal.books",
+        "delete from signal.intake",
+        "delete from signal.bots",
+        "update signal.bots set browser_family = 'x'",
+        "insert into signal.builds select * from signal.builds",
+        "select * from signal.daily_app_activity",
+        "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
+        "select * from signal.receipts",
+        "select * from signal.audit",
+        "insert into signal.audit (action) values ('x')",
+        "create table signal.mine ()",
+    ],
+    "signal_builder": [
+        "insert into signal.events select * from signal.events",
+        "delete from signal.events",
+        "select * from signal.event_keys",
+        "update signal.days set version = 0",
+        "insert into signal.books values (current_date, 'cms', 'x', 'erased', '', 1)",
+        "select * from signal.audit",
+        "insert into signal.receipts select * from signal.receipts",
+        "truncate signal.daily_app_activity",
+        "drop table signal.daily_app_activity",
+    ],
+    "signal_reader": [
+        "select count(*) from signal.events",
+        "select * from signal.event_keys",
+        "select * from signal.audit",
+        "select * from signal.receipts",
+        "select * from signal.landed_files",
+        "update signal.intake set events = 0",
+        "delete from signal.bots",
+        "delete from signal.daily_app_activity",
+        "update signal.daily_app_activity set events = 0",
+        "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
+        "select signal.ensure_day(current_date)",
+        "select signal.drop_partition(current_date)",
+        f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
+        f"select count(*) from signal.events_{YESTERDAY:%Y%m%d}",
+    ],
+    "signal_api": [
+        "delete from signal.events",
+        "update signal.events set route = null",
+        "select day from signal.event_keys",
+        "delete from signal.event_keys",
+        "update signal.days set state = 'purged'",
+        "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
+        "insert into signal.builds select * from signal.builds",
+        "select * from signal.receipts",
+        "select * from signal.audit",
+        "select signal.drop_partition(current_date)",
+        f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
+        "create table signal.mine ()",
+    ],
+    "signal_admin": [
+        "update signal.audit set action = 'nothing'",
+        "delete from signal.audit",
+        "truncate signal.audit",
+        "update signal.receipts set raw_events = 0",
+        "delete from signal.receipts",
+        "insert into signal.guard_passes values (pg_current_xact_id())",
+        "alter table signal.daily_app_activity disable trigger all",
+        f"drop table signal.events_{YESTERDAY:%Y%m%d}",
+        f"delete from signal.days where day = '{DUE}'",
+    ],
+}
+
+
+def test_what_a_role_may_not_do_is_refused(as_role: As, filled: None) -> None:
+    allowed = []
+    for role in ROLES:
+        with as_role(role).connect() as connection:
+            for statement in FORBIDDEN[role]:
+                try:
+                    connection.execute(statement)  # type: ignore[arg-type]
+                    allowed.append((role, statement))
+                except errors.InsufficientPrivilege:
+                    pass
+    assert allowed == []
+
+
+RIGHTS = """
+select c.relname, string_agg(privilege, ' ' order by privilege)
+from pg_class as c
+cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
+where c.relnamespace = 'signal'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and case
+    when c.relkind = 'S' then privilege in ('select', 'update') and has_sequence_privilege('signal_api', c.oid, privilege)
+    when privilege in ('delete', 'truncate', 'trigger') then has_table_privilege('signal_api', c.oid, privilege)
+    else has_any_column_privilege('signal_api', c.oid, privilege)
+end
+group by c.relname
+"""
+
+
+def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Models, filled: None) -> None:
+    rollups = {relation: "select" for name in models for relation in (name, f"{name}_by_type")}
+    assert dict(connection.execute(RIGHTS).fetchall()) == {  # type: ignore[arg-type]
+        **rollups,
+        "address_gaps": "insert select update",
+        "audit": "insert",
+        "books": "insert select update",
+        "bots": "insert select update",
+        "builds": "select",
+        "day_keys": "insert select",
+        "days": "select update",
+        "event_keys": "insert select",
+        "events": "insert select",
+        "instance": "select",
+        "intake": "insert select update",
+        "landed_files": "insert select update",
+    }
+    functions = connection.execute(
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <> 'trigger'::regtype"
+        " and has_function_privilege('signal_api', oid, 'execute')"
+    ).fetchall()
+    assert functions == [("ensure_day",)]
+    assert connection.execute("select has_schema_privilege('signal_api', 'signal', 'create')").fetchone() == (False,)
+
+
+GUARDED = [
+    f"update signal.days set state = 'open' where day = '{DUE}'",
+    f"delete from signal.daily_app_activity where activity_date = '{DUE}'",
+    f"update signal.daily_app_activity set events = 0 where activity_date = '{DUE}'",
+    f"insert into signal.daily_app_activity values ('{DUE}', 'cms', 'x', 1, 1, 1)",
+    f"select signal.drop_partition('{YESTERDAY}')",
+]
+
+
+@pytest.mark.parametrize("statement", GUARDED)
+def test_the_admin_is_held_by_the_guards_too(as_role: As, filled: None, statement: str) -> None:
+    with as_role("signal_admin").connect() as connection, pytest.raises(errors.RaiseException):
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+def test_the_audit_is_append_only_for_its_owner_too(connection: Connection, filled: None) -> None:
+    for statement in ("delete from signal.audit", "update signal.audit set day = null", "truncate signal.audit"):
+        with pytest.raises(errors.RaiseException, match="append-only"):
+            connection.execute(statement)  # type: ignore[arg-type]
+
+
+def test_a_purged_day_cannot_be_opened_again_by_its_owner(connection: Connection, filled: None) -> None:
+    for statement in ("update signal.days set state = 'open'", "delete from signal.days"):
+        with pytest.raises(errors.RaiseException, match="stays purged"):
+            connection.execute(statement)  # type: ignore[arg-type]
+
+
+def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connection) -> None:
+    with closing(Ingest.from_settings(settings, as_role("signal_writer"), lambda: datetime.now(UTC))) as ingest:
+        lines = traffic(YESTERDAY, 30)
+        assert ingest.ingest_lines(lines).accepted == 30
+        assert ingest.ingest_lines(lines).duplicate == 30
+    assert connection.execute("select count(*) from signal.events").fetchone() == (30,)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+def test_the_builder_builds(as_role: As, settings: Settings, models: Models, fill: Fill, engine: str) -> None:
+    fill(YESTERDAY, 30)
+    database = as_role("signal_builder")
+    chosen = PostgresEngine() if engine == "postgres" else DuckdbEngine(database.url, settings.tmp_path)
+    assert build_day(database, chosen, models, YESTERDAY).raw_events == 30
+
+
+def test_the_reader_reports_with_its_labels(as_role: As, models: Models, filled: None) -> None:
+    report = rollup_report(as_role("signal_reader"), models, "app", YESTERDAY, TODAY)
+    assert int(report.rows[report.rows.event_type == "(all)"].events.sum()) == 60
+
+
+def test_the_admin_purges_and_erases(
+    as_role: As, models: Models, settings: Settings, fill: Fill, filled: None, connection: Connection
+) -> None:
+    admin = as_role("signal_admin")
+    due = DUE - timedelta(days=1)
+    fill(due, 20)
+    build_day(admin, DuckdbEngine(admin.url, settings.tmp_path), models, due)
+    assert retention.purge_due_days(admin, models, KEEP).purged == [due]
+    erased = erase(admin, models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
+    assert {day.state for day in erased.days} == {"open", "purged"}
+
+
+@pytest.mark.parametrize("role", ["signal_writer", "signal_builder", "signal_reader", "signal_api"])
+def test_only_the_admin_purges_and_erases(as_role: As, models: Models, fill: Fill, role: str) -> None:
+    fill(DUE, 20)
+    with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
+        retention.purge_incomplete(as_role(role), models, DUE, "tried", KEEP)
+    with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
+        erase(as_role(role), models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
+
+
+def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(as_role: As, filled: None) -> None:
+    """The classic attack on SECURITY DEFINER: temporary objects and a search_path of the caller's own."""
+    with as_role("signal_writer").connect() as connection:
+        connection.execute("create temporary table days (day date, state text)")
+        connection.execute("create temporary table instance (start_date date)")
+        connection.execute("insert into pg_temp.instance values ('0001-01-01')")
+        connection.execute("set search_path = pg_temp, signal")
+        with pytest.raises(errors.RaiseException, match="no day"):
+            connection.execute("select signal.ensure_day('0400-01-01')")
+        connection.execute("select signal.ensure_day(current_date)")
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("select count(*) from signal.events")
+
+
+def test_the_readers_url_reads_rollups_only(database: Database, filled: None) -> None:
+    url = reader_url(database)
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert connection.execute("select current_user").fetchone() == ("signal_reader",)
+        assert connection.execute("select count(*) > 0 from signal.daily_app_activity").fetchone() == (True,)
+        connection.execute("reset role")
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("select count(*) from signal.events")
+
+
+def test_the_readers_url_has_no_other_rights_to_go_back_to(database: Database, filled: None) -> None:
+    with psycopg.connect(reader_url(database), autocommit=True) as connection:
+        connection.execute("set role none")
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("select count(*) from signal.events")
+
+
+def test_where_the_reader_cannot_log_in_nobody_elses_login_is_lent(database: Database, connection: Connection) -> None:
+    connection.execute("alter role signal_reader nologin")
+    try:
+        with pytest.raises(ReaderError, match="alter role signal_reader login password"):
+            reader_url(database)
+    finally:
+        connection.execute("alter role signal_reader login")
+
+
+def test_the_reader_sees_the_status_of_days(as_role: As, filled: None, environment: Settings, tmp_path: Path) -> None:
+    url = as_role("signal_reader").url
+    shown = run_command("status", "--json", cwd=tmp_path, SIGNAL_DATABASE_URL=url)
+    assert shown.returncode == 0, shown.stderr
+    assert [day["day"] for day in last_json(shown.stdout)["days"]] == [str(DUE), str(YESTERDAY)]  # type: ignore[attr-defined]
+    assert run_command("status", "--receipts", cwd=tmp_path, SIGNAL_DATABASE_URL=url).returncode == 1

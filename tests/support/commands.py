@@ -1,0 +1,51 @@
+"""The command as a user runs it: a real process with the environment of the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli.commands import main; main()"]
+
+
+def environment_with(changes: dict[str, str | None]) -> dict[str, str]:
+    """The present environment; a change to None takes a variable out."""
+    merged = {**os.environ, "COLUMNS": "200", **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def run_command(
+    *arguments: object, cwd: Path, stdin: bytes = b"", program: str = PROGRAM[-1], **changes: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run `signal-pipeline`, or another Python program, to its end; keyword arguments change the environment."""
+    command = [*PROGRAM[:-1], program, *map(str, arguments)]
+    env = environment_with(changes)
+    done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False)
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def start_command(
+    *arguments: object, cwd: Path, program: str = PROGRAM[-1], **changes: str | None
+) -> subprocess.Popen[str]:
+    """Start `signal-pipeline`, or another Python program, in the background; its stdin ends with `communicate`."""
+    pipe = subprocess.PIPE
+    command, env = [*PROGRAM[:-1], program, *map(str, arguments)], environment_with(changes)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd=cwd, text=True)
+
+
+def last_json(stdout: str) -> dict[str, object]:
+    """The JSON object that stands last on stdout."""
+    value = json.loads(stdout.splitlines()[-1])
+    assert isinstance(value, dict)
+    return value
+
+
+def error_of(stderr: str) -> str:
+    """The one line that an error is; fails on a traceback."""
+    assert "Traceback" not in stderr
+    lines = [text for text in stderr.splitlines() if text.startswith("error: ")]
+    assert len(lines) == 1, stderr
+    return lines[0]

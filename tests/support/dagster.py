@@ -1,0 +1,159 @@
+"""Small helpers of the tests that drive real runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from psycopg import sql
+
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.rollups.models import Model
+
+TODAY = date.today()
+YESTERDAY = TODAY - timedelta(days=1)
+RETENTION_DAYS = 180
+PATIENCE_SECONDS = 240  # No measurement: a busy machine may be slow.
+Run = Callable[..., dg.ExecuteInProcessResult]
+# Tables of Dagster's storage, and whose each row is.
+STORAGE_TABLES = {
+    "event_logs": "run_id",
+    "asset_event_tags": "(select run_id from event_logs as e where e.id = t.event_id)",
+    "asset_check_executions": "run_id",
+    "asset_keys": "asset_key",
+    "runs": "run_id",
+    "run_tags": "run_id",
+    "job_ticks": "selector_id",
+    "instigators": "selector_id",
+    "concurrency_slots": "run_id",
+    "snapshots": "snapshot_id",
+}
+
+
+def due_day(overdue: int = 1) -> date:
+    """A day that is due for purging since `overdue` days."""
+    return TODAY - timedelta(days=RETENTION_DAYS + overdue)
+
+
+def purge(database: Database, models: dict[str, Model], day: date) -> None:
+    """Purge a due day for real."""
+    assert purge_due_days(database, models, RETENTION_DAYS).purged == [day]
+
+
+def rows_of(connection: Connection, rollup: str, day: date) -> list[tuple[object, ...]]:
+    """All rows of a rollup's day, in a stable order."""
+    query = sql.SQL("select r::text from signal.{} as r where activity_date = %s order by 1")
+    return connection.execute(query.format(sql.Identifier(rollup)), [day]).fetchall()
+
+
+def materialized(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> dict[str, set[str | None]]:
+    """The partitions that a run materialized, by asset."""
+    found: dict[str, set[str | None]] = {}
+    for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        event = entry.dagster_event
+        assert event
+        assert event.asset_key
+        found.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
+    return found
+
+
+def eventually(question: Callable[[], object], what: str) -> None:
+    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it should be."""
+    give_up = time.monotonic() + PATIENCE_SECONDS
+    while not question():
+        assert time.monotonic() < give_up, f"never: {what}"
+        time.sleep(1)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on a port of loopback."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+@contextmanager
+def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, str]], None]]:
+    """A function that starts a program of Dagster's in the folder; all of them are stopped at the end, with their children."""
+    started: list[subprocess.Popen[bytes]] = []
+    with (folder / "processes.log").open("wb") as log:
+
+        def start(command: list[str], environment: dict[str, str]) -> None:
+            program = [Path(sys.executable).parent / command[0], *command[1:]]
+            options: dict[str, Any] = {"cwd": folder, "stdout": log, "stderr": log, "start_new_session": True}
+            started.append(subprocess.Popen(program, env=environment, **options))
+
+        try:
+            yield start
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def storage_rows(storage: Database) -> set[tuple[object, ...]]:
+    """Every row of Dagster's, as its table, whose it is, and its text."""
+    with storage.connect() as connection:
+        return {
+            (table, *row)
+            for table, owner in STORAGE_TABLES.items()
+            for row in connection.execute(f"select {owner}, t::text from {table} as t")  # type: ignore[arg-type]
+        }
+
+
+def asker(port: int) -> Callable[..., Any]:
+    """A function that asks the GraphQL of a Dagster UI."""
+
+    def ask(query: str, **variables: object) -> Any:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)["data"]
+
+    return ask
+
+
+def answers(ask: Callable[..., Any]) -> bool:
+    """Whether the UI is up."""
+    try:
+        return bool(ask("{ version }"))
+    except OSError:
+        return False
+
+
+def ingest(lines: list[bytes]) -> None:
+    """Ingest from another process, as an app or a person would."""
+    command = [sys.executable, "-c", "from signal_pipeline.cli.commands import main; main()", "ingest", "-"]
+    subprocess.run(command, input=b"\n".join(lines), check=True, capture_output=True)
+
+
+def built(connection: Connection, day: date) -> int | None:
+    """How many raw events the slowest rollup of the day was built from; None if one was never built."""
+    row = connection.execute("select count(*), min(raw_events) from signal.builds where day = %s", [day]).fetchone()
+    assert row
+    return int(row[1]) if row[0] == 6 else None  # type: ignore[call-overload]

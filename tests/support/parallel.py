@@ -1,0 +1,59 @@
+"""How `make test` spreads the tests over its workers: a file goes to one worker, slow files go first.
+
+Whatever a file shares, such as a server of its fixtures, is then made once. Each worker has its own PostgreSQL servers, so names
+of databases and roles cannot clash. A file that runs on both servers is two parts: they share nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+# The longest first: a long file that starts last keeps one worker busy while the others wait. What is not here follows.
+SLOW_FIRST = (
+    "tests/cli/test_commands.py",
+    "tests/dagster/test_dev.py",
+    "tests/dagster/test_dev_stop.py",
+    "tests/faults/test_neighbours.py",
+    "tests/client/",
+    "tests/cli/test_privacy.py",
+    "tests/dagster/test_checks.py",
+    "tests/faults/test_leaks.py",
+    "tests/reports/test_reports.py",
+    "tests/dagster/test_runs.py",
+    "tests/api/test_outage.py",
+    "tests/dagster/test_races.py",
+    "tests/cli/test_demo.py",
+    "tests/api/test_server.py",
+    "tests/test_wheel.py",
+    "tests/faults/test_kills.py",
+    "tests/dagster/test_pruning.py",
+    "tests/api/test_development.py",
+)
+# They build the same npm package in its folder.
+TOGETHER = ("tests/client/",)
+
+
+def part(nodeid: str) -> str:
+    """The name of the part that a test belongs to: one worker runs it whole."""
+    file, _, test = nodeid.partition("::")
+    for folder in TOGETHER:
+        if file.startswith(folder):
+            return folder
+    on_installed = re.search(r"\[(.*-)?installed(-.*)?\]$", test)
+    return f"{file} installed" if on_installed else file
+
+
+def slow_first(items: list[pytest.Item]) -> None:
+    """Put the parts in the order in which workers take them; the order of the tests within a part stays."""
+    rank = {name: number for number, name in enumerate(SLOW_FIRST)}
+    items.sort(key=lambda item: rank.get(part(item.nodeid), len(rank)))
+
+
+class ByPart(LoadScopeScheduling):
+    """Gives a free worker the next part."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return part(nodeid)

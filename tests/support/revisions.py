@@ -1,0 +1,22 @@
+"""Databases of earlier versions."""
+
+from __future__ import annotations
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import NullPool, create_engine
+
+from signal_pipeline.postgres.database import Database
+
+
+def migrate_to(database: Database, revision: str) -> None:
+    """Make the schema of an empty database as a migration left it, beginning 300 days ago."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database.url), poolclass=NullPool)
+    with engine.connect() as connection, connection.begin():
+        connection.exec_driver_sql("create schema signal")
+        config = Config()
+        config.set_main_option("script_location", "signal_pipeline.store:migrations")
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.exec_driver_sql("insert into signal.instance (start_date) values (current_date - 300)")
