@@ -1,7 +1,7 @@
 """`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and figures.
 
 No parts of the default: `accuracy` measures user agents against labels, which it must be given; `fulldisk` mounts a disk,
-which takes root.
+which takes root; `year` walks a false clock through 400 days in an hour or more.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.suppression import Recovered, attack
 from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
+from faults.year import year
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.rollups.models import load_models
@@ -125,6 +126,11 @@ def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
     return "\n" + "\n".join(accuracy(options.labels, options.ua_parser_js)) + "\n"
 
 
+def run_year(home: Path, seed: int, options: argparse.Namespace) -> str:
+    """Day after day by a false clock."""
+    return f"{options.days} days; {year(home, options.days, options.keep_days, seed)}"
+
+
 DEFAULT_PARTS = {
     "kills": run_kills,
     "hostile": run_hostile,
@@ -133,14 +139,14 @@ DEFAULT_PARTS = {
     "neighbours": run_neighbours,
     "suppression": run_suppression,
 }
-PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy, "fulldisk": run_full_disk}
+PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy, "fulldisk": run_full_disk, "year": run_year}
 
 
 def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", help=f"{', '.join(DEFAULT_PARTS)} (default: these), accuracy, fulldisk"
+        "parts", nargs="*", help=f"{', '.join(DEFAULT_PARTS)} (default: these), accuracy, fulldisk, year"
     )
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
@@ -157,6 +163,8 @@ def main() -> int:
     parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
     parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")
     parser.add_argument("--neighbour-seconds", type=float, default=90, help="how long another team's runs take")
+    parser.add_argument("--days", type=int, default=400, help="of year: how many days the false clock walks")
+    parser.add_argument("--keep-days", type=int, default=30, help="of year: the retention, at least 7")
     parser.add_argument("--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile")
     parser.add_argument("--worlds", type=int, default=3, help="of suppression, each a minute")
     parser.add_argument("--people", type=int, default=40, help="of suppression: the most people of an app's day")

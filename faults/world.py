@@ -48,9 +48,9 @@ def _in_environment(environment: dict[str, str], action: Callable[..., None], *a
 class World:
     """A fresh `SIGNAL_HOME` in `folder`; sets this process's environment for it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, days_before: int = 420) -> None:
         self.home = folder
-        self.start_date = date.today() - timedelta(days=420)  # noqa: DTZ011 - UTC is the project's clock
+        self.start_date = date.today() - timedelta(days=days_before)  # noqa: DTZ011 - UTC is the project's clock
         for name in [name for name in os.environ if name.startswith(("SIGNAL", "DAGSTER"))]:
             del os.environ[name]
         os.environ |= {
@@ -74,6 +74,10 @@ class World:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+    def set(self, name: str, value: str) -> None:
+        """Set a variable, for this process and for actions that begin from now on."""
+        os.environ[name] = self._environment[name] = value
 
     def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
         """Begin an action in a process of its own."""

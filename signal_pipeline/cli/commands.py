@@ -206,9 +206,15 @@ def retention(
     reason: Annotated[
         str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
     ] = "",
+    confirm_days: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Up to N raw days that are due by the clock alone may go.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Delete raw days past their retention, each after its rollups are proven complete."""
+    """Delete raw days past their retention, each after its rollups are proven complete.
+
+    Days that are past it by the clock alone, since nothing was seen of the days between, are kept until you confirm them.
+    """
     from signal_pipeline.privacy import retention as job
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.rollups.models import load_models
@@ -217,18 +223,24 @@ def retention(
         raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
     if purge_incomplete and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
-    if purge_incomplete and (dry_run or as_of):
-        raise UsageError("--purge-incomplete deletes that day now: it goes with neither --dry-run nor --as-of")
+    if purge_incomplete and (dry_run or as_of or confirm_days):
+        raise UsageError(
+            "--purge-incomplete deletes that day now: it goes with none of --dry-run, --as-of and --confirm-days"
+        )
     settings, models = load_settings(), load_models()
     database, actor = open_database(settings), operator(settings)
     keep = settings.retention_days
     if purge_incomplete:
         result = job.purge_incomplete(database, models, purge_incomplete, reason, keep, actor=actor)
     else:
-        result = job.purge_due_days(database, models, keep, as_of=as_of, dry_run=dry_run, actor=actor)
+        result = job.purge_due_days(
+            database, models, keep, as_of=as_of, dry_run=dry_run, confirm_days=confirm_days, actor=actor
+        )
     console.show_purged(result)
     if as_json:
         console.print_json(result.as_dict())
+    if result.refusal and not dry_run:
+        raise SignalError(result.refusal)
 
 
 @app.command()

@@ -194,6 +194,8 @@ def show_purged(result: Purged) -> None:
         say(f"{day}: {verb}")
     for day, reason in result.kept.items():
         say(f"{day}: kept: {reason}")
+    if result.refusal and result.dry_run:
+        say(f"would be refused: {result.refusal}")
 
 
 def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:

@@ -16,7 +16,7 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.quality import DEGRADED_SHARE, DayQuality, day_identities, day_quality
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy.retention import OVERDUE_DAYS, due_days
+from signal_pipeline.privacy.retention import OVERDUE_DAYS, due_days, judge_due_days
 from signal_pipeline.settings import Settings
 
 RECENT_DAYS = 7
@@ -58,11 +58,14 @@ def books_reconcile(connection: Connection) -> Finding:
 
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
-    """No raw day stands longer than the retention; seven days overdue is a privacy alarm.
+    """No raw day stands longer than the retention: seven days overdue, or a retention that believes no clock, is an alarm.
 
     Requirement 9.2.
     """
-    first_kept = first_kept_day(today_utc(), settings.retention_days)
+    judgement, held = judge_due_days(connection, settings.retention_days)
+    if refusal := judgement.refusal(held):
+        return Finding(False, f"THE RETENTION IS REFUSED: {refusal}", {"days": [str(day) for day in held]})
+    first_kept = judgement.by_clock
     late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
     if not late:
         return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")

@@ -1,6 +1,7 @@
 """Retention: whole UTC days of raw events go, after their rollups are proven complete (requirement 9).
 
-A purge proves, writes the receipt and deletes in one transaction, under the day's lock (invariants 6 and 9).
+A purge proves, writes the receipt and deletes in one transaction, under the day's lock (invariants 6 and 9). No clock
+is believed alone: which days are past their retention, `retention_rule.py` says.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
+from signal_pipeline.days.seen_days import confirm_days as write_confirmed
+from signal_pipeline.days.seen_days import read_clocks, remember_days
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
 from signal_pipeline.rollups.model_tests import reconciliations
 from signal_pipeline.rollups.models import Model
 
@@ -39,11 +43,16 @@ class _Unproven(Exception):
 
 @dataclass(slots=True)
 class Purged:
-    """What a run of the retention did, or with `dry_run` would do. `kept`: due days that failed their proof."""
+    """What a run of the retention did, or with `dry_run` would do.
+
+    `kept`: days that are due and failed their proof, or are due by a clock alone. `refusal`: why no clock is believed for the
+    latter, and what to do.
+    """
 
     dry_run: bool
     purged: list[date] = field(default_factory=list)
     kept: dict[date, str] = field(default_factory=dict)
+    refusal: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The object that `retention --json` prints."""
@@ -60,6 +69,12 @@ def due_days(connection: Connection, first_kept: date) -> list[date]:
     return [cast(date, row[0]) for row in rows]
 
 
+def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
+    """What is past its retention now, and the open days that are so by a clock alone, oldest first."""
+    judgement = judge(read_clocks(connection), retention_days)
+    return judgement, judgement.held(due_days(connection, judgement.by_clock))
+
+
 def purge_due_days(
     database: Database,
     models: Mapping[str, Model],
@@ -67,26 +82,43 @@ def purge_due_days(
     *,
     as_of: date | None = None,
     dry_run: bool = False,
+    confirm_days: int = 0,
     actor: bytes | None = None,
 ) -> Purged:
     """Purge every due day that passes its proof; a day that fails is kept, named, and holds up no other.
 
-    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only. `actor`: see `store.audit`.
+    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only. Days that are due by a clock alone are
+    kept too, unless a person confirms with `confirm_days` that up to so many may go. `actor`: see `store.audit`.
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
         raise RetentionError(f"--as-of {as_of} is after today: only with --dry-run")
     result = Purged(dry_run)
     with safe_errors(), database.connect() as connection:
-        for day in due_days(connection, first_kept_day(as_of or today, retention_days)):
+        judgement, held = judge_due_days(connection, retention_days)
+        first_kept = judgement.first_kept
+        if not dry_run:
+            remember_days(connection, judgement.facts)
+        if held and len(held) <= confirm_days and not judgement.facts.apart:
+            if not dry_run:
+                write_confirmed(connection, judgement.unseen, len(held), actor)
+            held, first_kept = [], judgement.by_clock
+        if as_of is not None:
+            asked = first_kept_day(as_of, retention_days)
+            # What would be due on a day to come is not judged: nothing can have been seen of it.
+            first_kept = asked if as_of > today else min(first_kept, asked)
+            held = [day for day in held if first_kept <= day < asked]
+        result.refusal = judgement.refusal(held)
+        for day in due_days(connection, first_kept):
             try:
                 _purge(connection, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
             except _Unproven as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
+        result.kept |= dict.fromkeys(held, BY_THE_CLOCK_ALONE)
         if not dry_run:
-            connection.execute(query(__package__, "forget_landed_files"), [retention_days])
+            connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])
     return result
 
 
@@ -106,7 +138,10 @@ def purge_incomplete(
     if not reason.strip():
         raise RetentionError("--purge-incomplete needs --reason TEXT")
     with safe_errors(), database.connect() as connection:
-        if day not in due_days(connection, first_kept_day(today_utc(), retention_days)):
+        judgement, held = judge_due_days(connection, retention_days)
+        if day in held:
+            raise RetentionError(f"day {day} was not purged: {judgement.refusal(held)}")
+        if day not in due_days(connection, judgement.first_kept):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
             _purge(connection, day, models, actor, forced=reason.strip()[: audit.MAX_REASON])

@@ -120,7 +120,7 @@ def test_data_of_the_previous_version_is_migrated(restored: Database, settings: 
     with restored.connect() as connection:
         connection.execute("insert into signal.audit (action) values ('purge')")
     migrate(restored, settings, models)
-    assert _rows(restored, "select version_num from signal.alembic_version") == [("0006",)]
+    assert _rows(restored, "select version_num from signal.alembic_version") == [("0007",)]
     assert _rows(restored, "select action, actor from signal.audit") == [("purge", None)]
     with closing(Ingest.from_settings(settings, restored)) as ingest:
         assert ingest.ingest_lines(traffic(YESTERDAY, 5)).accepted == 5

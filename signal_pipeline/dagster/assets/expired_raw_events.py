@@ -6,12 +6,23 @@ Belongs here: what a run reports. The proof and the deletion: `privacy/retention
 from collections.abc import Mapping
 
 import dagster as dg
+from pydantic import Field
 
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
+
+
+class RetentionConfig(dg.Config):
+    """What a person can tell a run of the retention; the night tells nothing."""
+
+    confirm_days: int = Field(
+        default=0,
+        description="Up to so many raw days may go that are past their retention by the clock alone. The"
+        " check nothing_overdue says how many there are.",
+    )
 
 
 def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
@@ -28,13 +39,18 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
         # After the checks of the same night, which are ready at the same time.
         op_tags={"dagster/priority": "-1"},
     )
-    def expired_raw_events(context: dg.AssetExecutionContext, postgres: PostgresResource) -> dg.MaterializeResult[None]:
+    def expired_raw_events(
+        context: dg.AssetExecutionContext, config: RetentionConfig, postgres: PostgresResource
+    ) -> dg.MaterializeResult[None]:
         """Raw days older than the retention, deleted whole after every rollup of the day is proven fresh.
 
-        Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up no other.
+        Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up no other. So is a day
+        that is due by the clock alone, which the check nothing_overdue says too.
         """
         settings = load_settings()
-        result = purge_due_days(postgres.database(), models, settings.retention_days)
+        result = purge_due_days(postgres.database(), models, settings.retention_days, confirm_days=config.confirm_days)
+        if result.refusal:
+            context.log.error("%s", result.refusal)
         for day, reason in result.kept.items():
             context.log.warning("day %s is due but kept: %s", day, reason)
         return dg.MaterializeResult(
@@ -42,6 +58,7 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
                 "purged": [str(day) for day in result.purged],
                 "kept": {str(day): reason for day, reason in result.kept.items()},
                 "retention_days": settings.retention_days,
+                "refusal": result.refusal or "none",
             }
         )
 

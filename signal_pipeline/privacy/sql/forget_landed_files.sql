@@ -1,1 +1,1 @@
-delete from signal.landed_files where done_at < now() - make_interval(days => %s)
+delete from signal.landed_files where done_at < %s

@@ -69,7 +69,7 @@ begin
             -- The admin purges and erases; what the others may, it may as their member.
             ('select, delete on signal.events, signal.event_keys, signal.landed_files', '{signal_admin}'),
             ('update on signal.days', '{signal_admin}'),
-            ('select, insert on signal.receipts', '{signal_admin}'),
+            ('select, insert on signal.receipts, signal.seen_days', '{signal_admin}'),
             ('select on signal.audit', '{signal_admin}'),
             ('execute on function signal.audit_operator(text, date, bytea, jsonb)', '{signal_admin}'),
             ('execute on function signal.drop_partition(date)', '{signal_admin}'),

@@ -1,0 +1,45 @@
+"""Seen days: the UTC dates on which Signal was at work, or from which it has events; and what the clocks say.
+
+The retention counts a day's age in them: `retention_rule.py`. They are kept for ever, one row per date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import cast
+
+from signal_pipeline.days.calendar import NotMigratedError
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy.retention_rule import ClockFacts
+
+
+def read_clocks(connection: Connection) -> ClockFacts:
+    """Ask both clocks, and which dates were seen. Raises NotMigratedError without a start date."""
+    row = connection.execute(query("signal_pipeline.privacy", "clock_facts")).fetchone()
+    if row is None:
+        raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
+    database, installed, seen = cast("tuple[datetime, date, list[date]]", row)
+    return ClockFacts(datetime.now(UTC), database, installed, frozenset(seen))
+
+
+def remember_days(connection: Connection, facts: ClockFacts) -> None:
+    """Write the seen dates down, today with them: a rebuild replaces the time of the build before it."""
+    _add(connection, [*facts.seen, facts.today], confirmed=False)
+
+
+def confirm_days(connection: Connection, unseen: list[date], held: int, actor: bytes | None) -> None:
+    """Write down that a person says that these dates have passed, and that so many raw days may go for it; audited."""
+    with connection.transaction():
+        _add(connection, unseen, confirmed=True)
+        details = {"first": str(unseen[0]), "last": str(unseen[-1]), "days": len(unseen), "raw_days": held}
+        audit.record(connection, "confirm_days", actor=actor, details=details)
+
+
+def _add(connection: Connection, days: Iterable[date], *, confirmed: bool) -> None:
+    connection.execute(
+        "insert into signal.seen_days (day, confirmed) select unnest(%s::date[]), %s on conflict do nothing",
+        [sorted(days), confirmed],
+    )
