@@ -2,7 +2,7 @@
 
 A clock that jumps a year ahead would make every day old at once. So the age of a day is counted in days that were seen:
 UTC dates on which Signal was at work or from which it has events. A date that left no sign counts only once a person has
-confirmed that it passed. Facts: `store/seen_days.py`. Why: docs/decisions.md.
+confirmed that it passed. Facts: `seen_days.py`. Why: docs/decisions.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 -- Who is audited does not write the entry: these functions do, with the time, the number and the action that are theirs to set.
--- Until now a role could insert an entry of any time, number and action. Which role may call which: store/sql/roles.sql.
+-- Until now a role could insert an entry of any time, number and action. Which role may call which: schema/sql/roles.sql.
 
 create function signal.audit_read(acted_by bytea, seen bigint) returns void
 language sql
@@ -19,8 +19,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if done is null or done not in ('purge', 'purge_incomplete', 'erase', 'subject') then
-        raise exception 'the audit knows no such action: write purge, purge_incomplete, erase or subject';
+    if done is null or done not in ('purge', 'purge_incomplete', 'confirm_days', 'erase', 'subject') then
+        raise exception 'the audit knows no such action: write purge, purge_incomplete, confirm_days, erase or subject';
     end if;
     insert into signal.audit (at, action, day, actor, details)
     values (clock_timestamp(), done, on_day, acted_by, told);

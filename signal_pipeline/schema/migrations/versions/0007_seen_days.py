@@ -9,7 +9,7 @@ from alembic import op
 from signal_pipeline.schema.migrations.files import run_file
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:

@@ -18,7 +18,7 @@ from signal_pipeline.privacy.retention_rule import ClockFacts
 
 def read_clocks(connection: Connection) -> ClockFacts:
     """Ask both clocks, and which dates were seen. Raises NotMigratedError without a start date."""
-    row = connection.execute(query("signal_pipeline.privacy", "clock_facts")).fetchone()
+    row = connection.execute(query(__package__, "clock_facts")).fetchone()
     if row is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
     database, installed, seen = cast("tuple[datetime, date, list[date]]", row)
