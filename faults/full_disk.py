@@ -74,6 +74,8 @@ class FullDisk:
             self._api.until_answered(server)
             with self._ballast(ROOMS_MB[number % len(ROOMS_MB)]):
                 failed = self._fill(day, number)
+                with self._ballast(0):  # The spool finds no room either, where it lies on this disk.
+                    time.sleep(FULL_SECONDS)
                 time.sleep(FULL_SECONDS)
                 # Whoever comes while the disk is full ends, with an error or without.
                 self._ingest(self._file(day, f"{number}-late"), day, failed)
@@ -163,7 +165,7 @@ class FullDisk:
     @contextmanager
     def _ballast(self, room_mb: int) -> Iterator[None]:
         """Something else on the disk, that leaves little room."""
-        ballast = self._disk / "ballast"
+        ballast = self._disk / f"ballast-{room_mb}"
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, self._free() - (room_mb << 20))
         try:

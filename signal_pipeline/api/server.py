@@ -55,12 +55,12 @@ def run_server(
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
+    listener = _listen(host, port, limits.backlog)
 
     def stop(*_: object) -> None:
         server.should_exit = True
 
     signal.signal(signal.SIGTERM, stop)  # uvicorn handles it once it runs, and sends it again when it is done.
-    listener = _listen(host, port, limits.backlog)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
