@@ -67,8 +67,7 @@ class Waits:
         self.head = Wait(HEAD_SECONDS, "sent no complete headers in time")
         # The application answers first, that the body did not come in time.
         self.body = Wait(BODY_SECONDS + 2, "sent no complete body in time")
-        # The protocol's own timer ends a connection that is merely idle; this one, what keeps that timer from ending it.
-        self.idle = Wait(KEEP_ALIVE_SECONDS + 1, "sent no request")
+        self.idle = Wait(KEEP_ALIVE_SECONDS, "")  # No fault: it is not counted.
         self.read = Wait(READ_SECONDS, "did not read their answers")
         self.close = Wait(CLOSE_SECONDS, "did not read why they were refused")
         self.all = (self.head, self.body, self.idle, self.read, self.close)
@@ -172,7 +171,8 @@ class Connections:
         return True
 
     def _drop(self, connection: Connection, complaint: str) -> None:
-        self.count(complaint)
+        if complaint:
+            self.count(complaint)
         self.remove(connection)
         connection.drop()
 

@@ -109,7 +109,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Uvicorn's, which warns of each malformed request; here they are counted."""
-        self._unset_keepalive_if_required()
         self._chunk = len(data)
         self._received += self._chunk
         try:
@@ -150,10 +149,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """From here the client owes the next request, unless it has sent that already."""
-        super().on_response_complete()
-        if self.pipeline:  # Else each answer would let in another chunk of requests.
-            self.flow.pause_reading()
+        """Uvicorn's, without its timer for idle connections, and with reading paused while requests are waiting."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        if not self.pipeline:  # Else each answer would let in another chunk of requests.
+            self.flow.resume_reading()
         self._settle()
 
     def pause_writing(self) -> None:

@@ -14,7 +14,7 @@ from typing import cast
 import uvicorn
 
 from signal_pipeline.api.app import Parts, create_app
-from signal_pipeline.api.connections import KEEP_ALIVE_SECONDS, Connections, Limits, connection_limits
+from signal_pipeline.api.connections import Connections, Limits, connection_limits
 from signal_pipeline.api.identity import development
 from signal_pipeline.api.identity.callers import Identification, Roles
 from signal_pipeline.api.identity.rate_limit import RateLimit
@@ -51,7 +51,6 @@ def run_server(
             http=_protocol(settings, limits),
             ws="none",
             backlog=limits.backlog,
-            timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
             timeout_graceful_shutdown=STOP_SECONDS,
         )
     )
