@@ -11,29 +11,38 @@ with people as materialized (
     from signal.events
     where created_at >= %(start)s and created_at < %(end)s {filters}
 ),
+-- Far fewer than the above: a person sits at one machine, and takes many routes.
+seats as materialized (
+    select distinct activity_date, app_name, event_type, device_type, browser_family, os_family, user_hash
+    from people
+),
+on_routes as (
+    select distinct activity_date, app_name, event_type, route, user_hash
+    from people
+),
 atoms as (
     select activity_date, app_name, event_type, count(*) as users
     from people
     group by activity_date, app_name, event_type, route, device_type, browser_family, os_family
 )
 select activity_date, app_name, event_type, 'group' as dimension, '' as value, count(distinct user_hash) as users
-from people
+from seats
 group by activity_date, app_name, event_type
 union all
-select activity_date, app_name, event_type, 'route', route, count(distinct user_hash)
-from people
+select activity_date, app_name, event_type, 'route', route, count(*)
+from on_routes
 group by activity_date, app_name, event_type, route
 union all
 select activity_date, app_name, event_type, 'device_type', device_type, count(distinct user_hash)
-from people
+from seats
 group by activity_date, app_name, event_type, device_type
 union all
 select activity_date, app_name, event_type, 'browser_family', browser_family, count(distinct user_hash)
-from people
+from seats
 group by activity_date, app_name, event_type, browser_family
 union all
 select activity_date, app_name, event_type, 'os_family', os_family, count(distinct user_hash)
-from people
+from seats
 group by activity_date, app_name, event_type, os_family
 union all
 select activity_date, app_name, event_type, 'crossing', '', min(users)
