@@ -1,4 +1,4 @@
-"""The command `report`: which question is asked of `reports/of_rollups.py` or `reports/of_raw_events.py`, and what does not go together."""
+"""The command `report`: asks rollups or raw events, and says which options do not go together."""
 
 from __future__ import annotations
 

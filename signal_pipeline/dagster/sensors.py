@@ -1,6 +1,7 @@
 """Sensors that start runs: they ask PostgreSQL and the landing what is to be done, at each tick anew.
 
-Belongs here: the run requests, and why a tick asks for none. Which days, and when: `due_builds.py`. What Dagster knows: `runs.py`.
+Belongs here: the run requests, and why a tick asks for none. Which days, and when:
+`due_builds.py`. What Dagster knows: `runs.py`.
 """
 
 import json

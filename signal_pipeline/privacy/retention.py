@@ -17,13 +17,13 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
-from signal_pipeline.privacy.seen_days import confirm_days as write_confirmed
-from signal_pipeline.privacy.seen_days import read_clocks, remember_days
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
+from signal_pipeline.privacy.seen_days import confirm_days as write_confirmed
+from signal_pipeline.privacy.seen_days import read_clocks, remember_days
 from signal_pipeline.rollups.model_tests import reconciliations
 from signal_pipeline.rollups.models import Model
 

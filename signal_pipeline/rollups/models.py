@@ -1,7 +1,8 @@
 """The loader of `dbt_like_sql/`: every model as a frozen `Model`, its SQL checked against its entry in `schema.yml`.
 
 Adding a rollup is one file in `models/` and one entry in `schema.yml`. Here: what ties the files together. The shape of
-the yml files is in `schema_yml.py`, the analysis of one SQL text in `lineage.py`, tables in `schema/rollup_tables.py`. No Dagster.
+the yml files is in `schema_yml.py`, the analysis of one SQL text in `lineage.py`, tables in
+`schema/rollup_tables.py`. No Dagster.
 """
 
 from __future__ import annotations
