@@ -36,7 +36,7 @@ def check_database_url(text: str) -> None:
     try:
         parts = conninfo_to_dict(text)
     except psycopg.Error:
-        raise ValueError("is not a URL of PostgreSQL: write postgresql://user:password@host:5432/database") from None
+        raise ValueError("is not a URL of PostgreSQL: write postgresql://USER@HOST:5432/DATABASE") from None
     for port in filter(None, str(parts.get("port") or "").split(",")):
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
             raise ValueError("its port is not a number from 1 to 65535")
