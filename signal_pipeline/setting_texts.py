@@ -49,7 +49,7 @@ def check_dagster_url(text: str) -> None:
         check_database_url(text)
         return
     if driver[1] not in _DRIVERS:
-        raise ValueError("its driver is not installed: write postgresql+psycopg2://user:password@host:5432/database")
+        raise ValueError("its driver is not installed: write postgresql+psycopg2://USER@HOST:5432/DATABASE")
     check_port(text)
 
 
