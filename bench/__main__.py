@@ -72,23 +72,31 @@ def main() -> int:
     RESULTS.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in described.items())
     text = (
-        f"Scale: {options.events:,} events; medians of {options.repeats}; {whole['seconds']} s in all. Machine: {facts}.\n\n"
-        f"{markdown(rows)}\n"
+        f"Scale: {options.events:,} events; medians of {options.repeats}; {whole['seconds']} s in"
+        f" all. Machine: {facts}.\n\n{markdown(rows)}\n"
     )
     print(text)
     if options.document and not failed:
         head, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(START)
-        DOCUMENT.write_text(f"{head}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        DOCUMENT.write_text(
+            f"{head}{START}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8"
+        )
     return 1 if failed else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_000_000, help="the scale; 20000 runs in a few minutes")
+    parser.add_argument(
+        "--events", type=int, default=1_000_000, help="the scale; 20000 runs in a few minutes"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="repetitions behind each median")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts only")
-    parser.add_argument("--document", action="store_true", help="put the table into docs/performance.md")
-    parser.add_argument("--fail-fast", action="store_true", help="stop at the first part that fails")
+    parser.add_argument(
+        "--document", action="store_true", help="put the table into docs/performance.md"
+    )
+    parser.add_argument(
+        "--fail-fast", action="store_true", help="stop at the first part that fails"
+    )
     return parser.parse_args()
 
 

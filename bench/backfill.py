@@ -38,11 +38,27 @@ def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
     assert isinstance(building, float)
     assert days == HISTORY_DAYS, f"{days} days were built"
     sample = HISTORY[:-1][::SAMPLED_EVERY]  # The last day has got more events meanwhile.
-    one = bench.server.watch.cost(lambda: [build_day(database, PostgresEngine(), models, day) for day in sample])
+    one = bench.server.watch.cost(
+        lambda: [build_day(database, PostgresEngine(), models, day) for day in sample]
+    )
     scale = HISTORY_DAYS / len(sample)
     inside = Cost(one.wall * scale, one.client * scale, one.server * scale)
-    what = f"backfill of {HISTORY_DAYS} days × {per_day:,} events through Dagster, the command's start included"
+    what = (
+        f"backfill of {HISTORY_DAYS} days × {per_day:,} events through Dagster, the command's start"
+        " included"
+    )
     return [
-        faster(what, signal, f"that SQL in PostgreSQL day by day, {len(sample)} days scaled up", inside, at_least=5),
-        limit("share of that backfill that is not building days", 100 * (1 - building / signal.wall), "%", 25),
+        faster(
+            what,
+            signal,
+            f"that SQL in PostgreSQL day by day, {len(sample)} days scaled up",
+            inside,
+            at_least=5,
+        ),
+        limit(
+            "share of that backfill that is not building days",
+            100 * (1 - building / signal.wall),
+            "%",
+            25,
+        ),
     ]

@@ -1,6 +1,8 @@
-"""`python -m bench.child COMMAND…`: run a command, then say on the last line of stderr what it used, as JSON.
+"""`python -m bench.child COMMAND…`: run a command, then say on the last line of stderr what it
+used, as JSON.
 
-A small process in between: Linux counts the memory of the process that forked a command as the command's own.
+A small process in between: Linux counts the memory of the process that forked a command as the
+command's own.
 """
 
 from __future__ import annotations
@@ -14,5 +16,7 @@ if __name__ == "__main__":
     code = subprocess.call(sys.argv[1:])
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     peak = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    print("\n" + json.dumps({"cpu": used.ru_utime + used.ru_stime, "peak_mib": peak}), file=sys.stderr)
+    print(
+        "\n" + json.dumps({"cpu": used.ru_utime + used.ru_stime, "peak_mib": peak}), file=sys.stderr
+    )
     sys.exit(code)

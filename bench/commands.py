@@ -1,4 +1,6 @@
-"""Whole commands as a user runs them, each a process of its own: their time and their peak memory."""
+"""Whole commands as a user runs them, each a process of its own: their time and their peak
+memory.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +28,26 @@ def measure(bench: Bench) -> list[Row]:
         fill_day(settings, file, YESTERDAY)
         with database_of(settings).connect() as connection:
             connection.execute(
-                "drop index signal.events_app_type_time, signal.events_entity_time, signal.events_user_time"
+                "drop index signal.events_app_type_time, signal.events_entity_time,"
+                " signal.events_user_time"
             )
             multiply(connection, YESTERDAY, day, 10 * bench.events, 13)
-            row = connection.execute("select sum(events) from signal.books where day = %s", [day]).fetchone()
-        built = run_command(["backfill", "--from", str(day), "--to", str(day), "--json"], environment(settings))
-    rate = f"{lines / ingested.wall:,.0f} lines/s from start to end, {ingested.cpu:.1f} s CPU of the client"
+            row = connection.execute(
+                "select sum(events) from signal.books where day = %s", [day]
+            ).fetchone()
+        built = run_command(
+            ["backfill", "--from", str(day), "--to", str(day), "--json"], environment(settings)
+        )
+    rate = (
+        f"{lines / ingested.wall:,.0f} lines/s from start to end, {ingested.cpu:.1f} s CPU of the"
+        " client"
+    )
     return [
         limit(f"`ingest` of {lines:,} lines, the whole command", ingested.wall, "s", note=rate),
         limit("peak memory of that command", ingested.peak_mib, "MiB", MEMORY_LIMIT),
         limit(
-            f"peak memory of `backfill` of a day of {row[0] if row else 0:,} events, Dagster included",
+            f"peak memory of `backfill` of a day of {row[0] if row else 0:,} events, Dagster"
+            " included",
             built.peak_mib,
             "MiB",
             MEMORY_LIMIT,
@@ -47,9 +58,17 @@ def measure(bench: Bench) -> list[Row]:
 
 def measure_demo(bench: Bench) -> list[Row]:
     """`make demo` after the installation, in a home of its own."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
+    }
     home = bench.folder / "demo"
     demo = run_command(["demo"], {**kept, "SIGNAL_HOME": str(home)}, cwd=bench.folder)
     return [
-        limit("`make demo` after the installation", demo.wall, "s", DEMO_SECONDS, f"{demo.cpu:.1f} s CPU of the client")
+        limit(
+            "`make demo` after the installation",
+            demo.wall,
+            "s",
+            DEMO_SECONDS,
+            f"{demo.cpu:.1f} s CPU of the client",
+        )
     ]

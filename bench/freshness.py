@@ -1,10 +1,12 @@
 """How fresh rollups are with `signal-pipeline dev` and its defaults, measured end to end.
 
-    python bench/freshness.py samples   # one event at a time, committed by another process: seconds until it is in every rollup
-    python bench/freshness.py idle      # ten minutes without events: how many runs
-    python bench/freshness.py steady    # 100 events/s for ten minutes on a large today: how many runs, how late
+    python bench/freshness.py samples   # one event at a time, committed by another process: seconds
+until it is in every rollup python bench/freshness.py idle      # ten minutes without events: how
+many runs python bench/freshness.py steady    # 100 events/s for ten minutes on a large today: how
+many runs, how late
 
-Prints one JSON object. Each starts an empty `SIGNAL_HOME` of its own below the temporary folder, and removes nothing of yours.
+Prints one JSON object. Each starts an empty `SIGNAL_HOME` of its own below the temporary folder,
+and removes nothing of yours.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ class Bench:
             port = free.getsockname()[1]
         env = {**os.environ, "SIGNAL_HOME": str(self.home)}
         log = (self.home / "dev.log").open("wb")
-        process = subprocess.Popen([*COMMAND, "dev", "--port", str(port)], env=env, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*COMMAND, "dev", "--port", str(port)], env=env, stdout=log, stderr=log
+        )
         try:
             _wait(lambda: _answers(port), 180)
             yield
@@ -74,7 +78,9 @@ class Bench:
     def runs(self) -> dict[str, int]:
         """How many runs of each job there were so far."""
         with psycopg.connect(self._dagster_url()) as dagster:
-            return dict(dagster.execute("select pipeline_name, count(*) from runs group by 1").fetchall())
+            return dict(
+                dagster.execute("select pipeline_name, count(*) from runs group by 1").fetchall()
+            )
 
     def storage(self) -> dict[str, int]:
         """The size of Dagster's storage."""
@@ -90,21 +96,30 @@ class Bench:
         return self.database.url.replace("/signal?", "/signal_dagster?")
 
     def behind(self) -> int:
-        """By how many versions the slowest rollup of today is behind; today's version when one was never built."""
+        """By how many versions the slowest rollup of today is behind; today's version when one was
+        never built.
+        """
         row = self.connection.execute(
-            "select d.version - case when count(b.*) = %s then min(b.version) else 0 end"
-            " from signal.days as d left join signal.builds as b using (day) where d.day = %s group by d.version",
+            "select d.version - case when count(b.*) = %s then min(b.version) else 0 end from"
+            " signal.days as d left join signal.builds as b using (day) where d.day = %s group by"
+            " d.version",
             [len(load_models()), today_utc()],
         ).fetchone()
         return int(row[0]) if row else 0  # type: ignore[call-overload]
 
 
 def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
-    """Seconds from the commit of one event to its presence in every rollup, `count` times, at random moments of a tick."""
+    """Seconds from the commit of one event to its presence in every rollup, `count` times, at
+    random moments of a tick.
+    """
     taken: list[float] = []
     storage: dict[str, int] = {}
     random = Random(seed)  # noqa: S311 - moments, not secrets
-    with _bench() as bench, bench.dev(), closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
+    with (
+        _bench() as bench,
+        bench.dev(),
+        closing(Ingest.from_settings(bench.settings, bench.database)) as ingest,
+    ):
         for number in range(count + 1):
             assert ingest.ingest_lines([_line()]).accepted == 1
             committed = time.perf_counter()
@@ -145,7 +160,9 @@ def idle(minutes: float = MINUTES) -> dict[str, object]:
     }
 
 
-def steady(minutes: float = MINUTES, rate: int = RATE, large: int = LARGE_TODAY) -> dict[str, object]:
+def steady(
+    minutes: float = MINUTES, rate: int = RATE, large: int = LARGE_TODAY
+) -> dict[str, object]:
     """Runs while `rate` events a second arrive on a today that holds `large` events."""
     with _bench() as bench:
         _fill_today(bench, large)
@@ -157,7 +174,8 @@ def steady(minutes: float = MINUTES, rate: int = RATE, large: int = LARGE_TODAY)
             while (now := time.perf_counter() - started) < minutes * 60:
                 ingest.ingest_lines([_line() for _ in range(rate)])
                 age = bench.connection.execute(
-                    "select extract(epoch from clock_timestamp() - max(built_at)) from signal.builds where day = %s",
+                    "select extract(epoch from clock_timestamp() - max(built_at)) from"
+                    " signal.builds where day = %s",
                     [today_utc()],
                 ).fetchone()
                 assert age
@@ -184,7 +202,12 @@ def _fill_today(bench: Bench, events: int) -> None:
     past = datetime.now(UTC) - midnight
     with closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
         for start in range(0, events, 10_000):
-            ingest.ingest_lines([_line(midnight + past * ((start + n) / events), people=5_000) for n in range(10_000)])
+            ingest.ingest_lines(
+                [
+                    _line(midnight + past * ((start + n) / events), people=5_000)
+                    for n in range(10_000)
+                ]
+            )
 
 
 @contextmanager
@@ -210,7 +233,10 @@ def _line(at: datetime | None = None, people: int = 200) -> bytes:
             "createdAt": (at or datetime.now(UTC)).isoformat(),
             "sessionId": str(uuid.UUID(int=person + 1)),
             "ip": f"10.0.{person // 250}.{person % 250}",
-            "userAgent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36",
+            "userAgent": (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"
+                " Chrome/150.0.0.0 Safari/537.36"
+            ),
         }
     ).encode()
 
@@ -232,5 +258,9 @@ def _wait(question: Callable[[], object], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    what: dict[str, Callable[[], dict[str, object]]] = {"samples": samples, "idle": idle, "steady": steady}
+    what: dict[str, Callable[[], dict[str, object]]] = {
+        "samples": samples,
+        "idle": idle,
+        "steady": steady,
+    }
     print(json.dumps(what[sys.argv[1]]()))

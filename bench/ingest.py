@@ -24,7 +24,9 @@ def measure(bench: Bench) -> list[Row]:
     file = lines_of(bench.folder, bench.events)
     lines = sum(1 for _ in file.open("rb"))
     with bench.server.database() as settings:
-        fill_day(settings, lines_of(bench.folder, 5_000, seed=9), YESTERDAY)  # Loads what is loaded once.
+        fill_day(
+            settings, lines_of(bench.folder, 5_000, seed=9), YESTERDAY
+        )  # Loads what is loaded once.
     costs = []
     for _ in range(bench.repeats):
         with bench.server.database() as settings:
@@ -57,14 +59,21 @@ def _events(settings: Settings, lines: Sequence[bytes]) -> list[Event]:
 
 def _copies(bench: Bench, settings: Settings, signal: Cost, events: int) -> list[Row]:
     rows = []
-    forms: tuple[tuple[Literal["text", "binary"], float | None], ...] = (("text", 0.15), ("binary", None))
+    forms: tuple[tuple[Literal["text", "binary"], float | None], ...] = (
+        ("text", 0.15),
+        ("binary", None),
+    )
     with database_of(settings).connect() as connection:
         for form, target in forms:
             path = bench.folder / f"rows.{form}"
             copy_unlogged.write_rows(connection, path, form)
             peer = per(bench.median(lambda: copy_unlogged.copy_in(connection, path, form)), events)  # noqa: B023
             path.unlink()
-            what = "ingest, file to committed rows" if target else "the same, against a format made for machines"
+            what = (
+                "ingest, file to committed rows"
+                if target
+                else "the same, against a format made for machines"
+            )
             name = f"COPY ({form}) of the stored rows, unlogged, no index"
             rows.append(faster(what, signal, name, peer, at_least=target, text="event"))
     return rows
@@ -105,7 +114,9 @@ def _stages(lines: Sequence[bytes]) -> list[Row]:
             good.append((line, decode(line)))
         except msgspec.MsgspecError:
             continue
-    acceptance = Acceptance(load_catalogue(None), bytes(32), YESTERDAY - timedelta(days=1), HISTORY_DAYS)
+    acceptance = Acceptance(
+        load_catalogue(None), bytes(32), YESTERDAY - timedelta(days=1), HISTORY_DAYS
+    )
     now = utc_now()
     whole = _each(lambda line: acceptance.check_line(line, now), [line for line, _ in good])
     decoding = _each(decode, [line for line, _ in good])
@@ -113,13 +124,20 @@ def _stages(lines: Sequence[bytes]) -> list[Row]:
     encoding = min(_timed(lambda: event_rows(events)) for _ in range(3)) / len(events)
     return [
         limit("stage of ingest: decode a line", decoding * 1e6, "µs CPU"),
-        limit("stage of ingest: every check, the hash and the buckets", (whole - decoding) * 1e6, "µs CPU"),
+        limit(
+            "stage of ingest: every check, the hash and the buckets",
+            (whole - decoding) * 1e6,
+            "µs CPU",
+        ),
         limit("stage of ingest: rows in COPY's format", encoding * 1e6, "µs CPU"),
     ]
 
 
 def _user_agents() -> list[Row]:
-    text = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/1{}.0.{}.0 Safari/537.36"
+    text = (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+        " Chrome/1{}.0.{}.0 Safari/537.36"
+    )
     agents = [text.format(n % 60, n) for n in range(3_000)]
     parse_user_agent(agents[0])
     new = []
@@ -149,14 +167,21 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def measure_history(bench: Bench) -> list[Row]:
-    """The same file into a database with one day and into one with half a year; and a table that is not partitioned."""
+    """The same file into a database with one day and into one with half a year; and a table that is
+    not partitioned.
+    """
     from bench.backfill import measure_in
 
     per_day = bench.events // 20
     with bench.server.database() as young, bench.server.database() as old:
         rows = [_flatness(bench, young, old, random_ids=False)]
-        events = _events(old, lines_of(bench.folder, bench.events // 5, seed=20).read_bytes().splitlines())
-        plain = [_plain(bench, settings, events, with_history=full) for settings, full in ((young, False), (old, True))]
+        events = _events(
+            old, lines_of(bench.folder, bench.events // 5, seed=20).read_bytes().splitlines()
+        )
+        plain = [
+            _plain(bench, settings, events, with_history=full)
+            for settings, full in ((young, False), (old, True))
+        ]
         what = "a plain table loaded in bulk with that history"
         rows.append(faster(what, plain[1], "itself, empty", plain[0], text="event"))
         backfill = measure_in(bench, old, per_day)
@@ -185,11 +210,22 @@ def _flatness(bench: Bench, young: Settings, old: Settings, *, random_ids: bool)
         assert row
     ids = "random ids" if random_ids else "ids of version 7"
     what = f"ingest with {HISTORY_DAYS} days of history ({row[0]:,} events), {ids}"
-    return faster(what, median(costs["old"]), "with one day", median(costs["young"]), at_least=0.9, text="event")
+    return faster(
+        what,
+        median(costs["old"]),
+        "with one day",
+        median(costs["young"]),
+        at_least=0.9,
+        text="event",
+    )
 
 
-def _plain(bench: Bench, settings: Settings, events: Sequence[Event], *, with_history: bool) -> Cost:
-    batches = [copy_data(event_rows(events[at : at + 10_000])) for at in range(0, len(events), 10_000)]
+def _plain(
+    bench: Bench, settings: Settings, events: Sequence[Event], *, with_history: bool
+) -> Cost:
+    batches = [
+        copy_data(event_rows(events[at : at + 10_000])) for at in range(0, len(events), 10_000)
+    ]
     share = max(1, len(batches) // bench.repeats)
     with database_of(settings).connect() as connection:
         plain_table.make(connection, with_history=with_history)

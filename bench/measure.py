@@ -1,4 +1,6 @@
-"""Time of a piece of work: wall seconds, and CPU seconds of this process, its children and PostgreSQL together."""
+"""Time of a piece of work: wall seconds, and CPU seconds of this process, its children and
+PostgreSQL together.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds; `cpu` is `client` (this process and its finished children) plus `server` (all of PostgreSQL's processes)."""
+    """Seconds; `cpu` is `client` (this process and its finished children) plus `server` (all of
+    PostgreSQL's processes).
+    """
 
     wall: float
     client: float
@@ -48,7 +52,8 @@ class Stopwatch:
         )
 
     def _server_seconds(self) -> float:
-        # Backends that ended are in the postmaster's own sum of its children; read again if one ended meanwhile.
+        # Backends that ended are in the postmaster's own sum of its children; read again if one
+        # ended meanwhile.
         while True:
             children = self._postmaster.children()
             try:
@@ -61,7 +66,10 @@ class Stopwatch:
 
 
 def _own_seconds() -> float:
-    own, ended = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    own, ended = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
 
 

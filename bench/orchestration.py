@@ -1,4 +1,6 @@
-"""What Dagster itself costs: loading definitions, and the time from a commit to fresh rollups under `signal-pipeline dev`."""
+"""What Dagster itself costs: loading definitions, and the time from a commit to fresh rollups under
+`signal-pipeline dev`.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,19 @@ def measure(bench: Bench) -> list[Row]:
         given = environment(settings)
         ours, bare = (
             statistics.median(
-                run_child([sys.executable, "-c", f"import {name}"], given).cpu for _ in range(bench.repeats)
+                run_child([sys.executable, "-c", f"import {name}"], given).cpu
+                for _ in range(bench.repeats)
             )
             for name in ("signal_pipeline.definitions", "dagster")
         )
     fresh = freshness.samples(max(2, bench.repeats))
     return [
-        limit("load the definitions in a new process", ours, "s CPU", note=f"`import dagster` alone: {bare:.2f} s CPU"),
+        limit(
+            "load the definitions in a new process",
+            ours,
+            "s CPU",
+            note=f"`import dagster` alone: {bare:.2f} s CPU",
+        ),
         limit(
             "event committed → in every rollup, `signal-pipeline dev`, median",
             float(str(fresh["median"])),

@@ -1,4 +1,6 @@
-"""Retention: what it costs to purge a day, against DELETE and VACUUM; how long a writer waits meanwhile; the ledger's size."""
+"""Retention: what it costs to purge a day, against DELETE and VACUUM; how long a writer waits
+meanwhile; the ledger's size.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,15 @@ def measure(bench: Bench) -> list[Row]:
             for day in DUE:
                 multiply(connection, YESTERDAY, day, bench.events, 2)
             plain_table.make(connection, with_history=True)
-            # A day that is due was vacuumed half a year ago: no autovacuum is in the way of its drop, or in its WAL.
+            # A day that is due was vacuumed half a year ago: no autovacuum is in the way of its
+            # drop, or in its WAL.
             connection.execute("vacuum analyze")
             connection.execute("alter system set autovacuum = off")
             connection.execute("select pg_reload_conf()")
             events = _number(
                 connection,
-                "select (sum(events) / count(distinct day))::bigint from signal.books where day < now() - interval '2 days'",
+                "select (sum(events) / count(distinct day))::bigint from signal.books where day <"
+                " now() - interval '2 days'",
             )
             engine = DuckdbEngine(database.url, settings.tmp_path)
             for day in TO_PURGE:
@@ -84,7 +88,9 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
     connection.execute("delete from signal.days where day = any(%s)", [CACHED + EVICTED])
     keys, drop, peer = (median(parts[at][0] for parts in done) for at in range(3))
     cached_drop, cached_peer = (median(parts[at][0] for parts in cached) for at in (1, 2))
-    keys_wal, drop_wal, peer_wal = (statistics.median(parts[at][1] for parts in done) for at in range(3))
+    keys_wal, drop_wal, peer_wal = (
+        statistics.median(parts[at][1] for parts in done) for at in range(3)
+    )
     what = f"purge of a day of {events:,} events"
     return [
         # A day that is due was written half a year ago, and is in nobody's cache any more.
@@ -105,7 +111,12 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
             met=peer_wal >= 20 * drop_wal,
             data={"signal_bytes": drop_wal, "peer_bytes": peer_wal},
         ),
-        Row(f"{what}: the ledger's keys", seconds(keys), f"WAL {keys_wal / 1e6:.1f} MB", data=keys.as_dict()),
+        Row(
+            f"{what}: the ledger's keys",
+            seconds(keys),
+            f"WAL {keys_wal / 1e6:.1f} MB",
+            data=keys.as_dict(),
+        ),
     ]
 
 
@@ -115,7 +126,10 @@ def _purged_by_hand(
     """The ledger's keys, the partition, and the same day of the plain table."""
     partition = f"events_{day:%Y%m%d}"
     works: list[tuple[str, Callable[[], object]]] = [
-        ("event_keys", lambda: connection.execute("delete from signal.event_keys where day = %s", [day])),
+        (
+            "event_keys",
+            lambda: connection.execute("delete from signal.event_keys where day = %s", [day]),
+        ),
         (partition, lambda: connection.execute(f"drop table signal.{partition}")),
         ("plain_table", lambda: delete_vacuum.purge(connection, day)),
     ]
@@ -128,7 +142,9 @@ def _purged_by_hand(
 
 
 def _pause(bench: Bench, settings: Settings) -> Row:
-    """The longest call of a steady writer while a day is purged and a long reader holds its partition."""
+    """The longest call of a steady writer while a day is purged and a long reader holds its
+    partition.
+    """
     stop, pauses, late = threading.Event(), [0.0], [0.0]
     ready = threading.Event()
 
@@ -168,11 +184,13 @@ def _pause(bench: Bench, settings: Settings) -> Row:
     assert purged == sorted(TO_PURGE), f"purged {purged}"
     rate = WRITES_PER_SECOND * EVENTS_PER_WRITE
     return limit(
-        f"longest pause of a writer of {rate} events/s while two such days are purged, proof and all, past a long reader",
+        f"longest pause of a writer of {rate} events/s while two such days are purged, proof and"
+        " all, past a long reader",
         during * 1000,
         "ms",
         200,
-        f"the purges took {took:.1f} s of which {READER_SECONDS:.0f} s are the reader's; before them {before * 1000:.0f} ms",
+        f"the purges took {took:.1f} s of which {READER_SECONDS:.0f} s are the reader's; before"
+        f" them {before * 1000:.0f} ms",
     )
 
 
@@ -193,7 +211,9 @@ def _clicks() -> list[bytes]:
 
 
 def _ledger(bench: Bench) -> list[Row]:
-    """The ledger alone over many days of steady state: a day comes, the oldest goes, autovacuum's work is done by hand."""
+    """The ledger alone over many days of steady state: a day comes, the oldest goes, autovacuum's
+    work is done by hand.
+    """
     kept, days, keys = 10, 30, bench.events // 20
     first = today_utc() - timedelta(days=kept + days)
     sizes, cost = [], Cost(0.0, 0.0, 0.0)
@@ -222,6 +242,7 @@ def _ledger(bench: Bench) -> list[Row]:
             max(sizes) / sizes[0],
             "×",
             1.5,
-            f"{sizes[-1] / (kept * keys):.0f} bytes per key; delete and vacuum of {keys:,} keys: {seconds(daily)}",
+            f"{sizes[-1] / (kept * keys):.0f} bytes per key; delete and vacuum of {keys:,} keys:"
+            f" {seconds(daily)}",
         )
     ]

@@ -1,4 +1,6 @@
-"""Rollups of one large day: Signal's build, against the same SQL inside PostgreSQL, and engines on data that they hold."""
+"""Rollups of one large day: Signal's build, against the same SQL inside PostgreSQL, and engines on
+data that they hold.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def measure(bench: Bench) -> list[Row]:
         database = database_of(settings)
         with database.connect() as connection:
             connection.execute(
-                "drop index signal.events_app_type_time, signal.events_entity_time, signal.events_user_time"
+                "drop index signal.events_app_type_time, signal.events_entity_time,"
+                " signal.events_user_time"
             )
             multiply(connection, YESTERDAY, DAY, 2 * bench.events, 3)
             connection.execute("vacuum analyze signal.events")
@@ -43,7 +46,10 @@ def measure(bench: Bench) -> list[Row]:
         held = duckdb_held.load(parquet)
         duck = bench.median(lambda: duckdb_held.compute(held, models, DAY))
         held.close()
-        what = f"{len(models)} rollups of a day of {built.raw_events:,} events, read and write-back included"
+        what = (
+            f"{len(models)} rollups of a day of {built.raw_events:,} events, read and write-back"
+            " included"
+        )
         rows = [slower(what, signal, "DuckDB on data it holds", duck, at_most=2)]
         folder = bench.folder / "chdb"
         house = chdb_held.load(parquet, folder)
@@ -51,7 +57,12 @@ def measure(bench: Bench) -> list[Row]:
             rows.append(Row(what, "", "chdb on data it holds: not installed"))
         else:
             rows.append(
-                slower(what, signal, "chdb on data it holds", bench.median(lambda: chdb_held.compute(house, models)))
+                slower(
+                    what,
+                    signal,
+                    "chdb on data it holds",
+                    bench.median(lambda: chdb_held.compute(house, models)),
+                )
             )
             house.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -64,9 +75,15 @@ def measure(bench: Bench) -> list[Row]:
 
 def engine_of_parquet(url: str, path: object) -> None:
     """Write the day's events to a Parquet file, for the engines that hold their data themselves."""
-    columns = list({column.name: column for model in load_models().values() for column in model.reads}.values())
-    plain = ", ".join(f'"{c.name}"::varchar as "{c.name}"' for c in columns if c.data_type in ("text", "uuid"))
+    columns = list(
+        {column.name: column for model in load_models().values() for column in model.reads}.values()
+    )
+    plain = ", ".join(
+        f'"{c.name}"::varchar as "{c.name}"' for c in columns if c.data_type in ("text", "uuid")
+    )
     with Database(url).connect() as source, duckdb.connect() as memory:
         memory.execute("create schema signal")
         fill_events(memory, columns, day_batches(source, DAY, columns))
-        memory.execute(f"copy (select * replace ({plain}) from signal.events) to '{path}' (format parquet)")
+        memory.execute(
+            f"copy (select * replace ({plain}) from signal.events) to '{path}' (format parquet)"
+        )

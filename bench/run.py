@@ -16,14 +16,18 @@ from bench.server import Server
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One run of the measurements. `events` is the scale: that of the ingested file; all other sizes follow from it."""
+    """One run of the measurements. `events` is the scale: that of the ingested file; all other
+    sizes follow from it.
+    """
 
     server: Server
     folder: Path
     events: int
     repeats: int
 
-    def median(self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> Cost:
+    def median(
+        self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None
+    ) -> Cost:
         """The median of some repetitions; `prepare` is not measured."""
         costs = []
         for _ in range(self.repeats):
@@ -35,7 +39,9 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What became of a child process: wall and CPU seconds, peak memory in MiB, and the JSON object it printed last."""
+    """What became of a child process: wall and CPU seconds, peak memory in MiB, and the JSON object
+    it printed last.
+    """
 
     wall: float
     cpu: float
@@ -43,18 +49,29 @@ class Child:
     printed: Mapping[str, object]
 
 
-def run_command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> Child:
-    """Run `signal-pipeline` with these arguments to its end; raises RuntimeError with its last lines if it fails."""
+def run_command(
+    arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
+) -> Child:
+    """Run `signal-pipeline` with these arguments to its end; raises RuntimeError with its last
+    lines if it fails.
+    """
     command = [str(Path(sys.executable).with_name("signal-pipeline")), *arguments]
     return run_child(command, environment, cwd)
 
 
-def run_child(command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None) -> Child:
+def run_child(
+    command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
+) -> Child:
     """Run a program to its end."""
     given = {**environment, "PYTHONPATH": str(Path(__file__).parents[1])}
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "bench.child", *command], env=given, cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "bench.child", *command],
+        env=given,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     wall = time.perf_counter() - started
     complaints, _, used = done.stderr.rstrip().rpartition("\n")

@@ -1,4 +1,6 @@
-"""The PostgreSQL that everything runs on: Signal's own embedded server in a temporary home, one database per piece of work."""
+"""The PostgreSQL that everything runs on: Signal's own embedded server in a temporary home, one
+database per piece of work.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Server:
 
     @contextmanager
     def database(self, *, migrated: bool = True) -> Iterator[Settings]:
-        """Settings for a database of its own, dropped afterwards; its start date leaves room for the whole history."""
+        """Settings for a database of its own, dropped afterwards; its start date leaves room for
+        the whole history.
+        """
         name = f"bench_{next(self._numbers)}"
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"create database {name} template template0 encoding 'UTF8'")
@@ -72,13 +76,15 @@ class Server:
             connection.execute("checkpoint")
 
     def evict(self, connection: Connection, prefix: str) -> None:
-        """Take the files of all tables and indexes whose name begins so out of the system's cache; written out before.
+        """Take the files of all tables and indexes whose name begins so out of the system's cache;
+        written out before.
 
         Linux only; elsewhere they stay in it.
         """
         self.checkpoint()
         rows = connection.execute(
-            "select pg_relation_filepath(oid) from pg_class where starts_with(relname, %s) and relkind in ('r', 'i')",
+            "select pg_relation_filepath(oid) from pg_class where starts_with(relname, %s) and"
+            " relkind in ('r', 'i')",
             [prefix],
         )
         for (path,) in rows.fetchall():
@@ -95,14 +101,18 @@ def database_of(settings: Settings) -> Database:
 
 
 def ingest_at_end_of(settings: Settings, day: date) -> Ingest:
-    """An ingest whose clock stands just after a day, so that any day inside the history can be filled as it came."""
+    """An ingest whose clock stands just after a day, so that any day inside the history can be
+    filled as it came.
+    """
     at = datetime.fromisoformat(f"{day}T23:59:59+00:00")
     return Ingest.from_settings(settings, database_of(settings), lambda: at)
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """The environment of a child process that works on the same database."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
+    }
     return {
         **kept,
         "SIGNAL_ENV": "development",

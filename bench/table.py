@@ -14,7 +14,9 @@ from bench.measure import Cost
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `ratio` is compared with `target`, which `met` answers; None where there is none."""
+    """One line of the table. `ratio` is compared with `target`, which `met` answers; None where
+    there is none.
+    """
 
     what: str
     signal: str
@@ -37,7 +39,14 @@ def per_event(cost: Cost) -> str:
 
 
 def faster(
-    what: str, signal: Cost, name: str, peer: Cost, *, at_least: float | None = None, text: str = "s", note: str = ""
+    what: str,
+    signal: Cost,
+    name: str,
+    peer: Cost,
+    *,
+    at_least: float | None = None,
+    text: str = "s",
+    note: str = "",
 ) -> Row:
     """How many times Signal's speed is the peer's, for the same work or per event."""
     show = per_event if text == "event" else seconds
@@ -91,7 +100,9 @@ def markdown(rows: Sequence[Row]) -> str:
         ratio = "" if row.ratio is None else f"{row.ratio:.3g}×"
         cpu = "" if row.cpu_ratio is None else f" ({row.cpu_ratio:.3g}×)"
         met = {True: "yes", False: "**no**", None: ""}[row.met]
-        lines.append(f"| {row.what} | {row.signal} | {row.against} | {ratio}{cpu} | {row.target} | {met} |")
+        lines.append(
+            f"| {row.what} | {row.signal} | {row.against} | {ratio}{cpu} | {row.target} | {met} |"
+        )
     return "\n".join(lines)
 
 
@@ -111,7 +122,9 @@ def machine() -> dict[str, object]:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+            names = [
+                line.partition(":")[2].strip() for line in file if line.startswith("model name")
+            ]
     except OSError:
         names = []
     return names[0] if names else platform.processor() or "unknown"

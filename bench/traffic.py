@@ -1,4 +1,6 @@
-"""The data of the measurements: simulated landing lines, and days multiplied out of them inside PostgreSQL."""
+"""The data of the measurements: simulated landing lines, and days multiplied out of them inside
+PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,14 @@ from signal_pipeline.simulation.traffic import simulate
 
 YESTERDAY = today_utc() - timedelta(days=1)
 HISTORY = days_between(YESTERDAY - timedelta(days=HISTORY_DAYS - 1), YESTERDAY)
-WEIGHT = 1.22  # A Monday's share in `simulate`: asked for so much less, it gives about as many lines as wanted.
+# A Monday's share in `simulate`: asked for so much less, it gives about as many lines as wanted.
+WEIGHT = 1.22
 
 # An id's time, and the random end of it: changed places make it a random id.
 _ID = re.compile(rb'"clientEventId":"(.{8})-(.{4})-(.{9})-(.{8})(.{4})"')
 
-# Copies of a day's events as another day's: new ids of their time, new people and sessions per copy, the same routes; every
-# second copy has entities of its own.
+# Copies of a day's events as another day's: new ids of their time, new people and sessions per
+# copy, the same routes; every second copy has entities of its own.
 _COPIES = """
 insert into {target} (
     id, created_at, app_name, event_type, route, entity_type, entity_id, user_hash, session_id, device_type, browser_family,
@@ -43,18 +46,28 @@ cross join generate_series(%(first)s::int, %(last)s::int) as n
 """
 
 
-def lines_of(folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1, *, random_ids: bool = False) -> Path:
-    """A file of about so many simulated lines of one day; the client's ids are of version 7, or random on demand."""
+def lines_of(
+    folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1, *, random_ids: bool = False
+) -> Path:
+    """A file of about so many simulated lines of one day; the client's ids are of version 7, or
+    random on demand.
+    """
     path = folder / f"lines-{lines}-{day}-{seed}{'-random' * random_ids}.ndjson"
     if not path.exists():
         monday = day - timedelta(days=day.weekday())
         chunks = simulate(
-            catalogue=load_catalogue(None), days=1, events_per_day=max(50, round(lines / WEIGHT)), end=monday, seed=seed
+            catalogue=load_catalogue(None),
+            days=1,
+            events_per_day=max(50, round(lines / WEIGHT)),
+            end=monday,
+            seed=seed,
         )
         with path.open("wb") as file:
             for chunk in chunks:
                 dated = chunk.replace(str(monday).encode(), str(day).encode())
-                file.write(_ID.sub(rb'"clientEventId":"\4-\5-\3-\1\2"', dated) if random_ids else dated)
+                file.write(
+                    _ID.sub(rb'"clientEventId":"\4-\5-\3-\1\2"', dated) if random_ids else dated
+                )
     return path
 
 
@@ -69,15 +82,25 @@ def fill_day(settings: Settings, file: Path, day: date) -> int:
 
 
 def multiply(
-    connection: Connection, source: date, target: date, events: int, copies: int, *, random_ids: bool = False
+    connection: Connection,
+    source: date,
+    target: date,
+    events: int,
+    copies: int,
+    *,
+    random_ids: bool = False,
 ) -> None:
-    """Fill a day that has no events yet with `copies` copies of some of another day's events; keys, books and version too."""
+    """Fill a day that has no events yet with `copies` copies of some of another day's events; keys,
+    books and version too.
+    """
     start, end = window(source)
     partition = sql.Identifier("signal", f"events_{target:%Y%m%d}")
     with connection.transaction():
         # As signal.ensure_day makes it, but indexed after it is filled.
         connection.execute(
-            sql.SQL("create table {} (like signal.events including defaults including constraints)").format(partition)
+            sql.SQL(
+                "create table {} (like signal.events including defaults including constraints)"
+            ).format(partition)
         )
         connection.execute(
             sql.SQL(_COPIES).format(target=partition),
@@ -93,28 +116,31 @@ def multiply(
         )
         first, after = (sql.Literal(at.isoformat()) for at in window(target))
         connection.execute(
-            sql.SQL("alter table signal.events attach partition {} for values from ({}) to ({})").format(
-                partition, first, after
-            )
+            sql.SQL(
+                "alter table signal.events attach partition {} for values from ({}) to ({})"
+            ).format(partition, first, after)
         )
         connection.execute("insert into signal.days (day, version) values (%s, 1)", [target])
         connection.execute(
             sql.SQL(
-                "insert into signal.books (day, app_name, event_type, outcome, events)"
-                " select %s, app_name, event_type, 'accepted', count(*) from {} group by app_name, event_type"
+                "insert into signal.books (day, app_name, event_type, outcome, events) select %s,"
+                " app_name, event_type, 'accepted', count(*) from {} group by app_name, event_type"
             ).format(partition),
             [target],
         )
         connection.execute(
             sql.SQL(
-                "insert into signal.event_keys select client_event_id, %s::date from {} order by client_event_id"
+                "insert into signal.event_keys select client_event_id, %s::date from {} order by"
+                " client_event_id"
             ).format(partition),
             [target],
         )
 
 
 def fill_history(settings: Settings, events_per_day: int, *, random_ids: bool = False) -> None:
-    """Fill all of `HISTORY` but yesterday, which must have at least so many events, over two connections."""
+    """Fill all of `HISTORY` but yesterday, which must have at least so many events, over two
+    connections.
+    """
 
     def fill(days: list[date]) -> None:
         with database_of(settings).connect() as connection:

@@ -1,4 +1,6 @@
-"""`eventCreate` over HTTP with its token and signature, committed, against a bare ASGI handler on the same requests."""
+"""`eventCreate` over HTTP with its token and signature, committed, against a bare ASGI handler on
+the same requests.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from signal_pipeline.settings import Settings
 
 CONNECTIONS = 64
 WARM_UP = 200
-AT_LEAST = 2_000  # Requests of a round; fewer are over too soon for a clock of CPU time that ticks in 10 ms.
+# Requests of a round; fewer are over too soon for a clock of CPU time that ticks in 10 ms.
+AT_LEAST = 2_000
 BARE_TURNS = 10  # The bare handler is that much quicker, and answers each request as often.
 EVENTS_PER_USER = 40  # Below the rate limit of a minute.
 START_PATIENCE = 60.0
@@ -58,7 +61,9 @@ def measure(bench: Bench) -> list[Row]:
             "error",
             "--port",
         ]
-        peer = _measured(bench, bare, dict(os.environ), first, [turn * BARE_TURNS for turn in rounds])
+        peer = _measured(
+            bench, bare, dict(os.environ), first, [turn * BARE_TURNS for turn in rounds]
+        )
     return [faster(what, own, "a bare ASGI handler on uvicorn", peer, at_least=0.1, text="event")]
 
 
@@ -70,14 +75,22 @@ def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
     secret, made = gateway_secret(settings).encode(), list[bytes]()
     for at in range(0, count, EVENTS_PER_USER):
         sample = sample_request(
-            settings, f"user-{turn}-{at}", admin=False, analyst=False, url="http://127.0.0.1/graphql"
+            settings,
+            f"user-{turn}-{at}",
+            admin=False,
+            analyst=False,
+            url="http://127.0.0.1/graphql",
         )
         for _ in range(min(EVENTS_PER_USER, count - at)):
             variables: dict[str, Any] = json.loads(json.dumps(sample.body["variables"]))
             variables["input"]["clientEventId"] = str(uuid.uuid4())
             extensions = {**cast("dict[str, object]", sample.body["extensions"])}
-            extensions["hmac-signature"] = signature_of(secret, str(sample.body["query"]), variables)
-            body = json.dumps({**sample.body, "variables": variables, "extensions": extensions}).encode()
+            extensions["hmac-signature"] = signature_of(
+                secret, str(sample.body["query"]), variables
+            )
+            body = json.dumps(
+                {**sample.body, "variables": variables, "extensions": extensions}
+            ).encode()
             headers = {**sample.headers, "host": "127.0.0.1", "content-length": str(len(body))}
             lines = [f"{name}: {value}" for name, value in headers.items()]
             made.append("\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + body)
@@ -91,7 +104,9 @@ def _measured(
     first: Sequence[bytes],
     rounds: Sequence[Sequence[bytes]],
 ) -> Cost:
-    """The median cost of one request; the CPU is the worker's and PostgreSQL's, not that of who asks."""
+    """The median cost of one request; the CPU is the worker's and PostgreSQL's, not that of who
+    asks.
+    """
     port = _free_port()
     with (bench.folder / "wire.log").open("ab") as log:
         process = subprocess.Popen([*command, str(port)], env=dict(given), stdout=log, stderr=log)
@@ -104,7 +119,9 @@ def _measured(
             before = sum(worker.cpu_times()[:2])
             cost = bench.server.watch.cost(lambda: asyncio.run(_ask_all(port, requests)))  # noqa: B023
             used = sum(worker.cpu_times()[:2]) - before
-            costs.append(Cost(cost.wall / len(requests), used / len(requests), cost.server / len(requests)))
+            costs.append(
+                Cost(cost.wall / len(requests), used / len(requests), cost.server / len(requests))
+            )
         return median(costs)
     finally:
         process.send_signal(signal.SIGTERM)

@@ -1,6 +1,8 @@
-"""A team's own code location beside Signal: three assets that follow `daily_app_activity`, which they know by its key alone.
+"""A team's own code location beside Signal: three assets that follow `daily_app_activity`, which
+they know by its key alone.
 
-It needs nothing of Signal's but the numbers: `TEAM_SIGNAL_URL` is a login in the role `signal_reader`. See docs/deploy.md.
+It needs nothing of Signal's but the numbers: `TEAM_SIGNAL_URL` is a login in the role
+`signal_reader`. See docs/deploy.md.
 """
 
 import os
@@ -12,8 +14,11 @@ import psycopg
 # Behind the prefix where there is one: dg.AssetKey(["data-team", "signal", "daily_app_activity"]).
 APP_ACTIVITY = dg.AssetKey("daily_app_activity")
 
-# Not before Signal's start date (`select start_date from signal.instance`): it has no partition to map to there.
-days = dg.DailyPartitionsDefinition(start_date=os.environ.get("TEAM_START_DATE", "2026-01-01"), timezone="UTC")
+# Not before Signal's start date (`select start_date from signal.instance`): it has no partition to
+# map to there.
+days = dg.DailyPartitionsDefinition(
+    start_date=os.environ.get("TEAM_START_DATE", "2026-01-01"), timezone="UTC"
+)
 
 
 def events_of(first: date, last: date) -> int:
@@ -38,7 +43,9 @@ def result(first: date, last: date) -> dg.MaterializeResult[None]:
     automation_condition=dg.AutomationCondition.eager(),
 )
 def newest_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """Yesterday once it is over, each time Signal builds it again; older days are left as they are."""
+    """Yesterday once it is over, each time Signal builds it again; older days are left as they
+    are.
+    """
     day = date.fromisoformat(context.partition_key)
     return result(day, day)
 
@@ -46,24 +53,33 @@ def newest_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
 @dg.asset(
     deps=[APP_ACTIVITY],
     partitions_def=days,
-    automation_condition=dg.AutomationCondition.eager().without(dg.AutomationCondition.in_latest_time_window()),
+    automation_condition=dg.AutomationCondition.eager().without(
+        dg.AutomationCondition.in_latest_time_window()
+    ),
 )
 def every_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """Every day that is over, each time Signal builds it again: a late event on an old day comes through."""
+    """Every day that is over, each time Signal builds it again: a late event on an old day comes
+    through.
+    """
     day = date.fromisoformat(context.partition_key)
     return result(day, day)
 
 
 @dg.asset(
     deps=[APP_ACTIVITY],
-    automation_condition=dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing()),
+    automation_condition=dg.AutomationCondition.eager().without(
+        ~dg.AutomationCondition.any_deps_missing()
+    ),
 )
 def all_days() -> dg.MaterializeResult[None]:
-    """One number over all days; Signal's oldest days may never have been built, and must not hold it back."""
+    """One number over all days; Signal's oldest days may never have been built, and must not hold
+    it back.
+    """
     return result(date.min, date.max)
 
 
-# Declared here because Dagster's own sensor for conditions is off until somebody turns it on in the UI.
+# Declared here because Dagster's own sensor for conditions is off until somebody turns it on in the
+# UI.
 follow_signal = dg.AutomationConditionSensorDefinition(
     "follow_signal",
     target=dg.AssetSelection.all(),
@@ -74,5 +90,6 @@ follow_signal = dg.AutomationConditionSensorDefinition(
 defs = dg.Definitions(
     assets=[newest_day, every_day, all_days],
     sensors=[follow_signal],
-    executor=dg.in_process_executor,  # One small query: a process of its own would take longer than the work.
+    # One small query: a process of its own would take longer than the work.
+    executor=dg.in_process_executor,
 )

@@ -1,1 +1,3 @@
-"""Faults on purpose: what kills, floods and searches Signal, and compares what is left with an oracle. Run by `make faults`."""
+"""Faults on purpose: what kills, floods and searches Signal, and compares what is left with an
+oracle. Run by `make faults`.
+"""

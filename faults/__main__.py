@@ -1,7 +1,9 @@
-"""`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and figures.
+"""`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and
+figures.
 
-No parts of the default: `accuracy` measures user agents against labels, which it must be given; `fulldisk` mounts a disk,
-which takes root; `year` walks a false clock through 400 days in an hour or more.
+No parts of the default: `accuracy` measures user agents against labels, which it must be given;
+`fulldisk` mounts a disk, which takes root; `year` walks a false clock through 400 days in an hour
+or more.
 """
 
 from __future__ import annotations
@@ -44,14 +46,16 @@ def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
     test.prepare()
     tally = test.run(options.kills - options.sensor_kills, options.seconds)
     if tally.total < options.kills - options.sensor_kills:
-        raise FaultFoundError(f"only {tally.total} kills in {options.seconds} s: give more --seconds")
+        raise FaultFoundError(
+            f"only {tally.total} kills in {options.seconds} s: give more --seconds"
+        )
     if options.sensor_kills:
         tally.kills += kill_sensor_runs(test.world, test.days, options.sensor_kills, seed)
     kinds = ", ".join(f"{count} {name}" for name, count in tally.kills.most_common())
     events = ", ".join(f"{count:,} {name}" for name, count in tally.api_events.most_common())
     return (
-        f"{tally.total} kills in {tally.rounds} rounds ({kinds}); {tally.late} victims ended before their kill;"
-        f" events of the API: {events}"
+        f"{tally.total} kills in {tally.rounds} rounds ({kinds}); {tally.late} victims ended before"
+        f" their kill; events of the API: {events}"
     )
 
 
@@ -77,7 +81,9 @@ def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
 def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
     """Everything at once."""
     figures = soak(World(home), seed, options.soak_seconds)
-    return f"{options.soak_seconds} s: " + ", ".join(f"{value:,} {name}" for name, value in figures.items())
+    return f"{options.soak_seconds} s: " + ", ".join(
+        f"{value:,} {name}" for name, value in figures.items()
+    )
 
 
 def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
@@ -91,7 +97,11 @@ def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
 
 def run_neighbours(home: Path, seed: int, options: argparse.Namespace) -> str:
     """Beside another team in one Dagster instance."""
-    return str(neighbours(World(home), options.races, options.neighbour_seconds, options.neighbour_kills, seed))
+    return str(
+        neighbours(
+            World(home), options.races, options.neighbour_seconds, options.neighbour_kills, seed
+        )
+    )
 
 
 def run_full_disk(home: Path, seed: int, options: argparse.Namespace) -> str:
@@ -100,7 +110,9 @@ def run_full_disk(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_suppression(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """A patient analyst in one small world after the other, each of two days of a week of its own."""
+    """A patient analyst in one small world after the other, each of two days of a week of its
+    own.
+    """
     World(home)
     actions.migrate_all()
     settings, models = load_settings(), load_models()
@@ -111,8 +123,12 @@ def run_suppression(home: Path, seed: int, options: argparse.Namespace) -> str:
         first = monday - timedelta(weeks=number)
         days = [first, first + timedelta(days=1)]
         people = (options.people // 6, options.people)
-        found = attack(seed + number, days, options.cells, database, settings, models, engine, people)
-        print(f"suppression: seed {seed + number}: {found}", *found.examples, sep="\n  ", flush=True)
+        found = attack(
+            seed + number, days, options.cells, database, settings, models, engine, people
+        )
+        print(
+            f"suppression: seed {seed + number}: {found}", *found.examples, sep="\n  ", flush=True
+        )
         total.add(found)
     if total.exactly or total.under_five:
         raise FaultFoundError(str(total))
@@ -146,30 +162,56 @@ def main() -> int:
     """Run the parts; exit 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", help=f"{', '.join(DEFAULT_PARTS)} (default: these), accuracy, fulldisk, year"
+        "parts",
+        nargs="*",
+        help=f"{', '.join(DEFAULT_PARTS)} (default: these), accuracy, fulldisk, year",
     )
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(10**6))
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=900, help="the most that the kills may take")
     parser.add_argument("--payloads", type=int, default=100_000)
     parser.add_argument("--api-payloads", type=int, default=40_000)
-    parser.add_argument("--connections", type=int, default=1_500, help="of hostile: connections that owe something")
     parser.add_argument(
-        "--sensor-kills", type=int, default=6, help="kills of runs that the daemon launched; each takes a minute"
+        "--connections", type=int, default=1_500, help="of hostile: connections that owe something"
+    )
+    parser.add_argument(
+        "--sensor-kills",
+        type=int,
+        default=6,
+        help="kills of runs that the daemon launched; each takes a minute",
     )
     parser.add_argument("--soak-seconds", type=int, default=600)
-    parser.add_argument("--disk-rounds", type=int, default=3, help="of fulldisk: how often each disk is filled")
-    parser.add_argument("--labels", type=Path, default=LABELS, help="of accuracy: labelled user agents")
-    parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
-    parser.add_argument("--races", type=int, default=200, help="runs that end while somebody looks for dead ones")
-    parser.add_argument("--neighbour-seconds", type=float, default=90, help="how long another team's runs take")
-    parser.add_argument("--days", type=int, default=400, help="of year: how many days the false clock walks")
-    parser.add_argument("--keep-days", type=int, default=30, help="of year: the retention, at least 7")
-    parser.add_argument("--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile")
-    parser.add_argument("--worlds", type=int, default=3, help="of suppression, each a minute")
-    parser.add_argument("--people", type=int, default=40, help="of suppression: the most people of an app's day")
     parser.add_argument(
-        "--cells", type=int, default=200, help="of suppression: how many small cells of a world are tried"
+        "--disk-rounds", type=int, default=3, help="of fulldisk: how often each disk is filled"
+    )
+    parser.add_argument(
+        "--labels", type=Path, default=LABELS, help="of accuracy: labelled user agents"
+    )
+    parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
+    parser.add_argument(
+        "--races", type=int, default=200, help="runs that end while somebody looks for dead ones"
+    )
+    parser.add_argument(
+        "--neighbour-seconds", type=float, default=90, help="how long another team's runs take"
+    )
+    parser.add_argument(
+        "--days", type=int, default=400, help="of year: how many days the false clock walks"
+    )
+    parser.add_argument(
+        "--keep-days", type=int, default=30, help="of year: the retention, at least 7"
+    )
+    parser.add_argument(
+        "--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile"
+    )
+    parser.add_argument("--worlds", type=int, default=3, help="of suppression, each a minute")
+    parser.add_argument(
+        "--people", type=int, default=40, help="of suppression: the most people of an app's day"
+    )
+    parser.add_argument(
+        "--cells",
+        type=int,
+        default=200,
+        help="of suppression: how many small cells of a world are tried",
     )
     options = parser.parse_args()
     for name in options.parts or DEFAULT_PARTS:
@@ -177,7 +219,8 @@ def main() -> int:
         started = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="faults-"))
         folder.chmod(0o755)
-        # Registered before the database starts, so that it is removed after the database has stopped.
+        # Registered before the database starts, so that it is removed after the database has
+        # stopped.
         remove = partial(shutil.rmtree, folder, ignore_errors=True)
         atexit.register(remove)
         try:

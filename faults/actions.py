@@ -1,4 +1,5 @@
-"""What the victims do: each function runs in a process of its own, which may be killed at any moment.
+"""What the victims do: each function runs in a process of its own, which may be killed at any
+moment.
 
 They are Signal's own entry points, called as the command and the runs call them.
 """
@@ -29,7 +30,9 @@ from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings, salt_secret
 
-SMALL_BATCH = 8 * 1024  # About twenty lines: many commits in a small file, and as many places to die between them.
+SMALL_BATCH = (
+    8 * 1024
+)  # About twenty lines: many commits in a small file, and as many places to die between them.
 ACTOR = b"f" * 32
 ERRORS = "victims.log"
 
@@ -50,7 +53,10 @@ def ingest_file(path: Path, now: datetime) -> None:
     """Ingest a file as the command does, by the clock of its day."""
     quiet()
     ingest_module.BATCH_BYTES = SMALL_BATCH
-    with closing(Ingest.from_settings(load_settings(), clock=lambda: now)) as ingest, path.open("rb") as stream:
+    with (
+        closing(Ingest.from_settings(load_settings(), clock=lambda: now)) as ingest,
+        path.open("rb") as stream,
+    ):
         ingest.ingest_stream(stream)
 
 
@@ -65,7 +71,9 @@ def drain(now: datetime) -> None:
 
 
 def serve(port: int, spool: Path, url: str | None) -> None:
-    """Serve the API until killed or told to stop. With the URL of a database the server cannot start it again."""
+    """Serve the API until killed or told to stop. With the URL of a database the server cannot
+    start it again.
+    """
     quiet()
     os.environ["SIGNAL_SPOOL_DIR"] = str(spool)
     if url is not None:
@@ -83,7 +91,9 @@ def backfill(first: date, last: date) -> None:
     with open_instance(settings) as instance:
         result = run_backfill(instance, defs, database, plan, list(models), 60, lambda done: None)
     if len(result.built) != len(plan.days):
-        raise SystemExit(f"{len(result.built)} of {len(plan.days)} days were built: {result.refused}")
+        raise SystemExit(
+            f"{len(result.built)} of {len(plan.days)} days were built: {result.refused}"
+        )
 
 
 def build(day: date) -> None:
@@ -99,7 +109,9 @@ def purge() -> None:
     """The retention by hand."""
     quiet()
     settings = load_settings()
-    retention.purge_due_days(open_database(settings), load_models(), settings.retention_days, actor=ACTOR)
+    retention.purge_due_days(
+        open_database(settings), load_models(), settings.retention_days, actor=ACTOR
+    )
 
 
 def erase_user(user_hash: bytes, day: date) -> None:

@@ -1,7 +1,9 @@
-"""The API under fire: real servers get events over HTTP and are killed, also while PostgreSQL is away and events are spooled.
+"""The API under fire: real servers get events over HTTP and are killed, also while PostgreSQL is
+away and events are spooled.
 
-An event is acknowledged when its answer is 200, without errors, `accepted` or `spooled`. Whatever dies, it is stored exactly
-once; one that was not acknowledged is stored at most once, and exactly once after a retry.
+An event is acknowledged when its answer is 200, without errors, `accepted` or `spooled`. Whatever
+dies, it is stored exactly once; one that was not acknowledged is stored at most once, and exactly
+once after a retry.
 """
 
 from __future__ import annotations
@@ -43,8 +45,12 @@ class ApiUnderFire:
         self._senders: list[threading.Thread] = []
         self._lives = 0
 
-    def start(self, *, revives: bool = True, lines_per_sender: int = LINES_PER_SENDER) -> BaseProcess:
-        """A server under load. It starts an embedded PostgreSQL that is gone again, unless `revives` is false."""
+    def start(
+        self, *, revives: bool = True, lines_per_sender: int = LINES_PER_SENDER
+    ) -> BaseProcess:
+        """A server under load. It starts an embedded PostgreSQL that is gone again, unless
+        `revives` is false.
+        """
         port, process = self._serve(revives)
         self._stop.clear()
         self._lives += 1
@@ -80,7 +86,8 @@ class ApiUnderFire:
             time.sleep(0.1)
 
     def settle(self, state: oracle.Day) -> list[str]:
-        """Serve undisturbed: drain the spool, check what was promised, retry half of what is unknown; returns what is wrong.
+        """Serve undisturbed: drain the spool, check what was promised, retry half of what is
+        unknown; returns what is wrong.
 
         What is stored then is added to the oracle's day.
         """
@@ -147,7 +154,8 @@ class ApiUnderFire:
     def _stored(self) -> Counter[str]:
         with self._world.connect() as connection:
             rows = connection.execute(
-                "select client_event_id::text, count(*) from signal.events where app_name = %s group by 1",
+                "select client_event_id::text, count(*) from signal.events where app_name = %s"
+                " group by 1",
                 [oracle.OF_API],
             ).fetchall()
         return Counter({str(key): int(str(events)) for key, events in rows})
@@ -162,8 +170,8 @@ class ApiUnderFire:
 
 
 def outage(api: ApiUnderFire, world: World, random: Random) -> Counter[str]:
-    """PostgreSQL goes away under a server that cannot start it, so that events go to the spool; then the server dies, and
-    its followers die while they drain. Returns the kills.
+    """PostgreSQL goes away under a server that cannot start it, so that events go to the spool;
+    then the server dies, and its followers die while they drain. Returns the kills.
     """
     kills: Counter[str] = Counter()
     process = api.start(revives=False)

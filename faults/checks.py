@@ -12,7 +12,8 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
 
-# Rollups that the oracle works out itself, by the columns behind app and type and the line's own names.
+# Rollups that the oracle works out itself, by the columns behind app and type and the line's own
+# names.
 ROLLUPS: Mapping[str, tuple[str, ...]] = {
     "daily_app_activity": (),
     "daily_route_activity": ("route",),
@@ -22,10 +23,16 @@ COLUMNS = {"route": "route", "entityType": "entity_type", "entityId": "entity_id
 
 
 def faults(connection: Connection, days: Mapping[date, Day], home: Path) -> list[str]:
-    """What is wrong, one sentence each; empty when every promise holds. Everything must be finished before."""
+    """What is wrong, one sentence each; empty when every promise holds. Everything must be finished
+    before.
+    """
     found = [*_leftovers(connection, home), *_intake(connection)]
     for day, oracle in days.items():
-        found += _purged_day(connection, day, oracle) if oracle.purged else _open_day(connection, day, oracle)
+        found += (
+            _purged_day(connection, day, oracle)
+            if oracle.purged
+            else _open_day(connection, day, oracle)
+        )
         found += [*_books(connection, day, oracle), *_rollups(connection, day, oracle)]
     return found
 
@@ -40,40 +47,52 @@ def _window(day: date) -> list[str]:
 
 def _open_day(connection: Connection, day: date, oracle: Day) -> list[str]:
     found = []
-    query = "select client_event_id::text from signal.events where created_at >= %s and created_at < %s"
+    query = (
+        "select client_event_id::text from signal.events where created_at >= %s and created_at < %s"
+    )
     ids = Counter(str(row[0]) for row in _rows(connection, query, *_window(day)))
     wanted = Counter(oracle.stored.keys())
     if ids != wanted:
-        found.append(f"{day}: {(wanted - ids).total()} event(s) lost, {(ids - wanted).total()} too many")
+        found.append(
+            f"{day}: {(wanted - ids).total()} event(s) lost, {(ids - wanted).total()} too many"
+        )
     keys = {
         str(row[0])
-        for row in _rows(connection, "select client_event_id::text from signal.event_keys where day = %s", day)
+        for row in _rows(
+            connection, "select client_event_id::text from signal.event_keys where day = %s", day
+        )
     }
     if keys != {*oracle.stored, *oracle.erased}:
         found.append(f"{day}: the ledger differs from the events")
     checksums = {name: model.checksum for name, model in load_models().items()}
     statuses = day_statuses(connection, checksums, day, day)
-    return found + [f"{day}: {dict(s.rollups)}" for s in statuses if set(s.rollups.values()) != {"fresh"}]
+    return found + [
+        f"{day}: {dict(s.rollups)}" for s in statuses if set(s.rollups.values()) != {"fresh"}
+    ]
 
 
 def _purged_day(connection: Connection, day: date, oracle: Day) -> list[str]:
     found = []
     receipt = _rows(
-        connection, "select raw_events, keys, accepted, erased, incomplete from signal.receipts where day = %s", day
+        connection,
+        "select raw_events, keys, accepted, erased, incomplete from signal.receipts where day = %s",
+        day,
     )
     stored, erased = len(oracle.stored), len(oracle.erased)
     if receipt != [(stored, stored + erased, stored + erased, erased, False)]:
         found.append(f"{day}: the receipt is {receipt}")
     left = _rows(
         connection,
-        "select to_regclass(%s), (select count(*) from signal.event_keys where day = d.day), d.state"
-        " from signal.days as d where d.day = %s",
+        "select to_regclass(%s), (select count(*) from signal.event_keys where day = d.day),"
+        " d.state from signal.days as d where d.day = %s",
         f"signal.events_{day:%Y%m%d}",
         day,
     )
     if left != [(None, 0, "purged")]:
         found.append(f"{day}: purged, but {left} is left")
-    audited = _rows(connection, "select count(*) from signal.audit where action = 'purge' and day = %s", day)
+    audited = _rows(
+        connection, "select count(*) from signal.audit where action = 'purge' and day = %s", day
+    )
     if audited != [(1,)]:
         found.append(f"{day}: {audited} audit entries of its purge")
     return found
@@ -81,11 +100,17 @@ def _purged_day(connection: Connection, day: date, oracle: Day) -> list[str]:
 
 def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
     found = []
-    query = "select app_name, outcome, sum(events)::bigint from signal.books where day = %s group by 1, 2"
-    books = {(str(app), str(outcome)): events for app, outcome, events in _rows(connection, query, day)}
+    query = (
+        "select app_name, outcome, sum(events)::bigint from signal.books where day = %s group by"
+        " 1, 2"
+    )
+    books = {
+        (str(app), str(outcome)): events for app, outcome, events in _rows(connection, query, day)
+    }
     apps = {line["appName"] for line in [*oracle.stored.values(), *oracle.erased.values()]}
     found += [
-        f"{day}: books of {app_name}: accepted {books.get((app_name, 'accepted'))}, not {oracle.accepted(app_name)}"
+        f"{day}: books of {app_name}: accepted {books.get((app_name, 'accepted'))}, not"
+        f" {oracle.accepted(app_name)}"
         for app_name in apps
         if books.get((app_name, "accepted"), 0) != oracle.accepted(app_name)
     ]
@@ -95,8 +120,14 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
     # A landed file is received exactly once, so that its duplicates and drops are exact too.
     landed = (books.get((OF_LANDING, "duplicate"), 0), books.get((OF_LANDING, "dropped"), 0))
     if landed != (0, oracle.landing_drops):
-        found.append(f"{day}: books of the landing: duplicate and dropped {landed}, not (0, {oracle.landing_drops})")
-    query = "select browser_family, os_family, device_type, events from signal.bots where day = %s and app_name = %s"
+        found.append(
+            f"{day}: books of the landing: duplicate and dropped {landed}, not (0,"
+            f" {oracle.landing_drops})"
+        )
+    query = (
+        "select browser_family, os_family, device_type, events from signal.bots where day = %s and"
+        " app_name = %s"
+    )
     bots = _rows(connection, query, day, OF_LANDING)
     if bots != ([(*BUCKETS_OF_BOT, oracle.landing_bots)] if oracle.landing_bots else []):
         found.append(f"{day}: bots of the landing: {bots}, not {oracle.landing_bots}")
@@ -104,7 +135,9 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
 
 
 def _intake(connection: Connection) -> list[str]:
-    """What was received together must be what the books hold, by other days; and so must the bots, by families."""
+    """What was received together must be what the books hold, by other days; and so must the bots,
+    by families.
+    """
     received = _rows(
         connection,
         """select app_name, outcome, reason, sum(events)::bigint from (
@@ -130,14 +163,24 @@ def _rollups(connection: Connection, day: date, oracle: Day) -> list[str]:
     found = []
     for name, dimensions in ROLLUPS.items():
         columns = ", ".join(
-            ["app_name", "event_type", *(COLUMNS[d] for d in dimensions), "events", "users", "sessions"]
+            [
+                "app_name",
+                "event_type",
+                *(COLUMNS[d] for d in dimensions),
+                "events",
+                "users",
+                "sessions",
+            ]
         )
-        rows = _rows(connection, f"select {columns} from signal.{name} where activity_date = %s", day)
+        rows = _rows(
+            connection, f"select {columns} from signal.{name} where activity_date = %s", day
+        )
         if Counter(tuple(map(str, row)) for row in rows) != oracle.rollup(dimensions):
             found.append(f"{day}: {name} is not what the lines say")
     for name in ("daily_device_activity", "daily_browser_activity", "daily_os_activity"):
         query = (
-            f"select coalesce(sum(events), 0)::int from signal.{name} where activity_date = %s and event_type = '(all)'"
+            f"select coalesce(sum(events), 0)::int from signal.{name} where activity_date = %s and"
+            " event_type = '(all)'"
         )
         if _rows(connection, query, day) != [(len(oracle.stored),)]:
             found.append(f"{day}: {name} does not add up")

@@ -1,8 +1,9 @@
 """How many ordinary descriptions the search for personal data drops, measured on made-up ones.
 
-`python -m faults.descriptions [--number N] [--seed S]` prints a table in Markdown: each kind of value alone, ordinary keys,
-descriptions of several of both, and those of simulated traffic. None of them tells anything of a person, so each drop is a
-false one. What is private is tried in tests/events/test_private_keys.py and test_private_texts.py.
+`python -m faults.descriptions [--number N] [--seed S]` prints a table in Markdown: each kind of
+value alone, ordinary keys, descriptions of several of both, and those of simulated traffic. None of
+them tells anything of a person, so each drop is a false one. What is private is tried in
+tests/events/test_private_keys.py and test_private_texts.py.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ from signal_pipeline.simulation.traffic import simulate
 
 Make = Callable[[Random], object]
 
-PARTS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+PARTS: Mapping[str, Any] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
 WORDS, KEYS = PARTS["words"].split(), PARTS["keys"].split()
 
 
 def _time(random: Random) -> datetime:
-    return datetime(2015, 1, 1, tzinfo=UTC) + timedelta(microseconds=random.randrange(12 * 365 * 86_400 * 10**6))
+    return datetime(2015, 1, 1, tzinfo=UTC) + timedelta(
+        microseconds=random.randrange(12 * 365 * 86_400 * 10**6)
+    )
 
 
 def _words(random: Random, least: int = 1, most: int = 6) -> list[str]:
@@ -47,7 +52,9 @@ def _times(random: Random) -> str:
     fraction = f".{random.randrange(10**digits):0{digits}}" if digits else ""
     return random.choice(
         [
-            at.strftime("%Y-%m-%dT%H:%M:%S") + fraction + random.choice(["Z", "+01:00", "-05:00", "+0530"]),
+            at.strftime("%Y-%m-%dT%H:%M:%S")
+            + fraction
+            + random.choice(["Z", "+01:00", "-05:00", "+0530"]),
             at.strftime("%Y-%m-%d"),
             at.strftime("%d.%m.%Y %H:%M"),
             at.strftime("%m/%d/%Y, %I:%M:%S %p"),
@@ -79,13 +86,24 @@ def _versions(random: Random) -> str:
 def _hashes(random: Random) -> str:
     raw = random.randbytes(random.choice([4, 16, 20, 32, 64]))
     return random.choice(
-        [raw.hex(), base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode(), f"sha256-{raw.hex()}"]
+        [
+            raw.hex(),
+            base64.b64encode(raw).decode(),
+            base64.urlsafe_b64encode(raw).decode(),
+            f"sha256-{raw.hex()}",
+        ]
     )
 
 
 def _colours(random: Random) -> str:
     r, g, b = random.choices(range(256), k=3)
-    return random.choice([f"#{r:02x}{g:02x}{b:02X}", f"rgba({r}, {g}, {b}, 0.{g})", f"hsl({r} {g % 100}% {b % 100}%)"])
+    return random.choice(
+        [
+            f"#{r:02x}{g:02x}{b:02X}",
+            f"rgba({r}, {g}, {b}, 0.{g})",
+            f"hsl({r} {g % 100}% {b % 100}%)",
+        ]
+    )
 
 
 def _css(random: Random) -> str:
@@ -99,7 +117,12 @@ def _css(random: Random) -> str:
 
 
 def _timecodes(random: Random) -> str:
-    h, m, s, f = random.randrange(24), random.randrange(60), random.randrange(60), random.randrange(1000)
+    h, m, s, f = (
+        random.randrange(24),
+        random.randrange(60),
+        random.randrange(60),
+        random.randrange(1000),
+    )
     return random.choice(
         [
             f"{h:02}:{m:02}:{s:02}:{f % 25:02}",
@@ -114,11 +137,24 @@ def _timecodes(random: Random) -> str:
 
 def _numbers(random: Random) -> object:
     number = random.choice(
-        [random.randrange(100), random.randrange(10**6), random.randrange(10**12), -random.randrange(10**4)]
+        [
+            random.randrange(100),
+            random.randrange(10**6),
+            random.randrange(10**12),
+            -random.randrange(10**4),
+        ]
     )
     fine = round(random.uniform(-1000, 1000), random.randint(1, 12))
     return random.choice(
-        [number, fine, str(number), f"{number:,}", f"{fine}", f"{abs(fine):.2f} €", [random.random() for _ in range(4)]]
+        [
+            number,
+            fine,
+            str(number),
+            f"{number:,}",
+            f"{fine}",
+            f"{abs(fine):.2f} €",
+            [random.random() for _ in range(4)],
+        ]
     )
 
 
@@ -205,7 +241,9 @@ def mixed(random: Random) -> dict[str, object]:
     kinds = [make for name, make in KINDS.items() if name not in RARE]
     for key in random.sample(KEYS, random.randint(1, 5)):
         value = random.choice(kinds)(random)
-        found[key] = random.choices([value, [value, value], {random.choice(KEYS): value}], [18, 1, 1])[0]
+        found[key] = random.choices(
+            [value, [value, value], {random.choice(KEYS): value}], [18, 1, 1]
+        )[0]
     return found
 
 
@@ -213,9 +251,15 @@ def report(number: int, seed: int) -> list[str]:
     """The table's rows."""
     random = Random(seed)
     rows = ["| what | how many | dropped |", "| --- | ---: | ---: |"]
-    rows += [_row(name, [{"value": make(random)} for _ in range(number)]) for name, make in KINDS.items()]
+    rows += [
+        _row(name, [{"value": make(random)} for _ in range(number)]) for name, make in KINDS.items()
+    ]
     rows.append(_row("ordinary keys, each once", [{key: None} for key in KEYS]))
-    rows.append(_row("**descriptions of one to five of these**", [mixed(random) for _ in range(10 * number)]))
+    rows.append(
+        _row(
+            "**descriptions of one to five of these**", [mixed(random) for _ in range(10 * number)]
+        )
+    )
     rows.append(_row("descriptions of simulated traffic", simulated(10 * number, seed)))
     return rows
 
@@ -223,7 +267,9 @@ def report(number: int, seed: int) -> list[str]:
 def simulated(events: int, seed: int) -> list[Mapping[str, object]]:
     """The descriptions of a simulated day, without those that are spoilt on purpose."""
     found = []
-    chunks = simulate(catalogue=load_catalogue(), days=1, events_per_day=events, end=date(2026, 11, 20), seed=seed)
+    chunks = simulate(
+        catalogue=load_catalogue(), days=1, events_per_day=events, end=date(2026, 11, 20), seed=seed
+    )
     for line in b"".join(chunks).splitlines():
         try:
             description = json.loads(line).get("description")
@@ -242,7 +288,9 @@ def _row(name: str, values: Sequence[object]) -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m faults.descriptions", description=__doc__)
-    parser.add_argument("--number", type=int, default=10_000, help="of each kind; ten times as many descriptions")
+    parser.add_argument(
+        "--number", type=int, default=10_000, help="of each kind; ten times as many descriptions"
+    )
     parser.add_argument("--seed", type=int, default=20261128)
     options = parser.parse_args()
     print("\n".join(report(options.number, options.seed)))

@@ -1,7 +1,9 @@
-"""A clock that can be moved, for every process that inherits it, PostgreSQL's too. It flows, and jumps when told.
+"""A clock that can be moved, for every process that inherits it, PostgreSQL's too. It flows, and
+jumps when told.
 
-It is libfaketime (Debian's package `faketime`): all processes read their distance to the true time from one file. Signal's code
-is as it is: it asks the system's clock, and so do Dagster and PostgreSQL.
+It is libfaketime (Debian's package `faketime`): all processes read their distance to the true time
+from one file. Signal's code is as it is: it asks the system's clock, and so do Dagster and
+PostgreSQL.
 """
 
 from __future__ import annotations
@@ -24,12 +26,16 @@ MISSING = "libfaketime is missing (on Debian: apt-get install faketime)"
 
 def library() -> Path | None:
     """The installed library, in its form for programs with threads; None if there is none."""
-    found = [path for path in Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1") if path.is_file()]
+    found = [
+        path for path in Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1") if path.is_file()
+    ]
     return found[0] if found else None
 
 
 def environment(file: Path) -> dict[str, str]:
-    """What a process must inherit to go by the clock in `file`. Raises FileNotFoundError without the library."""
+    """What a process must inherit to go by the clock in `file`. Raises FileNotFoundError without
+    the library.
+    """
     found = library()
     if found is None:
         raise FileNotFoundError(MISSING)
@@ -67,7 +73,8 @@ class FalseClock:
 def start_postgres() -> str:
     """The embedded server of this process's home, going by this process's clock; returns its URL.
 
-    Signal gives its server few variables of its own environment, and this clock is none of them: so it is started again.
+    Signal gives its server few variables of its own environment, and this clock is none of them: so
+    it is started again.
     """
     home = load_settings().home_path
     url, folder = start_embedded(home), data_folder(home)

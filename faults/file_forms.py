@@ -1,4 +1,6 @@
-"""The forms in which a file of lines may come: those that are read, and some that must be refused and change nothing."""
+"""The forms in which a file of lines may come: those that are read, and some that must be refused
+and change nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,14 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class DealtOut:
-    """Lines in files of every form that is read, in turn; each file is put together of many members, frames or marked parts."""
+    """Lines in files of every form that is read, in turn; each file is put together of many
+    members, frames or marked parts.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._waiting: dict[Path, list[bytes]] = {folder / f"hostile-{name}": [] for name in PACKINGS}
+        self._waiting: dict[Path, list[bytes]] = {
+            folder / f"hostile-{name}": [] for name in PACKINGS
+        }
         self.files = list(self._waiting)
         for path in self.files:
             path.unlink(missing_ok=True)

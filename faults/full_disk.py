@@ -1,8 +1,10 @@
-"""A disk that fills up under load: PostgreSQL's WAL finds no room while the API and files bring events; then there is room again.
+"""A disk that fills up under load: PostgreSQL's WAL finds no room while the API and files bring
+events; then there is room again.
 
-The disk is a small file system in memory, mounted for this, which takes root. PostgreSQL's data lies on it, and in one of two
-places all of `SIGNAL_HOME`, with the spool and the landing. Nothing that was acknowledged may be lost, no file may go before
-its events are stored, and the same server must accept again by itself.
+The disk is a small file system in memory, mounted for this, which takes root. PostgreSQL's data
+lies on it, and in one of two places all of `SIGNAL_HOME`, with the spool and the landing. Nothing
+that was acknowledged may be lost, no file may go before its events are stored, and the same server
+must accept again by itself.
 """
 
 from __future__ import annotations
@@ -23,9 +25,15 @@ from faults.api_kills import ApiUnderFire
 from faults.checks import faults
 from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World, wait_for_midnight
 
-PLACES = ("data", "everything")  # What lies on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
+PLACES = (
+    "data",
+    "everything",
+)  # What lies on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
 DISK_MB = 256
-ROOMS_MB = (12, 20)  # What the ballast leaves, in turn: no room for the next segment of WAL; for one, and few tables.
+ROOMS_MB = (
+    12,
+    20,
+)  # What the ballast leaves, in turn: no room for the next segment of WAL; for one, and few tables.
 FULL_MB = 16  # Less is full: a segment of WAL has no room.
 LINES_PER_FILE = 2_000
 MAX_FILES = 60
@@ -44,7 +52,9 @@ class FullDisk:
         home.mkdir()
         self._disk = home if place == "everything" else home / "postgres"
         self._disk.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(self._disk)], check=True)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(self._disk)], check=True
+        )
         home.chmod(0o755)
         self.world = World(home)
         self._files = folder / f"{place}-files"
@@ -63,7 +73,9 @@ class FullDisk:
         subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
 
     def round(self, number: int) -> None:
-        """Fill the disk under load, go on for a while, make room, and look whether everything is there."""
+        """Fill the disk under load, go on for a while, make room, and look whether everything is
+        there.
+        """
         wait_for_midnight(ROUND_SECONDS)
         day = self._today - timedelta(days=1 + number)
         self._days[day] = oracle.Day()
@@ -74,34 +86,46 @@ class FullDisk:
             self._api.until_answered(server)
             with self._ballast(ROOMS_MB[number % len(ROOMS_MB)]):
                 failed = self._fill(day, number)
-                with self._ballast(0):  # The spool finds no room either, where it lies on this disk.
+                with self._ballast(
+                    0
+                ):  # The spool finds no room either, where it lies on this disk.
                     time.sleep(FULL_SECONDS)
                 time.sleep(FULL_SECONDS)
                 # Whoever comes while the disk is full ends, with an error or without.
                 self._ingest(self._file(day, f"{number}-late"), day, failed)
                 self._drain(day)
-            self.counts["times that PostgreSQL had to be started again"] += self.world.postmaster() != postmaster
+            self.counts["times that PostgreSQL had to be started again"] += (
+                self.world.postmaster() != postmaster
+            )
             self._until_well()
         finally:
             self._api.stop_sending()
             server.terminate()
             server.join(PATIENCE_SECONDS)
         if server.exitcode != 0:
-            raise FaultFoundError(f"{self.place}: the API ended with {server.exitcode} when it was told to stop")
+            raise FaultFoundError(
+                f"{self.place}: the API ended with {server.exitcode} when it was told to stop"
+            )
         self._verify(day, failed)
-        self.counts |= {f"events of the API {outcome}": count for outcome, count in self._api.counts.items()}
+        self.counts |= {
+            f"events of the API {outcome}": count for outcome, count in self._api.counts.items()
+        }
 
     def _fill(self, day: date, number: int) -> list[Path]:
         """Bring files until the disk is full and one fails; returns what failed."""
         failed: list[Path] = []
         for at in range(MAX_FILES):
-            with suppress(OSError):  # The landing may lie on the full disk: then its writer keeps the file.
+            with suppress(
+                OSError
+            ):  # The landing may lie on the full disk: then its writer keeps the file.
                 self._land(day, f"{number}-{at}")
             self._drain(day)
             self._ingest(self._file(day, f"{number}-{at}"), day, failed)
             if failed and self._free() < FULL_MB << 20:
                 return failed
-        raise StuckError(f"{self.place}: the disk of {DISK_MB} MB is not full, {self._free() >> 20} MB are free")
+        raise StuckError(
+            f"{self.place}: the disk of {DISK_MB} MB is not full, {self._free() >> 20} MB are free"
+        )
 
     def _file(self, day: date, name: str) -> Path:
         path = self._files / f"{name}.lines"
@@ -139,13 +163,17 @@ class FullDisk:
         accepted = self._api.counts["accepted"]
         while self._api.counts["accepted"] == accepted:
             if time.monotonic() > freed + PATIENCE_SECONDS:
-                raise FaultFoundError(f"{self.place}: the API accepts nothing although there is room again")
+                raise FaultFoundError(
+                    f"{self.place}: the API accepts nothing although there is room again"
+                )
             time.sleep(0.05)
         self._api.until_drained()
         self.counts["seconds until all was well"] += round(time.monotonic() - freed)
 
     def _verify(self, day: date, failed: list[Path]) -> None:
-        """What was done is there; what failed is there after another try; nothing is there twice."""
+        """What was done is there; what failed is there after another try; nothing is there
+        twice.
+        """
         for path in failed:
             self.world.finish(actions.ingest_file, path, _end_of(day))
         self.world.finish(actions.drain, _end_of(day))
@@ -153,7 +181,9 @@ class FullDisk:
         for each in (day, self._today):
             self.world.finish(actions.build, each)
         with self.world.connect() as connection:
-            found += faults(connection, {each: self._days[each] for each in (day, self._today)}, self.world.home)
+            found += faults(
+                connection, {each: self._days[each] for each in (day, self._today)}, self.world.home
+            )
         if found:
             raise FaultFoundError(f"{self.place}: {'; '.join(found)}")
 

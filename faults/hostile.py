@@ -99,12 +99,23 @@ def times() -> list[object]:
     """Times at every edge, by the present clock."""
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    offsets = (timedelta(0), timedelta(microseconds=1), -timedelta(microseconds=1), timedelta(minutes=5, seconds=1))
+    offsets = (
+        timedelta(0),
+        timedelta(microseconds=1),
+        -timedelta(microseconds=1),
+        timedelta(minutes=5, seconds=1),
+    )
     near = [(start + offset).isoformat() for start in (now, midnight) for offset in offsets]
     kept = [(midnight - timedelta(days=days)).isoformat() for days in (1, 179, 180, 181, 420, 421)]
-    fixed = ["2024-02-29T23:59:59.999999Z", "2023-02-29T00:00:00Z", "2025-12-31T23:59:60Z", "2026-01-01T00:00:00+14:00"]
+    fixed = [
+        "2024-02-29T23:59:59.999999Z",
+        "2023-02-29T00:00:00Z",
+        "2025-12-31T23:59:60Z",
+        "2026-01-01T00:00:00+14:00",
+    ]
     fixed += [
-        f"{at:%Y-%m-%dT%H:%M:%S}.9999999Z" for at in (midnight - timedelta(seconds=1), now + timedelta(minutes=5))
+        f"{at:%Y-%m-%dT%H:%M:%S}.9999999Z"
+        for at in (midnight - timedelta(seconds=1), now + timedelta(minutes=5))
     ]
     ends = [
         "0001-01-01T00:00:00+14:00",
@@ -113,7 +124,17 @@ def times() -> list[object]:
         "10000-01-01T00:00:00Z",
         "-0001-01-01T00:00:00Z",
     ]
-    odd = ["2026-01-01", "2026-01-01T00:00:00", "now", "infinity", 1_767_225_600, -1, 1e308, None, "2026-W01-1T00:00Z"]
+    odd = [
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "now",
+        "infinity",
+        1_767_225_600,
+        -1,
+        1e308,
+        None,
+        "2026-W01-1T00:00Z",
+    ]
     return [*near, *kept, *fixed, *ends, *odd]
 
 
@@ -121,22 +142,30 @@ def _values() -> st.SearchStrategy[object]:
     leaves = (
         st.sampled_from(TEXTS)
         | st.text(max_size=40)
-        | st.sampled_from([None, True, 0, -1, 2**63, 2**64, 10**400, 1.5, float("inf"), float("nan"), -0.0])
+        | st.sampled_from(
+            [None, True, 0, -1, 2**63, 2**64, 10**400, 1.5, float("inf"), float("nan"), -0.0]
+        )
     )
     keys = st.sampled_from([*PRIVATE_KEYS, "note", "", "\x00", "a" * 3_000]) | st.text(max_size=8)
     return st.recursive(
-        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=6
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+        max_leaves=6,
     )
 
 
 def _changes(edges: list[object]) -> st.SearchStrategy[tuple[str, object]]:
     texts = [name for name in GOOD if name not in ("createdAt", "description")]
-    described = st.dictionaries(st.sampled_from([*PRIVATE_KEYS, "note", "deep"]), _values(), min_size=1, max_size=3)
+    described = st.dictionaries(
+        st.sampled_from([*PRIVATE_KEYS, "note", "deep"]), _values(), min_size=1, max_size=3
+    )
     return st.one_of(
         st.tuples(st.sampled_from(texts), st.sampled_from(TEXTS)),
         st.tuples(st.just("description"), described),
         st.tuples(st.just("createdAt"), st.sampled_from(edges)),
-        st.tuples(st.sampled_from([*GOOD, "__proto__", "event_type", "createdat", "Ip", ""]), _values()),
+        st.tuples(
+            st.sampled_from([*GOOD, "__proto__", "event_type", "createdat", "Ip", ""]), _values()
+        ),
     )
 
 
@@ -150,9 +179,13 @@ ENCODINGS: dict[str, Encoder] = {
     "an escaped NUL": lambda text: text[:-1] + b', "route": "/\\u0000"}',
     "a raw NUL": lambda text: text[:-1] + b', "route": "/\x00"}',
     "a mark at the start": lambda text: b"\xef\xbb\xbf" + text,
-    "nested deep": lambda text: text[:-1] + b', "description": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"}",
+    "nested deep": lambda text: (
+        text[:-1] + b', "description": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"}"
+    ),
     "lists deep": lambda text: text[:-1] + b', "description": {"a":' + b"[" * 50_000 + b"}}",
-    "a huge number": lambda text: text[:-1] + b', "description": {"n": ' + b"9" * 5_000 + b"e99999}}",
+    "a huge number": lambda text: (
+        text[:-1] + b', "description": {"n": ' + b"9" * 5_000 + b"e99999}}"
+    ),
     "too long": lambda text: text[:-1] + b', "x": "' + b"y" * 300_000 + b'"}',
     "two objects": lambda text: text + text,
     "a list": lambda text: b"[" + text + b"]",
@@ -176,16 +209,22 @@ _SPELLINGS = st.sampled_from(sorted(SPELLINGS))
 def _escaped(value: object) -> str:
     if isinstance(value, str):
         units = value.encode("utf-16-be")
-        return '"' + "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)) + '"'
+        return (
+            '"' + "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)) + '"'
+        )
     if isinstance(value, dict):
-        return "{" + ",".join(f"{_escaped(key)}:{_escaped(each)}" for key, each in value.items()) + "}"
+        return (
+            "{" + ",".join(f"{_escaped(key)}:{_escaped(each)}" for key, each in value.items()) + "}"
+        )
     if isinstance(value, list):
         return "[" + ",".join(map(_escaped, value)) + "]"
     return json.dumps(value)
 
 
 class Payload(NamedTuple):
-    """One payload: its fields, how their JSON is mangled, and what must be stored if it must pass."""
+    """One payload: its fields, how their JSON is mangled, and what must be stored if it must
+    pass.
+    """
 
     fields: dict[str, object]
     encode: Encoder
@@ -200,8 +239,8 @@ class Payload(NamedTuple):
 def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
     """Make at least that many payloads and hand each over; the same seed makes the same ones.
 
-    Of one example with several changes come several payloads: with the first change, with the first two, and so on; and
-    one that must pass.
+    Of one example with several changes come several payloads: with the first change, with the first
+    two, and so on; and one that must pass.
     """
     edges = times()
 
@@ -220,7 +259,9 @@ def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
         sly_payloads(datetime.now(UTC), at_seed),
         _SPELLINGS,
     )
-    def make(changes: list[tuple[str, object]], encoding: str, unique: int, sly: Sly, spelling: str) -> None:
+    def make(
+        changes: list[tuple[str, object]], encoding: str, unique: int, sly: Sly, spelling: str
+    ) -> None:
         fields = {**GOOD, "createdAt": edges[8]}
         for count, (name, value) in enumerate(changes):
             fields = {**fields, "clientEventId": str(uuid.UUID(int=unique + count)), name: value}

@@ -1,4 +1,5 @@
-"""Hostile connections to a real server with few files: silent, trickling, flooding, never reading; strangers must be served.
+"""Hostile connections to a real server with few files: silent, trickling, flooding, never reading;
+strangers must be served.
 
 Bounded in number and time, on loopback.
 """
@@ -57,7 +58,10 @@ def by_connection(world: World, number: int, seed: int) -> str:
     if not wait_until_up(port, PATIENCE_SECONDS):
         raise FaultFoundError(f"seed {seed}: the API does not start")
     slowest = 0.0
-    with ExitStack() as opened, closing(Client(port, Gateway(load_settings(), "stranger"))) as stranger:
+    with (
+        ExitStack() as opened,
+        closing(Client(port, Gateway(load_settings(), "stranger"))) as stranger,
+    ):
         clients: list[tuple[socket.socket, bytes]] = []
         for at in range(number):
             clients.append((opened.enter_context(_connect(port)), random.choice(AGAIN)))
@@ -68,13 +72,18 @@ def by_connection(world: World, number: int, seed: int) -> str:
                 slowest = max(slowest, _served(port, stranger, random, seed))
         left = _left_open([client for client, _ in clients])
     if left:
-        raise FaultFoundError(f"seed {seed}: {left} hostile connection(s) are open after {CLOSED_SECONDS:.0f} s")
+        raise FaultFoundError(
+            f"seed {seed}: {left} hostile connection(s) are open after {CLOSED_SECONDS:.0f} s"
+        )
     server.terminate()
     server.join(PATIENCE_SECONDS)
     if server.exitcode != 0:
         server.kill()
         raise FaultFoundError(f"seed {seed}: the API ended with {server.exitcode}")
-    return f"{number:,} connections to a server with {FILES} files, slowest health check {slowest * 1000:.0f} ms"
+    return (
+        f"{number:,} connections to a server with {FILES} files, slowest health check"
+        f" {slowest * 1000:.0f} ms"
+    )
 
 
 def serve_with_few_files(port: int, spool: Path) -> None:
@@ -96,7 +105,9 @@ def _send(client: socket.socket, text: bytes) -> None:
 
 
 def _served(port: int, stranger: Client, random: Random, seed: int) -> float:
-    """Check the health on a connection of its own, and have an event accepted; returns the seconds of the first."""
+    """Check the health on a connection of its own, and have an event accepted; returns the seconds
+    of the first.
+    """
     begun = time.monotonic()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=HEALTH_SECONDS) as client:
@@ -106,9 +117,13 @@ def _served(port: int, stranger: Client, random: Random, seed: int) -> float:
         event = oracle.lines_of(datetime.now(UTC).date(), oracle.OF_API, 1, random)
         answers = Counter(_outcome(stranger, event) for _ in range(2))
     except OSError as error:
-        raise FaultFoundError(f"seed {seed}: a stranger is not served: {type(error).__name__}") from None
+        raise FaultFoundError(
+            f"seed {seed}: a stranger is not served: {type(error).__name__}"
+        ) from None
     if not healthy or not {"accepted", "duplicate"} & set(answers):
-        raise FaultFoundError(f"seed {seed}: healthy {healthy}, a stranger's event: {dict(answers)}")
+        raise FaultFoundError(
+            f"seed {seed}: healthy {healthy}, a stranger's event: {dict(answers)}"
+        )
     return seconds
 
 

@@ -1,4 +1,6 @@
-"""The ways in for hostile payloads: a file for the command, and requests over HTTP to a real server."""
+"""The ways in for hostile payloads: a file for the command, and requests over HTTP to a real
+server.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ HEADERS = {"ip": "x-forwarded-for", "userAgent": "user-agent"}
 
 
 def by_file(world: World, number: int, seed: int) -> Counter[str]:
-    """Write payloads to files of every form and ingest them by the command; returns the books. Raises FaultFoundError.
+    """Write payloads to files of every form and ingest them by the command; returns the books.
+    Raises FaultFoundError.
 
     Files of other forms are refused beside them.
     """
@@ -64,20 +67,32 @@ def _refuse_other_forms(world: World, lines: list[bytes], seed: int) -> None:
         files[-1].write_bytes(data)
     done = _ingest(files)
     if done.returncode != 1 or b"Traceback" in done.stderr:
-        raise FaultFoundError(f"seed {seed}: files of other forms: the ingest ended with {done.returncode}")
-    if missing := [file.name for file in files if f"{file}: looks like".encode() not in done.stderr]:
+        raise FaultFoundError(
+            f"seed {seed}: files of other forms: the ingest ended with {done.returncode}"
+        )
+    if missing := [
+        file.name for file in files if f"{file}: looks like".encode() not in done.stderr
+    ]:
         raise FaultFoundError(f"seed {seed}: files of other forms are not named: {missing}")
     if _books(world) != before:
         raise FaultFoundError(f"seed {seed}: files of other forms are in the books")
 
 
 def _ingest(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", *map(str, files)]
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli import main; main()",
+        "ingest",
+        *map(str, files),
+    ]
     return subprocess.run(command, capture_output=True, check=False)
 
 
 def by_api(world: World, number: int, seed: int) -> Counter[str]:
-    """Send payloads over HTTP to a real server; returns the books, and how many were `refused`. Raises FaultFoundError."""
+    """Send payloads over HTTP to a real server; returns the books, and how many were `refused`.
+    Raises FaultFoundError.
+    """
     before = _books(world)
     port = free_port()
     server = world.start(actions.serve, port, world.home / "spool", None)
@@ -135,7 +150,11 @@ class _Senders:
                     self.wrong.append(f"no answer: {type(error).__name__}")
 
     def _ask(self, client: Client, gateway: Gateway, payload: Payload) -> None:
-        stated = {name: value for name, value in payload.fields.items() if name not in ("createdAt", "host", *HEADERS)}
+        stated = {
+            name: value
+            for name, value in payload.fields.items()
+            if name not in ("createdAt", "host", *HEADERS)
+        }
         text = payload.encode(json.dumps(stated).encode())
         body, headers = gateway.body(CREATE_MANY, b'{"input": [' + text + b"]}")
         answer = client.post(body, {**headers, "user-agent": "", **_headers(payload.fields)})
@@ -146,7 +165,9 @@ class _Senders:
                 self.refused += 1
                 if payload.stored is not None:
                     self.wrong.append(f"a payload that must pass was refused with {answer.status}")
-            self.answered.update(f"{outcome} {reason or ''}".strip() for outcome, reason in answer.outcomes)
+            self.answered.update(
+                f"{outcome} {reason or ''}".strip() for outcome, reason in answer.outcomes
+            )
             _expect(self.expected, payload, by_api=True)
 
 
@@ -155,9 +176,9 @@ def _headers(fields: dict[str, object]) -> dict[str, bytes]:
     found = {}
     for name, header in HEADERS.items():
         if isinstance(text := fields.get(name), str):
-            found[header] = "".join(each if each.isprintable() or each == "\t" else "?" for each in text).encode(
-                errors="replace"
-            )
+            found[header] = "".join(
+                each if each.isprintable() or each == "\t" else "?" for each in text
+            ).encode(errors="replace")
     return found
 
 
@@ -171,12 +192,15 @@ def _compare(world: World, expected: dict[str, Stored], seed: int) -> None:
     with world.connect() as connection:
         wrong = differences(connection, SECRET, expected)
     if wrong:
-        raise FaultFoundError(f"seed {seed}: {len(wrong)} rows are not what was sent: {'; '.join(wrong[:5])}")
+        raise FaultFoundError(
+            f"seed {seed}: {len(wrong)} rows are not what was sent: {'; '.join(wrong[:5])}"
+        )
 
 
 def _books(world: World) -> Counter[str]:
     with world.connect() as connection:
         rows = connection.execute(
-            "select trim(outcome || ' ' || reason), sum(events)::bigint from signal.books group by 1"
+            "select trim(outcome || ' ' || reason), sum(events)::bigint from signal.books group"
+            " by 1"
         ).fetchall()
     return Counter({str(outcome): int(str(events)) for outcome, events in rows})

@@ -1,8 +1,9 @@
-"""Kill tests: processes die by SIGKILL at random points, PostgreSQL stops at once, and what is left is compared with the oracle.
+"""Kill tests: processes die by SIGKILL at random points, PostgreSQL stops at once, and what is left
+is compared with the oracle.
 
-A round has a due day and a recent day of its own. Ingests, a drain, an erasure, backfills and the retention work on them,
-several at a time, and are killed, and so are servers of the API, whose events belong to today; then everything is run to its
-end, undisturbed, and checked.
+A round has a due day and a recent day of its own. Ingests, a drain, an erasure, backfills and the
+retention work on them, several at a time, and are killed, and so are servers of the API, whose
+events belong to today; then everything is run to its end, undisturbed, and checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ ROUND_SECONDS = 120  # More than a round takes.
 
 @dataclass(slots=True)
 class Tally:
-    """What was done. `kills` counts processes that were alive when they were killed, by what they were doing."""
+    """What was done. `kills` counts processes that were alive when they were killed, by what they
+    were doing.
+    """
 
     rounds: int = 0
     kills: Counter[str] = field(default_factory=Counter)
@@ -85,12 +88,16 @@ class KillTest:
         self.world.finish(actions.backfill, self._today, self._today)
 
     def run(self, kills: int, seconds: float, report: Callable[[str], None] = print) -> Tally:
-        """Rounds until that many kills or seconds; raises FaultFoundError at the first broken promise."""
+        """Rounds until that many kills or seconds; raises FaultFoundError at the first broken
+        promise.
+        """
         give_up = time.monotonic() + seconds
         while self.tally.total < kills and time.monotonic() < give_up:
             self.round()
             if self.tally.rounds % 5 == 0:
-                report(f"round {self.tally.rounds}: {self.tally.total} kills {dict(self.tally.kills)}")
+                report(
+                    f"round {self.tally.rounds}: {self.tally.total} kills {dict(self.tally.kills)}"
+                )
         self._verify(self.days, "at the end")
         return self.tally
 
@@ -105,10 +112,17 @@ class KillTest:
         files = {day: self._send(day, random, number) for day in (due, recent)}
         person = self._ask_for_erasure(recent, random)
         # A run of Dagster takes seconds of its own: one round in a few has one.
-        whole_runs = [] if number % ROUNDS_PER_BACKFILL else [Work("backfill", actions.backfill, recent, recent)]
+        whole_runs = (
+            []
+            if number % ROUNDS_PER_BACKFILL
+            else [Work("backfill", actions.backfill, recent, recent)]
+        )
         self._break_and_finish(
             [
-                *(Work("ingest", actions.ingest_file, files[day], _end_of(day)) for day in (due, recent)),
+                *(
+                    Work("ingest", actions.ingest_file, files[day], _end_of(day))
+                    for day in (due, recent)
+                ),
                 Work("drain", actions.drain, _end_of(due)),
                 Work("erase", actions.erase_user, person, recent),
                 Work("build", actions.build, recent),
@@ -133,7 +147,9 @@ class KillTest:
         self._verify({day: self.days[day] for day in (due, recent, self._today)}, f"round {number}")
 
     def _send(self, day: date, random: Random, number: int) -> Path:
-        """New lines of a day: some for the command, some of them again for a second process, some in the landing."""
+        """New lines of a day: some for the command, some of them again for a second process, some
+        in the landing.
+        """
         state = self.days.setdefault(day, oracle.Day())
         commanded = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
         file = self.world.home / f"{day}.lines"
@@ -142,9 +158,13 @@ class KillTest:
         if day < self._today - timedelta(days=KEPT_DAYS):
             landed = oracle.lines_of(day, oracle.OF_LANDING, LINES, random)
             dropped = [
-                {**line, "eventType": "no_such_type"} for line in oracle.lines_of(day, oracle.OF_LANDING, DROPS, random)
+                {**line, "eventType": "no_such_type"}
+                for line in oracle.lines_of(day, oracle.OF_LANDING, DROPS, random)
             ]
-            bots = [{**line, "userAgent": oracle.BOT} for line in oracle.lines_of(day, oracle.OF_LANDING, BOTS, random)]
+            bots = [
+                {**line, "userAgent": oracle.BOT}
+                for line in oracle.lines_of(day, oracle.OF_LANDING, BOTS, random)
+            ]
             mixed = landed + dropped + bots
             random.shuffle(mixed)
             packing = random.choice(sorted(PACKINGS))
@@ -155,12 +175,16 @@ class KillTest:
         return file
 
     def _ask_for_erasure(self, day: date, random: Random) -> bytes:
-        line = random.choice(sorted(self.days[day].stored.values(), key=lambda line: line["clientEventId"]))
+        line = random.choice(
+            sorted(self.days[day].stored.values(), key=lambda line: line["clientEventId"])
+        )
         self.days[day].erase(line["appName"], line["ip"], line["userAgent"])
         return oracle.user_hash(SECRET, day, line)
 
     def _settle_api(self, number: int, random: Random) -> None:
-        """Let the database go away under the API, now and then; then compare what it acknowledged with what is stored."""
+        """Let the database go away under the API, now and then; then compare what it acknowledged
+        with what is stored.
+        """
         if number % ROUNDS_PER_OUTAGE == 0:
             self.tally.kills += outage(self._api, self.world, random)
         found = self._api.settle(self.days.setdefault(self._today, oracle.Day()))
@@ -169,10 +193,14 @@ class KillTest:
         self.world.finish(actions.build, self._today)
 
     def _break_and_finish(self, work: list[Work], random: Random) -> None:
-        """Start some of the work, in the order of dependence or not, and kill it; then do all of it, in order."""
+        """Start some of the work, in the order of dependence or not, and kill it; then do all of
+        it, in order.
+        """
         for _ in range(random.randrange(2, 5)):
             chosen = random.sample(work, random.choice((1, 2, 2, 3)))
-            victims = [(item.name, self.world.start(item.action, *item.arguments)) for item in chosen]
+            victims = [
+                (item.name, self.world.start(item.action, *item.arguments)) for item in chosen
+            ]
             if random.random() < API_SHARE:
                 victims.append(("api", self._api.start()))
             if random.random() < POSTGRES_SHARE:

@@ -1,6 +1,8 @@
-"""Runs as a daemon launches them: they belong to a code location, and a process of their own executes each.
+"""Runs as a daemon launches them: they belong to a code location, and a process of their own
+executes each.
 
-Dagster makes such runs from a workspace only; its private parts make them here, so that a test can have many of them.
+Dagster makes such runs from a workspace only; its private parts make them here, so that a test can
+have many of them.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ def create_run(
     instance: dg.DagsterInstance, job: dg.JobDefinition, location: str = "signal", **options: Any
 ) -> dg.DagsterRun:
     """A run of a job of that code location, not executed yet."""
-    module = RepositoryPythonOrigin(sys.executable, ModuleCodePointer("signal_pipeline.definitions", "defs"))
+    module = RepositoryPythonOrigin(
+        sys.executable, ModuleCodePointer("signal_pipeline.definitions", "defs")
+    )
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), REPOSITORY)
     return instance.create_run_for_job(
         job,

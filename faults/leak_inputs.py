@@ -1,4 +1,5 @@
-"""What the leak test sends: values that must not be found at rest, and lines and requests full of them.
+"""What the leak test sends: values that must not be found at rest, and lines and requests full of
+them.
 
 Some are accepted; the others fail at every check there is, with a mark just where they fail.
 """
@@ -22,8 +23,8 @@ API_KEY = "leak-mark-api-key-Jt93"  # pragma: allowlist secret
 ALERTS = "leak-mark-alerts-Pd55"  # pragma: allowlist secret
 IPV4, IPV6 = "203.0.113.211", "2001:db8:dead:beef::7a51"
 AGENT = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0"
-    " Safari/537.36 LeakMarkUa/7351"
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/150.0.0.0 Safari/537.36 LeakMarkUa/7351"
 )
 EMAIL, USER_ID = "leak.mark@private-mail.example", "user-LeakMark-66120"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsZWFrLW1hcmsifQ.c2lnbmF0dXJlLWxlYWstbWFyaw"  # noqa: S105 # pragma: allowlist secret
@@ -145,21 +146,31 @@ def event(**changes: object) -> dict[str, object]:
     }
 
 
-def create(gateway: Gateway, *events: dict[str, object], statuses: frozenset[int] = GOOD, **headers: str) -> Request:
+def create(
+    gateway: Gateway, *events: dict[str, object], statuses: frozenset[int] = GOOD, **headers: str
+) -> Request:
     """A signed request that sends events, from a marked address and user agent."""
     body, signed = gateway.body(CREATE_MANY, json.dumps({"input": events}).encode(), len(events))
     return Request(body, {**signed, **FROM_US, **headers}, statuses)
 
 
 def requests(gateway: Gateway) -> Iterator[Request]:
-    """Requests that are accepted, and requests that fail at each check with a mark where they fail."""
+    """Requests that are accepted, and requests that fail at each check with a mark where they
+    fail.
+    """
     yield create(gateway, event(sessionId=SESSION, entityType="journey", entityId=ENTITY))
     yield create(
-        gateway, event(route=f"/people/{EMAIL}/{IPV4}?mail={EMAIL}#{TOKEN}"), **{"x-forwarded-for": f"not {IPV4}"}
+        gateway,
+        event(route=f"/people/{EMAIL}/{IPV4}?mail={EMAIL}#{TOKEN}"),
+        **{"x-forwarded-for": f"not {IPV4}"},
     )
     for changes in _refused():
         yield create(gateway, event(**changes))
-    yield create(gateway, event(), **{"user-agent": f"Googlebot/2.1 {EMAIL} (+http://www.google.com/bot.html)"})
+    yield create(
+        gateway,
+        event(),
+        **{"user-agent": f"Googlebot/2.1 {EMAIL} (+http://www.google.com/bot.html)"},
+    )
     yield create(gateway, event(email=EMAIL, userId=USER_ID), statuses=BAD)
     yield create(gateway, {EMAIL: TOKEN}, statuses=BAD)
     yield create(gateway, event(eventType=[EMAIL], route={IPV4: USER_ID}), statuses=BAD)
@@ -168,22 +179,33 @@ def requests(gateway: Gateway) -> Iterator[Request]:
         body=good.body.replace(b"/journeys", EMAIL.encode()), statuses=BAD
     )  # The signature is of another.
     yield good._replace(headers={**good.headers, "authorization": f"JWT {TOKEN}"}, statuses=BAD)
-    yield good._replace(headers={**good.headers, "authorization": f"{USER_ID} {TOKEN}"}, statuses=BAD)
-    yield good._replace(headers={**good.headers, "authorization": f"Bearer {API_KEY}-wrong"}, statuses=BAD)
+    yield good._replace(
+        headers={**good.headers, "authorization": f"{USER_ID} {TOKEN}"}, statuses=BAD
+    )
+    yield good._replace(
+        headers={**good.headers, "authorization": f"Bearer {API_KEY}-wrong"}, statuses=BAD
+    )
     yield good._replace(headers={**good.headers, "content-type": EMAIL}, statuses=BAD)
     yield good._replace(body=good.body[:-9], statuses=BAD)
     yield good._replace(body=b"\xff" + EMAIL.encode(), statuses=BAD)
     yield good._replace(body=b'{"query": ' + b"[" * 50_000 + EMAIL.encode(), statuses=BAD)
-    yield good._replace(body=json.dumps({"query": f"{{ {USER_ID} }} {EMAIL}"}).encode(), statuses=BAD)
+    yield good._replace(
+        body=json.dumps({"query": f"{{ {USER_ID} }} {EMAIL}"}).encode(), statuses=BAD
+    )
     for query in (
-        f'mutation {{ eventCreate(input: {{eventType: "{EMAIL}", appName: "{IPV4}", clientEventId: "{TOKEN}"}}) {{ id }} }}',
+        (
+            f'mutation {{ eventCreate(input: {{eventType: "{EMAIL}", appName: "{IPV4}",'
+            f' clientEventId: "{TOKEN}"}}) {{ id }} }}'
+        ),
         f'mutation {{ eventCreate(input: {{eventType: "{EMAIL}", nobody: "{TOKEN}"}}) {{ id }} }}',
     ):
         yield ask(gateway, query)
 
 
 def ask(gateway: Gateway, query: str) -> Request:
-    """A signed query from a marked address and user agent; what is wrong with it may be refused whole."""
+    """A signed query from a marked address and user agent; what is wrong with it may be refused
+    whole.
+    """
     body, signed = gateway.body(query, b"{}")
     return Request(body, {**signed, **FROM_US}, GOOD | BAD)
 
@@ -191,17 +213,25 @@ def ask(gateway: Gateway, query: str) -> Request:
 def reads(gateway: Gateway) -> Iterator[Request]:
     """Questions full of marks; of an admin, some reach the database."""
     yield ask(
-        gateway, f'{{ events(filter: {{route: "{EMAIL}", sessionId: "{SESSION}", entityId: "{IPV4}"}}) {{ id }} }}'
+        gateway,
+        f'{{ events(filter: {{route: "{EMAIL}", sessionId: "{SESSION}", entityId: "{IPV4}"}}) {{ id'
+        " } }",
     )
     yield ask(gateway, f'{{ events(filter: {{createdAtGte: "{EMAIL}"}}) {{ id }} }}')
     days = f'from: "{YESTERDAY}", to: "{TODAY}"'
     yield ask(
-        gateway, f'{{ eventStats({days}, app: "{EMAIL}", eventType: "{TOKEN}", by: APP) {{ rows {{ events }} }} }}'
+        gateway,
+        f'{{ eventStats({days}, app: "{EMAIL}", eventType: "{TOKEN}", by: APP) {{ rows {{ events }}'
+        " } }",
     )
     yield ask(
-        gateway, f'{{ eventStats({days}, groupBy: [ROUTE], filter: {{route: "{EMAIL}"}}) {{ rows {{ events }} }} }}'
+        gateway,
+        f'{{ eventStats({days}, groupBy: [ROUTE], filter: {{route: "{EMAIL}"}}) {{ rows {{ events'
+        " } } }",
     )
-    yield ask(gateway, f'{{ eventStats(from: "{IPV4}", to: "{TOKEN}", by: APP) {{ rows {{ events }} }} }}')
+    yield ask(
+        gateway, f'{{ eventStats(from: "{IPV4}", to: "{TOKEN}", by: APP) {{ rows {{ events }} }} }}'
+    )
     yield ask(gateway, f'{{ __type(name: "{EMAIL}") {{ name }} }}')
     service = ask(gateway, f"{{ eventStats({days}, by: APP) {{ rows {{ events }} }} }}")
     yield service._replace(headers={**service.headers, "authorization": f"Bearer {API_KEY}"})

@@ -1,7 +1,9 @@
-"""The leak test: everything runs with marked inputs, errors are provoked on purpose, then every store is searched.
+"""The leak test: everything runs with marked inputs, errors are provoked on purpose, then every
+store is searched.
 
-Searched: dumps of both databases, the data files and WAL, PostgreSQL's log, the spool while events wait in it, the output of
-every process, Dagster's GraphQL where its UI ran, and every other file below `SIGNAL_HOME`, temporary ones included.
+Searched: dumps of both databases, the data files and WAL, PostgreSQL's log, the spool while events
+wait in it, the output of every process, Dagster's GraphQL where its UI ran, and every other file
+below `SIGNAL_HOME`, temporary ones included.
 """
 
 from __future__ import annotations
@@ -53,7 +55,13 @@ from faults.marks import hits, hits_in_files, needles
 from faults.wire import Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError
 from signal_pipeline.dagster.home import DAGSTER_DATABASE
-from signal_pipeline.postgres.embedded import DATABASE, data_folder, running_url, start_embedded, wheel_program
+from signal_pipeline.postgres.embedded import (
+    DATABASE,
+    data_folder,
+    running_url,
+    start_embedded,
+    wheel_program,
+)
 from signal_pipeline.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
@@ -81,7 +89,11 @@ class LeakTest:
         for name in ("tmpdir", "outputs", "landing"):
             (home / name).mkdir(parents=True)
         (home / "tmpdir").chmod(0o777)
-        clean = {name: text for name, text in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+        clean = {
+            name: text
+            for name, text in os.environ.items()
+            if not name.startswith(("SIGNAL", "DAGSTER"))
+        }
         self.environment = clean | {
             "SIGNAL_HOME": str(home),
             "SIGNAL_ENV": "development",
@@ -118,10 +130,17 @@ class LeakTest:
         self._run(1, "alert-test")
 
     def by_api(self) -> None:
-        """Good and bad requests, errors of the database, and events that wait in the spool while it is away."""
+        """Good and bad requests, errors of the database, and events that wait in the spool while it
+        is away.
+        """
         with self._serve() as port:
-            settings = Settings(_env_file=None, home=self.home, hmac_secret=SecretStr(GATEWAY_SECRET))  # type: ignore[call-arg]
-            people, admins = Gateway(settings, USER_ID), Gateway(settings, f"{USER_ID}-boss", admin=True)
+            settings = Settings(
+                _env_file=None, home=self.home, hmac_secret=SecretStr(GATEWAY_SECRET)
+            )  # type: ignore[call-arg]
+            people, admins = (
+                Gateway(settings, USER_ID),
+                Gateway(settings, f"{USER_ID}-boss", admin=True),
+            )
             with closing(Client(port, people)) as client:
                 for request in [*requests(people), *reads(admins)]:
                     _demand(
@@ -139,7 +158,10 @@ class LeakTest:
     def _spool(self, client: Client, people: Gateway, admins: Gateway) -> None:
         self.stop_postgres()
         request = create(people, event(clientEventId=SPOOLED, sessionId=SESSION))
-        _demand(client.post(request.body, request.headers).outcomes == [("spooled", None)], "events go to the spool")
+        _demand(
+            client.post(request.body, request.headers).outcomes == [("spooled", None)],
+            "events go to the spool",
+        )
         for request in reads(admins):
             client.post(request.body, request.headers)
         shutil.copytree(self.home / "spool", self.home / "spool-as-it-was")
@@ -151,14 +173,16 @@ class LeakTest:
         person = f"{HOST}\n{IPV4}\n{AGENT}\n".encode()
         subject = self._run(0, "subject", "--day", YESTERDAY, lines=[person])
         _demand(USER_HASH.hex() in subject.read_text(), "the subject is found")
-        # The search sees what is there: the ids of the stored events, in the dump and in the data files.
+        # The search sees what is there: the ids of the stored events, in the dump and in the data
+        # files.
         with self.connect() as connection:
             connection.execute("checkpoint")
         kept = {"event id": STORED, "spooled event id": SPOOLED}
         _demand(kept.keys() <= hits(needles(kept), self._dump(DATABASE)), "the dump is searched")
         ledger = needles({"ledger": bytes.fromhex(STORED.replace("-", ""))})
         _demand(
-            bool(hits_in_files(ledger, (data_folder(self.home) / "base").rglob("*"))), "the data files are searched"
+            bool(hits_in_files(ledger, (data_folder(self.home) / "base").rglob("*"))),
+            "the data files are searched",
         )
         self._run(0, "erase", "--user-hash", USER_HASH.hex(), "--day", YESTERDAY, "--json")
         self._run(0, "erase", "--entity", "journey", ENTITY, "--json")
@@ -171,7 +195,9 @@ class LeakTest:
         everywhere = {**nowhere, **stored_only}
         found = {
             "dump": hits(nowhere, dumps[DATABASE]),
-            "dump after the erasures": hits(needles({"hash": USER_HASH.hex(), "entity": ENTITY}), dumps[DATABASE]),
+            "dump after the erasures": hits(
+                needles({"hash": USER_HASH.hex(), "entity": ENTITY}), dumps[DATABASE]
+            ),
             "dump of Dagster's storage": hits(everywhere, dumps[DAGSTER_DATABASE]),
             "answers of Dagster's UI": hits(everywhere, self.answers),
             **hits_in_files(everywhere, logs),
@@ -181,8 +207,9 @@ class LeakTest:
             raise FaultFoundError(f"private values at rest: {leaks}")
         megabytes = sum(path.stat().st_size for path in files if path.exists()) >> 20
         return (
-            f"{len(NOWHERE)} marks that must be nowhere and {len(STORED_ONLY)} that no log may tell, in {len(everywhere)} forms,"
-            f" in {len(files):,} files of {megabytes} MB, {len(logs)} of them logs, and {len(dumps)} dumps: no hit"
+            f"{len(NOWHERE)} marks that must be nowhere and {len(STORED_ONLY)} that no log may"
+            f" tell, in {len(everywhere)} forms, in {len(files):,} files of {megabytes} MB,"
+            f" {len(logs)} of them logs, and {len(dumps)} dumps: no hit"
         )
 
     def connect(self, database: str = DATABASE) -> psycopg.Connection[tuple[object, ...]]:
@@ -191,14 +218,20 @@ class LeakTest:
 
     def stop_postgres(self) -> None:
         """Stop PostgreSQL at once."""
-        os.kill(int((data_folder(self.home) / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        os.kill(
+            int((data_folder(self.home) / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT
+        )
         until("PostgreSQL is gone", lambda: running_url(self.home) is None)
 
     @contextmanager
     def broken(self, table: str, condition: str) -> Iterator[None]:
-        """New rows of a table fail unless they fulfil the condition, with a message whose detail would show the whole row."""
+        """New rows of a table fail unless they fulfil the condition, with a message whose detail
+        would show the whole row.
+        """
         with self.connect() as connection:
-            connection.execute(f"alter table signal.{table} add constraint broken check ({condition}) not valid")  # type: ignore[arg-type]
+            connection.execute(
+                f"alter table signal.{table} add constraint broken check ({condition}) not valid"
+            )  # type: ignore[arg-type]
             yield
             connection.execute(f"alter table signal.{table} drop constraint broken")  # type: ignore[arg-type]
 
@@ -231,7 +264,11 @@ class LeakTest:
 
     def _run(self, code: int, *arguments: object, lines: list[bytes] | None = None) -> Path:
         """Run a command that must end with this code; returns the file with its output."""
-        path = self.home / "outputs" / f"{len(list((self.home / 'outputs').iterdir())):02}-{arguments[0]}"
+        path = (
+            self.home
+            / "outputs"
+            / f"{len(list((self.home / 'outputs').iterdir())):02}-{arguments[0]}"
+        )
         with path.open("wb") as output:
             done = subprocess.run(
                 [*COMMAND, *map(str, arguments)],
@@ -252,7 +289,9 @@ class LeakTest:
     def _dump(self, database: str) -> bytes:
         program = wheel_program("pg_dump")
         _demand(program is not None, "the wheel has pg_dump")
-        return subprocess.run([str(program), "--dbname", self._url(database)], capture_output=True, check=True).stdout
+        return subprocess.run(
+            [str(program), "--dbname", self._url(database)], capture_output=True, check=True
+        ).stdout
 
 
 def _is_log(path: Path) -> bool:

@@ -1,4 +1,6 @@
-"""The long part of the leak test: Dagster's UI and daemon run on marked files, fail and recover, and tell what they know."""
+"""The long part of the leak test: Dagster's UI and daemon run on marked files, fail and recover,
+and tell what they know.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ RUNS = """{ runsOrError(limit: 100) { ... on Runs { results {
 
 
 def by_dagster(test: LeakTest) -> None:
-    """A landed file that fails, a stop of PostgreSQL, a landed file that succeeds, and its rollups."""
+    """A landed file that fails, a stop of PostgreSQL, a landed file that succeeds, and its
+    rollups.
+    """
     port = free_port()
     with test.process("dev", "--port", port):
         until("the UI answers", lambda: "runsOrError" in _ask(port))
@@ -49,19 +53,24 @@ def _land(test: LeakTest, name: str, lines: list[bytes]) -> None:
 def _ask(port: int, job: str = "") -> str:
     """What the UI says of all runs, or of those of a job."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/graphql", json.dumps({"query": RUNS}).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/graphql",
+        json.dumps({"query": RUNS}).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - loopback
         found = json.load(answer)
     runs = found["data"]["runsOrError"]["results"]
-    return json.dumps({"runsOrError": [run for run in runs if job in run["jobName"]]}, ensure_ascii=False)
+    return json.dumps(
+        {"runsOrError": [run for run in runs if job in run["jobName"]]}, ensure_ascii=False
+    )
 
 
 def _fresh(test: LeakTest) -> bool:
     """Whether every open day with events has builds of its version."""
     with test.connect() as connection:
         row = connection.execute(
-            "select count(*) filter (where b.version is distinct from d.version), count(*) from signal.days as d"
-            " left join signal.builds as b on b.day = d.day and b.rollup = 'daily_app_activity' where d.version > 0"
+            "select count(*) filter (where b.version is distinct from d.version), count(*) from"
+            " signal.days as d left join signal.builds as b on b.day = d.day and b.rollup ="
+            " 'daily_app_activity' where d.version > 0"
         ).fetchone()
     return row is not None and row[0] == 0 and row[1] != 0

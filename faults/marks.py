@@ -1,7 +1,8 @@
-"""Marks that must not be found at rest, in every form that they could take, and the search for them.
+"""Marks that must not be found at rest, in every form that they could take, and the search for
+them.
 
-A mark is a text that stands for a private value in a test run. Its forms: plain, hexadecimal, Base64, URL-encoded, UTF-16, and
-its unkeyed digests, which could be enumerated.
+A mark is a text that stands for a private value in a test run. Its forms: plain, hexadecimal,
+Base64, URL-encoded, UTF-16, and its unkeyed digests, which could be enumerated.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def forms(name: str, value: str | bytes) -> Iterator[tuple[str, bytes]]:
             yield f"{name} {label}-encoded in lower case", encoded.lower().encode()
         yield f"{name} in lower case", value.lower().encode()
     for algorithm in ("md5", "sha1", "sha256"):
-        yield from _texts(f"{algorithm} of {name}", hashlib.new(algorithm, raw, usedforsecurity=False).digest())
+        yield from _texts(
+            f"{algorithm} of {name}", hashlib.new(algorithm, raw, usedforsecurity=False).digest()
+        )
 
 
 def _texts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
@@ -36,7 +39,9 @@ def _texts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
     yield f"{name} in upper hex", raw.hex().upper().encode()
     for shift in range(3):  # Base64 of a longer text that holds it shows one of three cores.
         encoded = base64.b64encode(b"\0" * shift + raw)
-        core = encoded[(0, 2, 3)[shift] : len(encoded) // 4 * 4 - (4 if (len(raw) + shift) % 3 else 0)]
+        core = encoded[
+            (0, 2, 3)[shift] : len(encoded) // 4 * 4 - (4 if (len(raw) + shift) % 3 else 0)
+        ]
         yield f"{name} in Base64", core
         yield f"{name} in URL-safe Base64", core.translate(bytes.maketrans(b"+/", b"-_"))
 
@@ -62,7 +67,10 @@ def hits_in_files(wanted: Mapping[bytes, str], files: Iterable[Path]) -> dict[st
     for path in files:
         if not path.is_file() or path.is_symlink() or path.stat().st_size == 0:
             continue
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
             if labels := hits(wanted, content):
                 found[str(path)] = labels
     return found

@@ -1,6 +1,8 @@
-"""Another team's code location beside Signal's: a job under a name that Signal uses too, which runs for long.
+"""Another team's code location beside Signal's: a job under a name that Signal uses too, which runs
+for long.
 
-Each start leaves a line in the file `NEIGHBOUR_STARTS`: what Signal ended, Dagster would start again.
+Each start leaves a line in the file `NEIGHBOUR_STARTS`: what Signal ended, Dagster would start
+again.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ def nightly_job() -> None:
     mail()
 
 
-@dg.sensor(job=nightly_job, minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    job=nightly_job, minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING
+)
 def once_sensor() -> dg.RunRequest:
     """Ask for one run."""
     return dg.RunRequest(run_key="once")

@@ -1,8 +1,10 @@
-"""Signal in a Dagster instance that others use too: it ends no run that lives, and soon ends those of its own that are dead.
+"""Signal in a Dagster instance that others use too: it ends no run that lives, and soon ends those
+of its own that are dead.
 
-Three parts. `race`: runs of Signal's own end while somebody looks for dead ones without pause or patience. `live_beside`: runs of
-another team, under a job name that Signal uses too, and a script of theirs, live through Signal's sensors. `kill_ours`: meanwhile
-runs that the daemon launched for Signal get SIGKILL, and the time is taken until they are ended and their pool is free.
+Three parts. `race`: runs of Signal's own end while somebody looks for dead ones without pause or
+patience. `live_beside`: runs of another team, under a job name that Signal uses too, and a script
+of theirs, live through Signal's sensors. `kill_ours`: meanwhile runs that the daemon launched for
+Signal get SIGKILL, and the time is taken until they are ended and their pool is free.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Figures:
 
     runs: Counter[str] = field(default_factory=Counter)
     looks: int = 0
-    unlocked: int = 0  # Looks that found a run without its lock: before it took it, or about its end.
+    unlocked: int = (
+        0  # Looks that found a run without its lock: before it took it, or about its end.
+    )
     lived: float = 0.0
     ended_after: list[float] = field(default_factory=list)
 
@@ -64,14 +68,17 @@ class Figures:
         runs = ", ".join(f"{count} {kind}" for kind, count in self.runs.most_common())
         after = ", ".join(f"{seconds:.1f}" for seconds in sorted(self.ended_after))
         return (
-            f"runs that ended while looked at: {runs}; {self.looks:,} looks, {self.unlocked} of them found a run without"
-            f" its lock, and none was ended; a neighbour's run and a script of {self.lived:.0f} s lived; killed runs were"
-            f" ended, and their pool was free, after {after} s"
+            f"runs that ended while looked at: {runs}; {self.looks:,} looks, {self.unlocked} of"
+            " them found a run without its lock, and none was ended; a neighbour's run and a"
+            f" script of {self.lived:.0f} s lived; killed runs were ended, and their pool was free,"
+            f" after {after} s"
         )
 
 
 def neighbours(world: World, races: int, seconds: float, kills: int, seed: int) -> Figures:
-    """All three parts; raises FaultFoundError at the first run that was ended and had not been dead."""
+    """All three parts; raises FaultFoundError at the first run that was ended and had not been
+    dead.
+    """
     figures = Figures()
     world.finish(actions.migrate_all)
     race(world, races, figures)
@@ -86,7 +93,9 @@ def spin() -> None:
 
 
 def race(world: World, runs: int, figures: Figures) -> None:
-    """Let that many runs end, each in a process of its own, under looks that follow each other at once."""
+    """Let that many runs end, each in a process of its own, under looks that follow each other at
+    once.
+    """
     with ExitStack() as stack:
         instance = stack.enter_context(open_instance(load_settings()))
         stack.enter_context(patch.object(liveness, "LOST_SECONDS", 0.0))
@@ -128,13 +137,16 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
             figures.looks += 1
             figures.unlocked += bool(suspects)
             if ended:
-                raise FaultFoundError(f"run {ended[0]} was ended, and its process had ended it or lives")
+                raise FaultFoundError(
+                    f"run {ended[0]} was ended, and its process had ended it or lives"
+                )
     for record in instance.get_run_records():
         run = record.dagster_run
         failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.PIPELINE_FAILURE)
         if run.status != dg.DagsterRunStatus.SUCCESS or failures:
             raise FaultFoundError(
-                f"run {run.run_id} of {run.job_name} is {run.status.value}, {len(failures)} failure(s)"
+                f"run {run.run_id} of {run.job_name} is {run.status.value}, {len(failures)}"
+                " failure(s)"
             )
         figures.runs["launched" if run.remote_job_origin else "of a command"] += 1
     if figures.runs.total() != runs:
@@ -142,19 +154,32 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
 
 
 def live_beside(world: World, seconds: float, kills: int, random: Random, figures: Figures) -> None:
-    """Run both code locations under one daemon; the neighbour's runs take so many seconds, ours are killed meanwhile."""
+    """Run both code locations under one daemon; the neighbour's runs take so many seconds, ours are
+    killed meanwhile.
+    """
     starts = world.home / "neighbour.starts"
     environment = {**os.environ, "NEIGHBOUR_STARTS": str(starts), "NEIGHBOUR_SECONDS": str(seconds)}
     with open_instance(load_settings()) as instance:
-        environment |= {name: os.environ[name] for name in ("DAGSTER_HOME", "SIGNAL_DAGSTER_DATABASE_URL")}
-        with _started(world, environment, neighbour.__file__), _daemon(world, environment) as daemon:
+        environment |= {
+            name: os.environ[name] for name in ("DAGSTER_HOME", "SIGNAL_DAGSTER_DATABASE_URL")
+        }
+        with (
+            _started(world, environment, neighbour.__file__),
+            _daemon(world, environment) as daemon,
+        ):
             days = dict(_kill_ours(world, instance, daemon, random, figures) for _ in range(kills))
-            _until("the neighbour's runs end", lambda: len(_theirs(instance, dg.DagsterRunStatus.SUCCESS)) == 2)
+            _until(
+                "the neighbour's runs end",
+                lambda: len(_theirs(instance, dg.DagsterRunStatus.SUCCESS)) == 2,
+            )
             _until("every killed day is right", lambda: not _wrong(world, days))
-        broken = [run.run_id for run in _theirs(instance) if run.status != dg.DagsterRunStatus.SUCCESS]
+        broken = [
+            run.run_id for run in _theirs(instance) if run.status != dg.DagsterRunStatus.SUCCESS
+        ]
         if broken or sorted(starts.read_text().split()) != ["job", "script"]:
             raise FaultFoundError(
-                f"of the neighbour's runs {broken} did not live; starts: {starts.read_text().split()}"
+                f"of the neighbour's runs {broken} did not live; starts:"
+                f" {starts.read_text().split()}"
             )
     figures.lived = seconds
 
@@ -162,7 +187,9 @@ def live_beside(world: World, seconds: float, kills: int, random: Random, figure
 @contextmanager
 def _started(world: World, environment: dict[str, str], *command: str) -> Iterator[psutil.Process]:
     with (world.home / "neighbours.log").open("ab") as log:
-        process = subprocess.Popen([sys.executable, *command], env=environment, cwd=world.home, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, *command], env=environment, cwd=world.home, stdout=log, stderr=log
+        )
     try:
         yield psutil.Process(process.pid)
     finally:
@@ -175,8 +202,12 @@ def _daemon(world: World, environment: dict[str, str]) -> Iterator[psutil.Proces
     ours = {"module_name": "signal_pipeline.definitions", "location_name": "signal"}
     theirs = {"relative_path": neighbour.__file__, "location_name": "neighbour"}
     workspace = Path(world.home, "workspace.yaml")
-    workspace.write_text(yaml.safe_dump({"load_from": [{"python_module": ours}, {"python_file": theirs}]}))
-    with _started(world, environment, "-m", "dagster._daemon", "run", "-w", str(workspace)) as daemon:
+    workspace.write_text(
+        yaml.safe_dump({"load_from": [{"python_module": ours}, {"python_file": theirs}]})
+    )
+    with _started(
+        world, environment, "-m", "dagster._daemon", "run", "-w", str(workspace)
+    ) as daemon:
         yield daemon
 
 
@@ -188,16 +219,23 @@ def _theirs(instance: dg.DagsterInstance, *statuses: dg.DagsterRunStatus) -> lis
         run
         for run in runs
         if (
-            run.remote_job_origin and launched.label("neighbour") == run.remote_job_origin.repository_origin.get_label()
+            run.remote_job_origin
+            and launched.label("neighbour") == run.remote_job_origin.repository_origin.get_label()
         )
         or (run.remote_job_origin is None and run.job_name not in ours.jobs)
     ]
 
 
 def _kill_ours(
-    world: World, instance: dg.DagsterInstance, daemon: psutil.Process, random: Random, figures: Figures
+    world: World,
+    instance: dg.DagsterInstance,
+    daemon: psutil.Process,
+    random: Random,
+    figures: Figures,
 ) -> tuple[date, oracle.Day]:
-    """Give a day late events, kill the run that builds it in the middle, and take the time until its end is written."""
+    """Give a day late events, kill the run that builds it in the middle, and take the time until
+    its end is written.
+    """
     day = today_utc() - timedelta(days=1 + len(figures.ended_after))
     state, file = oracle.Day(), world.home / f"{day}.late"
     lines = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
@@ -208,7 +246,9 @@ def _kill_ours(
         killed: set[str] = set()
         _until("a run builds the day", lambda: _kill_builders(instance, daemon, killed))
         began = time.monotonic()
-        _until("the killed run is ended", lambda: all(_is_over(instance, run_id) for run_id in killed))
+        _until(
+            "the killed run is ended", lambda: all(_is_over(instance, run_id) for run_id in killed)
+        )
         seconds = time.monotonic() - began
     figures.ended_after.append(seconds)
     if seconds > ENDED_WITHIN_SECONDS:

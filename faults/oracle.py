@@ -1,4 +1,5 @@
-"""The oracle: what must be in the database, worked out from the lines that were sent, without Signal's code.
+"""The oracle: what must be in the database, worked out from the lines that were sent, without
+Signal's code.
 
 A day of the oracle is a dictionary of lines by their `clientEventId`.
 """
@@ -14,12 +15,23 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from random import Random
 
-MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
+MAC = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/150.0.0.0 Safari/537.36"
+)
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 BUCKETS_OF_BOT = ("Other", "unknown", "unknown")
-OF_LANDING, OF_COMMAND, OF_API = "cms", "journeys-admin", "videos-admin"  # The app tells which way an event came.
-HOSTS = {OF_LANDING: "cms.example.org", OF_COMMAND: "admin.example.org", OF_API: "videos-admin.example.org"}
+OF_LANDING, OF_COMMAND, OF_API = (
+    "cms",
+    "journeys-admin",
+    "videos-admin",
+)  # The app tells which way an event came.
+HOSTS = {
+    OF_LANDING: "cms.example.org",
+    OF_COMMAND: "admin.example.org",
+    OF_API: "videos-admin.example.org",
+}
 TYPES = ("journey_create_clicked", "editor_analytics_overlay_opened")
 Line = dict[str, str]
 
@@ -41,7 +53,10 @@ def lines_of(day: date, app_name: str, count: int, random: Random) -> list[Line]
         if random.random() < 0.7:
             line["route"] = random.choice(("/", "/journeys", "/videos/[videoId]"))
         if random.random() < 0.4:
-            line |= {"entityType": "journey", "entityId": str(uuid.UUID(int=random.randrange(1, 6)))}
+            line |= {
+                "entityType": "journey",
+                "entityId": str(uuid.UUID(int=random.randrange(1, 6))),
+            }
         lines.append(line)
     return lines
 
@@ -55,13 +70,15 @@ def user_hash(secret: str, day: date, line: Line) -> bytes:
     """The hash of a line's person, spelled out from requirement 2."""
     salt = hmac.digest(secret.encode(), str(day).encode(), "sha256")
     browser = "Chrome|150|macOS" if line["userAgent"] == MAC else "Firefox|140|Windows"
-    return hmac.digest(salt, f"{HOSTS[line['appName']]}\x1f{line['ip']}\x1f{browser}".encode(), "sha256")
+    return hmac.digest(
+        salt, f"{HOSTS[line['appName']]}\x1f{line['ip']}\x1f{browser}".encode(), "sha256"
+    )
 
 
 @dataclass(slots=True)
 class Day:
-    """One day: the stored lines, what was erased, how many the landing dropped (of an unknown type, and bots), and whether it
-    is purged.
+    """One day: the stored lines, what was erased, how many the landing dropped (of an unknown type,
+    and bots), and whether it is purged.
     """
 
     stored: dict[str, Line] = field(default_factory=dict)
@@ -72,7 +89,11 @@ class Day:
 
     def add(self, lines: Iterable[Line]) -> None:
         """The lines will be accepted, once each."""
-        self.stored |= {line["clientEventId"]: line for line in lines if line["clientEventId"] not in self.erased}
+        self.stored |= {
+            line["clientEventId"]: line
+            for line in lines
+            if line["clientEventId"] not in self.erased
+        }
 
     def erase(self, app_name: str, ip: str, user_agent: str) -> None:
         """One person asks to be erased."""
@@ -86,10 +107,14 @@ class Day:
 
     def accepted(self, app_name: str) -> int:
         """What the books must say was accepted of an app."""
-        return sum(line["appName"] == app_name for line in [*self.stored.values(), *self.erased.values()])
+        return sum(
+            line["appName"] == app_name for line in [*self.stored.values(), *self.erased.values()]
+        )
 
     def rollup(self, dimensions: tuple[str, ...]) -> Counter[tuple[str, ...]]:
-        """Rows (app, type, dimensions, events, users, sessions) of a rollup, as a multiset of texts."""
+        """Rows (app, type, dimensions, events, users, sessions) of a rollup, as a multiset of
+        texts.
+        """
         groups: dict[tuple[str, ...], list[Line]] = {}
         for line in self.stored.values():
             if "entityType" in dimensions and "entityType" not in line:

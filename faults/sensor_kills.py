@@ -1,7 +1,8 @@
 """Runs that the daemon launched for a sensor are killed; afterwards everything heals by itself.
 
-`signal-pipeline dev` runs on the world. Late events and landed files make its sensors start runs, whose processes get SIGKILL.
-Nobody helps: a sensor ends the dead run, a retry or a later tick does its work, and the days are compared with the oracle.
+`signal-pipeline dev` runs on the world. Late events and landed files make its sensors start runs,
+whose processes get SIGKILL. Nobody helps: a sensor ends the dead run, a retry or a later tick does
+its work, and the days are compared with the oracle.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from signal_pipeline.postgres.database import Connection, open_database
 from signal_pipeline.settings import load_settings
 
 LINES = 5_000
-PATIENCE_SECONDS = 420.0  # A killed run is noticed after half a minute, retried, and at worst backed off from.
+PATIENCE_SECONDS = (
+    420.0  # A killed run is noticed after half a minute, retried, and at worst backed off from.
+)
 KILLS_PER_DAY = 2
 DAYS_PER_KILL = 3  # A run may end before its kill.
 LONGEST_RUN_SECONDS = 0.6
@@ -50,7 +53,9 @@ class Run(NamedTuple):
     pid: int
 
 
-def kill_sensor_runs(world: World, days: dict[date, oracle.Day], kills: int, seed: int) -> Counter[str]:
+def kill_sensor_runs(
+    world: World, days: dict[date, oracle.Day], kills: int, seed: int
+) -> Counter[str]:
     """Kill that many runs; raises StuckError when a day does not become right again."""
     done: Counter[str] = Counter()
     random = Random(f"{seed}/sensors")
@@ -69,7 +74,14 @@ def kill_sensor_runs(world: World, days: dict[date, oracle.Day], kills: int, see
 @contextmanager
 def _daemon(world: World) -> Iterator[psutil.Process]:
     """Dagster's daemon, as `signal-pipeline dev` runs it."""
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "dev", "--port", str(free_port())]
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli import main; main()",
+        "dev",
+        "--port",
+        str(free_port()),
+    ]
     with (world.home / "dev.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=world.home, stdout=log, stderr=log)
     try:
@@ -93,7 +105,9 @@ def _give_work(world: World, state: oracle.Day, day: date, random: Random) -> No
 def _kill_and_heal(
     world: World, daemon: psutil.Process, days: Mapping[date, oracle.Day], most: int, random: Random
 ) -> Counter[str]:
-    """Kill up to that many of the runs that work on these days, and wait until the days are right and no run seems alive."""
+    """Kill up to that many of the runs that work on these days, and wait until the days are right
+    and no run seems alive.
+    """
     done: Counter[str] = Counter()
     killed: set[str] = set()
     give_up = time.monotonic() + PATIENCE_SECONDS
@@ -111,7 +125,9 @@ def _kill_and_heal(
         if not found:
             return done
         if time.monotonic() > give_up:
-            raise StuckError(f"after {dict(done)} kills, {'; '.join(found)}: see {world.home / 'dev.log'}")
+            raise StuckError(
+                f"after {dict(done)} kills, {'; '.join(found)}: see {world.home / 'dev.log'}"
+            )
 
 
 def _watch(known: set[str]) -> list[Run]:
@@ -137,7 +153,9 @@ def kill_below(daemon: psutil.Process, pid: int) -> bool:
 def dagster_storage() -> Connection:
     """A connection to the database in which Dagster keeps its state."""
     url = open_database(load_settings()).url
-    return psycopg.connect(psycopg.conninfo.make_conninfo(url, dbname=DAGSTER_DATABASE), autocommit=True)
+    return psycopg.connect(
+        psycopg.conninfo.make_conninfo(url, dbname=DAGSTER_DATABASE), autocommit=True
+    )
 
 
 def running_runs() -> list[Run]:

@@ -1,4 +1,5 @@
-"""Payloads that must be accepted although a part of them is hostile, and the row that each must become.
+"""Payloads that must be accepted although a part of them is hostile, and the row that each must
+become.
 
 What is stored is spelled out by hand from requirements 1 to 3, so that it is an oracle of its own.
 """
@@ -39,7 +40,10 @@ class Agent(NamedTuple):
 
 
 NOBODY = Agent("unknown", "unknown", "", "unknown")
-ON_MAC, ON_WINDOWS = Agent("desktop", "Chrome", "150", "macOS"), Agent("desktop", "Firefox", "140", "Windows")
+ON_MAC, ON_WINDOWS = (
+    Agent("desktop", "Chrome", "150", "macOS"),
+    Agent("desktop", "Firefox", "140", "Windows"),
+)
 AGENTS: Sequence[tuple[str | None, Agent]] = (
     (MAC, ON_MAC),
     (WINDOWS, ON_WINDOWS),
@@ -109,7 +113,13 @@ ROUTES: Sequence[tuple[str | None, str | None]] = (
     ("/a%0D%0Ab/x", "/[id]/x"),
 )
 # Beside the nil and the max UUID, which are no ids.
-SESSIONS = (None, None, str(uuid.UUID(int=1)), str(uuid.UUID(int=2**128 - 2)), str(uuid.UUID(int=2**127)))
+SESSIONS = (
+    None,
+    None,
+    str(uuid.UUID(int=1)),
+    str(uuid.UUID(int=2**128 - 2)),
+    str(uuid.UUID(int=2**127)),
+)
 HARMLESS_KEYS = (
     "note",
     "deep",
@@ -158,11 +168,24 @@ HARMLESS_TEXTS = (
     # Longer than a time of ours, and none.
     "2026-11-20T23:59:59.9999999Z",
 )
-NUMBERS = (4111111111111112, 0, -1, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, -0.0, 1e308, 5e-324, 0.1)
-# Nothing of these can make up an address, even after NFKC.
-_LETTERS = st.characters(categories=("L", "Zs", "So", "Sc"), include_characters="'\"\\/<>&;-_$\t").filter(
-    lambda letter: not set("@.:%") & set(unicodedata.normalize("NFKC", letter))
+NUMBERS = (
+    4111111111111112,
+    0,
+    -1,
+    2**53 + 1,
+    2**63 - 1,
+    -(2**63),
+    2**64 - 1,
+    1.5,
+    -0.0,
+    1e308,
+    5e-324,
+    0.1,
 )
+# Nothing of these can make up an address, even after NFKC.
+_LETTERS = st.characters(
+    categories=("L", "Zs", "So", "Sc"), include_characters="'\"\\/<>&;-_$\t"
+).filter(lambda letter: not set("@.:%") & set(unicodedata.normalize("NFKC", letter)))
 
 
 def _descriptions() -> st.SearchStrategy[dict[str, object] | None]:
@@ -173,7 +196,9 @@ def _descriptions() -> st.SearchStrategy[dict[str, object] | None]:
     )
     keys = st.sampled_from(HARMLESS_KEYS)
     values = st.recursive(
-        leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=2), max_leaves=5
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=2),
+        max_leaves=5,
     )
     small = st.dictionaries(keys, values, max_size=3).filter(
         lambda found: len(json.dumps(found, ensure_ascii=False).encode()) < 2_000
@@ -182,24 +207,41 @@ def _descriptions() -> st.SearchStrategy[dict[str, object] | None]:
 
 
 def _times(now: datetime) -> list[tuple[str, datetime]]:
-    """Texts of times that are neither too late nor in the future, and the instants that they mean."""
+    """Texts of times that are neither too late nor in the future, and the instants that they
+    mean.
+    """
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     tick = timedelta(microseconds=1)
     instants = [now, now + timedelta(minutes=1), midnight, midnight - tick, midnight + tick]
-    instants += [midnight - timedelta(days=days) - tick * before for days in (1, 31, 179) for before in (0, 1)]
+    instants += [
+        midnight - timedelta(days=days) - tick * before
+        for days in (1, 31, 179)
+        for before in (0, 1)
+    ]
     instants += [midnight - timedelta(days=180)]
     year = datetime(now.year, 1, 1, tzinfo=UTC)
     instants += [at for at in (year, year - tick) if midnight - timedelta(days=180) <= at]
     found = []
     for at in instants:
         text = at.isoformat()
-        found += [(text, at), (text.replace("+00:00", "Z"), at), (text.replace("+00:00", "-00:00"), at)]
-        found += [(at.astimezone(timezone(timedelta(hours=hours))).isoformat(), at) for hours in (14, -12, 5.75)]
+        found += [
+            (text, at),
+            (text.replace("+00:00", "Z"), at),
+            (text.replace("+00:00", "-00:00"), at),
+        ]
+        found += [
+            (at.astimezone(timezone(timedelta(hours=hours))).isoformat(), at)
+            for hours in (14, -12, 5.75)
+        ]
         # What is written beyond microseconds is cut: the last of them is still the last.
         found += [
-            (f"{at:%Y-%m-%dT%H:%M:%S.%f}{digits}{zone}", at) for digits in ("9", "999", "5000000") for zone in "Zz"
+            (f"{at:%Y-%m-%dT%H:%M:%S.%f}{digits}{zone}", at)
+            for digits in ("9", "999", "5000000")
+            for zone in "Zz"
         ]
-        found += [(f"{at.astimezone(timezone(timedelta(hours=-9))):%Y-%m-%dT%H:%M:%S.%f}999-09:00", at)]
+        found += [
+            (f"{at.astimezone(timezone(timedelta(hours=-9))):%Y-%m-%dT%H:%M:%S.%f}999-09:00", at)
+        ]
     return found
 
 
@@ -219,7 +261,9 @@ class Stored:
     created_at: datetime | None
 
     def as_on_the_wire(self) -> Stored:
-        """What the same payload becomes over HTTP: the server has a clock of its own, and the app's host."""
+        """What the same payload becomes over HTTP: the server has a clock of its own, and the app's
+        host.
+        """
         return replace(self, host=HOSTS[self.app_name], created_at=None)
 
 
@@ -276,26 +320,44 @@ def sly_payloads(now: datetime, at_seed: int) -> st.SearchStrategy[Sly]:
 
 
 def differences(connection: Connection, secret: str, expected: Mapping[str, Stored]) -> list[str]:
-    """What is wrong with the rows of these ids, one sentence for each that differs; names columns, not values."""
+    """What is wrong with the rows of these ids, one sentence for each that differs; names columns,
+    not values.
+    """
     found, keys = [], list(expected)
     for ids in (keys[at : at + PER_QUERY] for at in range(0, len(keys), PER_QUERY)):
         rows = connection.execute(
-            "select client_event_id::text, app_name, event_type, route, entity_id, session_id::text, description::text,"
-            " device_type, browser_family, os_family, created_at, user_hash"
-            " from signal.events where client_event_id = any(%s::uuid[])",
+            "select client_event_id::text, app_name, event_type, route, entity_id,"
+            " session_id::text, description::text, device_type, browser_family, os_family,"
+            " created_at, user_hash from signal.events where client_event_id = any(%s::uuid[])",
             [ids],
         ).fetchall()
         kept = {str(row[0]): row[1:] for row in rows}
         found += [f"{key}: not stored" for key in ids if key not in kept]
         found += [
-            f"{key}: {', '.join(wrong)}" for key, row in kept.items() if (wrong := _wrong(row, expected[key], secret))
+            f"{key}: {', '.join(wrong)}"
+            for key, row in kept.items()
+            if (wrong := _wrong(row, expected[key], secret))
         ]
     return found
 
 
 def _wrong(row: tuple[Any, ...], wanted: Stored, secret: str) -> list[str]:
-    app_name, event_type, route, entity, session, description, device, browser, system, created_at, user_hash = row
-    salt = hmac.digest(secret.encode(), created_at.astimezone(UTC).date().isoformat().encode(), "sha256")
+    (
+        app_name,
+        event_type,
+        route,
+        entity,
+        session,
+        description,
+        device,
+        browser,
+        system,
+        created_at,
+        user_hash,
+    ) = row
+    salt = hmac.digest(
+        secret.encode(), created_at.astimezone(UTC).date().isoformat().encode(), "sha256"
+    )
     person = f"{wanted.host}\x1f{wanted.address}\x1f{wanted.agent.normalised}"
     pairs = {
         "app_name": (app_name, wanted.app_name),
@@ -304,7 +366,10 @@ def _wrong(row: tuple[Any, ...], wanted: Stored, secret: str) -> list[str]:
         "entity_id": (entity, wanted.entity_id),
         "session_id": (session, wanted.session_id),
         "description": (_exact(description), _exact(wanted.description)),
-        "agent": ((device, browser, system), (wanted.agent.device, wanted.agent.browser, wanted.agent.system)),
+        "agent": (
+            (device, browser, system),
+            (wanted.agent.device, wanted.agent.browser, wanted.agent.system),
+        ),
         "created_at": (created_at, wanted.created_at or created_at),
         "user_hash": (bytes(user_hash), hmac.digest(salt, person.encode(), "sha256")),
     }

@@ -1,7 +1,9 @@
-"""The soak: ingesters, the API, builders, a backfill, the retention and erasures at the same time, with deadlocks and
-serialization failures injected; at the end every promise is compared with the oracle.
+"""The soak: ingesters, the API, builders, a backfill, the retention and erasures at the same time,
+with deadlocks and serialization failures injected; at the end every promise is compared with the
+oracle.
 
-The injected failures come from triggers of the soak's own database, at random statements of writers, builds and purges.
+The injected failures come from triggers of the soak's own database, at random statements of
+writers, builds and purges.
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def _batch(seed: int, who: int, number: int, days: list[date]) -> tuple[date, li
     random = Random(f"{seed}/{who}/{number}")
     day = random.choice(days)
     own = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, random)
-    shared = oracle.lines_of(day, oracle.OF_COMMAND, 10, Random(f"{seed}/{who // 2}/{number}/{day}"))
+    shared = oracle.lines_of(
+        day, oracle.OF_COMMAND, 10, Random(f"{seed}/{who // 2}/{number}/{day}")
+    )
     return day, own + shared
 
 
@@ -79,21 +83,32 @@ def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Pat
 
 
 def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
-    """One request of a caller: events of one person; the last one is sent by the neighbour too, as the same person."""
-    lines = oracle.lines_of(day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/own/{who}/{number}"))
-    lines += oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/shared/{who // 2}/{number}"))
-    person = oracle.lines_of(day, oracle.OF_API, 1, Random(f"{seed}/api/person/{who // 2}/{number}"))[0]
+    """One request of a caller: events of one person; the last one is sent by the neighbour too, as
+    the same person.
+    """
+    lines = oracle.lines_of(
+        day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/own/{who}/{number}")
+    )
+    lines += oracle.lines_of(
+        day, oracle.OF_API, 1, Random(f"{seed}/api/shared/{who // 2}/{number}")
+    )
+    person = oracle.lines_of(
+        day, oracle.OF_API, 1, Random(f"{seed}/api/person/{who // 2}/{number}")
+    )[0]
     return [{**line, "ip": person["ip"], "userAgent": person["userAgent"]} for line in lines]
 
 
 def keep_calling(seed: int, who: int, port: int, day: date, until: float, log: Path) -> None:
-    """One caller of the API, at a steady pace; sends a request again until all its events are acknowledged, then writes it
-    down.
+    """One caller of the API, at a steady pace; sends a request again until all its events are
+    acknowledged, then writes it down.
     """
     actions.quiet()
     number = 0
     started = time.time()
-    with closing(Client(port, Gateway(load_settings(), f"caller-{who}"))) as client, log.open("a") as file:
+    with (
+        closing(Client(port, Gateway(load_settings(), f"caller-{who}"))) as client,
+        log.open("a") as file,
+    ):
         while time.time() < until:
             lines = _request(seed, who, number, day)
             while not _acknowledged(client, lines):
@@ -110,7 +125,10 @@ def _acknowledged(client: Client, lines: list[oracle.Line]) -> bool:
         answer = client.send(lines)
     except NoAnswerError:
         return False
-    return not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {"accepted", "duplicate"}
+    return not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {
+        "accepted",
+        "duplicate",
+    }
 
 
 def keep_building(days: list[date], until: float, pause: float) -> None:
@@ -140,12 +158,19 @@ def keep_erasing(people: list[tuple[bytes, date]], until: float) -> None:
     actions.quiet()
     while time.time() < until:
         for user_hash, day in people:
-            erase(open_database(load_settings()), load_models(), Subject.user(user_hash, day), actions.ACTOR)
+            erase(
+                open_database(load_settings()),
+                load_models(),
+                Subject.user(user_hash, day),
+                actions.ACTOR,
+            )
         time.sleep(1)
 
 
 def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
-    """Run everything at once for that long, finish, compare; returns figures. Raises FaultFoundError."""
+    """Run everything at once for that long, finish, compare; returns figures. Raises
+    FaultFoundError.
+    """
     wait_for_midnight(seconds + SETTLE_SECONDS)
     today = datetime.now(UTC).date()
     recent = [today - timedelta(days=n) for n in range(1, DAYS + 1)]
@@ -157,24 +182,39 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
         lines = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, Random(f"{seed}/{day}"))
         file = world.home / f"{day}.lines"
         file.write_bytes(oracle.encode(lines))
-        world.finish(actions.ingest_file, file, datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC))
+        world.finish(
+            actions.ingest_file,
+            file,
+            datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC),
+        )
         state[day].add(lines)
     with world.connect() as connection:
         connection.execute(INJECTED)
     port = free_port()
     api = world.start(actions.serve, port, world.home / "spool", None)
     if not wait_until_up(port, PATIENCE_SECONDS):
-        raise FaultFoundError(f"seed {seed}: the API does not start: see {world.home / actions.ERRORS}")
+        raise FaultFoundError(
+            f"seed {seed}: the API does not start: see {world.home / actions.ERRORS}"
+        )
     until = time.time() + seconds
     log, calls = world.home / "batches.log", world.home / "calls.log"
-    people = [_person(seed, n, recent) for n in range(ERASURES)] + [(_request(seed, 0, 0, today)[0], today)]
+    people = [_person(seed, n, recent) for n in range(ERASURES)] + [
+        (_request(seed, 0, 0, today)[0], today)
+    ]
     processes = [
         *(world.start(keep_ingesting, seed, who, recent, until, log) for who in range(INGESTERS)),
-        *(world.start(keep_calling, seed, who, port, today, until, calls) for who in range(CALLERS)),
+        *(
+            world.start(keep_calling, seed, who, port, today, until, calls)
+            for who in range(CALLERS)
+        ),
         world.start(keep_building, [today, *recent], until, 0.2),
         world.start(keep_building, [*due, *recent], until, 1.0),
         world.start(keep_purging, until),
-        world.start(keep_erasing, [(oracle.user_hash(SECRET, day, line), day) for line, day in people], until),
+        world.start(
+            keep_erasing,
+            [(oracle.user_hash(SECRET, day, line), day) for line, day in people],
+            until,
+        ),
     ]
     backfills = 0
     while time.time() < until:
@@ -184,12 +224,16 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
         process.join(120)
         if process.is_alive() or process.exitcode:
             process.kill()
-            raise FaultFoundError(f"seed {seed}: {process} hung or failed: see {world.home / actions.ERRORS}")
+            raise FaultFoundError(
+                f"seed {seed}: {process} hung or failed: see {world.home / actions.ERRORS}"
+            )
     api.terminate()
     api.join(PATIENCE_SECONDS)
     if api.exitcode != 0:
         api.kill()
-        raise FaultFoundError(f"seed {seed}: the API ended with {api.exitcode}: see {world.home / actions.ERRORS}")
+        raise FaultFoundError(
+            f"seed {seed}: the API ended with {api.exitcode}: see {world.home / actions.ERRORS}"
+        )
     requests = [tuple(json.loads(text)) for text in calls.read_text().splitlines()]
     for who, number in requests:
         state[today].add(_request(seed, who, number, today))
@@ -229,4 +273,8 @@ def _settle(
         found = faults(connection, state, world.home)
     if found:
         raise FaultFoundError(f"seed {seed}, soak: {'; '.join(found)}")
-    return {"batches": len(batches), "events": sum(len(day.stored) for day in state.values()), "purged days": len(due)}
+    return {
+        "batches": len(batches),
+        "events": sum(len(day.stored) for day in state.values()),
+        "purged days": len(due),
+    }

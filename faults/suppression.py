@@ -1,7 +1,9 @@
-"""A patient analyst: asks `eventStats` whatever it answers below admin, and solves for the rows that it left out.
+"""A patient analyst: asks `eventStats` whatever it answers below admin, and solves for the rows
+that it left out.
 
-Worlds are small and made from a seed, since small cells are what is looked for. The analyst knows every value that there could
-be, whether each row that was left out exists, and that browser, system, device and app split people as well as events.
+Worlds are small and made from a seed, since small cells are what is looked for. The analyst knows
+every value that there could be, whether each row that was left out exists, and that browser,
+system, device and app split people as well as events.
 """
 
 from __future__ import annotations
@@ -19,7 +21,13 @@ from faults.suppression_solver import Cell, System
 from faults.suppression_world import Click, make_world, store
 from signal_pipeline.api.graphql.context import RequestContext, Services
 from signal_pipeline.api.graphql.stats import event_stats, question
-from signal_pipeline.api.graphql.types import EventStats, EventStatsRow, StatsBy, StatsKey, StatsPeriod
+from signal_pipeline.api.graphql.types import (
+    EventStats,
+    EventStatsRow,
+    StatsBy,
+    StatsKey,
+    StatsPeriod,
+)
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.engine import Engine
@@ -66,10 +74,13 @@ class Recovered:
 
     def __str__(self) -> str:
         return (
-            f"{self.hidden} hidden cells tried ({self.of_one_person} of one person), {self.exactly} recovered exactly"
-            f" ({self.one_person_exactly} of one person), {self.under_five} more narrowed to under five;"
-            f" {self.questions} questions; rows of five people or more left out too: "
-            + ", ".join(f"{self.large_hidden[kind]} of {count} {kind}" for kind, count in self.large.items())
+            f"{self.hidden} hidden cells tried ({self.of_one_person} of one person), {self.exactly}"
+            f" recovered exactly ({self.one_person_exactly} of one person), {self.under_five} more"
+            f" narrowed to under five; {self.questions} questions; rows of five people or more left"
+            " out too: "
+            + ", ".join(
+                f"{self.large_hidden[kind]} of {count} {kind}" for kind, count in self.large.items()
+            )
         )
 
     def add(self, other: Recovered) -> None:
@@ -79,7 +90,11 @@ class Recovered:
 
 
 def analyst(
-    database: Database, models: Mapping[str, Model], readers: ThreadPoolExecutor, *, is_admin: bool = False
+    database: Database,
+    models: Mapping[str, Model],
+    readers: ThreadPoolExecutor,
+    *,
+    is_admin: bool = False,
 ) -> Ask:
     """`eventStats` for a service, or for an admin, one answer per request."""
     caller = Authenticated("boss", frozenset({"admin"})) if is_admin else ApiKey("dashboard")
@@ -109,10 +124,16 @@ class Analyst:
         self.dimensions = {name: sorted({click.value(name) for click in clicks}) for name in KEYS}
         self.figures = Recovered()
         self._events = System(self.dimensions)
-        of_people = {name: values for name, values in self.dimensions.items() if name not in ("event_type", "route")}
+        of_people = {
+            name: values
+            for name, values in self.dimensions.items()
+            if name not in ("event_type", "route")
+        }
         self._people = {
             context: System(of_people)
-            for context in product((None, *self.dimensions["event_type"]), (None, *self.dimensions["route"]))
+            for context in product(
+                (None, *self.dimensions["event_type"]), (None, *self.dimensions["route"])
+            )
         }
 
     def windows(self) -> Iterator[tuple[date, date]]:
@@ -120,13 +141,19 @@ class Analyst:
         yield from ((first, last) for first in self.days for last in self.days if first <= last)
 
     def ask_everything(self, filtered: int = 80, crossings: int = 60) -> None:
-        """Every set of keys and every rollup over every window, some filters, and whether small cells exist."""
+        """Every set of keys and every rollup over every window, some filters, and whether small
+        cells exist.
+        """
         for first, last in self.windows():
             whole = (first, last) == (self.days[0], self.days[-1])
-            for keys in (keys for size in range(1, len(KEYS) + 1) for keys in combinations(KEYS, size)):
+            for keys in (
+                keys for size in range(1, len(KEYS) + 1) for keys in combinations(KEYS, size)
+            ):
                 if whole or "day" not in keys:  # A row of a day is the same in a shorter window.
                     self._raw(first, last, keys, {})
-            for (by, splits), kind in product(ROLLUPS.items(), (None, "(all)", self.dimensions["event_type"][0])):
+            for (by, splits), kind in product(
+                ROLLUPS.items(), (None, "(all)", self.dimensions["event_type"][0])
+            ):
                 for period in StatsPeriod if whole else (StatsPeriod.TOTAL,):
                     self._rollup(first, last, by, splits, period, kind)
         for _ in range(filtered):
@@ -147,7 +174,9 @@ class Analyst:
             yield dict(zip(names, values, strict=True))
 
     def _ask_what_exists(self, place: Mapping[str, str]) -> None:
-        """A filter on every value at once tells by `suppressedRows` whether a row that is not shown exists."""
+        """A filter on every value at once tells by `suppressedRows` whether a row that is not shown
+        exists.
+        """
         where = {name: value for name, value in place.items() if name != "day"}
         day = date.fromisoformat(place["day"])
         answer = self._raw(day, day, ["day"], where)
@@ -157,27 +186,48 @@ class Analyst:
             self._events.known_to_exist.add(frozenset(place.items()))
 
     def _exists(self, cell: Cell) -> bool:
-        """What is counted for a row that is not there says nothing: the analyst tells it by asking for one that cannot be."""
+        """What is counted for a row that is not there says nothing: the analyst tells it by asking
+        for one that cannot be.
+        """
         return bool(self.rows_of(cell))
 
-    def _raw(self, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]) -> EventStats:
+    def _raw(
+        self, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]
+    ) -> EventStats:
         answer = self._ask(first, last, keys=keys, where=where)
         self._note(answer, first, last, keys, where)
         return answer
 
     def _rollup(
-        self, first: date, last: date, by: StatsBy, splits: Sequence[str], period: StatsPeriod, kind: str | None
+        self,
+        first: date,
+        last: date,
+        by: StatsBy,
+        splits: Sequence[str],
+        period: StatsPeriod,
+        kind: str | None,
     ) -> None:
         where = {"event_type": kind} if kind else {}
         answer = self._ask(first, last, by=by, period=period, where=where)
         keys = [*(["day"] if period == StatsPeriod.DAY else []), "app_name", "event_type", *splits]
         self._note(answer, first, last, keys, where)
 
-    def _note(self, answer: EventStats, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]) -> None:
+    def _note(
+        self,
+        answer: EventStats,
+        first: date,
+        last: date,
+        keys: Sequence[str],
+        where: Mapping[str, str],
+    ) -> None:
         self.figures.questions += 1
         for row in answer.rows:
             values = {**where, **{key: _value(row, key) for key in keys if key != "day"}}
-            values = {name: value for name, value in values.items() if (name, value) != ("event_type", "(all)")}
+            values = {
+                name: value
+                for name, value in values.items()
+                if (name, value) != ("event_type", "(all)")
+            }
             day = row.day if "day" in keys and row.day is not None else None
             users = row.users if row.users is not None else row.summed_daily_users
             self._learn(values, day or first, day or last, row.events, users)
@@ -185,13 +235,21 @@ class Analyst:
             self._note_zeros(answer, first, last, keys, where)
 
     def _note_zeros(
-        self, answer: EventStats, first: date, last: date, keys: Sequence[str], where: Mapping[str, str]
+        self,
+        answer: EventStats,
+        first: date,
+        last: date,
+        keys: Sequence[str],
+        where: Mapping[str, str],
     ) -> None:
         """Nothing was left out, so what is not shown is zero."""
         if len(keys) > 4:
             return  # Sums of zeros that are asked for elsewhere.
         names = [key for key in keys if key != "day"]
-        shown = {(row.day if "day" in keys else None, *(_value(row, key) for key in names)) for row in answer.rows}
+        shown = {
+            (row.day if "day" in keys else None, *(_value(row, key) for key in names))
+            for row in answer.rows
+        }
         days = [day for day in self.days if first <= day <= last] if "day" in keys else [None]
         for day, *values in product(days, *(self.dimensions[name] for name in names)):
             if (day, *values) not in shown:
@@ -199,10 +257,14 @@ class Analyst:
                 if all(where.get(name, value) == value for name, value in pairs.items()):
                     self._learn({**where, **pairs}, day or first, day or last, 0, 0)
 
-    def _learn(self, values: Mapping[str, str], first: date, last: date, events: int, users: int) -> None:
+    def _learn(
+        self, values: Mapping[str, str], first: date, last: date, events: int, users: int
+    ) -> None:
         cell = self._cell(values, first, last)
         self._events.sums[cell] = events
-        people = {name: value for name, value in values.items() if name not in ("event_type", "route")}
+        people = {
+            name: value for name, value in values.items() if name not in ("event_type", "route")
+        }
         context = values.get("event_type"), values.get("route")
         if context in self._people:
             self._people[context].sums[self._cell(people, first, last)] = users
@@ -219,7 +281,11 @@ class Analyst:
     def rows_of(self, cell: Cell) -> list[Click]:
         """The clicks of a cell, which the analyst does not know."""
         wanted = [(name, text.split(" ") if name == "day" else [text]) for name, text in cell]
-        return [click for click in self.clicks if all(click.value(name) in texts for name, texts in wanted)]
+        return [
+            click
+            for click in self.clicks
+            if all(click.value(name) in texts for name, texts in wanted)
+        ]
 
     def small_and_large(self) -> tuple[list[tuple[Cell, int]], list[Cell]]:
         """Every cell that can be asked for, by day and over every window, with people or events."""
@@ -232,14 +298,20 @@ class Analyst:
                         days = people.setdefault(cell, {})
                         days.setdefault(str(click.day), set()).add((click.app_name, click.person))
         peaks = {cell: max(map(len, days.values())) for cell, days in people.items()}
-        small = [(cell, sum(map(len, people[cell].values()))) for cell, peak in peaks.items() if peak < FIVE]
+        small = [
+            (cell, sum(map(len, people[cell].values())))
+            for cell, peak in peaks.items()
+            if peak < FIVE
+        ]
         return small, [cell for cell, peak in peaks.items() if peak >= FIVE]
 
     def solve(self, most: int) -> Recovered:
         """Try the smallest cells first, `most` of them."""
         small, large = self.small_and_large()
         self.figures.large = Counter(_kind(cell) for cell in large)
-        self.figures.large_hidden = Counter(_kind(cell) for cell in large if cell not in self._events.sums)
+        self.figures.large_hidden = Counter(
+            _kind(cell) for cell in large if cell not in self._events.sums
+        )
         self._random.shuffle(small)
         # Cells of few dimensions first: they have the most relations to what is shown.
         for cell, users in sorted(small, key=lambda each: len(each[0]))[:most]:
@@ -256,7 +328,9 @@ class Analyst:
         if events[0] == events[1] or people[0] == people[1]:
             self.figures.exactly += 1
             self.figures.one_person_exactly += users == 1
-            self.figures.examples.append(f"{sorted(cell)}: {events} events, {people} people, in truth {users} people")
+            self.figures.examples.append(
+                f"{sorted(cell)}: {events} events, {people} people, in truth {users} people"
+            )
         elif any(most is not None and most < FIVE for _, most in (events, people)):
             self.figures.under_five += 1
 

@@ -1,7 +1,8 @@
-"""What an analyst can work out of the numbers that were shown: linear equations over cells, and their bounds. No Signal here.
+"""What an analyst can work out of the numbers that were shown: linear equations over cells, and
+their bounds. No Signal here.
 
-The unknowns are the cells of the full crossing: so many events (or people) of one day, app, type, route, device, browser and
-system. A number that was shown is the sum of some of them.
+The unknowns are the cells of the full crossing: so many events (or people) of one day, app, type,
+route, device, browser and system. A number that was shown is the sum of some of them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
 Values = Sequence[str]
-Cell = frozenset[tuple[str, str]]  # Which values of which dimensions; a day may be several, joined by a space.
+Cell = frozenset[
+    tuple[str, str]
+]  # Which values of which dimensions; a day may be several, joined by a space.
 SLACK = 1e-6
 
 
 @dataclass(slots=True)
 class System:
-    """What is known of the cells over some dimensions. `dimensions` holds every value that there could be."""
+    """What is known of the cells over some dimensions. `dimensions` holds every value that there
+    could be.
+    """
 
     dimensions: Mapping[str, Values]
     sums: dict[Cell, int] = field(default_factory=dict)
@@ -41,12 +46,16 @@ class System:
         """Which unknowns a cell adds up."""
         found = np.ones(len(next(iter(self._masks.values()))), dtype=bool)
         for name, text in cell:
-            each = [self._masks[name, value] for value in (text.split(" ") if name == "day" else [text])]
+            each = [
+                self._masks[name, value] for value in (text.split(" ") if name == "day" else [text])
+            ]
             found &= np.logical_or.reduce(each)
         return found
 
     def bounds(self, cell: Cell) -> tuple[int, int | None]:
-        """The least and the most that a cell can hold, given all that is known; None if there is no most."""
+        """The least and the most that a cell can hold, given all that is known; None if there is no
+        most.
+        """
         if self._matrices is None:
             self._matrices = self._solved_for()
         equal, right, exists = self._matrices
@@ -73,7 +82,10 @@ class System:
 
     def _solved_for(self) -> tuple[csr_matrix, np.ndarray, csr_matrix]:
         size = len(next(iter(self._masks.values())))
-        rows = {self.mask(cell).tobytes(): (self.mask(cell), events) for cell, events in self.sums.items()}
+        rows = {
+            self.mask(cell).tobytes(): (self.mask(cell), events)
+            for cell, events in self.sums.items()
+        }
         equal = self._stack([mask for mask, _ in rows.values()], size)
         exists = self._stack([self.mask(cell) for cell in self.known_to_exist], size)
         return equal, np.array([float(events) for _, events in rows.values()]), exists

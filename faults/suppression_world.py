@@ -1,4 +1,6 @@
-"""Small worlds for the patient analyst: a few days, apps, types and routes, and few people at rare devices."""
+"""Small worlds for the patient analyst: a few days, apps, types and routes, and few people at rare
+devices.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,27 @@ from signal_pipeline.settings import Settings
 
 GECKO, WEBKIT = "(KHTML, like Gecko)", "AppleWebKit/537.36"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15"
-MAC, WINDOWS = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)", "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
+MAC, WINDOWS = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64)",
+)
 # What a person can sit at: device, browser, system, user agent, and how many of a hundred do.
 SEATS = (
     ("desktop", "Chrome", "macOS", f"{MAC} {WEBKIT} {GECKO} Chrome/150.0.0.0 Safari/537.36", 45),
-    ("desktop", "Chrome", "Windows", f"{WINDOWS} {WEBKIT} {GECKO} Chrome/150.0.0.0 Safari/537.36", 25),
-    ("desktop", "Safari", "macOS", f"{MAC} AppleWebKit/605.1.15 {GECKO} Version/18.6 Safari/605.1.15", 12),
+    (
+        "desktop",
+        "Chrome",
+        "Windows",
+        f"{WINDOWS} {WEBKIT} {GECKO} Chrome/150.0.0.0 Safari/537.36",
+        25,
+    ),
+    (
+        "desktop",
+        "Safari",
+        "macOS",
+        f"{MAC} AppleWebKit/605.1.15 {GECKO} Version/18.6 Safari/605.1.15",
+        12,
+    ),
     (
         "desktop",
         "Firefox",
@@ -37,7 +54,11 @@ SEATS = (
     ("mobile", "Chrome", "iOS", f"{IPHONE} {GECKO} CriOS/150.0.0.0 Mobile/15E148 Safari/604.1", 3),
 )
 APPS = ("cms", "journeys-admin")
-TYPES = ("journey_create_clicked", "editor_analytics_overlay_opened", "editor_strategy_overlay_opened")
+TYPES = (
+    "journey_create_clicked",
+    "editor_analytics_overlay_opened",
+    "editor_strategy_overlay_opened",
+)
 ROUTES = ("/", "/journeys", "/journeys/[journeyId]")
 
 
@@ -65,7 +86,9 @@ def make_world(seed: int, days: Sequence[date], people: tuple[int, int] = (6, 40
     clicks = []
     for day, app in product(days, APPS):
         for person in range(random.randint(*people)):
-            device, browser, system, agent, _ = random.choices(SEATS, [seat[-1] for seat in SEATS])[0]
+            device, browser, system, agent, _ = random.choices(SEATS, [seat[-1] for seat in SEATS])[
+                0
+            ]
             for _ in range(random.randint(1, 4)):
                 kind = random.choices(TYPES, (70, 22, 8))[0]
                 route = random.choices(ROUTES, (60, 30, 10))[0]
@@ -74,7 +97,11 @@ def make_world(seed: int, days: Sequence[date], people: tuple[int, int] = (6, 40
 
 
 def store(
-    clicks: Iterable[Click], database: Database, settings: Settings, models: Mapping[str, Model], engine: Engine
+    clicks: Iterable[Click],
+    database: Database,
+    settings: Settings,
+    models: Mapping[str, Model],
+    engine: Engine,
 ) -> None:
     """Ingest and build them."""
     lines = [_line(number, click) for number, click in enumerate(clicks)]
@@ -85,7 +112,9 @@ def store(
 
 
 def _line(number: int, click: Click) -> bytes:
-    at = datetime(click.day.year, click.day.month, click.day.day, 12, tzinfo=UTC) + timedelta(seconds=number % 3600)
+    at = datetime(click.day.year, click.day.month, click.day.day, 12, tzinfo=UTC) + timedelta(
+        seconds=number % 3600
+    )
     return json.dumps(
         {
             "eventType": click.event_type,

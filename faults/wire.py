@@ -1,4 +1,6 @@
-"""Requests as the gateway sends them, over HTTP, with token and signature; and what a server said became of each event."""
+"""Requests as the gateway sends them, over HTTP, with token and signature; and what a server said
+became of each event.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,30 @@ from signal_pipeline.api.identity.development import gateway_secret, sample_requ
 from signal_pipeline.api.identity.signature import parse_wire_json, signature_of
 from signal_pipeline.settings import Settings
 
-CREATE_MANY = "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { clientEventId } }"
+CREATE_MANY = (
+    "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { clientEventId } }"
+)
 EVENTS_PER_USER = 40  # Below the rate limit of a minute.
 ANSWER_SECONDS = 60.0
-INPUTS = ("eventType", "appName", "route", "entityType", "entityId", "sessionId", "description", "clientEventId")
+INPUTS = (
+    "eventType",
+    "appName",
+    "route",
+    "entityType",
+    "entityId",
+    "sessionId",
+    "description",
+    "clientEventId",
+)
 NoAnswerError = (OSError, HTTPException)
 Headers = Mapping[str, str | bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered. `outcomes`: of each event in order, empty where the request was refused."""
+    """What a server answered. `outcomes`: of each event in order, empty where the request was
+    refused.
+    """
 
     status: int
     body: Any
@@ -40,12 +55,16 @@ class Answer:
     @property
     def outcomes(self) -> list[tuple[str, str | None]]:
         """Outcome and reason of each event."""
-        said = self.body.get("extensions", {}).get("signal", {}) if isinstance(self.body, dict) else {}
+        said = (
+            self.body.get("extensions", {}).get("signal", {}) if isinstance(self.body, dict) else {}
+        )
         return [(each["outcome"], each["reason"]) for each in said.get("events", [])]
 
 
 class Gateway:
-    """Signs requests of many people, each below the rate limit. One per thread; `name` tells its people from others'."""
+    """Signs requests of many people, each below the rate limit. One per thread; `name` tells its
+    people from others'.
+    """
 
     def __init__(self, settings: Settings, name: str, *, admin: bool = False) -> None:
         self._admin = admin
@@ -58,7 +77,9 @@ class Gateway:
         self._claims: object = None
 
     def body(self, query: str, variables: bytes, events: int = 1) -> tuple[bytes, dict[str, str]]:
-        """A signed body around the JSON text of variables, which need not be JSON, and the headers of whoever sends it."""
+        """A signed body around the JSON text of variables, which need not be JSON, and the headers
+        of whoever sends it.
+        """
         if self._left < events:
             self._next_person()
         self._left -= events
@@ -66,8 +87,14 @@ class Gateway:
             signature = signature_of(self._secret, query, parse_wire_json(variables))
         except (ValueError, RecursionError):
             signature = "bm8="
-        extensions = json.dumps({"jwt": {"payload": self._claims}, "hmac-signature": signature}).encode()
-        text = b'{"query": %s, "variables": %s, "extensions": %s}' % (json.dumps(query).encode(), variables, extensions)
+        extensions = json.dumps(
+            {"jwt": {"payload": self._claims}, "hmac-signature": signature}
+        ).encode()
+        text = b'{"query": %s, "variables": %s, "extensions": %s}' % (
+            json.dumps(query).encode(),
+            variables,
+            extensions,
+        )
         return text, self._headers
 
     def _next_person(self) -> None:
@@ -75,7 +102,11 @@ class Gateway:
         sample = sample_request(self._settings, user, admin=self._admin, analyst=False, url="")
         extensions = sample.body["extensions"]
         assert isinstance(extensions, dict)
-        self._headers, self._claims, self._left = sample.headers, extensions["jwt"]["payload"], EVENTS_PER_USER
+        self._headers, self._claims, self._left = (
+            sample.headers,
+            extensions["jwt"]["payload"],
+            EVENTS_PER_USER,
+        )
 
 
 class Client:
@@ -95,10 +126,17 @@ class Client:
         self._connection.close()
 
     def send(self, lines: Sequence[Line]) -> Answer:
-        """Send lines of one person in one request. Raises NoAnswerError: whether they were stored is not known then."""
+        """Send lines of one person in one request. Raises NoAnswerError: whether they were stored
+        is not known then.
+        """
         inputs = [{name: line[name] for name in INPUTS if name in line} for line in lines]
-        body, headers = self._gateway.body(CREATE_MANY, json.dumps({"input": inputs}).encode(), len(lines))
-        return self.post(body, {**headers, "x-forwarded-for": lines[0]["ip"], "user-agent": lines[0]["userAgent"]})
+        body, headers = self._gateway.body(
+            CREATE_MANY, json.dumps({"input": inputs}).encode(), len(lines)
+        )
+        return self.post(
+            body,
+            {**headers, "x-forwarded-for": lines[0]["ip"], "user-agent": lines[0]["userAgent"]},
+        )
 
     def post(self, body: bytes, headers: Headers) -> Answer:
         """Send a body. Raises NoAnswerError."""

@@ -1,4 +1,6 @@
-"""One Signal to break: a home with its own embedded PostgreSQL, and processes in it that can be killed at any moment."""
+"""One Signal to break: a home with its own embedded PostgreSQL, and processes in it that can be
+killed at any moment.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +33,23 @@ class StuckError(Exception):
 
 
 def wait_for_midnight(seconds: float) -> None:
-    """Wait for the next UTC date if it begins within that time: the API's events belong to the date of their arrival."""
+    """Wait for the next UTC date if it begins within that time: the API's events belong to the date
+    of their arrival.
+    """
     now = datetime.now(UTC)
-    left = (datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1) - now).total_seconds()
+    left = (
+        datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1) - now
+    ).total_seconds()
     if left < seconds:
         time.sleep(left + 1)
 
 
-def _in_environment(environment: dict[str, str], action: Callable[..., None], *arguments: object) -> None:
-    """Run an action of this world: all worlds of a process share the one that forks, which has the first one's environment."""
+def _in_environment(
+    environment: dict[str, str], action: Callable[..., None], *arguments: object
+) -> None:
+    """Run an action of this world: all worlds of a process share the one that forks, which has the
+    first one's environment.
+    """
     os.environ.clear()
     os.environ.update(environment)
     action(*arguments)
@@ -60,7 +70,8 @@ class World:
             "SIGNAL_START_DATE": str(self.start_date),
         }
         self._environment = dict(os.environ)
-        # Victims are forked from a process that has imported everything: they reach the interesting places at once.
+        # Victims are forked from a process that has imported everything: they reach the interesting
+        # places at once.
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["faults.actions"])
 
@@ -81,7 +92,9 @@ class World:
 
     def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
         """Begin an action in a process of its own."""
-        process = self._processes.Process(target=_in_environment, args=(self._environment, action, *arguments))
+        process = self._processes.Process(
+            target=_in_environment, args=(self._environment, action, *arguments)
+        )
         process.start()
         return process
 
@@ -95,7 +108,9 @@ class World:
             raise StuckError(f"{action.__name__} hangs")
         if process.exitcode:
             errors = (self.home / "victims.log").read_text().splitlines()
-            raise StuckError(f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}")
+            raise StuckError(
+                f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}"
+            )
         return time.monotonic() - started
 
     def land(self, name: str, content: bytes) -> None:
@@ -120,7 +135,9 @@ class World:
         return None
 
     def stop_postgres(self, how: signal.Signals) -> bool:
-        """Stop PostgreSQL at once: SIGQUIT is its immediate stop, SIGKILL leaves its children to notice."""
+        """Stop PostgreSQL at once: SIGQUIT is its immediate stop, SIGKILL leaves its children to
+        notice.
+        """
         pid = self.postmaster()
         if pid is None:
             return False

@@ -1,8 +1,10 @@
-"""A year in an hour: a false clock walks day after day, each with its traffic, its faults, its night and its pruning.
+"""A year in an hour: a false clock walks day after day, each with its traffic, its faults, its
+night and its pruning.
 
-One process walks; PostgreSQL, the API and the walk go by the same false clock (`false_clock.py`). The runs are Dagster's own, on
-its storage in PostgreSQL, each executed in the walk's process: one in a process of its own would take ten seconds more, most of
-them to import. What sensors and schedules would ask for, the walk asks for. At the end every number is compared with the oracle.
+One process walks; PostgreSQL, the API and the walk go by the same false clock (`false_clock.py`).
+The runs are Dagster's own, on its storage in PostgreSQL, each executed in the walk's process: one
+in a process of its own would take ten seconds more, most of them to import. What sensors and
+schedules would ask for, the walk asks for. At the end every number is compared with the oracle.
 """
 
 from __future__ import annotations
@@ -65,7 +67,11 @@ class Year:
 
     def __init__(self, world: World, days: int, seed: int) -> None:
         self.world, self.days, self.seed = world, days, seed
-        self.clock, self.lines, self.random = false_clock.FalseClock(), Lines(seed), Random(f"{seed}/walk")
+        self.clock, self.lines, self.random = (
+            false_clock.FalseClock(),
+            Lines(seed),
+            Random(f"{seed}/walk"),
+        )
         self.first = datetime.now(UTC).date()
         self.state: dict[date, oracle.Day] = {}
         self.secrets: dict[date, str] = {}
@@ -75,7 +81,9 @@ class Year:
         self.sizes: list[Sizes] = []
         self.newer_bots, self.secret = False, SECRET
         self.rotated = self.first
-        self.hole: tuple[date, date] | None = None  # The day without its rows, and the last night that it is.
+        self.hole: tuple[date, date] | None = (
+            None  # The day without its rows, and the last night that it is.
+        )
         self.missed = False  # The last night: no sensor ticks here that would build its day.
         self.port = 0
         self.api: BaseProcess | None = None
@@ -107,7 +115,9 @@ class Year:
         with closing(Client(self.port, Gateway(self.settings, f"people-{day}"))) as client:
             for request in range(REQUESTS):
                 lines = self.lines.of_api(day, request)
-                for _ in range(1 + (self.random.random() < 0.2)):  # Now and then a retry: all duplicates.
+                for _ in range(
+                    1 + (self.random.random() < 0.2)
+                ):  # Now and then a retry: all duplicates.
                     self._send(client, lines)
                 self.state[day].add(lines)
         if number % 5 == 4:
@@ -116,14 +126,18 @@ class Year:
             self._late(day)
 
     def _night(self, number: int, day: date) -> None:
-        """After midnight: the day's file and a command's lines come, the night runs, Dagster is pruned."""
+        """After midnight: the day's file and a command's lines come, the night runs, Dagster is
+        pruned.
+        """
         tomorrow = day + timedelta(days=1)
         self._at(tomorrow, "00:05")
         self._land(day, self._of_file(day))
         self._ingest(day)
         # Once in a retention, and not so late that the walk ends without the purge.
         if number % (self.keep + 1) == self.keep and number + HOLE_NIGHTS + 2 < self.days:
-            self._make_hole(before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1))
+            self._make_hole(
+                before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1)
+            )
         self._at(tomorrow, "00:30")
         if self.random.random() < MISSED_NIGHTS and number + 1 < self.days:
             self.done["missed nights"] += 1
@@ -142,7 +156,10 @@ class Year:
 
     def _run(self, job: str, day: date | None) -> None:
         result = defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance, partition_key=str(day) if day else None, run_config=QUIET, raise_on_error=False
+            instance=self.instance,
+            partition_key=str(day) if day else None,
+            run_config=QUIET,
+            raise_on_error=False,
         )
         self.done[job] += 1
         if not result.success:
@@ -175,7 +192,10 @@ class Year:
             self.api.terminate()
             self.api.join(PATIENCE_SECONDS)
             if self.api.exitcode != 0:
-                raise FaultFoundError(f"the API ended with {self.api.exitcode}: see {self.world.home / actions.ERRORS}")
+                raise FaultFoundError(
+                    f"the API ended with {self.api.exitcode}: see"
+                    f" {self.world.home / actions.ERRORS}"
+                )
             self.api = None
 
     def _send(self, client: Client, lines: list[oracle.Line]) -> None:
@@ -183,7 +203,10 @@ class Year:
         while True:
             with suppress(*NoAnswerError):
                 answer = client.send(lines)
-                if not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {"accepted", "duplicate"}:
+                if not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {
+                    "accepted",
+                    "duplicate",
+                }:
                     self.received += len(lines)
                     return
                 raise FaultFoundError(f"the API answered {answer.status} {answer.body}")
@@ -199,10 +222,14 @@ class Year:
         return [*good, *bots, *unknown]
 
     def _late(self, day: date) -> None:
-        """In the evening a file with lines of earlier days comes, and the landing's run and the builds that sensors ask for."""
+        """In the evening a file with lines of earlier days comes, and the landing's run and the
+        builds that sensors ask for.
+        """
         earlier = before(day, self.random.randrange(1, min(LATE_DAYS, self.keep - 2)))
         lines = []
-        if earlier >= self.rotated and earlier in self.state:  # Before a rotation the same person has another hash.
+        if (
+            earlier >= self.rotated and earlier in self.state
+        ):  # Before a rotation the same person has another hash.
             lines += self.lines.late(earlier, day)
             self.state[earlier].add(lines)
         purged = before(day, self.keep + 5)
@@ -228,10 +255,16 @@ class Year:
         with closing(Ingest.from_settings(self.settings, self.database)) as ingest:
             counts = ingest.ingest_stream(BytesIO(oracle.encode(lines)))
         self.received += len(lines)
-        people = [line for line in lines if not (self.newer_bots and "ExampleAuditor" in line["userAgent"])]
+        people = [
+            line
+            for line in lines
+            if not (self.newer_bots and "ExampleAuditor" in line["userAgent"])
+        ]
         self.state[day].add(people)
         if (counts.accepted, counts.dropped["bot"]) != (len(people), len(lines) - len(people)):
-            raise FaultFoundError(f"seed {self.seed}: {day}: the command counted {counts.as_dict()}")
+            raise FaultFoundError(
+                f"seed {self.seed}: {day}: the command counted {counts.as_dict()}"
+            )
         self.done["bots by the newer list"] += len(lines) - len(people)
 
     def _erase(self, day: date) -> None:
@@ -255,16 +288,22 @@ class Year:
 
     def _make_hole(self, day: date, last_night: date) -> None:
         with self.database.connect() as connection:
-            where = "created_at >= %s::timestamptz and created_at < %s::timestamptz + interval '1 day'"
+            where = (
+                "created_at >= %s::timestamptz and created_at < %s::timestamptz + interval '1 day'"
+            )
             start = f"{day} 00:00+00"
-            connection.execute(f"create table held as select * from signal.events where {where}", [start, start])
+            connection.execute(
+                f"create table held as select * from signal.events where {where}", [start, start]
+            )
             connection.execute(f"delete from signal.events where {where}", [start, start])
         self.hole = day, last_night
 
     def _fill_hole(self) -> None:
         assert self.hole
         if not self.red["books_reconcile"]:
-            raise FaultFoundError(f"seed {self.seed}: {self.hole[0]} has lost its rows, and no check was red")
+            raise FaultFoundError(
+                f"seed {self.seed}: {self.hole[0]} has lost its rows, and no check was red"
+            )
         with self.database.connect() as connection:
             connection.execute("insert into signal.events select * from held")
             connection.execute("drop table held")
@@ -282,14 +321,18 @@ class Year:
         with self.database.connect() as connection:
             found = faults(connection, self.state, self.world.home)
             sums = connection.execute(
-                "select (select coalesce(sum(events), 0)::bigint from signal.intake),"
-                " (select coalesce(sum(events), 0)::bigint from signal.books where outcome <> 'erased')"
+                "select (select coalesce(sum(events), 0)::bigint from signal.intake), (select"
+                " coalesce(sum(events), 0)::bigint from signal.books where outcome <> 'erased')"
             ).fetchone()
         if sums != (self.received, self.received):
             found.append(f"{self.received} were sent, the intake and the books hold {sums}")
-        found += [f"{name} grows: {sizes}" for name, sizes in growing(self.sizes, 3 * self.keep).items()]
+        found += [
+            f"{name} grows: {sizes}" for name, sizes in growing(self.sizes, 3 * self.keep).items()
+        ]
         if found:
-            raise FaultFoundError(f"seed {self.seed}, {len(found)} fault(s): {'; '.join(found[:10])}")
+            raise FaultFoundError(
+                f"seed {self.seed}, {len(found)} fault(s): {'; '.join(found[:10])}"
+            )
 
 
 def year(folder: Path, days: int, keep: int, seed: int) -> str:
@@ -298,7 +341,11 @@ def year(folder: Path, days: int, keep: int, seed: int) -> str:
     command = [sys.executable, "-c", program, str(folder / "home"), str(days), str(keep), str(seed)]
     if false_clock.library() is None:
         raise FaultFoundError(false_clock.MISSING)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIGNAL", "DAGSTER"))
+    }
     environment = {**clean, **false_clock.environment(folder / "clock")}
     done = subprocess.run(command, env=environment, check=False)
     result = folder / "home" / "year.json"
@@ -328,4 +375,6 @@ def main(arguments: list[str]) -> None:
             if walk.api is not None:
                 walk.api.kill()
     figures = {**walk.done, "red checks": dict(walk.red), "received": walk.received}
-    (home / "year.json").write_text(", ".join(f"{name}: {value}" for name, value in figures.items()))
+    (home / "year.json").write_text(
+        ", ".join(f"{name}: {value}" for name, value in figures.items())
+    )

@@ -1,4 +1,6 @@
-"""What a day of the long walk sends: by file, by command and over HTTP, each line once unless it is a known duplicate."""
+"""What a day of the long walk sends: by file, by command and over HTTP, each line once unless it is
+a known duplicate.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,8 @@ from random import Random
 
 from faults import oracle
 
-# A person's browser today; the upgraded list of crawlers calls it a bot. It has an address of its own: in a hash its browser
-# is the Mac's.
+# A person's browser today; the upgraded list of crawlers calls it a bot. It has an address of its
+# own: in a hash its browser is the Mac's.
 AUDITORS_ADDRESS = "10.1.1.9"
 AUDITOR = oracle.MAC + " ExampleAuditor/1.0"
 LATE_DAYS = 10
@@ -43,7 +45,9 @@ class Lines:
 
     def late(self, day: date, sent_on: date) -> list[oracle.Line]:
         """Good lines of `day` in the file of a later day."""
-        return oracle.lines_of(day, oracle.OF_LANDING, LATE_LINES, self._random(day, "late", sent_on))
+        return oracle.lines_of(
+            day, oracle.OF_LANDING, LATE_LINES, self._random(day, "late", sent_on)
+        )
 
     def too_late(self, day: date, sent_on: date) -> list[oracle.Line]:
         """A line of a day that is purged."""
@@ -54,13 +58,20 @@ class Lines:
         random = self._random(day, "command")
         lines = oracle.lines_of(day, oracle.OF_COMMAND, COMMAND_LINES, random)
         return [
-            {**line, "userAgent": AUDITOR, "ip": AUDITORS_ADDRESS} if random.random() < 0.1 else line for line in lines
+            (
+                {**line, "userAgent": AUDITOR, "ip": AUDITORS_ADDRESS}
+                if random.random() < 0.1
+                else line
+            )
+            for line in lines
         ]
 
     def of_api(self, day: date, number: int) -> list[oracle.Line]:
         """The events of one request: one person's."""
         lines = oracle.lines_of(day, oracle.OF_API, API_EVENTS, self._random(day, "api", number))
-        return [{**line, "ip": lines[0]["ip"], "userAgent": lines[0]["userAgent"]} for line in lines]
+        return [
+            {**line, "ip": lines[0]["ip"], "userAgent": lines[0]["userAgent"]} for line in lines
+        ]
 
 
 def someone(lines: Mapping[str, oracle.Line], random: Random) -> oracle.Line | None:

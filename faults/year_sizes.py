@@ -24,8 +24,8 @@ SLACK_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of both databases, of raw events with their keys, of files beside the server's, and of the server's, WAL included;
-    rows; seconds a day on average.
+    """Bytes of both databases, of raw events with their keys, of files beside the server's, and of
+    the server's, WAL included; rows; seconds a day on average.
     """
 
     days: int

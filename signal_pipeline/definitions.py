@@ -30,14 +30,20 @@ RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 
 def build_defs() -> dg.Definitions:
-    """Fresh definitions from the models on disk; raises ModelError when a model and `schema.yml` disagree."""
+    """Fresh definitions from the models on disk; raises ModelError when a model and `schema.yml`
+    disagree.
+    """
     models = load_models()
     names = load_names(models)
     checks = default_checks(models, names)
     check_keys = {key for check in checks for key in check.check_keys}
     hourly_checks = check_keys - {*checks_that_read_raw(models, names)}
     return dg.Definitions(
-        assets=[raw_events_asset(names), rollup_assets(models, names), expired_raw_events_asset(models, names)],
+        assets=[
+            raw_events_asset(names),
+            rollup_assets(models, names),
+            expired_raw_events_asset(models, names),
+        ],
         asset_checks=checks,
         jobs=[*default_jobs(names, check_keys, hourly_checks), pruning_job_of(names)],
         schedules=default_schedules(models, names),

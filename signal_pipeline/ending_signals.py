@@ -1,4 +1,6 @@
-"""The signals that ask a process to end, and how it ends in order: its exit handlers run, and nothing cuts them short."""
+"""The signals that ask a process to end, and how it ends in order: its exit handlers run, and
+nothing cuts them short.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def exit_on_signals() -> None:
-    """Turn the signals that are not ignored (nohup, a job in the background) into an exit that runs exit handlers."""
+    """Turn the signals that are not ignored (nohup, a job in the background) into an exit that runs
+    exit handlers.
+    """
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _exit)
@@ -28,7 +32,9 @@ def _exit(number: int, _: FrameType | None) -> None:
 
 
 def ignore_ending_signals() -> None:
-    """Let nothing but SIGKILL cut short what this process, and its children from now on, do last."""
+    """Let nothing but SIGKILL cut short what this process, and its children from now on, do
+    last.
+    """
     with suppress(ValueError):  # Not the main thread, which alone gets signals.
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

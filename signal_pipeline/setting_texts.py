@@ -1,4 +1,5 @@
-"""What the text of a setting must be like: readable, not blank, a URL of the right kind, a secret that nobody guesses.
+"""What the text of a setting must be like: readable, not blank, a URL of the right kind, a secret
+that nobody guesses.
 
 Faults are told as ValueError without the value, since it may be a secret.
 """
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 FEWEST_LETTERS = 8  # Different ones: `openssl rand -hex 32` has fewer in one of 10^12.
 _PLACEHOLDER = re.compile(
     r"change.?(?:me|this|it)\b|place.?holder|replace.?(?:me|this|with)|(?:your|my|some).?(?:secret|key|password)"
-    r"|insert.?(?:here|your|secret|key)|openssl rand|example.?(?:secret|key)|(?:secret|key|password).?here|<.+>|\$\(|\$\{",
+    r"|insert.?(?:here|your|secret|key)|openssl"
+    r" rand|example.?(?:secret|key)|(?:secret|key|password).?here|<.+>|\$\(|\$\{",
     re.IGNORECASE,
 )
 _DRIVER_URL = re.compile(r"postgresql\+(\w+)://")
@@ -20,7 +22,9 @@ _DRIVERS = ("psycopg2", "psycopg")
 
 def check_text(text: str, *, is_path: bool) -> None:
     """Raise ValueError for a text that no program could use."""
-    if not is_path and any("\ud800" <= letter <= "\udfff" for letter in text):  # A path may be any bytes.
+    if not is_path and any(
+        "\ud800" <= letter <= "\udfff" for letter in text
+    ):  # A path may be any bytes.
         raise ValueError("is not UTF-8 text")
     if not text.strip():
         raise ValueError("is blank: give it a value, or unset it")
@@ -36,7 +40,9 @@ def check_database_url(text: str) -> None:
     try:
         parts = conninfo_to_dict(text)
     except psycopg.Error:
-        raise ValueError("is not a URL of PostgreSQL: write postgresql://USER@HOST:5432/DATABASE") from None
+        raise ValueError(
+            "is not a URL of PostgreSQL: write postgresql://USER@HOST:5432/DATABASE"
+        ) from None
     for port in filter(None, str(parts.get("port") or "").split(",")):
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
             raise ValueError("its port is not a number from 1 to 65535")
@@ -49,7 +55,9 @@ def check_dagster_url(text: str) -> None:
         check_database_url(text)
         return
     if driver[1] not in _DRIVERS:
-        raise ValueError("its driver is not installed: write postgresql+psycopg2://USER@HOST:5432/DATABASE")
+        raise ValueError(
+            "its driver is not installed: write postgresql+psycopg2://USER@HOST:5432/DATABASE"
+        )
     check_port(text)
 
 

@@ -1,7 +1,8 @@
 """Every environment variable that Signal reads, in one place.
 
-Values come from the environment, else from a `.env` file in the working folder. What a value means for a part of Signal
-stands with that part; here is only its name, type and default. Names are listed in `.env.example`.
+Values come from the environment, else from a `.env` file in the working folder. What a value means
+for a part of Signal stands with that part; here is only its name, type and default. Names are
+listed in `.env.example`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signal_pipeline.errors import SignalError
@@ -80,7 +88,9 @@ def _networks(value: object) -> object:
         try:
             found.append(ip_network(part))
         except ValueError:
-            raise ValueError(f"entry {number} is not a network in CIDR notation, such as 10.0.0.0/8") from None
+            raise ValueError(
+                f"entry {number} is not a network in CIDR notation, such as 10.0.0.0/8"
+            ) from None
     return tuple(found)
 
 
@@ -90,7 +100,9 @@ def _key_prefix(value: object) -> object:
         return value
     parts = value.split("/")
     if not all(map(_KEY_PART.fullmatch, parts)):
-        raise ValueError("is not one or more names, separated by /, each of at most 64 letters, digits, _ and -")
+        raise ValueError(
+            "is not one or more names, separated by /, each of at most 64 letters, digits, _ and -"
+        )
     return tuple(parts)
 
 
@@ -104,7 +116,9 @@ def _checked(check: Callable[[str], None]) -> AfterValidator:
 
 
 class Settings(BaseSettings):
-    """Signal's settings; one field per environment variable (`SIGNAL_` and the field's name in capitals)."""
+    """Signal's settings; one field per environment variable (`SIGNAL_` and the field's name in
+    capitals).
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="SIGNAL_",
@@ -119,8 +133,12 @@ class Settings(BaseSettings):
     salt_secret: SecretStr | None = Field(default=None, validation_alias="SIGNALS_SALT_SECRET")
     audit_key: SecretStr | None = None
     env: Literal["development", "production"] | None = None
-    database_url: Annotated[str | None, _checked(check_database_url)] = Field(default=None, repr=False)
-    dagster_database_url: Annotated[str | None, _checked(check_dagster_url)] = Field(default=None, repr=False)
+    database_url: Annotated[str | None, _checked(check_database_url)] = Field(
+        default=None, repr=False
+    )
+    dagster_database_url: Annotated[str | None, _checked(check_dagster_url)] = Field(
+        default=None, repr=False
+    )
     home: Path = Path(".signal")
     landing_dir: Path | None = None
     retention_days: int = Field(default=180, ge=MIN_RETENTION_DAYS, le=MAX_DAYS)
@@ -137,7 +155,9 @@ class Settings(BaseSettings):
     admin_claim: str | None = None
     analyst_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
     analyst_claim: str | None = None
-    api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_api_keys)] = Field(default_factory=dict)
+    api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_api_keys)] = Field(
+        default_factory=dict
+    )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     rate_limit_url: Annotated[SecretStr | None, _checked(check_port)] = None
     spool_dir: Path | None = None
@@ -148,10 +168,15 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _texts_are_texts(cls, values: dict[str, object]) -> dict[str, object]:
-        """The first look at what was given: names what cannot be used before a library stumbles over it."""
+        """The first look at what was given: names what cannot be used before a library stumbles
+        over it.
+        """
         for name, field in cls.model_fields.items():
             variable = str(field.validation_alias or f"SIGNAL_{name.upper()}")
-            value, is_path = values.get(variable, values.get(name)), field.annotation in (Path, Path | None)
+            value, is_path = (
+                values.get(variable, values.get(name)),
+                field.annotation in (Path, Path | None),
+            )
             if not isinstance(value, str):
                 continue
             try:
@@ -167,7 +192,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _environment_is_explicit(self) -> Settings:
         if self.database_url and self.env is None:
-            raise ValueError("SIGNAL_ENV must be set (development or production) with SIGNAL_DATABASE_URL")
+            raise ValueError(
+                "SIGNAL_ENV must be set (development or production) with SIGNAL_DATABASE_URL"
+            )
         return self
 
     @property
@@ -200,14 +227,21 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(_complaint(item) for item in error.errors())) from None
     except UnicodeDecodeError:
-        raise SettingsError(f"{ENV_FILE} in this folder is not UTF-8 text: write it anew from .env.example") from None
+        raise SettingsError(
+            f"{ENV_FILE} in this folder is not UTF-8 text: write it anew from .env.example"
+        ) from None
 
 
 def open_env_file() -> str | None:
-    """What to say of a `.env` in the working folder that others on this machine can read or change; None if all is well."""
+    """What to say of a `.env` in the working folder that others on this machine can read or change;
+    None if all is well.
+    """
     with suppress(OSError):
         if os.stat(ENV_FILE).st_mode & 0o077:
-            return f"others on this machine can read {ENV_FILE}, which may hold secrets: run `chmod 600 {ENV_FILE}`"
+            return (
+                f"others on this machine can read {ENV_FILE}, which may hold secrets: run `chmod"
+                f" 600 {ENV_FILE}`"
+            )
     return None
 
 
@@ -224,11 +258,13 @@ def _complaint(item: object) -> str:
 def salt_secret(settings: Settings) -> str:
     """Return the secret behind every salt, for processes that ingest (requirement 2.5).
 
-    In development a generated secret stands in `SIGNAL_HOME/salt-secret`, mode 0600. Raises SettingsError in production
-    when `SIGNALS_SALT_SECRET` is missing, short or a placeholder.
+    In development a generated secret stands in `SIGNAL_HOME/salt-secret`, mode 0600. Raises
+    SettingsError in production when `SIGNALS_SALT_SECRET` is missing, short or a placeholder.
     """
     if settings.salt_secret is not None:
-        return _production_secret(settings, "SIGNALS_SALT_SECRET", settings.salt_secret, MIN_SECRET_BYTES)
+        return _production_secret(
+            settings, "SIGNALS_SALT_SECRET", settings.salt_secret, MIN_SECRET_BYTES
+        )
     if settings.production:
         raise SettingsError(
             "SIGNALS_SALT_SECRET is missing: production needs a secret of at least 32 bytes; "
@@ -240,44 +276,61 @@ def salt_secret(settings: Settings) -> str:
 def audit_key(settings: Settings) -> bytes:
     """The key under which the audit's actors are hashed: `SIGNAL_AUDIT_KEY`.
 
-    In development, else a generated one in `SIGNAL_HOME/audit-key`; in production that would differ from machine to machine,
-    and one person be several. Not the salt secret: who purges or reads need not hold that. Raises SettingsError for a key
-    of fewer than 32 bytes, and for a missing one in production.
+    In development, else a generated one in `SIGNAL_HOME/audit-key`; in production that would differ
+    from machine to machine, and one person be several. Not the salt secret: who purges or reads
+    need not hold that. Raises SettingsError for a key of fewer than 32 bytes, and for a missing one
+    in production.
     """
     if settings.audit_key is None:
         if settings.production:
             raise SettingsError(
-                "SIGNAL_AUDIT_KEY is missing: production needs one to audit who acts; make it with `openssl rand -hex 32`"
+                "SIGNAL_AUDIT_KEY is missing: production needs one to audit who acts; make it with"
+                " `openssl rand -hex 32`"
             )
-        return generated_secret(settings.home_path / "audit-key", lambda: secrets.token_hex(32)).encode()
-    key = _production_secret(settings, "SIGNAL_AUDIT_KEY", settings.audit_key, MIN_AUDIT_KEY_BYTES).encode()
+        return generated_secret(
+            settings.home_path / "audit-key", lambda: secrets.token_hex(32)
+        ).encode()
+    key = _production_secret(
+        settings, "SIGNAL_AUDIT_KEY", settings.audit_key, MIN_AUDIT_KEY_BYTES
+    ).encode()
     if len(key) < MIN_AUDIT_KEY_BYTES:
         raise SettingsError(
-            f"SIGNAL_AUDIT_KEY has fewer than {MIN_AUDIT_KEY_BYTES} bytes: make one with `openssl rand -hex 32`"
+            f"SIGNAL_AUDIT_KEY has fewer than {MIN_AUDIT_KEY_BYTES} bytes: make one with `openssl"
+            " rand -hex 32`"
         )
     return key
 
 
 def gateway_secret(settings: Settings) -> str | None:
-    """The secret that the gateway signs with, `SIGNAL_HMAC_SECRET`; raises SettingsError in production if it is a weak one."""
+    """The secret that the gateway signs with, `SIGNAL_HMAC_SECRET`; raises SettingsError in
+    production if it is a weak one.
+    """
     if settings.hmac_secret is None:
         return None
-    return _production_secret(settings, "SIGNAL_HMAC_SECRET", settings.hmac_secret, MIN_GATEWAY_SECRET_BYTES)
+    return _production_secret(
+        settings, "SIGNAL_HMAC_SECRET", settings.hmac_secret, MIN_GATEWAY_SECRET_BYTES
+    )
 
 
-def _production_secret(settings: Settings, variable: str, secret: SecretStr, least_bytes: int) -> str:
+def _production_secret(
+    settings: Settings, variable: str, secret: SecretStr, least_bytes: int
+) -> str:
     """The text of a secret; in production one that nobody could guess, else SettingsError."""
     text = secret.get_secret_value()
     if settings.production:
         try:
             check_secret_text(text, least_bytes)
         except ValueError as error:
-            raise SettingsError(f"{variable} {error}: make one with `openssl rand -hex 32`") from None
+            raise SettingsError(
+                f"{variable} {error}: make one with `openssl rand -hex 32`"
+            ) from None
     return text
 
 
 def generated_secret(path: Path, make: Callable[[], str]) -> str:
-    """The secret text of a file of mode 0600, made once if the file is missing; for development only."""
+    """The secret text of a file of mode 0600, made once if the file is missing; for development
+    only.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # Mode 0600.
@@ -285,7 +338,9 @@ def generated_secret(path: Path, make: Callable[[], str]) -> str:
             file.write(make())
         try:
             with suppress(FileExistsError):
-                os.link(draft, path)  # Fails when another process was first, so that all share one secret.
+                os.link(
+                    draft, path
+                )  # Fails when another process was first, so that all share one secret.
         finally:
             os.unlink(draft)
     return path.read_text(encoding="ascii").strip()

@@ -1,6 +1,7 @@
 """Shared fixtures: real PostgreSQL servers, a migrated database per test, settings, traffic.
 
-Every test that touches the database runs on the embedded PostgreSQL, and on an installed one where it is found.
+Every test that touches the database runs on the embedded PostgreSQL, and on an installed one where
+it is found.
 """
 
 from __future__ import annotations
@@ -39,14 +40,19 @@ SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
-    # pytest closes its shared folder to other users at each start, under the feet of another run's PostgreSQL.
+    # pytest closes its shared folder to other users at each start, under the feet of another run's
+    # PostgreSQL.
     _temporary = tempfile.mkdtemp(prefix="sig-")  # Short: a socket's path has at most 107 bytes.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
     atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
-os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()  # Partitions are made when definitions are imported.
+os.environ["SIGNAL_START_DATE"] = (
+    START_DATE.isoformat()
+)  # Partitions are made when definitions are imported.
 
 # How fast an example runs depends on the machine and says nothing.
-hypothesis_settings.register_profile("signal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile(
+    "signal", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile("signal")
 
 Fill = Callable[..., None]  # A day, how many events, a seed.
@@ -92,7 +98,10 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
     quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, **owner}
     initdb = [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
     subprocess.run([*initdb, "--locale=C.UTF-8"], **quiet)
-    options = f"-c listen_addresses='' -c unix_socket_directories={data} -c fsync=off -c max_connections=60"
+    options = (
+        f"-c listen_addresses='' -c unix_socket_directories={data} -c fsync=off -c"
+        " max_connections=60"
+    )
     control = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
     subprocess.run([*control, "-o", options, "start"], **quiet)
     url = f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
@@ -100,7 +109,9 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run on both servers, or on the embedded one where what differs between them is tested elsewhere."""
+    """Run on both servers, or on the embedded one where what differs between them is tested
+    elsewhere.
+    """
     if "server" in metafunc.fixturenames:
         once = metafunc.definition.get_closest_marker("embedded_only")
         servers = ["embedded"] if once else ["embedded", "installed"]
@@ -116,7 +127,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPart:
     """Spread parts over the workers when there are some (`-n`)."""
-    config.option.loadscopereorder = False  # Else the part with the most tests goes first, not the slowest.
+    config.option.loadscopereorder = (
+        False  # Else the part with the most tests goes first, not the slowest.
+    )
     return ByPart(config, log)
 
 
@@ -124,7 +137,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPart:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """Starts a server of a kind when it is first asked for one, and gives its URL from then on.
 
-    `server` has a parameter, so pytest ends it whenever a test of the other kind comes: the servers outlive it here.
+    `server` has a parameter, so pytest ends it whenever a test of the other kind comes: the servers
+    outlive it here.
     """
     started: dict[str, str] = {}
     with ExitStack() as stops:
@@ -155,7 +169,9 @@ def models() -> dict[str, Model]:
 
 
 @pytest.fixture(scope="session")
-def template(server: str, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> str:
+def template(
+    server: str, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory
+) -> str:
     """The name of a migrated database that tests copy; each server has one."""
     name = "signal_template"
     with psycopg.connect(server, autocommit=True) as connection:

@@ -1,4 +1,6 @@
-"""The files of deploy/ cannot rot: systemd takes the units, what they run exists, and what they set is read by somebody."""
+"""The files of deploy/ cannot rot: systemd takes the units, what they run exists, and what they set
+is read by somebody.
+"""
 
 from __future__ import annotations
 
@@ -42,14 +44,18 @@ def programs_of_containers() -> Iterator[list[str]]:
                 yield service["healthcheck"]["test"][1:]
 
 
-COMMANDS = sorted({shlex.join(command) for command in (*programs_of_units(), *programs_of_containers())})
+COMMANDS = sorted(
+    {shlex.join(command) for command in (*programs_of_units(), *programs_of_containers())}
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_exists_with_its_options(command: str) -> None:
     """Click reads all options before it prints the help: an unknown one is an error."""
     program, *arguments = shlex.split(command)
-    done = subprocess.run([PROGRAMS / program, *arguments, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [PROGRAMS / program, *arguments, "--help"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -57,7 +63,9 @@ def test_units_and_containers_run_the_same_parts() -> None:
     def part(command: list[str]) -> str:
         return " ".join(takewhile(lambda word: not word.startswith("-"), command))
 
-    assert {part(each) for each in programs_of_units()} == {part(each) for each in programs_of_containers()}
+    assert {part(each) for each in programs_of_units()} == {
+        part(each) for each in programs_of_containers()
+    }
     assert len(COMMANDS) > 5
 
 
@@ -84,7 +92,11 @@ def test_every_variable_that_is_set_is_read() -> None:
 def test_only_what_ingests_gets_the_secret() -> None:
     holders = {name for name, text in UNITS.items() if "secrets.env" in text}
     assert holders == {"signal-code.service", "signal-api.service"}
-    holders = {name for name, each in COMPOSE["services"].items() if "SIGNALS_SALT_SECRET" in each["environment"]}
+    holders = {
+        name
+        for name, each in COMPOSE["services"].items()
+        if "SIGNALS_SALT_SECRET" in each["environment"]
+    }
     assert holders == {"code", "api"}
 
 
@@ -113,13 +125,20 @@ def analyze(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         pytest.skip("no systemd-analyze found: the units were not verified")
     environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:", "SYSTEMD_LOG_LEVEL": "warning"}
     return subprocess.run(
-        [program, *arguments], cwd=units, env=environment, capture_output=True, text=True, check=False
+        [program, *arguments],
+        cwd=units,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def test_systemd_takes_the_units(units: Path) -> None:
     done = analyze(units, "verify", *(f"./{name}" for name in UNITS))
-    said = [line for line in done.stderr.splitlines() if "signal" in line]  # It speaks of other units too.
+    said = [
+        line for line in done.stderr.splitlines() if "signal" in line
+    ]  # It speaks of other units too.
     assert (done.returncode, said) == (0, [])
 
 
@@ -145,15 +164,25 @@ def test_compose_takes_its_file() -> None:
 
 
 @pytest.mark.embedded_only
-def test_the_logins_get_their_roles_and_dagster_its_database(server: str, template: str, tmp_path: Path) -> None:
+def test_the_logins_get_their_roles_and_dagster_its_database(
+    server: str, template: str, tmp_path: Path
+) -> None:
     if shutil.which("psql") is None:
         pytest.skip("no psql found: logins.sql was not run")
-    names = {name: f"test_{name}_{os.getpid()}" for name in ("signal_code", "signal_wire", "signal_dagster")}
+    names = {
+        name: f"test_{name}_{os.getpid()}"
+        for name in ("signal_code", "signal_wire", "signal_dagster")
+    }
     text = (DEPLOY / "logins.sql").read_text()
     for name, other in names.items():
         text = text.replace(name, other)
     (tmp_path / "logins.sql").write_text(text)
-    environment = {**os.environ, "CODE_PASSWORD": "it's", "API_PASSWORD": "b", "DAGSTER_PASSWORD": "c"}
+    environment = {
+        **os.environ,
+        "CODE_PASSWORD": "it's",
+        "API_PASSWORD": "b",
+        "DAGSTER_PASSWORD": "c",
+    }
     command = [
         "psql",
         "-X",
@@ -166,12 +195,18 @@ def test_the_logins_get_their_roles_and_dagster_its_database(server: str, templa
     code, wire, dagster = names.values()
     try:
         for _ in range(2):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
             assert (done.returncode, done.stderr) == (0, "")
         with psycopg.connect(server.replace("postgres@", f"{code}@")) as connection:
-            assert connection.execute("select pg_has_role('signal_admin', 'member')").fetchone() == (True,)
+            assert connection.execute(
+                "select pg_has_role('signal_admin', 'member')"
+            ).fetchone() == (True,)
         with psycopg.connect(server.replace("postgres@", f"{wire}@")) as connection:
-            roles = "select pg_has_role('signal_api', 'member'), pg_has_role('signal_admin', 'member')"
+            roles = (
+                "select pg_has_role('signal_api', 'member'), pg_has_role('signal_admin', 'member')"
+            )
             assert connection.execute(roles).fetchone() == (True, False)
         with psycopg.connect(
             server.replace("postgres@", f"{dagster}@").replace("/postgres?", f"/{dagster}?")

@@ -1,4 +1,6 @@
-"""The documents are true: the commands, options, targets, files and examples that they name exist and work."""
+"""The documents are true: the commands, options, targets, files and examples that they name exist
+and work.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,14 @@ from signal_pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "client" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    ROOT / "client" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 TEXTS = {
-    path.relative_to(ROOT).as_posix().removeprefix("docs/"): path.read_text(encoding="utf-8") for path in DOCUMENTS
+    path.relative_to(ROOT).as_posix().removeprefix("docs/"): path.read_text(encoding="utf-8")
+    for path in DOCUMENTS
 }
 
 
@@ -27,7 +34,11 @@ def options() -> Mapping[str, set[str]]:
     """The commands and what each takes."""
     command = typer.main.get_command(app)
     return {
-        name: {option for parameter in each.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        name: {
+            option
+            for parameter in each.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         for name, each in command.commands.items()  # type: ignore[attr-defined]
     }
 
@@ -42,7 +53,9 @@ def test_every_option_in_a_document_exists() -> None:
     known = options()
     found = 0
     for text in TEXTS.values():
-        for name, rest in re.findall(r"(?:signal-pipeline |^\| `)([a-z-]+)\b([^`\n]*)", text, flags=re.MULTILINE):
+        for name, rest in re.findall(
+            r"(?:signal-pipeline |^\| `)([a-z-]+)\b([^`\n]*)", text, flags=re.MULTILINE
+        ):
             if name in known:
                 for option in re.findall(r"(?<!\w)--[a-z-]+", rest.replace("--help", "")):
                     assert option in known[name], (name, option)
@@ -52,7 +65,9 @@ def test_every_option_in_a_document_exists() -> None:
 
 def test_every_make_target_in_a_document_exists() -> None:
     targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
-    named = {name for text in TEXTS.values() for name in re.findall(r"`?\bmake ([a-z-]+)(?=`|  )", text)}
+    named = {
+        name for text in TEXTS.values() for name in re.findall(r"`?\bmake ([a-z-]+)(?=`|  )", text)
+    }
     assert {"demo", "dev", "test"} <= named <= targets
 
 
@@ -93,7 +108,9 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
-    """`requirement 3.4` is section 3, rule 4 of docs/requirements.md; `invariant 6` is one of docs/architecture.md."""
+    """`requirement 3.4` is section 3, rule 4 of docs/requirements.md; `invariant 6` is one of
+    docs/architecture.md.
+    """
     rules = {"requirement": set[str](), "invariant": set[str]()}
     section = ""
     for line in TEXTS["requirements.md"].splitlines():
@@ -106,12 +123,15 @@ def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
     rules["invariant"].update(re.findall(r"(?m)^(\d+)\. ", invariants))
     cited = 0
     for path in [
-        path for folder in ("signal_pipeline", "tests", "faults", "client/src") for path in (ROOT / folder).rglob("*.*")
+        path
+        for folder in ("signal_pipeline", "tests", "faults", "client/src")
+        for path in (ROOT / folder).rglob("*.*")
     ]:
         if path.suffix in {".py", ".ts", ".tsx", ".sql"}:
             text = re.sub(r"\s+[#*-]*\s*", " ", path.read_text(encoding="utf-8"))
             for word, first, last in re.findall(
-                r"(?i)\b(requirement|invariant)s? (\d+(?:\.\d+)?)(?: (?:to|and) (\d+(?:\.\d+)?))?", text
+                r"(?i)\b(requirement|invariant)s? (\d+(?:\.\d+)?)(?: (?:to|and) (\d+(?:\.\d+)?))?",
+                text,
             ):
                 assert {first, last or first} <= rules[word.lower()], (path, word, first, last)
                 cited += 1

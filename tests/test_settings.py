@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.commands import run_command
 
-from signal_pipeline.settings import Settings, SettingsError, audit_key, gateway_secret, load_settings, salt_secret
+from signal_pipeline.settings import (
+    Settings,
+    SettingsError,
+    audit_key,
+    gateway_secret,
+    load_settings,
+    salt_secret,
+)
 
 ROOT = Path(__file__).parents[1]
 SECRET = "a-secret-that-nobody-may-see-anywhere"
@@ -61,7 +68,10 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert settings.production
     assert settings.database_url == values["SIGNAL_DATABASE_URL"]
     assert settings.dagster_database_url == values["SIGNAL_DAGSTER_DATABASE_URL"]
-    assert (settings.home_path, settings.landing_path) == (Path("/var/lib/somewhere"), Path("/var/spool/landing"))
+    assert (settings.home_path, settings.landing_path) == (
+        Path("/var/lib/somewhere"),
+        Path("/var/spool/landing"),
+    )
     assert (settings.retention_days, settings.start_date) == (7, date(2026, 1, 31))
     assert settings.dagster_retention_days == 0
     assert (settings.catalogue, settings.rollup_engine) == (Path("/etc/catalogue.yaml"), "postgres")
@@ -69,12 +79,19 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_example_file_names_every_variable_and_no_other() -> None:
     example = set(re.findall(r"(?m)^([A-Z_]+)=$", (ROOT / ".env.example").read_text()))
-    read = {str(field.validation_alias or f"SIGNAL_{name.upper()}") for name, field in Settings.model_fields.items()}
+    read = {
+        str(field.validation_alias or f"SIGNAL_{name.upper()}")
+        for name, field in Settings.model_fields.items()
+    }
     assert read == example
 
 
-def test_an_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("SIGNAL_RETENTION_DAYS=30\nSIGNAL_HOME=here\nSIGNAL_ENV=\nOTHER=1\n")
+def test_an_env_file_is_read_and_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(
+        "SIGNAL_RETENTION_DAYS=30\nSIGNAL_HOME=here\nSIGNAL_ENV=\nOTHER=1\n"
+    )
     monkeypatch.setenv("SIGNAL_HOME", "there")
     settings = load_settings()
     assert (settings.retention_days, settings.home, settings.env) == (30, Path("there"), None)
@@ -91,7 +108,9 @@ def test_an_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monkey
         ("SIGNAL_ROLLUP_ENGINE", "spark-cluster"),
     ],
 )
-def test_a_wrong_value_is_named_but_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_wrong_value_is_named_but_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as raised:
         load_settings()
@@ -113,14 +132,18 @@ def test_the_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
-def test_production_has_no_stand_in_for_the_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_production_has_no_stand_in_for_the_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SIGNAL_ENV", "production")
     with pytest.raises(SettingsError, match="SIGNALS_SALT_SECRET is missing"):
         salt_secret(load_settings())
     assert not (tmp_path / ".signal").exists()
 
 
-def test_production_has_no_stand_in_for_the_audit_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_production_has_no_stand_in_for_the_audit_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("SIGNAL_ENV", "production")
     with pytest.raises(SettingsError, match="SIGNAL_AUDIT_KEY is missing"):
         audit_key(load_settings())
@@ -135,7 +158,12 @@ SECRETS = {
     "SIGNAL_HMAC_SECRET": (gateway_secret, 16),
 }
 GUESSED = (
-    *("k" * 64, "0123" * 16, "changeme-changeme-changeme-changeme", "<put the secret of production here>"),
+    *(
+        "k" * 64,
+        "0123" * 16,
+        "changeme-changeme-changeme-changeme",
+        "<put the secret of production here>",
+    ),
     *("your-secret-key-of-at-least-32-bytes", "$(openssl rand -hex 32) $(openssl rand -hex 32)"),
     *("PLACEHOLDER-placeholder-PLACEHOLDER", "${SIGNAL_SECRET_OF_PRODUCTION_FROM_VAULT}"),
 )
@@ -143,7 +171,9 @@ GUESSED = (
 
 @pytest.mark.parametrize("name", SECRETS)
 @pytest.mark.parametrize("value", ["short-abcdefgh", f"   abcdefg{' ' * 60}", *GUESSED])
-def test_production_takes_no_secret_that_can_be_guessed(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_production_takes_no_secret_that_can_be_guessed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     read, _ = SECRETS[name]
     monkeypatch.setenv("SIGNAL_ENV", "production")
     monkeypatch.setenv(name, value)
@@ -174,7 +204,9 @@ def test_no_setting_is_blank(monkeypatch: pytest.MonkeyPatch, field: str) -> Non
 
 
 @pytest.mark.parametrize("field", Settings.model_fields)
-def test_a_setting_that_is_not_utf8_is_one_line(monkeypatch: pytest.MonkeyPatch, field: str) -> None:
+def test_a_setting_that_is_not_utf8_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
     name = str(Settings.model_fields[field].validation_alias or f"SIGNAL_{field.upper()}")
     monkeypatch.setenv(name, os.fsdecode(b"/caf\xe9-hidden"))
     if field in ("home", "landing_dir", "catalogue", "spool_dir"):
@@ -208,7 +240,9 @@ def test_a_setting_that_is_not_utf8_is_one_line(monkeypatch: pytest.MonkeyPatch,
         ("SIGNAL_HOME", "~no-such-user-of-hidden/home"),
     ],
 )
-def test_what_a_library_would_stumble_over_is_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_what_a_library_would_stumble_over_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv("SIGNAL_ENV", "development")
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{name}: ") as raised:
@@ -218,15 +252,23 @@ def test_what_a_library_would_stumble_over_is_one_line(monkeypatch: pytest.Monke
 
 
 def test_a_command_says_it_in_one_line(tmp_path: Path) -> None:
-    said = run_command("status", cwd=tmp_path, SIGNAL_ENV="development", SIGNAL_DATABASE_URL="postgresql://h:port/d")
+    said = run_command(
+        "status",
+        cwd=tmp_path,
+        SIGNAL_ENV="development",
+        SIGNAL_DATABASE_URL="postgresql://h:port/d",
+    )
     assert (said.returncode, said.stderr.count("\n")) == (1, 1)
     assert said.stderr.startswith("error: SIGNAL_DATABASE_URL: its port is not a number")
 
 
 @pytest.mark.parametrize(
-    "url", ["host=/tmp dbname=signal", "postgresql://a,b/d", "postgresql://u@h:1,h:2/d", "service=x"]
+    "url",
+    ["host=/tmp dbname=signal", "postgresql://a,b/d", "postgresql://u@h:1,h:2/d", "service=x"],
 )
-def test_other_ways_to_write_a_database_are_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_other_ways_to_write_a_database_are_taken(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("SIGNAL_ENV", "development")
     monkeypatch.setenv("SIGNAL_DATABASE_URL", url)
     monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", url)
@@ -255,7 +297,9 @@ def test_an_env_file_that_others_can_read_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_dagster_that_is_relative_is_one_line(tmp_path: Path) -> None:
-    said = run_command("backfill", "--from", "2026-01-01", "--to", "2026-01-01", cwd=tmp_path, DAGSTER_HOME="here")
+    said = run_command(
+        "backfill", "--from", "2026-01-01", "--to", "2026-01-01", cwd=tmp_path, DAGSTER_HOME="here"
+    )
     assert (said.returncode, "Traceback" in said.stderr) == (1, False)
 
 

@@ -1,4 +1,6 @@
-"""The wheel holds all that a checkout holds: the command works from it alone, and says so when a file of it is broken."""
+"""The wheel holds all that a checkout holds: the command works from it alone, and says so when a
+file of it is broken.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_the_wheel_holds_every_file_that_is_not_python(wheel: Path) -> None:
         for path in package.rglob("*")
         if path.is_file() and path.suffix in (".sql", ".yaml", ".yml", ".conf", ".py", ".typed")
     }
-    expected |= {f"signal_pipeline/{path.relative_to(ROOT)}" for path in (ROOT / "dbt_like_sql").rglob("*.*")}
+    expected |= {
+        f"signal_pipeline/{path.relative_to(ROOT)}" for path in (ROOT / "dbt_like_sql").rglob("*.*")
+    }
     expected |= {"signal_pipeline/dagster.yaml", "signal_pipeline/workspace.yaml"}
     assert expected <= names
     for name in (
@@ -70,11 +74,15 @@ def test_the_wheel_holds_every_file_that_is_not_python(wheel: Path) -> None:
         "dbt_like_sql/models/daily_app_activity.sql",
     ):
         assert f"signal_pipeline/{name}" in names
-    assert not [name for name in names if name.startswith(("tests", "docs")) or "__pycache__" in name]
+    assert not [
+        name for name in names if name.startswith(("tests", "docs")) or "__pycache__" in name
+    ]
 
 
 @pytest.mark.embedded_only
-def test_the_command_works_from_the_wheel_alone(signal: Signal, unpacked: Path, connection: Connection) -> None:
+def test_the_command_works_from_the_wheel_alone(
+    signal: Signal, unpacked: Path, connection: Connection
+) -> None:
     connection.execute("drop schema signal cascade")
     program = "import signal_pipeline; print(signal_pipeline.__file__)"
     where = signal(program=program).stdout.strip()
@@ -88,35 +96,53 @@ def test_the_command_works_from_the_wheel_alone(signal: Signal, unpacked: Path, 
 
 @pytest.mark.embedded_only
 @pytest.mark.timeout(600)
-def test_dagster_loads_the_wheel_from_another_folder(environment: Settings, unpacked: Path, tmp_path: Path) -> None:
+def test_dagster_loads_the_wheel_from_another_folder(
+    environment: Settings, unpacked: Path, tmp_path: Path
+) -> None:
     """By the web server itself, and as a code server of either kind."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     every = environment_with({"PYTHONPATH": str(unpacked.parent), "DAGSTER_HOME": str(folder)})
-    module, (web, code, bare) = ["-m", "signal_pipeline.definitions"], (free_port(), free_port(), free_port())
+    module, (web, code, bare) = (
+        ["-m", "signal_pipeline.definitions"],
+        (free_port(), free_port(), free_port()),
+    )
     ask = asker(web)
     with dagster_processes(folder) as start:
         start(["dagster-webserver", "-p", str(web), *module], every)
         eventually(lambda: answers(ask), "the UI answers")
         keys = {
-            "/".join(node["assetKey"]["path"]) for node in ask("{ assetNodes { assetKey { path } } }")["assetNodes"]
+            "/".join(node["assetKey"]["path"])
+            for node in ask("{ assetNodes { assetKey { path } } }")["assetNodes"]
         }
         start(["dagster", "code-server", "start", "-p", str(code), *module], every)
         start(["dagster", "api", "grpc", "-p", str(bare), *module], every)
         health = ["dagster", "api", "grpc-health-check", "-p"]
         for port in (code, bare):
             program = [Path(sys.executable).parent / health[0], *health[1:], str(port)]
-            eventually(lambda: subprocess.run(program, capture_output=True, check=False).returncode == 0, "it serves")  # noqa: B023
+            ask = partial(subprocess.run, program, capture_output=True, check=False)
+            eventually(lambda ask=ask: ask().returncode == 0, "it serves")
     assert keys == {"raw_events", "expired_raw_events", *load_models()}
 
 
 BREAKS = {
-    "no SQL": ("dbt_like_sql/models/daily_os_activity.sql", "select from where", "daily_os_activity"),
-    "two statements": ("dbt_like_sql/models/daily_os_activity.sql", "select 1; select 2", "daily_os_activity"),
+    "no SQL": (
+        "dbt_like_sql/models/daily_os_activity.sql",
+        "select from where",
+        "daily_os_activity",
+    ),
+    "two statements": (
+        "dbt_like_sql/models/daily_os_activity.sql",
+        "select 1; select 2",
+        "daily_os_activity",
+    ),
     "columns that yml does not have": (
         "dbt_like_sql/models/daily_app_activity.sql",
-        "select app_name, count(*) as surprise from signal.events where created_at >= $1 and created_at < $2 group by 1",
+        (
+            "select app_name, count(*) as surprise from signal.events where created_at >= $1 and"
+            " created_at < $2 group by 1"
+        ),
         "daily_app_activity",
     ),
     "yml that is no yml": ("dbt_like_sql/schema.yml", "models: [", "schema.yml"),
@@ -143,7 +169,9 @@ def test_a_broken_file_is_one_line_that_names_it(
 @pytest.mark.embedded_only
 def test_a_yml_that_disagrees_with_its_sql_is_one_line(signal: Signal, unpacked: Path) -> None:
     schema = unpacked / "dbt_like_sql" / "schema.yml"
-    schema.write_text(schema.read_text().replace("- name: browser_family", "- name: browser_name", 1))
+    schema.write_text(
+        schema.read_text().replace("- name: browser_family", "- name: browser_name", 1)
+    )
     done = signal("migrate")
     assert done.returncode == 1
     assert "browser" in error_of(done.stderr)

@@ -1,4 +1,6 @@
-"""The limit of one HTTP worker: an ASGI handler that reads the request and answers a constant, on the same uvicorn."""
+"""The limit of one HTTP worker: an ASGI handler that reads the request and answers a constant, on
+the same uvicorn.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,18 @@ Message = MutableMapping[str, Any]
 
 
 async def app(
-    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
 ) -> None:
     """Answer every request alike."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):
         pass
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(ANSWER)).encode())]
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(ANSWER)).encode()),
+    ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": ANSWER})

@@ -1,4 +1,5 @@
-"""ClickHouse inside the process (chdb) on events that it holds already in a MergeTree, exact distinct counts.
+"""ClickHouse inside the process (chdb) on events that it holds already in a MergeTree, exact
+distinct counts.
 
 An optional dependency: `make bench` installs it (the extra `bench`).
 """
@@ -16,7 +17,9 @@ from signal_pipeline.rollups.models import Model
 def load(parquet: Path, folder: Path) -> Any:
     """A session that holds the events; None where chdb is not installed."""
     try:
-        chdb: Any = importlib.import_module("chdb.session")  # Not there for the type checker either.
+        chdb: Any = importlib.import_module(
+            "chdb.session"
+        )  # Not there for the type checker either.
     except ImportError:
         return None
     session = chdb.Session(str(folder))
@@ -33,11 +36,13 @@ def compute(session: Any, models: Mapping[str, Model]) -> None:
     for name, model in models.items():
         keys = [column for column in model.grain if column not in ("activity_date", "event_type")]
         where = "" if model.covers_all_events else "where entity_id is not null"
-        counts = "count() as events, uniqExact(user_hash) as users, uniqExact(session_id) as sessions"
+        counts = (
+            "count() as events, uniqExact(user_hash) as users, uniqExact(session_id) as sessions"
+        )
         session.query(f"drop table if exists bench.{name}")
         session.query(
-            f"create table bench.{name} engine = Memory as"
-            f" select event_type, {', '.join(keys)}, {counts} from bench.events {where} group by event_type, {', '.join(keys)}"
-            f" union all select '(all)' as event_type, {', '.join(keys)}, {counts} from bench.events {where}"
+            f"create table bench.{name} engine = Memory as select event_type, {', '.join(keys)},"
+            f" {counts} from bench.events {where} group by event_type, {', '.join(keys)} union all"
+            f" select '(all)' as event_type, {', '.join(keys)}, {counts} from bench.events {where}"
             f" group by {', '.join(keys)} settings max_threads = 2"
         )

@@ -1,4 +1,6 @@
-"""Retention without partitions: DELETE of a day's rows from one indexed table, then VACUUM to free their space."""
+"""Retention without partitions: DELETE of a day's rows from one indexed table, then VACUUM to free
+their space.
+"""
 
 from __future__ import annotations
 
@@ -10,5 +12,7 @@ from signal_pipeline.postgres.database import Connection
 
 def purge(connection: Connection, day: date) -> None:
     """Delete one day from `plain_table`, and vacuum."""
-    connection.execute("delete from plain_table where created_at >= %s and created_at < %s", window(day))
+    connection.execute(
+        "delete from plain_table where created_at >= %s and created_at < %s", window(day)
+    )
     connection.execute("vacuum plain_table")

@@ -1,4 +1,6 @@
-"""Bulk inserts as they are often written: `executemany` of SQLAlchemy and of psycopg, batches of 10,000, the same plain table."""
+"""Bulk inserts as they are often written: `executemany` of SQLAlchemy and of psycopg, batches of
+10,000, the same plain table.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ def with_psycopg(url: str, events: Sequence[Event]) -> None:
     """The same through psycopg 3."""
     columns = list(values(events[0]))
     statement = (
-        f"insert into plain_events ({', '.join(columns)}) values ({', '.join(['%s'] * len(columns))})"
-        " on conflict (client_event_id) do nothing"
+        f"insert into plain_events ({', '.join(columns)}) values"
+        f" ({', '.join(['%s'] * len(columns))}) on conflict (client_event_id) do nothing"
     )
     with psycopg.connect(url) as connection:
         for at in range(0, len(events), BATCH):

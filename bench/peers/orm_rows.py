@@ -1,4 +1,6 @@
-"""The original plan: SQLAlchemy's ORM, one INSERT and one commit per event, one table with a unique key and three indexes."""
+"""The original plan: SQLAlchemy's ORM, one INSERT and one commit per event, one table with a unique
+key and three indexes.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class PlainEvent(Base):
 
 def open_engine(url: str) -> Engine:
     """An engine with the peer's table, empty."""
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"), hide_parameters=True)
+    engine = create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://"), hide_parameters=True
+    )
     Base.metadata.drop_all(engine)
     Base.metadata.create_all(engine)
     return engine

@@ -1,4 +1,6 @@
-"""One table that is not partitioned, with the unique key and the same indexes: its indexes grow with the history."""
+"""One table that is not partitioned, with the unique key and the same indexes: its indexes grow
+with the history.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,28 @@ def make(connection: Connection, *, with_history: bool) -> None:
         connection.execute("insert into plain_table select * from signal.events")
     for statement in INDEXES:
         connection.execute(statement)
-    connection.execute("create temporary table if not exists plain_stage (like signal.events) on commit delete rows")
+    connection.execute(
+        "create temporary table if not exists plain_stage (like signal.events) on commit delete"
+        " rows"
+    )
     connection.execute("vacuum analyze plain_table")
 
 
 def load(connection: Connection, batches: Sequence[bytes]) -> None:
-    """Load batches, given in binary COPY format, each in one transaction: through a stage, as duplicates must be left out."""
+    """Load batches, given in binary COPY format, each in one transaction: through a stage, as
+    duplicates must be left out.
+    """
     for rows in batches:
         _load_one(connection, rows)
 
 
 def _load_one(connection: Connection, rows: bytes) -> None:
     with connection.transaction():
-        with connection.cursor().copy(f"copy plain_stage ({_COLUMNS}) from stdin (format binary)") as copy:
+        with connection.cursor().copy(
+            f"copy plain_stage ({_COLUMNS}) from stdin (format binary)"
+        ) as copy:
             copy.write(rows)
         connection.execute(
-            f"insert into plain_table ({_COLUMNS}) select {_COLUMNS} from plain_stage order by client_event_id"
-            " on conflict (client_event_id) do nothing"
+            f"insert into plain_table ({_COLUMNS}) select {_COLUMNS} from plain_stage order by"
+            " client_event_id on conflict (client_event_id) do nothing"
         )

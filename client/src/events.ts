@@ -1,4 +1,5 @@
-// Made by `make client-types` from the catalogue (version 1). Do not edit: change the catalogue, and make it anew.
+// Made by `make client-types` from the catalogue (version 1).
+// Do not edit: change the catalogue, and make it anew.
 
 /** The apps that send events. */
 export type AppName = "journeys-admin" | "videos-admin" | "cms";
@@ -6,7 +7,10 @@ export type AppName = "journeys-admin" | "videos-admin" | "cms";
 /** The kinds of thing an event can be about. */
 export type EntityType = "journey" | "video" | "template";
 
-/** What an event is about; an id that is not in its type's format, or the nil or max UUID, makes the server drop the event. */
+/**
+ * What an event is about. An id that is not in its type's format, or is the nil or max UUID, makes
+ * the server drop the event.
+ */
 export interface Entity<Type extends EntityType> {
   readonly type: Type;
   readonly id: string;

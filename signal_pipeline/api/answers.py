@@ -1,4 +1,6 @@
-"""From a GraphQL result to a response. Errors are worded here: a message of a library may repeat what somebody sent."""
+"""From a GraphQL result to a response. Errors are worded here: a message of a library may repeat
+what somebody sent.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ logger = logging.getLogger(__name__)
 QUERY_CANCELED = "57014"
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
-# Where in the input, as graphql-core says it behind the value that does not fit: the variable, indexes, names of fields.
+# Where in the input, as graphql-core says it behind the value that does not fit: the variable,
+# indexes, names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
 _FIELDS = {to_camel_case(field.name) for each in _INPUTS for field in fields(each)}
-_VARIABLES = ("input", "filter")  # As an argument is called; any other name is the client's own text.
+_VARIABLES = (
+    "input",
+    "filter",
+)  # As an argument is called; any other name is the client's own text.
 _encode = msgspec.json.Encoder().encode
 
 
@@ -71,7 +77,9 @@ def answer(result: ExecutionResult, context: RequestContext) -> Response:
 
 
 def _status(failures: Sequence[ApiError]) -> int:
-    """The worst of the failures that concern the server; a refusal of one field is part of a normal answer."""
+    """The worst of the failures that concern the server; a refusal of one field is part of a normal
+    answer.
+    """
     return max((failure.status for failure in failures if failure.status >= 500), default=200)
 
 
@@ -103,7 +111,9 @@ def _validation_text(error: GraphQLError) -> str:
 
 
 def _place(message: str) -> str:
-    """The last place that a message names, if the schema has it: what looks like a place may be part of a value."""
+    """The last place that a message names, if the schema has it: what looks like a place may be
+    part of a value.
+    """
     *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
     if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:
         return ""

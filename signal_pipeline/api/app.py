@@ -83,7 +83,8 @@ def create_app(parts: Parts) -> Starlette:
             )
             app.state.asker = asker
             midnight = asyncio.create_task(_forget_at_midnight(parts.ingest))
-            gc.freeze()  # What was loaded stays: going through it again at each full collection stops everybody.
+            # What was loaded stays: going through it again at each full collection stops everybody.
+            gc.freeze()
             yield
             gc.unfreeze()
             midnight.cancel()
@@ -102,7 +103,9 @@ def create_app(parts: Parts) -> Starlette:
 
 
 class _Application(Starlette):
-    """Starlette; but what no page of another origin sent goes straight to the endpoint of GraphQL, past all its layers."""
+    """Starlette; but what no page of another origin sent goes straight to the endpoint of GraphQL,
+    past all its layers.
+    """
 
     endpoint: GraphqlEndpoint
 
@@ -119,7 +122,9 @@ class _Application(Starlette):
 
 
 class _Graphql:
-    """The same endpoint behind the layers, as an application: a function would be given a request of Starlette's."""
+    """The same endpoint behind the layers, as an application: a function would be given a request
+    of Starlette's.
+    """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await scope["app"].endpoint(scope, receive, send)
@@ -128,13 +133,16 @@ class _Graphql:
 async def _forget_at_midnight(ingest: Ingest) -> None:
     """An idle server gets no event that would make it forget yesterday's user agents."""
     while True:
-        # In short steps: a sleep does not notice that the clock was set, or that the machine stood still.
+        # In short steps: a sleep does not notice that the clock was set, or that the machine stood
+        # still.
         await asyncio.sleep(min(ingest.seconds_to_midnight(), MIDNIGHT_STEP_SECONDS))
         ingest.forget_past_days()
 
 
 def _loopback_cors() -> Middleware:
-    """Development without a gateway: pages of this machine may call. In production the gateway answers browsers."""
+    """Development without a gateway: pages of this machine may call. In production the gateway
+    answers browsers.
+    """
     return Middleware(
         CORSMiddleware,
         allow_origin_regex=LOOPBACK_ORIGIN,
@@ -150,7 +158,9 @@ async def _healthz(_: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    """The database answers. Asked from a thread of its own: slow reads do not make a process unready."""
+    """The database answers. Asked from a thread of its own: slow reads do not make a process
+    unready.
+    """
     state = request.app.state
     try:
         await asyncio.wait_for(

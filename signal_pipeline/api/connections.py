@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_CONNECTIONS = 1_000
 MIN_CONNECTIONS = 16
-RESERVED_FILES = 64  # PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
+RESERVED_FILES = (
+    64  # PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
+)
 MAX_BACKLOG = 2_048
 HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 5.0
@@ -50,7 +52,8 @@ class Connection(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """A reason to wait for a client, for at most `seconds`; `complaint` says what a dropped one did.
+    """A reason to wait for a client, for at most `seconds`; `complaint` says what a dropped one
+    did.
 
     All of its connections wait equally long, so the first of `deadlines` is the first to expire.
     """
@@ -75,7 +78,9 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Connections in all and per peer, and the length of the queue of those that are not accepted yet."""
+    """Connections in all and per peer, and the length of the queue of those that are not accepted
+    yet.
+    """
 
     in_all: int = DEFAULT_CONNECTIONS
     per_peer: int = DEFAULT_CONNECTIONS // 2
@@ -83,7 +88,9 @@ class Limits:
 
 
 def connection_limits(settings: Settings) -> Limits:
-    """The limits that the settings ask for and the file limit of this process allows. Raises SettingsError."""
+    """The limits that the settings ask for and the file limit of this process allows. Raises
+    SettingsError.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         room, backlog = 1 << 30, MAX_BACKLOG
@@ -95,8 +102,8 @@ def connection_limits(settings: Settings) -> Limits:
     wanted = settings.max_connections
     if room < max(wanted or 0, MIN_CONNECTIONS):
         raise SettingsError(
-            f"the file limit (ulimit -n) of {files} leaves room for {max(room, 0)} connections: raise it"
-            + (", or allow fewer with SIGNAL_MAX_CONNECTIONS" if wanted else "")
+            f"the file limit (ulimit -n) of {files} leaves room for {max(room, 0)} connections:"
+            " raise it" + (", or allow fewer with SIGNAL_MAX_CONNECTIONS" if wanted else "")
         )
     in_all = wanted or min(DEFAULT_CONNECTIONS, room)
     return Limits(in_all, settings.max_connections_per_peer or max(in_all // 2, 1), backlog)
@@ -105,8 +112,8 @@ def connection_limits(settings: Settings) -> Limits:
 class Connections:
     """The open connections of one server; used in its event loop alone.
 
-    `trusted` are proxies: many people's connections come from one, so only the limit in all counts for them. A peer's
-    address is kept as long as it has a connection, as the socket itself does.
+    `trusted` are proxies: many people's connections come from one, so only the limit in all counts
+    for them. A peer's address is kept as long as it has a connection, as the socket itself does.
     """
 
     def __init__(self, limits: Limits, trusted: Sequence[Network] = ()) -> None:
@@ -121,7 +128,9 @@ class Connections:
         self._sweeper: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection, peer: str | None) -> bool:
-        """Take a new connection, if need be in the place of one that keeps us waiting; False where every one is busy."""
+        """Take a new connection, if need be in the place of one that keeps us waiting; False where
+        every one is busy.
+        """
         key = self._peer_key(peer)
         same = self._of_peer.get(key, {}) if key is not None else {}
         if len(same) >= self._limits.per_peer:
@@ -141,7 +150,9 @@ class Connections:
         return True
 
     def enter(self, connection: Connection, wait: Wait | None) -> None:
-        """From now on the server waits for this of the client; with None, the client waits for the server."""
+        """From now on the server waits for this of the client; with None, the client waits for the
+        server.
+        """
         if connection.wait is not None:
             del connection.wait.deadlines[connection]
         connection.wait = wait
@@ -158,7 +169,9 @@ class Connections:
                 del self._of_peer[key]
 
     def count(self, complaint: str) -> None:
-        """Count a connection that is closed for a fault of its client; the log gets the sum of each minute."""
+        """Count a connection that is closed for a fault of its client; the log gets the sum of each
+        minute.
+        """
         self._dropped[complaint] += 1
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
@@ -189,12 +202,17 @@ class Connections:
     def _log(self) -> None:
         """Log what was counted since the last time."""
         if self._dropped:
-            logger.warning("connections closed: %s", ", ".join(f"{n} {what}" for what, n in self._dropped.items()))
+            logger.warning(
+                "connections closed: %s",
+                ", ".join(f"{n} {what}" for what, n in self._dropped.items()),
+            )
             self._dropped.clear()
             self._log_at = self._loop.time() + LOG_SECONDS
 
     def _peer_key(self, peer: str | None) -> str | None:
-        """What the limit per peer counts by: an address, or the /64 network of an IPv6 one; None for who has no limit."""
+        """What the limit per peer counts by: an address, or the /64 network of an IPv6 one; None
+        for who has no limit.
+        """
         if peer is None or is_trusted(peer, self._trusted):
             return None
         address = ip_address(peer.partition("%")[0])

@@ -1,7 +1,7 @@
 """`POST /graphql`: from an HTTP request to its answer, as a plain ASGI application.
 
-Starlette's requests, responses and the wrappers around them took a quarter of the time of an event, so what comes once per event
-does without them.
+Starlette's requests, responses and the wrappers around them took a quarter of the time of an event,
+so what comes once per event does without them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 class GraphqlEndpoint:
     """Answers one GraphQL request after another.
 
-    `peer_is_client`: the socket's own address stands for a client that no proxy forwarded (development).
+    `peer_is_client`: the socket's own address stands for a client that no proxy forwarded
+    (development).
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class GraphqlEndpoint:
         self._peer_is_client = peer_is_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; whatever fails, the answer is ours and holds no value of the request."""
+        """Answer a request; whatever fails, the answer is ours and holds no value of the
+        request.
+        """
         try:
             response = await self._response(scope, receive)
         except Exception as error:
@@ -60,7 +63,10 @@ class GraphqlEndpoint:
         try:
             call = await read_call(first.get(b"content-type", b""), receive)
             caller = await self._identification.caller(
-                first.get(b"authorization", b"").decode("latin-1"), call.query, call.variables, call.extensions
+                first.get(b"authorization", b"").decode("latin-1"),
+                call.query,
+                call.variables,
+                call.extensions,
             )
         except ApiError as error:
             return refusal(error)
@@ -73,7 +79,9 @@ class GraphqlEndpoint:
             services=self._services,
             caller=caller,
             address=client_address(
-                _every(headers, b"x-forwarded-for"), self._trusted, peer if self._peer_is_client else None
+                _every(headers, b"x-forwarded-for"),
+                self._trusted,
+                peer if self._peer_is_client else None,
             ),
             host=forwarded_host(_every(headers, b"x-forwarded-host"), peer, self._trusted),
             user_agent=None if agent is None else agent.decode("latin-1"),

@@ -1,7 +1,8 @@
 """Group commit: events of concurrent requests share one transaction.
 
-The event loop gathers what waits into batches, bounded in number and in time. One thread owns the ingest's connection: it
-stores a batch in one transaction, and only then answers: acknowledged means committed.
+The event loop gathers what waits into batches, bounded in number and in time. One thread owns the
+ingest's connection: it stores a batch in one transaction, and only then answers: acknowledged means
+committed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ SPOOL_SECONDS = 1.0  # How often an idle thread looks whether the database is ba
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """The event waits on disk for the database; whether it is new or a duplicate is not known yet."""
+    """The event waits on disk for the database; whether it is new or a duplicate is not known
+    yet.
+    """
 
     kind: Literal["spooled"] = "spooled"
     reason: None = None
@@ -55,12 +58,15 @@ class GroupCommit:
     `revive` is called when the database cannot be reached: it may start an embedded one again.
     """
 
-    def __init__(self, ingest: Ingest, spool: Spool | None = None, revive: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, ingest: Ingest, spool: Spool | None = None, revive: Callable[[], object] | None = None
+    ) -> None:
         self._ingest = ingest
         self._spool = spool
         self._revive = revive
         self._loop = asyncio.get_running_loop()
-        # Of the loop alone: what waits for a batch, how many of them do not wait for more, and whether the thread has one.
+        # Of the loop alone: what waits for a batch, how many of them do not wait for more, and
+        # whether the thread has one.
         self._gathered: deque[_Job] = deque()
         self._enough = 1
         self._storing = False
@@ -73,15 +79,20 @@ class GroupCommit:
     async def store(self, checked: Sequence[Event | Drop]) -> list[Answer]:
         """Store events of one request, in one transaction; returns when it is committed.
 
-        Raises ApiError when the database is away or too slow. Sending the same events again is safe then.
+        Raises ApiError when the database is away or too slow. Sending the same events again is safe
+        then.
         """
         if self._waiting + len(checked) > MAX_WAITING_EVENTS:
-            raise unavailable("too many events wait for the database: send the same event again later")
+            raise unavailable(
+                "too many events wait for the database: send the same event again later"
+            )
         job = _Job(checked, self._loop.create_future())
         self._waiting += len(checked)
         self._gathered.append(job)
         self._next()
-        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, job.future)  # `wait_for` costs five times as much.
+        timer = self._loop.call_later(
+            PATIENCE_SECONDS, _give_up, job.future
+        )  # `wait_for` costs five times as much.
         try:
             return await job.future
         finally:
@@ -96,11 +107,13 @@ class GroupCommit:
         await asyncio.to_thread(self._thread.join)
 
     def _next(self) -> None:
-        """See to the next batch, if the thread is free: now where enough is gathered, else in a moment.
+        """See to the next batch, if the thread is free: now where enough is gathered, else in a
+        moment.
 
-        Half of what the last batch had is enough, and nobody waits for longer than BATCH_SECONDS. So of events that come one by
-        one none waits, and under load half of the callers are answered while the events of the other half are stored: a batch
-        of the few that come first would leave all others waiting.
+        Half of what the last batch had is enough, and nobody waits for longer than BATCH_SECONDS.
+        So of events that come one by one none waits, and under load half of the callers are
+        answered while the events of the other half are stored: a batch of the few that come first
+        would leave all others waiting.
         """
         if self._storing or not self._gathered:
             return
@@ -164,14 +177,18 @@ class GroupCommit:
             answers = self._store_or_spool(checked)
         except SpoolError as error:
             logger.warning("%s", error)
-            return [unavailable("the database cannot be reached: send the same event again later")] * len(jobs)
+            return [
+                unavailable("the database cannot be reached: send the same event again later")
+            ] * len(jobs)
         except Exception as error:
             if isinstance(error, DatabaseError) and (refusal := unserved(error)) is not None:
                 return [refusal] * len(jobs)
             logger.error("storing a batch failed: %s", type(error).__name__)
             if len(jobs) == 1:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
-            return [result for job in jobs for result in self._stored([job])]  # One bad event must not fail the others.
+            return [
+                result for job in jobs for result in self._stored([job])
+            ]  # One bad event must not fail the others.
         results: list[list[Answer] | Exception] = []
         for job in jobs:
             results.append(answers[: len(job.checked)])
@@ -197,10 +214,14 @@ class GroupCommit:
                 self._revived()
             elif not error.passes:
                 raise
-            return self._try(checked)  # An idle connection does not know of a restart, and a lock may be free now.
+            return self._try(
+                checked
+            )  # An idle connection does not know of a restart, and a lock may be free now.
 
     def _revived(self) -> None:
-        """Have the database started again, if that is ours; one that does not start is still away, no error of another kind."""
+        """Have the database started again, if that is ours; one that does not start is still away,
+        no error of another kind.
+        """
         if self._revive is None:
             return
         try:
@@ -220,7 +241,10 @@ class GroupCommit:
     def _spooled(self, checked: list[Event | Drop]) -> list[Answer]:
         assert self._spool is not None
         self._spool.append(checked)
-        return [Outcome("dropped", item.reason) if isinstance(item, Drop) else Spooled() for item in checked]
+        return [
+            Outcome("dropped", item.reason) if isinstance(item, Drop) else Spooled()
+            for item in checked
+        ]
 
     def _drained(self) -> bool:
         """Whether everything that was spooled is stored now."""
@@ -241,4 +265,6 @@ class GroupCommit:
 
 def _give_up(future: asyncio.Future[list[Answer]]) -> None:
     if not future.done():
-        future.set_exception(unavailable("the database is too slow: send the same event again later"))
+        future.set_exception(
+            unavailable("the database is too slow: send the same event again later")
+        )

@@ -1,4 +1,5 @@
-"""HTTP/1.1 with bounds: uvicorn's protocol, which has none on headers, time, pipelining or answers that nobody reads.
+"""HTTP/1.1 with bounds: uvicorn's protocol, which has none on headers, time, pipelining or answers
+that nobody reads.
 
 Every client gets a bounded time for what it owes; see `connections`. What is refused here never
 reaches the application.
@@ -26,7 +27,9 @@ CHUNK_BYTES = (
     256 * 1024
 )  # What the loop hands over at most at once; in one chunk one request may end, and another begin.
 MAX_HEADERS = 100
-MAX_REQUEST_BYTES = MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES  # As received: with the frames of chunks, and trailers.
+MAX_REQUEST_BYTES = (
+    MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES
+)  # As received: with the frames of chunks, and trailers.
 MAX_PIPELINED = 100
 
 
@@ -67,9 +70,15 @@ _HEAD_TOO_LARGE = _Refusal(
     f"the headers have more than {MAX_HEAD_BYTES >> 10} KiB, or are more than {MAX_HEADERS}",
     "sent too large or too many headers",
 )
-_TOO_LARGE = _Refusal(413, "PAYLOAD_TOO_LARGE", "the request is too large", "sent too large a request")
-_PIPELINED = _Refusal(400, "BAD_REQUEST", "too many requests wait", f"pipelined over {MAX_PIPELINED} requests")
-_FULL = _Refusal(503, "SERVICE_UNAVAILABLE", "every connection is busy: send the same event again later", "")
+_TOO_LARGE = _Refusal(
+    413, "PAYLOAD_TOO_LARGE", "the request is too large", "sent too large a request"
+)
+_PIPELINED = _Refusal(
+    400, "BAD_REQUEST", "too many requests wait", f"pipelined over {MAX_PIPELINED} requests"
+)
+_FULL = _Refusal(
+    503, "SERVICE_UNAVAILABLE", "every connection is busy: send the same event again later", ""
+)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -80,7 +89,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.wait: Wait | None = None
         self._connections = connections()
         self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
-        self._received = 0  # At most so many bytes of the present request: the chunk in which it began counts whole.
+        # At most so many bytes of the present request: the chunk in which it began counts whole.
+        self._received = 0
         self._chunk = 0
         self._refusal = _MALFORMED
         self._running: RequestResponseCycle | None = None
@@ -93,7 +103,9 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no longer, and tell the request that is being answered: uvicorn tells the last one that came."""
+        """Count it no longer, and tell the request that is being answered: uvicorn tells the last
+        one that came.
+        """
         self._connections.remove(self)
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
@@ -132,7 +144,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Raises ValueError, which the parser turns into an error of its own, for what is refused."""
+        """Raises ValueError, which the parser turns into an error of its own, for what is
+        refused.
+        """
         if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
             self._refusal = _HEAD_TOO_LARGE
             raise ValueError(self._refusal.code)
@@ -149,7 +163,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Uvicorn's, without its timer for idle connections, and with reading paused while requests are waiting."""
+        """Uvicorn's, without its timer for idle connections, and with reading paused while requests
+        are waiting.
+        """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -176,7 +192,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _head_is_too_large(self) -> bool:
         if self._received <= MAX_HEAD_BYTES:
             return False
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES
+        return (
+            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            > MAX_HEAD_BYTES
+        )
 
     def _settle(self) -> None:
         """Note whether the server waits for the client now, and for what."""
@@ -185,7 +204,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.enter(self, wait)
 
     def _owed(self) -> Wait | None:
-        """What the client owes; None where an answer is due to it. A request of which nothing has come is no debt."""
+        """What the client owes; None where an answer is due to it. A request of which nothing has
+        come is no debt.
+        """
         waits = self._connections.waits
         if self.flow.write_paused:
             return waits.read
@@ -200,7 +221,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: _Refusal) -> None:
         """Close the connection; say why, unless an answer to something else is due first."""
         cycle = self.cycle
-        own = cycle is None or cycle.response_complete or (self._part is _Part.BODY and not cycle.response_started)
+        own = (
+            cycle is None
+            or cycle.response_complete
+            or (self._part is _Part.BODY and not cycle.response_started)
+        )
         if own and not self.pipeline:
             self.transport.write(refusal.response())
         self.transport.close()

@@ -1,4 +1,6 @@
-"""What the API says when it refuses. Texts are ours alone: no value of a request is ever repeated."""
+"""What the API says when it refuses. Texts are ours alone: no value of a request is ever
+repeated.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 class ApiError(SignalError):
-    """A refusal with a code for programs, a sentence for people, and the HTTP status of a request that is refused whole."""
+    """A refusal with a code for programs, a sentence for people, and the HTTP status of a request
+    that is refused whole.
+    """
 
     def __init__(self, code: str, message: str, status: int = 200) -> None:
         super().__init__(message)
@@ -40,13 +44,16 @@ def unavailable(message: str) -> ApiError:
 
 
 def unserved(error: DatabaseError) -> ApiError | None:
-    """Why the database serves nobody here, logged for the operator; None where that is not known of anything but one request."""
+    """Why the database serves nobody here, logged for the operator; None where that is not known of
+    anything but one request.
+    """
     if isinstance(error, DatabaseUnreachableError) or error.passes:
         logger.warning("%s", error)
         return unavailable("the database cannot be reached: send the same request again later")
     if error.not_here:
         logger.error("%s", error)
         return unavailable(
-            "the database refuses this server, whose operator must look: send the same request again later"
+            "the database refuses this server, whose operator must look: send the same request"
+            " again later"
         )
     return None

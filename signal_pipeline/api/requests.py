@@ -12,7 +12,9 @@ from signal_pipeline.api.identity.signature import MAX_VALUES, TooManyValuesErro
 from signal_pipeline.api.refusals import ApiError
 
 MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
-MAX_QUERY_CHARACTERS = 64 * 1024  # Values belong into variables: GraphQL is read letter by letter, in Python.
+MAX_QUERY_CHARACTERS = (
+    64 * 1024
+)  # Values belong into variables: GraphQL is read letter by letter, in Python.
 BODY_SECONDS = 10.0
 
 
@@ -34,11 +36,15 @@ async def read_call(content_type: bytes, receive: Receive) -> Call:
     try:
         document = parse_wire_json(body)
     except TooManyValuesError:
-        raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_VALUES:,} values", 413) from None
+        raise ApiError(
+            "PAYLOAD_TOO_LARGE", f"the body has more than {MAX_VALUES:,} values", 413
+        ) from None
     except (ValueError, RecursionError):
         raise ApiError("BAD_REQUEST", "the body is not JSON in UTF-8", 400) from None
     if not isinstance(document, dict):
-        raise ApiError("BAD_REQUEST", "the body must be one JSON object; batches are not taken", 400)
+        raise ApiError(
+            "BAD_REQUEST", "the body must be one JSON object; batches are not taken", 400
+        )
     return _call(document)
 
 
@@ -53,7 +59,11 @@ async def _body(receive: Receive) -> bytes:
                 chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
-                    raise ApiError("PAYLOAD_TOO_LARGE", f"the body has more than {MAX_BODY_BYTES >> 10} KiB", 413)
+                    raise ApiError(
+                        "PAYLOAD_TOO_LARGE",
+                        f"the body has more than {MAX_BODY_BYTES >> 10} KiB",
+                        413,
+                    )
                 chunks.append(chunk)
     except TimeoutError:
         raise ApiError("REQUEST_TIMEOUT", "the body did not come in time", 408) from None
@@ -66,7 +76,9 @@ def _call(document: dict[str, object]) -> Call:
     if not isinstance(query, str) or not query.strip():
         raise ApiError("BAD_REQUEST", "`query` must be a text", 400)
     if len(query) > MAX_QUERY_CHARACTERS:
-        message = f"`query` has more than {MAX_QUERY_CHARACTERS:,} characters: send values as variables"
+        message = (
+            f"`query` has more than {MAX_QUERY_CHARACTERS:,} characters: send values as variables"
+        )
         raise ApiError("PAYLOAD_TOO_LARGE", message, 413)
     if variables is not None and not isinstance(variables, dict):
         raise ApiError("BAD_REQUEST", "`variables` must be an object", 400)

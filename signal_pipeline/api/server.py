@@ -1,4 +1,6 @@
-"""`signal-pipeline serve`: checks the settings, opens everything, runs uvicorn until it is told to stop."""
+"""`signal-pipeline serve`: checks the settings, opens everything, runs uvicorn until it is told to
+stop.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,16 @@ STOP_SECONDS = 20  # In-flight requests finish meanwhile.
 
 
 def run_server(
-    settings: Settings, host: str, port: int, *, gateway: bool = True, say: Callable[[str], None] = print
+    settings: Settings,
+    host: str,
+    port: int,
+    *,
+    gateway: bool = True,
+    say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; what was acknowledged is committed. Raises SignalError for what is wrong at start."""
+    """Serve until SIGTERM or Ctrl-C; what was acknowledged is committed. Raises SignalError for
+    what is wrong at start.
+    """
     _check_bind(settings, host, gateway)
     identification = _identification(settings, gateway)
     parts = _parts(settings, identification)
@@ -59,7 +68,9 @@ def run_server(
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    signal.signal(signal.SIGTERM, stop)  # uvicorn handles it once it runs, and sends it again when it is done.
+    signal.signal(
+        signal.SIGTERM, stop
+    )  # uvicorn handles it once it runs, and sends it again when it is done.
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
@@ -73,9 +84,13 @@ def run_server(
 def _check_bind(settings: Settings, host: str, gateway: bool) -> None:
     loopback = host == "localhost" or _is_loopback(host)
     if not loopback and settings.env is None:
-        raise SettingsError("SIGNAL_ENV must be set (development or production) to bind beyond loopback")
+        raise SettingsError(
+            "SIGNAL_ENV must be set (development or production) to bind beyond loopback"
+        )
     if not gateway and (settings.production or not loopback):
-        raise SettingsError("--no-gateway is for development on loopback: nothing proves where a request comes from")
+        raise SettingsError(
+            "--no-gateway is for development on loopback: nothing proves where a request comes from"
+        )
 
 
 def _is_loopback(host: str) -> bool:
@@ -87,7 +102,9 @@ def _is_loopback(host: str) -> bool:
 
 def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """What makes a protocol for each connection; all of them share what counts them."""
-    shared = cache(lambda: Connections(limits, settings.trusted_proxies))  # Needs the loop that runs by then.
+    shared = cache(
+        lambda: Connections(limits, settings.trusted_proxies)
+    )  # Needs the loop that runs by then.
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 
@@ -114,15 +131,22 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
             if value is None
         ]
         if missing:
-            raise SettingsError(f"production cannot tell who is calling without {', '.join(missing)}")
+            raise SettingsError(
+                f"production cannot tell who is calling without {', '.join(missing)}"
+            )
     secret = development.gateway_secret(settings).encode() if gateway else None
     if settings.production and (settings.jwks or "").startswith("http://"):
-        raise SettingsError("SIGNAL_JWKS: keys over plain http can be replaced on their way: write https:// or a file")
+        raise SettingsError(
+            "SIGNAL_JWKS: keys over plain http can be replaced on their way: write https:// or a"
+            " file"
+        )
     own_issuer = settings.jwks is None
     keys = PublicKeys(settings.jwks or str(development.public_keys(settings)))
     keys.load()
     verifier = TokenVerifier(
-        keys, settings.jwt_issuer or development.ISSUER, settings.jwt_audience or development.AUDIENCE
+        keys,
+        settings.jwt_issuer or development.ISSUER,
+        settings.jwt_audience or development.AUDIENCE,
     )
     return Identification(
         verifier,
@@ -132,7 +156,9 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
             {"admin": settings.admin_uids, "analyst": settings.analyst_uids},
             {
                 "admin": settings.admin_claim or (development.ADMIN_CLAIM if own_issuer else None),
-                "analyst": settings.analyst_claim or (development.ANALYST_CLAIM if own_issuer else None),
+                "analyst": (
+                    settings.analyst_claim or (development.ANALYST_CLAIM if own_issuer else None)
+                ),
             },
         ),
         closed=settings.production,
@@ -140,7 +166,9 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
 
 
 def _parts(settings: Settings, identification: Identification) -> Parts:
-    audit_key(settings)  # Each look at raw events is audited: not the first of them is to learn that it cannot be.
+    audit_key(
+        settings
+    )  # Each look at raw events is audited: not the first of them is to learn that it cannot be.
     models = dict(load_models())
     database = open_database(settings)
     if not settings.production:
@@ -152,7 +180,8 @@ def _parts(settings: Settings, identification: Identification) -> Parts:
     url = settings.rate_limit_url.get_secret_value() if settings.rate_limit_url else None
     if not settings.trusted_proxies and settings.production:
         logging.getLogger(__name__).warning(
-            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For is taken for the client's"
+            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For is taken for the"
+            " client's"
         )
     return Parts(
         settings=settings,
@@ -160,7 +189,9 @@ def _parts(settings: Settings, identification: Identification) -> Parts:
         ingest=ingest,
         rate_limit=RateLimit(secret, url),
         spool=(
-            Spool(settings.spool_dir, database, key_id(secret), settings.retention_days) if settings.spool_dir else None
+            Spool(settings.spool_dir, database, key_id(secret), settings.retention_days)
+            if settings.spool_dir
+            else None
         ),
         readers_database=Database(database.url, STATEMENT_SECONDS),
         models=models,

@@ -110,7 +110,9 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:
-                raise _EntryError(f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice; remove one")
+                raise _EntryError(
+                    f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice; remove one"
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -136,9 +138,13 @@ def _catalogue(document: object) -> Catalogue:
     root = _Fields("the file", document)
     version = root.take("version", int)
     formats = root.entries("id_formats", _UNDERSCORED_NAME, _id_format)
-    entity_types = root.entries("entity_types", _UNDERSCORED_NAME, lambda name, raw: _entity_type(name, raw, formats))
+    entity_types = root.entries(
+        "entity_types", _UNDERSCORED_NAME, lambda name, raw: _entity_type(name, raw, formats)
+    )
     apps = root.entries("apps", _APP_NAME, _app)
-    event_types = root.entries("event_types", _UNDERSCORED_NAME, lambda name, raw: _event_type(name, raw, entity_types))
+    event_types = root.entries(
+        "event_types", _UNDERSCORED_NAME, lambda name, raw: _event_type(name, raw, entity_types)
+    )
     root.finish()
     if version < 1:
         raise _EntryError(f"version is {version}; it counts from 1")
@@ -164,7 +170,9 @@ def _entity_type(name: str, raw: object, formats: Mapping[str, str]) -> EntityTy
     retired = fields.take("retired", bool, False)
     fields.finish()
     if id_format not in formats:
-        raise _EntryError(f"entity_types.{name}: id_format {id_format!r} does not stand in id_formats")
+        raise _EntryError(
+            f"entity_types.{name}: id_format {id_format!r} does not stand in id_formats"
+        )
     return EntityType(name, id_format, retired)
 
 
@@ -175,7 +183,8 @@ def _app(name: str, raw: object) -> App:
     fields.finish()
     if not _HOST.fullmatch(host):
         raise _EntryError(
-            f"apps.{name}: host {host!r} must be a host name in lower case, without scheme, port or final dot"
+            f"apps.{name}: host {host!r} must be a host name in lower case, without scheme, port or"
+            " final dot"
         )
     return App(name, host, retired)
 
@@ -196,7 +205,9 @@ def _event_type(name: str, raw: object, entity_types: Mapping[str, EntityType]) 
     if entity is not None and entity not in entity_types:
         raise _EntryError(f"{where}: entity {entity!r} does not stand in entity_types")
     if entity is None and entity_required:
-        raise _EntryError(f"{where}: entity_required is true but no entity is named; name one, or remove it")
+        raise _EntryError(
+            f"{where}: entity_required is true but no entity is named; name one, or remove it"
+        )
     if schema is not None:
         _check_schema(where, schema)
     return EventType(name, owner, purpose, fires_when, entity, entity_required, schema, retired)
@@ -204,7 +215,9 @@ def _event_type(name: str, raw: object, entity_types: Mapping[str, EntityType]) 
 
 def _check_schema(where: str, schema: dict[str, object]) -> None:
     if schema.get("type") != "object":
-        raise _EntryError(f"{where}: description_schema must say 'type: object', as every description is")
+        raise _EntryError(
+            f"{where}: description_schema must say 'type: object', as every description is"
+        )
     try:
         if _refers_elsewhere(schema):
             # fastjsonschema would fetch it over the network.

@@ -1,7 +1,9 @@
-"""The catalogue as TypeScript: what `client/src/events.ts` holds, so that a wrong call does not compile.
+"""The catalogue as TypeScript: what `client/src/events.ts` holds, so that a wrong call does not
+compile.
 
-Types only, no code. What a type cannot say (a length, a pattern) stays with the server's check. A description may hold only
-what its schema names: the client is stricter than the server, which lets unknown keys pass.
+Types only, no code. What a type cannot say (a length, a pattern) stays with the server's check. A
+description may hold only what its schema names: the client is stricter than the server, which lets
+unknown keys pass.
 """
 
 from __future__ import annotations
@@ -14,17 +16,27 @@ from signal_pipeline.catalogue.load import Catalogue, EventType
 from signal_pipeline.printable import printable
 
 _HEADER = """\
-// Made by `make client-types` from the catalogue (version {version}). Do not edit: change the catalogue, and make it anew.
+// Made by `make client-types` from the catalogue (version {version}).
+// Do not edit: change the catalogue, and make it anew.
 """
 _ENTITY = """\
-/** What an event is about; an id that is not in its type's format, or the nil or max UUID, makes the server drop the event. */
+/**
+ * What an event is about. An id that is not in its type's format, or is the nil or max UUID, makes
+ * the server drop the event.
+ */
 export interface Entity<Type extends EntityType> {
   readonly type: Type;
   readonly id: string;
 }
 """
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-_SCALARS = {"string": "string", "number": "number", "integer": "number", "boolean": "boolean", "null": "null"}
+_SCALARS = {
+    "string": "string",
+    "number": "number",
+    "integer": "number",
+    "boolean": "boolean",
+    "null": "null",
+}
 
 
 def typescript_types(catalogue: Catalogue) -> str:
@@ -36,12 +48,18 @@ def typescript_types(catalogue: Catalogue) -> str:
         [
             _HEADER.format(version=catalogue.version),
             f"/** The apps that send events. */\nexport type AppName = {_union(apps)};\n",
-            f"/** The kinds of thing an event can be about. */\nexport type EntityType = {_union(entities)};\n",
+            (
+                "/** The kinds of thing an event can be about. */\nexport type EntityType ="
+                f" {_union(entities)};\n"
+            ),
             _ENTITY,
             "/** Each event type, and what goes with it. */\nexport interface EventFields {",
             *(_event(kind, entities) for kind in kinds),
             "}\n",
-            "/** The event types that are not retired. */\nexport type EventType = keyof EventFields;\n",
+            (
+                "/** The event types that are not retired. */\nexport type EventType = keyof"
+                " EventFields;\n"
+            ),
         ]
     )
 
@@ -100,7 +118,9 @@ def _key(name: str) -> str:
 
 def _union(values: Iterable[object]) -> str:
     """Literal types; an object or a list among them has none."""
-    literals = ["unknown" if isinstance(value, (dict, list)) else json.dumps(value) for value in values]
+    literals = [
+        "unknown" if isinstance(value, (dict, list)) else json.dumps(value) for value in values
+    ]
     return " | ".join(literals) or "never"
 
 

@@ -1,4 +1,5 @@
-"""The command `signal-pipeline`: reads arguments, calls the package, prints. Exit 0 done, 1 failed, 2 usage.
+"""The command `signal-pipeline`: reads arguments, calls the package, prints. Exit 0 done, 1 failed,
+2 usage.
 
 What a command does stands in the module it calls; how its result looks, in `console.py`.
 """
@@ -60,8 +61,9 @@ def migrate() -> None:
     console.say("The schema is up to date.")
     if missing := missing_roles(database):
         console.say(
-            f"warning: the least-privilege roles are not set up, {', '.join(missing)} cannot be made:"
-            " the migrating login needs CREATEROLE, and the admin option on roles that another made; grant it, and migrate again"
+            f"warning: the least-privilege roles are not set up, {', '.join(missing)} cannot be"
+            " made: the migrating login needs CREATEROLE, and the admin option on roles that"
+            " another made; grant it, and migrate again"
         )
 
 
@@ -69,18 +71,24 @@ def migrate() -> None:
 def ingest(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="NDJSON files, plain or compressed with gzip or zstd; - is stdin."),
+        typer.Argument(
+            metavar="FILE...",
+            help="NDJSON files, plain or compressed with gzip or zstd; - is stdin.",
+        ),
     ],
     as_json: Json = False,
 ) -> None:
     """Ingest NDJSON. Files are never removed; a second run counts as duplicates.
 
-    A file that is no NDJSON, or is cut short, is named, and the others are ingested; then the command fails.
+    A file that is no NDJSON, or is cut short, is named, and the others are ingested; then the
+    command fails.
     """
     from signal_pipeline.ingest.ndjson import StreamError
     from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 
-    logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)  # The table says it all.
+    logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(
+        logging.ERROR
+    )  # The table says it all.
     paths = [(name, _readable(name)) for name in files]
     counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:
@@ -145,7 +153,9 @@ def backfill(
     last: To,
     rollup: Annotated[list[str] | None, typer.Option(help="Default: every rollup.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Only list what would be rebuilt.")] = False,
-    diff: Annotated[bool, typer.Option("--diff", help="With --plan: compute it, and show what would change.")] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="With --plan: compute it, and show what would change.")
+    ] = False,
     only_stale: Annotated[
         bool, typer.Option("--only-stale", help="Leave fresh days alone; resumes a backfill.")
     ] = False,
@@ -172,7 +182,9 @@ def backfill(
     with open_instance(settings) as instance, console.days_done(len(planned.days)) as progress:
         from signal_pipeline.definitions import defs
 
-        result = backfills.run_backfill(instance, defs, database, planned, list(chosen), DAYS_PER_RUN, progress)
+        result = backfills.run_backfill(
+            instance, defs, database, planned, list(chosen), DAYS_PER_RUN, progress
+        )
     console.show_backfill(result)
     if as_json:
         console.print_json(result.as_dict())
@@ -189,10 +201,15 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
         settings = load_settings()
         database = open_database(settings)
         with console.days_done(len(plan.days)) as progress:
-            differences = plan_differences(database, open_engine(settings, database), models, plan, progress)
+            differences = plan_differences(
+                database, open_engine(settings, database), models, plan, progress
+            )
     console.show_plan(plan, differences)
     if as_json:
-        value = {**Backfilled(refused=plan.refused).as_dict(), "would_build": [str(day) for day in plan.days]}
+        value = {
+            **Backfilled(refused=plan.refused).as_dict(),
+            "would_build": [str(day) for day in plan.days],
+        }
         if differences is not None:
             value["differences"] = [difference.as_dict() for difference in differences]
         console.print_json(value)
@@ -202,18 +219,24 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
     as_of: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
-    purge_incomplete: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
+    purge_incomplete: Annotated[
+        date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")
+    ] = None,
     reason: Annotated[
         str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
     ] = "",
     confirm_days: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Up to N raw days that are due by the clock alone may go.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Up to N raw days that are due by the clock alone may go."
+        ),
     ] = 0,
     as_json: Json = False,
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    Days that are past it by the clock alone, since nothing was seen of the days between, are kept until you confirm them.
+    Days that are past it by the clock alone, since nothing was seen of the days between, are kept
+    until you confirm them.
     """
     from signal_pipeline.privacy import retention as job
     from signal_pipeline.privacy.audit_log import operator
@@ -225,7 +248,8 @@ def retention(
         raise UsageError("--purge-incomplete needs --reason TEXT")
     if purge_incomplete and (dry_run or as_of or confirm_days):
         raise UsageError(
-            "--purge-incomplete deletes that day now: it goes with none of --dry-run, --as-of and --confirm-days"
+            "--purge-incomplete deletes that day now: it goes with none of --dry-run, --as-of and"
+            " --confirm-days"
         )
     settings, models = load_settings(), load_models()
     database, actor = open_database(settings), operator(settings)
@@ -234,7 +258,13 @@ def retention(
         result = job.purge_incomplete(database, models, purge_incomplete, reason, keep, actor=actor)
     else:
         result = job.purge_due_days(
-            database, models, keep, as_of=as_of, dry_run=dry_run, confirm_days=confirm_days, actor=actor
+            database,
+            models,
+            keep,
+            as_of=as_of,
+            dry_run=dry_run,
+            confirm_days=confirm_days,
+            actor=actor,
         )
     console.show_purged(result)
     if as_json:
@@ -245,12 +275,15 @@ def retention(
 
 @app.command()
 def status(
-    receipts: Annotated[bool, typer.Option("--receipts", help="List the receipts of purges.")] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="List the receipts of purges.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show each day: events by the books, version, state, and each rollup's freshness.
 
-    Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile counts what is stored.
+    Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile
+    counts what is stored.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage
     from signal_pipeline.days.freshness import day_statuses
@@ -276,7 +309,9 @@ def status(
 
 @app.command()
 def catalogue(
-    typescript: Annotated[bool, typer.Option("--typescript", help="Print the client's types instead.")] = False,
+    typescript: Annotated[
+        bool, typer.Option("--typescript", help="Print the client's types instead.")
+    ] = False,
 ) -> None:
     """Show what Signal accepts, and which event types were never seen or are long dead."""
     from signal_pipeline.catalogue.typescript import typescript_types
@@ -291,7 +326,9 @@ def catalogue(
 
 
 @app.command()
-def dev(port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000) -> None:
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000,
+) -> None:
     """Run the Dagster UI and daemon on the configured database."""
     from signal_pipeline.cli.dev import run_dev
 
@@ -328,8 +365,12 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
-    except OSError as error:  # A file or folder that cannot be read or made; its name came from the user.
-        console.complain(": ".join(str(part) for part in (error.strerror or error, error.filename) if part))
+    except (
+        OSError
+    ) as error:  # A file or folder that cannot be read or made; its name came from the user.
+        console.complain(
+            ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         console.complain("interrupted; what was committed stays")

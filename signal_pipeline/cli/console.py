@@ -50,7 +50,9 @@ WIDE = 200  # Where no terminal sets a width, nothing is cut.
 
 def _console(*, stderr: bool) -> Console:
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=None if terminal else WIDE)
+    return Console(
+        stderr=stderr, markup=False, emoji=False, highlight=False, width=None if terminal else WIDE
+    )
 
 
 out, err = _console(stderr=False), _console(stderr=True)
@@ -67,7 +69,9 @@ def complain(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on stdout, on one line. What is not printable is escaped, as JSON can."""
+    """Print one JSON value on stdout, on one line. What is not printable is escaped, as JSON
+    can.
+    """
     text = json.dumps(value, ensure_ascii=False, default=str)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
@@ -88,9 +92,13 @@ def print_table(
     """
     table = Table(box=None, show_header=header)
     for place, name in enumerate(columns):
-        table.add_column(printable(name), justify="right" if place in right else "left", overflow="fold")
+        table.add_column(
+            printable(name), justify="right" if place in right else "left", overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row))
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else printable(str(value)) for value in row)
+        )
     to.print(table)
 
 
@@ -105,7 +113,10 @@ def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], No
         yield sys.stdin.buffer, lambda done: None
         return
     columns = (_name_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with path.open("rb") as stream, Progress(*columns, console=err, disable=not err.is_terminal) as bar:
+    with (
+        path.open("rb") as stream,
+        Progress(*columns, console=err, disable=not err.is_terminal) as bar,
+    ):
         task = bar.add_task(printable(path.name), total=os.fstat(stream.fileno()).st_size or None)
         yield stream, lambda done: bar.advance(task, done)
 
@@ -135,13 +146,15 @@ def warn_of_malformed(name: str, counts: Counts) -> None:
     malformed = counts.dropped["malformed"]
     if malformed * 2 > counts.received:
         say(
-            f"warning: {name}: {malformed:,} of {counts.received:,} lines are malformed; the first is line"
-            f" {counts.first_malformed:,}"
+            f"warning: {name}: {malformed:,} of {counts.received:,} lines are malformed; the first"
+            f" is line {counts.first_malformed:,}"
         )
 
 
 def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
-    """What a backfill would do, day by day; with differences, also what each rollup would change."""
+    """What a backfill would do, day by day; with differences, also what each rollup would
+    change.
+    """
     rows = []
     for day in sorted([*plan.days, *plan.refused, *plan.fresh]):
         status = plan.present.get(day)
@@ -202,11 +215,15 @@ def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> 
     """One line per day, newest first."""
     rows = []
     for status in sorted(days, key=lambda status: status.day, reverse=True):
-        counted = {kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()}
+        counted = {
+            kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()
+        }
         rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
         users = ", ".join(_labels(quality, status.day)) or "exact"
         rows.append((status.day, status.events, str(status.version), status.state, rollups, users))
-    print_table(("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2))
+    print_table(
+        ("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2)
+    )
 
 
 def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
@@ -219,18 +236,25 @@ def show_receipts(receipts: Sequence[Receipt]) -> None:
     for receipt in receipts:
         times = [f"{at:%H:%M:%S}" if at else "" for at in (receipt.first_event, receipt.last_event)]
         note = f"incomplete: {receipt.reason}" if receipt.incomplete else ""
-        purged_at, megabytes = f"{receipt.purged_at:%Y-%m-%d %H:%M:%S}", f"{receipt.bytes / 1e6:.1f}"
+        purged_at, megabytes = (
+            f"{receipt.purged_at:%Y-%m-%d %H:%M:%S}",
+            f"{receipt.bytes / 1e6:.1f}",
+        )
         rows.append((receipt.day, purged_at, receipt.raw_events, *times, megabytes, note))
     columns = ("day", "purged at (UTC)", "raw events", "first event", "last event", "MB", "note")
     print_table(columns, rows, right=(2, 5))
 
 
 def status_object(
-    days: Sequence[DayStatus], quality: Mapping[date, DayQuality], receipts: Sequence[Receipt] | None
+    days: Sequence[DayStatus],
+    quality: Mapping[date, DayQuality],
+    receipts: Sequence[Receipt] | None,
 ) -> dict[str, object]:
-    """The object that `status --json` prints; a day has `labels` only where its users are not exact.
+    """The object that `status --json` prints; a day has `labels` only where its users are not
+    exact.
 
-    `events`: accepted and not erased by the books, 0 for a purged day; nothing counts what is stored.
+    `events`: accepted and not erased by the books, 0 for a purged day; nothing counts what is
+    stored.
     """
     value: dict[str, object] = {
         "days": [
@@ -246,7 +270,9 @@ def status_object(
         ]
     }
     if receipts is not None:
-        value["receipts"] = [{name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts]
+        value["receipts"] = [
+            {name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts
+        ]
     return value
 
 
@@ -256,19 +282,38 @@ def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
     seen = usage.seen or {}
     for kind in catalogue.event_types.values():
         used = seen.get(kind.name)
-        entity = f"{kind.entity or ''}{'' if kind.entity_required or not kind.entity else ' (if known)'}"
+        entity = (
+            f"{kind.entity or ''}{'' if kind.entity_required or not kind.entity else ' (if known)'}"
+        )
         fields = (kind.description_schema or {}).get("properties")
         described = ", ".join(map(str, fields)) if isinstance(fields, dict) else ""
         use = (used.events, used.last_day) if used else ("", "")
         fires_when = " ".join(kind.fires_when.split())
-        rows.append((kind.name, usage.state(kind, today), *use, entity, described, kind.owner, fires_when))
-    columns = ("event type", "state", "events", "last day", "entity", "description", "owner", "fires when")
+        rows.append(
+            (kind.name, usage.state(kind, today), *use, entity, described, kind.owner, fires_when)
+        )
+    columns = (
+        "event type",
+        "state",
+        "events",
+        "last day",
+        "entity",
+        "description",
+        "owner",
+        "fires when",
+    )
     print_table(columns, rows, right=(2,), to=out)
     for title, entries in (("apps", catalogue.apps), ("entity types", catalogue.entity_types)):
-        names = (f"{entry.name}{' (retired)' if entry.retired else ''}" for entry in entries.values())
+        names = (
+            f"{entry.name}{' (retired)' if entry.retired else ''}" for entry in entries.values()
+        )
         say(f"{title}: {', '.join(names)}", to=out)
     for state in ("never seen", "long dead"):
-        named = [kind.name for kind in catalogue.event_types.values() if usage.state(kind, today) == state]
+        named = [
+            kind.name
+            for kind in catalogue.event_types.values()
+            if usage.state(kind, today) == state
+        ]
         if usage.seen is not None:
             say(f"{state}: {', '.join(named) or 'none'}", to=out)
     for note in usage.notes:
@@ -285,11 +330,18 @@ def show_report(report: Report, format_name: str) -> None:
     elif format_name == "json":
         print_json(rows.astype(object).where(rows.notna(), None).to_dict("records"))
     else:
-        numbers = [place for place, name in enumerate(rows.columns) if rows[name].dtype.kind in "if"]
-        print_table(list(rows.columns), rows.head(SHOWN_ROWS).itertuples(index=False), right=numbers, to=out)
+        numbers = [
+            place for place, name in enumerate(rows.columns) if rows[name].dtype.kind in "if"
+        ]
+        print_table(
+            list(rows.columns), rows.head(SHOWN_ROWS).itertuples(index=False), right=numbers, to=out
+        )
         if len(rows) > SHOWN_ROWS:
             say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")
     for note in report.notes:
         say(f"note: {note}")
     if report.left_out:
-        say(f"note: {report.left_out:,} row(s) are left out as small cells, or together with some: see docs/privacy.md")
+        say(
+            f"note: {report.left_out:,} row(s) are left out as small cells, or together with some:"
+            " see docs/privacy.md"
+        )

@@ -1,7 +1,7 @@
 """`signal-pipeline demo`: the main job on simulated traffic, ending with the numbers on screen.
 
-Thirty days up to yesterday, and three days that are already due for purging. Each day comes as one landed file, which is
-ingested exactly once: a second run on the same day changes no number.
+Thirty days up to yesterday, and three days that are already due for purging. Each day comes as one
+landed file, which is ingested exactly once: a second run on the same day changes no number.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ class DemoError(SignalError):
 
 
 def run_demo(settings: Settings) -> None:
-    """Simulate, ingest, build through Dagster, purge, and print a summary; raises DemoError on a server's database."""
+    """Simulate, ingest, build through Dagster, purge, and print a summary; raises DemoError on a
+    server's database.
+    """
     if settings.database_url or settings.production:
         raise DemoError(
-            "the demo writes simulated events: unset SIGNAL_DATABASE_URL and SIGNAL_ENV, or set another SIGNAL_HOME"
+            "the demo writes simulated events: unset SIGNAL_DATABASE_URL and SIGNAL_ENV, or set"
+            " another SIGNAL_HOME"
         )
     logging.getLogger("signal_pipeline").setLevel(logging.ERROR)  # The summary counts the drops.
     today = today_utc()
@@ -57,7 +60,10 @@ def run_demo(settings: Settings) -> None:
         database = open_database(settings)
         migrate(database, _starting_by(settings, database, first_due), load_models())
     catalogue = load_catalogue(settings.catalogue)
-    title = f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging; ingest them through the landing"
+    title = (
+        f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging; ingest them through the"
+        " landing"
+    )
     with _step(title), console.days_done(len(due) + len(recent)) as progress:
         for day in due:  # As they came half a year ago: today they would be too late.
             _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)

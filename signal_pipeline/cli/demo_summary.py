@@ -1,4 +1,6 @@
-"""What the demo prints at its end: totals, daily users with a trend, top routes, drops, receipts, what to type next."""
+"""What the demo prints at its end: totals, daily users with a trend, top routes, drops, receipts,
+what to type next.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ def show_summary(connection: Connection, first: date, last: date) -> None:
     totals = connection.execute(query(__package__, "summary_totals"), window).fetchone()
     assert totals is not None
     received, accepted, duplicate, dropped = (cast(int, value) for value in totals)
-    _say(f"received {received:,} = accepted {accepted:,} + duplicate {duplicate:,} + dropped {dropped:,}")
+    _say(
+        f"received {received:,} = accepted {accepted:,} + duplicate {duplicate:,} + dropped"
+        f" {dropped:,}"
+    )
     _say()
     _show_users(connection, window)
     _show_counts(connection, "Top routes", "summary_routes", window)
@@ -45,7 +50,10 @@ def show_summary(connection: Connection, first: date, last: date) -> None:
         )
     _say()
     _say("What to type next", bold=True)
-    _say("  make dev                                            the Dagster UI: lineage, partitions, checks")
+    _say(
+        "  make dev                                            the Dagster UI: lineage, partitions,"
+        " checks"
+    )
     _say("  .venv/bin/signal-pipeline status                    each day and how fresh it is")
     _say(f"  .venv/bin/signal-pipeline report route --from {first} --to {last} --by total")
     _say(f"  .venv/bin/signal-pipeline backfill --from {last} --to {last}")
@@ -54,7 +62,9 @@ def show_summary(connection: Connection, first: date, last: date) -> None:
 
 def _show_users(connection: Connection, window: dict[str, date]) -> None:
     rows = []
-    for app, events, users in connection.execute(query(__package__, "summary_users"), window).fetchall():
+    for app, events, users in connection.execute(
+        query(__package__, "summary_users"), window
+    ).fetchall():
         daily = cast("list[int]", users)
         rows.append((app, events, daily[-1], max(daily), trend(daily)))
     _say("Daily users, exact per app and UTC day (never added up)", bold=True)

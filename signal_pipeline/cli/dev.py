@@ -1,6 +1,8 @@
-"""`signal-pipeline dev`: the Dagster UI and daemon on the configured database, bound to loopback (the UI has no login).
+"""`signal-pipeline dev`: the Dagster UI and daemon on the configured database, bound to loopback
+(the UI has no login).
 
-The code location is a process of its own beside `dagster dev`: only it gets what ingest needs, above all the salt's secret.
+The code location is a process of its own beside `dagster dev`: only it gets what ingest needs,
+above all the salt's secret.
 """
 
 from __future__ import annotations
@@ -36,23 +38,32 @@ from signal_pipeline.settings import Settings
 WATCH_SECONDS = 2
 LISTEN_SECONDS = 0.1
 WORKSPACE = "load_from: [{grpc_server: {socket: %s, location_name: signal}}]\n"
-# `dagster dev` is what dagster itself ships; it recommends a command of another package at each start.
+# `dagster dev` is what dagster itself ships; it recommends a command of another package at each
+# start.
 DAGSTER = (sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster")
-CODE_LOCATION = ("-m", "signal_pipeline.definitions", "--location-name", "signal", "--log-level", "warning")
+CODE_LOCATION = (
+    "-m",
+    "signal_pipeline.definitions",
+    "--location-name",
+    "signal",
+    "--log-level",
+    "warning",
+)
 
 
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; returns its exit code.
 
-    What it has started is stopped when this process exits, before this process leaves the embedded server: as the last
-    user it stops that too.
+    What it has started is stopped when this process exits, before this process leaves the embedded
+    server: as the last user it stops that too.
     """
     open_addresses(settings)  # One that is wrong is said here, and not by a sensor some time later.
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)
     with safe_errors(), database.connect() as connection:
-        # One start date for every process: partitions must not depend on when a process was started.
+        # One start date for every process: partitions must not depend on when a process was
+        # started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
     load_dotenv(Path.cwd() / ".env")  # Where this process has read it.
     os.environ |= _absolute_paths(settings)
@@ -60,18 +71,27 @@ def run_dev(settings: Settings, port: int) -> int:
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
     mark = new_mark()
-    atexit.register(_stop, mark)  # Before the start: a signal in the middle of it must leave nothing behind.
+    atexit.register(
+        _stop, mark
+    )  # Before the start: a signal in the middle of it must leave nothing behind.
     try:
-        with tempfile.TemporaryDirectory(prefix="signal-") as folder:  # A socket's path has at most 107 bytes.
+        with tempfile.TemporaryDirectory(
+            prefix="signal-"
+        ) as folder:  # A socket's path has at most 107 bytes.
             return _run_dagster(Path(folder), home, port, mark, settings)
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or another signal by way of the command's handler.
+    except (
+        KeyboardInterrupt,
+        SystemExit,
+    ):  # Ctrl-C, or another signal by way of the command's handler.
         ignore_ending_signals()
         console.say("stopping Dagster ...")
         return 0
 
 
 def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Settings) -> int:
-    """Start the code location, then the rest of Dagster: a web server that does not find it shows an error."""
+    """Start the code location, then the rest of Dagster: a web server that does not find it shows
+    an error.
+    """
     address, workspace = folder / "code", folder / "workspace.yaml"
     workspace.write_text(WORKSPACE % address, encoding="utf-8")
     location = [*DAGSTER, "code-server", "start", "-s", str(address), *CODE_LOCATION]
@@ -92,9 +112,12 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
         _keep_postgres(settings)
 
 
-def _start(command: list[str], home: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(
+    command: list[str], home: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
-    # In a session of its own: Ctrl-C on the terminal is for this process alone, which stops Dagster in order.
+    # In a session of its own: Ctrl-C on the terminal is for this process alone, which stops Dagster
+    # in order.
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 
@@ -109,7 +132,9 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
     given = {"SIGNAL_CATALOGUE": settings.catalogue, "SIGNAL_SPOOL_DIR": settings.spool_dir}
     if settings.jwks and "://" not in settings.jwks:  # A file, not a URL.
         given["SIGNAL_JWKS"] = Path(settings.jwks)
-    return {name: str(path.absolute()) for name, path in {**paths, **given}.items() if path is not None}
+    return {
+        name: str(path.absolute()) for name, path in {**paths, **given}.items() if path is not None
+    }
 
 
 def _keep_postgres(settings: Settings) -> None:
@@ -123,6 +148,8 @@ def _keep_postgres(settings: Settings) -> None:
 
 
 def _stop(mark: Mark) -> None:
-    """Stop `dagster dev` and all that it has started: runs, also one that is just starting, hold the embedded server."""
+    """Stop `dagster dev` and all that it has started: runs, also one that is just starting, hold
+    the embedded server.
+    """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

@@ -27,8 +27,12 @@ def parse_text(text: str) -> str:
     return text
 
 
-From = Annotated[date, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day.")]
-To = Annotated[date, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")]
+From = Annotated[
+    date, typer.Option("--from", parser=parse_day, metavar="YYYY-MM-DD", help="First day.")
+]
+To = Annotated[
+    date, typer.Option("--to", parser=parse_day, metavar="YYYY-MM-DD", help="Last day, inclusive.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last on stdout.")]
 
 

@@ -1,4 +1,6 @@
-"""The commands of data subjects, of the secret, and of the reader's SQL: `erase`, `subject`, `rotate-secret`, `sql`."""
+"""The commands of data subjects, of the secret, and of the reader's SQL: `erase`, `subject`,
+`rotate-secret`, `sql`.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,14 @@ OptionalDay = Annotated[date | None, typer.Option(parser=parse_day, metavar="YYY
 
 @app.command()
 def erase(
-    user_hash: Annotated[str | None, typer.Option(metavar="HEX", help="With --day: one person on one day.")] = None,
+    user_hash: Annotated[
+        str | None, typer.Option(metavar="HEX", help="With --day: one person on one day.")
+    ] = None,
     day: OptionalDay = None,
     session: Annotated[str | None, typer.Option(metavar="UUID", help="One browser tab.")] = None,
-    entity: Annotated[tuple[str, str] | None, typer.Option(metavar="TYPE ID", help="One entity, on all days.")] = None,
+    entity: Annotated[
+        tuple[str, str] | None, typer.Option(metavar="TYPE ID", help="One entity, on all days.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +53,9 @@ def erase(
     if not dry_run:
         _check_spool(settings)
     models = load_models()
-    certificate = erasure.erase(open_database(settings), models, subject, operator(settings), dry_run=dry_run)
+    certificate = erasure.erase(
+        open_database(settings), models, subject, operator(settings), dry_run=dry_run
+    )
     _show_certificate(certificate)
     _show_notes(settings, certificate.notes)
     refused = {} if dry_run else _rebuild(settings, certificate.stale_days)
@@ -55,7 +63,8 @@ def erase(
         console.print_json(certificate.as_dict())
     if refused:
         raise SignalError(
-            f"{len(refused)} day(s) are erased but not rebuilt, and marked stale; the first is {min(refused)}"
+            f"{len(refused)} day(s) are erased but not rebuilt, and marked stale; the first is"
+            f" {min(refused)}"
         )
 
 
@@ -63,8 +72,8 @@ def _check_spool(settings: Settings) -> None:
     """An erasure does not reach the spool, and what waits there would be stored behind it."""
     if files := _spooled(settings):
         raise SignalError(
-            f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let `serve` store them,"
-            " delete those with the suffix .refused, then erase"
+            f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let"
+            " `serve` store them, delete those with the suffix .refused, then erase"
         )
 
 
@@ -85,20 +94,29 @@ def _show_notes(settings: Settings, notes: list[str]) -> None:
         if files:
             notes = [
                 *notes,
-                f"{len(files)} file(s) wait in {place}: their events are not stored yet, and were not looked at",
+                (
+                    f"{len(files)} file(s) wait in {place}: their events are not stored yet, and"
+                    " were not looked at"
+                ),
             ]
     for note in notes:
         console.say(f"note: {note}")
 
 
 def _subject(
-    settings: Settings, user_hash: str | None, day: date | None, session: str | None, entity: tuple[str, str] | None
+    settings: Settings,
+    user_hash: str | None,
+    day: date | None,
+    session: str | None,
+    entity: tuple[str, str] | None,
 ) -> Subject:
     from signal_pipeline.privacy.erasure import Subject
 
     # No message repeats a value: it may stand in a terminal's log.
     if [user_hash, session, entity].count(None) != 2 or (user_hash is None) != (day is None):
-        raise UsageError("name one subject: --user-hash HEX with --day, --session UUID, or --entity TYPE ID")
+        raise UsageError(
+            "name one subject: --user-hash HEX with --day, --session UUID, or --entity TYPE ID"
+        )
     if user_hash is not None and day is not None:
         if not _HASH.fullmatch(user_hash):
             raise UsageError("--user-hash takes 64 hexadecimal digits")
@@ -110,7 +128,9 @@ def _subject(
             raise UsageError("--session takes a UUID") from None
         if str(named) in NO_IDS:
             # Stored before it was refused, it would be the sessions of many people.
-            raise UsageError("--session: the nil and the max UUID name no session; erase by --user-hash")
+            raise UsageError(
+                "--session: the nil and the max UUID name no session; erase by --user-hash"
+            )
         return Subject.session(named)
     assert entity is not None
     catalogue = load_catalogue(settings.catalogue)
@@ -125,19 +145,30 @@ def _subject(
 def _show_certificate(certificate: Certificate) -> None:
     if not certificate.days:
         console.say(
-            f"{certificate.kind}: nothing is stored of it, so that nothing is erased, and there is no certificate"
+            f"{certificate.kind}: nothing is stored of it, so that nothing is erased, and there is"
+            " no certificate"
         )
         return
     verb = "would be erased" if certificate.dry_run else "erased"
     events = sum(day.events for day in certificate.days)
     rows = sum(day.rollup_rows for day in certificate.days)
     days = len(certificate.days)
-    console.say(f"{certificate.kind}: {events:,} event(s) and {rows:,} rollup row(s) on {days} day(s) {verb}")
+    console.say(
+        f"{certificate.kind}: {events:,} event(s) and {rows:,} rollup row(s) on {days} day(s)"
+        f" {verb}"
+    )
     for day in certificate.days:
-        found = "raw events were deleted before" if day.state == "purged" else f"{day.events:,} event(s)"
+        found = (
+            "raw events were deleted before"
+            if day.state == "purged"
+            else f"{day.events:,} event(s)"
+        )
         console.say(f"{day.day} ({day.state}): {found}, {day.rollup_rows:,} rollup row(s)")
     if certificate.proves:
-        console.say(f"certificate {certificate.number}, {certificate.at:%Y-%m-%d %H:%M:%S} UTC; the audit names it")
+        console.say(
+            f"certificate {certificate.number}, {certificate.at:%Y-%m-%d %H:%M:%S} UTC; the audit"
+            " names it"
+        )
 
 
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
@@ -152,7 +183,9 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
         from signal_pipeline.definitions import defs
 
         plan, database = Plan(days, {}, {}), open_database(settings)
-        result = run_backfill(instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress)
+        result = run_backfill(
+            instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress
+        )
     console.show_backfill(result)
     return result.refused
 
@@ -160,9 +193,13 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
 @app.command()
 def subject(
     day: Annotated[date, typer.Option(parser=parse_day, metavar="YYYY-MM-DD", help="The UTC day.")],
-    export: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows, one JSON object a line.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the rows, one JSON object a line.")
+    ] = None,
 ) -> None:
-    """Find a person's rows of a day: host, address and user agent are three lines on stdin, and are not stored."""
+    """Find a person's rows of a day: host, address and user agent are three lines on stdin, and are
+    not stored.
+    """
     from signal_pipeline.privacy.subjects import export_rows, find_subject
 
     settings = load_settings()
@@ -173,7 +210,8 @@ def subject(
     found = find_subject(settings, open_database(settings), day, lines)
     sys.stdout.writelines(user_hash.hex() + "\n" for user_hash in found.user_hashes)
     console.say(
-        f"{len(found.rows):,} event(s) on {day} with {'these hashes' if found.user_hashes[1:] else 'this hash'}"
+        f"{len(found.rows):,} event(s) on {day} with"
+        f" {'these hashes' if found.user_hashes[1:] else 'this hash'}"
     )
     _show_notes(settings, found.notes)
     if export is not None:
@@ -182,20 +220,26 @@ def subject(
 
 
 ROTATION = """\
-The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash. To pull the kill switch:
-  1. let the landing and every process's spool run empty: this command exits 1 while something waits
+The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash. To pull the kill
+switch:
+  1. let the landing and every process's spool run empty: this command exits 1 while something
+     waits
   2. make a new secret: openssl rand -hex 32
-  3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and restart them
+  3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and
+     restart them
   4. destroy the old one everywhere: environments, secret stores, backups
   5. run this command again with the new secret: it must be the newest below
-From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a replay of older days gives
-other hashes. A line without clientEventId gets its id from the secret: replayed after a rotation it is stored again, so never
-replay such lines of earlier days. A day that saw two secrets is marked, since its users are over-counted."""
+From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a
+replay of older days gives other hashes. A line without clientEventId gets its id from the secret:
+replayed after a rotation it is stored again, so never replay such lines of earlier days. A day
+that saw two secrets is marked, since its users are over-counted."""
 
 
 @app.command("rotate-secret")
 def rotate_secret(as_json: Json = False) -> None:
-    """Explain the kill switch; check which secrets hashed which days, and that nothing waits. Changes nothing."""
+    """Explain the kill switch; check which secrets hashed which days, and that nothing waits.
+    Changes nothing.
+    """
     from signal_pipeline.privacy.rotation import check_rotation
 
     settings = load_settings()
@@ -205,13 +249,21 @@ def rotate_secret(as_json: Json = False) -> None:
     console.say(f"present secret: key id {found.present}")
     for key in found.keys:
         mark = " (present)" if key.key_id == found.present else ""
-        console.say(f"{key.key_id}{mark}: {key.first} to {key.last}, {key.days} day(s), {key.mixed} of them mixed")
+        console.say(
+            f"{key.key_id}{mark}: {key.first} to {key.last}, {key.days} day(s), {key.mixed} of them"
+            " mixed"
+        )
     if found.mixed_days:
         console.say(f"mixed days: {', '.join(map(str, found.mixed_days))}")
     if found.used_today:
-        console.say("a rotation now would mark today as mixed: it has events under the present secret")
+        console.say(
+            "a rotation now would mark today as mixed: it has events under the present secret"
+        )
     if not found.complete:
-        console.say("the newest day was hashed by another secret: a process that ingests still holds that one")
+        console.say(
+            "the newest day was hashed by another secret: a process that ingests still holds"
+            " that one"
+        )
     if as_json:
         console.print_json(found.as_dict())
     waiting = found.waiting
@@ -220,14 +272,17 @@ def rotate_secret(as_json: Json = False) -> None:
             console.say(f"waits in the {label}: {path}")
     if waiting:
         raise SignalError(
-            f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not finished,"
-            f" {len(waiting.landing)} file(s) wait in the landing, {len(waiting.spool)} in the spool"
+            f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not"
+            f" finished, {len(waiting.landing)} file(s) wait in the landing, {len(waiting.spool)}"
+            " in the spool"
         )
 
 
 @app.command()
 def sql(as_json: Json = False) -> None:
-    """Open psql as the role that reads rollups only; without a terminal or psql, or with --json, print its URL."""
+    """Open psql as the role that reads rollups only; without a terminal or psql, or with --json,
+    print its URL.
+    """
     from signal_pipeline.cli.psql import LIFETIMES, open_psql, reader_url, url_lifetime
 
     settings = load_settings()

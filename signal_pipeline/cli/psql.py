@@ -1,4 +1,6 @@
-"""The way in for people who read rollups with SQL: a URL and a psql as the login `signal_reader`."""
+"""The way in for people who read rollups with SQL: a URL and a psql as the login
+`signal_reader`.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,18 @@ ROLE = "signal_reader"
 LIFETIMES = {
     "with its server": "the URL works as long as the server of SIGNAL_DATABASE_URL runs",
     "with its users": (
-        "the URL works until the last process that uses the embedded PostgreSQL ends; at least one does beside this one"
+        "the URL works until the last process that uses the embedded PostgreSQL ends; at least one"
+        " does beside this one"
     ),
     "with this command": (
-        "the URL stops working now: with this command ends the last process that uses the embedded PostgreSQL. Keep it up"
-        " with `signal-pipeline dev` or `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
+        "the URL stops working now: with this command ends the last process that uses the embedded"
+        " PostgreSQL. Keep it up with `signal-pipeline dev` or `signal-pipeline serve`, or run"
+        " `signal-pipeline sql` on a terminal for a psql"
     ),
 }
-_VARIABLES = {name: f"PG{name.upper()}" for name in ("host", "port", "user", "password")} | {"dbname": "PGDATABASE"}
+_VARIABLES = {name: f"PG{name.upper()}" for name in ("host", "port", "user", "password")} | {
+    "dbname": "PGDATABASE"
+}
 
 
 class ReaderError(SignalError):
@@ -37,10 +43,11 @@ class ReaderError(SignalError):
 
 
 def reader_url(database: Database) -> str:
-    """How to connect as the reader itself, without a password: libpq takes that from `PGPASSWORD` or `~/.pgpass`.
+    """How to connect as the reader itself, without a password: libpq takes that from `PGPASSWORD`
+    or `~/.pgpass`.
 
-    Never by the configured login in the reader's role: `set role none` would give that login's rights back. Raises
-    ReaderError where the reader cannot log in, DatabaseError where nobody can.
+    Never by the configured login in the reader's role: `set role none` would give that login's
+    rights back. Raises ReaderError where the reader cannot log in, DatabaseError where nobody can.
     """
     own = {**_parts(database.url), "user": ROLE}
     own.pop("password", None)
@@ -51,8 +58,8 @@ def reader_url(database: Database) -> str:
         with database.connect():
             pass  # The server is there, so that it is the reader who is refused.
     raise ReaderError(
-        f"the server does not let {ROLE} log in: as its owner run `alter role {ROLE} login password '...'`, and put that"
-        " password into ~/.pgpass or PGPASSWORD"
+        f"the server does not let {ROLE} log in: as its owner run `alter role {ROLE} login password"
+        " '...'`, and put that password into ~/.pgpass or PGPASSWORD"
     )
 
 
@@ -67,13 +74,19 @@ def open_psql(url: str) -> int | None:
     if "options" in parts:
         values["PGOPTIONS"] = parts["options"]
     with _keyboard_signals_left_to_child():
-        return subprocess.run([program], env={**psql_environment(), **values}, check=False).returncode  # noqa: S603 - no arguments
+        environment = {**psql_environment(), **values}
+        # No arguments, so nothing of a caller's.
+        return subprocess.run([program], env=environment, check=False).returncode  # noqa: S603
 
 
 @contextmanager
 def _keyboard_signals_left_to_child() -> Iterator[None]:
-    """Ignore what a terminal sends to both: Ctrl-C cancels psql's query, and must not end its session with this process."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+    """Ignore what a terminal sends to both: Ctrl-C cancels psql's query, and must not end its
+    session with this process.
+    """
+    before = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
+    }
     try:
         yield
     finally:
@@ -82,7 +95,9 @@ def _keyboard_signals_left_to_child() -> Iterator[None]:
 
 
 def url_lifetime(settings: Settings) -> str:
-    """How long the reader's URL works: with its server, its users or this command; see LIFETIMES."""
+    """How long the reader's URL works: with its server, its users or this command; see
+    LIFETIMES.
+    """
     if settings.database_url:
         return "with its server"
     return "with its users" if has_other_users(settings.home_path) else "with this command"
@@ -93,7 +108,11 @@ def _parts(url: str) -> dict[str, str]:
 
 
 def _url(parts: dict[str, str]) -> str:
-    query = {name: value for name, value in parts.items() if name not in ("user", "password", "host", "port", "dbname")}
+    query = {
+        name: value
+        for name, value in parts.items()
+        if name not in ("user", "password", "host", "port", "dbname")
+    }
     host = parts.get("host", "")
     if host.startswith("/"):
         query["host"], host = host, ""

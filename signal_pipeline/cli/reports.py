@@ -37,16 +37,28 @@ class Format(StrEnum):
 def report(
     first: From,
     last: To,
-    kind: Annotated[str | None, typer.Argument(metavar="app|device|route|entity|browser|os")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="app|device|route|entity|browser|os")
+    ] = None,
     by: Annotated[Period | None, typer.Option(help="Of a rollup; default day.")] = None,
-    app_name: Annotated[str | None, typer.Option("--app", parser=parse_text, metavar="TEXT")] = None,
-    event_type: Annotated[str | None, typer.Option("--event-type", parser=parse_text, metavar="TEXT")] = None,
-    group_by: Annotated[str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")] = None,
+    app_name: Annotated[
+        str | None, typer.Option("--app", parser=parse_text, metavar="TEXT")
+    ] = None,
+    event_type: Annotated[
+        str | None, typer.Option("--event-type", parser=parse_text, metavar="TEXT")
+    ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")
+    ] = None,
     where: Annotated[list[str] | None, typer.Option(parser=parse_text, metavar="K=V")] = None,
-    hide_small: Annotated[bool, typer.Option("--hide-small", help="Leave out what analysts may not see.")] = False,
+    hide_small: Annotated[
+        bool, typer.Option("--hide-small", help="Leave out what analysts may not see.")
+    ] = False,
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
-    """Print aggregates: from a rollup over any window, or with --group-by exactly from raw events."""
+    """Print aggregates: from a rollup over any window, or with --group-by exactly from raw
+    events.
+    """
     from signal_pipeline.reports.dimensions import by_key, find_keys
     from signal_pipeline.reports.filters import check_filters
     from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
@@ -61,7 +73,9 @@ def report(
     if group_by and by:
         raise UsageError(f"--by {by} is of a rollup: with --group-by, put day among the keys")
     options = [("app", app_name), ("event-type", event_type)]
-    filters = by_key([*map(_pair, where or []), *((key, value) for key, value in options if value is not None)])
+    filters = by_key(
+        [*map(_pair, where or []), *((key, value) for key, value in options if value is not None)]
+    )
     keys = [key.name for key in find_keys(group_by.split(","))] if group_by is not None else []
     settings, models = load_settings(), load_models()
     if kind and f"daily_{kind}_activity" not in models:

@@ -16,9 +16,14 @@ DEFAULT_PORT = 8000
 
 def serve(
     host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)] = DEFAULT_PORT,
+    port: Annotated[
+        int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)
+    ] = DEFAULT_PORT,
     no_gateway: Annotated[
-        bool, typer.Option("--no-gateway", help="Development on loopback: take requests that no gateway signed.")
+        bool,
+        typer.Option(
+            "--no-gateway", help="Development on loopback: take requests that no gateway signed."
+        ),
     ] = False,
 ) -> None:
     """Serve the GraphQL subgraph."""
@@ -37,10 +42,16 @@ def schema() -> None:
 
 def token(
     user: Annotated[str, typer.Option(help="The user id that the token names.")],
-    admin: Annotated[bool, typer.Option("--admin", help="May read raw events; the sample reads some.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="May read raw events; the sample reads some.")
+    ] = False,
     analyst: Annotated[bool, typer.Option("--analyst", help="May read aggregates.")] = False,
-    url: Annotated[str, typer.Option(help="Where `serve` listens.")] = f"http://127.0.0.1:{DEFAULT_PORT}/graphql",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the request as one JSON object instead.")] = False,
+    url: Annotated[
+        str, typer.Option(help="Where `serve` listens.")
+    ] = f"http://127.0.0.1:{DEFAULT_PORT}/graphql",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the request as one JSON object instead.")
+    ] = False,
 ) -> None:
     """Print a signed sample request, as a curl command; development only."""
     from signal_pipeline.api.identity.development import sample_request

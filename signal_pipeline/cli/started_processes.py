@@ -1,8 +1,9 @@
-"""Every process that a command has started, at any depth, so that the command can stop them all before it ends.
+"""Every process that a command has started, at any depth, so that the command can stop them all
+before it ends.
 
-They are known by a mark in their environment, which children inherit. A parent does not know them all, since an orphan has
-another one, and a process group does not hold them all, since a child can have its own. What others have started never has
-the mark.
+They are known by a mark in their environment, which children inherit. A parent does not know them
+all, since an orphan has another one, and a process group does not hold them all, since a child can
+have its own. What others have started never has the mark.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def stop_started(mark: Mark) -> list[int]:
 
 
 def _are_gone(mark: Mark, seconds: float) -> bool:
-    """Whether all end in time: seen twice, since a process shows no environment while it changes its program."""
+    """Whether all end in time: seen twice, since a process shows no environment while it changes
+    its program.
+    """
     give_up = time.monotonic() + seconds
     unseen = 0
     while unseen < 2:
@@ -67,7 +70,9 @@ def _are_gone(mark: Mark, seconds: float) -> bool:
 
 
 def _marked(mark: Mark) -> list[psutil.Process]:
-    """The living ones, but not PostgreSQL: one of them may have started it, and it ends with its last user."""
+    """The living ones, but not PostgreSQL: one of them may have started it, and it ends with its
+    last user.
+    """
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,10 +1,12 @@
-"""Tells people of changes: a check that turned red or green again, and a run that failed and is not retried.
+"""Tells people of changes: a check that turned red or green again, and a run that failed and is not
+retried.
 
-Belongs here: what is news by Dagster's storage, and how it is worded. What people know already: `alert_state.py`. How messages
-are sent: `notifications.py`. The same faults are lines in the daemon's log, sent or not: `log_alerts.py`.
+Belongs here: what is news by Dagster's storage, and how it is worded. What people know already:
+`alert_state.py`. How messages are sent: `notifications.py`. The same faults are lines in the
+daemon's log, sent or not: `log_alerts.py`.
 
-A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a check's description or an
-error's text, which may name an app, a route or a file.
+A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a
+check's description or an error's text, which may name an app, a route or a file.
 """
 
 from __future__ import annotations
@@ -35,13 +37,17 @@ SEND_SECONDS = 20  # Dagster ends a tick after a minute, and its cursor would be
 HISTORY = 100
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 ADVICE = {
-    "nothing_overdue": "raw days are kept past their retention, which is a privacy alarm: see `signal-pipeline retention"
-    " --dry-run` for the reason",
+    "nothing_overdue": (
+        "raw days are kept past their retention, which is a privacy alarm: see `signal-pipeline"
+        " retention --dry-run` for the reason"
+    ),
     "": "open it in the Dagster UI, which says what to do",
 }
 
 
-def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -> dg.SensorDefinition:
+def alerts_sensor_of(
+    checks: Iterable[dg.AssetChecksDefinition], names: Names
+) -> dg.SensorDefinition:
     """The sensor that tells people; raises SettingsError if it is to and cannot."""
     check_sender(load_settings())
     keys = [key for each in checks for key in each.check_keys]
@@ -50,19 +56,31 @@ def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -
         name=names.named(ALERTS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs that failed.",
+        description=(
+            "Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs"
+            " that failed."
+        ),
     )
-    def alerts_sensor(context: dg.SensorEvaluationContext, postgres: PostgresResource) -> dg.SkipReason:
-        """One message for each change; the cursor keeps what was told, and what could not be sent yet."""
+    def alerts_sensor(
+        context: dg.SensorEvaluationContext, postgres: PostgresResource
+    ) -> dg.SkipReason:
+        """One message for each change; the cursor keeps what was told, and what could not be sent
+        yet.
+        """
         senders = open_addresses(load_settings())
         if not senders:
             return dg.SkipReason("SIGNAL_ALERT_URLS is not set")
         now = time.time()
         state = read_state(context.cursor, now - FIRST_LOOK_SECONDS)
         ours = _ours(postgres, names, own_location(context))
-        news = [*changed_checks(context.instance, keys, state), *failed_runs(context.instance, ours, state, now)]
+        news = [
+            *changed_checks(context.instance, keys, state),
+            *failed_runs(context.instance, ours, state, now),
+        ]
         give_up = time.monotonic() + SEND_SECONDS
-        sent, waiting = deliver(state, senders, news, context.log.warning, lambda: time.monotonic() < give_up)
+        sent, waiting = deliver(
+            state, senders, news, context.log.warning, lambda: time.monotonic() < give_up
+        )
         context.update_cursor(write_state(state))
         return dg.SkipReason(f"{len(news)} change(s), {sent} message(s) sent, {waiting} wait")
 
@@ -70,7 +88,9 @@ def alerts_sensor_of(checks: Iterable[dg.AssetChecksDefinition], names: Names) -
 
 
 def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Ours:
-    """What is ours; while the database is away, which is when runs fail, by the code location alone."""
+    """What is ours; while the database is away, which is when runs fail, by the code location
+    alone.
+    """
     try:
         with postgres.connect() as connection:
             return Ours.seen_by(connection, names, location)
@@ -81,7 +101,8 @@ def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Our
 def changed_checks(
     instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], state: AlertState
 ) -> list[Message]:
-    """A message for each check whose last evaluation turned red or green; changes the state's `red`.
+    """A message for each check whose last evaluation turned red or green; changes the state's
+    `red`.
 
     However many evaluations there were since the last look, the last one counts.
     """
@@ -92,28 +113,39 @@ def changed_checks(
             if name not in known:
                 news.append(_turned_red(name, evaluation))
         elif name in known:
-            news.append(Message(f"Signal: {name} is green again", f"check {name} is green again", "success"))
+            news.append(
+                Message(f"Signal: {name} is green again", f"check {name} is green again", "success")
+            )
     state.red = sorted(red)
     return news
 
 
 def _turned_red(name: str, evaluation: Any) -> Message:
     counts = [
-        f"{label} {count}" for label, entry in evaluation.metadata.items() if (count := _count(entry)) is not None
+        f"{label} {count}"
+        for label, entry in evaluation.metadata.items()
+        if (count := _count(entry)) is not None
     ]
     advice = ADVICE.get(evaluation.check_name, ADVICE[""])
-    return Message(f"Signal: {name} is red", f"check {name} is red{''.join(f', {each}' for each in counts)}: {advice}")
+    return Message(
+        f"Signal: {name} is red",
+        f"check {name} is red{''.join(f', {each}' for each in counts)}: {advice}",
+    )
 
 
 def _count(entry: Any) -> int | None:
-    """A number, or how many there are in a list; None for all else, which could hold more than a count."""
+    """A number, or how many there are in a list; None for all else, which could hold more than a
+    count.
+    """
     value = getattr(entry, "value", None)
     if isinstance(value, list):
         return len(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _last_evaluations(instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> dict[str, Any]:
+def _last_evaluations(
+    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]
+) -> dict[str, Any]:
     storage = instance.event_log_storage
     found = {}
     for key, record in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
@@ -128,8 +160,12 @@ def _last_evaluations(instance: dg.DagsterInstance, checks: Iterable[dg.AssetChe
     return found
 
 
-def failed_runs(instance: dg.DagsterInstance, ours: Ours, state: AlertState, now: float) -> list[Message]:
-    """A message for each run that failed since the last look and that Dagster does not retry; changes the state."""
+def failed_runs(
+    instance: dg.DagsterInstance, ours: Ours, state: AlertState, now: float
+) -> list[Message]:
+    """A message for each run that failed since the last look and that Dagster does not retry;
+    changes the state.
+    """
     state.seen_until = max(state.seen_until, now - LONGEST_LOOK_SECONDS)
     since = state.seen_until - OVERLAP_SECONDS
     state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
@@ -146,16 +182,27 @@ def failed_runs(instance: dg.DagsterInstance, ours: Ours, state: AlertState, now
 def _failures(
     instance: dg.DagsterInstance, ours: Ours, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
-    """Our failed runs that were not looked at, or that wait for a retry, in the order of their end."""
+    """Our failed runs that were not looked at, or that wait for a retry, in the order of their
+    end.
+    """
     new = ours.records(
-        instance, statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.fromtimestamp(since, UTC)
+        instance,
+        statuses=[dg.DagsterRunStatus.FAILURE],
+        updated_after=datetime.fromtimestamp(since, UTC),
     )
     ends = [(record.dagster_run, _end(record)) for record in new]
     state.seen_until = max([state.seen_until, *(ended for _, ended in ends)])
-    ends = [(run, ended) for run, ended in ends if ended > since and run.run_id not in {*state.seen, *state.retrying}]
+    ends = [
+        (run, ended)
+        for run, ended in ends
+        if ended > since and run.run_id not in {*state.seen, *state.retrying}
+    ]
     if state.retrying:
         waiting = instance.get_run_records(dg.RunsFilter(run_ids=list(state.retrying)))
-        state.retrying = {record.dagster_run.run_id: state.retrying[record.dagster_run.run_id] for record in waiting}
+        state.retrying = {
+            record.dagster_run.run_id: state.retrying[record.dagster_run.run_id]
+            for record in waiting
+        }
         ends += [(record.dagster_run, _end(record)) for record in waiting]
     return sorted(ends, key=lambda each: each[1])
 
@@ -164,10 +211,13 @@ def _end(record: dg.RunRecord) -> float:
     return record.end_time or record.update_timestamp.astimezone(UTC).timestamp()
 
 
-def _may_be_retried(instance: dg.DagsterInstance, run: dg.DagsterRun, state: AlertState, now: float) -> bool:
+def _may_be_retried(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, state: AlertState, now: float
+) -> bool:
     """Whether Dagster means to retry a run and has not started the retry yet.
 
-    Not for ever, since it can change its mind. It says what it means just after the run has failed: one tick is given to that.
+    Not for ever, since it can change its mind. It says what it means just after the run has failed:
+    one tick is given to that.
     """
     first = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)
@@ -180,8 +230,12 @@ def _may_be_retried(instance: dg.DagsterInstance, run: dg.DagsterRun, state: Ale
     return True
 
 
-def _is_news(instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float) -> bool:
-    """Whether the job last succeeded for these days, or its last failure for them was told a day ago."""
+def _is_news(
+    instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float
+) -> bool:
+    """Whether the job last succeeded for these days, or its last failure for them was told a day
+    ago.
+    """
     days = days_of(run)
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"
     state.told = {each: at for each, at in state.told.items() if ended - at < REPEAT_SECONDS}
@@ -192,11 +246,21 @@ def _is_news(instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: d
     return True
 
 
-def _succeeded(instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float) -> bool:
+def _succeeded(
+    instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float
+) -> bool:
     """Whether a run of the same job over some of the same days ended well since then."""
     after = datetime.fromtimestamp(since, UTC)
-    well = ours.records(instance, job_name=failed.job_name, statuses=[dg.DagsterRunStatus.SUCCESS], updated_after=after)
-    return any(ours.own(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed)) for record in well)
+    well = ours.records(
+        instance,
+        job_name=failed.job_name,
+        statuses=[dg.DagsterRunStatus.SUCCESS],
+        updated_after=after,
+    )
+    return any(
+        ours.own(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
+        for record in well
+    )
 
 
 def _meet(one: Any, other: Any) -> bool:

@@ -1,4 +1,5 @@
-"""What people have been told, and what still waits to be sent: the cursor of `alerts_sensor`. No Dagster, no network.
+"""What people have been told, and what still waits to be sent: the cursor of `alerts_sensor`. No
+Dagster, no network.
 
 It stands in Dagster's storage, so it holds names, counts and times, and never an address.
 """
@@ -12,11 +13,15 @@ import msgspec
 
 from signal_pipeline.dagster.notifications import Message
 
-MAX_FAILURES = 20  # Ticks in a row in which an address took nothing; then what waits for it is given up.
+MAX_FAILURES = (
+    20  # Ticks in a row in which an address took nothing; then what waits for it is given up.
+)
 
 
 class Queue(msgspec.Struct):
-    """What one address has yet to take, oldest first, and in how many ticks in a row it took nothing."""
+    """What one address has yet to take, oldest first, and in how many ticks in a row it took
+    nothing.
+    """
 
     failures: int = 0
     messages: list[Message] = []
@@ -25,9 +30,10 @@ class Queue(msgspec.Struct):
 class AlertState(msgspec.Struct):
     """What people know. Times are seconds since 1970.
 
-    `seen_until`: failed runs that ended before are known. `seen`: those that ended shortly before that, or after. `retrying`:
-    those that Dagster wants to try again, with the time they were first seen. `told`: for each job with its days when its
-    last failure was told. `red`: the checks that people know as red. `queues`: by the place of the address.
+    `seen_until`: failed runs that ended before are known. `seen`: those that ended shortly before
+    that, or after. `retrying`: those that Dagster wants to try again, with the time they were first
+    seen. `told`: for each job with its days when its last failure was told. `red`: the checks that
+    people know as red. `queues`: by the place of the address.
     """
 
     seen_until: float
@@ -48,7 +54,9 @@ class Sender(Protocol):
 
 
 def read_state(cursor: str | None, first_look: float) -> AlertState:
-    """The state of the last tick; at the first one, or after one of another version, runs since `first_look` are news."""
+    """The state of the last tick; at the first one, or after one of another version, runs since
+    `first_look` are news.
+    """
     try:
         return msgspec.json.decode(cursor or "", type=AlertState)
     except msgspec.DecodeError:
@@ -67,9 +75,11 @@ def deliver(
     warn: Callable[[str], object],
     go_on: Callable[[], bool],
 ) -> tuple[int, int]:
-    """Queue the news and send what waits, while `go_on`; returns how many messages were taken and how many wait.
+    """Queue the news and send what waits, while `go_on`; returns how many messages were taken and
+    how many wait.
 
-    An address that takes nothing is left alone until the next call, and does not hold up the others.
+    An address that takes nothing is left alone until the next call, and does not hold up the
+    others.
     """
     state.queues = {str(n): state.queues.get(str(n), Queue()) for n in range(len(senders))}
     taken = 0
@@ -79,7 +89,9 @@ def deliver(
     return taken, sum(len(queue.messages) for queue in state.queues.values())
 
 
-def _send(queue: Queue, sender: Sender, warn: Callable[[str], object], go_on: Callable[[], bool]) -> int:
+def _send(
+    queue: Queue, sender: Sender, warn: Callable[[str], object], go_on: Callable[[], bool]
+) -> int:
     taken = 0
     while queue.messages and go_on():
         if sender.send(queue.messages[0]):
@@ -89,9 +101,15 @@ def _send(queue: Queue, sender: Sender, warn: Callable[[str], object], go_on: Ca
             continue
         queue.failures += 1
         if queue.failures == 1:
-            warn(f"{sender.name} of SIGNAL_ALERT_URLS takes no message: tried again {MAX_FAILURES - 1} times")
+            warn(
+                f"{sender.name} of SIGNAL_ALERT_URLS takes no message: tried again"
+                f" {MAX_FAILURES - 1} times"
+            )
         if queue.failures >= MAX_FAILURES:
-            warn(f"{sender.name} of SIGNAL_ALERT_URLS takes no message: {len(queue.messages)} given up")
+            warn(
+                f"{sender.name} of SIGNAL_ALERT_URLS takes no message: {len(queue.messages)}"
+                " given up"
+            )
             queue.messages, queue.failures = [], 0
         break
     return taken

@@ -1,4 +1,6 @@
-"""Backfills from the command line: plan which days can be rebuilt, show what would change, rebuild them through Dagster."""
+"""Backfills from the command line: plan which days can be rebuilt, show what would change, rebuild
+them through Dagster.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ import dagster as dg
 from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import ROLLUPS_JOB, load_names
 from signal_pipeline.dagster.runs import materialized_days, range_tags
-from signal_pipeline.days.calendar import days_between, days_missing_raw_events, stored_start_date, today_utc
+from signal_pipeline.days.calendar import (
+    days_between,
+    days_missing_raw_events,
+    stored_start_date,
+    today_utc,
+)
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
@@ -34,7 +41,8 @@ class BackfillError(SignalError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a backfill would do. `present`: the status of each day that has one; a day without any event has none.
+    """What a backfill would do. `present`: the status of each day that has one; a day without any
+    event has none.
 
     `fresh`: days left alone, when only stale days were asked for.
     """
@@ -73,11 +81,17 @@ def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[
 
 
 def plan_backfill(
-    connection: Connection, models: Mapping[str, Model], first: date, last: date, *, only_stale: bool = False
+    connection: Connection,
+    models: Mapping[str, Model],
+    first: date,
+    last: date,
+    *,
+    only_stale: bool = False,
 ) -> Plan:
     """Which days from `first` to `last` can be built, and why the others cannot.
 
-    With `only_stale`, days whose rollups are fresh are left out: so a backfill that was interrupted goes on.
+    With `only_stale`, days whose rollups are fresh are left out: so a backfill that was interrupted
+    goes on.
     """
     if first > last:
         raise BackfillError(f"--from {first} is after --to {last}")
@@ -105,11 +119,16 @@ def plan_backfill(
 
 
 def plan_differences(
-    database: Database, engine: Engine, models: Mapping[str, Model], plan: Plan, progress: Callable[[int], None]
+    database: Database,
+    engine: Engine,
+    models: Mapping[str, Model],
+    plan: Plan,
+    progress: Callable[[int], None],
 ) -> list[Difference]:
     """What the planned days would change, computed into a shadow; nothing stored changes.
 
-    A day without any event so far is left out: its rollups would be empty. A day that is refused meanwhile joins `plan.refused`.
+    A day without any event so far is left out: its rollups would be empty. A day that is refused
+    meanwhile joins `plan.refused`.
     """
     differences: list[Difference] = []
     for day in plan.days:
@@ -131,7 +150,8 @@ def run_backfill(
     days_per_run: int,
     progress: Callable[[int], None],
 ) -> Backfilled:
-    """Run the planned days in contiguous chunks, one run each; `progress` is told of finished days as they come.
+    """Run the planned days in contiguous chunks, one run each; `progress` is told of finished days
+    as they come.
 
     A failed run is counted by what it built; the next chunk goes on.
     """
@@ -146,17 +166,26 @@ def run_backfill(
                 job,
                 instance,
                 database,
-                {"signal/origin": "backfill", **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1]))},
+                {
+                    "signal/origin": "backfill",
+                    **({} if len(chunk) == 1 else range_tags(chunk[0], chunk[-1])),
+                },
                 partition_key=str(chunk[0]) if len(chunk) == 1 else None,
             )
         done = materialized_days(instance, outcome.run_id, keys)
         result.built += [day for day in chunk if day in done]
         with safe_errors(), database.connect() as connection:
             statuses = day_statuses(connection, {}, chunk[0], chunk[-1])
-        purged = {str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"}
+        purged = {
+            str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"
+        }
         reasons = purged | _reasons(outcome)
         result.refused.update(
-            {day: reasons.get(str(day), f"see run {outcome.run_id}") for day in chunk if day not in done}
+            {
+                day: reasons.get(str(day), f"see run {outcome.run_id}")
+                for day in chunk
+                if day not in done
+            }
         )
         result.runs += 1
     result.seconds = time.perf_counter() - started
@@ -174,7 +203,9 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     return found
 
 
-def _job(definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]) -> dg.JobDefinition:
+def _job(
+    definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]
+) -> dg.JobDefinition:
     """The rollups' job for these rollups alone, without their checks: those belong to the night."""
     return dg.Definitions(
         assets=definitions.assets,
@@ -196,8 +227,12 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 
 
 @contextmanager
-def _watched(database: Database, days: Sequence[date], progress: Callable[[int], None]) -> Iterator[None]:
-    """Tell `progress` of each day as its build is recorded, from beside the run; of all of them at the end."""
+def _watched(
+    database: Database, days: Sequence[date], progress: Callable[[int], None]
+) -> Iterator[None]:
+    """Tell `progress` of each day as its build is recorded, from beside the run; of all of them at
+    the end.
+    """
     since, over, told = datetime.now(UTC), threading.Event(), 0
 
     def watch() -> None:

@@ -10,7 +10,13 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 
-from signal_pipeline.dagster.bot_shares import HISTORY_DAYS, BotChange, BotDay, bot_changes, has_history
+from signal_pipeline.dagster.bot_shares import (
+    HISTORY_DAYS,
+    BotChange,
+    BotDay,
+    bot_changes,
+    has_history,
+)
 from signal_pipeline.dagster.probes import RECENT_DAYS, Finding
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ingest.writer import NOT_RECORDED
@@ -27,14 +33,26 @@ def bots_are_steady(connection: Connection) -> Finding:
     """
     today = today_utc()
     apps = _apps(connection, today)
-    changes = [(app, each) for app, (days, looked_at) in apps.items() for each in bot_changes(days, looked_at, today)]
-    new = [app for app, (days, looked_at) in apps.items() if not any(has_history(days, day) for day in looked_at)]
+    changes = [
+        (app, each)
+        for app, (days, looked_at) in apps.items()
+        for each in bot_changes(days, looked_at, today)
+    ]
+    new = [
+        app
+        for app, (days, looked_at) in apps.items()
+        if not any(has_history(days, day) for day in looked_at)
+    ]
     if len(new) == len(apps):
-        return Finding(True, "Unknown: no app has a week of history yet that its bots could be held against.")
+        return Finding(
+            True, "Unknown: no app has a week of history yet that its bots could be held against."
+        )
     figures: dict[str, object] = {"no_history_yet": ", ".join(new)} if new else {}
     if not changes:
         rest = f" Unknown for want of a week of history: {', '.join(new)}." if new else ""
-        return Finding(True, f"No app has more or fewer bots than its past weeks let expect.{rest}", figures)
+        return Finding(
+            True, f"No app has more or fewer bots than its past weeks let expect.{rest}", figures
+        )
     changes.sort(key=lambda each: each[1].first)
     figures["app_days"] = {_app_days(app, each): _shares(each) for app, each in changes}
     figures["families"] = _families(connection, changes)
@@ -42,10 +60,11 @@ def bots_are_steady(connection: Connection) -> Finding:
     app, first = changes[0]
     return Finding(
         False,
-        f"More bots than an app's past four weeks let expect in {more} case(s), fewer in {len(changes) - more}; the first:"
-        f" {_app_days(app, first)}, {_shares(first)}. People who are taken for bots are lost, bots that are not inflate"
-        " every number: see by the families whether the last release changed the rules or the list of crawlers"
-        " (docs/data-team.md). A level that stays is the usual one within three weeks.",
+        f"More bots than an app's past four weeks let expect in {more} case(s), fewer in"
+        f" {len(changes) - more}; the first: {_app_days(app, first)}, {_shares(first)}. People who"
+        " are taken for bots are lost, bots that are not inflate every number: see by the families"
+        " whether the last release changed the rules or the list of crawlers (docs/data-team.md)."
+        " A level that stays is the usual one within three weeks.",
         figures,
     )
 
@@ -55,7 +74,9 @@ def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, Bot
     facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
     apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
     rows = connection.execute(query(__package__, "probes/bot_days"), facts).fetchall()
-    for app, day, received, bots, sends, is_looked_at in cast("list[tuple[str, date, int, int, float, bool]]", rows):
+    for app, day, received, bots, sends, is_looked_at in cast(
+        "list[tuple[str, date, int, int, float, bool]]", rows
+    ):
         days, looked_at = apps.setdefault(app, ({}, []))
         days[day] = BotDay(received, bots, sends)
         if is_looked_at:
@@ -88,4 +109,7 @@ def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) 
     for app, first, browser, system, device, events, usual in cast("list[tuple[Any, ...]]", rows):
         before = "unknown" if usual is None else f"{usual:,.1f}"
         named[app, first].append(f"{browser} on {system}, {device}: {events:,} (usually {before})")
-    return {_app_days(app, each): "; ".join(named[app, each.first][:TOP_FAMILIES]) for app, each in changes}
+    return {
+        _app_days(app, each): "; ".join(named[app, each.first][:TOP_FAMILIES])
+        for app, each in changes
+    }

@@ -67,7 +67,9 @@ def has_history(days: Mapping[date, BotDay], day: date) -> bool:
     return len(past) >= WEEK and sum(each.received for each in past) >= MIN_HISTORY_EVENTS
 
 
-def bot_changes(days: Mapping[date, BotDay], looked_at: Iterable[date], today: date) -> list[BotChange]:
+def bot_changes(
+    days: Mapping[date, BotDay], looked_at: Iterable[date], today: date
+) -> list[BotChange]:
     """The days of one app, of those that are `looked_at`, with unusually many or few bots.
 
     If there is none, the last week with too many as a whole: a few more each day are lost in the
@@ -98,12 +100,17 @@ def _past(days: Mapping[date, BotDay], day: date) -> dict[int, BotDay]:
 def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
     past = _past(days, day)
     received = _received(days[day])
-    weeks = [[past[ago] for ago in range(first, first + WEEK) if ago in past] for first in range(1, HISTORY_DAYS, WEEK)]
+    weeks = [
+        [past[ago] for ago in range(first, first + WEEK) if ago in past]
+        for first in range(1, HISTORY_DAYS, WEEK)
+    ]
     least, most = zip(*(_expected(week, received) for week in weeks if week), strict=True)
     # One wild day makes a whole week high, and three in four weeks would all of them.
     _, by_single_days = _quartiles(_expected([each], received)[1] for each in past.values())
     # Some bots come once a week.
-    weekdays = [min(_bots(each), received * _share(each)) for ago, each in past.items() if ago % WEEK == 0]
+    weekdays = [
+        min(_bots(each), received * _share(each)) for ago, each in past.items() if ago % WEEK == 0
+    ]
     expected = max(min(median_low(most), by_single_days), median_low(weekdays or [0.0]))
     fewer, more = _quartiles(_bots(each) for each in past.values())
     lower, upper = _quartiles(received * _share(each) for each in past.values())
@@ -135,8 +142,12 @@ def _fell(day: BotDay, usual: _Usual) -> bool:
     return received >= MIN_EVENTS and usual.least - day.bots > _margin(usual.deviation, received)
 
 
-def _stayed_high(week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]) -> bool:
-    """Whether the days together jumped, also without the highest: one burst is no lasting change."""
+def _stayed_high(
+    week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
+) -> bool:
+    """Whether the days together jumped, also without the highest: one burst is no lasting
+    change.
+    """
     by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
     excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)
     received = sum(_received(days[day]) for day in by_excess)
@@ -148,7 +159,9 @@ def _margin(deviation: float, received: float) -> float:
     return max(DEVIATIONS * deviation, MIN_BOTS, MIN_SHARE * received)
 
 
-def _change(week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]) -> BotChange:
+def _change(
+    week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
+) -> BotChange:
     return BotChange(
         week[0],
         week[-1],

@@ -1,8 +1,10 @@
-"""Asset checks: the tests of `schema.yml`, and the probes of `probes.py`, `bot_probe.py` and `landing_probe.py`.
+"""Asset checks: the tests of `schema.yml`, and the probes of `probes.py`, `bot_probe.py` and
+`landing_probe.py`.
 
-Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run would lose their partition.
-They block nothing: what must never be visible is asserted inside the build's transaction, and the retention proves each day
-by itself, so that a fault of one day does not hold up the others.
+Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run
+would lose their partition. They block nothing: what must never be visible is asserted inside the
+build's transaction, and the retention proves each day by itself, so that a fault of one day does
+not hold up the others.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +44,10 @@ def default_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetCh
 def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDefinition:
     """The tests of `schema.yml`, over the days whose raw events are kept."""
     tests = audits(models, load_catalogue(load_settings().catalogue))
-    specs = [dg.AssetCheckSpec(t.name, asset=names.key(t.model), description=t.description) for t in tests]
+    specs = [
+        dg.AssetCheckSpec(t.name, asset=names.key(t.model), description=t.description)
+        for t in tests
+    ]
 
     @dg.multi_asset_check(name=names.named("schema_tests"), specs=specs, can_subset=True)
     def schema_tests(
@@ -60,17 +65,23 @@ def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDe
 
 
 def checks_that_read_raw(models: Mapping[str, Model], names: Names) -> list[dg.AssetCheckKey]:
-    """The checks that count the raw events of every kept day: for the night, not for each hour (docs/decisions.md)."""
+    """The checks that count the raw events of every kept day: for the night, not for each hour
+    (docs/decisions.md).
+    """
     tests = audits(models, load_catalogue(load_settings().catalogue))
-    found = [("raw_events", "books_reconcile"), *((test.model, test.name) for test in tests if test.reads_raw)]
+    found = [
+        ("raw_events", "books_reconcile"),
+        *((test.model, test.name) for test in tests if test.reads_raw),
+    ]
     return [dg.AssetCheckKey(names.key(asset), name) for asset, name in found]
 
 
 def _audited(test: Audit, asset: dg.AssetKey, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
     bad = (
-        f"{faults} row(s) or group(s) break this test. Rebuild the days with `signal-pipeline backfill`; if it stays red,"
-        f" the model dbt_like_sql/models/{test.model}.sql and its entry in schema.yml disagree."
+        f"{faults} row(s) or group(s) break this test. Rebuild the days with `signal-pipeline"
+        f" backfill`; if it stays red, the model dbt_like_sql/models/{test.model}.sql and its entry"
+        " in schema.yml disagree."
     )
     return dg.AssetCheckResult(
         passed=faults == 0,
@@ -92,15 +103,23 @@ def probe_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChec
         "few_drops": _Probe("raw_events", lambda c, s: probes.few_drops(c), warn),
         "bots_are_steady": _Probe("raw_events", lambda c, s: bots_are_steady(c), warn),
         "addresses_arrive": _Probe("raw_events", lambda c, s: probes.addresses_arrive(c), warn),
-        "identities_are_apart": _Probe("raw_events", lambda c, s: probes.identities_are_apart(c), warn),
+        "identities_are_apart": _Probe(
+            "raw_events", lambda c, s: probes.identities_are_apart(c), warn
+        ),
         "one_secret_per_day": _Probe("raw_events", lambda c, s: probes.one_secret_per_day(c), warn),
-        "landing_moves": _Probe("raw_events", lambda c, s: landing_moves(s, begun_sizes(c), **drains), warn),
+        "landing_moves": _Probe(
+            "raw_events", lambda c, s: landing_moves(s, begun_sizes(c), **drains), warn
+        ),
         "nothing_expired": _Probe("expired_raw_events", probes.nothing_expired, warn),
         "nothing_overdue": _Probe("expired_raw_events", probes.nothing_overdue, error),
     }
     for name, checksum in checksums.items():
-        found[f"{name}/yesterday_is_built"] = _Probe(name, _of_rollup(probes.yesterday_is_built, name, checksum), error)
-        found[f"{name}/no_day_waits"] = _Probe(name, _of_rollup(no_day_waits, name, checksum), error)
+        found[f"{name}/yesterday_is_built"] = _Probe(
+            name, _of_rollup(probes.yesterday_is_built, name, checksum), error
+        )
+        found[f"{name}/no_day_waits"] = _Probe(
+            name, _of_rollup(no_day_waits, name, checksum), error
+        )
     return [_check(name.rpartition("/")[2], probe, names) for name, probe in found.items()]
 
 
@@ -114,7 +133,11 @@ def _check(name: str, probe: _Probe, names: Names) -> dg.AssetChecksDefinition:
     elsewhere = {asked.__name__: asked for asked in (landing_moves, bots_are_steady)}
     asked = elsewhere.get(name) or getattr(probes, name)
 
-    @dg.asset_check(asset=names.key(probe.asset), name=name, description=(asked.__doc__ or "").partition("\n")[0])
+    @dg.asset_check(
+        asset=names.key(probe.asset),
+        name=name,
+        description=(asked.__doc__ or "").partition("\n")[0],
+    )
     def check(postgres: PostgresResource) -> dg.AssetCheckResult:
         with postgres.connect() as connection:
             finding = probe.probe(connection, load_settings())

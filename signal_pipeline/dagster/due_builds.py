@@ -1,7 +1,9 @@
-"""Which days to build now, and in which runs. Pure decisions over facts that others read; no Dagster, no SQL.
+"""Which days to build now, and in which runs. Pure decisions over facts that others read; no
+Dagster, no SQL.
 
-The facts are queried again at each tick, so a missed tick heals itself. Guards: a day in flight is not asked for twice; a busy
-day is not rebuilt without pause; a failing day is tried again with back-off, and not for ever.
+The facts are queried again at each tick, so a missed tick heals itself. Guards: a day in flight is
+not asked for twice; a busy day is not rebuilt without pause; a failing day is tried again with
+back-off, and not for ever.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from signal_pipeline.days.freshness import DayStatus
 PAUSE_FACTOR = 10
 MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, whatever its day does.
 MAX_ATTEMPTS = 5
-ATTEMPTS_WINDOW = timedelta(days=1)  # A day that was given up is tried again when its failures are this old.
+ATTEMPTS_WINDOW = timedelta(
+    days=1
+)  # A day that was given up is tried again when its failures are this old.
 FIRST_BACKOFF = timedelta(minutes=1)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_DAYS_PER_RUN = 60
@@ -27,7 +31,9 @@ MAX_RUNS_PER_TICK = 4
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A failed run over the days `first` to `last`, inclusive. `failed`: the days at fault, None if it could not say."""
+    """A failed run over the days `first` to `last`, inclusive. `failed`: the days at fault, None if
+    it could not say.
+    """
 
     first: date
     last: date
@@ -41,7 +47,9 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """A run to ask for: its days, the rollups that want a build, and a key that is new whenever the facts are."""
+    """A run to ask for: its days, the rollups that want a build, and a key that is new whenever the
+    facts are.
+    """
 
     days: Sequence[date]
     rollups: Sequence[str]
@@ -49,7 +57,9 @@ class RangeRequest:
 
 
 def backoff(failures: int) -> timedelta:
-    """How long to wait after so many failures in a row (at least one): it doubles, up to an hour."""
+    """How long to wait after so many failures in a row (at least one): it doubles, up to an
+    hour.
+    """
     return min(FIRST_BACKOFF * (1 << failures - 1), MAX_BACKOFF)
 
 
@@ -67,7 +77,9 @@ def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bo
         return False
     if status.built_at is None:
         return True
-    return now >= status.built_at + max(MIN_PAUSE, timedelta(seconds=PAUSE_FACTOR * status.build_seconds))
+    return now >= status.built_at + max(
+        MIN_PAUSE, timedelta(seconds=PAUSE_FACTOR * status.build_seconds)
+    )
 
 
 def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[date]:
@@ -76,10 +88,11 @@ def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[da
 
 
 def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
-    """What a night builds, oldest first: stale days, days without any row since the first known one, and yesterday.
+    """What a night builds, oldest first: stale days, days without any row since the first known
+    one, and yesterday.
 
-    A day without a row, on which nothing happened while nothing ran, is built too, so that it says zero; a longer silence
-    than a month is not a missed night.
+    A day without a row, on which nothing happened while nothing ran, is built too, so that it says
+    zero; a longer silence than a month is not a missed night.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -94,17 +107,24 @@ def range_requests(
     failed: Sequence[FailedRun],
     now: datetime,
 ) -> list[RangeRequest]:
-    """Few bounded runs, newest days first; a run's fresh days in between are left alone by the run itself."""
+    """Few bounded runs, newest days first; a run's fresh days in between are left alone by the run
+    itself.
+    """
     taken = list(in_flight)
     days = [
         status
         for status in sorted(stale, key=lambda status: status.day, reverse=True)
-        if may_ask(status, failed, now) and not any(first <= status.day <= last for first, last in taken)
+        if may_ask(status, failed, now)
+        and not any(first <= status.day <= last for first, last in taken)
     ]
     chunks: list[list[DayStatus]] = []
     for status in days:
         # A chunk never spans a day in flight: its run would wait there for the day's lock.
-        if chunks and len(chunks[-1]) < MAX_DAYS_PER_RUN and not _between(status, chunks[-1][-1], taken):
+        if (
+            chunks
+            and len(chunks[-1]) < MAX_DAYS_PER_RUN
+            and not _between(status, chunks[-1][-1], taken)
+        ):
             chunks[-1].append(status)
         else:
             chunks.append([status])

@@ -1,4 +1,6 @@
-"""Where Dagster keeps its state: `DAGSTER_HOME`, its `dagster.yaml`, and its database on the same PostgreSQL server."""
+"""Where Dagster keeps its state: `DAGSTER_HOME`, its `dagster.yaml`, and its database on the same
+PostgreSQL server.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ MOST_CONNECTIONS = 8
 
 
 def prepare_dagster(settings: Settings) -> Path:
-    """Make `DAGSTER_HOME` and its database, and set the environment that Dagster's processes inherit.
+    """Make `DAGSTER_HOME` and its database, and set the environment that Dagster's processes
+    inherit.
 
-    An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that others have configured stays as
-    it is. Returns the folder. Raises SettingsError for a relative DAGSTER_HOME.
+    An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that
+    others have configured stays as it is. Returns the folder. Raises SettingsError for a relative
+    DAGSTER_HOME.
     """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
     if not home.is_absolute():
@@ -46,7 +50,9 @@ def prepare_dagster(settings: Settings) -> Path:
 
 
 def project_file(name: str) -> Path:
-    """`dagster.yaml` or `workspace.yaml`: in the wheel inside the package, in a checkout at its root."""
+    """`dagster.yaml` or `workspace.yaml`: in the wheel inside the package, in a checkout at its
+    root.
+    """
     package = Path(__file__).parents[1]
     return package / name if (package / name).exists() else package.parent / name
 
@@ -55,8 +61,11 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Dagster's instance, the same one that `signal-pipeline dev` shows."""
     prepare_dagster(settings)
     instance = dg.DagsterInstance.get()
-    # Connections are kept, as Dagster's own web server does: else each event of a run opens several.
+    # Connections are kept, as Dagster's own web server does: else each event of a run opens
+    # several.
     instance.optimize_for_webserver(
-        statement_timeout=STATEMENT_MILLISECONDS, pool_recycle=RECYCLE_SECONDS, max_overflow=MOST_CONNECTIONS
+        statement_timeout=STATEMENT_MILLISECONDS,
+        pool_recycle=RECYCLE_SECONDS,
+        max_overflow=MOST_CONNECTIONS,
     )
     return instance

@@ -25,7 +25,9 @@ from signal_pipeline.dagster.runs import CATCH_UP_TAG
 def default_jobs(
     names: Names, checks: Iterable[dg.AssetCheckKey], hourly_checks: Iterable[dg.AssetCheckKey]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Every job of the project that selects assets; `hourly_checks` are those that are not too costly for each hour."""
+    """Every job of the project that selects assets; `hourly_checks` are those that are not too
+    costly for each hour.
+    """
     raw_events, rollups = names.key(RAW_EVENTS), [names.key(name) for name in names.rollups]
     return [
         dg.define_asset_job(
@@ -41,17 +43,25 @@ def default_jobs(
         dg.define_asset_job(
             names.named(NIGHTLY_JOB),
             selection=dg.AssetSelection.assets(raw_events, *rollups, names.key(EXPIRED_RAW_EVENTS)),
-            description="The rollups of yesterday and of days that earlier nights missed, every check, then retention.",
+            description=(
+                "The rollups of yesterday and of days that earlier nights missed, every check, then"
+                " retention."
+            ),
             tags={CATCH_UP_TAG: "true"},
         ),
         dg.define_asset_job(
             names.named(CHECKS_JOB),
             selection=dg.AssetSelection.checks(*hourly_checks),
-            description="Every check but those that count all raw events, without building anything.",
+            description=(
+                "Every check but those that count all raw events, without building anything."
+            ),
         ),
         dg.define_asset_job(
             names.named(LEFT_CHECKS_JOB),
             selection=dg.AssetSelection.checks(*checks),
-            description="The checks that a backfill planned and left without a result; started by hand: every check.",
+            description=(
+                "The checks that a backfill planned and left without a result; started by hand:"
+                " every check."
+            ),
         ),
     ]

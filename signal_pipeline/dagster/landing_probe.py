@@ -19,17 +19,27 @@ DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 def begun_sizes(connection: Connection) -> set[int]:
-    """The sizes in bytes of the files that a drain has begun or done, as far as they are remembered."""
-    return {cast(int, row[0]) for row in connection.execute("select distinct bytes from signal.landed_files")}
+    """The sizes in bytes of the files that a drain has begun or done, as far as they are
+    remembered.
+    """
+    return {
+        cast(int, row[0])
+        for row in connection.execute("select distinct bytes from signal.landed_files")
+    }
 
 
 def landing_moves(
-    settings: Settings, begun: Collection[int] = (), *, sensor: str = "landing_sensor", job: str = "raw_events_job"
+    settings: Settings,
+    begun: Collection[int] = (),
+    *,
+    sensor: str = "landing_sensor",
+    job: str = "raw_events_job",
 ) -> Finding:
-    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses meanwhile.
+    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses
+    meanwhile.
 
-    Files are looked into at their beginnings; to their ends only those of a size that a drain has `begun`.
-    `sensor` and `job` are what drains them, as they are called here.
+    Files are looked into at their beginnings; to their ends only those of a size that a drain has
+    `begun`. `sensor` and `job` are what drains them, as they are called here.
     """
     present = entries(settings.landing_path)
     kept = _kept([entry for entry in present if not entry.unfinished], begun)
@@ -37,13 +47,14 @@ def landing_moves(
     found = []
     if kept:
         found.append(
-            f"{len(kept)} item(s) in the landing cannot be taken: {listed(kept)}. Convert what holds events to NDJSON, and move"
-            " away or delete the rest."
+            f"{len(kept)} item(s) in the landing cannot be taken: {listed(kept)}. Convert what"
+            " holds events to NDJSON, and move away or delete the rest."
         )
     if old:
         found.append(
-            f"{len(old)} landed file(s) wait for more than a day: {listed(old)}. Is {sensor} on? Look for failed runs"
-            f" of {job}; hidden files and *.tmp are their writer's to finish or delete."
+            f"{len(old)} landed file(s) wait for more than a day: {listed(old)}. Is {sensor} on?"
+            f" Look for failed runs of {job}; hidden files and *.tmp are their writer's to finish"
+            " or delete."
         )
     if not found:
         return Finding(True, "No landed file is kept or older than a day.")

@@ -1,12 +1,14 @@
 """Which runs live, and the end of those that do not, so that what they held is free again.
 
-A killed process leaves its run marked as started, and its place in a pool taken: every later run of the pool would wait for
-ever, and its days would not be asked for again. Dagster can ask only some launchers whether a run lives; the default one is
-not among them, and it does not watch runs that a command executes itself. So each run of ours holds a lock
-(`run_locks.py`) for as long as its process lives.
+A killed process leaves its run marked as started, and its place in a pool taken: every later run of
+the pool would wait for ever, and its days would not be asked for again. Dagster can ask only some
+launchers whether a run lives; the default one is not among them, and it does not watch runs that a
+command executes itself. So each run of ours holds a lock (`run_locks.py`) for as long as its
+process lives.
 
-Nothing is ended that may live: only our own runs hold that lock, so only ours are looked at; one look without a lock is not
-enough, since a lock can be lost for a moment; and a run is read again before its end is written.
+Nothing is ended that may live: only our own runs hold that lock, so only ours are looked at; one
+look without a lock is not enough, since a lock can be lost for a moment; and a run is read again
+before its end is written.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 5
-# A run that had its lock is dead when it has been without it for so long: a living one takes it again in two seconds.
+# A run that had its lock is dead when it has been without it for so long: a living one takes it
+# again in two seconds.
 LOST_SECONDS = 8.0
 START_SECONDS = 15.0  # A run takes its lock just after it is marked as started.
 NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
@@ -38,19 +41,26 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def end_dead_runs(
-    instance: dg.DagsterInstance, connection: Connection, ours: Ours, suspects: Mapping[str, float], now: float
+    instance: dg.DagsterInstance,
+    connection: Connection,
+    ours: Ours,
+    suspects: Mapping[str, float],
+    now: float,
 ) -> tuple[list[str], dict[str, float]]:
     """One look: end our runs whose process is gone, and free their places in pools.
 
-    `suspects` are the runs that had no lock at the last look, with the time of the first such look; `now` is a time of the same
-    clock, in seconds. Returns the ids of the runs that were ended, and the suspects for the next look.
+    `suspects` are the runs that had no lock at the last look, with the time of the first such look;
+    `now` is a time of the same clock, in seconds. Returns the ids of the runs that were ended, and
+    the suspects for the next look.
     """
     candidates = [*_unfinished(instance, ours), *_finished_in_a_pool(instance, ours)]
     watched = {run.run_id: run for run in candidates if _should_hold_its_lock(run, ours)}
     alive = living_runs(connection, watched)
     unlocked = {run_id: suspects.get(run_id, now) for run_id in watched if run_id not in alive}
     dead = [
-        run_id for run_id, since in unlocked.items() if run_id in suspects and now - since >= _patience(watched[run_id])
+        run_id
+        for run_id, since in unlocked.items()
+        if run_id in suspects and now - since >= _patience(watched[run_id])
     ]
     ended = [run_id for run_id in dead if _end(instance, run_id)]
     return ended, {run_id: since for run_id, since in unlocked.items() if run_id not in dead}
@@ -61,22 +71,33 @@ def _unfinished(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]
 
 
 def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
-    """Runs that somebody else has ended, such as the code server that launched them, and that still keep a place."""
+    """Runs that somebody else has ended, such as the code server that launched them, and that still
+    keep a place.
+    """
     pools = instance.event_log_storage.get_concurrency_infos(list(ours.names.pools)).values()
-    inside = set().union(*(pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids for pool in pools))
+    inside = set().union(
+        *(pool.active_run_ids | pool.assigned_run_ids | pool.pending_run_ids for pool in pools)
+    )
     if not inside:
         return []
-    return [record.dagster_run for record in ours.records(instance, statuses=ENDED, run_ids=list(inside))]
+    return [
+        record.dagster_run
+        for record in ours.records(instance, statuses=ENDED, run_ids=list(inside))
+    ]
 
 
 def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
     """Whether the run is ours, and would hold its lock in our database if it lived."""
     tag, location = run.tags.get(LOCK_TAG), location_of(run)
-    if tag is not None and tag != ours.locks:  # Its lock is in another database, where we cannot see it.
+    if (
+        tag is not None and tag != ours.locks
+    ):  # Its lock is in another database, where we cannot see it.
         return False
     if location is None:  # A process executes it by itself, and is known by its lock alone.
         return True
-    if run.status in NOT_BEGUN:  # It may have no process yet. Dagster's own monitoring bounds its start.
+    if (
+        run.status in NOT_BEGUN
+    ):  # It may have no process yet. Dagster's own monitoring bounds its start.
         return False
     if location == ours.location:
         return tag is not None or ours.own(run)
@@ -84,7 +105,9 @@ def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
 
 
 def _patience(run: dg.DagsterRun) -> float:
-    """For how long the run may be without its lock, in seconds. A retry has the tags of the run before it."""
+    """For how long the run may be without its lock, in seconds. A retry has the tags of the run
+    before it.
+    """
     had_lock = LOCK_TAG in run.tags and run.parent_run_id is None
     return LOST_SECONDS if had_lock else START_SECONDS
 
@@ -116,12 +139,16 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ends runs of Signal's whose process is gone, so that no pool waits for them.",
     )
-    def abandoned_runs_sensor(context: dg.SensorEvaluationContext, postgres: PostgresResource) -> dg.SkipReason:
+    def abandoned_runs_sensor(
+        context: dg.SensorEvaluationContext, postgres: PostgresResource
+    ) -> dg.SkipReason:
         """Asks for no run: Dagster retries a run that failed this way by itself."""
         with postgres.connect() as connection:
             ours = Ours.seen_by(connection, names, own_location(context))
             suspects = json.loads(context.cursor or "{}")
-            ended, suspects = end_dead_runs(context.instance, connection, ours, suspects, time.time())
+            ended, suspects = end_dead_runs(
+                context.instance, connection, ours, suspects, time.time()
+            )
         context.update_cursor(json.dumps(suspects))
         for run_id in ended:
             context.log.error("run %s was ended: its process is gone", run_id)
@@ -133,7 +160,11 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
 def _told(ended: int, suspects: int) -> str:
     if ended:
         return f"{ended} run(s) were ended: their processes are gone"
-    return f"{suspects} run(s) seem to be dead: another look will tell" if suspects else "every started run lives"
+    return (
+        f"{suspects} run(s) seem to be dead: another look will tell"
+        if suspects
+        else "every started run lives"
+    )
 
 
 def execute_here(
@@ -143,7 +174,9 @@ def execute_here(
     tags: Mapping[str, str],
     partition_key: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Execute a job in this process; first ends the runs of processes that are gone. A failed run is a result, not an error."""
+    """Execute a job in this process; first ends the runs of processes that are gone. A failed run
+    is a result, not an error.
+    """
     with safe_errors(), database.connect() as connection:
         ours = Ours.seen_by(connection, load_names())
         _end_dead_runs_now(instance, connection, ours)
@@ -164,7 +197,9 @@ def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, our
     _, suspects = end_dead_runs(instance, connection, ours, {}, time.monotonic())
     if not suspects:
         return
-    logger.info("%d run(s) seem to be dead: looking again in %.0f seconds", len(suspects), LOST_SECONDS)
+    logger.info(
+        "%d run(s) seem to be dead: looking again in %.0f seconds", len(suspects), LOST_SECONDS
+    )
     time.sleep(LOST_SECONDS)
     ended, _ = end_dead_runs(instance, connection, ours, suspects, time.monotonic())
     for run_id in ended:

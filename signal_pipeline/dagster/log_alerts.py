@@ -1,6 +1,8 @@
-"""Alerts: one line in the daemon's log for what a person must look at, where an operator's log alerts read it.
+"""Alerts: one line in the daemon's log for what a person must look at, where an operator's log
+alerts read it.
 
-Belongs here: what is said of failed runs and red checks. Error texts stay in the run; no line holds a value of an event.
+Belongs here: what is said of failed runs and red checks. Error texts stay in the run; no line holds
+a value of an event.
 """
 
 import dagster as dg
@@ -69,5 +71,8 @@ def red_checks(instance: dg.DagsterInstance, run_id: str) -> list[str]:
         event = entry.dagster_event
         found = event.asset_check_evaluation_data if event else None
         if found and not found.passed and found.severity == dg.AssetCheckSeverity.ERROR:
-            lines.append(f"check {found.check_name} of {found.asset_key.to_user_string()} is red: {found.description}")
+            lines.append(
+                f"check {found.check_name} of {found.asset_key.to_user_string()} is red:"
+                f" {found.description}"
+            )
     return lines

@@ -1,4 +1,5 @@
-"""What our definitions are called in Dagster: plain names, or behind a prefix where others share the instance.
+"""What our definitions are called in Dagster: plain names, or behind a prefix where others share
+the instance.
 
 Belongs here: names only. What they select or do: `jobs.py`, `assets/`.
 """
@@ -54,7 +55,9 @@ RETENTION_POOL = "retention"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of our definitions, each behind the prefix; `rollups` are the names of the models."""
+    """The names of our definitions, each behind the prefix; `rollups` are the names of the
+    models.
+    """
 
     rollups: tuple[str, ...]
     prefix: tuple[str, ...] = ()
@@ -94,4 +97,6 @@ class Names:
 
 def load_names(models: Iterable[str] | None = None) -> Names:
     """The names under `SIGNAL_ASSET_KEY_PREFIX` for these models, by default those on disk."""
-    return Names(tuple(load_models() if models is None else models), load_settings().asset_key_prefix)
+    return Names(
+        tuple(load_models() if models is None else models), load_settings().asset_key_prefix
+    )

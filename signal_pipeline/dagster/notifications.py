@@ -1,7 +1,8 @@
-"""Messages to the addresses of `SIGNAL_ALERT_URLS`, such as mail, chat or a webhook, by way of Apprise.
+"""Messages to the addresses of `SIGNAL_ALERT_URLS`, such as mail, chat or a webhook, by way of
+Apprise.
 
-The addresses are secrets: no error, log line or result here holds one or a part of one. An address is known by its place in
-the list and the kind of service.
+The addresses are secrets: no error, log line or result here holds one or a part of one. An address
+is known by its place in the list and the kind of service.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ if TYPE_CHECKING:  # Part of an extra.
 
 # What Apprise and the clients below it log holds hosts, paths and tokens of addresses.
 TALKATIVE = ("apprise", "requests", "urllib3")
-_BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9_+-]*://)")  # An address itself may hold a comma.
+_BETWEEN = re.compile(
+    r"[\s,]+(?=[A-Za-z][A-Za-z0-9_+-]*://)"
+)  # An address itself may hold a comma.
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What people are told: a title, one line of text, and whether it is bad news, good news or neither."""
+    """What people are told: a title, one line of text, and whether it is bad news, good news or
+    neither.
+    """
 
     title: str
     text: str
@@ -42,22 +47,28 @@ class Address:
         self._sender = sender
 
     def send(self, message: Message) -> bool:
-        """Whether the message was taken. Raises nothing; waits a few seconds for a server that does not answer."""
+        """Whether the message was taken. Raises nothing; waits a few seconds for a server that does
+        not answer.
+        """
         with _nothing_said():
             try:
                 # As plain text, which the sender escapes where a service takes markup.
-                taken = self._sender.notify(message.text, message.title, message.kind, body_format="text")
+                taken = self._sender.notify(
+                    message.text, message.title, message.kind, body_format="text"
+                )
             except Exception:  # A plugin's; its text may hold the address.
                 return False
         return bool(taken)
 
 
 def check_sender(settings: Settings) -> None:
-    """Raise SettingsError if messages are wanted and the extra that sends them is not installed. Imports nothing."""
+    """Raise SettingsError if messages are wanted and the extra that sends them is not installed.
+    Imports nothing.
+    """
     if settings.alert_urls is not None and find_spec("apprise") is None:
         raise SettingsError(
-            "SIGNAL_ALERT_URLS is set, but Apprise, which sends the messages, is not installed: install"
-            " signal-pipeline[alerts], or unset the variable"
+            "SIGNAL_ALERT_URLS is set, but Apprise, which sends the messages, is not installed:"
+            " install signal-pipeline[alerts], or unset the variable"
         )
 
 
@@ -69,7 +80,10 @@ def open_addresses(settings: Settings) -> list[Address]:
     check_sender(settings)
     if settings.alert_urls is None:
         return []
-    urls = [url.strip(" ,") for url in _BETWEEN.split(settings.alert_urls.get_secret_value().strip(" ,\n"))]
+    urls = [
+        url.strip(" ,")
+        for url in _BETWEEN.split(settings.alert_urls.get_secret_value().strip(" ,\n"))
+    ]
     return [_open(url, number, len(urls)) for number, url in enumerate(urls, 1)]
 
 

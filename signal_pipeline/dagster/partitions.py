@@ -1,4 +1,6 @@
-"""The one partition definition: UTC days, today included. Every partitioned asset uses this constant."""
+"""The one partition definition: UTC days, today included. Every partitioned asset uses this
+constant.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from signal_pipeline.settings import Settings, load_settings
 
 
 def first_partition(settings: Settings) -> date:
-    """The start date: as set, else as stored in a database that is up, else where a new database would begin.
+    """The start date: as set, else as stored in a database that is up, else where a new database
+    would begin.
 
     Loading definitions starts no server and never fails for want of one.
     """

@@ -1,6 +1,8 @@
-"""Probes: questions about the stored data whose answer is good or bad, each with what to do when it is bad.
+"""Probes: questions about the stored data whose answer is good or bad, each with what to do when it
+is bad.
 
-No Dagster: `checks.py` makes asset checks of them. Numbers in findings are counts and shares, never a value of an event.
+No Dagster: `checks.py` makes asset checks of them. Numbers in findings are counts and shares, never
+a value of an event.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from signal_pipeline.settings import Settings
 
 RECENT_DAYS = 7
 MAX_DROP_SHARE = 0.2
-MIN_GAPS = 10  # Of an app's day; fewer are chance, though they can be 1 % of a quiet one, and label it.
+MIN_GAPS = (
+    10  # Of an app's day; fewer are chance, though they can be 1 % of a quiet one, and label it.
+)
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200
 MAX_HASHES_PER_SESSION = 2
@@ -44,36 +48,46 @@ def books_reconcile(connection: Connection) -> Finding:
     """
     rows = connection.execute(query(__package__, "probes/books")).fetchall()
     if not rows:
-        return Finding(True, "Every open day holds the raw events that its books and its builds say.")
+        return Finding(
+            True, "Every open day holds the raw events that its books and its builds say."
+        )
     listed = {
-        str(day): f"books {expected:,}, raw {events:,}" + ("" if counted is None else f", built from {counted:,}")
+        str(day): (
+            f"books {expected:,}, raw {events:,}"
+            + ("" if counted is None else f", built from {counted:,}")
+        )
         for day, expected, events, counted in rows
     }
     return Finding(
         False,
-        f"{len(rows)} day(s) do not hold the raw events that their books or their builds say; the first is {rows[0][0]}."
-        " Restore the missing rows from a backup; builds of such days are refused meanwhile.",
+        f"{len(rows)} day(s) do not hold the raw events that their books or their builds say; the"
+        f" first is {rows[0][0]}. Restore the missing rows from a backup; builds of such days are"
+        " refused meanwhile.",
         {"days": listed},
     )
 
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
-    """No raw day stands longer than the retention: seven days overdue, or a retention that believes no clock, is an alarm.
+    """No raw day stands longer than the retention: seven days overdue, or a retention that believes
+    no clock, is an alarm.
 
     Requirement 9.2.
     """
     judgement, held = judge_due_days(connection, settings.retention_days)
     if refusal := judgement.refusal(held):
-        return Finding(False, f"THE RETENTION IS REFUSED: {refusal}", {"days": [str(day) for day in held]})
+        return Finding(
+            False, f"THE RETENTION IS REFUSED: {refusal}", {"days": [str(day) for day in held]}
+        )
     first_kept = judgement.by_clock
     late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
     if not late:
         return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")
     return Finding(
         False,
-        f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the first is {late[0]}."
-        " See `signal-pipeline retention --dry-run` for the reason; rebuild the day with `backfill`, or delete it"
-        f" with `signal-pipeline retention --purge-incomplete {late[0]} --reason TEXT`.",
+        f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the"
+        f" first is {late[0]}. See `signal-pipeline retention --dry-run` for the reason; rebuild"
+        " the day with `backfill`, or delete it with `signal-pipeline retention --purge-incomplete"
+        f" {late[0]} --reason TEXT`.",
         {"days": [str(day) for day in late]},
     )
 
@@ -85,23 +99,29 @@ def nothing_expired(connection: Connection, settings: Settings) -> Finding:
         return Finding(True, f"No raw event is older than {settings.retention_days} days.")
     return Finding(
         False,
-        f"{len(due)} raw day(s) are due but kept, the first is {due[0]}: run `signal-pipeline retention --dry-run`"
-        " for the reason, then `signal-pipeline backfill` for those days.",
+        f"{len(due)} raw day(s) are due but kept, the first is {due[0]}: run `signal-pipeline"
+        " retention --dry-run` for the reason, then `signal-pipeline backfill` for those days.",
         {"days": [str(day) for day in due]},
     )
 
 
 def few_drops(connection: Connection) -> Finding:
-    """Drops other than bots stay a small share of what was received together, of each app and of all."""
+    """Drops other than bots stay a small share of what was received together, of each app and of
+    all.
+    """
     last = today_utc()
     window = {"first": last - timedelta(days=RECENT_DAYS), "last": last}
     rows = connection.execute(query(__package__, "probes/drop_rate"), window).fetchall()
     if not rows:
         return Finding(
-            True, "Unknown: `signal.intake`, which begins with its migration, counts nothing of recent days."
+            True,
+            "Unknown: `signal.intake`, which begins with its migration, counts nothing of recent"
+            " days.",
         )
     high = {
-        f"{day} {app or ''}".strip(): f"{dropped / received:.1%} of {received:,}: {_by_reason(reasons)}"
+        f"{day} {app or ''}".strip(): (
+            f"{dropped / received:.1%} of {received:,}: {_by_reason(reasons)}"
+        )
         for day, app, received, dropped, reasons in cast(
             "list[tuple[date, str | None, int, int, dict[str, int]]]", rows
         )
@@ -110,13 +130,14 @@ def few_drops(connection: Connection) -> Finding:
     if not high:
         return Finding(
             True,
-            f"On no recent day of receipt, of {MIN_EVENTS} events or more, were over {MAX_DROP_SHARE:.0%} of them dropped (bots"
-            " aside), of no app either.",
+            f"On no recent day of receipt, of {MIN_EVENTS} events or more, were over"
+            f" {MAX_DROP_SHARE:.0%} of them dropped (bots aside), of no app either.",
         )
     return Finding(
         False,
-        f"More than {MAX_DROP_SHARE:.0%} of what was received was dropped in {len(high)} case(s), by day of receipt: look at"
-        " the reasons, and for event types in `signal.books`; a new event type or app may lack its catalogue entry.",
+        f"More than {MAX_DROP_SHARE:.0%} of what was received was dropped in {len(high)} case(s),"
+        " by day of receipt: look at the reasons, and for event types in `signal.books`; a new"
+        " event type or app may lack its catalogue entry.",
         {"days": high},
     )
 
@@ -127,20 +148,30 @@ def _by_reason(reasons: Mapping[str, int]) -> str:
 
 
 def addresses_arrive(connection: Connection) -> Finding:
-    """Events come with an address; above 1 % of an app's day without, its users are labelled degraded.
+    """Events come with an address; above 1 % of an app's day without, its users are labelled
+    degraded.
 
     Requirement 4.4.
     """
     last = today_utc()
-    asked = {"first": last - timedelta(days=RECENT_DAYS), "last": last, "share": DEGRADED_SHARE, "few": MIN_GAPS}
+    asked = {
+        "first": last - timedelta(days=RECENT_DAYS),
+        "last": last,
+        "share": DEGRADED_SHARE,
+        "few": MIN_GAPS,
+    }
     rows = connection.execute(query(__package__, "probes/address_gaps"), asked).fetchall()
-    bad = {f"{day} {app}": f"{share:.1%}" for day, app, share in cast("list[tuple[date, str, float]]", rows)}
+    bad = {
+        f"{day} {app}": f"{share:.1%}"
+        for day, app, share in cast("list[tuple[date, str, float]]", rows)
+    }
     if not bad:
         return Finding(True, "Recent events come with an address, but for a few at most.")
     return Finding(
         False,
-        f"More than {DEGRADED_SHARE:.0%} of events had no address on {len(bad)} recent app day(s); their users are"
-        " labelled degraded. Check that the gateway forwards the address chain and that SIGNAL_TRUSTED_PROXIES is right.",
+        f"More than {DEGRADED_SHARE:.0%} of events had no address on {len(bad)} recent app day(s);"
+        " their users are labelled degraded. Check that the gateway forwards the address chain and"
+        " that SIGNAL_TRUSTED_PROXIES is right.",
         {"app_days": bad},
     )
 
@@ -152,8 +183,9 @@ def identities_are_apart(connection: Connection) -> Finding:
     bad = []
     for day, each in day_identities(connection, last - timedelta(days=1), last).items():
         figures[str(day)] = (
-            f"{each.events:,} events, {each.users:,} users, top hash {each.top_share:.1%}, {each.top_sessions} sessions behind"
-            f" it at most; sessions per hash {each.sessions_per_hash:.2f}, hashes per session {each.hashes_per_session:.2f}"
+            f"{each.events:,} events, {each.users:,} users, top hash {each.top_share:.1%},"
+            f" {each.top_sessions} sessions behind it at most; sessions per hash"
+            f" {each.sessions_per_hash:.2f}, hashes per session {each.hashes_per_session:.2f}"
         )
         crowded = each.top_share > MAX_TOP_SHARE or each.top_sessions > MAX_TOP_SESSIONS
         split = each.hashes_per_session > MAX_HASHES_PER_SESSION
@@ -163,29 +195,39 @@ def identities_are_apart(connection: Connection) -> Finding:
         return Finding(True, "No hash stands out: people are told apart.", figures)
     return Finding(
         False,
-        f"On {len(bad)} recent day(s) one hash holds more than {MAX_TOP_SHARE:.0%} of the events or over"
-        f" {MAX_TOP_SESSIONS} sessions (a proxy or NAT has merged people, so users are too low), or a session has more than"
-        f" {MAX_HASHES_PER_SESSION} hashes on average (addresses change within it, so users are too high). Check that the"
-        " client's address arrives, not the gateway's.",
+        f"On {len(bad)} recent day(s) one hash holds more than {MAX_TOP_SHARE:.0%} of the events or"
+        f" over {MAX_TOP_SESSIONS} sessions (a proxy or NAT has merged people, so users are too"
+        f" low), or a session has more than {MAX_HASHES_PER_SESSION} hashes on average (addresses"
+        " change within it, so users are too high). Check that the client's address arrives, not"
+        " the gateway's.",
         figures,
     )
 
 
 def one_secret_per_day(connection: Connection) -> Finding:
-    """No recent day was hashed with two secrets, or by two rules of names; its users would be over-counted.
+    """No recent day was hashed with two secrets, or by two rules of names; its users would be
+    over-counted.
 
     Requirement 2.6.
     """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
-    mixed = {str(day): _mixed(each) for day, each in quality.items() if each.keys > 1 or each.hash_rules > 1}
+    mixed = {
+        str(day): _mixed(each)
+        for day, each in quality.items()
+        if each.keys > 1 or each.hash_rules > 1
+    }
     if not mixed:
-        return Finding(True, "Each recent day was hashed with one secret, and by one version of the rules of names.")
+        return Finding(
+            True,
+            "Each recent day was hashed with one secret, and by one version of the rules of names.",
+        )
     return Finding(
         False,
-        f"{len(mixed)} recent day(s) were hashed with two secrets or by two rules, the first is {min(mixed)}: their users"
-        " are over-counted and labelled so. Expected once after a rotation or an upgrade that changes the rules of names"
-        " (docs/user-agents.md); else check that every process has the same secret and the same version.",
+        f"{len(mixed)} recent day(s) were hashed with two secrets or by two rules, the first is"
+        f" {min(mixed)}: their users are over-counted and labelled so. Expected once after a"
+        " rotation or an upgrade that changes the rules of names (docs/user-agents.md); else check"
+        " that every process has the same secret and the same version.",
         {"days": mixed},
     )
 
@@ -199,7 +241,9 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     yesterday = today_utc() - timedelta(days=1)
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
     if not statuses and installed_day(connection) > yesterday:
-        return Finding(True, "Signal was installed today: no night has come yet that would build yesterday.")
+        return Finding(
+            True, "Signal was installed today: no night has come yet that would build yesterday."
+        )
     if not statuses:
         return Finding(
             False,
@@ -217,11 +261,14 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     )
 
 
-def no_day_waits(connection: Connection, checksums: Mapping[str, str], *, job: str = "rollups_job") -> Finding:
-    """Every kept day before today is fresh within an hour of its last change: none is forgotten after failed builds.
+def no_day_waits(
+    connection: Connection, checksums: Mapping[str, str], *, job: str = "rollups_job"
+) -> Finding:
+    """Every kept day before today is fresh within an hour of its last change: none is forgotten
+    after failed builds.
 
-    A changed model changes every day at once, when its first build is there: until then it may be one that cannot build.
-    `job` is what builds, as it is called here.
+    A changed model changes every day at once, when its first build is there: until then it may be
+    one that cannot build. `job` is what builds, as it is called here.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():
@@ -231,20 +278,25 @@ def no_day_waits(connection: Connection, checksums: Mapping[str, str], *, job: s
     first, last = min(waiting), max(waiting)
     return Finding(
         False,
-        f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a changed model; the first"
-        f" is {first}. Is the daemon running? Look for failed runs of {job}, then run"
-        f" `signal-pipeline backfill --from {first} --to {last} --plan`.",
+        f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a"
+        f" changed model; the first is {first}. Is the daemon running? Look for failed runs of"
+        f" {job}, then run `signal-pipeline backfill --from {first} --to {last} --plan`.",
         {"days": [str(day) for day in sorted(waiting)]},
     )
 
 
-def _waiting_days(connection: Connection, rollup: str, checksum: str, before: datetime) -> set[date]:
+def _waiting_days(
+    connection: Connection, rollup: str, checksum: str, before: datetime
+) -> set[date]:
     """The open days before today whose rollup is stale or missing, and has been since then."""
     today = today_utc()
     statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
-    waiting = {status.day for status in statuses if status.wants_build and status.changed_at < before}
+    waiting = {
+        status.day for status in statuses if status.wants_build and status.changed_at < before
+    }
     facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
     since = cast(
-        "list[tuple[date, datetime]]", connection.execute(query(__package__, "probes/model_waits"), facts).fetchall()
+        "list[tuple[date, datetime]]",
+        connection.execute(query(__package__, "probes/model_waits"), facts).fetchall(),
     )
     return waiting - {day for day, first_build in since if first_build >= before}

@@ -1,8 +1,9 @@
-"""Dagster's own storage stays bounded: old logs, check evaluations, runs and ticks of ours are deleted, all state stays.
+"""Dagster's own storage stays bounded: old logs, check evaluations, runs and ticks of ours are
+deleted, all state stays.
 
-Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting whole runs would forget which partitions they
-materialized; so events go one by one. What is not ours is not touched: others may use the same storage, and keep it for
-longer. Docs: docs/data-team.md.
+Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting whole runs would
+forget which partitions they materialized; so events go one by one. What is not ours is not touched:
+others may use the same storage, and keep it for longer. Docs: docs/data-team.md.
 """
 
 from collections.abc import Mapping
@@ -26,14 +27,19 @@ COUNTING_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows by kind: ours that went, and those of others that are as old and stayed; None where counting took too long."""
+    """Rows by kind: ours that went, and those of others that are as old and stayed; None where
+    counting took too long.
+    """
 
     deleted: Mapping[str, int]
     others: Mapping[str, int] | None
 
 
-def prune_dagster_storage(instance: dg.DagsterInstance, ours: Ours, before: datetime) -> Pruned | None:
-    """Delete what is ours, older than `before`, and not needed for any state; None if the storage is not one of PostgreSQL.
+def prune_dagster_storage(
+    instance: dg.DagsterInstance, ours: Ours, before: datetime
+) -> Pruned | None:
+    """Delete what is ours, older than `before`, and not needed for any state; None if the storage
+    is not one of PostgreSQL.
 
     A run goes as a whole: nothing of a run that has not ended, or that ended later.
     """
@@ -41,7 +47,9 @@ def prune_dagster_storage(instance: dg.DagsterInstance, ours: Ours, before: date
     if storage is None:
         return None
     limits = {
-        "before": before.astimezone(UTC).replace(tzinfo=None),  # Dagster's columns have no time zone.
+        "before": (
+            before.astimezone(UTC).replace(tzinfo=None)
+        ),  # Dagster's columns have no time zone.
         "location": ours.location,
         "locks": ours.locks,
         "jobs": sorted(ours.names.jobs),
@@ -52,15 +60,23 @@ def prune_dagster_storage(instance: dg.DagsterInstance, ours: Ours, before: date
         runs = _rows(connection, "our_runs", limits)
         old = {**limits, "runs": [run_id for run_id, is_old in runs if is_old]}
         deleted = {kind: int(_rows(connection, f"prune_{kind}", old)[0][0]) for kind in KINDS}
-        return Pruned(deleted, _others(connection, {**limits, "ours": [run_id for run_id, _ in runs]}))
+        return Pruned(
+            deleted, _others(connection, {**limits, "ours": [run_id for run_id, _ in runs]})
+        )
 
 
 def _storage(instance: dg.DagsterInstance) -> PostgresRunStorage | None:
     """Dagster's storage, if all of it is in one database of PostgreSQL."""
-    runs, events, ticks = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+    runs, events, ticks = (
+        instance.run_storage,
+        instance.event_log_storage,
+        instance.schedule_storage,
+    )
     if not isinstance(runs, PostgresRunStorage):
         return None
-    if not isinstance(events, PostgresEventLogStorage) or not isinstance(ticks, PostgresScheduleStorage):
+    if not isinstance(events, PostgresEventLogStorage) or not isinstance(
+        ticks, PostgresScheduleStorage
+    ):
         return None
     return runs if runs.postgres_url == events.postgres_url == ticks.postgres_url else None
 
@@ -105,15 +121,24 @@ def pruning_job_of(names: Names) -> dg.JobDefinition:
         before = datetime.now(UTC) - timedelta(days=days)
         pruned = prune_dagster_storage(context.instance, ours, before)
         if pruned is None:
-            context.log.info("Dagster's storage is not in one database of PostgreSQL: nothing is pruned")
+            context.log.info(
+                "Dagster's storage is not in one database of PostgreSQL: nothing is pruned"
+            )
             return
         others = "not counted, it took too long" if pruned.others is None else dict(pruned.others)
-        context.log.info("deleted: %s; as old, of others, untouched: %s", dict(pruned.deleted), others)
-        context.add_output_metadata({"before": str(before), "deleted": pruned.deleted, "of_others_untouched": others})
+        context.log.info(
+            "deleted: %s; as old, of others, untouched: %s", dict(pruned.deleted), others
+        )
+        context.add_output_metadata(
+            {"before": str(before), "deleted": pruned.deleted, "of_others_untouched": others}
+        )
 
     @dg.job(
         name=names.named(PRUNING_JOB),
-        description="Deletes old logs, runs and ticks of Signal's from Dagster's storage; keeps each partition's state.",
+        description=(
+            "Deletes old logs, runs and ticks of Signal's from Dagster's storage; keeps each"
+            " partition's state."
+        ),
     )
     def pruning_job() -> None:
         """Keep Dagster's storage bounded."""

@@ -1,7 +1,9 @@
-"""What Dagster knows about our runs: their days, which are in flight, which failed, what they built; and the tags they carry.
+"""What Dagster knows about our runs: their days, which are in flight, which failed, what they
+built; and the tags they carry.
 
-Belongs here: questions to the Dagster instance, which others may use too: a job's name says nothing of whose it is. What
-follows from the answers: `due_builds.py`, `sensors.py`. Which runs live: `liveness.py`.
+Belongs here: questions to the Dagster instance, which others may use too: a job's name says nothing
+of whose it is. What follows from the answers: `due_builds.py`, `sensors.py`. Which runs live:
+`liveness.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nights have
 MODELS_TAG = "signal/models"  # The models that the run was asked for with.
 FAILED_DAYS_TAG = "signal/failed_days"  # Set by a run that failed: the days it could not build.
 LOCK_TAG = "signal/lock"  # The run has taken its lock; the value names the database that knows it.
-REPOSITORY_TAG = ".dagster/repository"  # Dagster's own: the code location of a run that the daemon or the UI launched.
+# Dagster's own: the code location of a run that the daemon or the UI launched.
+REPOSITORY_TAG = ".dagster/repository"
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -54,9 +57,11 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """How our runs are told from those of others: launched from our code location, or with their lock in our database.
+    """How our runs are told from those of others: launched from our code location, or with their
+    lock in our database.
 
-    `locks`: see `lock_space`. `location`: `repository@location`, None where it is not known, as in a command.
+    `locks`: see `lock_space`. `location`: `repository@location`, None where it is not known, as in
+    a command.
     """
 
     names: Names
@@ -69,12 +74,18 @@ class Ours:
         return cls(names, lock_space(connection), location)
 
     def own(self, run: dg.DagsterRun) -> bool:
-        """Whether a run is of our jobs, or of our assets alone: others may share our code location."""
+        """Whether a run is of our jobs, or of our assets alone: others may share our code
+        location.
+        """
         selected = run.asset_selection or frozenset()
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
 
-    def records(self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any) -> list[dg.RunRecord]:
-        """Our runs that pass the filters, which are those of RunsFilter, newest first, at most `limit`."""
+    def records(
+        self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any
+    ) -> list[dg.RunRecord]:
+        """Our runs that pass the filters, which are those of RunsFilter, newest first, at most
+        `limit`.
+        """
         tags = [{LOCK_TAG: self.locks}]
         if self.location is not None:
             tags.append({REPOSITORY_TAG: self.location})
@@ -87,7 +98,9 @@ class Ours:
 
 
 def location_of(run: dg.DagsterRun) -> str | None:
-    """The `repository@location` that a run was launched from; None if a process executes it by itself."""
+    """The `repository@location` that a run was launched from; None if a process executes it by
+    itself.
+    """
     origin = run.remote_job_origin
     return origin.repository_origin.get_label() if origin else None
 
@@ -127,7 +140,9 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> 
     return found
 
 
-def failures_in_a_row(instance: dg.DagsterInstance, ours: Ours, job: str, most: int) -> list[datetime]:
+def failures_in_a_row(
+    instance: dg.DagsterInstance, ours: Ours, job: str, most: int
+) -> list[datetime]:
     """When our last runs of a job failed, newest first, up to its last success; at most `most`."""
     ends: list[datetime] = []
     for record in ours.records(instance, limit=most, job_name=job):
@@ -137,8 +152,11 @@ def failures_in_a_row(instance: dg.DagsterInstance, ours: Ours, job: str, most: 
     return ends
 
 
-def materialized_days(instance: dg.DagsterInstance, run_id: str, rollups: Iterable[dg.AssetKey]) -> set[date]:
-    """The days for which a run built every given rollup; read from its log, which a failed step keeps.
+def materialized_days(
+    instance: dg.DagsterInstance, run_id: str, rollups: Iterable[dg.AssetKey]
+) -> set[date]:
+    """The days for which a run built every given rollup; read from its log, which a failed step
+    keeps.
 
     A purged day is marked there as well, and was not built.
     """

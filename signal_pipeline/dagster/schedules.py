@@ -34,7 +34,9 @@ def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         job_name=names.named(NIGHTLY_JOB),
         default_status=RUNNING,
-        description="00:30 UTC: the rollups of yesterday and of missed days, every check, then retention.",
+        description=(
+            "00:30 UTC: the rollups of yesterday and of missed days, every check, then retention."
+        ),
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
         """Ask for yesterday by name: the last partition would be today, which is not over."""
@@ -54,8 +56,11 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
         execution_timezone="UTC",
         job_name=names.named(CHECKS_JOB),
         default_status=RUNNING,
-        description="Hourly: every check but those that count all raw events, if anything changed or was dropped since they"
-        " were evaluated last, in the landing too, or a day waits for its build.",
+        description=(
+            "Hourly: every check but those that count all raw events, if anything changed or was"
+            " dropped since they were evaluated last, in the landing too, or a day waits for its"
+            " build."
+        ),
     )
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
@@ -66,7 +71,8 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
             dropped = dropped_since(connection, last)  # Where all is dropped, nothing else changes.
         landed = changed_at(load_settings().landing_path)
         changed = any(
-            status.wants_build or last < max(status.changed_at, status.built_at or last) for status in statuses
+            status.wants_build or last < max(status.changed_at, status.built_at or last)
+            for status in statuses
         )
         if dropped or changed or (landed is not None and last < landed):
             return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
@@ -76,12 +82,17 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
 
 
 def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
-    """When our checks were last started, by the hour or by night. Runs that succeeded have had their lock."""
+    """When our checks were last started, by the hour or by night. Runs that succeeded have had
+    their lock.
+    """
     found = [
         record.create_timestamp.astimezone(UTC)
         for job in (CHECKS_JOB, NIGHTLY_JOB)
         for record in ours.records(
-            instance, limit=1, job_name=ours.names.named(job), statuses=[dg.DagsterRunStatus.SUCCESS]
+            instance,
+            limit=1,
+            job_name=ours.names.named(job),
+            statuses=[dg.DagsterRunStatus.SUCCESS],
         )
     ]
     return max(found, default=datetime.min.replace(tzinfo=UTC))
@@ -95,10 +106,17 @@ def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
         execution_timezone="UTC",
         job_name=names.named(PRUNING_JOB),
         default_status=RUNNING,
-        description="01:45 UTC: old logs, runs and ticks leave Dagster's storage; the state of each partition stays.",
+        description=(
+            "01:45 UTC: old logs, runs and ticks leave Dagster's storage; the state of each"
+            " partition stays."
+        ),
     )
 
 
 def default_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
     """Every schedule of the project."""
-    return [nightly_schedule_of(names), checks_schedule_of(models, names), pruning_schedule_of(names)]
+    return [
+        nightly_schedule_of(names),
+        checks_schedule_of(models, names),
+        pruning_schedule_of(names),
+    ]

@@ -27,7 +27,9 @@ def today_utc() -> date:
 
 
 def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
-    """The half-open window `[start, end)` of UTC instants of the days `first` to `last`, inclusive."""
+    """The half-open window `[start, end)` of UTC instants of the days `first` to `last`,
+    inclusive.
+    """
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = last or first
     return start, datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1)
@@ -44,7 +46,9 @@ def first_kept_day(today: date, retention_days: int) -> date:
 
 
 def stored_start_date(connection: Connection) -> date:
-    """The first day that may hold events; raises NotMigratedError on a database without the schema."""
+    """The first day that may hold events; raises NotMigratedError on a database without the
+    schema.
+    """
     if connection.execute("select to_regclass('signal.instance')").fetchone() == (None,):
         raise NotMigratedError("the database has no Signal schema: run `signal-pipeline migrate`")
     row = connection.execute("select start_date from signal.instance").fetchone()
@@ -55,7 +59,9 @@ def stored_start_date(connection: Connection) -> date:
 
 def installed_day(connection: Connection) -> date:
     """The UTC date of the first migration."""
-    row = connection.execute("select (created_at at time zone 'UTC')::date from signal.instance").fetchone()
+    row = connection.execute(
+        "select (created_at at time zone 'UTC')::date from signal.instance"
+    ).fetchone()
     assert row is not None
     return cast(date, row[0])
 
@@ -67,7 +73,9 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 
 
 def lock_days(connection: Connection, days: list[date]) -> None:
-    """Hold the rows of the days until the transaction ends, so that none of them is purged meanwhile."""
+    """Hold the rows of the days until the transaction ends, so that none of them is purged
+    meanwhile.
+    """
     connection.execute(query(__package__, "lock_days"), [days])
 
 
@@ -77,8 +85,12 @@ def raise_versions(connection: Connection, days: list[date]) -> None:
 
 
 def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[date, int]:
-    """Days of these that hold fewer raw events than the books say, each with how many are missing."""
-    rows = connection.execute(query(__package__, "days_missing_raw_events"), {"days": days}).fetchall()
+    """Days of these that hold fewer raw events than the books say, each with how many are
+    missing.
+    """
+    rows = connection.execute(
+        query(__package__, "days_missing_raw_events"), {"days": days}
+    ).fetchall()
     return {cast(date, day): cast(int, count) for day, count in rows}
 
 
@@ -86,8 +98,8 @@ def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[da
 def day_lock(connection: Connection, day: date) -> Iterator[None]:
     """Hold the day's session lock, which builds, erasures and purges of one day share.
 
-    It must be taken before the snapshot transaction begins: inside REPEATABLE READ the snapshot would be older than
-    the wait, and the build silently old.
+    It must be taken before the snapshot transaction begins: inside REPEATABLE READ the snapshot
+    would be older than the wait, and the build silently old.
     """
     key = [DAY_LOCK, (day - date(2000, 1, 1)).days]
     connection.execute("select pg_advisory_lock(%s, %s)", key)

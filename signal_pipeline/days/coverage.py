@@ -49,7 +49,9 @@ class Coverage:
     @property
     def untouched(self) -> list[date]:
         """The days before today that have no row, from the start date on."""
-        return [day for day in days_between(*self.known) if day < self.today and day not in self.states]
+        return [
+            day for day in days_between(*self.known) if day < self.today and day not in self.states
+        ]
 
     def cuts(self, first: date, last: date) -> bool:
         """Whether sums over `first` to `last` lack days: before the start date, outside the window,
@@ -60,8 +62,14 @@ class Coverage:
 
     def notes(self) -> list[str]:
         """The days of the window that nobody can know, whatever was built."""
-        before = [(self.first, min(self.last, self.start_date - ONE_DAY))] if self.first < self.start_date else []
-        after = [(max(self.first, self.today + ONE_DAY), self.last)] if self.last > self.today else []
+        before = (
+            [(self.first, min(self.last, self.start_date - ONE_DAY))]
+            if self.first < self.start_date
+            else []
+        )
+        after = (
+            [(max(self.first, self.today + ONE_DAY), self.last)] if self.last > self.today else []
+        )
         return [
             *_note(before, f"are before the start date {self.start_date} and unknown"),
             *_note(after, "are still to come and unknown"),
@@ -102,19 +110,23 @@ def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
     if day in coverage.states:
         return None
     if day < coverage.start_date:
-        return f"{day} is before the start date {coverage.start_date}: no event of it was ever stored"
+        return (
+            f"{day} is before the start date {coverage.start_date}: no event of it was ever stored"
+        )
     if day > coverage.today:
         return f"{day} is still to come: no event of it can be stored yet"
     return None
 
 
 def _why_purged(connection: Connection, day: date) -> str:
-    receipt = connection.execute("select purged_at, raw_events from signal.receipts where day = %s", [day]).fetchone()
+    receipt = connection.execute(
+        "select purged_at, raw_events from signal.receipts where day = %s", [day]
+    ).fetchone()
     assert receipt is not None  # No day is purged without one.
     purged_at, events = cast("tuple[datetime, int]", receipt)
     return (
-        f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M} UTC,"
-        " with every hash and session; who was among them cannot be told any more"
+        f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M}"
+        " UTC, with every hash and session; who was among them cannot be told any more"
     )
 
 
@@ -134,7 +146,9 @@ def _note(spans: Sequence[Span], what: str) -> list[str]:
 
 def listed(spans: Sequence[Span]) -> str:
     """Spans of days in words; of many, the first ones."""
-    shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in spans[:MOST_SPANS])
+    shown = ", ".join(
+        str(first) if first == last else f"{first} to {last}" for first, last in spans[:MOST_SPANS]
+    )
     more = _count(spans[MOST_SPANS:])
     return f"{shown} and {more:,} more day(s)" if more else shown
 

@@ -1,6 +1,7 @@
 """How fresh each rollup of each day is, read from the database each time it is asked.
 
-A build is fresh when it read the day's present version with the model's present checksum. Words: docs/architecture.md.
+A build is fresh when it read the day's present version with the model's present checksum. Words:
+docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class DayStatus:
-    """One day: its version and state, its raw events by the books, each rollup's freshness, and its last build.
+    """One day: its version and state, its raw events by the books, each rollup's freshness, and its
+    last build.
 
-    `build_seconds`: how long the slowest last build of a rollup took; 0 for a day that was never built.
+    `build_seconds`: how long the slowest last build of a rollup took; 0 for a day that was never
+    built.
     """
 
     day: date
@@ -46,7 +49,9 @@ def day_statuses(
     last: date | None = None,
 ) -> list[DayStatus]:
     """The status of every known day from `first` to `last`, in order; `checksums` is by rollup."""
-    rows = connection.execute(query(__package__, "day_statuses"), {"first": first, "last": last}).fetchall()
+    rows = connection.execute(
+        query(__package__, "day_statuses"), {"first": first, "last": last}
+    ).fetchall()
     return [_status(row, checksums) for row in rows]
 
 
@@ -61,7 +66,9 @@ def _status(row: tuple[object, ...], checksums: Mapping[str, str]) -> DayStatus:
         cast(datetime, changed_at),
         cast(int, events),
         {
-            name: _freshness(built.get(name), version, checksum, state == "purged", bool(incomplete))
+            name: _freshness(
+                built.get(name), version, checksum, state == "purged", bool(incomplete)
+            )
             for name, checksum in checksums.items()
         },
         cast("datetime | None", built_at),
@@ -69,7 +76,9 @@ def _status(row: tuple[object, ...], checksums: Mapping[str, str]) -> DayStatus:
     )
 
 
-def _freshness(build: list[object] | None, version: object, checksum: str, purged: bool, incomplete: bool) -> Freshness:
+def _freshness(
+    build: list[object] | None, version: object, checksum: str, purged: bool, incomplete: bool
+) -> Freshness:
     if build is None:
         return "unavailable" if purged else "missing"
     if incomplete:

@@ -14,7 +14,9 @@ from signal_pipeline.postgres.query import query
 
 @dataclass(frozen=True, slots=True)
 class DayProfile:
-    """One day: raw events that are there, outcomes by the books (`dropped: reason` for drops), first and last event."""
+    """One day: raw events that are there, outcomes by the books (`dropped: reason` for drops),
+    first and last event.
+    """
 
     day: date
     version: int
@@ -28,7 +30,9 @@ class DayProfile:
 def day_profile(connection: Connection, day: date) -> DayProfile:
     """The profile of one day; an unknown day has no events."""
     start, end = window(day)
-    row = connection.execute(query(__package__, "day_profile"), {"day": day, "start": start, "end": end}).fetchone()
+    row = connection.execute(
+        query(__package__, "day_profile"), {"day": day, "start": start, "end": end}
+    ).fetchone()
     assert row is not None
     version, state, events, first_event, last_event = row
     return DayProfile(
@@ -43,7 +47,9 @@ def day_profile(connection: Connection, day: date) -> DayProfile:
 
 
 def day_outcomes(connection: Connection, day: date) -> Mapping[str, int]:
-    """What the books say of one day: events by `accepted`, `duplicate`, `erased` and `dropped: reason`."""
+    """What the books say of one day: events by `accepted`, `duplicate`, `erased` and `dropped:
+    reason`.
+    """
     rows = connection.execute(query(__package__, "day_outcomes"), [day]).fetchall()
     return {cast(str, label): cast(int, events) for label, events in rows}
 
@@ -51,12 +57,18 @@ def day_outcomes(connection: Connection, day: date) -> Mapping[str, int]:
 def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[date, dict[str, int]]:
     """Received events by outcome, per day from `first` to `last`, inclusive."""
     days: dict[date, dict[str, int]] = {}
-    for day, outcome, events in connection.execute(query(__package__, "books_by_day"), {"first": first, "last": last}):
+    for day, outcome, events in connection.execute(
+        query(__package__, "books_by_day"), {"first": first, "last": last}
+    ):
         days.setdefault(cast(date, day), {})[cast(str, outcome)] = cast(int, events)
     return days
 
 
 def dropped_since(connection: Connection, at: datetime) -> bool:
-    """Whether any event was dropped after an aware time. Drops raise no version: of the days it could not be told."""
-    statement = "select exists (select from signal.intake where outcome = 'dropped' and changed_at > %s)"
+    """Whether any event was dropped after an aware time. Drops raise no version: of the days it
+    could not be told.
+    """
+    statement = (
+        "select exists (select from signal.intake where outcome = 'dropped' and changed_at > %s)"
+    )
     return connection.execute(statement, [at]).fetchone() == (True,)

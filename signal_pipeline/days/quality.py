@@ -1,8 +1,8 @@
 """How far a day's distinct users can be trusted, without keeping an address.
 
-Measures per day: the share of accepted events that were hashed with an empty address, per app; whether two secrets, or two
-versions of the rules of names, hashed the day; and how people are told apart, from the raw events while they are kept.
-Requirements 2 and 4.
+Measures per day: the share of accepted events that were hashed with an empty address, per app;
+whether two secrets, or two versions of the rules of names, hashed the day; and how people are told
+apart, from the raw events while they are kept. Requirements 2 and 4.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ DEGRADED_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class DayQuality:
-    """One day: the share of events without an address by app; how many secrets, and versions of the rules of names, hashed it."""
+    """One day: the share of events without an address by app; how many secrets, and versions of the
+    rules of names, hashed it.
+    """
 
     without_address: Mapping[str, float]
     keys: int
     hash_rules: int
 
     def labels(self, apps: Sequence[str] | None) -> set[str]:
-        """`degraded` when an app's share is above 1 %, `over-counted` when two secrets or two rules hashed the day."""
-        shares = [share for app, share in self.without_address.items() if apps is None or app in apps]
+        """`degraded` when an app's share is above 1 %, `over-counted` when two secrets or two rules
+        hashed the day.
+        """
+        shares = [
+            share for app, share in self.without_address.items() if apps is None or app in apps
+        ]
         labels = set[str]()
         if any(share > DEGRADED_SHARE for share in shares):
             labels.add("degraded")
@@ -40,19 +46,24 @@ class DayQuality:
 
 def day_quality(connection: Connection, first: date, last: date) -> dict[date, DayQuality]:
     """The quality of each known day from `first` to `last`, inclusive."""
-    rows = connection.execute(query(__package__, "day_quality"), {"first": first, "last": last}).fetchall()
+    rows = connection.execute(
+        query(__package__, "day_quality"), {"first": first, "last": last}
+    ).fetchall()
     return {
-        cast(date, day): DayQuality(cast("Mapping[str, float]", shares), cast(int, keys), cast(int, rules))
+        cast(date, day): DayQuality(
+            cast("Mapping[str, float]", shares), cast(int, keys), cast(int, rules)
+        )
         for day, shares, keys, rules in rows
     }
 
 
 @dataclass(frozen=True, slots=True)
 class DayIdentities:
-    """How people are told apart on one day. `top_share`: the share of its events behind the hash with the most.
+    """How people are told apart on one day. `top_share`: the share of its events behind the hash
+    with the most.
 
-    Many sessions behind one hash mean that a proxy or NAT has merged people; several hashes in one session, that an address
-    or browser changed within it and people are counted twice.
+    Many sessions behind one hash mean that a proxy or NAT has merged people; several hashes in one
+    session, that an address or browser changed within it and people are counted twice.
     """
 
     events: int
@@ -66,8 +77,12 @@ class DayIdentities:
 def day_identities(connection: Connection, first: date, last: date) -> dict[date, DayIdentities]:
     """The measures of each day from `first` to `last` that holds raw events."""
     start, end = window(first, last)
-    rows = connection.execute(query(__package__, "day_identities"), {"start": start, "end": end}).fetchall()
+    rows = connection.execute(
+        query(__package__, "day_identities"), {"start": start, "end": end}
+    ).fetchall()
     return {
-        cast(date, day): DayIdentities(*cast("tuple[int, int, float, int, float, float]", tuple(measures)))
+        cast(date, day): DayIdentities(
+            *cast("tuple[int, int, float, int, float, float]", tuple(measures))
+        )
         for day, *measures in rows
     }

@@ -12,7 +12,9 @@ from signal_pipeline.postgres.query import query
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One purged day: what was there, when it went. `bytes`: disk space of its partition, indexes included."""
+    """One purged day: what was there, when it went. `bytes`: disk space of its partition, indexes
+    included.
+    """
 
     day: date
     purged_at: datetime
@@ -30,5 +32,8 @@ def list_receipts(connection: Connection) -> list[Receipt]:
     """Every receipt, oldest day first."""
     rows = connection.execute(query(__package__, "receipts")).fetchall()
     return [
-        Receipt(*cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)) for row in rows
+        Receipt(
+            *cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)
+        )
+        for row in rows
     ]

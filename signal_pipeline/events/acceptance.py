@@ -1,7 +1,8 @@
 """Acceptance: what becomes of one incoming event (requirements 3.1 to 3.6).
 
-Pure: no database, no Dagster. The result is an `Event`, ready to store and without address or user agent, or a `Drop` with
-its reason. Rate limits (step 7) belong to the wire, storing (step 8) to the store.
+Pure: no database, no Dagster. The result is an `Event`, ready to store and without address or user
+agent, or a `Drop` with its reason. Rate limits (step 7) belong to the wire, storing (step 8) to the
+store.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 class Acceptance:
     """The rules of one catalogue, one secret and one start date."""
 
-    def __init__(self, catalogue: Catalogue, secret: bytes, start_date: date, retention_days: int) -> None:
+    def __init__(
+        self, catalogue: Catalogue, secret: bytes, start_date: date, retention_days: int
+    ) -> None:
         self._secret = secret
         self._start_date = start_date
         self._retention = timedelta(days=retention_days)
@@ -94,10 +97,14 @@ class Acceptance:
             return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
 
     def drop(self, reason: Reason, event: IncomingEvent, now: datetime) -> Drop:
-        """The drop of `event` for the books: its own day if it can have one, else the day of `now`."""
+        """The drop of `event` for the books: its own day if it can have one, else the day of
+        `now`.
+        """
         return self._drop(reason, event.event_type, event.app_name, event.created_at, now)
 
-    def _drop(self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime) -> Drop:
+    def _drop(
+        self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime
+    ) -> Drop:
         day = today = now.date()
         if at is not None and _day_or_none(at) is not None:
             day = at.astimezone(UTC).date()
@@ -105,7 +112,9 @@ class Acceptance:
             reason,
             day if self._start_date <= day <= today else today,
             app if isinstance(app, str) and app in self._all_apps else UNKNOWN_APP,
-            event_type if isinstance(event_type, str) and event_type in self._all_types else OTHER_TYPE,
+            event_type
+            if isinstance(event_type, str) and event_type in self._all_types
+            else OTHER_TYPE,
             event_type if isinstance(event_type, str) and _PLAIN_NAME.fullmatch(event_type) else "",
         )
 
@@ -176,7 +185,9 @@ class Acceptance:
             raise _Refused("invalid_entity")
         return lowered
 
-    def _checked_description(self, event_type: str, description: dict[str, object] | None) -> bytes | None:
+    def _checked_description(
+        self, event_type: str, description: dict[str, object] | None
+    ) -> bytes | None:
         if description is None:
             return None
         text = msgspec.json.encode(description)

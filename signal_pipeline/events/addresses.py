@@ -51,10 +51,12 @@ def canonical_ip(text: str | None) -> str:
 
 
 def _plain_address(text: str) -> str | None:
-    """The canonical text of an address without anything around it; None if the long way must decide.
+    """The canonical text of an address without anything around it; None if the long way must
+    decide.
 
-    The system's own functions are several times faster than the long way, which is all that is said of them here: a text that
-    they print with dots is IPv4 inside IPv6, which RFC 5952 and they write differently.
+    The system's own functions are several times faster than the long way, which is all that is said
+    of them here: a text that they print with dots is IPv4 inside IPv6, which RFC 5952 and they
+    write differently.
     """
     try:
         if ":" not in text:

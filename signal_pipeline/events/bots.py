@@ -141,7 +141,9 @@ def _detectors() -> _Detectors:
                 *(("listed", pattern) for pattern in known if pattern not in left_out),
             ]
         ),
-        lower_crawler=classifier(("listed", lower_pattern(pattern)) for pattern in _device_detector_bots()),
+        lower_crawler=classifier(
+            ("listed", lower_pattern(pattern)) for pattern in _device_detector_bots()
+        ),
         spider=DeviceExtractor(
             # The third field is the family.
             pattern

@@ -71,7 +71,8 @@ _WORDS = (
     # Android on a computer, of which a ThinkPad is one
     (
         "desktop",
-        r"Subsystem for Android|Android[^)]*(?:Chrome(?:book|box)|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron"
+        r"Subsystem for Android|Android[^)]*"
+        r"(?:Chrome(?:book|box)|CrosArc|Pixelbook|EliteBook|ProBook|Latitude|Inspiron"
         r"|Vostro|OptiPlex|ThinkPad|Aspire [A-Z]*\d|TravelMate|(?i:satellite)|\bNUC\d|\bPC[;)]"
         r"|\bAIO\b)",
     ),

@@ -1,4 +1,6 @@
-"""What passes through acceptance: an event as it was stated, as it is stored, and as the books count one that was refused."""
+"""What passes through acceptance: an event as it was stated, as it is stored, and as the books
+count one that was refused.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,8 @@ class Line(IncomingEvent, gc=False):
 class Event(msgspec.Struct, gc=False, frozen=True):
     """An event that passed every check: a row of `signal.events`.
 
-    `id` is given where the caller must know it before the event is stored; else the store makes one.
+    `id` is given where the caller must know it before the event is stored; else the store makes
+    one.
     """
 
     day: date
@@ -85,8 +88,10 @@ class Drop(msgspec.Struct, gc=False, frozen=True):
     """An event that was refused, as the books count it: never a value of it.
 
     Attributes:
-        stated_type: for the log: the event type as it came if it is plain `[a-z0-9_]{1,64}`, else empty.
-        browser_family: of a bot, the bucket of its user agent, from the closed list; else empty. So are `os_family`
+        stated_type: for the log: the event type as it came if it is plain `[a-z0-9_]{1,64}`, else
+            empty.
+        browser_family: of a bot, the bucket of its user agent, from the closed list; else empty. So
+            are `os_family`
             and `device_type`.
     """
 

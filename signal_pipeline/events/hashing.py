@@ -43,14 +43,18 @@ def check_secret(secret: str) -> bytes:
         # `from None`: the original error carries the whole secret.
         raise WeakSecretError(f"SIGNALS_SALT_SECRET is not valid UTF-8 text; {_REMEDY}") from None
     if len(encoded) < MINIMUM_SECRET_BYTES:
-        raise WeakSecretError(f"SIGNALS_SALT_SECRET has fewer than {MINIMUM_SECRET_BYTES} bytes; {_REMEDY}")
+        raise WeakSecretError(
+            f"SIGNALS_SALT_SECRET has fewer than {MINIMUM_SECRET_BYTES} bytes; {_REMEDY}"
+        )
     return encoded
 
 
 def daily_salt(secret: bytes, day: date) -> bytes:
     """The 32 bytes that key the hashes of one UTC date: HMAC-SHA256(secret, "YYYY-MM-DD")."""
     if isinstance(day, datetime):
-        raise TypeError("a day is a date without a time of day; its UTC date must be chosen by the caller")
+        raise TypeError(
+            "a day is a date without a time of day; its UTC date must be chosen by the caller"
+        )
     return _hmac_sha256(secret, day.isoformat().encode())
 
 

@@ -20,7 +20,9 @@ try:
     from ua_parser_rs import UserAgentExtractor
 except ImportError as error:
     # Other backends are up to 40 times slower and answer differently for bots.
-    raise ImportError("Signal needs the Rust backend of ua-parser: pip install ua-parser-rs") from error
+    raise ImportError(
+        "Signal needs the Rust backend of ua-parser: pip install ua-parser-rs"
+    ) from error
 
 Classifier = Callable[[str], str | None]
 

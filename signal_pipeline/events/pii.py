@@ -10,7 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from signal_pipeline.events.private_keys import is_private_key
-from signal_pipeline.events.private_texts import is_card, is_place, is_private_number, is_private_text
+from signal_pipeline.events.private_texts import (
+    is_card,
+    is_place,
+    is_private_number,
+    is_private_text,
+)
 from signal_pipeline.events.readings import readings
 
 # Nothing that is looked for in a text can do without one of these, or a digit.
@@ -20,9 +25,10 @@ _JSON_KEY = re.compile(r'"([^"\\:{}]{1,64})\\*"\s*:')
 
 
 def holds_pii(value: object) -> bool:
-    """Whether a JSON value holds, at any depth, a PII-shaped key, the number of a payment card, coordinates, or a
-    text (a key included) with something private or with JSON with such a key anywhere inside; also
-    if written in compatibility characters, percent-encoded, or escaped for HTML or JSON.
+    """Whether a JSON value holds, at any depth, a PII-shaped key, the number of a payment card,
+    coordinates, or a text (a key included) with something private or with JSON with such a key
+    anywhere inside; also if written in compatibility characters, percent-encoded, or escaped for
+    HTML or JSON.
     """
     pending = [value]
     while pending:
@@ -62,10 +68,14 @@ def _key_holds_pii(key: str) -> bool:
 
 def _is_card_number(number: float) -> bool:
     """Whether a number is one of a payment card; a float that is one is a whole number."""
-    return 10**13 < abs(number) < 10**19 and number == int(number) and is_card(str(abs(int(number))))
+    return (
+        10**13 < abs(number) < 10**19 and number == int(number) and is_card(str(abs(int(number))))
+    )
 
 
 def _is_position(numbers: Sequence[object]) -> bool:
     """Whether a list is a position as GeoJSON writes it, with four decimals or more each."""
-    fine = [number for number in numbers if isinstance(number, float) and round(number, 3) != number]
+    fine = [
+        number for number in numbers if isinstance(number, float) and round(number, 3) != number
+    ]
     return len(fine) == len(numbers) and is_place(fine[0], fine[1])

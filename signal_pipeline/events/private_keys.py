@@ -3,11 +3,11 @@
 Here: how a key is compared with the lists of `private_words.py`. Not here: values
 (`private_texts.py`), disguises (`readings.py`).
 
-A key counts as written by someone who varies spelling: after NFKC, in lower case, letters and digits
-only, and without its digits too. `name` is private as a whole key and of a person, but not in
-`templateName` or `language_name`, which tell nothing of one. Counts and flags pass, told by the words
-that a key is written with: `usersPerTeam`, `isOwner`, `emailVerified`. A key that only sounds personal
-costs one event, counted; so when in doubt, a word is on a list.
+A key counts as written by someone who varies spelling: after NFKC, in lower case, letters and
+digits only, and without its digits too. `name` is private as a whole key and of a person, but not
+in `templateName` or `language_name`, which tell nothing of one. Counts and flags pass, told by the
+words that a key is written with: `usersPerTeam`, `isOwner`, `emailVerified`. A key that only sounds
+personal costs one event, counted; so when in doubt, a word is on a list.
 """
 
 from __future__ import annotations
@@ -39,25 +39,33 @@ def _ends(lists: str, ends: str) -> frozenset[str]:
     return _words(*(f"{word}{{{ends}}}" for word in _words(lists)))
 
 
-_WHOLE = _ends(" ".join(listed.WHOLE), ",s") | _ends(listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login")
+_WHOLE = _ends(" ".join(listed.WHOLE), ",s") | _ends(
+    listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login"
+)
 _WHOLE |= _ends(listed.PAGES_AT, ",url,urls,link,links,page,uri")
 _SENSITIVE = _words(listed.SENSITIVE)
 _ANYWHERE = _words(listed.ANYWHERE) | _SENSITIVE
 _without_harmless = partial(re.compile(listed.HARMLESS_ANYWHERE).sub, "-")
 # By its first four letters, what a word that holds them may hold.
-_BY_START = {word[:4]: [other for other in _ANYWHERE if other[:4] == word[:4]] for word in _ANYWHERE}
+_BY_START = {
+    word[:4]: [other for other in _ANYWHERE if other[:4] == word[:4]] for word in _ANYWHERE
+}
 _AT_THE_END = _ends(
     " ".join(
         [
             listed.AT_THE_END,
             *_ends(listed.CODES_OF, "code,pin"),
             *_ends(listed.LINKS_OF, "link,url,uri,href,linkurl,linkhref"),
-            *_ends(listed.NETWORKS, "uid,handle,tag,username,profile,profileid,profileurl,profilelink"),
+            *_ends(
+                listed.NETWORKS, "uid,handle,tag,username,profile,profileid,profileurl,profilelink"
+            ),
         ]
     ),
     ",s,value,values,hash,hashes",
 )
-_HARMLESS_AT_THE_END = _words(listed.HARMLESS_AT_THE_END) | _ends(listed.PIXELS, "coord,coords,coordinate,coordinates")
+_HARMLESS_AT_THE_END = _words(listed.HARMLESS_AT_THE_END) | _ends(
+    listed.PIXELS, "coord,coords,coordinate,coordinates"
+)
 _AT_THE_END -= _HARMLESS_AT_THE_END
 _PERSONS = _ends(f"{listed.ROLES} {listed.DEEDS}", ",s")
 _HARMLESS_PERSONS = _ends(listed.HARMLESS_ROLES, ",s") | _ends(listed.DONE_BY_THINGS, "edby,edbys")
@@ -128,7 +136,9 @@ def _is_private(word: str) -> bool:
 
 
 def _ends_of(word: str) -> list[str]:
-    """The word, and all that it ends with, the longest first, and nothing at last; of a very long word its end alone."""
+    """The word, and all that it ends with, the longest first, and nothing at last; of a very long
+    word its end alone.
+    """
     return [word[at:] for at in range(max(0, len(word) - LONGEST_ENDING), len(word) + 1)]
 
 
@@ -164,14 +174,20 @@ def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
     if any(sensitive in word for sensitive in _SENSITIVE):
         return False
     flagged = _compact_flag(word)
-    if (flagged and (flagged[1] or flagged[2]) in _PERSONS) or _is_done(word) or word.startswith(_COMPACT_ORDER):
+    if (
+        (flagged and (flagged[1] or flagged[2]) in _PERSONS)
+        or _is_done(word)
+        or word.startswith(_COMPACT_ORDER)
+    ):
         return True
     if _by_a_way(words):
         return True
     rests = []
     if words[:2] == ["number", "of"]:
         rests.append(words[2:])
-    if _first_word(text) and (words[0] in _FLAGS or (words[0] in _COUNTED and words[-1].endswith("s"))):
+    if _first_word(text) and (
+        words[0] in _FLAGS or (words[0] in _COUNTED and words[-1].endswith("s"))
+    ):
         rests.append(words[1:])
     if words[-1:] and words[-1] in _STATES:
         rests.append(words[:-1])

@@ -22,8 +22,8 @@ _IPV6 = re.compile(
     # Not a part of a longer chain, such as a fingerprint; behind eight groups there may be a port.
     r"(?<![0-9A-Fa-f])(?<!(?<![0-9A-Za-z])[0-9A-Fa-f]:)(?<!(?<![0-9A-Za-z])[0-9A-Fa-f]{2}:)"
     rf"(?!(?:[0-9A-Fa-f]{{2}}:){{8}}|(?:{_GROUP}:){{9}})(?:{_GROUP}:){{7}}{_GROUP}(?![0-9A-Fa-f])"
-    # Shortened; letters around it make it a name of a program, as in `std::add`. With two digits on either side
-    # it is one too, or a time, as in `a::b` and `10::30`: no address in use begins so.
+    # Shortened; letters around it make it a name of a program, as in `std::add`. With two digits on
+    # either side it is one too, or a time, as in `a::b` and `10::30`: no address in use begins so.
     rf"|(?<![^\W_])(?![0-9A-Fa-f]{{1,2}}::[0-9A-Fa-f]{{1,2}}(?![0-9A-Fa-f:]))(?:{_GROUP}(?::{_GROUP}){{0,6}}::(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
     rf"|::{_GROUP}(?::{_GROUP}){{0,6}})(?![^\W_])"
 )
@@ -43,9 +43,12 @@ _JWT_HEADER = re.compile(r"(?:eyJ|eyA|ewo|ew0)[A-Za-z0-9_-]{10}")
 # A query, a fragment with values, and what stands before the host: they carry searches, ids and
 # passwords.
 _QUERY = re.compile(r"(?<!\()\?[\w.~%\[\]+-]{1,64}=[\w%+./~{\[-]")
-_URL_PARTS = re.compile(r"://(?:[^\s?#]{1,512}\?[\w%\[{=&+-]|[^\s#]{1,512}#[^\s=]{1,128}=\S|[^\s/?#@]{1,256}@)")
+_URL_PARTS = re.compile(
+    r"://(?:[^\s?#]{1,512}\?[\w%\[{=&+-]|[^\s#]{1,512}#[^\s=]{1,128}=\S|[^\s/?#@]{1,256}@)"
+)
 
-# E.164, as people write it; `_is_phone` counts. Not behind a word or number, as in `1.2.0+20261123`.
+# E.164, as people write it; `_is_phone` counts. Not behind a word or number, as in
+# `1.2.0+20261123`.
 _DIGIT = r"(?:[ ./-]{0,2}\(?[0-9]\)?)"
 _PHONE = re.compile(rf"\+(?<![\w.+-]\+) ?[1-9]{_DIGIT}{{6,17}}+(?![0-9])")
 _NORTH_AMERICAN = re.compile(
@@ -56,8 +59,8 @@ _CARD = re.compile(
     r"|[0-9]{3}([ ._-])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{1,3})?"
     r"|[0-9]{3}([ ._-])[0-9]{6}\2[0-9]{4,5})(?![0-9A-Za-z])(?!\.[0-9])"
 )
-# What the issuers' numbers begin with, and how long they are: Visa, Mastercard, American Express, Diners
-# Club, Discover and UnionPay, JCB, Maestro, Mir.
+# What the issuers' numbers begin with, and how long they are: Visa, Mastercard, American Express,
+# Diners Club, Discover and UnionPay, JCB, Maestro, Mir.
 _ISSUED = re.compile(
     r"4(?:[0-9]{15}|[0-9]{18})"
     r"|(?:5[1-5][0-9]{2}|222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"
@@ -76,11 +79,11 @@ _IBAN_START = re.compile(
 )
 # The countries of the IBAN registry, each with the length of its numbers.
 _IBAN_COUNTRIES = """
-    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29
-    ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20
-    LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29
-    PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20
-    YE30
+    AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27
+    DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28
+    IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22
+    MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24
+    SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30
 """
 _IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_COUNTRIES.split()}
 
@@ -92,22 +95,30 @@ _PAIR = re.compile(
 )
 # Points of a drawing: what `translate(...)`, `scale: ...`, a `viewBox` or a path goes on with.
 _DRAWN = re.compile(
-    r"(?:(?<![A-Za-z])(?i:translate|scale|matrix|rotate|skew|viewbox|points|polygon|polyline)(?:3d|[XYZxyz])?"
+    r"(?:(?<![A-Za-z])"
+    r"(?i:translate|scale|matrix|rotate|skew|viewbox|points|polygon|polyline)(?:3d|[XYZxyz])?"
     r"[\"' :=(\[]{1,6}|(?<![\w'’])M|(?<![\w'’ ])m)"
     r"(?:[0-9.,; +-]|[A-Za-z](?![A-Za-z]))*+"
 )
-_DEGREES, _MINUTES, _SECONDS = r"[0-9]{1,3} ?[°º˚o]", r"[0-9]{1,2}(?:\.[0-9]+)? ?['′’‘´]", r"""["″”“]|''|′′|’’"""
+_DEGREES, _MINUTES, _SECONDS = (
+    r"[0-9]{1,3} ?[°º˚o]",
+    r"[0-9]{1,2}(?:\.[0-9]+)? ?['′’‘´]",
+    r"""["″”“]|''|′′|’’""",
+)
 _IN_DEGREES = re.compile(
     rf"{_DEGREES} ?{_MINUTES}(?: ?[0-9]{{1,2}}(?:[.,][0-9]+)? ?(?:{_SECONDS}))? ?[NSEWnsew](?!\w)"
     rf"|(?<!\w)[NSEWnsew] ?{_DEGREES} ?{_MINUTES}"
     r"|(?<![0-9.])[0-9]{1,3}\.[0-9]{2,} ?[°º˚] ?[NSEWnsew](?!\w)"
 )
-_NORTH_EAST = re.compile(r"(?<![0-9.])[0-9]{1,2}\.[0-9]{2,} ?[NS][ ,;]{1,2}[0-9]{1,3}\.[0-9]{2,} ?[EW](?!\w)")
+_NORTH_EAST = re.compile(
+    r"(?<![0-9.])[0-9]{1,2}\.[0-9]{2,} ?[NS][ ,;]{1,2}[0-9]{1,3}\.[0-9]{2,} ?[EW](?!\w)"
+)
 _NAMED = re.compile(
     r"(?<!\w)(?:geo:[+-]?[0-9]{1,2}\.[0-9]{4,},[+-]?[0-9]{1,3}\.[0-9]{4}"
     r"|point *+(?:z *+)?\( *[+-]?[0-9]{1,3}\.[0-9]{4,} +[+-]?[0-9]{1,3}\.[0-9]{4}"
     r"|lat(?:itude)?['\"]? ?[:=] ?['\"]?[+-]?[0-9]{1,2}\.[0-9]"
-    r"|(?:tel|phone|telephone|fax|sms|callto|whatsapp)\.? ?: ?\+?\(?[0-9](?:[ ./-]?\(?[0-9]\)?){5,}+)",
+    r"|(?:tel|phone|telephone|fax|sms|callto|whatsapp)\.? ?: ?\+?"
+    r"\(?[0-9](?:[ ./-]?\(?[0-9]\)?){5,}+)",
     re.IGNORECASE,
 )
 
@@ -123,7 +134,10 @@ def is_private_text(text: str) -> bool:
     return bool(
         ("@" in text and _EMAIL.search(text))
         or holds_address(text)
-        or (text.count(".") > 1 and any(_JWT_HEADER.search(run[0]) for run in _JWT_RUN.finditer(text)))
+        or (
+            text.count(".") > 1
+            and any(_JWT_HEADER.search(run[0]) for run in _JWT_RUN.finditer(text))
+        )
         or ("?" in text and _QUERY.search(text))
         or ("://" in text and _URL_PARTS.search(text))
         or is_private_number(text)
@@ -133,22 +147,30 @@ def is_private_text(text: str) -> bool:
 def holds_address(text: str) -> bool:
     """Whether a text holds an IPv4 or IPv6 address, in these very characters."""
     return bool(
-        (text.count(".") > 2 and _IPV4.search(text)) or (("::" in text or text.count(":") > 6) and _IPV6.search(text))
+        (text.count(".") > 2 and _IPV4.search(text))
+        or (("::" in text or text.count(":") > 6) and _IPV6.search(text))
     )
 
 
 def is_private_number(text: str) -> bool:
-    """Whether a text holds a MAC address, a phone number, a payment card, an IBAN or coordinates. Each
-    is looked for only where it can be.
+    """Whether a text holds a MAC address, a phone number, a payment card, an IBAN or coordinates.
+    Each is looked for only where it can be.
     """
     if not _ANY_DIGIT.search(text):
         return False
     points, dashes, colons = text.count("."), text.count("-"), text.count(":")
     return bool(
-        ((points > 1 or dashes > 4 or colons > 4) and any(_is_mac(found[0]) for found in _MAC.finditer(text)))
+        (
+            (points > 1 or dashes > 4 or colons > 4)
+            and any(_is_mac(found[0]) for found in _MAC.finditer(text))
+        )
         or (dashes and _NORTH_AMERICAN.search(text))
         or ("+" in text and any(_is_phone(found[0]) for found in _PHONE.finditer(text)))
-        or (len(text) > 13 and _FOUR_DIGITS.search(text) and (_holds_card(text) or _holds_iban(text)))
+        or (
+            len(text) > 13
+            and _FOUR_DIGITS.search(text)
+            and (_holds_card(text) or _holds_iban(text))
+        )
         or (points > 1 and _holds_place(text))
         or ((colons or "=" in text or "(" in text) and _NAMED.search(text))
         or (not text.isascii() and _IN_DEGREES.search(text))
@@ -203,14 +225,20 @@ def _holds_iban(text: str) -> bool:
 
 @cache
 def _of_length(length: int) -> re.Pattern[str]:
-    """So many letters and digits, in one piece, in groups of four, or in one piece behind the check digits."""
+    """So many letters and digits, in one piece, in groups of four, or in one piece behind the check
+    digits.
+    """
     fours, rest = divmod(length, 4)
     last = rf"\1[0-9A-Za-z]{{{rest}}}" if rest else ""
     groups = rf"[0-9A-Za-z]{{4}}([ -])[0-9A-Za-z]{{4}}(?:\1[0-9A-Za-z]{{4}}){{{fours - 2}}}{last}"
-    return re.compile(rf"(?:{groups}|[0-9A-Za-z]{{4}}[ -]?[0-9A-Za-z]{{{length - 4}}})(?![0-9A-Za-z])")
+    return re.compile(
+        rf"(?:{groups}|[0-9A-Za-z]{{4}}[ -]?[0-9A-Za-z]{{{length - 4}}})(?![0-9A-Za-z])"
+    )
 
 
 def is_place(first: float, second: float) -> bool:
-    """Whether two numbers can be latitude and longitude, in either order. Two of at most 1 are shares."""
+    """Whether two numbers can be latitude and longitude, in either order. Two of at most 1 are
+    shares.
+    """
     small, large = sorted((abs(first), abs(second)))
     return small <= 90 and 1 < large <= 180

@@ -203,11 +203,14 @@ STATES = """
 """
 # Before a plural they count: `activeUsers`.
 COUNTED = "active daily weekly monthly unique distinct online concurrent new returning"
-# What somebody did by such a way, not whose it is: `shareViaEmail`; but `createdByEmail` is the creator's.
+# What somebody did by such a way, not whose it is: `shareViaEmail`; but `createdByEmail` is the
+# creator's.
 WAYS = "email mail sms phone whatsapp telephone"
 SENT_BY = """
     share shared notify notified contact contacted send sent deliver delivered remind verify confirm
     login
 """
 # What a digest is called; it stands for what it was made of. A regular expression, without digits.
-DIGEST = "hash(?:e[sd])?|md|sha|hmac|digests?|encrypted|crypt|cipher(?:text)?|checksum|salted|pseudonym"
+DIGEST = (
+    "hash(?:e[sd])?|md|sha|hmac|digests?|encrypted|crypt|cipher(?:text)?|checksum|salted|pseudonym"
+)

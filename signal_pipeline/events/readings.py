@@ -1,6 +1,7 @@
 """What a reader could take a text for: as it stands, and without the disguises it may wear.
 
-Here: decoding. Not here: what is looked for in it (`private_keys.py`, `private_texts.py`, `routes.py`).
+Here: decoding. Not here: what is looked for in it (`private_keys.py`, `private_texts.py`,
+`routes.py`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def visible(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """NFKC and visible, with ASCII digits for those of any script, and with plain blanks and dashes."""
+    """NFKC and visible, with ASCII digits for those of any script, and with plain blanks and
+    dashes.
+    """
     return unicodedata.normalize("NFKC", text).translate(_simpler)
 
 

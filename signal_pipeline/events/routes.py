@@ -1,8 +1,10 @@
 """From the route of an event to the route template that is stored
 (requirements 1 and 3.1).
 
-Here: cutting query and fragment, taking out characters that nobody sees, and replacing segments that
-are ids or tokens. Not here: whether a route is known. The client sends templates already; this is the
+Here: cutting query and fragment, taking out characters that nobody sees, and replacing segments
+that
+are ids or tokens. Not here: whether a route is known. The client sends templates already; this is
+the
 net below it. It is cautious: a slug made of words and short numbers stays. Only templates are
 remembered: another route may hold an address or a token.
 """
@@ -30,7 +32,9 @@ _PARAMETER = re.compile(r"(?:^|[;&]) ?[\w.~-]+ ?=|[?#]")
 # Controls, ends of lines, halves of surrogate pairs, private and never assigned characters.
 _FORBIDDEN = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\uf8ff\\ufdd0-\\ufdef\\ufffe\\uffff\\U000f0000-\\U0010ffff"
-    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000))
+    + "".join(
+        f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0xF0000, 0x10000)
+    )
     + "]"
 )
 # They turn what is written behind them around.
@@ -52,7 +56,8 @@ def route_template(text: str) -> str:
     the result of an earlier call.
 
     Raises ValueError if the text does not start with "/", has more than 256 characters (the result
-    too: replacing may lengthen it), or holds control characters, lone surrogates, private characters
+    too: replacing may lengthen it), or holds control characters, lone surrogates, private
+        characters
     or none at all. The error does not repeat the text.
     """
     if text in _templates:
@@ -67,10 +72,13 @@ def route_template(text: str) -> str:
         raise ValueError("the route holds control characters")
     path = _QUERY_OR_FRAGMENT.split(text if text.isascii() else visible(text), maxsplit=1)[0]
     template = "/".join(
-        segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER for segment in path.split("/")
+        segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER
+        for segment in path.split("/")
     )
     if len(template) > MAXIMUM_CHARACTERS:
-        raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced")
+        raise ValueError(
+            f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced"
+        )
     return _remembered(template) if template == text else template
 
 

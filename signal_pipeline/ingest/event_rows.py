@@ -62,7 +62,9 @@ _EVENT_HEAD = np.dtype(
 
 
 def event_rows(events: Sequence[Event]) -> list[bytes]:
-    """The events as rows of binary COPY, columns as `EVENT_COLUMNS`, each with a new id; `copy_data` makes a COPY of some."""
+    """The events as rows of binary COPY, columns as `EVENT_COLUMNS`, each with a new id;
+    `copy_data` makes a COPY of some.
+    """
     rows = []
     for event, head in zip(events, _heads(events), strict=True):
         entity_id, session_id, description = event.entity_id, event.session_id, event.description
@@ -84,7 +86,9 @@ def copy_data(rows: Iterable[bytes]) -> bytes:
 
 
 def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
-    """UUIDs of version 7 (RFC 9562) for times in microseconds since 2000-01-01, one per row of 16 bytes."""
+    """UUIDs of version 7 (RFC 9562) for times in microseconds since 2000-01-01, one per row of 16
+    bytes.
+    """
     ids = np.frombuffer(os.urandom(16 * len(times)), dtype=np.uint8).reshape(-1, 16).copy()
     milliseconds = (times // 1000 + _UNIX_MS).astype(">u8")
     ids[:, :6] = milliseconds.view(np.uint8).reshape(-1, 8)[:, 2:]
@@ -94,7 +98,9 @@ def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
 
 
 def new_event_id(at: datetime) -> bytes:
-    """One UUID of version 7 for an aware time, as 16 bytes; as `event_ids`, which is slow for a single one."""
+    """One UUID of version 7 for an aware time, as 16 bytes; as `event_ids`, which is slow for a
+    single one.
+    """
     milliseconds = _microseconds(at) // 1000 + _UNIX_MS
     number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
     return (number & ~_UUID_FIXED | _UUID_VERSION_7).to_bytes(16, "big")
@@ -124,7 +130,9 @@ def _heads(events: Sequence[Event]) -> Iterable[bytes]:
 
 def _uuids(texts: list[str]) -> Bytes:
     """UUIDs as rows of 16 bytes."""
-    return np.frombuffer(bytes.fromhex("".join(texts).replace("-", "")), dtype=np.uint8).reshape(-1, 16)
+    return np.frombuffer(bytes.fromhex("".join(texts).replace("-", "")), dtype=np.uint8).reshape(
+        -1, 16
+    )
 
 
 @lru_cache(maxsize=8192)

@@ -1,6 +1,7 @@
 """What a file is that should be NDJSON and is not, told from its first bytes.
 
-Belongs here: names for other forms, for the person who sent such a file. No name ever repeats a text of the file.
+Belongs here: names for other forms, for the person who sent such a file. No name ever repeats a
+text of the file.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import codecs
 import json
 import re
 
-# Forms that are told by their first bytes for sure. Such a file may hold lines that are JSON objects (a tar archive does):
-# to read those would lose the others.
+# Forms that are told by their first bytes for sure. Such a file may hold lines that are JSON
+# objects (a tar archive does): to read those would lose the others.
 _SIGNATURES = (
     (codecs.BOM_UTF32_LE, "UTF-32 text"),  # Begins as the mark of UTF-16 does.
     (codecs.BOM_UTF32_BE, "UTF-32 text"),
@@ -60,9 +61,15 @@ def likely_form(head: bytes) -> str:
     if form := signature(head) or _of_nuls(head):
         return form
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # Its end may be half a character.
+        text = codecs.getincrementaldecoder("utf-8")().decode(
+            head
+        )  # Its end may be half a character.
     except UnicodeDecodeError:
-        return "binary data" if _CONTROLS.search(head.decode("latin-1")) else "text in another encoding than UTF-8"
+        return (
+            "binary data"
+            if _CONTROLS.search(head.decode("latin-1"))
+            else "text in another encoding than UTF-8"
+        )
     text = text.strip("\ufeff \t\r\n")
     if not text:
         return "text behind many blank lines"
@@ -74,7 +81,8 @@ def likely_form(head: bytes) -> str:
 
 
 def is_pretty_printed(head: bytes) -> bool:
-    """Whether the first JSON object of a file goes over several lines, and is whole in `head`, its beginning.
+    """Whether the first JSON object of a file goes over several lines, and is whole in `head`, its
+    beginning.
 
     A line that was cut off in the middle, with others behind it, is none.
     """
@@ -121,7 +129,11 @@ def _of_broken_json(text: str, first: str) -> str | None:
         return None
     if first.endswith(("{", "[", ",")) and first != text:
         return PRETTY_PRINTED
-    return "a very long line" if len(first) > LONG_LINE else "lines that begin as JSON objects and are none"
+    return (
+        "a very long line"
+        if len(first) > LONG_LINE
+        else "lines that begin as JSON objects and are none"
+    )
 
 
 def _of_text(text: str) -> str:
@@ -136,6 +148,10 @@ def _of_text(text: str) -> str:
     if all(map(_AROUND.fullmatch, whole)):
         return "JSON objects with other text before them"
     for separator, form in ((",", "CSV"), ("\t", "tab-separated values"), (";", "CSV")):
-        if separator in lines[0] and "{" not in lines[0] and len({line.count(separator) for line in whole}) == 1:
+        if (
+            separator in lines[0]
+            and "{" not in lines[0]
+            and len({line.count(separator) for line in whole}) == 1
+        ):
             return form
     return "plain text"

@@ -1,8 +1,9 @@
 """The landing folder: files of a trusted replay wait here, are ingested exactly once, then removed.
 
-A file is known by a keyed digest of its content, never by its name. How far it is ingested is written in the same
-transaction as its events, so that a crash between two batches, or before the removal, changes nothing. What is no NDJSON,
-or cannot be read to its end, is kept under its name, and named until somebody sees to it.
+A file is known by a keyed digest of its content, never by its name. How far it is ingested is
+written in the same transaction as its events, so that a crash between two batches, or before the
+removal, changes nothing. What is no NDJSON, or cannot be read to its end, is kept under its name,
+and named until somebody sees to it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Drained:
 
 
 class LandingError(SignalError):
-    """Something in the landing cannot be read, taken or removed, or a file changed while it was being read.
+    """Something in the landing cannot be read, taken or removed, or a file changed while it was
+    being read.
 
     `drained` is what the drain did all the same; None if no drain raised this.
     """
@@ -49,7 +51,9 @@ class LandingError(SignalError):
 
 
 class Entry(NamedTuple):
-    """Something in the landing. `changed` is in seconds since 1970; `obstacle` is why it can never be taken, if so."""
+    """Something in the landing. `changed` is in seconds since 1970; `obstacle` is why it can never
+    be taken, if so.
+    """
 
     changed: float
     path: Path
@@ -64,16 +68,19 @@ class Entry(NamedTuple):
 
 
 def landed_files(folder: Path) -> list[Path]:
-    """What waits in the landing, oldest first: all that is in it, of whatever name, but what is not finished.
+    """What waits in the landing, oldest first: all that is in it, of whatever name, but what is not
+    finished.
 
-    A writer moves a finished file in; a hidden one, or one whose name ends in `.tmp`, is not finished. Empty folders hold
-    nothing that could wait. Raises LandingError for a folder that cannot be read.
+    A writer moves a finished file in; a hidden one, or one whose name ends in `.tmp`, is not
+    finished. Empty folders hold nothing that could wait. Raises LandingError for a folder that
+    cannot be read.
     """
     return [entry.path for entry in entries(folder) if not entry.unfinished]
 
 
 def marks_of_landed(folder: Path) -> set[str]:
-    """A mark of each thing that waits, by its name and inode: what is appended to or gets other rights keeps its mark.
+    """A mark of each thing that waits, by its name and inode: what is appended to or gets other
+    rights keeps its mark.
 
     A digest, since marks are remembered and a name may tell of a person.
     """
@@ -85,7 +92,9 @@ def _mark(entry: Entry) -> str:
 
 
 def changed_at(folder: Path) -> datetime | None:
-    """When something last came into the landing or left it, aware and UTC; None without a landing."""
+    """When something last came into the landing or left it, aware and UTC; None without a
+    landing.
+    """
     with suppress(OSError):
         return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
     return None
@@ -98,7 +107,9 @@ def shown(path: Path) -> str:
 
 
 def entries(folder: Path) -> list[Entry]:
-    """All that is in the landing and holds something, oldest first; a finished file that is empty too, to be removed."""
+    """All that is in the landing and holds something, oldest first; a finished file that is empty
+    too, to be removed.
+    """
     found = []
     try:
         for path in folder.iterdir() if folder.is_dir() else ():
@@ -106,7 +117,11 @@ def entries(folder: Path) -> list[Entry]:
                 facts = path.lstat()
                 changed = min(facts.st_mtime, facts.st_ctime)
                 entry = Entry(changed, path, facts.st_ino, facts.st_size, _obstacle(facts.st_mode))
-                empty = _is_empty(path) if S_ISDIR(facts.st_mode) else entry.unfinished and not facts.st_size
+                empty = (
+                    _is_empty(path)
+                    if S_ISDIR(facts.st_mode)
+                    else entry.unfinished and not facts.st_size
+                )
                 if not empty:
                     found.append(entry)
     except OSError as error:
@@ -115,7 +130,9 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether nothing is in a folder, or it is the file system's own, into which only root may look."""
+    """Whether nothing is in a folder, or it is the file system's own, into which only root may
+    look.
+    """
     try:
         return next(folder.iterdir(), None) is None
     except PermissionError:
@@ -127,7 +144,11 @@ def _obstacle(mode: int) -> str | None:
         return None
     if S_ISLNK(mode):
         return "is a symbolic link, not a file: what it leads to could not be removed"
-    return "is a folder, and is not looked into" if S_ISDIR(mode) else "is no file that could hold events"
+    return (
+        "is a folder, and is not looked into"
+        if S_ISDIR(mode)
+        else "is no file that could hold events"
+    )
 
 
 def listed(texts: list[str]) -> str:
@@ -137,7 +158,8 @@ def listed(texts: list[str]) -> str:
 
 
 def prepare_landing(folder: Path) -> None:
-    """Make the landing folder, readable by its owner only: it holds raw addresses until they are consumed.
+    """Make the landing folder, readable by its owner only: it holds raw addresses until they are
+    consumed.
 
     Raises LandingError for a folder that cannot be made or is somebody else's.
     """
@@ -145,15 +167,17 @@ def prepare_landing(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
     except OSError as error:
-        raise LandingError(f"cannot make the landing folder {folder} its owner's only: {error.strerror}") from None
+        raise LandingError(
+            f"cannot make the landing folder {folder} its owner's only: {error.strerror}"
+        ) from None
 
 
 def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> Drained:
     """Ingest every file that waits, each exactly once, and remove it.
 
-    Several processes may drain at once: a file is held by one of them. Raises DatabaseError at once, and LandingError after
-    the other files are done, which names what is kept and carries what was done; files not finished stay, and go on where
-    they stopped.
+    Several processes may drain at once: a file is held by one of them. Raises DatabaseError at
+    once, and LandingError after the other files are done, which names what is kept and carries what
+    was done; files not finished stay, and go on where they stopped.
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
@@ -172,13 +196,16 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                 kept.append(f"{shown(entry.path)} cannot be read or removed: {error.strerror}")
     if kept:
         raise LandingError(
-            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done: {listed(kept)}",
+            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done:"
+            f" {listed(kept)}",
             Drained(files, counts),
         )
     return Drained(files, counts)
 
 
-def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts) -> bool:
+def _ingest_file(
+    connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts
+) -> bool:
     try:
         if S_IMODE(path.stat().st_mode) != 0o600:
             path.chmod(0o600)
@@ -189,10 +216,13 @@ def _ingest_file(connection: Connection, ingest: Ingest, path: Path, secret: byt
         check_form(stream)  # Before the whole file is read, and noted as begun.
         digest, size = _content_hmac(stream, secret)
         with _held(connection, digest) as held:
-            # Another process may have finished this file meanwhile, and a new one may have its name.
+            # Another process may have finished this file meanwhile, and a new one may have its
+            # name.
             if not held or not _still_at(path, stream):
                 return False
-            _ingest_rest(connection, ingest, stream, digest, _started(connection, digest, size), counts)
+            _ingest_rest(
+                connection, ingest, stream, digest, _started(connection, digest, size), counts
+            )
             if os.fstat(stream.fileno()).st_size != size:
                 raise LandingError("grew while it was read: move files in when they are complete")
             if _still_at(path, stream):
@@ -209,13 +239,20 @@ def _still_at(path: Path, stream: BinaryIO) -> bool:
 
 
 def _ingest_rest(
-    connection: Connection, ingest: Ingest, stream: BinaryIO, digest: bytes, offset: int, counts: Counts
+    connection: Connection,
+    ingest: Ingest,
+    stream: BinaryIO,
+    digest: bytes,
+    offset: int,
+    counts: Counts,
 ) -> None:
-    """Ingest what is not stored yet, of a file that was done before too: more of it may be readable now.
+    """Ingest what is not stored yet, of a file that was done before too: more of it may be readable
+    now.
 
-    A file is done once all is stored that could be read of it, though one that is cut short is kept: a row that stayed
-    open after such a file is deleted would hold up a rotation of the secret. Each drain sets the time anew, so that the
-    retention does not forget how far a kept file is stored.
+    A file is done once all is stored that could be read of it, though one that is cut short is
+    kept: a row that stayed open after such a file is deleted would hold up a rotation of the
+    secret. Each drain sets the time anew, so that the retention does not forget how far a kept file
+    is stored.
     """
 
     def advance(within: Connection, end: int) -> None:

@@ -1,7 +1,8 @@
 """NDJSON as it arrives: one JSON object a line, in UTF-8, plain or compressed with gzip or zstd.
 
-Belongs here: from the bytes of a stream to blocks of whole lines, and whether the stream is NDJSON at all. What another form
-is called: `file_forms.py`. What becomes of a line: `events/acceptance.py`.
+Belongs here: from the bytes of a stream to blocks of whole lines, and whether the stream is NDJSON
+at all. What another form is called: `file_forms.py`. What becomes of a line:
+`events/acceptance.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ import msgspec
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
 from signal_pipeline.events.event import IncomingEvent
-from signal_pipeline.ingest.file_forms import PRETTY_PRINTED, is_pretty_printed, likely_form, signature
+from signal_pipeline.ingest.file_forms import (
+    PRETTY_PRINTED,
+    is_pretty_printed,
+    likely_form,
+    signature,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -31,8 +37,11 @@ else:
 
 HEAD_BYTES = 64 * 1024  # By which a form is told.
 PART_BYTES = 1024 * 1024  # Decompressed at once.
-MOST_LINES = 100_000  # Of a block: five times as many as of usual length fit in; each costs more memory than its bytes.
-LOOK_AHEAD_BYTES = 64 * 1024 * 1024  # Decompressed; what holds no JSON object up to there has another form.
+# Of a block: five times as many as of usual length fit in; each costs more memory than its bytes.
+MOST_LINES = 100_000
+LOOK_AHEAD_BYTES = (
+    64 * 1024 * 1024
+)  # Decompressed; what holds no JSON object up to there has another form.
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # In place of a line that is no JSON object.
 MARK = codecs.BOM_UTF8
@@ -40,7 +49,9 @@ Compression = Literal["gzip", "zstd"]
 _COMPRESSIONS: list[tuple[bytes, Compression]] = [
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
-    *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),  # A frame that is skipped.
+    *(
+        (bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)
+    ),  # A frame that is skipped.
 ]
 _MARKS = re.compile(rb"(?:%b)+" % MARK)
 _LATER_MARKS = re.compile(rb"\n(?:%b)+" % MARK)
@@ -54,11 +65,14 @@ class StreamError(SignalError):
 
 
 class FormError(StreamError):
-    """No line of a stream, or of its first 64 MiB, is a JSON object: it has another form, nothing of it was stored."""
+    """No line of a stream, or of its first 64 MiB, is a JSON object: it has another form, nothing
+    of it was stored.
+    """
 
     def __init__(self, form: str) -> None:
         super().__init__(
-            f"looks like {form}, not like NDJSON (one JSON object a line, in UTF-8): nothing of it is stored"
+            f"looks like {form}, not like NDJSON (one JSON object a line, in UTF-8): nothing of it"
+            " is stored"
         )
 
 
@@ -67,9 +81,11 @@ class Block:
     """Whole lines of a stream.
 
     Attributes:
-        end_offset: of the byte behind the last line, in decompressed bytes from the start of the stream.
+        end_offset: of the byte behind the last line, in decompressed bytes from the start of the
+            stream.
         bytes: how many bytes of the stream, as it lies, were read since the block before.
-        first_line: the number of the first line in the stream, from 1 (from where reading began, if not at the start).
+        first_line: the number of the first line in the stream, from 1 (from where reading began, if
+            not at the start).
     """
 
     lines: list[bytes]
@@ -81,12 +97,14 @@ class Block:
 class NdjsonReader:
     """Reads a stream block by block, decompressed and without byte order marks, in bounded memory.
 
-    Iterating raises FormError before the first block if no line of the first 64 MiB is a JSON object. Of the lines before
-    the first object only the number is kept, however many there are: each is handed out as a line that cannot be read.
+    Iterating raises FormError before the first block if no line of the first 64 MiB is a JSON
+    object. Of the lines before the first object only the number is kept, however many there are:
+    each is handed out as a line that cannot be read.
     """
 
     def __init__(self, stream: BinaryIO, block_bytes: int, start: int = 0) -> None:
-        """Look at the first bytes, then go to the offset `start`; a plain stream must be able to seek for that.
+        """Look at the first bytes, then go to the offset `start`; a plain stream must be able to
+        seek for that.
 
         Raises FormError for a form that its first bytes are a sure sign of.
         """
@@ -107,7 +125,8 @@ class NdjsonReader:
 
     @property
     def fault(self) -> str | None:
-        """Why compressed data could not be read to its end, known after the last block; None if it could.
+        """Why compressed data could not be read to its end, known after the last block; None if it
+        could.
 
         A line that was not read to its end is left out.
         """
@@ -145,7 +164,11 @@ class NdjsonReader:
         for block in blocks:
             sample = list(islice(filter(None, map(bytes.strip, block.lines)), SAMPLED_LINES))
             objects += sum(map(is_object, sample))
-            listed += sum(is_object(line.strip(b",")) for line in sample if line[:1] == b"," or line[-1:] == b",")
+            listed += sum(
+                is_object(line.strip(b","))
+                for line in sample
+                if line[:1] == b"," or line[-1:] == b","
+            )
             if any(map(is_object, block.lines)):
                 found, self._found = block, True
                 break
@@ -153,7 +176,9 @@ class NdjsonReader:
         if listed and listed >= objects:  # One object of an array has no comma beside it.
             raise FormError(self._named("a JSON array with an object a line"))
         if found is not None and is_pretty_printed(self._content.head):
-            raise FormError(self._named(PRETTY_PRINTED))  # What was found is a value inside a longer object.
+            raise FormError(
+                self._named(PRETTY_PRINTED)
+            )  # What was found is a value inside a longer object.
         if found is None and any(each.lines for each in skipped):
             raise FormError(self._named(likely_form(self._content.head)))
         yield from (each.block() for each in skipped)
@@ -167,7 +192,8 @@ class NdjsonReader:
 def check_form(stream: BinaryIO, *, to_the_end: bool = False) -> None:
     """Read a stream that can seek from its start until its form is known, and go back there.
 
-    Raises FormError; with `to_the_end` StreamError too, for compressed data that is cut short or damaged.
+    Raises FormError; with `to_the_end` StreamError too, for compressed data that is cut short or
+    damaged.
     """
     stream.seek(0)
     reader = NdjsonReader(stream, PART_BYTES)
@@ -180,7 +206,9 @@ def check_form(stream: BinaryIO, *, to_the_end: bool = False) -> None:
 
 
 def is_object(line: bytes) -> bool:
-    """Whether a line is a JSON object, read as acceptance reads it: it skips what it does not know."""
+    """Whether a line is a JSON object, read as acceptance reads it: it skips what it does not
+    know.
+    """
     if len(line) > MAX_LINE_BYTES:
         return False
     try:
@@ -193,7 +221,9 @@ def is_object(line: bytes) -> bool:
 
 
 def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
-    """The lines of a block, in pieces if they are very many, each with the number of bytes behind it."""
+    """The lines of a block, in pieces if they are very many, each with the number of bytes behind
+    it.
+    """
     lines = without_marks(data).split(b"\n")
     if len(lines) <= MOST_LINES:
         yield lines, behind
@@ -207,7 +237,9 @@ def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
 
 
 def without_marks(lines: bytes) -> bytes:
-    """Whole lines without byte order marks before them: files that begin with one may have been put together."""
+    """Whole lines without byte order marks before them: files that begin with one may have been put
+    together.
+    """
     if MARK[0] not in lines:  # A single byte is looked for at almost no cost.
         return lines
     if first := _MARKS.match(lines):
@@ -228,7 +260,9 @@ def _compression(head: bytes) -> Compression | None:
 
 
 class _Skipped(NamedTuple):
-    """A block without a JSON object: how many of its lines are not blank, and what else is known of it."""
+    """A block without a JSON object: how many of its lines are not blank, and what else is known of
+    it.
+    """
 
     lines: int
     end_offset: int
@@ -237,8 +271,14 @@ class _Skipped(NamedTuple):
 
     @classmethod
     def of(cls, block: Block) -> _Skipped:
-        filled = [number for number, line in enumerate(block.lines, block.first_line) if line and not line.isspace()]
-        return cls(len(filled), block.end_offset, block.bytes, filled[0] if filled else block.first_line)
+        filled = [
+            number
+            for number, line in enumerate(block.lines, block.first_line)
+            if line and not line.isspace()
+        ]
+        return cls(
+            len(filled), block.end_offset, block.bytes, filled[0] if filled else block.first_line
+        )
 
     def block(self) -> Block:
         return Block([UNREADABLE] * self.lines, self.end_offset, self.bytes, self.first_line)
@@ -279,11 +319,17 @@ class _Peeked:
 
 
 class _Inflated:
-    """The content of compressed data, of several members or frames too, as far as it can be read."""
+    """The content of compressed data, of several members or frames too, as far as it can be
+    read.
+    """
 
     def __init__(self, raw: _Peeked, compression: Compression) -> None:
         stream = cast(BinaryIO, raw)  # All that either reads of it is `read`.
-        self._file = gzip.GzipFile(fileobj=stream, mode="rb") if compression == "gzip" else zstd.ZstdFile(stream)
+        self._file = (
+            gzip.GzipFile(fileobj=stream, mode="rb")
+            if compression == "gzip"
+            else zstd.ZstdFile(stream)
+        )
         self._compression = compression
         self.fault: str | None = None
 
@@ -296,5 +342,7 @@ class _Inflated:
         except EOFError:
             self.fault = f"holds {self._compression} data that is cut short"
         except (gzip.BadGzipFile, zlib.error, zstd.ZstdError):
-            self.fault = f"holds {self._compression} data that is damaged, or cannot be decompressed here"
+            self.fault = (
+                f"holds {self._compression} data that is damaged, or cannot be decompressed here"
+            )
         return b"".join(parts)

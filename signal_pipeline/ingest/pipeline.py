@@ -1,7 +1,7 @@
 """The one way in: check events, store them, count what became of each.
 
-The command, the landing folder, the Dagster resource and the API all come through here. It needs neither Dagster nor the
-API, so that another Python service can embed it.
+The command, the landing folder, the Dagster resource and the API all come through here. It needs
+neither Dagster nor the API, so that another Python service can embed it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def utc_now() -> datetime:
 class Counts:
     """received = accepted + duplicate + the sum of `dropped`, which is by reason.
 
-    `first_malformed` is the number of the first malformed line of a stream, from 1; None if it has none.
+    `first_malformed` is the number of the first malformed line of a stream, from 1; None if it has
+    none.
     """
 
     received: int = 0
@@ -80,7 +81,9 @@ class Counts:
 
 
 class CutShortError(StreamError):
-    """Compressed data could not be read to its end; what was read before that is stored, and counted in `counts`."""
+    """Compressed data could not be read to its end; what was read before that is stored, and
+    counted in `counts`.
+    """
 
     def __init__(self, fault: str, counts: Counts) -> None:
         super().__init__(f"{fault}: what could be read of it is stored")
@@ -97,10 +100,13 @@ class Ingest:
         self._today = clock().date()
 
     @classmethod
-    def from_settings(cls, settings: Settings, database: Database | None = None, clock: Clock = utc_now) -> Ingest:
+    def from_settings(
+        cls, settings: Settings, database: Database | None = None, clock: Clock = utc_now
+    ) -> Ingest:
         """An ingest for the configured database, catalogue and secret.
 
-        Raises SignalError for a missing or weak secret, a broken catalogue, or a database without the schema.
+        Raises SignalError for a missing or weak secret, a broken catalogue, or a database without
+        the schema.
         """
         secret = hashing.check_secret(salt_secret(settings))
         catalogue = load_catalogue(settings.catalogue)
@@ -127,7 +133,9 @@ class Ingest:
         checked: Batch | Sequence[Event | Drop],
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
-        """Store checked events, prepared or not, and count drops, in one transaction; returns each one's outcome."""
+        """Store checked events, prepared or not, and count drops, in one transaction; returns each
+        one's outcome.
+        """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within, self._clock().date())
         _log_drops(batch.checked, outcomes)
@@ -141,18 +149,23 @@ class Ingest:
         progress: Callable[[int], None] | None = None,
         committed: Callable[[Connection, int], None] | None = None,
     ) -> Counts:
-        """Ingest NDJSON from a binary stream, plain or compressed, batch by batch, each in one transaction.
+        """Ingest NDJSON from a binary stream, plain or compressed, batch by batch, each in one
+        transaction.
 
-        `start` is where an earlier call stopped, for a stream that can seek. `progress` is told the bytes of each committed
-        batch. `committed` is called inside each batch's transaction with the offset behind it, in decompressed bytes. The
-        next batch is checked and laid out while the last one is being stored.
+        `start` is where an earlier call stopped, for a stream that can seek. `progress` is told the
+        bytes of each committed batch. `committed` is called inside each batch's transaction with
+        the offset behind it, in decompressed bytes. The next batch is checked and laid out while
+        the last one is being stored.
 
-        Raises FormError, before anything is stored, if no line is a JSON object; CutShortError for compressed data that
-        is cut short or damaged, after what could be read of it is stored.
+        Raises FormError, before anything is stored, if no line is a JSON object; CutShortError for
+        compressed data that is cut short or damaged, after what could be read of it is stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)
-        with short_turns(), ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool:
+        with (
+            short_turns(),
+            ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool,
+        ):
             storing: tuple[Block, Future[list[Outcome]]] | None = None
             for block in reader:
                 batch = prepare(self._check_lines(block.lines))
@@ -177,7 +190,8 @@ class Ingest:
         return (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
 
     def forget_past_days(self) -> None:
-        """Forget the user agents of a day that is over; who keeps an idle ingest open calls this at midnight UTC.
+        """Forget the user agents of a day that is over; who keeps an idle ingest open calls this at
+        midnight UTC.
 
         Requirement 2.8.
         """
@@ -195,7 +209,9 @@ class Ingest:
         return now
 
 
-def _at(offset: int, committed: Callable[[Connection, int], None] | None) -> Callable[[Connection], None] | None:
+def _at(
+    offset: int, committed: Callable[[Connection, int], None] | None
+) -> Callable[[Connection], None] | None:
     return None if committed is None else lambda connection: committed(connection, offset)
 
 
@@ -214,8 +230,12 @@ def _finish(
 
 
 def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
-    numbers = (n for n, line in enumerate(block.lines, block.first_line) if line and not line.isspace())
-    return next(n for n, outcome in zip(numbers, outcomes, strict=True) if outcome.reason == "malformed")
+    numbers = (
+        n for n, line in enumerate(block.lines, block.first_line) if line and not line.isspace()
+    )
+    return next(
+        n for n, outcome in zip(numbers, outcomes, strict=True) if outcome.reason == "malformed"
+    )
 
 
 def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:
@@ -227,6 +247,10 @@ def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> 
     )
     for (reason, event_type), events in dropped.most_common(LOGGED_DROPS):
         level = logging.INFO if reason == "bot" else logging.WARNING
-        logger.log(level, "dropped %d event(s)%s: %s", events, event_type and f" of {event_type}", reason)
+        logger.log(
+            level, "dropped %d event(s)%s: %s", events, event_type and f" of {event_type}", reason
+        )
     if len(dropped) > LOGGED_DROPS:
-        logger.warning("and %d more kinds of drops; the books count all", len(dropped) - LOGGED_DROPS)
+        logger.warning(
+            "and %d more kinds of drops; the books count all", len(dropped) - LOGGED_DROPS
+        )

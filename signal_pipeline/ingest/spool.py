@@ -1,9 +1,10 @@
 """The spool: events that were accepted while the database is away wait on disk, already hashed.
 
-One file per batch, written and synced before anybody is answered, and drained in order. A file's random name is noted in the
-transaction that stores its events, so that a crash before its removal stores and counts nothing twice. What waits here is
-what the table `events` would hold: no address, no user agent. What PostgreSQL will never take is set aside as `.refused`, and
-deleted when its day is due for purging.
+One file per batch, written and synced before anybody is answered, and drained in order. A file's
+random name is noted in the transaction that stores its events, so that a crash before its removal
+stores and counts nothing twice. What waits here is what the table `events` would hold: no address,
+no user agent. What PostgreSQL will never take is set aside as `.refused`, and deleted when its day
+is due for purging.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
 _SUFFIX, _REFUSED = ".spool", ".refused"
-_NEVER = ("22", "23", "P0001")  # What a row is at fault for: its data, a constraint, a guard of our own.
+_NEVER = (
+    "22",
+    "23",
+    "P0001",
+)  # What a row is at fault for: its data, a constraint, a guard of our own.
 
 
 class SpoolError(SignalError):
@@ -73,8 +78,12 @@ class Spool:
         try:
             self._lock.acquire()
         except Timeout:
-            raise SpoolError("SIGNAL_SPOOL_DIR is in use: give each process a folder of its own") from None
-        for draft in folder.glob("*.tmp"):  # Of a process that was killed: nobody was told that these events are taken.
+            raise SpoolError(
+                "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
+            ) from None
+        for draft in folder.glob(
+            "*.tmp"
+        ):  # Of a process that was killed: nobody was told that these events are taken.
             draft.unlink()
         files = spooled_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)
@@ -87,10 +96,14 @@ class Spool:
         self._lock.release()
 
     def append(self, checked: Sequence[Event | Drop]) -> None:
-        """Write a batch and sync it. Raises SpoolError when the spool is full or the disk refuses."""
+        """Write a batch and sync it. Raises SpoolError when the spool is full or the disk
+        refuses.
+        """
         data = _encoded(checked, self._key_id)
         if self._bytes + len(data) > MAX_SPOOL_BYTES:
-            raise SpoolError(f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken")
+            raise SpoolError(
+                f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken"
+            )
         self._number += 1
         path = self._folder / f"{self._number:012d}-{secrets.token_hex(32)}{_SUFFIX}"
         self._write(path, data)
@@ -98,7 +111,9 @@ class Spool:
         self.waiting = True
 
     def drain(self) -> None:
-        """Store every waiting batch, in order, each exactly once. Raises DatabaseError; what is left stays and waits."""
+        """Store every waiting batch, in order, each exactly once. Raises DatabaseError; what is
+        left stays and waits.
+        """
         for path in spooled_files(self._folder):
             size, batch = path.stat().st_size, self._read(path)
             if batch is not None and self._stored(path, batch):
@@ -108,7 +123,9 @@ class Spool:
         self.waiting = False
 
     def expire(self) -> None:
-        """Delete what was set aside and is due for purging, once a day, as the retention does with what is stored."""
+        """Delete what was set aside and is due for purging, once a day, as the retention does with
+        what is stored.
+        """
         today = today_utc()
         if today == self._expired_on:
             return
@@ -119,15 +136,20 @@ class Spool:
             for path in expired:
                 path.unlink()
         except OSError as error:
-            logger.error("files of the spool with the suffix .refused cannot be expired: %s", error.strerror)
+            logger.error(
+                "files of the spool with the suffix .refused cannot be expired: %s", error.strerror
+            )
         else:
             if expired:
                 logger.warning(
-                    "%d file(s) of the spool with the suffix .refused were due, and are deleted", len(expired)
+                    "%d file(s) of the spool with the suffix .refused were due, and are deleted",
+                    len(expired),
                 )
 
     def _stored(self, path: Path, batch: SpooledBatch) -> bool:
-        """Whether a batch is stored now; of one that the database refuses for good, the bad items are set aside."""
+        """Whether a batch is stored now; of one that the database refuses for good, the bad items
+        are set aside.
+        """
         identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
         received_on = _written_on(path)
         with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
@@ -138,14 +160,22 @@ class Spool:
                 item
                 for number, item in enumerate(items)
                 if not _write_once(
-                    writer, [item], received_on, hashlib.sha256(identity + number.to_bytes(4)).digest(), size
+                    writer,
+                    [item],
+                    received_on,
+                    hashlib.sha256(identity + number.to_bytes(4)).digest(),
+                    size,
                 )
             ]
         if refused:
             logger.error(
-                "%d of %d events of a spooled file are kept with the suffix .refused", len(refused), len(items)
+                "%d of %d events of a spooled file are kept with the suffix .refused",
+                len(refused),
+                len(items),
             )
-            self._write(path.with_suffix(_REFUSED), _encoded(refused, batch.key_id, batch.hash_rules))
+            self._write(
+                path.with_suffix(_REFUSED), _encoded(refused, batch.key_id, batch.hash_rules)
+            )
         return True
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -186,7 +216,9 @@ class Spool:
 
 
 def spooled_files(folder: Path | None, *, refused: bool = False) -> list[Path]:
-    """The files that wait in a spool, in order; with `refused` also those that PostgreSQL would not take."""
+    """The files that wait in a spool, in order; with `refused` also those that PostgreSQL would not
+    take.
+    """
     suffixes = (_SUFFIX, _REFUSED) if refused else (_SUFFIX,)
     if folder is None or not folder.is_dir():
         return []
@@ -213,12 +245,20 @@ def _encoded(items: Sequence[Event | Drop], key_id: str, hash_rules: int = HASH_
 
 
 def _write_once(
-    writer: EventWriter, items: Sequence[Event | Drop], received_on: date, identity: bytes, size: int
+    writer: EventWriter,
+    items: Sequence[Event | Drop],
+    received_on: date,
+    identity: bytes,
+    size: int,
 ) -> bool:
-    """Store items under an identity, unless they were before; False if PostgreSQL will never take them."""
+    """Store items under an identity, unless they were before; False if PostgreSQL will never take
+    them.
+    """
 
     def once(connection: Connection) -> None:
-        row = connection.execute(query(__package__, "start_landed_file"), [identity, size]).fetchone()
+        row = connection.execute(
+            query(__package__, "start_landed_file"), [identity, size]
+        ).fetchone()
         assert row is not None
         if row[1] is not None:
             raise _AlreadyStored

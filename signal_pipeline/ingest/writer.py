@@ -1,7 +1,8 @@
-"""The bulk writer: checked events go in, with their keys, books, intake and versions, in one transaction.
+"""The bulk writer: checked events go in, with their keys, books, intake and versions, in one
+transaction.
 
-What may be stored is decided in `events.acceptance`; this module adds what only the database knows: whether an id is known,
-and whether a day is purged. Invariants 1 to 4.
+What may be stored is decided in `events.acceptance`; this module adds what only the database knows:
+whether an id is known, and whether a day is purged. Invariants 1 to 4.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ Statement = tuple[LiteralString, list[object]]
 class Batch:
     """Checked events, laid out for the database.
 
-    `events` and `rows` are by position: what is offered to the ledger, each id once. `outcomes` are those known without it.
+    `events` and `rows` are by position: what is offered to the ledger, each id once. `outcomes` are
+    those known without it.
     """
 
     checked: Sequence[Event | Drop]
@@ -75,13 +77,21 @@ class Batch:
 
 
 def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) -> Batch:
-    """Lay out a batch; it needs no database, so that the next batch can be prepared while one is stored.
+    """Lay out a batch; it needs no database, so that the next batch can be prepared while one is
+    stored.
 
     Events of the days in `closed`, which are purged, are dropped.
     """
     events, bots, outcomes = _sorted_out(checked, closed)
     every = list(events.values())
-    return Batch(checked, outcomes, bots, events, _keys(every), dict(zip(events, event_rows(every), strict=True)))
+    return Batch(
+        checked,
+        outcomes,
+        bots,
+        events,
+        _keys(every),
+        dict(zip(events, event_rows(every), strict=True)),
+    )
 
 
 class EventWriter:
@@ -109,21 +119,26 @@ class EventWriter:
         within: Callable[[Connection], None] | None = None,
         received_on: date | None = None,
     ) -> list[Outcome]:
-        """Store a batch, prepared or not, in one transaction and return each event's outcome, in order.
+        """Store a batch, prepared or not, in one transaction and return each event's outcome, in
+        order.
 
-        `within` is called in the same transaction (a landed file's offset). `received_on` is the UTC date of the receipt by
-        the server's clock, None for today. Raises DatabaseError; then nothing of the
-        batch is stored, and nothing is in the books.
+        `within` is called in the same transaction (a landed file's offset). `received_on` is the
+        UTC date of the receipt by the server's clock, None for today. Raises DatabaseError; then
+        nothing of the batch is stored, and nothing is in the books.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
             try:
                 return retried(lambda: self._write(batch, within, received_on or today_utc()))
-            except BaseException:  # An interrupt too: a transaction left open would take in the next batch.
+            except (
+                BaseException
+            ):  # An interrupt too: a transaction left open would take in the next batch.
                 self.close()
                 raise
 
-    def _write(self, batch: Batch, within: Callable[[Connection], None] | None, received_on: date) -> list[Outcome]:
+    def _write(
+        self, batch: Batch, within: Callable[[Connection], None] | None, received_on: date
+    ) -> list[Outcome]:
         connection = self._connected()
         days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
@@ -132,7 +147,11 @@ class EventWriter:
             if closed:
                 batch = prepare(batch.checked, closed)
             known = _add_keys(connection, batch)
-            new = {at: event for at, event in batch.events.items() if event.client_event_id not in known}
+            new = {
+                at: event
+                for at, event in batch.events.items()
+                if event.client_event_id not in known
+            }
             outcomes = batch.outcomes.copy()
             for position in batch.events.keys() - new.keys():
                 outcomes[position] = DUPLICATE
@@ -169,16 +188,20 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(psycopg.Error):  # The connection is lost; the error that says why is the first.
+        with suppress(
+            psycopg.Error
+        ):  # The connection is lost; the error that says why is the first.
             connection.rollback()
         raise
 
 
-def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCursor[tuple[object, ...]]:
+def _at_once(
+    connection: Connection, *statements: Statement
+) -> psycopg.ClientCursor[tuple[object, ...]]:
     """Execute statements in one message; the cursor is at the result of the first.
 
-    A small batch is little else than round trips, and at each of them a thread gives the interpreter away and waits for it.
-    psycopg's pipeline waits for each of its statements.
+    A small batch is little else than round trips, and at each of them a thread gives the
+    interpreter away and waits for it. psycopg's pipeline waits for each of its statements.
     """
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
@@ -186,8 +209,12 @@ def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCu
 
 
 def _purged(connection: Connection, days: list[date]) -> set[date]:
-    """Begin; hold the days against a purge until commit, and return those that are purged already."""
-    cursor = _at_once(connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days]))
+    """Begin; hold the days against a purge until commit, and return those that are purged
+    already.
+    """
+    cursor = _at_once(
+        connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
+    )
     cursor.nextset()
     return {cast(date, day) for day, state in cursor.fetchall() if state == "purged"}
 
@@ -195,7 +222,9 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
 def _sorted_out(
     checked: Sequence[Event | Drop], closed: Set[date]
 ) -> tuple[dict[int, Event], list[Drop], list[Outcome]]:
-    """Split a batch: events to offer the ledger by position (each id once), bots, and all outcomes so far."""
+    """Split a batch: events to offer the ledger by position (each id once), bots, and all outcomes
+    so far.
+    """
     events: dict[int, Event] = {}
     bots: list[Drop] = []
     seen: set[str] = set()
@@ -216,7 +245,9 @@ def _sorted_out(
 
 
 def _keys(events: Sequence[Event]) -> Mapping[str, str]:
-    """The ledger's part of the events, as PostgreSQL's own texts of arrays: psycopg would go through a list item by item."""
+    """The ledger's part of the events, as PostgreSQL's own texts of arrays: psycopg would go
+    through a list item by item.
+    """
     return {
         "ids": f"{{{','.join([event.client_event_id for event in events])}}}",
         "days": f"{{{','.join([_text(event.day) for event in events])}}}",
@@ -227,19 +258,29 @@ def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger; returns those that were known."""
     if not batch.events:
         return set()
-    return {cast(str, row[0]) for row in connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()}
+    return {
+        cast(str, row[0])
+        for row in connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()
+    }
 
 
 def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
-    """Store events whose ids are new. COPY writes whole pages at once, where INSERT would write rows."""
+    """Store events whose ids are new. COPY writes whole pages at once, where INSERT would write
+    rows.
+    """
     if rows:
         with connection.cursor().copy(_COPY_EVENTS) as copy:
             copy.write(copy_data(rows))
 
 
-def _books(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]) -> Books:
+def _books(
+    checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]
+) -> Books:
     books = Books(
-        {Entry(*subject, "accepted", ""): events for subject, events in Counter(map(_subject, stored)).items()}
+        {
+            Entry(*subject, "accepted", ""): events
+            for subject, events in Counter(map(_subject, stored)).items()
+        }
     )
     for item, outcome in zip(checked, outcomes, strict=True):
         if outcome is not ACCEPTED:
@@ -253,7 +294,9 @@ def _add_to_books(books: Books, received_on: date) -> Statement:
 
 
 def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
-    """Bots by the buckets of their user agents, which the spool of an earlier version does not tell."""
+    """Bots by the buckets of their user agents, which the spool of an earlier version does not
+    tell.
+    """
     bots = Counter(map(_bot, drops))
     if not bots:
         return []
@@ -263,7 +306,9 @@ def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
 
 
 def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:
-    gaps = Counter((event.day, event.app_name, event.address) for event in events if event.address != "given")
+    gaps = Counter(
+        (event.day, event.app_name, event.address) for event in events if event.address != "given"
+    )
     if not gaps:
         return []
     keys = sorted({(day, app_name) for day, app_name, _ in gaps})

@@ -1,1 +1,3 @@
-"""PostgreSQL as a mechanism: connections, errors, the embedded server, SQL files. Knows no event."""
+"""PostgreSQL as a mechanism: connections, errors, the embedded server, SQL files. Knows no
+event.
+"""

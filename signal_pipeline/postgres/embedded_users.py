@@ -1,7 +1,9 @@
-"""Who uses the embedded server: each process that does holds a shared lock on `SIGNAL_HOME/.postgres.users`.
+"""Who uses the embedded server: each process that does holds a shared lock on
+`SIGNAL_HOME/.postgres.users`.
 
-The kernel takes the lock back however the process ends. So one that was killed, or is a zombie, or whose number another
-program has by now, is no user. Call these functions under the lock of the home, by which the server starts and stops.
+The kernel takes the lock back however the process ends. So one that was killed, or is a zombie, or
+whose number another program has by now, is no user. Call these functions under the lock of the
+home, by which the server starts and stops.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import fcntl
 import os
 from pathlib import Path
 
-_descriptors: dict[tuple[int, Path], int] = {}  # By process, since a forked child inherits them, and home.
+_descriptors: dict[
+    tuple[int, Path], int
+] = {}  # By process, since a forked child inherits them, and home.
 
 
 def is_user(home: Path) -> bool:
@@ -40,5 +44,7 @@ def is_alone(home: Path) -> bool:
 def leave(home: Path) -> None:
     """Count this process no more."""
     descriptor = _descriptors.pop((os.getpid(), home))
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # Closing is not enough: a forked child has the descriptor too.
+    fcntl.flock(
+        descriptor, fcntl.LOCK_UN
+    )  # Closing is not enough: a forked child has the descriptor too.
     os.close(descriptor)

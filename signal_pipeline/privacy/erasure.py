@@ -1,8 +1,9 @@
 """Erasure: the answer to a data subject's request (requirement 2.9).
 
-Raw events go and enter the books as erased; their keys stay until their day is purged, so that a replay cannot bring them
-back. The day's version rises, so that its rollups are rebuilt. Of purged days only an entity's rows in rollups are left,
-and those go by a function of the database, which audits itself (`rollups/guards.sql`).
+Raw events go and enter the books as erased; their keys stay until their day is purged, so that a
+replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of purged
+days only an entity's rows in rollups are left, and those go by a function of the database, which
+audits itself (`rollups/guards.sql`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Literal, LiteralString, cast
 
 from psycopg import sql
@@ -109,7 +111,12 @@ class Certificate:
             "at": self.at.isoformat(timespec="seconds"),
             "events": sum(day.events for day in self.days),
             "days": [
-                {"day": str(d.day), "state": d.state, "events": d.events, "rollup_rows": d.rollup_rows}
+                {
+                    "day": str(d.day),
+                    "state": d.state,
+                    "events": d.events,
+                    "rollup_rows": d.rollup_rows,
+                }
                 for d in self.days
             ],
             "notes": self.notes,
@@ -118,15 +125,23 @@ class Certificate:
 
 
 def erase(
-    database: Database, models: Mapping[str, Model], subject: Subject, actor: bytes, *, dry_run: bool = False
+    database: Database,
+    models: Mapping[str, Model],
+    subject: Subject,
+    actor: bytes,
+    *,
+    dry_run: bool = False,
 ) -> Certificate:
-    """Erase a subject, day by day, each in one transaction; what a crash leaves, a second call erases.
+    """Erase a subject, day by day, each in one transaction; what a crash leaves, a second call
+    erases.
 
     Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises NothingKeptError for a
     person on a day of which nothing is kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
-    rollups = [name for name, model in models.items() if {"entity_type", "entity_id"} <= set(model.columns)]
+    rollups = [
+        name for name, model in models.items() if {"entity_type", "entity_id"} <= set(model.columns)
+    ]
     if subject.kind != "entity":
         rollups = []
     with safe_errors(), database.connect() as connection:
@@ -135,7 +150,11 @@ def erase(
             certificate.days = found
         else:
             certificate.days = _erase_found(connection, subject, rollups, found, certificate, actor)
-        if not certificate.days and subject.day and (refusal := why_nothing_is_kept(connection, subject.day)):
+        if (
+            not certificate.days
+            and subject.day
+            and (refusal := why_nothing_is_kept(connection, subject.day))
+        ):
             raise NothingKeptError(refusal)
         certificate.notes = _notes(connection, subject)
     return certificate
@@ -153,7 +172,10 @@ def _erase_found(
     for each in found:
         if each.state == "open":
             with day_lock(connection, each.day):
-                erased = retried(lambda: _erase_day(connection, subject, rollups, each.day, certificate, actor))  # noqa: B023
+                erase_day = partial(
+                    _erase_day, connection, subject, rollups, each.day, certificate, actor
+                )
+                erased = retried(erase_day)
             if erased:
                 days.append(erased)
     if rollups:
@@ -165,17 +187,21 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
     """What an erasure cannot reach, since it is gone, is not there yet, or goes by another hash."""
     if subject.day is not None:
         counts = connection.execute(
-            "select count(distinct key_id), count(distinct hash_rules) from signal.day_keys where day = %s",
+            "select count(distinct key_id), count(distinct hash_rules) from signal.day_keys where"
+            " day = %s",
             [subject.day],
         ).fetchone()
         secrets, rules = cast("tuple[int, int]", counts)
         notes = today_notes(subject.day)
         if secrets > 1:
-            notes.append(f"{secrets} secrets hashed {subject.day}: the same person has another hash under each")
+            notes.append(
+                f"{secrets} secrets hashed {subject.day}: the same person has another hash under"
+                " each"
+            )
         if rules > 1:
             notes.append(
-                f"{rules} versions of the rules of names hashed {subject.day}: `subject` prints the person's hash by each,"
-                " and each must be erased"
+                f"{rules} versions of the rules of names hashed {subject.day}: `subject` prints the"
+                " person's hash by each, and each must be erased"
             )
         return notes
     rows = connection.execute("select day from signal.days where state = 'purged'").fetchall()
@@ -184,17 +210,22 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
         if subject.kind == "entity"
         else "nothing of a session is left there"
     )
-    return days_note([cast(date, row[0]) for row in rows], f"are purged, their raw events deleted before; {left}")
+    return days_note(
+        [cast(date, row[0]) for row in rows], f"are purged, their raw events deleted before; {left}"
+    )
 
 
 def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:
     """The days that hold anything of the subject, and how much."""
-    statement = sql.SQL(query(__package__, "subject_days")).format(condition=sql.SQL(_CONDITIONS[subject.kind]))
+    statement = sql.SQL(query(__package__, "subject_days")).format(
+        condition=sql.SQL(_CONDITIONS[subject.kind])
+    )
     events = _counts(connection, statement, subject)
     rows: dict[date, int] = {}
     for name in rollups:
         statement = sql.SQL(
-            "select activity_date, count(*) from signal.{} where {} group by activity_date order by activity_date"
+            "select activity_date, count(*) from signal.{} where {} group by activity_date order by"
+            " activity_date"
         ).format(sql.Identifier(name), sql.SQL(_CONDITIONS["entity"]))
         for day, count in _counts(connection, statement, subject).items():
             rows[day] = rows.get(day, 0) + count
@@ -202,22 +233,38 @@ def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list
     states = dict(
         cast(
             "list[tuple[date, Literal['open', 'purged']]]",
-            connection.execute("select day, state from signal.days where day = any(%s)", [days]).fetchall(),
+            connection.execute(
+                "select day, state from signal.days where day = any(%s)", [days]
+            ).fetchall(),
         )
     )
-    return [ErasedDay(day, states[day], events.get(day, 0), rows.get(day, 0)) for day in days if day in states]
+    return [
+        ErasedDay(day, states[day], events.get(day, 0), rows.get(day, 0))
+        for day in days
+        if day in states
+    ]
 
 
 def _counts(connection: Connection, statement: sql.Composed, subject: Subject) -> dict[date, int]:
-    return dict(cast("list[tuple[date, int]]", connection.execute(statement, subject.values).fetchall()))
+    return dict(
+        cast("list[tuple[date, int]]", connection.execute(statement, subject.values).fetchall())
+    )
 
 
 def _erase_day(
-    connection: Connection, subject: Subject, rollups: list[str], day: date, certificate: Certificate, actor: bytes
+    connection: Connection,
+    subject: Subject,
+    rollups: list[str],
+    day: date,
+    certificate: Certificate,
+    actor: bytes,
 ) -> ErasedDay | None:
     with connection.transaction():
-        # Waits for writers of the day and holds back new ones: nothing of the subject is committed behind the delete.
-        locked = connection.execute("select state from signal.days where day = %s for update", [day]).fetchone()
+        # Waits for writers of the day and holds back new ones: nothing of the subject is committed
+        # behind the delete.
+        locked = connection.execute(
+            "select state from signal.days where day = %s for update", [day]
+        ).fetchone()
         if locked != ("open",):
             return None  # Purged meanwhile.
         start, end = window(day)
@@ -228,7 +275,9 @@ def _erase_day(
         ).fetchone()
         (events,) = cast("tuple[int]", gone)
         rows = 0
-        for name in rollups:  # At once: a forced purge must not keep what a rebuild would have taken out.
+        for (
+            name
+        ) in rollups:  # At once: a forced purge must not keep what a rebuild would have taken out.
             statement = sql.SQL("delete from signal.{} where activity_date = %(day)s and {}")
             rows += connection.execute(
                 statement.format(sql.Identifier(name), condition), {**subject.values, "day": day}
@@ -251,10 +300,12 @@ def _erase_day(
     return ErasedDay(day, "open", events, rows)
 
 
-def _erase_purged(connection: Connection, subject: Subject, certificate: Certificate, actor: bytes) -> list[ErasedDay]:
+def _erase_purged(
+    connection: Connection, subject: Subject, certificate: Certificate, actor: bytes
+) -> list[ErasedDay]:
     rows = connection.execute(
-        "select erased_day, sum(erased_rows)::bigint from signal.erase_entity_from_purged_days(%s, %s, %s, %s)"
-        " group by erased_day",
+        "select erased_day, sum(erased_rows)::bigint from signal.erase_entity_from_purged_days(%s,"
+        " %s, %s, %s) group by erased_day",
         [subject.values["entity_type"], subject.values["entity_id"], certificate.number, actor],
     ).fetchall()
     return [ErasedDay(cast(date, day), "purged", 0, cast(int, count)) for day, count in rows]

@@ -1,7 +1,8 @@
-"""Retention: whole UTC days of raw events go, after their rollups are proven complete (requirement 9).
+"""Retention: whole UTC days of raw events go, after their rollups are proven complete (requirement
+9).
 
-A purge proves, writes the receipt and deletes in one transaction, under the day's lock (invariants 6 and 9). No clock
-is believed alone: which days are past their retention, `retention_rule.py` says.
+A purge proves, writes the receipt and deletes in one transaction, under the day's lock (invariants
+6 and 9). No clock is believed alone: which days are past their retention, `retention_rule.py` says.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class _Unproven(Exception):
 class Purged:
     """What a run of the retention did, or with `dry_run` would do.
 
-    `kept`: days that are due and failed their proof, or are due by a clock alone. `refusal`: why no clock is believed for the
-    latter, and what to do.
+    `kept`: days that are due and failed their proof, or are due by a clock alone. `refusal`: why no
+    clock is believed for the latter, and what to do.
     """
 
     dry_run: bool
@@ -70,7 +71,9 @@ def due_days(connection: Connection, first_kept: date) -> list[date]:
 
 
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
-    """What is past its retention now, and the open days that are so by a clock alone, oldest first."""
+    """What is past its retention now, and the open days that are so by a clock alone, oldest
+    first.
+    """
     judgement = judge(read_clocks(connection), retention_days)
     return judgement, judgement.held(due_days(connection, judgement.by_clock))
 
@@ -85,10 +88,12 @@ def purge_due_days(
     confirm_days: int = 0,
     actor: bytes | None = None,
 ) -> Purged:
-    """Purge every due day that passes its proof; a day that fails is kept, named, and holds up no other.
+    """Purge every due day that passes its proof; a day that fails is kept, named, and holds up no
+    other.
 
-    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only. Days that are due by a clock alone are
-    kept too, unless a person confirms with `confirm_days` that up to so many may go. `actor`: see `store.audit`.
+    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only. Days that
+    are due by a clock alone are kept too, unless a person confirms with `confirm_days` that up to
+    so many may go. `actor`: see `store.audit`.
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
@@ -180,11 +185,17 @@ class _Facts:
 
 
 def _purge_locked(
-    connection: Connection, day: date, models: Mapping[str, Model], actor: bytes | None, forced: str | None
+    connection: Connection,
+    day: date,
+    models: Mapping[str, Model],
+    actor: bytes | None,
+    forced: str | None,
 ) -> None:
     with connection.transaction():
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first.
-        locked = connection.execute("select state from signal.days where day = %s for update", [day]).fetchone()
+        locked = connection.execute(
+            "select state from signal.days where day = %s for update", [day]
+        ).fetchone()
         if locked != ("open",):
             raise _Unproven("the day is not open")
         facts = _facts(connection, day)
@@ -224,17 +235,28 @@ def _purge_locked(
 
 def _facts(connection: Connection, day: date) -> _Facts:
     start, end = window(day)
-    row = connection.execute(query(__package__, "purge_facts"), {"day": day, "start": start, "end": end}).fetchone()
+    row = connection.execute(
+        query(__package__, "purge_facts"), {"day": day, "start": start, "end": end}
+    ).fetchone()
     assert row is not None
     return _Facts(
-        *cast("tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str, object]]]", row)
+        *cast(
+            "tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str,"
+            " object]]]",
+            row,
+        )
     )
 
 
 def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:
-    """Raise _Unproven unless every rollup is fresh and agrees with the raw events that are there."""
+    """Raise _Unproven unless every rollup is fresh and agrees with the raw events that are
+    there.
+    """
     if facts.raw_events < facts.accepted - facts.erased:
-        raise _Unproven(f"raw events are missing: {facts.raw_events} of {facts.accepted - facts.erased} by the books")
+        raise _Unproven(
+            f"raw events are missing: {facts.raw_events} of {facts.accepted - facts.erased} by the"
+            " books"
+        )
     for name, model in models.items():
         build = facts.builds.get(name)
         if build is None:
@@ -244,7 +266,9 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
         if build["raw_events"] != facts.raw_events:
             raise _Unproven(f"{name} was built from other raw events than are there now")
         rows = connection.execute(
-            sql.SQL("select count(*) from signal.{} where activity_date = %s").format(sql.Identifier(name)),
+            sql.SQL("select count(*) from signal.{} where activity_date = %s").format(
+                sql.Identifier(name)
+            ),
             [day],
         ).fetchone()
         if rows != (build["rows"],):
@@ -261,11 +285,16 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
             raise _Unproven(f"{name} does not add up to the raw events")
     for test in reconciliations(models):
         if test.faults(connection, day, day):
-            raise _Unproven(f"{test.model} fails its test {test.name}: run `signal-pipeline backfill` for this day")
+            raise _Unproven(
+                f"{test.model} fails its test {test.name}: run `signal-pipeline backfill` for"
+                " this day"
+            )
 
 
 def _drop_partition(connection: Connection, day: date) -> None:
-    """Drop the day's partition, waiting for the lock in short tries: a DROP that queues stalls every writer behind it."""
+    """Drop the day's partition, waiting for the lock in short tries: a DROP that queues stalls
+    every writer behind it.
+    """
     connection.execute("set local lock_timeout = '100ms'")
     give_up = time.monotonic() + DROP_PATIENCE_SECONDS
     while True:
@@ -276,6 +305,7 @@ def _drop_partition(connection: Connection, day: date) -> None:
         except errors.LockNotAvailable:
             if time.monotonic() > give_up:
                 raise _Unproven(
-                    f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run tries again"
+                    f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run"
+                    " tries again"
                 ) from None
             time.sleep(0.1)

@@ -1,8 +1,9 @@
 """Which raw days are past their retention, by more than a clock's word. Pure; no Dagster, no SQL.
 
-A clock that jumps a year ahead would make every day old at once. So the age of a day is counted in days that were seen:
-UTC dates on which Signal was at work or from which it has events. A date that left no sign counts only once a person has
-confirmed that it passed. Facts: `seen_days.py`. Why: docs/decisions.md.
+A clock that jumps a year ahead would make every day old at once. So the age of a day is counted in
+days that were seen: UTC dates on which Signal was at work or from which it has events. A date that
+left no sign counts only once a person has confirmed that it passed. Facts: `seen_days.py`. Why:
+docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ BY_THE_CLOCK_ALONE = "due by the clock alone"
 
 @dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """What two clocks say, and the UTC dates that left a sign. `installed`: the date of the first migration."""
+    """What two clocks say, and the UTC dates that left a sign. `installed`: the date of the first
+    migration.
+    """
 
     machine: datetime
     database: datetime
@@ -39,13 +42,16 @@ class ClockFacts:
 
     @property
     def latest(self) -> date:
-        """The UTC date of the clock that is ahead, where they are apart; midnight between two good ones is no jump."""
+        """The UTC date of the clock that is ahead, where they are apart; midnight between two good
+        ones is no jump.
+        """
         return max(self.machine, self.database).astimezone(UTC).date() if self.apart else self.today
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Days before `first_kept` are past their retention by clock and signs, days before `by_clock` by a clock.
+    """Days before `first_kept` are past their retention by clock and signs, days before `by_clock`
+    by a clock.
 
     `unseen` are the dates since the first kept day that left no sign, oldest first.
     """
@@ -63,17 +69,20 @@ class Judgement:
         """Why those days stay, and what to do; None if nothing is refused."""
         if self.facts.apart:
             return (
-                f"PostgreSQL's clock says {self.facts.database:%Y-%m-%d %H:%M} UTC and this machine's"
-                f" {self.facts.machine:%Y-%m-%d %H:%M}: days that are due by the later one alone are kept"
-                f"{_days(held)}. Set both clocks right; the next run of the retention goes on by itself."
+                f"PostgreSQL's clock says {self.facts.database:%Y-%m-%d %H:%M} UTC and this"
+                f" machine's {self.facts.machine:%Y-%m-%d %H:%M}: days that are due by the later"
+                f" one alone are kept{_days(held)}. Set both clocks right; the next run of the"
+                " retention goes on by itself."
             )
         if not held:
             return None
         (unseen,) = days_note(self.unseen, "have passed by the clock without any event or run")
         return (
-            f"{len(held)} raw day(s) are past their retention by the clock alone, and are kept{_days(held)}. {unseen}."
-            f" If today really is {self.facts.today}, run `signal-pipeline retention --confirm-days {len(held)}` once, or"
-            f" materialize expired_raw_events with the config `confirm_days: {len(held)}`; else set the clock right."
+            f"{len(held)} raw day(s) are past their retention by the clock alone, and are"
+            f" kept{_days(held)}. {unseen}. If today really is {self.facts.today}, run"
+            f" `signal-pipeline retention --confirm-days {len(held)}` once, or materialize"
+            f" expired_raw_events with the config `confirm_days: {len(held)}`; else set the clock"
+            " right."
         )
 
 
@@ -86,12 +95,16 @@ def judge(facts: ClockFacts, retention_days: int) -> Judgement:
     else:  # Nothing could be seen before the installation: its earlier days count as they are.
         first_kept = first_seen - timedelta(days=retention_days + 1 - len(seen))
     known = {*seen}
-    unseen = [day for day in days_between(max(first_kept, first_seen), facts.today) if day not in known]
+    unseen = [
+        day for day in days_between(max(first_kept, first_seen), facts.today) if day not in known
+    ]
     return Judgement(facts, first_kept, first_kept_day(facts.latest, retention_days), unseen)
 
 
 def _seen_newest_first(facts: ClockFacts) -> list[date]:
-    """The dates with a sign, from the installation's to today; signs outside are of a clock that was wrong."""
+    """The dates with a sign, from the installation's to today; signs outside are of a clock that
+    was wrong.
+    """
     past = {facts.today, *(day for day in facts.seen if day < facts.today)}
     # A clock may have been set back to a date before the installation: then all its signs count.
     since = facts.installed if facts.installed <= facts.today else min(past)

@@ -1,8 +1,9 @@
 """The kill switch: a new secret makes every earlier hash impossible to recompute (requirement 2.6).
 
-Here: what the database knows of the secrets that hashed its days, and what still waits for the present one: the ids of
-lines without a `clientEventId` and the digests of landed files derive from it, so that a landed file which is begun under
-one secret and read again under another would be stored twice. The secret itself is changed by the operator.
+Here: what the database knows of the secrets that hashed its days, and what still waits for the
+present one: the ids of lines without a `clientEventId` and the digests of landed files derive from
+it, so that a landed file which is begun under one secret and read again under another would be
+stored twice. The secret itself is changed by the operator.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from signal_pipeline.settings import Settings, salt_secret
 
 @dataclass(frozen=True, slots=True)
 class KeyDays:
-    """One secret, by its key id, and the days that it hashed. `mixed`: how many of them saw another secret too."""
+    """One secret, by its key id, and the days that it hashed. `mixed`: how many of them saw another
+    secret too.
+    """
 
     key_id: str
     first: date
@@ -34,7 +37,9 @@ class KeyDays:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What must be stored before the secret changes: `begun` is how many landed files are ingested in part."""
+    """What must be stored before the secret changes: `begun` is how many landed files are ingested
+    in part.
+    """
 
     begun: int
     landing: list[Path]
@@ -63,7 +68,9 @@ class Rotation:
 
     @property
     def used_today(self) -> bool:
-        """Whether the present secret has hashed events of today: a rotation now would mark the day as mixed."""
+        """Whether the present secret has hashed events of today: a rotation now would mark the day
+        as mixed.
+        """
         return any(key.key_id == self.present and key.last == today_utc() for key in self.keys)
 
     @property
@@ -78,7 +85,13 @@ class Rotation:
         return {
             "key_id": self.present,
             "keys": [
-                {"key_id": k.key_id, "first": str(k.first), "last": str(k.last), "days": k.days, "mixed": k.mixed}
+                {
+                    "key_id": k.key_id,
+                    "first": str(k.first),
+                    "last": str(k.last),
+                    "days": k.days,
+                    "mixed": k.mixed,
+                }
                 for k in self.keys
             ],
             "mixed_days": [str(day) for day in self.mixed_days],
@@ -92,15 +105,22 @@ def _text(path: Path) -> str:
 
 
 def check_rotation(settings: Settings, database: Database) -> Rotation:
-    """What the database says about the secrets; raises WeakSecretError for a present one that is too short."""
+    """What the database says about the secrets; raises WeakSecretError for a present one that is
+    too short.
+    """
     present = key_id(check_secret(salt_secret(settings)))
     with safe_errors(), database.connect() as connection:
         rows = connection.execute(query(__package__, "key_days")).fetchall()
         mixed = connection.execute(
-            "select day from signal.day_keys group by day having count(distinct key_id) > 1 order by day"
+            "select day from signal.day_keys group by day having count(distinct key_id) > 1 order"
+            " by day"
         ).fetchall()
-        begun = connection.execute("select count(*) from signal.landed_files where done_at is null").fetchone()
+        begun = connection.execute(
+            "select count(*) from signal.landed_files where done_at is null"
+        ).fetchone()
     assert begun is not None
-    waiting = Waiting(cast(int, begun[0]), landed_files(settings.landing_path), spooled_files(settings.spool_dir))
+    waiting = Waiting(
+        cast(int, begun[0]), landed_files(settings.landing_path), spooled_files(settings.spool_dir)
+    )
     keys = [KeyDays(*cast("tuple[str, date, date, int, int]", row)) for row in rows]
     return Rotation(present, keys, [cast(date, row[0]) for row in mixed], waiting)

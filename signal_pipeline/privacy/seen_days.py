@@ -1,6 +1,8 @@
-"""Seen days: the UTC dates on which Signal was at work, or from which it has events; and what the clocks say.
+"""Seen days: the UTC dates on which Signal was at work, or from which it has events; and what the
+clocks say.
 
-The retention counts a day's age in them: `retention_rule.py`. They are kept for ever, one row per date.
+The retention counts a day's age in them: `retention_rule.py`. They are kept for ever, one row per
+date.
 """
 
 from __future__ import annotations
@@ -26,20 +28,32 @@ def read_clocks(connection: Connection) -> ClockFacts:
 
 
 def remember_days(connection: Connection, facts: ClockFacts) -> None:
-    """Write the seen dates down, today with them: a rebuild replaces the time of the build before it."""
+    """Write the seen dates down, today with them: a rebuild replaces the time of the build before
+    it.
+    """
     _add(connection, [*facts.seen, facts.today], confirmed=False)
 
 
-def confirm_days(connection: Connection, unseen: list[date], held: int, actor: bytes | None) -> None:
-    """Write down that a person says that these dates have passed, and that so many raw days may go for it; audited."""
+def confirm_days(
+    connection: Connection, unseen: list[date], held: int, actor: bytes | None
+) -> None:
+    """Write down that a person says that these dates have passed, and that so many raw days may go
+    for it; audited.
+    """
     with connection.transaction():
         _add(connection, unseen, confirmed=True)
-        details = {"first": str(unseen[0]), "last": str(unseen[-1]), "days": len(unseen), "raw_days": held}
+        details = {
+            "first": str(unseen[0]),
+            "last": str(unseen[-1]),
+            "days": len(unseen),
+            "raw_days": held,
+        }
         audit.record(connection, "confirm_days", actor=actor, details=details)
 
 
 def _add(connection: Connection, days: Iterable[date], *, confirmed: bool) -> None:
     connection.execute(
-        "insert into signal.seen_days (day, confirmed) select unnest(%s::date[]), %s on conflict do nothing",
+        "insert into signal.seen_days (day, confirmed) select unnest(%s::date[]), %s on conflict do"
+        " nothing",
         [sorted(days), confirmed],
     )

@@ -1,6 +1,7 @@
 """Data subjects: the hash that a person had on a day, and the rows that carry it (requirement 2.9).
 
-Host, address and user agent come in, are used, and are stored nowhere. How rows are erased: `erasure.py`.
+Host, address and user agent come in, are used, and are stored nowhere. How rows are erased:
+`erasure.py`.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.settings import Settings, salt_secret
 
 BOT_NOTE = (
-    "today's rules take line 3 for the user agent of a bot and drop its events; this looks for events"
-    " that were stored under earlier rules"
+    "today's rules take line 3 for the user agent of a bot and drop its events; this looks for"
+    " events that were stored under earlier rules"
 )
 
 RULES_NOTE = (
-    "the rules by which browsers are named have changed since this day was hashed: the person has a hash for each, all are"
-    " printed and looked for, and an erasure needs each of them"
+    "the rules by which browsers are named have changed since this day was hashed: the person has a"
+    " hash for each, all are printed and looked for, and an erasure needs each of them"
 )
 UNKNOWN_RULES_NOTE = (
-    "this day was hashed by rules of names that this version of Signal does not know; events hashed by those cannot be"
-    " found with it"
+    "this day was hashed by rules of names that this version of Signal does not know; events hashed"
+    " by those cannot be found with it"
 )
 
 
@@ -47,7 +48,8 @@ class SubjectError(SignalError):
 class Found:
     """A person's day: their hashes, their events as JSON texts, and notes for whoever answers them.
 
-    One hash by today's rules of names, and another by each earlier rule that hashed the day and gives another.
+    One hash by today's rules of names, and another by each earlier rule that hashed the day and
+    gives another.
     """
 
     user_hashes: list[bytes]
@@ -64,19 +66,33 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
     host, ip, user_agent = _inputs(lines)
     secret = check_secret(salt_secret(settings))
     hasher = DayHasher(secret, day)
-    by_rules = {rules: hasher.user_hash(host, ip, names) for rules, names in hash_inputs(user_agent).items()}
-    hashes, rows, notes = list[bytes](), list[str](), [BOT_NOTE] if parse_user_agent(user_agent).bot else []
+    by_rules = {
+        rules: hasher.user_hash(host, ip, names) for rules, names in hash_inputs(user_agent).items()
+    }
+    hashes, rows, notes = (
+        list[bytes](),
+        list[str](),
+        [BOT_NOTE] if parse_user_agent(user_agent).bot else [],
+    )
     with safe_errors(), database.connect() as connection, connection.transaction():
         lock_days(connection, [day])  # Until the answer is there, the day is not purged.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:
             used = _rules_of(connection, day)
-            hashes = list(dict.fromkeys(by_rules[rules] for rules in by_rules if rules in {HASH_RULES, *used}))
+            hashes = list(
+                dict.fromkeys(by_rules[rules] for rules in by_rules if rules in {HASH_RULES, *used})
+            )
             rows = _rows(connection, day, hashes)
             notes += [RULES_NOTE] if len(hashes) > 1 else []
             notes += [UNKNOWN_RULES_NOTE] if used - by_rules.keys() else []
             notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
-        audit.record(connection, "subject", day=day, actor=audit.operator(settings), details={"events": len(rows)})
+        audit.record(
+            connection,
+            "subject",
+            day=day,
+            actor=audit.operator(settings),
+            details={"events": len(rows)},
+        )
     if refusal is not None:
         raise SubjectError(refusal)
     return Found(hashes, rows, notes)
@@ -84,14 +100,19 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
 
 def _rules_of(connection: Connection, day: date) -> set[int]:
     """The versions of the rules of names that hashed the day."""
-    rows = connection.execute("select hash_rules from signal.day_keys where day = %s", [day]).fetchall()
+    rows = connection.execute(
+        "select hash_rules from signal.day_keys where day = %s", [day]
+    ).fetchall()
     return {cast(int, row[0]) for row in rows}
 
 
 def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
     start, end = window(day)
     values = {"start": start, "end": end, "user_hashes": hashes}
-    return [cast(str, row[0]) for row in connection.execute(query(__package__, "subject_events"), values).fetchall()]
+    return [
+        cast(str, row[0])
+        for row in connection.execute(query(__package__, "subject_events"), values).fetchall()
+    ]
 
 
 def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
@@ -101,15 +122,21 @@ def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
     if not keys - {present}:
         return []
     if present in keys:
-        return ["another secret hashed events of this day too; those cannot be found with the present one"]
+        return [
+            "another secret hashed events of this day too; those cannot be found with the"
+            " present one"
+        ]
     return [
-        "this day was hashed by another secret alone: whether it holds this person cannot be told with the present one"
+        "this day was hashed by another secret alone: whether it holds this person cannot be told"
+        " with the present one"
     ]
 
 
 def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
     if len(lines) != 3:
-        raise SubjectError("write three lines to stdin: host, address, user agent; an empty line for a missing one")
+        raise SubjectError(
+            "write three lines to stdin: host, address, user agent; an empty line for a missing one"
+        )
     host_text, ip_text, user_agent = lines
     try:
         host = canonical_host(host_text)

@@ -1,6 +1,8 @@
-"""Which event types of the catalogue are used, from the rollups: they know every day, purged ones too.
+"""Which event types of the catalogue are used, from the rollups: they know every day, purged ones
+too.
 
-Works without a database as well, and says so: nothing is started or made just to print the catalogue.
+Works without a database as well, and says so: nothing is started or made just to print the
+catalogue.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 
-# A quarter: longer than a holiday or a slow month, shorter than the default retention, so that raw events of the last use
-# are still there to look at.
+# A quarter: longer than a holiday or a slow month, shorter than the default retention, so that raw
+# events of the last use are still there to look at.
 LONG_DEAD_DAYS = 90
 ROLLUP = "daily_app_activity"
 _NOT_MIGRATED = ("42P01", "3F000")
@@ -38,13 +40,17 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the rollups know, by event type; None without rollups. Notes say what the numbers leave out."""
+    """What the rollups know, by event type; None without rollups. Notes say what the numbers leave
+    out.
+    """
 
     seen: Mapping[str, Seen] | None
     notes: list[str] = field(default_factory=list)
 
     def state(self, kind: EventType, today: date) -> State:
-        """How a type is used: long dead means last seen more than LONG_DEAD_DAYS days before `today`."""
+        """How a type is used: long dead means last seen more than LONG_DEAD_DAYS days before
+        `today`.
+        """
         if kind.retired:
             return "retired"
         if self.seen is None:
@@ -56,26 +62,41 @@ class Usage:
 
 
 def read_usage(settings: Settings) -> Usage:
-    """The use of every event type; without a database, or where it cannot answer, a note that says why."""
-    if settings.database_url is None and not (data_folder(settings.home_path) / "PG_VERSION").exists():
-        return Usage(None, ["there is no database yet, so it is not known which event types are used"])
+    """The use of every event type; without a database, or where it cannot answer, a note that says
+    why.
+    """
+    if (
+        settings.database_url is None
+        and not (data_folder(settings.home_path) / "PG_VERSION").exists()
+    ):
+        return Usage(
+            None, ["there is no database yet, so it is not known which event types are used"]
+        )
     try:
         with safe_errors(), open_database(settings).connect() as connection:
             return _usage(connection)
     except SignalError as error:
         not_migrated = isinstance(error, DatabaseError) and error.sqlstate in _NOT_MIGRATED
-        reason = "the database has no rollups yet: run `signal-pipeline migrate`" if not_migrated else str(error)
+        reason = (
+            "the database has no rollups yet: run `signal-pipeline migrate`"
+            if not_migrated
+            else str(error)
+        )
         return Usage(None, [f"it is not known which event types are used: {reason}"])
 
 
 def _usage(connection: Connection) -> Usage:
     seen = {
         str(name): Seen(cast(int, events), cast(date, last_day))
-        for name, events, last_day in connection.execute(query(__package__, "event_types_seen")).fetchall()
+        for name, events, last_day in connection.execute(
+            query(__package__, "event_types_seen")
+        ).fetchall()
     }
     statuses = day_statuses(connection, {ROLLUP: load_models()[ROLLUP].checksum})
     behind = [status.day for status in statuses if status.rollups[ROLLUP] != "fresh"]
     if not behind:
         return Usage(seen)
     days = f"{len(behind)} day(s), the last {behind[-1]}"
-    return Usage(seen, [f"{ROLLUP} is not fresh on {days}: events of those days may not be counted here"])
+    return Usage(
+        seen, [f"{ROLLUP} is not fresh on {days}: events of those days may not be counted here"]
+    )

@@ -1,4 +1,6 @@
-"""Which filters of a report can match anything: a mistyped name would read as a feature that nobody uses."""
+"""Which filters of a report can match anything: a mistyped name would read as a feature that nobody
+uses.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,11 @@ class UnknownFilterError(ReportError, UsageError):
     """A filter names what no event can have."""
 
 
-def check_filters(database: Database, catalogue: Catalogue, where: Mapping[str, str], *, of_rollup: bool) -> None:
-    """Raise UnknownFilterError for a name that is neither in the catalogue (retired ones are) nor stored.
+def check_filters(
+    database: Database, catalogue: Catalogue, where: Mapping[str, str], *, of_rollup: bool
+) -> None:
+    """Raise UnknownFilterError for a name that is neither in the catalogue (retired ones are) nor
+    stored.
 
     Keys are those of `dimensions.KEYS`. The event type `(all)` is a row of rollups only; by other
     keys, every type counts without a filter.
@@ -43,7 +48,9 @@ def check_filters(database: Database, catalogue: Catalogue, where: Mapping[str, 
         if key == "day":
             _check_day(value)
         elif key in known and value not in known[key] and not _is_stored(database, key, value):
-            raise UnknownFilterError(f"no {key} {value!r}: choose from {', '.join(sorted(known[key]))}")
+            raise UnknownFilterError(
+                f"no {key} {value!r}: choose from {', '.join(sorted(known[key]))}"
+            )
 
 
 def _check_day(value: str) -> None:

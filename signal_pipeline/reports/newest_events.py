@@ -54,29 +54,36 @@ def newest_events(
 ) -> list[RawEvent]:
     """At most `limit` events that match every filter, newest first, between two times, inclusive.
 
-    Read day by day from the newest, so that a question for few events touches few partitions. Raises DatabaseError, also
-    when it takes longer than `seconds` in all.
+    Read day by day from the newest, so that a question for few events touches few partitions.
+    Raises DatabaseError, also when it takes longer than `seconds` in all.
     """
     conditions = sql.SQL(" ").join(
         sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))
         for name in FILTERS
         if name in filters
     )
-    by_type = filters.keys() <= {"app_name", "event_type"}  # Other filters could pass over most of an app's events.
-    statement = sql.SQL(query(__package__, "newest_events_by_type" if by_type else "newest_events")).format(
-        filters=conditions
-    )
+    by_type = filters.keys() <= {
+        "app_name",
+        "event_type",
+    }  # Other filters could pass over most of an app's events.
+    statement = sql.SQL(
+        query(__package__, "newest_events_by_type" if by_type else "newest_events")
+    ).format(filters=conditions)
     give_up = time.monotonic() + seconds
     found: list[RawEvent] = []
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         days = {"first": _day(earliest), "last": _day(latest)}
-        for (day,) in connection.execute(query(__package__, "open_days_newest_first"), days).fetchall():
+        for (day,) in connection.execute(
+            query(__package__, "open_days_newest_first"), days
+        ).fetchall():
             start, end = window(cast(date, day))
             bounds = {
                 "day": day,
                 "start": max(start, earliest) if earliest else start,
-                "end": end if latest is None or latest >= end else latest + timedelta(microseconds=1),
+                "end": (
+                    end if latest is None or latest >= end else latest + timedelta(microseconds=1)
+                ),
                 "limit": limit - len(found),
             }
             rows = connection.execute(statement, {**filters, **bounds}).fetchall()

@@ -1,7 +1,7 @@
 """Reports by any combination of dimensions: counted exactly from raw events inside the retention.
 
-Beyond it a rollup answers where it can: event counts, by one rollup's dimension at a time (requirement 8.1). Whatever
-cannot be right is refused.
+Beyond it a rollup answers where it can: event counts, by one rollup's dimension at a time
+(requirement 8.1). Whatever cannot be right is refused.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class _Question:
         return {key.column for key in (*self.keys, *(KEYS[name] for name in self.where))}
 
 
-# Before the snapshot: a purge behind it would drop the partition of a day that the snapshot holds open, and the day would
-# count as zero.
+# Before the snapshot: a purge behind it would drop the partition of a day that the snapshot holds
+# open, and the day would count as zero.
 KEEP_PARTITIONS: LiteralString = "lock table only signal.events in access share mode"
 
 
@@ -71,7 +71,8 @@ def grouped_report(
     first: date,
     last: date,
 ) -> Report:
-    """`raw_report` where every raw day of the window is kept, else from the rollup that has these dimensions.
+    """`raw_report` where every raw day of the window is kept, else from the rollup that has these
+    dimensions.
 
     Raises ReportError when there is none, since a count of what is left would be too low.
     """
@@ -100,10 +101,11 @@ def raw_report(
     """Exact counts from raw events by any keys of `KEYS`, under equality filters. Notes name the
     days that are unknown.
 
-    With `day` among the keys, or over one day, users and sessions are distinct per row. Over several days, sessions are
-    distinct over the window and users are headed `summed_daily_users`: users across days do not exist, on purpose.
-    With `hide_small`, small cells and what would give them back are left out.
-    Raises QuestionError for an unknown key, PurgedError for days whose raw events are gone.
+    With `day` among the keys, or over one day, users and sessions are distinct per row. Over
+    several days, sessions are distinct over the window and users are headed `summed_daily_users`:
+    users across days do not exist, on purpose. With `hide_small`, small cells and what would give
+    them back are left out. Raises QuestionError for an unknown key, PurgedError for days whose raw
+    events are gone.
     """
     asked = _question(keys, where, first, last, hide_small=hide_small)
     with safe_errors(), database.connect() as connection, connection.transaction():
@@ -116,7 +118,12 @@ def raw_report(
 
 
 def _question(
-    keys: Sequence[str], where: Mapping[str, str], first: date, last: date, *, hide_small: bool = False
+    keys: Sequence[str],
+    where: Mapping[str, str],
+    first: date,
+    last: date,
+    *,
+    hide_small: bool = False,
 ) -> _Question:
     check_window(first, last)
     if not keys:
@@ -144,12 +151,15 @@ def _day_within(text: str, first: date, last: date) -> date:
 def _too_low(coverage: Coverage, asked: _Question) -> PurgedError:
     purged = coverage.purged
     return PurgedError(
-        f"raw events of {len(purged)} day(s) in this window are purged (the first is {purged[0]}), so a count over"
-        f" {', '.join(key.name for key in asked.keys)} would be too low, and no rollup has these dimensions together"
+        f"raw events of {len(purged)} day(s) in this window are purged (the first is {purged[0]}),"
+        f" so a count over {', '.join(key.name for key in asked.keys)} would be too low, and no"
+        " rollup has these dimensions together"
     )
 
 
-def _raw_answer(connection: Connection, asked: _Question, coverage: Coverage, *, hide_small: bool = False) -> Report:
+def _raw_answer(
+    connection: Connection, asked: _Question, coverage: Coverage, *, hide_small: bool = False
+) -> Report:
     rows = _raw_rows(connection, asked, coverage)
     labels = _RawLabels(connection, coverage)
     hidden = _hidden(connection, asked, coverage) if hide_small else None
@@ -159,11 +169,16 @@ def _raw_answer(connection: Connection, asked: _Question, coverage: Coverage, *,
 def _hidden(connection: Connection, asked: _Question, coverage: Coverage) -> HiddenRows:
     start, end = window(*coverage.known)
     filters = {KEYS[name].column: value for name, value in asked.where.items()}
-    return hidden_of_raw(connection, [key.column for key in asked.keys], filters, {"start": start, "end": end})
+    return hidden_of_raw(
+        connection, [key.column for key in asked.keys], filters, {"start": start, "end": end}
+    )
 
 
 def _raw_rows(connection: Connection, asked: _Question, coverage: Coverage) -> pd.DataFrame:
-    columns = [sql.SQL("{} as {}").format(sql.SQL(key.raw), sql.Identifier(key.column)) for key in asked.keys]
+    columns = [
+        sql.SQL("{} as {}").format(sql.SQL(key.raw), sql.Identifier(key.column))
+        for key in asked.keys
+    ]
     filters = [_raw_filter(KEYS[name], value) for name, value in asked.where.items()]
     statement = sql.SQL(query(__package__, "report_raw")).format(
         columns=sql.SQL(", ").join(columns),
@@ -180,7 +195,9 @@ def _values(asked: _Question) -> dict[str, str]:
 
 
 def _equals(key: Key) -> sql.Composed:
-    return sql.SQL("and {} = {}").format(sql.Identifier(key.column), sql.Placeholder(f"where {key.name}"))
+    return sql.SQL("and {} = {}").format(
+        sql.Identifier(key.column), sql.Placeholder(f"where {key.name}")
+    )
 
 
 def _raw_filter(key: Key, value: str) -> sql.Composed:
@@ -225,10 +242,14 @@ class _RawLabels:
             *self._coverage.notes(),
             *days_note(
                 self._before_us,
-                f"are before Signal was installed on {installed}, nothing of them was replayed, and they are unknown",
+                f"are before Signal was installed on {installed}, nothing of them was replayed, and"
+                " they are unknown",
             ),
             *days_note(silent, "have no event of any app"),
-            *days_note(self._incomplete, "hold fewer raw events than the books say, so these numbers are too low"),
+            *days_note(
+                self._incomplete,
+                "hold fewer raw events than the books say, so these numbers are too low",
+            ),
             *self._coverage.today_note(),
         ]
 
@@ -239,22 +260,30 @@ def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
     able = [
         model
         for model in models.values()
-        if wanted <= set(model.dimensions) and (model.covers_all_events or NONE not in asked.where.values())
+        if wanted <= set(model.dimensions)
+        and (model.covers_all_events or NONE not in asked.where.values())
     ]
     return min(able, key=lambda model: len(model.dimensions), default=None)
 
 
 def _rollup_answer(
-    connection: Connection, models: Mapping[str, Model], model: Model, asked: _Question, coverage: Coverage
+    connection: Connection,
+    models: Mapping[str, Model],
+    model: Model,
+    asked: _Question,
+    coverage: Coverage,
 ) -> Report:
-    # Users and sessions are distinct within a row of the rollup, so they are shown only where no two rows of a day meet.
+    # Users and sessions are distinct within a row of the rollup, so they are shown only where no
+    # two rows of a day meet.
     told_apart = asked.dimensions >= {"app_name", *model.dimensions}
     users_name, sessions_name = (
         ("users", "sessions") if asked.by_day else ("summed_daily_users", "summed_daily_sessions")
     )
     filters = [_equals(KEYS[name]) for name in asked.where]
     if "event-type" not in asked.where:
-        types = "and event_type <> {}" if KEYS["event-type"] in asked.keys else "and event_type = {}"
+        types = (
+            "and event_type <> {}" if KEYS["event-type"] in asked.keys else "and event_type = {}"
+        )
         filters.append(sql.SQL(types).format(sql.Literal(ALL_TYPES)))
     statement = sql.SQL(query(__package__, "report_grouped")).format(
         keys=_columns(asked.keys),
@@ -263,11 +292,18 @@ def _rollup_answer(
         users_name=sql.Identifier(users_name),
         sessions_name=sql.Identifier(sessions_name),
     )
-    rows = frame(connection, statement, {"first": coverage.first, "last": coverage.last, **_values(asked)})
-    notes = days_note(coverage.purged, f"have no raw events any more, so these numbers are from {model.name}")
+    rows = frame(
+        connection, statement, {"first": coverage.first, "last": coverage.last, **_values(asked)}
+    )
+    notes = days_note(
+        coverage.purged, f"have no raw events any more, so these numbers are from {model.name}"
+    )
     if not told_apart:
         rows = rows.drop(columns=[users_name, sessions_name])
-        notes.append("no users or sessions: the same person may stand in several of the rows that are added up here")
+        notes.append(
+            "no users or sessions: the same person may stand in several of the rows that are added"
+            " up here"
+        )
     if not model.covers_all_events:
         notes.append("events without an entity are not in these numbers")
     labels = RollupLabels(connection, models, model.name, coverage)

@@ -1,4 +1,5 @@
-"""Reports from the daily rollups, over any window, each number with its state. Reports from raw events: `of_raw_events.py`.
+"""Reports from the daily rollups, over any window, each number with its state. Reports from raw
+events: `of_raw_events.py`.
 
 Sums of daily users and sessions are headed as sums (requirement 8.3).
 """
@@ -51,7 +52,8 @@ class PurgedError(ReportError):
 class Report:
     """Rows, and notes that belong under them.
 
-    For each row, `labels` are the words of its `state`. `left_out` counts the rows that are not shown below admin.
+    For each row, `labels` are the words of its `state`. `left_out` counts the rows that are not
+    shown below admin.
     """
 
     rows: pd.DataFrame
@@ -72,7 +74,8 @@ def rollup_report(
     event_type: str | None = None,
     hide_small: bool = False,
 ) -> Report:
-    """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in total.
+    """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in
+    total.
 
     Rows of the event type `(all)` are subtotals over all event types. Notes name the days that are
     unknown. With `hide_small`, small cells and what would give them back are left out. Raises
@@ -83,7 +86,9 @@ def rollup_report(
         raise ReportError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
     check_window(first, last)
     if hide_small and not set(model.dimensions) <= set(SPLITS):
-        raise QuestionError(f"small cells of {kind!r} cannot be left out: nearly every row of it is one")
+        raise QuestionError(
+            f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
+        )
     filters = {"app_name": app, "event_type": event_type}
     with safe_errors(), database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
@@ -92,7 +97,9 @@ def rollup_report(
         rows = _rollup_rows(connection, model, by, parameters)
         labels = RollupLabels(connection, models, model.name, coverage)
         hidden = (
-            hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters) if hide_small else None
+            hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters)
+            if hide_small
+            else None
         )
     return report_of(rows, labels.of, labels.notes(), hidden)
 
@@ -103,9 +110,13 @@ def report_of(
     notes: list[str],
     hidden: HiddenRows | None = None,
 ) -> Report:
-    """The report of rows less those that are hidden; `labels_of` gives the words of a row's state."""
+    """The report of rows less those that are hidden; `labels_of` gives the words of a row's
+    state.
+    """
     if hidden is not None:
-        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(drop=True)
+        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(
+            drop=True
+        )
     rows = rows.drop(columns=["total"], errors="ignore")  # The whole window: its value is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
@@ -141,7 +152,9 @@ def _dimensions(model: Model) -> list[str]:
     return [column for column in model.columns if column not in ("activity_date", *MEASURES)]
 
 
-def frame(connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]) -> pd.DataFrame:
+def frame(
+    connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]
+) -> pd.DataFrame:
     """The rows of a statement."""
     cursor = connection.execute(statement, parameters)
     assert cursor.description is not None
@@ -152,20 +165,28 @@ def frame(connection: Connection, statement: sql.Composed, parameters: Mapping[s
 class RollupLabels:
     """What must stand beside the numbers of a rollup's rows."""
 
-    def __init__(self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage) -> None:
+    def __init__(
+        self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
+    ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
-        self._labels: dict[tuple[date, date, str | None], list[str]] = {}  # A long report has few periods and apps.
+        self._labels: dict[
+            tuple[date, date, str | None], list[str]
+        ] = {}  # A long report has few periods and apps.
         checksums = {name: model.checksum for name, model in models.items()}
         first, last = coverage.known
-        self._days = {status.day: status for status in day_statuses(connection, checksums, first, last)}
+        self._days = {
+            status.day: status for status in day_statuses(connection, checksums, first, last)
+        }
         self._quality = day_quality(connection, first, last)
         self._model_changes = connection.execute(
             query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
         ).fetchall()
 
     def of(self, row: Mapping[object, object]) -> list[str]:
-        """The labels of one row, over all days of its period: a day without a build is missing from every sum."""
+        """The labels of one row, over all days of its period: a day without a build is missing from
+        every sum.
+        """
         key = (*self._period(row), cast("str | None", row.get("app_name")))
         if key not in self._labels:
             self._labels[key] = self._of_period(*key)
@@ -212,16 +233,23 @@ class RollupLabels:
                 self._with("incomplete"),
                 "were purged before they were proven complete, so these numbers may be too low",
             ),
-            *days_note(self._with("stale"), "have newer events, or a newer model, than these numbers"),
+            *days_note(
+                self._with("stale"), "have newer events, or a newer model, than these numbers"
+            ),
             *self._coverage.today_note(is_built=today not in self._with("missing")),
             *self._model_note(),
         ]
 
     def _with(self, freshness: Freshness) -> list[date]:
-        return [day for day, status in self._days.items() if status.rollups[self._rollup] == freshness]
+        return [
+            day for day, status in self._days.items() if status.rollups[self._rollup] == freshness
+        ]
 
     def _model_note(self) -> list[str]:
         if len(self._model_changes) < 2:
             return []
         starts = [(cast(date, row[1]),) * 2 for row in self._model_changes]
-        return [f"the model of {self._rollup} changed inside this window; each version's first day: {listed(starts)}"]
+        return [
+            f"the model of {self._rollup} changed inside this window; each version's first day:"
+            f" {listed(starts)}"
+        ]

@@ -1,9 +1,12 @@
-"""Small cells: which rows of an answer are left out below admin, so that no difference of answers gives one back.
+"""Small cells: which rows of an answer are left out below admin, so that no difference of answers
+gives one back.
 
-The parts are groups (one day, app and event type) and their splits by one of `SPLITS`. In a split with a small cell, large
-cells are left out with the small ones until the sum of all that is left out tells nothing of any. Every other row is a sum of
-parts, over days, apps or types, and is left out with any of them. By two or more of `SPLITS` together nothing is shown unless
-the crossing of all of them has no small cell. So whatever can be worked out is a sum of what was shown (docs/privacy.md).
+The parts are groups (one day, app and event type) and their splits by one of `SPLITS`. In a split
+with a small cell, large cells are left out with the small ones until the sum of all that is left
+out tells nothing of any. Every other row is a sum of parts, over days, apps or types, and is left
+out with any of them. By two or more of `SPLITS` together nothing is shown unless the crossing of
+all of them has no small cell. So whatever can be worked out is a sum of what was shown
+(docs/privacy.md).
 """
 
 from __future__ import annotations
@@ -44,16 +47,29 @@ def hidden_of_rollup(
     period: tuple[str, sql.Composable],
     parameters: Mapping[str, object],
 ) -> HiddenRows:
-    """Of a rollup's rows over periods; `period` is the column's name and its SQL, the `parameters` are the report's."""
+    """Of a rollup's rows over periods; `period` is the column's name and its SQL, the `parameters`
+    are the report's.
+    """
     (split,) = [name for name in dimensions if name in SPLITS] or [GROUP]
     name, expression = period
-    columns = [(name, expression), ("app_name", sql.Identifier("app_name")), ("event_type", sql.SQL("kind"))]
+    columns = [
+        (name, expression),
+        ("app_name", sql.Identifier("app_name")),
+        ("event_type", sql.SQL("kind")),
+    ]
     if split != GROUP:
         columns.append((split, sql.Identifier("value")))
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # Each type's part is also a part of the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
-    return _hidden(connection, _rollup_parts(models), columns, kinds, wanted, {**parameters, "dimension": split})
+    return _hidden(
+        connection,
+        _rollup_parts(models),
+        columns,
+        kinds,
+        wanted,
+        {**parameters, "dimension": split},
+    )
 
 
 def hidden_of_raw(
@@ -66,12 +82,18 @@ def hidden_of_raw(
     splits = {column for column in (*keys, *filters) if column in SPLITS}
     dimension = CROSSING if len(splits) > 1 else min(splits, default=GROUP)
     columns = [
-        (key, sql.Identifier("value" if key == dimension else key)) for key in keys if key in (*_GROUPED_BY, dimension)
+        (key, sql.Identifier("value" if key == dimension else key))
+        for key in keys
+        if key in (*_GROUPED_BY, dimension)
     ]
     within = [_equals(column, column) for column in filters if column in _GROUPED_BY]
     parts = sql.SQL(query(__package__, "small_cells_raw")).format(filters=sql.SQL(" ").join(within))
     wanted = _equals("value", dimension) if dimension in filters else sql.SQL("")
-    values = {**{f"where {column}": value for column, value in filters.items()}, **window, "dimension": dimension}
+    values = {
+        **{f"where {column}": value for column, value in filters.items()},
+        **window,
+        "dimension": dimension,
+    }
     return _hidden(connection, parts, columns, sql.SQL("(event_type)"), wanted, values)
 
 

@@ -1,6 +1,8 @@
-"""Build a day: compute its rollups from one snapshot of its raw events, and swap them in, in one transaction.
+"""Build a day: compute its rollups from one snapshot of its raw events, and swap them in, in one
+transaction.
 
-Invariants 5 to 8 and 10. Which days to build is decided by the caller; how rows are computed, by the engine.
+Invariants 5 to 8 and 10. Which days to build is decided by the caller; how rows are computed, by
+the engine.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ class DayPurgedError(BuildRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class DayBuild:
-    """What one build read and wrote. `rows` is by rollup; `seconds` covers reading, computing and writing.
+    """What one build read and wrote. `rows` is by rollup; `seconds` covers reading, computing and
+    writing.
 
-    `state`: `open`, or for a build that is final since the raw events are gone `purged`, or `incomplete` if they went
-    before the day was proven complete.
+    `state`: `open`, or for a build that is final since the raw events are gone `purged`, or
+    `incomplete` if they went before the day was proven complete.
     """
 
     day: date
@@ -55,11 +58,13 @@ class DayBuild:
     state: Literal["open", "purged", "incomplete"] = "open"
 
 
-def build_day(database: Database, engine: Engine, models: Mapping[str, Model], day: date) -> DayBuild:
+def build_day(
+    database: Database, engine: Engine, models: Mapping[str, Model], day: date
+) -> DayBuild:
     """Build the given rollups of one day.
 
-    Raises DayPurgedError, or BuildRefusedError when the day cannot hold events, raw events are missing by the books, or
-    another build was faster with a newer version; then nothing changes.
+    Raises DayPurgedError, or BuildRefusedError when the day cannot hold events, raw events are
+    missing by the books, or another build was faster with a newer version; then nothing changes.
     """
     with safe_errors(), database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -80,9 +85,11 @@ def build_day(database: Database, engine: Engine, models: Mapping[str, Model], d
             )
 
 
-def recorded_builds(connection: Connection, models: Mapping[str, Model], days: Sequence[date]) -> list[DayBuild]:
-    """What is recorded of builds that were made before: of open days whose rollups all have one of the present version,
-    and of purged days for those rollups that were ever built.
+def recorded_builds(
+    connection: Connection, models: Mapping[str, Model], days: Sequence[date]
+) -> list[DayBuild]:
+    """What is recorded of builds that were made before: of open days whose rollups all have one of
+    the present version, and of purged days for those rollups that were ever built.
 
     `seconds` is that of the rollup that took longest.
     """
@@ -111,14 +118,16 @@ def refuse_impossible_day(connection: Connection, day: date) -> None:
 
 
 def refuse_incomplete(snapshot: DaySnapshot) -> None:
-    """Raise DayPurgedError or BuildRefusedError for a snapshot that holds fewer raw events than it should."""
+    """Raise DayPurgedError or BuildRefusedError for a snapshot that holds fewer raw events than it
+    should.
+    """
     if snapshot.state == "purged":
         raise DayPurgedError(snapshot.day)
     if snapshot.raw_events < snapshot.expected_events:
         raise BuildRefusedError(
             snapshot.day,
-            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} by the books; "
-            "restore them, or leave the rollups as they are",
+            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} by the"
+            " books; restore them, or leave the rollups as they are",
         )
 
 
@@ -134,7 +143,9 @@ def _swap(
     with connection.transaction():
         for name, model in models.items():
             connection.execute(
-                sql.SQL("delete from signal.{} where activity_date = %s").format(sql.Identifier(name)),
+                sql.SQL("delete from signal.{} where activity_date = %s").format(
+                    sql.Identifier(name)
+                ),
                 [snapshot.day],
             )
             rows[name] = built.write(connection, model)
@@ -158,14 +169,19 @@ def _swap(
 
 
 def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
-    """What must never be visible is asserted before the commit: a check afterwards rolls nothing back."""
+    """What must never be visible is asserted before the commit: a check afterwards rolls nothing
+    back.
+    """
     if not model.covers_all_events:
         return
     total = connection.execute(
         sql.SQL(
-            "select coalesce(sum(events), 0)::bigint from signal.{} where activity_date = %s and event_type = '(all)'"
+            "select coalesce(sum(events), 0)::bigint from signal.{} where activity_date = %s and"
+            " event_type = '(all)'"
         ).format(sql.Identifier(model.name)),
         [snapshot.day],
     ).fetchone()
     if total != (snapshot.raw_events,):
-        raise BuildRefusedError(snapshot.day, f"{model.name} does not add up to the day's {snapshot.raw_events} events")
+        raise BuildRefusedError(
+            snapshot.day, f"{model.name} does not add up to the day's {snapshot.raw_events} events"
+        )

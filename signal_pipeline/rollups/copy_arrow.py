@@ -1,6 +1,8 @@
-"""Arrow batches as rows of PostgreSQL's binary COPY format, column by column and without a loop over rows.
+"""Arrow batches as rows of PostgreSQL's binary COPY format, column by column and without a loop
+over rows.
 
-Each field becomes its length and its bytes; Arrow joins the fields of all rows at once, and the joined column's buffer is
+Each field becomes its length and its bytes; Arrow joins the fields of all rows at once, and the
+joined column's buffer is
 what COPY reads. Types are those that a rollup's column can have (`schema_yml.COLUMN_TYPES`). The
 format: `postgres/copy_format.py`.
 """
@@ -31,11 +33,16 @@ _FIXED: dict[str, tuple[pa.DataType, Callable[[Values], Values]]] = {
     "double precision": (pa.float64(), lambda values: values.astype(">f8")),
     "boolean": (pa.uint8(), lambda values: values.astype("u1")),
     "date": (pa.int32(), lambda values: (values.astype("i8") - _UNIX_DAYS).astype(">i4")),
-    "timestamptz": (pa.int64(), lambda values: (values.astype("i8") - _UNIX_MICROSECONDS).astype(">i8")),
+    "timestamptz": (
+        pa.int64(),
+        lambda values: (values.astype("i8") - _UNIX_MICROSECONDS).astype(">i8"),
+    ),
 }
 
 
-def copy_stream(batches: Iterable[pa.RecordBatch], types: Sequence[str]) -> Iterator[bytes | memoryview]:
+def copy_stream(
+    batches: Iterable[pa.RecordBatch], types: Sequence[str]
+) -> Iterator[bytes | memoryview]:
     """The batches as the parts of one COPY; `types` are PostgreSQL's, one per column."""
     yield HEADER
     for batch in batches:
@@ -75,4 +82,6 @@ def _fixed(column: pa.Array, data_type: str) -> pa.Array:
 def _binary(items: npt.NDArray[np.void] | Values) -> pa.Array:
     """A binary array over items of one size, without a copy."""
     offsets = np.arange(len(items) + 1, dtype=np.int32) * items.dtype.itemsize
-    return pa.Array.from_buffers(pa.binary(), len(items), [None, pa.py_buffer(offsets), pa.py_buffer(items)])
+    return pa.Array.from_buffers(
+        pa.binary(), len(items), [None, pa.py_buffer(offsets), pa.py_buffer(items)]
+    )

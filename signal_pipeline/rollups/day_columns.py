@@ -1,8 +1,9 @@
 """A day's events out of PostgreSQL, as Arrow batches, column by column.
 
-PostgreSQL joins each column of some blocks of the table into one value, so that neither side handles fields one by one:
-row by row, the transfer of a field costs the reader about 0.1 µs, more than a rollup costs to compute with it. The types are
-those that a model's source may have (`rollups.yml.SOURCE_TYPES`).
+PostgreSQL joins each column of some blocks of the table into one value, so that neither side
+handles fields one by one: row by row, the transfer of a field costs the reader about 0.1 µs, more
+than a rollup costs to compute with it. The types are those that a model's source may have
+(`rollups.yml.SOURCE_TYPES`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _END = b"\xff"
 _NULL = b"\xfe"
 _UNIX_MICROSECONDS = 946_684_800_000_000  # PostgreSQL's epoch, 2000-01-01, in Unix time.
 
-# How a column is joined: as text, but for types whose values all have one length. A uuid may be null: its validity is beside it.
+# How a column is joined: as text, but for types whose values all have one length. A uuid may be
+# null: its validity is beside it.
 _TEXT = r"string_agg(coalesce(textsend({0}::text), '\xfe'), '\xff')"
 _JOINED = {
     "timestamptz": ["string_agg(timestamptz_send({0}), '')"],
@@ -43,10 +45,14 @@ _LAST_BLOCK = 2**32 - 1
 _HASH_BYTES = 32  # The only bytea, `user_hash`.
 
 
-def day_batches(connection: Connection, day: date, columns: Sequence[SourceColumn]) -> Iterator[pa.RecordBatch]:
-    """The day's events in the caller's snapshot: texts as dictionaries, which differ from batch to batch.
+def day_batches(
+    connection: Connection, day: date, columns: Sequence[SourceColumn]
+) -> Iterator[pa.RecordBatch]:
+    """The day's events in the caller's snapshot: texts as dictionaries, which differ from batch to
+    batch.
 
-    Raises EngineError when a column has not one value per event, or values of another form than its type's.
+    Raises EngineError when a column has not one value per event, or values of another form than its
+    type's.
     """
     query, binds = _query(columns), list(window(day))
     starts = range(0, max(1, _blocks(connection, day)), BLOCKS)
@@ -54,7 +60,8 @@ def day_batches(connection: Connection, day: date, columns: Sequence[SourceColum
         for some in range(0, len(starts), QUERIES):
             rows = []
             for at in starts[some : some + QUERIES]:
-                # The last has no end: a table whose size is not told here (a distributed one) is read whole.
+                # The last has no end: a table whose size is not told here (a distributed one) is
+                # read whole.
                 end = _LAST_BLOCK if at == starts[-1] else at + BLOCKS
                 cursor.execute(query, [*binds, f"({at},0)", f"({end},0)"], prepare=False)
                 rows += cursor.fetchall()
@@ -71,9 +78,12 @@ def _given(value: object) -> bool:
 
 
 def _blocks(connection: Connection, day: date) -> int:
-    """How many blocks the day's partition has, after the snapshot was taken: what it shows is in them."""
+    """How many blocks the day's partition has, after the snapshot was taken: what it shows is in
+    them.
+    """
     row = connection.execute(
-        "select pg_relation_size(coalesce(to_regclass(%s), 'signal.events')) / current_setting('block_size')::int",
+        "select pg_relation_size(coalesce(to_regclass(%s), 'signal.events')) /"
+        " current_setting('block_size')::int",
         [f"signal.events_{day:%Y%m%d}"],
     ).fetchone()
     return cast("tuple[int]", row)[0]
@@ -91,11 +101,15 @@ def _query(columns: Sequence[SourceColumn]) -> sql.Composed:
     ).format(sql.SQL(", ").join(joined))
 
 
-def _arrays(columns: Sequence[SourceColumn], events: int, parts: Iterator[list[bytes]]) -> list[pa.Array]:
+def _arrays(
+    columns: Sequence[SourceColumn], events: int, parts: Iterator[list[bytes]]
+) -> list[pa.Array]:
     try:
         return [_array(column, events, parts) for column in columns]
     except (ValueError, pa.ArrowException):  # Their texts quote values.
-        raise EngineError("cannot read the day from PostgreSQL: a value has not the form of its type") from None
+        raise EngineError(
+            "cannot read the day from PostgreSQL: a value has not the form of its type"
+        ) from None
 
 
 def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> pa.Array:
@@ -115,13 +129,17 @@ def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> p
 
 
 def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
-    """Each value with the byte that ends it: so only the few that differ need be taken out of what was joined."""
+    """Each value with the byte that ends it: so only the few that differ need be taken out of what
+    was joined.
+    """
     data = np.frombuffer(ended, "u1")
     ends = np.flatnonzero(data == _END[0])
     _check(len(ends), events)
     offsets = np.zeros(events + 1, "i4")
     offsets[1:] = ends + 1
-    values = pa.Array.from_buffers(pa.binary(), events, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    values = pa.Array.from_buffers(
+        pa.binary(), events, [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    )
     encoded = values.dictionary_encode()
     words = pc.binary_slice(encoded.dictionary, 0, -1)
     null = pc.index(words, pa.scalar(_NULL, pa.binary())).as_py()
@@ -130,7 +148,9 @@ def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     # The null leaves the dictionary, and the words behind it move up.
     codes = encoded.indices.to_numpy()
     kept = pa.concat_arrays([words[:null], words[null + 1 :]]).cast(pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes - (codes > null), pa.int32(), mask=codes == null), kept)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes - (codes > null), pa.int32(), mask=codes == null), kept
+    )
 
 
 def _uuids(events: int, joined: bytes, validity: bytes) -> pa.Array:
@@ -149,4 +169,6 @@ def _uuids(events: int, joined: bytes, validity: bytes) -> pa.Array:
 
 def _check(given: int, due: int) -> None:
     if given != due:
-        raise EngineError(f"cannot read the day from PostgreSQL: it gave {given} where {due} were due")
+        raise EngineError(
+            f"cannot read the day from PostgreSQL: it gave {given} where {due} were due"
+        )

@@ -1,6 +1,8 @@
-"""What a rebuild of a day would change: computed into a shadow, held against what is stored, and thrown away.
+"""What a rebuild of a day would change: computed into a shadow, held against what is stored, and
+thrown away.
 
-Nothing is written but temporary tables. The day is locked meanwhile, as for a build. Who asks for it: `backfill --plan --diff`.
+Nothing is written but temporary tables. The day is locked meanwhile, as for a build. Who asks for
+it: `backfill --plan --diff`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from signal_pipeline.rollups.models import Model
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One rollup of one day: rows that a rebuild would add, remove and change, and the events of its '(all)' rows."""
+    """One rollup of one day: rows that a rebuild would add, remove and change, and the events of
+    its '(all)' rows.
+    """
 
     day: date
     rollup: str
@@ -44,7 +48,9 @@ class Difference:
         return {**asdict(self), "day": str(self.day)}
 
 
-def day_difference(database: Database, engine: Engine, models: Mapping[str, Model], day: date) -> list[Difference]:
+def day_difference(
+    database: Database, engine: Engine, models: Mapping[str, Model], day: date
+) -> list[Difference]:
     """The difference of each rollup of a day that has a row in `signal.days`.
 
     Raises BuildRefusedError where a build would be refused, EngineError and DatabaseError.

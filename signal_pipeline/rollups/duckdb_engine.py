@@ -1,8 +1,9 @@
-"""The default engine: a day is read out of PostgreSQL once, in batches, DuckDB computes every model from it, COPY writes back.
+"""The default engine: a day is read out of PostgreSQL once, in batches, DuckDB computes every model
+from it, COPY writes back.
 
-Here: the temporary DuckDB database, and the way back. The way in: `day_columns.py`, `duckdb_events.py`. It is about seven times
-faster than `count(distinct)` inside PostgreSQL, and bounded in memory: DuckDB spills into a private folder below
-`SIGNAL_HOME/tmp`.
+Here: the temporary DuckDB database, and the way back. The way in: `day_columns.py`,
+`duckdb_events.py`. It is about seven times faster than `count(distinct)` inside PostgreSQL, and
+bounded in memory: DuckDB spills into a private folder below `SIGNAL_HOME/tmp`.
 """
 
 from __future__ import annotations
@@ -45,9 +46,9 @@ ROWS_PER_BATCH = 50_000
 class DuckdbEngine:
     """Computes outside of PostgreSQL; see `rollups.engine.Engine`.
 
-    `url` is the database's libpq URL; `folder` (`SIGNAL_HOME/tmp`) takes what DuckDB spills. Threads may read at once: they
-    share DuckDB's memory, and its `threads`. What a read has opened is kept for the next one, as long as the engine is
-    referred to.
+    `url` is the database's libpq URL; `folder` (`SIGNAL_HOME/tmp`) takes what DuckDB spills.
+    Threads may read at once: they share DuckDB's memory, and its `threads`. What a read has opened
+    is kept for the next one, as long as the engine is referred to.
     """
 
     name = "duckdb"
@@ -71,7 +72,9 @@ class DuckdbEngine:
         day: date,
         models: Mapping[str, Model],
     ) -> Iterator[_Built]:
-        """See `Engine.read`; it reads by a connection of its own, and keeps the results in DuckDB until the end."""
+        """See `Engine.read`; it reads by a connection of its own, and keeps the results in DuckDB
+        until the end.
+        """
         columns = _needed(models)
         with self._results() as results:
             with _safe_errors():
@@ -90,7 +93,9 @@ class DuckdbEngine:
         with closing(results):
             with _safe_errors():
                 results.execute("set TimeZone = 'UTC'")
-                results.execute("set enable_progress_bar = false")  # It would be drawn into the output of a command.
+                results.execute(
+                    "set enable_progress_bar = false"
+                )  # It would be drawn into the output of a command.
                 results.execute(f"attach ':memory:' as {name}")
                 results.execute(f"use {name}")
             try:
@@ -112,7 +117,9 @@ class DuckdbEngine:
 
     @contextmanager
     def _source(self) -> Iterator[Connection]:
-        """A connection to PostgreSQL in a transaction of its own; after an error it is not used again."""
+        """A connection to PostgreSQL in a transaction of its own; after an error it is not used
+        again.
+        """
         try:
             with safe_errors():
                 source = self._idle.pop() if self._idle else self._database.connect()
@@ -124,7 +131,9 @@ class DuckdbEngine:
                     source.close()
                     raise
         except DatabaseError as error:
-            raise EngineError(f"cannot read the day from PostgreSQL: {error}", error.sqlstate) from None
+            raise EngineError(
+                f"cannot read the day from PostgreSQL: {error}", error.sqlstate
+            ) from None
         self._idle.append(source)
 
 
@@ -134,7 +143,10 @@ def _close(sources: list[Connection]) -> None:
 
 
 def _load(
-    source: Connection, results: duckdb.DuckDBPyConnection, day: date, columns: Sequence[SourceColumn]
+    source: Connection,
+    results: duckdb.DuckDBPyConnection,
+    day: date,
+    columns: Sequence[SourceColumn],
 ) -> DaySnapshot:
     """Stream the day's events into DuckDB, and the facts of the day from the same snapshot."""
     # Several workers would add up to more work, and the other builder wants the other core.
@@ -173,7 +185,9 @@ class _Built:
     snapshot: DaySnapshot
     _results: duckdb.DuckDBPyConnection
 
-    def write(self, connection: Connection, model: Model, table: sql.Identifier | None = None) -> int:
+    def write(
+        self, connection: Connection, model: Model, table: sql.Identifier | None = None
+    ) -> int:
         # In the order of the primary key: its index grows at one end, which halves the cost.
         select = sql.SQL("select {} from {} order by {}").format(
             _names(model.columns), _result(model), _names(model.grain)
@@ -191,7 +205,8 @@ class _Built:
 
 def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
-        # In memory: nearly twice as fast as a file for a usual day, and a huge one spills all the same.
+        # In memory: nearly twice as fast as a file for a usual day, and a huge one spills all the
+        # same.
         ":memory:",
         config={
             "memory_limit": MEMORY_LIMIT,
@@ -206,12 +221,16 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
 
 
 def _needed(models: Mapping[str, Model]) -> list[SourceColumn]:
-    """The columns of the events that any of the models reads; always `created_at`, which bounds each of them."""
+    """The columns of the events that any of the models reads; always `created_at`, which bounds
+    each of them.
+    """
     return list(dict.fromkeys(column for model in models.values() for column in model.reads))
 
 
 def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> None:
-    definitions = ", ".join(f'"{column.name}" {column.data_type}' for column in model.columns.values())
+    definitions = ", ".join(
+        f'"{column.name}" {column.data_type}' for column in model.columns.values()
+    )
     table = _result(model).as_string()
     results.execute(f"create table {table} ({definitions})")
     results.execute(f"insert into {table}\n{model.sql}", list(window(day)))
@@ -220,8 +239,12 @@ def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> Non
         raise foreign_rows(day, model, rows)
 
 
-def _one_row(results: duckdb.DuckDBPyConnection, statement: str, binds: Sequence[object] = ()) -> tuple[Any, ...]:
-    """The only row; taken by `fetchall`, as DuckDB streams nothing beside a result that is not read to its end."""
+def _one_row(
+    results: duckdb.DuckDBPyConnection, statement: str, binds: Sequence[object] = ()
+) -> tuple[Any, ...]:
+    """The only row; taken by `fetchall`, as DuckDB streams nothing beside a result that is not read
+    to its end.
+    """
     (row,) = results.execute(statement, list(binds)).fetchall()
     return row
 

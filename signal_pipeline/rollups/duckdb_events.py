@@ -1,4 +1,6 @@
-"""The day's events inside DuckDB: texts with few values as ENUMs, because to group by a small number costs half."""
+"""The day's events inside DuckDB: texts with few values as ENUMs, because to group by a small
+number costs half.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,22 @@ _DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have
 
 
 def fill_events(
-    results: duckdb.DuckDBPyConnection, columns: Sequence[SourceColumn], batches: Iterable[pa.RecordBatch]
+    results: duckdb.DuckDBPyConnection,
+    columns: Sequence[SourceColumn],
+    batches: Iterable[pa.RecordBatch],
 ) -> None:
-    """Make the table `signal.events` of the batches, whose texts are dictionaries (`day_columns.py`).
+    """Make the table `signal.events` of the batches, whose texts are dictionaries
+    (`day_columns.py`).
 
-    The first batch decides the ENUMs. A column for which a later batch has other words is text until the end.
+    The first batch decides the ENUMs. A column for which a later batch has other words is text
+    until the end.
     """
-    types = {column.name: _DUCKDB_TYPES.get(column.data_type, column.data_type) for column in columns}
-    words = {column.name: pa.array([], pa.string()) for column in columns if column.data_type == "text"}
+    types = {
+        column.name: _DUCKDB_TYPES.get(column.data_type, column.data_type) for column in columns
+    }
+    words = {
+        column.name: pa.array([], pa.string()) for column in columns if column.data_type == "text"
+    }
     unsettled: set[str] = set()
     made = False
     for batch in batches:
@@ -51,7 +61,9 @@ def _create(results: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
 
 
 def _add_words(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
-    """Add the batch's words, sorted, so that an ENUM compares as texts do; a column with too many leaves. Which changed."""
+    """Add the batch's words, sorted, so that an ENUM compares as texts do; a column with too many
+    leaves. Which changed.
+    """
     changed = []
     for name, known in list(words.items()):
         seen = pc.unique(pa.concat_arrays([known, batch[name].dictionary]))

@@ -1,7 +1,9 @@
-"""What an engine is: it reads one day from one snapshot, computes rollups of it, and writes them where it is told to.
+"""What an engine is: it reads one day from one snapshot, computes rollups of it, and writes them
+where it is told to.
 
-Here: the protocol and what both engines share. Reading and writing are apart, because the caller checks the snapshot
-first, and swaps all rollups of the day in one short transaction of its own (invariants 5 and 6).
+Here: the protocol and what both engines share. Reading and writing are apart, because the caller
+checks the snapshot first, and swaps all rollups of the day in one short transaction of its own
+(invariants 5 and 6).
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ class EngineError(SignalError):
 class DaySnapshot:
     """A day as one snapshot of the database showed it.
 
-    `expected_events` is accepted minus erased events by the books; `raw_events` are those that are there. `first_event`
-    and `last_event` are UTC instants, None on a day without events.
+    `expected_events` is accepted minus erased events by the books; `raw_events` are those that are
+    there. `first_event` and `last_event` are UTC instants, None on a day without events.
     """
 
     day: date
@@ -52,11 +54,14 @@ class Built(Protocol):
         """The day that the rollups were computed from."""
         ...
 
-    def write(self, connection: Connection, model: Model, table: sql.Identifier | None = None) -> int:
+    def write(
+        self, connection: Connection, model: Model, table: sql.Identifier | None = None
+    ) -> int:
         """Insert the model's rows into its table, or into one of the same shape; returns how many.
 
-        In the caller's transaction; rows of an earlier build are the caller's to delete. May be called again after a rollback.
-        Errors of the connection pass unchanged, for the caller to retry or to word.
+        In the caller's transaction; rows of an earlier build are the caller's to delete. May be
+        called again after a rollback. Errors of the connection pass unchanged, for the caller to
+        retry or to word.
         """
         ...
 
@@ -69,12 +74,14 @@ class Engine(Protocol):
         """Which engine this is."""
         ...
 
-    def read(self, connection: Connection, day: date, models: Mapping[str, Model]) -> AbstractContextManager[Built]:
+    def read(
+        self, connection: Connection, day: date, models: Mapping[str, Model]
+    ) -> AbstractContextManager[Built]:
         """Read the day from one snapshot, taken after this call, and compute the models.
 
-        `connection` must not be in a transaction; the lock of the day is the caller's to hold. A purged day reads as
-        empty. Raises EngineError, also for a day without a row in `signal.days` and for a model that gives rows of
-        another day; and DatabaseError.
+        `connection` must not be in a transaction; the lock of the day is the caller's to hold. A
+        purged day reads as empty. Raises EngineError, also for a day without a row in `signal.days`
+        and for a model that gives rows of another day; and DatabaseError.
         """
         ...
 
@@ -86,4 +93,6 @@ def missing_day(day: date) -> EngineError:
 
 def foreign_rows(day: date, model: Model, rows: int) -> EngineError:
     """The error for a model whose rows are not all of the day that was asked for."""
-    return EngineError(f"{model.name} gave {rows} rows of other days than {day}: correct its activity_date")
+    return EngineError(
+        f"{model.name} gave {rows} rows of other days than {day}: correct its activity_date"
+    )

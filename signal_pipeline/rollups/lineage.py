@@ -1,7 +1,8 @@
-"""What a model's SQL says: its output columns and where they come from, what it reads, its checksum.
+"""What a model's SQL says: its output columns and where they come from, what it reads, its
+checksum.
 
-Here: the text of one SELECT, parsed with sqlglot, and the rules that it must keep. The text is only analysed: engines
-execute it as written. Why the rules: docs/decisions.md.
+Here: the text of one SELECT, parsed with sqlglot, and the rules that it must keep. The text is only
+analysed: engines execute it as written. Why the rules: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ _UNREPEATABLE = (
 class Query:
     """The facts of one SELECT over `signal.events`.
 
-    `columns` gives, for each output column in order, the columns of the events that its value comes from (none for a
-    constant, a bind, or a count of rows). `reads` are all columns of the events that the SQL touches.
+    `columns` gives, for each output column in order, the columns of the events that its value comes
+    from (none for a constant, a bind, or a count of rows). `reads` are all columns of the events
+    that the SQL touches.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -45,7 +47,8 @@ class Query:
 
 
 def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
-    """Check a model's SQL and take its facts; `event_columns` maps the columns of the events to their types.
+    """Check a model's SQL and take its facts; `event_columns` maps the columns of the events to
+    their types.
 
     Raises Problem for SQL that is not one SELECT over `signal.events` between the binds $1 and $2.
     """
@@ -65,7 +68,8 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
 def checksum(sql: str) -> str:
     """SHA-256, in hex, of the tokens of the SQL: comments and white space do not count."""
     tokens = sqlglot.tokenize(sql, read=_DIALECT)
-    # The raw text of a token, not its parsed one: it tells 'a' from "a", and outlives releases of sqlglot.
+    # The raw text of a token, not its parsed one: it tells 'a' from "a", and outlives releases of
+    # sqlglot.
     texts = (sql[token.start : token.end + 1] for token in tokens)
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -84,7 +88,9 @@ def _parse(sql: str) -> exp.Query:
         statements = [tree for tree in sqlglot.parse(sql, read=_DIALECT) if tree is not None]
     except ParseError as error:
         first = error.errors[0]
-        raise Problem(f"cannot read the SQL at line {first['line']}, column {first['col']}") from None
+        raise Problem(
+            f"cannot read the SQL at line {first['line']}, column {first['col']}"
+        ) from None
     except TokenError:
         raise Problem("cannot read the SQL: a quote or a comment is not closed") from None
     if len(statements) != 1:
@@ -128,7 +134,9 @@ def _name(table: exp.Table) -> str:
 def _qualified(tree: exp.Expr, event_columns: Mapping[str, str]) -> exp.Expr:
     """The tree with every column given its table and every star written out."""
     try:
-        return qualify(tree.copy(), schema=_schema(event_columns), dialect=_DIALECT, quote_identifiers=False)
+        return qualify(
+            tree.copy(), schema=_schema(event_columns), dialect=_DIALECT, quote_identifiers=False
+        )
     except OptimizeError as error:
         raise Problem(str(error).splitlines()[0]) from None
 
@@ -148,7 +156,9 @@ def _reads(tree: exp.Expr) -> frozenset[str]:
 
 
 def _check_bounds(scope: Scope, alias: str) -> None:
-    """Raise Problem unless this scan of the events is bounded by the day: one engine sees other days, one does not."""
+    """Raise Problem unless this scan of the events is bounded by the day: one engine sees other
+    days, one does not.
+    """
     where = scope.expression.args.get("where")
     conditions = where.this.flatten() if where and isinstance(where.this, exp.And) else ()
     bounds = {
@@ -160,10 +170,14 @@ def _check_bounds(scope: Scope, alias: str) -> None:
         and (condition.left.table, condition.left.name) == (alias, "created_at")
     }
     if not bounds >= {(exp.GTE, "1"), (exp.LT, "2")}:
-        raise Problem("each read of signal.events needs `created_at >= $1 and created_at < $2` in its where")
+        raise Problem(
+            "each read of signal.events needs `created_at >= $1 and created_at < $2` in its where"
+        )
 
 
-def _lineage(tree: exp.Expr, event_columns: Mapping[str, str]) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
+def _lineage(
+    tree: exp.Expr, event_columns: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
     scope = build_scope(tree)
     columns: dict[str, tuple[str, ...]] = {}
     counted: set[str] = set()
@@ -173,7 +187,11 @@ def _lineage(tree: exp.Expr, event_columns: Mapping[str, str]) -> tuple[dict[str
     for name in names:
         node = lineage(name, tree, _schema(event_columns), scope=scope, dialect=_DIALECT)
         leaves = [leaf for leaf in node.walk() if not leaf.downstream]
-        origins = {leaf.name.rpartition(".")[2] for leaf in leaves if isinstance(leaf.expression, exp.Table)}
+        origins = {
+            leaf.name.rpartition(".")[2]
+            for leaf in leaves
+            if isinstance(leaf.expression, exp.Table)
+        }
         columns[name] = tuple(sorted(origins))
         if not origins and any(leaf.expression.find(exp.Count) for leaf in leaves):
             counted.add(name)

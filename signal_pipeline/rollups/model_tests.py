@@ -29,9 +29,11 @@ from signal_pipeline.rollups.models import (
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One test of one model. `query` counts the rows, groups or days at fault between two bound days.
+    """One test of one model. `query` counts the rows, groups or days at fault between two bound
+    days.
 
-    `reads_raw`: whether it counts the raw events of all these days, which is too much for every hour.
+    `reads_raw`: whether it counts the raw events of all these days, which is too much for every
+    hour.
     """
 
     model: str
@@ -41,7 +43,9 @@ class Audit:
     reads_raw: bool = False
 
     def faults(self, connection: Connection, first: date, last: date) -> int:
-        """How many rows, groups or days break the test from `first` to `last`, inclusive; 0 is good."""
+        """How many rows, groups or days break the test from `first` to `last`, inclusive; 0 is
+        good.
+        """
         start, end = window(first, last)
         bounds = {"first": first, "last": last, "start": start, "end": end}
         row = connection.execute(self.query, bounds).fetchone()
@@ -51,11 +55,17 @@ class Audit:
 
 def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
     """Every test of every model."""
-    return [audit for model in models.values() for audit in (*_columns(model, catalogue), *_model(model))]
+    return [
+        audit
+        for model in models.values()
+        for audit in (*_columns(model, catalogue), *_model(model))
+    ]
 
 
 def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
-    """The tests that hold a rollup against other numbers, without those that a build asserts itself before its commit."""
+    """The tests that hold a rollup against other numbers, without those that a build asserts itself
+    before its commit.
+    """
     return [
         _reconciles(model, test)
         for model in models.values()
@@ -75,7 +85,9 @@ def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
             if isinstance(test, NotNull):
                 yield _rows(model, f"{column.name}_not_null", _name(column) + sql.SQL(" is null"))
             elif isinstance(test, AcceptedValues):
-                condition = sql.SQL("not ({} = any ({}))").format(_name(column), sql.Literal(_values(test, catalogue)))
+                condition = sql.SQL("not ({} = any ({}))").format(
+                    _name(column), sql.Literal(_values(test, catalogue))
+                )
                 yield _rows(model, f"{column.name}_accepted_values", condition)
             elif isinstance(test, Relationships):
                 condition = sql.SQL(
@@ -96,7 +108,9 @@ def _model(model: Model) -> Iterator[Audit]:
             statement = sql.SQL(query(__package__, "not_unique")).format(
                 model=sql.Identifier(model.name), grain=_list(test.columns)
             )
-            yield Audit(model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", statement)
+            yield Audit(
+                model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", statement
+            )
         elif isinstance(test, ReconcilesWith):
             yield _reconciles(model, test)
 
@@ -108,7 +122,9 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     against = test.to
     if counted_by_build:
         against = "the raw events that its build counted"
-        other = sql.SQL(query(__package__, "events_of_builds")).format(rollup=sql.Literal(model.name))
+        other = sql.SQL(query(__package__, "events_of_builds")).format(
+            rollup=sql.Literal(model.name)
+        )
     elif test.to == "events":
         date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
         other = sql.SQL(query(__package__, "events_by_day")).format(
@@ -119,7 +135,10 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     else:
         other = _rollup_by_day(test.to, by, fold)
     statement = sql.SQL(query(__package__, "not_reconciled")).format(
-        own=_rollup_by_day(model.name, by, fold), other=other, by=_list(by), rollup=sql.Literal(model.name)
+        own=_rollup_by_day(model.name, by, fold),
+        other=other,
+        by=_list(by),
+        rollup=sql.Literal(model.name),
     )
     text = f"Per day, `events` adds up to the same number as in {against}."
     reads_raw = test.to == "events" and not counted_by_build
@@ -127,7 +146,9 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
 
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:
-    return sql.SQL(query(__package__, "rollup_by_day")).format(model=sql.Identifier(name), by=_list(by), fold=fold)
+    return sql.SQL(query(__package__, "rollup_by_day")).format(
+        model=sql.Identifier(name), by=_list(by), fold=fold
+    )
 
 
 def _rows(model: Model, name: str, condition: sql.Composed) -> Audit:

@@ -1,8 +1,9 @@
-"""The loader of `dbt_like_sql/`: every model as a frozen `Model`, its SQL checked against its entry in `schema.yml`.
+"""The loader of `dbt_like_sql/`: every model as a frozen `Model`, its SQL checked against its entry
+in `schema.yml`.
 
-Adding a rollup is one file in `models/` and one entry in `schema.yml`. Here: what ties the files together. The shape of
-the yml files is in `schema_yml.py`, the analysis of one SQL text in `lineage.py`, tables in
-`schema/rollup_tables.py`. No Dagster.
+Adding a rollup is one file in `models/` and one entry in `schema.yml`. Here: what ties the files
+together. The shape of the yml files is in `schema_yml.py`, the analysis of one SQL text in
+`lineage.py`, tables in `schema/rollup_tables.py`. No Dagster.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class SourceColumn:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a rollup. `source_columns` are those columns of `signal.events` that its value comes from."""
+    """A column of a rollup. `source_columns` are those columns of `signal.events` that its value
+    comes from.
+    """
 
     name: str
     data_type: str
@@ -97,9 +100,9 @@ class Column:
 class Model:
     """A rollup: the SELECT that computes one day of it, and what `schema.yml` says of it.
 
-    `sql` is executed as written, with the day's start and end as the binds $1 and $2. `columns` are in the order of
-    the SELECT. `reads` are the columns of `signal.events` that the SQL touches. `checksum` is over the tokens of the
-    SQL, in hex: a change of it makes builds stale.
+    `sql` is executed as written, with the day's start and end as the binds $1 and $2. `columns` are
+    in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
+    `checksum` is over the tokens of the SQL, in hex: a change of it makes builds stale.
     """
 
     name: str
@@ -129,12 +132,14 @@ class Model:
     def covers_all_events(self) -> bool:
         """Whether the `events` of its '(all)' rows add up to all raw events of the day."""
         return any(
-            isinstance(test, ReconcilesWith) and test.to == "events" and test.where is None for test in self.tests
+            isinstance(test, ReconcilesWith) and test.to == "events" and test.where is None
+            for test in self.tests
         )
 
 
 def load_models(folder: Path | None = None) -> Mapping[str, Model]:
-    """All models by name, in the order of `schema.yml`; None is the folder that comes with the package.
+    """All models by name, in the order of `schema.yml`; None is the folder that comes with the
+    package.
 
     Raises ModelError for the first thing that is wrong.
     """
@@ -149,7 +154,10 @@ def load_models(folder: Path | None = None) -> Mapping[str, Model]:
     events = _source_columns(sources["events"])
     models = {name: _model(folder, entry, events) for name, entry in entries.items()}
     with _File(folder / "schema.yml"):
-        fields = {name: [column.name for column in entry.columns] for name, entry in (sources | entries).items()}
+        fields = {
+            name: [column.name for column in entry.columns]
+            for name, entry in (sources | entries).items()
+        }
         types = {column.name: column.data_type for column in events}
         for model in models.values():
             _check_references(model, fields, types)
@@ -164,7 +172,9 @@ def event_columns() -> list[SourceColumn]:
 
 
 def _source_columns(table: TableEntry) -> list[SourceColumn]:
-    return [SourceColumn(column.name, column.data_type, column.description) for column in table.columns]
+    return [
+        SourceColumn(column.name, column.data_type, column.description) for column in table.columns
+    ]
 
 
 def _own_folder() -> Path:
@@ -247,7 +257,9 @@ def _check_columns(query: Query, entry: ModelEntry) -> None:
         raise Problem(f"column {wanted[len(written)]} of schema.yml is not selected")
 
 
-def _check_references(model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]) -> None:
+def _check_references(
+    model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]
+) -> None:
     """Raise Problem for a test that names a table, a column or a condition that is not there."""
     try:
         for column in model.columns.values():

@@ -8,8 +8,11 @@ from signal_pipeline.settings import Settings
 
 
 def open_engine(settings: Settings, database: Database, *, many_days: bool = False) -> Engine:
-    """The configured engine for this database; of many days, several are built at once, each in one thread."""
-    # Imported when a day is to be built: DuckDB and Arrow are a quarter of the time to load the definitions.
+    """The configured engine for this database; of many days, several are built at once, each in one
+    thread.
+    """
+    # Imported when a day is to be built: DuckDB and Arrow are a quarter of the time to load the
+    # definitions.
     if settings.rollup_engine == "postgres":
         from signal_pipeline.rollups.postgres_engine import PostgresEngine
 

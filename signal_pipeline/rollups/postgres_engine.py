@@ -33,10 +33,14 @@ class PostgresEngine:
     name = "postgres"
 
     @contextmanager
-    def read(self, connection: Connection, day: date, models: Mapping[str, Model]) -> Iterator[_Built]:
+    def read(
+        self, connection: Connection, day: date, models: Mapping[str, Model]
+    ) -> Iterator[_Built]:
         """See `Engine.read`; the results wait in temporary tables, which are dropped at the end."""
         if connection.info.transaction_status != TransactionStatus.IDLE:
-            raise EngineError("the connection is in a transaction: the snapshot would be older than it")
+            raise EngineError(
+                "the connection is in a transaction: the snapshot would be older than it"
+            )
         try:
             with safe_errors(), connection.transaction():
                 connection.execute("set transaction isolation level repeatable read")
@@ -56,7 +60,9 @@ class PostgresEngine:
 class _Built:
     snapshot: DaySnapshot
 
-    def write(self, connection: Connection, model: Model, table: sql.Identifier | None = None) -> int:
+    def write(
+        self, connection: Connection, model: Model, table: sql.Identifier | None = None
+    ) -> int:
         # In the order of the primary key: its index grows at one end, which halves the cost.
         statement = sql.SQL("insert into {} ({}) select {} from {} order by {}").format(
             table or sql.Identifier("signal", model.name),
@@ -81,12 +87,16 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
 def _compute(connection: Connection, day: date, model: Model) -> None:
     temporary = _temporary(model)
     connection.execute(
-        sql.SQL("create temporary table {} (like {})").format(temporary, sql.Identifier("signal", model.name))
+        sql.SQL("create temporary table {} (like {})").format(
+            temporary, sql.Identifier("signal", model.name)
+        )
     )
     select = sql.SQL(model.sql)
     insert = sql.SQL("insert into {} ({})\n{}").format(temporary, _names(model.columns), select)
     _execute(connection, insert, window(day))
-    strangers = _execute(connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day])
+    strangers = _execute(
+        connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
+    )
     (rows,) = cast("tuple[int]", strangers.fetchone())
     if rows:
         raise foreign_rows(day, model, rows)

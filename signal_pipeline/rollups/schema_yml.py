@@ -1,7 +1,8 @@
 """The shape of `schema.yml` and `sources.yml`: which keys and tests there are, and their types.
 
-Here: one file, one entry at a time. What ties entries to SQL files and to each other stands in `models.py`.
-The format follows dbt's property files: https://docs.getdbt.com/reference/model-properties
+Here: one file, one entry at a time. What ties entries to SQL files and to each other stands in
+`models.py`. The format follows dbt's property files:
+https://docs.getdbt.com/reference/model-properties
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column holds one of `values`, or a name of that part of the catalogue, retired names included."""
+    """The column holds one of `values`, or a name of that part of the catalogue, retired names
+    included.
+    """
 
     values: tuple[str, ...] = ()
     catalogue: Literal["apps", "event_types", "entity_types"] | None = None
@@ -50,7 +53,9 @@ class Relationships(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Unique(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No two rows agree in these columns: the grain of the model, and the primary key of its table."""
+    """No two rows agree in these columns: the grain of the model, and the primary key of its
+    table.
+    """
 
     columns: tuple[str, ...]
 
@@ -58,8 +63,8 @@ class Unique(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per day, and per value of the columns `by`, `events` adds up to the same number as in `to`.
 
-    `to` is `events` (the raw events, those that meet the condition `where`) or another rollup. Unless `event_type` is in
-    `by`, only rows of the event type '(all)' are added up.
+    `to` is `events` (the raw events, those that meet the condition `where`) or another rollup.
+    Unless `event_type` is in `by`, only rows of the event type '(all)' are added up.
     """
 
     to: str
@@ -130,7 +135,10 @@ class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
 
 def read_schema(path: Path) -> dict[str, ModelEntry]:
     """The models of `schema.yml` by name, in the order of the file; raises Problem."""
-    entries = [_convert(entry, ModelEntry, _name_of(entry)) for entry in _convert(_load(path), _SchemaFile, "").models]
+    entries = [
+        _convert(entry, ModelEntry, _name_of(entry))
+        for entry in _convert(_load(path), _SchemaFile, "").models
+    ]
     for entry in entries:
         try:
             _check_columns(entry.columns, COLUMN_TYPES)
@@ -158,7 +166,9 @@ def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
 
 
 def model_tests(model: ModelEntry) -> tuple[ModelTest, ...]:
-    """The tests of a whole model; raises Problem for one that does not exist or has wrong arguments."""
+    """The tests of a whole model; raises Problem for one that does not exist or has wrong
+    arguments.
+    """
     return tuple(_test(entry, _MODEL_TESTS, "model") for entry in model.tests)
 
 
@@ -175,7 +185,10 @@ def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> No
         _check_name(column.name)
         column_tests(column)
         if column.data_type not in types:
-            raise Problem(f"column {column.name} has the type {column.data_type!r}; there are {', '.join(types)}")
+            raise Problem(
+                f"column {column.name} has the type {column.data_type!r}; there are"
+                f" {', '.join(types)}"
+            )
     if repeated := _repeated(column.name for column in columns):
         raise Problem(f"the column {repeated} has two entries")
 
@@ -207,7 +220,9 @@ def _check_model(model: ModelEntry) -> None:
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise Problem(f"the name {name!r} is not lower case with underscores, at most 50 characters")
+        raise Problem(
+            f"the name {name!r} is not lower case with underscores, at most 50 characters"
+        )
 
 
 def _repeated(names: Iterable[str]) -> str | None:

@@ -1,6 +1,8 @@
-"""Private temporary folders below `SIGNAL_HOME/tmp`, removed at the end, and after a crash by the next one.
+"""Private temporary folders below `SIGNAL_HOME/tmp`, removed at the end, and after a crash by the
+next one.
 
-Here: folders. What is spilled into them (rows of events, with their hashes) is the engine's business.
+Here: folders. What is spilled into them (rows of events, with their hashes) is the engine's
+business.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _PREFIX = "build-"
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """A new folder of mode 0700 in `parent`, which becomes 0700 too; it is gone afterwards.
 
-    A folder is in use as long as somebody holds a lock on it, so what a killed process left is removed here.
+    A folder is in use as long as somebody holds a lock on it, so what a killed process left is
+    removed here.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent.chmod(0o700)

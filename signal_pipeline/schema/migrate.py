@@ -1,7 +1,9 @@
-"""Bring the schema up to date: Alembic's migrations, guards, roles, then the rollup tables from `schema.yml`.
+"""Bring the schema up to date: Alembic's migrations, guards, roles, then the rollup tables from
+`schema.yml`.
 
-Safe to run at any time and by several processes at once: everything happens in one transaction under a lock. Only the owner of
-the schema can change it; whoever else asks, such as `dev` as `signal_admin`, learns whether it is up to date.
+Safe to run at any time and by several processes at once: everything happens in one transaction
+under a lock. Only the owner of the schema can change it; whoever else asks, such as `dev` as
+`signal_admin`, learns whether it is up to date.
 """
 
 from __future__ import annotations
@@ -42,8 +44,9 @@ class NotOwnerError(SignalError):
 def migrate(database: Database, settings: Settings, models: Mapping[str, Model]) -> None:
     """Create or update the schema `signal`.
 
-    Guards, roles and grants are made again each time, since a restore may have lost them; what else is up to date is left
-    alone. For a user who does not own the schema it changes nothing; raises NotOwnerError if that would be needed.
+    Guards, roles and grants are made again each time, since a restore may have lost them; what else
+    is up to date is left alone. For a user who does not own the schema it changes nothing; raises
+    NotOwnerError if that would be needed.
     """
     # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
     engine = create_engine(
@@ -63,19 +66,25 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
 
 
 def missing_roles(database: Database) -> list[str]:
-    """What the server lacks of the least-privilege roles, since whoever migrated last may not make it: roles, and
-    memberships as `signal_api in signal_reader`. What is there has its grants.
+    """What the server lacks of the least-privilege roles, since whoever migrated last may not make
+    it: roles, and memberships as `signal_api in signal_reader`. What is there has its grants.
     """
     with safe_errors(), database.connect() as connection:
         rows = connection.execute(
-            "select name from unnest(%s::text[]) as name where not exists (select from pg_roles where rolname = name)",
+            "select name from unnest(%s::text[]) as name where not exists (select from pg_roles"
+            " where rolname = name)",
             [list(ROLES)],
         ).fetchall()
         memberships = connection.execute(query(__package__, "missing_memberships")).fetchall()
-    return [*(cast(str, row[0]) for row in rows), *(f"{member} in {given}" for given, member in memberships)]
+    return [
+        *(cast(str, row[0]) for row in rows),
+        *(f"{member} in {given}" for given, member in memberships),
+    ]
 
 
-def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapping[str, Model]) -> None:
+def _migrate(
+    connection: sqlalchemy.Connection, settings: Settings, models: Mapping[str, Model]
+) -> None:
     config = Config()
     config.set_main_option("script_location", "signal_pipeline.schema:migrations")
     config.attributes["connection"] = connection
@@ -99,24 +108,41 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mapp
 
 
 def _grant_memberships(connection: Connection) -> None:
-    """Make roles members of others. What is so already is left alone: only who may manage a role can grant it, and on a
-    server of several databases another login may have made it.
+    """Make roles members of others. What is so already is left alone: only who may manage a role
+    can grant it, and on a server of several databases another login may have made it.
     """
     for given, member in connection.execute(query(__package__, "missing_memberships")).fetchall():
-        statement = sql.SQL("grant {} to {}").format(*map(sql.Identifier, (str(given), str(member))))
-        # Learnt from `missing_roles`, or done by a migration of another database at the same moment.
-        with suppress(errors.InsufficientPrivilege, errors.UniqueViolation), connection.transaction():
+        statement = sql.SQL("grant {} to {}").format(
+            *map(sql.Identifier, (str(given), str(member)))
+        )
+        # Learnt from `missing_roles`, or done by a migration of another database at the same
+        # moment.
+        with (
+            suppress(errors.InsufficientPrivilege, errors.UniqueViolation),
+            connection.transaction(),
+        ):
             connection.execute(statement)
 
 
 def _state(config: Config) -> str:
-    """What the schema's comment says when it is up to date: the last migration, and a digest of guards and roles."""
-    texts = query(__package__, "guards") + query(__package__, "roles") + query(__package__, "missing_memberships")
+    """What the schema's comment says when it is up to date: the last migration, and a digest of
+    guards and roles.
+    """
+    texts = (
+        query(__package__, "guards")
+        + query(__package__, "roles")
+        + query(__package__, "missing_memberships")
+    )
     digest = hashlib.sha256(texts.encode()).hexdigest()[:12]
-    return f"Signal's schema: migration {ScriptDirectory.from_config(config).get_current_head()}, guards and roles {digest}"
+    return (
+        f"Signal's schema: migration {ScriptDirectory.from_config(config).get_current_head()},"
+        f" guards and roles {digest}"
+    )
 
 
-def _check_up_to_date(connection: Connection, settings: Settings, models: Mapping[str, Model], current: bool) -> None:
+def _check_up_to_date(
+    connection: Connection, settings: Settings, models: Mapping[str, Model], current: bool
+) -> None:
     """Raise NotOwnerError if a migration by the owner would change anything."""
     if current:
         with suppress(errors.InsufficientPrivilege):
@@ -137,7 +163,10 @@ def _store_start_date(connection: Connection, settings: Settings) -> None:
         connection.execute("insert into signal.instance (start_date) values (%s)", [first])
     elif wanted is not None and wanted != stored:
         if wanted > stored and _has_days_before(connection, wanted):
-            raise StartDateError(f"SIGNAL_START_DATE {wanted} is later than days that hold data (start date {stored})")
+            raise StartDateError(
+                f"SIGNAL_START_DATE {wanted} is later than days that hold data (start date"
+                f" {stored})"
+            )
         connection.execute("update signal.instance set start_date = %s", [wanted])
 
 
@@ -147,4 +176,7 @@ def _start_date(connection: Connection) -> date | None:
 
 
 def _has_days_before(connection: Connection, day: date) -> bool:
-    return connection.execute("select from signal.days where day < %s limit 1", [day]).fetchone() is not None
+    return (
+        connection.execute("select from signal.days where day < %s limit 1", [day]).fetchone()
+        is not None
+    )

@@ -1,8 +1,9 @@
-"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards, grants and comments.
+"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards, grants and
+comments.
 
-Here: bringing the schema up to the models. The bodies of the guards stand in `guards.sql`, which a migration runs first;
-who may run this is the caller's business. A table is never dropped and a column never removed: rollups outlive the raw
-events that they were computed from.
+Here: bringing the schema up to the models. The bodies of the guards stand in `guards.sql`, which a
+migration runs first; who may run this is the caller's business. A table is never dropped and a
+column never removed: rollups outlive the raw events that they were computed from.
 """
 
 from __future__ import annotations
@@ -30,13 +31,21 @@ _TABLE_GRANTS = (
 _VIEW_GRANTS = (("signal_reader", "select"), ("signal_builder", "select"))
 
 _TRIGGERS: Mapping[str, LiteralString] = {
-    "guard_insert": "after insert on {table} referencing new table as new_rows"
-    " for each statement execute function signal.guard_rollup()",
-    "guard_update": "after update on {table} referencing old table as old_rows new table as new_rows"
-    " for each statement execute function signal.guard_rollup()",
-    "guard_delete": "after delete on {table} referencing old table as old_rows"
-    " for each statement execute function signal.guard_rollup()",
-    "refuse_truncate": "before truncate on {table} for each statement execute function signal.refuse_truncate()",
+    "guard_insert": (
+        "after insert on {table} referencing new table as new_rows"
+        " for each statement execute function signal.guard_rollup()"
+    ),
+    "guard_update": (
+        "after update on {table} referencing old table as old_rows new table as new_rows"
+        " for each statement execute function signal.guard_rollup()"
+    ),
+    "guard_delete": (
+        "after delete on {table} referencing old table as old_rows"
+        " for each statement execute function signal.guard_rollup()"
+    ),
+    "refuse_truncate": (
+        "before truncate on {table} for each statement execute function signal.refuse_truncate()"
+    ),
 }
 # How PostgreSQL spells the types that it gives another name.
 _CATALOGUE_TYPES = {"timestamptz": "timestamp with time zone"}
@@ -64,12 +73,18 @@ class _Table:
 
 
 def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list[str]:
-    """Bring the tables up to the models, in the caller's transaction; returns the statements that it took.
+    """Bring the tables up to the models, in the caller's transaction; returns the statements that
+    it took.
 
-    None are needed, and none run, when nothing changed. Tables without a model are left alone. Raises TableError for a
-    column that was removed or retyped, or added not nullable, and for a changed grain.
+    None are needed, and none run, when nothing changed. Tables without a model are left alone.
+    Raises TableError for a column that was removed or retyped, or added not nullable, and for a
+    changed grain.
     """
-    return [statement.as_string(connection) for model in models.values() for statement in _migrate(connection, model)]
+    return [
+        statement.as_string(connection)
+        for model in models.values()
+        for statement in _migrate(connection, model)
+    ]
 
 
 def view_name(model: Model) -> str:
@@ -138,7 +153,9 @@ def _check_history(model: Model, table: _Table) -> None:
 def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
     for name, column in model.columns.items():
         if name not in table.columns:
-            yield sql.SQL("alter table {} add column {}").format(_qualified(model.name), _column_definition(column))
+            yield sql.SQL("alter table {} add column {}").format(
+                _qualified(model.name), _column_definition(column)
+            )
         elif column.nullable and not table.columns[name].nullable:
             yield sql.SQL("alter table {} alter column {} drop not null").format(
                 _qualified(model.name), sql.Identifier(name)
@@ -150,9 +167,9 @@ def _companions(model: Model, table: _Table) -> Iterator[Statement]:
     name = _qualified(model.name)
     # In the order of the table, where a new column is last: PostgreSQL can only append to a view.
     if table.view_columns != tuple(table.columns):
-        yield sql.SQL("create or replace view {} as select {} from {} where event_type <> '(all)'").format(
-            _qualified(view_name(model)), _names(table.columns), name
-        )
+        yield sql.SQL(
+            "create or replace view {} as select {} from {} where event_type <> '(all)'"
+        ).format(_qualified(view_name(model)), _names(table.columns), name)
     for trigger, definition in _TRIGGERS.items():
         if trigger not in table.triggers:
             yield sql.SQL("create or replace trigger {} {}").format(
@@ -162,7 +179,9 @@ def _companions(model: Model, table: _Table) -> Iterator[Statement]:
         yield sql.SQL("comment on table {} is {}").format(name, model.description)
     for column in model.columns.values():
         if table.columns[column.name].comment != column.description:
-            yield sql.SQL("comment on column {}.{} is {}").format(name, sql.Identifier(column.name), column.description)
+            yield sql.SQL("comment on column {}.{} is {}").format(
+                name, sql.Identifier(column.name), column.description
+            )
 
 
 def _grant(relation: str, role: str, privilege: str) -> Statement:
@@ -180,7 +199,10 @@ def _table_facts(connection: Connection, model: Model) -> _Table | None:
         return None
     columns, key, triggers, view_columns, comment = row
     return _Table(
-        {column["name"]: _TableColumn(**column) for column in cast("list[dict[str, Any]]", columns)},
+        {
+            column["name"]: _TableColumn(**column)
+            for column in cast("list[dict[str, Any]]", columns)
+        },
         tuple(cast("list[str]", key or [])),
         frozenset(cast("list[str]", triggers)),
         tuple(cast("list[str]", view_columns)),

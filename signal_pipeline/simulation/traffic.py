@@ -1,7 +1,8 @@
 """Simulated traffic: landing lines of an internal admin app as they would come, trouble included.
 
-A day's lines depend on the seed and the day alone, so that the same day is the same whenever and with whichever other days
-it is made. Addresses come from private and documentation ranges. What the traffic is made of: `simulate_world.yaml`.
+A day's lines depend on the seed and the day alone, so that the same day is the same whenever and
+with whichever other days it is made. Addresses come from private and documentation ranges. What the
+traffic is made of: `simulate_world.yaml`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
 NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
 NEXT_DAY_RETRIES = 0.1
 LINES_PER_CHUNK = 20_000
-FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)  # Chrome 120; one version about every 28 days.
+FIRST_VERSION, FIRST_VERSION_DAY = (
+    120,
+    date(2023, 12, 5),
+)  # Chrome 120; one version about every 28 days.
 _POOL, _DAY = 1, 2  # Tags that keep the random streams of users and days apart.
 
 
@@ -54,9 +58,9 @@ def simulate(
 ) -> Iterator[bytes]:
     """NDJSON in chunks of whole lines, for the `days` UTC days up to `end`, inclusive.
 
-    `events_per_day` is the mean number of lines of a day over a whole week, retries, bots and bad lines included. Lines
-    later than `until` are left out. Event types and apps that the catalogue does not have, or has retired, do not occur
-    (but for the bad lines).
+    `events_per_day` is the mean number of lines of a day over a whole week, retries, bots and bad
+    lines included. Lines later than `until` are left out. Event types and apps that the catalogue
+    does not have, or has retired, do not occur (but for the bad lines).
     """
     for offset in range(days - 1, -1, -1):
         lines = _day_lines(catalogue, end - timedelta(days=offset), events_per_day, seed, until)
@@ -71,7 +75,9 @@ def _world() -> dict[str, Any]:
     return world
 
 
-def _day_lines(catalogue: Catalogue, day: date, events_per_day: int, seed: int, until: datetime | None) -> list[str]:
+def _day_lines(
+    catalogue: Catalogue, day: date, events_per_day: int, seed: int, until: datetime | None
+) -> list[str]:
     rng = _random(seed, _DAY, day.toordinal())
     total = max(1, round(events_per_day * WEEKDAY_WEIGHTS[day.weekday()] * rng.normal(1, 0.03)))
     retries = int(total * RETRY_SHARE)
@@ -92,19 +98,28 @@ def _day_lines(catalogue: Catalogue, day: date, events_per_day: int, seed: int, 
 
 
 def _first_sends(
-    catalogue: Catalogue, day: date, total: int, events_per_day: int, seed: int, rng: np.random.Generator
+    catalogue: Catalogue,
+    day: date,
+    total: int,
+    events_per_day: int,
+    seed: int,
+    rng: np.random.Generator,
 ) -> tuple[Ints, list[str]]:
     """Lines without their time, and their times in milliseconds of the day."""
     world = _world()
     apps = [app for app in world["apps"] if app["name"] in _active(catalogue.apps)]
-    types = [kind for kind in world["event_types"] if kind["name"] in _active(catalogue.event_types)]
+    types = [
+        kind for kind in world["event_types"] if kind["name"] in _active(catalogue.event_types)
+    ]
     users = _users(seed, max(20, events_per_day // EVENTS_PER_USER))
     sessions = max(1, total // EVENTS_PER_SESSION)
     session_app = rng.choice(len(apps), sessions, p=_shares(apps))
     session_user = rng.choice(len(users.addresses), sessions, p=users.weights)
     session_start = _starts(apps, session_app, rng)
     of = np.sort(rng.integers(0, sessions, total))
-    times = np.minimum(session_start[of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1)
+    times = np.minimum(
+        session_start[of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1
+    )
     kinds = rng.choice(len(types), total, p=_shares(types))
     version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
     agents = [json.dumps(agent["text"].replace("{v}", version)) for agent in world["agents"]]
@@ -155,12 +170,18 @@ def _users(seed: int, count: int) -> _Users:
     numbers = rng.integers(0, 2**24, count)
     kinds = rng.random(count)
     addresses = [
-        "203.0.113.7"  # The NAT of an office.
-        if kind < 0.06
-        else f"2001:db8:{number >> 12:x}:{number & 0xFFF:x}::{position + 1:x}"
-        if kind < 0.2
-        else f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-        for position, (number, kind) in enumerate(zip(numbers.tolist(), kinds.tolist(), strict=True))
+        (
+            "203.0.113.7"  # The NAT of an office.
+            if kind < 0.06
+            else (
+                f"2001:db8:{number >> 12:x}:{number & 0xFFF:x}::{position + 1:x}"
+                if kind < 0.2
+                else f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            )
+        )
+        for position, (number, kind) in enumerate(
+            zip(numbers.tolist(), kinds.tolist(), strict=True)
+        )
     ]
     activity = rng.pareto(1.6, count) + 0.4
     agents = rng.choice(len(_world()["agents"]), count, p=_shares(_world()["agents"]))
@@ -168,10 +189,16 @@ def _users(seed: int, count: int) -> _Users:
 
 
 def _starts(apps: list[dict[str, Any]], app: Ints, rng: np.random.Generator) -> Ints:
-    """Session starts in milliseconds of the UTC day: two working days in different time zones, and a little always."""
+    """Session starts in milliseconds of the UTC day: two working days in different time zones, and
+    a little always.
+    """
     peaks = np.array([entry["peak_hours"] for entry in apps], dtype=np.float64)
     peak = peaks[app, rng.integers(0, peaks.shape[1], len(app))]
-    hours = np.where(rng.random(len(app)) < 0.08, rng.uniform(0, 24, len(app)), rng.normal(peak, 2.4, len(app)) % 24)
+    hours = np.where(
+        rng.random(len(app)) < 0.08,
+        rng.uniform(0, 24, len(app)),
+        rng.normal(peak, 2.4, len(app)) % 24,
+    )
     return np.asarray((hours * 3_600_000).astype(np.int64))
 
 
@@ -179,11 +206,16 @@ def _uuids(count: int, rng: np.random.Generator) -> list[str]:
     """UUIDs of version 4."""
     raw = rng.bytes(16 * count).hex()
     texts = (raw[at : at + 32] for at in range(0, len(raw), 32))
-    return [f"{t[:8]}-{t[8:12]}-4{t[13:16]}-{'89ab'[int(t[16], 16) & 3]}{t[17:20]}-{t[20:]}" for t in texts]
+    return [
+        f"{t[:8]}-{t[8:12]}-4{t[13:16]}-{'89ab'[int(t[16], 16) & 3]}{t[17:20]}-{t[20:]}"
+        for t in texts
+    ]
 
 
 def _event_ids(times: Ints, rng: np.random.Generator) -> list[str]:
-    """UUIDs of version 7, as the client makes them: they begin with their time, in milliseconds since 1970."""
+    """UUIDs of version 7, as the client makes them: they begin with their time, in milliseconds
+    since 1970.
+    """
     return [
         f"{time >> 16:08x}-{time & 0xFFFF:04x}-7{random[15:]}"
         for time, random in zip(times.tolist(), _uuids(len(times), rng), strict=True)
@@ -195,7 +227,9 @@ def _entities(seed: int, kind: str) -> list[str]:
     return _uuids(400, _random(seed, _POOL, sum(kind.encode())))
 
 
-def _bodies(types: list[dict[str, Any]], kinds: Ints, seed: int, rng: np.random.Generator) -> list[str]:
+def _bodies(
+    types: list[dict[str, Any]], kinds: Ints, seed: int, rng: np.random.Generator
+) -> list[str]:
     """Event type, route, entity and description of each event."""
     total = len(kinds)
     route_pick = rng.integers(0, 2**16, total)
@@ -237,7 +271,8 @@ def _spoilt(line: str, rng: np.random.Generator) -> str:
 def _rfc3339(milliseconds: int) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     days, seconds = divmod(seconds, 86_400)
-    return f"{_date_text(days)}T{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest:03}Z"
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{_date_text(days)}T{clock}.{rest:03}Z"
 
 
 @cache

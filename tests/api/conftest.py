@@ -1,4 +1,6 @@
-"""Fixtures of the wire: one server per module on a database of its own, and the books as every test leaves them."""
+"""Fixtures of the wire: one server per module on a database of its own, and the books as every test
+leaves them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,16 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
-from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, SERVICE_KEY, Issuer, Server, start_server, write_jwks
+from support.wire import (
+    AUDIENCE,
+    GATEWAY_SECRET,
+    ISSUER,
+    SERVICE_KEY,
+    Issuer,
+    Server,
+    start_server,
+    write_jwks,
+)
 
 from signal_pipeline.postgres.database import Connection, Database
 
@@ -33,7 +44,9 @@ def api_database(server: str, template: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def api_environment(api_database: Database, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def api_environment(
+    api_database: Database, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """The settings of a production server."""
     folder = tmp_path_factory.mktemp("api")
     return {
@@ -63,7 +76,9 @@ StartServer = Callable[..., Server]
 def start(
     issuer: Issuer, api_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StartServer]:
-    """Starts servers with changed settings (None takes one out); they are stopped with the module."""
+    """Starts servers with changed settings (None takes one out); they are stopped with the
+    module.
+    """
     started: list[Server] = []
 
     def run(*arguments: str, **changes: str | None) -> Server:

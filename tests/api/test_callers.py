@@ -11,7 +11,18 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from support.wire import AUDIENCE, CREATE, ISSUER, SERVICE_KEY, Issuer, Server, code, event, outcome, sign
+from support.wire import (
+    AUDIENCE,
+    CREATE,
+    ISSUER,
+    SERVICE_KEY,
+    Issuer,
+    Server,
+    code,
+    event,
+    outcome,
+    sign,
+)
 
 from signal_pipeline.postgres.database import Connection
 
@@ -25,7 +36,8 @@ Change = dict[str, Any]
 def count(rows: Connection) -> tuple[int, int]:
     """Stored events, and everything that the books count."""
     row = rows.execute(
-        "select (select count(*) from signal.events), (select coalesce(sum(events), 0) from signal.books)"
+        "select (select count(*) from signal.events), (select coalesce(sum(events), 0) from"
+        " signal.books)"
     ).fetchone()
     assert row is not None
     return int(str(row[0])), int(str(row[1]))
@@ -66,16 +78,23 @@ def test_nobody_may_not_write_and_is_not_in_the_books(api: Server, rows: Connect
         ({"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}}, STATS, None),
     ],
 )
-def test_what_each_kind_of_caller_may_read(api: Server, caller: Change, query: str, expected: str | None) -> None:
+def test_what_each_kind_of_caller_may_read(
+    api: Server, caller: Change, query: str, expected: str | None
+) -> None:
     answer = api.call(query, **caller).json()
     assert (code(answer) if expected else answer.get("errors")) == expected
 
 
 def test_a_service_may_not_write(api: Server) -> None:
-    assert code(api.create(uid=None, headers={"authorization": f"Bearer {SERVICE_KEY}"})) == "UNAUTHENTICATED"
+    assert (
+        code(api.create(uid=None, headers={"authorization": f"Bearer {SERVICE_KEY}"}))
+        == "UNAUTHENTICATED"
+    )
 
 
-def test_an_analyst_may_not_write_in_any_form(api: Server, issuer: Issuer, rows: Connection) -> None:
+def test_an_analyst_may_not_write_in_any_form(
+    api: Server, issuer: Issuer, rows: Connection
+) -> None:
     """Made-up people would lift a row over five; each other user agent is another person."""
     before = count(rows)
     many = "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { id } }"
@@ -100,7 +119,9 @@ def test_an_analyst_may_not_write_in_any_form(api: Server, issuer: Issuer, rows:
         ({"signal_admin": True}, False),
     ],
 )
-def test_admin_is_the_configured_claim(api: Server, issuer: Issuer, claims: Change, admin: bool) -> None:
+def test_admin_is_the_configured_claim(
+    api: Server, issuer: Issuer, claims: Change, admin: bool
+) -> None:
     answer = api.call(EVENTS, claims=issuer.claims("user-9", **claims)).json()
     assert ("errors" not in answer) is admin
 
@@ -137,7 +158,9 @@ def _refused(api: Server, **changes: Any) -> None:
         {"user_id": 5, "sub": None},
     ],
 )
-def test_a_token_that_is_not_good_is_refused(api: Server, issuer: Issuer, rows: Connection, claims: Change) -> None:
+def test_a_token_that_is_not_good_is_refused(
+    api: Server, issuer: Issuer, rows: Connection, claims: Change
+) -> None:
     before = count(rows)
     _refused(api, claims=issuer.claims(**claims))
     assert count(rows) == before
@@ -147,7 +170,11 @@ def test_a_token_of_another_key_is_refused(api: Server, issuer: Issuer) -> None:
     claims = issuer.claims()
     stranger = Issuer(issuer.key_id)
     _refused(api, claims=claims, headers={"authorization": f"JWT {stranger.token(claims)}"})
-    _refused(api, claims=claims, headers={"authorization": f"JWT {issuer.token(claims, kid='no-such-key')}"})
+    _refused(
+        api,
+        claims=claims,
+        headers={"authorization": f"JWT {issuer.token(claims, kid='no-such-key')}"},
+    )
 
 
 def test_weak_algorithms_are_refused(api: Server, issuer: Issuer) -> None:
@@ -156,7 +183,9 @@ def test_weak_algorithms_are_refused(api: Server, issuer: Issuer) -> None:
     nothing = jwt.encode(claims, None, "none", {"kid": issuer.key_id})
     head, body, _ = issuer.token(claims).split(".")
     forged_head = (
-        base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": issuer.key_id}).encode()).rstrip(b"=").decode()
+        base64.urlsafe_b64encode(json.dumps({"alg": "HS256", "kid": issuer.key_id}).encode())
+        .rstrip(b"=")
+        .decode()
     )
     for token in (nothing, f"{head}.{body}.", f"{forged_head}.{body}.AAAA", "not-a-token", "a.b.c"):
         _refused(api, claims=claims, headers={"authorization": f"JWT {token}"})
@@ -173,11 +202,18 @@ def test_a_token_as_an_api_key_is_refused(api: Server, issuer: Issuer) -> None:
     _refused(api, uid=None, headers={"authorization": f"Bearer {issuer.token(issuer.claims())}"})
 
 
-def test_a_forged_user_with_a_captured_signature_is_refused(api: Server, issuer: Issuer, rows: Connection) -> None:
+def test_a_forged_user_with_a_captured_signature_is_refused(
+    api: Server, issuer: Issuer, rows: Connection
+) -> None:
     """The gateway's signature does not cover the forwarded user; the token must."""
     before = count(rows)
     boss = issuer.claims("boss-1")
-    _refused(api, uid=None, extensions={"jwt": {"payload": boss}}, headers={"authorization": "JWT forged.token.here"})
+    _refused(
+        api,
+        uid=None,
+        extensions={"jwt": {"payload": boss}},
+        headers={"authorization": "JWT forged.token.here"},
+    )
     _refused(api, claims=issuer.claims("user-1"), extensions={"jwt": {"payload": boss}})
     spoofed = api.call(EVENTS, uid=None, extensions={"jwt": {"payload": boss}})
     assert code(spoofed.json()) == "FORBIDDEN"  # Without a token nobody is anybody.
@@ -186,20 +222,36 @@ def test_a_forged_user_with_a_captured_signature_is_refused(api: Server, issuer:
     assert count(rows) == before
 
 
-@pytest.mark.parametrize("forwarded", [None, {}, {"payload": None}, {"payload": []}, {"payload": {}}, "x", 7])
+@pytest.mark.parametrize(
+    "forwarded", [None, {}, {"payload": None}, {"payload": []}, {"payload": {}}, "x", 7]
+)
 def test_a_token_without_the_forwarded_user_is_refused(api: Server, forwarded: object) -> None:
     _refused(api, extensions={"jwt": forwarded})
 
 
 def test_a_missing_or_wrong_signature_is_refused(api: Server) -> None:
     good = sign(CREATE, {"input": event()})
-    for signature in (None, "", "AAAA", "not base64!", good, good[:-4], sign(CREATE, None), 5, [good]):
+    for signature in (
+        None,
+        "",
+        "AAAA",
+        "not base64!",
+        good,
+        good[:-4],
+        sign(CREATE, None),
+        5,
+        [good],
+    ):
         _refused(api, extensions={"hmac-signature": signature})
 
 
-@pytest.mark.parametrize("query", ["{ __typename }", "{ events { " + "id " * 495 + "} }", "{ nope", CREATE])
+@pytest.mark.parametrize(
+    "query", ["{ __typename }", "{ events { " + "id " * 495 + "} }", "{ nope", CREATE]
+)
 def test_without_signature_and_key_nothing_is_parsed(api: Server, query: str) -> None:
-    """Only the gateway and services are listened to: whoever merely reaches the port may not even ask."""
+    """Only the gateway and services are listened to: whoever merely reaches the port may not even
+    ask.
+    """
     stranger = api.call(query, uid=None, extensions={"hmac-signature": None})
     assert (stranger.status_code, code(stranger.json())) == (401, "UNAUTHENTICATED")
     assert "signature is missing" in stranger.json()["errors"][0]["message"]
@@ -207,16 +259,26 @@ def test_without_signature_and_key_nothing_is_parsed(api: Server, query: str) ->
 
 def test_a_service_needs_no_signature(api: Server) -> None:
     headers = {"authorization": f"Bearer {SERVICE_KEY}"}
-    assert "errors" not in api.call(STATS, uid=None, headers=headers, extensions={"hmac-signature": None}).json()
+    assert (
+        "errors"
+        not in api.call(
+            STATS, uid=None, headers=headers, extensions={"hmac-signature": None}
+        ).json()
+    )
 
 
 def test_a_wrong_signature_is_refused_from_everybody(api: Server) -> None:
-    for caller in ({"uid": None}, {"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}}):
+    for caller in (
+        {"uid": None},
+        {"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}},
+    ):
         answer = api.call(STATS, extensions={"hmac-signature": sign("{ other }", None)}, **caller)
         assert (answer.status_code, code(answer.json())) == (401, "UNAUTHENTICATED")
 
 
-def test_an_altered_request_is_refused_and_a_replayed_one_stores_nothing(api: Server, rows: Connection) -> None:
+def test_an_altered_request_is_refused_and_a_replayed_one_stores_nothing(
+    api: Server, rows: Connection
+) -> None:
     fields = event()
     captured = api.request(CREATE, {"input": fields})
 

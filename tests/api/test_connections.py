@@ -1,4 +1,6 @@
-"""Clients that connect and owe something: silence, trickles, floods of headers, answers nobody reads, too many at once."""
+"""Clients that connect and owe something: silence, trickles, floods of headers, answers nobody
+reads, too many at once.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ POST = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n
 PATIENCE = 90.0
 
 
-def _connect(server: Server, source: str = "127.0.0.1", receive_bytes: int | None = None) -> socket.socket:
+def _connect(
+    server: Server, source: str = "127.0.0.1", receive_bytes: int | None = None
+) -> socket.socket:
     client = socket.socket()
     if receive_bytes is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -125,14 +129,23 @@ def _never_read(client: socket.socket) -> None:
 OWING: dict[str, tuple[Callable[[socket.socket], None], float]] = {
     "nothing at all": (_send_slowly(b"", b""), connections.HEAD_SECONDS),
     "half a head": (_send_slowly(b"GET /healthz HT", b""), connections.HEAD_SECONDS),
-    "a head by the byte": (_send_slowly(b"GET /healthz HTTP/1.1\r\n", b"x"), connections.HEAD_SECONDS),
-    "headers by the line": (_send_slowly(b"GET /healthz HTTP/1.1\r\n", b"a: b\r\n"), connections.HEAD_SECONDS),
+    "a head by the byte": (
+        _send_slowly(b"GET /healthz HTTP/1.1\r\n", b"x"),
+        connections.HEAD_SECONDS,
+    ),
+    "headers by the line": (
+        _send_slowly(b"GET /healthz HTTP/1.1\r\n", b"a: b\r\n"),
+        connections.HEAD_SECONDS,
+    ),
     "empty lines alone": (_send_slowly(b"", b"\r\n"), connections.HEAD_SECONDS),
     "a second head by the byte": (_send_slowly(HEALTH + b"GET /", b"x"), connections.HEAD_SECONDS),
     "empty lines after an answer": (_send_slowly(HEALTH, b"\r\n"), connections.KEEP_ALIVE_SECONDS),
     "no second request": (_send_slowly(HEALTH, b""), connections.KEEP_ALIVE_SECONDS),
     "no body": (_send_slowly(POST + b"content-length: 99\r\n\r\n", b""), connections.BODY_SECONDS),
-    "a body by the byte": (_send_slowly(POST + b"content-length: 9999\r\n\r\n{", b" "), connections.BODY_SECONDS),
+    "a body by the byte": (
+        _send_slowly(POST + b"content-length: 9999\r\n\r\n{", b" "),
+        connections.BODY_SECONDS,
+    ),
     "chunks without end": (
         _send_slowly(POST + b"transfer-encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
         connections.BODY_SECONDS,
@@ -153,7 +166,9 @@ OWING: dict[str, tuple[Callable[[socket.socket], None], float]] = {
 }
 
 
-def test_whoever_owes_something_is_closed_in_time_and_logged_once_a_minute(start: StartServer) -> None:
+def test_whoever_owes_something_is_closed_in_time_and_logged_once_a_minute(
+    start: StartServer,
+) -> None:
     server = start()
     took: dict[str, float] = {}
 
@@ -174,9 +189,13 @@ def test_whoever_owes_something_is_closed_in_time_and_logged_once_a_minute(start
     # A busy machine is late; what is not bounded takes until the test's patience is over.
     late = {name: seconds for name, seconds in took.items() if not seconds < OWING[name][1] + 40}
     assert not late
-    assert 1 <= len(server.log[1:]) <= 4  # The first line says where it listens; the others come once a minute.
+    assert (
+        1 <= len(server.log[1:]) <= 4
+    )  # The first line says where it listens; the others come once a minute.
     assert [
-        line for line in server.log[1:] if not re.fullmatch(r"WARNING connections closed: [\d a-z,]+\n", line)
+        line
+        for line in server.log[1:]
+        if not re.fullmatch(r"WARNING connections closed: [\d a-z,]+\n", line)
     ] == []
 
 
@@ -192,7 +211,9 @@ SILENT = {
 def test_a_thousand_silent_connections_shut_nobody_out(start: StartServer) -> None:
     """At a file limit that is far too low for them."""
     with _file_limit(256):
-        server = start(SIGNAL_TRUSTED_PROXIES="127.0.0.0/8")  # All from proxies, so that no limit of a peer helps.
+        server = start(
+            SIGNAL_TRUSTED_PROXIES="127.0.0.0/8"
+        )  # All from proxies, so that no limit of a peer helps.
     for text in SILENT.values():
         with ExitStack() as opened:
             for _ in range(1_000 if not text else 400):
@@ -204,7 +225,11 @@ def test_a_thousand_silent_connections_shut_nobody_out(start: StartServer) -> No
             assert outcome(server.create()) == ("accepted", None)
     assert server.client.get(f"{server.url}/readyz").status_code == 200
     assert len([line for line in server.log if "connections closed" in line]) <= 4
-    assert not [line for line in server.log if "connections closed" not in line and not line.startswith("Signal")]
+    assert not [
+        line
+        for line in server.log
+        if "connections closed" not in line and not line.startswith("Signal")
+    ]
     assert server.stop() == 0
 
 
@@ -216,14 +241,21 @@ def test_one_peer_leaves_room_for_others_unless_it_is_a_trusted_proxy(start: Sta
         many = [opened.enter_context(_connect(server, "127.0.0.3")) for _ in range(12)]
         proxied = [opened.enter_context(_connect(server, "127.0.0.9")) for _ in range(8)]
         until(lambda: sum(map(_is_open, many)) == 4)
-        assert all(map(_is_open, [*many[-4:], *first, *proxied]))  # The oldest of the peer that has too many made room.
+        assert all(
+            map(_is_open, [*many[-4:], *first, *proxied])
+        )  # The oldest of the peer that has too many made room.
 
 
-def test_whom_nothing_makes_room_for_is_told_to_come_again(start: StartServer, rows: Connection) -> None:
+def test_whom_nothing_makes_room_for_is_told_to_come_again(
+    start: StartServer, rows: Connection
+) -> None:
     server = start(SIGNAL_MAX_CONNECTIONS_PER_PEER="2", SIGNAL_TRUSTED_PROXIES=None)
     request = server.request(CREATE, {"input": event()})
     head = "".join(f"{name}: {value}\r\n" for name, value in request["headers"].items())
-    whole = f"POST /graphql HTTP/1.1\r\nhost: x\r\n{head}content-length: {len(request['content'])}\r\n\r\n".encode()
+    whole = (
+        f"POST /graphql HTTP/1.1\r\nhost: x\r\n{head}content-length:"
+        f" {len(request['content'])}\r\n\r\n".encode()
+    )
     with ExitStack() as opened, rows.transaction():
         rows.execute("lock table signal.event_keys in exclusive mode")
         busy = [opened.enter_context(_connect(server)) for _ in range(2)]
@@ -308,7 +340,11 @@ def test_what_is_no_http_is_answered_and_logged_once_a_minute(start: StartServer
 def test_trailers_are_no_headers(api: Server) -> None:
     """Headers say who calls and from where; whoever writes a body may not add to them."""
     request = api.request("{ __typename }")
-    head = "".join(f"{name}: {value}\r\n" for name, value in request["headers"].items() if name != "content-type")
+    head = "".join(
+        f"{name}: {value}\r\n"
+        for name, value in request["headers"].items()
+        if name != "content-type"
+    )
     body = b"%x\r\n%s\r\n0\r\n" % (len(request["content"]), request["content"])
     text = f"POST /graphql HTTP/1.1\r\nhost: x\r\n{head}transfer-encoding: chunked\r\n".encode()
     with _connect(api) as client:
@@ -321,7 +357,9 @@ def test_trailers_are_no_headers(api: Server) -> None:
 def test_a_body_of_frames_and_trailers_is_bounded(api: Server) -> None:
     with _connect(api) as client:
         with suppress(ConnectionError):
-            client.sendall(POST + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * (1 << 20))
+            client.sendall(
+                POST + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * (1 << 20)
+            )
         assert b" 200 " not in _said(client)[:13]
 
 
@@ -348,7 +386,11 @@ def test_an_upgrade_to_another_protocol_is_answered_without_it(api: Server) -> N
 
 @pytest.mark.parametrize(
     ("files", "wanted", "said"),
-    [(512, "5000", "SIGNAL_MAX_CONNECTIONS"), (80, None, "ulimit -n"), (None, "3", "SIGNAL_MAX_CONNECTIONS")],
+    [
+        (512, "5000", "SIGNAL_MAX_CONNECTIONS"),
+        (80, None, "ulimit -n"),
+        (None, "3", "SIGNAL_MAX_CONNECTIONS"),
+    ],
 )
 def test_a_file_limit_that_is_too_low_is_an_error_at_start(
     monkeypatch: pytest.MonkeyPatch, files: int | None, wanted: str | None, said: str
@@ -373,7 +415,9 @@ class _Client:
         self.dropped = True
 
 
-PEERS = st.sampled_from(["198.51.100.1", "::ffff:198.51.100.1", "2001:db8::1", "2001:db8::2", "10.0.0.1", None])
+PEERS = st.sampled_from(
+    ["198.51.100.1", "::ffff:198.51.100.1", "2001:db8::1", "2001:db8::2", "10.0.0.1", None]
+)
 
 
 @given(st.lists(st.tuples(PEERS, st.sampled_from(["silent", "busy", "gone"])), max_size=40))

@@ -40,22 +40,28 @@ def sample_of(fresh: Server, home: Path, *arguments: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")
-def test_the_printed_command_stores_an_event_and_an_admin_reads_it(fresh: Server, home: Path) -> None:
+def test_the_printed_command_stores_an_event_and_an_admin_reads_it(
+    fresh: Server, home: Path
+) -> None:
     command = sample_of(fresh, home, "--user", "it's me")
-    stored = json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    stored = json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)
     assert outcome(stored) == ("accepted", None)
-    again = json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    again = json.loads(subprocess.run(command, shell=True, capture_output=True, check=True).stdout)
     assert outcome(again) == ("duplicate", None)
     reading = sample_of(fresh, home, "--user", "boss", "--admin")
-    read = json.loads(subprocess.run(reading, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    read = json.loads(subprocess.run(reading, shell=True, capture_output=True, check=True).stdout)
     assert len(read["data"]["events"][0]["userHash"]) == 64
     counting = sample_of(fresh, home, "--user", "counts", "--analyst")
-    counted = json.loads(subprocess.run(counting, shell=True, capture_output=True, check=True).stdout)  # noqa: S602
+    counted = json.loads(
+        subprocess.run(counting, shell=True, capture_output=True, check=True).stdout
+    )
     assert counted["data"]["eventStats"]["rows"] == []  # Today is not built.
 
 
 def test_the_keys_are_for_their_owner_only(fresh: Server, home: Path) -> None:
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (home / "development").iterdir()}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode) for path in (home / "development").iterdir()
+    }
     assert modes == {"issuer-key.pem": 0o600, "gateway-secret": 0o600, "jwks.json": 0o600}
 
 
@@ -65,13 +71,18 @@ def test_an_altered_sample_is_refused(fresh: Server, home: Path) -> None:
     answer = httpx.post(sample["url"], json=sample["body"], headers=sample["headers"])
     assert answer.status_code == 401
     del sample["body"]["extensions"]["hmac-signature"]
-    assert httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code == 401
+    assert (
+        httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code == 401
+    )
 
 
 def test_the_socket_is_the_address_where_no_proxy_says_one(fresh: Server, home: Path) -> None:
     sample = json.loads(sample_of(fresh, home, "--user", "u", "--json"))
     del sample["headers"]["x-forwarded-for"]
-    assert outcome(httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).json())[0] == "accepted"
+    assert (
+        outcome(httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).json())[0]
+        == "accepted"
+    )
     reading = json.loads(sample_of(fresh, home, "--user", "boss", "--admin", "--json"))
     answer = httpx.post(reading["url"], json=reading["body"], headers=reading["headers"]).json()
     assert len({row["userHash"] for row in answer["data"]["events"]}) >= 1
@@ -112,10 +123,16 @@ def test_a_page_of_this_machine_is_answered_as_a_gateway_is(fresh: Server, home:
         for more in ({}, {"origin": origin})
     )
     assert page.headers["access-control-allow-origin"] == origin
-    assert (outcome(plain.json()), outcome(page.json())) == (("accepted", None), ("duplicate", None))
+    assert (outcome(plain.json()), outcome(page.json())) == (
+        ("accepted", None),
+        ("duplicate", None),
+    )
     for name in ("content-type", "cache-control"):
         assert plain.headers[name] == page.headers[name]
-    broken = [httpx.post(sample["url"], content=b"{", headers={"origin": origin, **more}) for more in (JSON, {})]
+    broken = [
+        httpx.post(sample["url"], content=b"{", headers={"origin": origin, **more})
+        for more in (JSON, {})
+    ]
     assert [answer.status_code for answer in broken] == [400, 415]
     for answer, expected in zip(broken, (JSON, {}), strict=True):
         assert answer.json() == httpx.post(sample["url"], content=b"{", headers=expected).json()
@@ -127,10 +144,16 @@ def test_without_a_gateway_a_token_is_enough(home: Path, fresh: Server, issuer: 
         sample = json.loads(sample_of(direct, home, "--user", "u", "--json"))
         del sample["body"]["extensions"]
         assert (
-            outcome(httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).json())[0] == "accepted"
+            outcome(
+                httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).json()
+            )[0]
+            == "accepted"
         )
         sample["headers"]["authorization"] += "x"
-        assert httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code == 401
+        assert (
+            httpx.post(sample["url"], json=sample["body"], headers=sample["headers"]).status_code
+            == 401
+        )
     finally:
         direct.stop()
 

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 from graphql import build_schema
-from graphql.type import GraphQLEnumType, GraphQLInputObjectType, GraphQLList, GraphQLNonNull, GraphQLScalarType
+from graphql.type import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLScalarType,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.wire import CREATE_MANY, GATEWAY_SECRET, Server
@@ -32,11 +38,15 @@ HOSTILE = [
     "\u202e",
     "x" * 300,
 ]
-texts = st.sampled_from([*HOSTILE, "journeys-admin", "journey_create_clicked", "/journeys", "journey"]) | st.text(
-    max_size=8
-)
+texts = st.sampled_from(
+    [*HOSTILE, "journeys-admin", "journey_create_clicked", "/journeys", "journey"]
+) | st.text(max_size=8)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=6,
 )
@@ -57,8 +67,14 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, GraphQLList):
         return st.lists(values_of(kind.of_type), max_size=4)
     if isinstance(kind, GraphQLInputObjectType):
-        required = {n: values_of(f.type) for n, f in kind.fields.items() if isinstance(f.type, GraphQLNonNull)}
-        others = {n: st.none() | values_of(f.type) for n, f in kind.fields.items() if n not in required}
+        required = {
+            n: values_of(f.type)
+            for n, f in kind.fields.items()
+            if isinstance(f.type, GraphQLNonNull)
+        }
+        others = {
+            n: st.none() | values_of(f.type) for n, f in kind.fields.items() if n not in required
+        }
         return st.fixed_dictionaries(required, optional=others) | json_values
     if isinstance(kind, GraphQLEnumType):
         return st.sampled_from([*kind.values, "NONE"])
@@ -95,10 +111,11 @@ def test_generated_events_close_the_books(api: Server, rows: Connection, inputs:
     assert total(rows) - before == len(said)
 
 
-# Descriptions as literals of the query: numbers that no variable can hold, since a body with them is not JSON.
-numbers = st.sampled_from(["1e999", "-1e999", "1e-999", "9" * 400, "9" * 5_000, "-0", "1.5E300"]) | st.integers().map(
-    str
-)
+# Descriptions as literals of the query: numbers that no variable can hold, since a body with them
+# is not JSON.
+numbers = st.sampled_from(
+    ["1e999", "-1e999", "1e-999", "9" * 400, "9" * 5_000, "-0", "1.5E300"]
+) | st.integers().map(str)
 literals = st.recursive(
     numbers | st.sampled_from(["null", "true", "BARE", "$d", '"text"', '"\\u0000"', '"""block"""']),
     lambda inner: (
@@ -119,7 +136,8 @@ def test_generated_literals_close_the_books(
     """Each event has its own outcome: none fails the others."""
     before = total(rows)
     inputs = " ".join(
-        f'{{eventType: "journey_create_clicked" appName: "cms" clientEventId: "{uuid.uuid4()}" description: {each}}}'
+        f'{{eventType: "journey_create_clicked" appName: "cms" clientEventId: "{uuid.uuid4()}"'
+        f" description: {each}}}"
         for each in (*descriptions, '{n: "good"}')
     )
     declared = "($d: Json) " if "$d" in inputs else ""  # A variable that is not used is refused.
@@ -132,14 +150,23 @@ def test_generated_literals_close_the_books(
 
 
 ARGUMENTS = {
-    name: {argument: values_of(each.type) for argument, each in SCHEMA.query_type.fields[name].args.items()}  # type: ignore[union-attr]
+    name: {
+        argument: values_of(each.type)
+        for argument, each in SCHEMA.query_type.fields[name].args.items()
+    }  # type: ignore[union-attr]
     for name in ("events", "eventStats")
 }
 
 
 @slow
-@given(st.sampled_from(["events", "eventStats"]), st.data(), st.sampled_from(["boss-1", "analyst-1", "user-1"]))
-def test_generated_questions_are_answered_or_refused(api: Server, name: str, draw: st.DataObject, uid: str) -> None:
+@given(
+    st.sampled_from(["events", "eventStats"]),
+    st.data(),
+    st.sampled_from(["boss-1", "analyst-1", "user-1"]),
+)
+def test_generated_questions_are_answered_or_refused(
+    api: Server, name: str, draw: st.DataObject, uid: str
+) -> None:
     field = SCHEMA.query_type.fields[name]  # type: ignore[union-attr]
     variables = draw.draw(st.fixed_dictionaries({}, optional=ARGUMENTS[name]))
     declared = ", ".join(f"${argument}: {each.type}" for argument, each in field.args.items())
@@ -158,7 +185,11 @@ def test_any_bytes_are_refused_or_answered(api: Server, content: bytes) -> None:
 
 
 @slow
-@given(json_values, json_values, st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
+@given(
+    json_values,
+    json_values,
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40),
+)
 def test_any_extensions_and_credentials_are_nobody(
     api: Server, rows: Connection, extensions: Any, signature: Any, authorization: str
 ) -> None:

@@ -1,4 +1,6 @@
-"""A real gateway and a real composer in front of a real server. Skipped where node or its registry is missing."""
+"""A real gateway and a real composer in front of a real server. Skipped where node or its registry
+is missing.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ extend schema @link(url: "https://specs.apollo.dev/federation/v2.6", import: ["@
 type Query { me: User }
 type User @key(fields: "id") { id: ID! name: String }
 """
-CREATE = "mutation Create($input: EventCreateInput!) { eventCreate(input: $input) { id description } }"
+CREATE = (
+    "mutation Create($input: EventCreateInput!) { eventCreate(input: $input) { id description } }"
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,9 @@ def node_project() -> Path:
     """The gateway and the composer, installed once into a cache folder outside the tree."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("node or npm is missing: the real gateway was not tried")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signal-pipeline-tests"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signal-pipeline-tests"
+    )
     wanted = hashlib.sha256((PROJECT / "package-lock.json").read_bytes()).hexdigest()[:16]
     folder = cache / f"gateway-{wanted}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,8 +57,17 @@ def node_project() -> Path:
             if file.is_file():
                 shutil.copy(file, folder)
         if not (folder / ".installed").exists():
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=280, check=False)
+            command = [
+                "npm",
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ]
+            done = subprocess.run(
+                command, cwd=folder, capture_output=True, timeout=280, check=False
+            )
             if done.returncode:
                 pytest.skip("npm ci failed: the real gateway was not tried")
             (folder / ".installed").touch()
@@ -69,7 +84,9 @@ def compose(project: Path, folder: Path, url: str) -> Path:
     signal_sdl.write_text(sdl())
     other_sdl.write_text(OTHER_SUBGRAPH)
     subgraphs = ["signal", url, signal_sdl, "users", "http://127.0.0.1:1/graphql", other_sdl]
-    done = subprocess.run(["node", "compose.mjs", *map(str, subgraphs)], cwd=project, capture_output=True, check=False)
+    done = subprocess.run(
+        ["node", "compose.mjs", *map(str, subgraphs)], cwd=project, capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr.decode()
     supergraph.write_bytes(done.stdout)
     return supergraph
@@ -77,7 +94,11 @@ def compose(project: Path, folder: Path, url: str) -> Path:
 
 def test_the_sdl_composes_with_another_subgraph(node_project: Path, tmp_path: Path) -> None:
     text = compose(node_project, tmp_path, "http://127.0.0.1:1/graphql").read_text()
-    for part in ("eventCreate(input: EventCreateInput!): Event", "scalar Json", "me: User @join__field(graph: USERS)"):
+    for part in (
+        "eventCreate(input: EventCreateInput!): Event",
+        "scalar Json",
+        "me: User @join__field(graph: USERS)",
+    ):
         assert part in text
     assert "_service" not in text
 
@@ -90,7 +111,11 @@ class Gateway:
     issuer: Issuer
 
     def call(
-        self, query: str, variables: dict[str, object] | None = None, token: str | None = None, **more: object
+        self,
+        query: str,
+        variables: dict[str, object] | None = None,
+        token: str | None = None,
+        **more: object,
     ) -> httpx.Response:
         """Call as an app does."""
         headers = {"user-agent": CHROME, "x-forwarded-for": "198.51.100.20, 10.0.0.1"}
@@ -105,8 +130,12 @@ class Gateway:
 
 
 @contextmanager
-def running_gateway(project: Path, folder: Path, api: Server, issuer: Issuer, **settings: str) -> Iterator[Gateway]:
-    """A real Hive Gateway in front of a server; `settings` are further variables that its configuration reads."""
+def running_gateway(
+    project: Path, folder: Path, api: Server, issuer: Issuer, **settings: str
+) -> Iterator[Gateway]:
+    """A real Hive Gateway in front of a server; `settings` are further variables that its
+    configuration reads.
+    """
     supergraph = compose(project, folder, f"{api.url}/graphql")
     (folder / "issuer.pem").write_text(issuer.public_pem())
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -125,7 +154,9 @@ def running_gateway(project: Path, folder: Path, api: Server, issuer: Issuer, **
     }
     command = ["node", "node_modules/.bin/hive-gateway", "supergraph", "-c", "gateway.config.mjs"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         _wait(f"http://127.0.0.1:{port}/healthcheck", process, folder / "log")
         yield Gateway(f"http://127.0.0.1:{port}", issuer)
@@ -161,7 +192,8 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 def stored(rows: Connection, fields: dict[str, object]) -> list[tuple[object, ...]]:
     """What is stored of an event."""
     return rows.execute(
-        "select id::text, description from signal.events where client_event_id = %s", [fields["clientEventId"]]
+        "select id::text, description from signal.events where client_event_id = %s",
+        [fields["clientEventId"]],
     ).fetchall()
 
 
@@ -181,8 +213,9 @@ def test_a_login_token_goes_in_and_a_row_comes_out(gateway: Gateway, rows: Conne
 def test_literals_inside_the_query_are_signed_too(gateway: Gateway, rows: Connection) -> None:
     fields = event()
     query = (
-        'mutation { a: eventCreate(input: {eventType: "journey_create_clicked", appName: "cms", clientEventId:'
-        f' "{fields["clientEventId"]}", description: {{n: 1e-7, s: "x\\u00fc\\n"}}}}) {{ id }} }}'
+        'mutation { a: eventCreate(input: {eventType: "journey_create_clicked", appName: "cms",'
+        f' clientEventId: "{fields["clientEventId"]}", description: {{n: 1e-7, s:'
+        ' "x\\u00fc\\n"}}) { id } }'
     )
     answer = gateway.call(query, None, gateway.token()).json()
     assert answer["data"]["a"]["id"]
@@ -190,21 +223,28 @@ def test_literals_inside_the_query_are_signed_too(gateway: Gateway, rows: Connec
     assert kept == {"n": 1e-7, "s": "xü\n"}
 
 
-def test_the_address_is_the_clients_and_two_clients_are_two_hashes(gateway: Gateway, rows: Connection) -> None:
+def test_the_address_is_the_clients_and_two_clients_are_two_hashes(
+    gateway: Gateway, rows: Connection
+) -> None:
     one, other, third = event(), event(), event()
-    for fields, chain in ((one, "198.51.100.1"), (other, "198.51.100.2, 10.1.1.1"), (third, "9.9.9.9, 198.51.100.2")):
+    for fields, chain in (
+        (one, "198.51.100.1"),
+        (other, "198.51.100.2, 10.1.1.1"),
+        (third, "9.9.9.9, 198.51.100.2"),
+    ):
         headers = {
             "user-agent": CHROME,
             "x-forwarded-for": chain,
             "authorization": f"JWT {gateway.token()}",
         }
         body = {"query": CREATE, "variables": {"input": fields}}
-        assert httpx.post(f"{gateway.url}/graphql", json=body, headers=headers, timeout=60).json()["data"][
-            "eventCreate"
-        ]
+        assert httpx.post(f"{gateway.url}/graphql", json=body, headers=headers, timeout=60).json()[
+            "data"
+        ]["eventCreate"]
     hashes = [
         rows.execute(
-            "select user_hash from signal.events where client_event_id = %s", [each["clientEventId"]]
+            "select user_hash from signal.events where client_event_id = %s",
+            [each["clientEventId"]],
         ).fetchone()
         for each in (one, other, third)
     ]
@@ -212,7 +252,9 @@ def test_the_address_is_the_clients_and_two_clients_are_two_hashes(gateway: Gate
     assert hashes[1] == hashes[2]
 
 
-def test_anonymous_expired_and_foreign_tokens_store_nothing(gateway: Gateway, rows: Connection) -> None:
+def test_anonymous_expired_and_foreign_tokens_store_nothing(
+    gateway: Gateway, rows: Connection
+) -> None:
     fields = event()
     nobody = gateway.call(CREATE, {"input": fields})
     assert code(nobody.json()) == "UNAUTHENTICATED"
@@ -226,18 +268,24 @@ def test_anonymous_expired_and_foreign_tokens_store_nothing(gateway: Gateway, ro
     assert stored(rows, fields) == []
 
 
-def test_a_user_spoofed_in_the_extensions_is_not_believed(gateway: Gateway, issuer: Issuer, rows: Connection) -> None:
+def test_a_user_spoofed_in_the_extensions_is_not_believed(
+    gateway: Gateway, issuer: Issuer, rows: Connection
+) -> None:
     fields = event()
     spoof = {"jwt": {"payload": issuer.claims("boss-1")}, "hmac-signature": "AAAA"}
     assert gateway.call(CREATE, {"input": fields}, None, extensions=spoof).json()["errors"]
     assert stored(rows, fields) == []
-    read = gateway.call("{ events(limit: 1) { id } }", None, gateway.token("user-1"), extensions=spoof).json()
+    read = gateway.call(
+        "{ events(limit: 1) { id } }", None, gateway.token("user-1"), extensions=spoof
+    ).json()
     assert code(read) == "FORBIDDEN"
 
 
 def test_an_admin_reads_through_the_gateway(gateway: Gateway) -> None:
     answer = gateway.call(
-        "query ($n: Int) { events(limit: $n) { id userHash createdAt } }", {"n": 3}, gateway.token("boss-1")
+        "query ($n: Int) { events(limit: $n) { id userHash createdAt } }",
+        {"n": 3},
+        gateway.token("boss-1"),
     ).json()
     assert len(answer["data"]["events"]) == 3
     assert all(len(row["userHash"]) == 64 for row in answer["data"]["events"])
@@ -251,7 +299,9 @@ def test_a_drop_does_not_fail_the_caller(gateway: Gateway, rows: Connection) -> 
 
 
 def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str, dict[str, Any]]:
-    """What an app with Apollo Client 4 and its persisted-query link saw: two events, and between them `own`."""
+    """What an app with Apollo Client 4 and its persisted-query link saw: two events, and between
+    them `own`.
+    """
     client = install_client()
     headers = {
         "authorization": f"JWT {gateway.token()}",
@@ -260,7 +310,9 @@ def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str
     }
     setup = json.dumps({"uri": f"{gateway.url}/graphql", "headers": headers, "own": own})
     command = ["node", "--import", "tsx", "e2e/persisted.ts", setup]
-    done = subprocess.run(command, cwd=client, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        command, cwd=client, capture_output=True, text=True, check=False, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     seen: dict[str, dict[str, Any]] = json.loads(done.stdout)
     return seen
@@ -274,7 +326,9 @@ def assert_events_arrived(seen: dict[str, dict[str, Any]], rows: Connection) -> 
         assert len(stored(rows, {"clientEventId": event_seen["id"]})) == 1, name
 
 
-def test_a_persisted_query_link_loses_the_apps_operations_and_no_event(gateway: Gateway, rows: Connection) -> None:
+def test_a_persisted_query_link_loses_the_apps_operations_and_no_event(
+    gateway: Gateway, rows: Connection
+) -> None:
     own = event()
     seen = play_persisted_queries(gateway, own)
     assert seen["operation"] == {"error": "Must provide query string.", "steps": ["hash"]}
@@ -288,7 +342,9 @@ def test_a_gateway_that_refuses_hashes_gets_the_text(
     own = event()
     with running_gateway(node_project, tmp_path, api, issuer, REFUSE_HASHES="yes") as gateway:
         seen = play_persisted_queries(gateway, own)
-        assert gateway.call(CREATE, {"input": event()}, gateway.token()).json()["data"]["eventCreate"]
+        assert gateway.call(CREATE, {"input": event()}, gateway.token()).json()["data"][
+            "eventCreate"
+        ]
     assert seen["operation"] == {"error": None, "steps": ["hash", "text"]}
     assert len(stored(rows, own)) == 1
     assert_events_arrived(seen, rows)

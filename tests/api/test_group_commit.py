@@ -1,4 +1,6 @@
-"""Group commit: each request is answered once and for what became of its events, whatever the thread that stores them does."""
+"""Group commit: each request is answered once and for what became of its events, whatever the
+thread that stores them does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The database goes away and comes back: a clear answer meanwhile, recovery by itself, and the spool, exactly once."""
+"""The database goes away and comes back: a clear answer meanwhile, recovery by itself, and the
+spool, exactly once.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,18 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def outage(server: str, api_database: Database) -> Callable[[], object]:
-    """A context in which nobody can connect to the module's database, and who was connected is thrown out."""
+    """A context in which nobody can connect to the module's database, and who was connected is
+    thrown out.
+    """
     name = psycopg.conninfo.conninfo_to_dict(api_database.url)["dbname"]
 
     @contextmanager
     def away() -> Iterator[None]:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"alter database {name} allow_connections false")
-            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
             try:
                 yield
             finally:
@@ -76,29 +82,41 @@ def test_without_the_database_the_answer_is_retriable_and_a_retry_succeeds(
     assert server.client.get(f"{server.url}/readyz").status_code == 200
 
 
-def test_a_restart_between_two_requests_is_not_noticed(api: Server, outage: Callable[[], object]) -> None:
+def test_a_restart_between_two_requests_is_not_noticed(
+    api: Server, outage: Callable[[], object]
+) -> None:
     assert outcome(api.create()) == ("accepted", None)
     with outage():  # type: ignore[attr-defined]
         pass
     assert outcome(api.create()) == ("accepted", None)
 
 
-def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(api: Server, rows: Connection) -> None:
+def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(
+    api: Server, rows: Connection
+) -> None:
     server, fields = api, event()
     assert outcome(server.create()) == ("accepted", None)
     with rows.transaction():
         rows.execute("lock table signal.days in access exclusive mode")
         answer = server.call(CREATE, {"input": fields})
         assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")
-    assert outcome(server.create(fields))[0] in ("accepted", "duplicate")  # It may have been stored after the answer.
+    assert outcome(server.create(fields))[0] in (
+        "accepted",
+        "duplicate",
+    )  # It may have been stored after the answer.
     (stored,) = rows.execute(
         "select count(*) from signal.events where client_event_id = %s", [fields["clientEventId"]]
     ).fetchall()
     assert stored == (1,)
 
 
-def test_slow_reads_do_not_make_a_process_unready(api: Server, rows: Connection, api_database: Database) -> None:
-    blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+def test_slow_reads_do_not_make_a_process_unready(
+    api: Server, rows: Connection, api_database: Database
+) -> None:
+    blocked = (
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname ="
+        " current_database()"
+    )
     with ThreadPoolExecutor(4) as pool, api_database.connect() as other:
         with rows.transaction():
             rows.execute("lock table signal.days in access exclusive mode")
@@ -109,7 +127,11 @@ def test_slow_reads_do_not_make_a_process_unready(api: Server, rows: Connection,
 
 
 def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
-    start: StartServer, outage: Callable[[], object], api_database: Database, rows: Connection, tmp_path: Path
+    start: StartServer,
+    outage: Callable[[], object],
+    api_database: Database,
+    rows: Connection,
+    tmp_path: Path,
 ) -> None:
     spool = tmp_path / "spool"
     server = start(SIGNAL_SPOOL_DIR=str(spool))
@@ -125,7 +147,9 @@ def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
                 {"eventCreate": None},
                 None,
             )
-        batch = server.call(CREATE_MANY, {"input": [known, waiting[0], event(appName="none")]}).json()
+        batch = server.call(
+            CREATE_MANY, {"input": [known, waiting[0], event(appName="none")]}
+        ).json()
         assert [each["outcome"] for each in batch["extensions"]["signal"]["events"]] == [
             "spooled",
             "spooled",
@@ -184,7 +208,11 @@ def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
     api_database: Database, rows: Connection, tmp_path: Path
 ) -> None:
     settings = Settings(
-        _env_file=None, database_url=api_database.url, env="development", home=tmp_path, salt_secret=SECRET
+        _env_file=None,
+        database_url=api_database.url,
+        env="development",
+        home=tmp_path,
+        salt_secret=SECRET,
     )  # type: ignore[call-arg, arg-type]
     with closing(Ingest.from_settings(settings, api_database)) as ingest:
         inputs = [event(), event(appName="cms"), event(), event(appName="none"), event()]
@@ -193,13 +221,19 @@ def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
     with closing(spool):
         spool.append(
             [
-                msgspec.structs.replace(item, id=new_event_id(item.created_at)) if isinstance(item, Event) else item
+                (
+                    msgspec.structs.replace(item, id=new_event_id(item.created_at))
+                    if isinstance(item, Event)
+                    else item
+                )
                 for item in checked
             ]
         )
         (file,) = (tmp_path / "spool").glob("*.spool")
         copy = file.read_bytes()
-        rows.execute("alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid")
+        rows.execute(
+            "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
+        )
         try:
             for _ in range(2):  # And again, as after a crash before the file's removal.
                 spool.drain()
@@ -224,11 +258,21 @@ def _event(settings: Settings, database: Database, **changes: object) -> Event:
 @pytest.fixture
 def settings(api_database: Database, tmp_path: Path) -> Settings:
     """Settings of the module's database."""
-    return Settings(_env_file=None, database_url=api_database.url, env="development", home=tmp_path, salt_secret=SECRET)  # type: ignore[call-arg, arg-type]
+    return Settings(
+        _env_file=None,
+        database_url=api_database.url,
+        env="development",
+        home=tmp_path,
+        salt_secret=SECRET,
+    )  # type: ignore[call-arg, arg-type]
 
 
 def test_room_is_free_again_as_soon_as_a_file_is_stored(
-    settings: Settings, api_database: Database, rows: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings,
+    api_database: Database,
+    rows: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A drain that a full disk stops half way has made room for new events all the same."""
     folder, good, cms = (
@@ -239,7 +283,8 @@ def test_room_is_free_again_as_soon_as_a_file_is_stored(
     with closing(Spool(folder, api_database, "00000000", 180)) as spool:
         spool.append([good])
         monkeypatch.setattr(
-            "signal_pipeline.ingest.spool.MAX_SPOOL_BYTES", sum(p.stat().st_size for p in folder.iterdir()) * 2
+            "signal_pipeline.ingest.spool.MAX_SPOOL_BYTES",
+            sum(p.stat().st_size for p in folder.iterdir()) * 2,
         )
         spool.append([cms])
         rows.execute(
@@ -247,8 +292,8 @@ def test_room_is_free_again_as_soon_as_a_file_is_stored(
             " $$begin raise exception 'full' using errcode = '53100'; end$$"
         )
         rows.execute(
-            "create trigger full_disk before insert on signal.books for each row when (new.app_name = 'cms')"
-            " execute function public.full()"
+            "create trigger full_disk before insert on signal.books for each row when (new.app_name"
+            " = 'cms') execute function public.full()"
         )
         try:
             for _ in range(2):
@@ -276,7 +321,8 @@ def test_what_was_spooled_was_received_when_it_was_answered(
             os.utime(file, (at, at))
         spool.drain()
     received = rows.execute(
-        "select outcome, events from signal.intake where received_on = (to_timestamp(%s) at time zone 'UTC')::date order by 1",
+        "select outcome, events from signal.intake where received_on = (to_timestamp(%s) at time"
+        " zone 'UTC')::date order by 1",
         [at],
     ).fetchall()
     assert received == [("accepted", 1), ("dropped", 1)]
@@ -289,7 +335,9 @@ def test_what_could_not_be_written_whole_leaves_nothing(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with closing(spool):
         taken = _event(settings, api_database)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16, hard))  # As a full disk does: the file's start is written.
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (16, hard)
+        )  # As a full disk does: the file's start is written.
         try:
             with pytest.raises(SpoolError, match="cannot be written"):
                 spool.append([taken])
@@ -312,7 +360,9 @@ def test_what_was_set_aside_is_deleted_when_its_day_is_due(
         os.utime(tmp_path / f"{name}.refused", (at, at))
     with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
         assert sorted(path.stem for path in tmp_path.glob("*.refused")) == ["kept", "new"]
-        monkeypatch.setattr("signal_pipeline.ingest.spool.today_utc", lambda: now.day + timedelta(days=1))
+        monkeypatch.setattr(
+            "signal_pipeline.ingest.spool.today_utc", lambda: now.day + timedelta(days=1)
+        )
         spool.expire()
         assert [path.stem for path in tmp_path.glob("*.refused")] == ["new"]
 
@@ -320,7 +370,9 @@ def test_what_was_set_aside_is_deleted_when_its_day_is_due(
 def test_a_database_that_takes_no_writes_for_now_is_as_good_as_away(
     start: StartServer, api_database: Database, rows: Connection, server: str, tmp_path: Path
 ) -> None:
-    """A standby before its promotion, or a full disk: nothing is lost, nothing is an internal error."""
+    """A standby before its promotion, or a full disk: nothing is lost, nothing is an internal
+    error.
+    """
     name = rows.info.dbname
     with_spool, without = start(SIGNAL_SPOOL_DIR=str(tmp_path)), start()
     spooled, refused = event(), event()
@@ -328,7 +380,9 @@ def test_a_database_that_takes_no_writes_for_now_is_as_good_as_away(
     def read_only(value: str) -> None:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"alter database {name} set default_transaction_read_only = {value}")
-            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
 
     read_only("on")
     try:

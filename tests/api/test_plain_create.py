@@ -1,4 +1,6 @@
-"""A plain document is answered as the executor answers it: graphql-core's, asked directly, is the oracle."""
+"""A plain document is answered as the executor answers it: graphql-core's, asked directly, is the
+oracle.
+"""
 
 from __future__ import annotations
 
@@ -41,32 +43,58 @@ STORED = Event(
     description=Json({"a": [1, None]}),
 )
 EVERY = (
-    "id createdAt appName eventType route entityType entityId userHash sessionId deviceType browserFamily osFamily"
-    " clientEventId description"
+    "id createdAt appName eventType route entityType entityId userHash sessionId deviceType"
+    " browserFamily osFamily clientEventId description"
 )
 PLAIN = [
     "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id } }",
     f"mutation ($input: EventCreateInput!) {{ eventCreate(input: $input) {{ {EVERY} }} }}",
-    "mutation Send($_v0_input:EventCreateInput!){_v0_eventCreate:eventCreate(input:$_v0_input){__typename b:id a:route}}",
+    (
+        "mutation"
+        " Send($_v0_input:EventCreateInput!){_v0_eventCreate:eventCreate(input:$_v0_input){__typename"
+        " b:id a:route}}"
+    ),
 ]
 OTHERS = [
     "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id id } }",
-    "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id @skip(if: true) route } }",
-    "mutation ($input: EventCreateInput!) { eventCreate(input: $input) @include(if: false) { id } }",
+    (
+        "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id @skip(if: true)"
+        " route } }"
+    ),
+    (
+        "mutation ($input: EventCreateInput!) { eventCreate(input: $input) @include(if: false) {"
+        " id } }"
+    ),
     "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { ... { id } } }",
-    "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { ...F } } fragment F on Event { id }",
+    (
+        "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { ...F } } fragment F on"
+        " Event { id }"
+    ),
     "mutation ($input: EventCreateInput!) { __typename eventCreate(input: $input) { id } }",
-    "mutation ($input: EventCreateInput!) { a: eventCreate(input: $input) { id } b: eventCreate(input: $input) { id } }",
+    (
+        "mutation ($input: EventCreateInput!) { a: eventCreate(input: $input) { id } b:"
+        " eventCreate(input: $input) { id } }"
+    ),
     "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { id } }",
     """mutation ($input: EventCreateInput! = {eventType: "a", appName: "b", clientEventId: "c"})
     { eventCreate(input: $input) { id } }""",
     'mutation { eventCreate(input: {eventType: "a", appName: "b", clientEventId: "c"}) { id } }',
-    'mutation ($t: String!) { eventCreate(input: {eventType: $t, appName: "b", clientEventId: "c"}) { id } }',
+    (
+        'mutation ($t: String!) { eventCreate(input: {eventType: $t, appName: "b", clientEventId:'
+        ' "c"}) { id } }'
+    ),
 ]
 GOOD = {"eventType": "a", "appName": "b", "clientEventId": "c"}
 Answer = Event | None | Exception
 
-odd = st.none() | st.integers(-9, 9) | st.floats(0, 1) | st.booleans() | st.just([]) | st.just({"a": 1})
+odd = (
+    st.none()
+    | st.integers(-9, 9)
+    | st.floats(0, 1)
+    | st.booleans()
+    | st.just([])
+    | st.just({"a": 1})
+)
 texts = st.text(max_size=3)
 inputs = st.builds(
     lambda required, optional, odd, missing: {
@@ -74,9 +102,12 @@ inputs = st.builds(
     },
     st.fixed_dictionaries(dict.fromkeys(GOOD, texts)),
     st.dictionaries(
-        st.sampled_from(["route", "entityType", "entityId", "sessionId", "description"]), st.none() | texts
+        st.sampled_from(["route", "entityType", "entityId", "sessionId", "description"]),
+        st.none() | texts,
     ),
-    st.dictionaries(st.sampled_from([*GOOD, "route", "entityId", "description", "unknown"]), odd, max_size=1),
+    st.dictionaries(
+        st.sampled_from([*GOOD, "route", "entityId", "description", "unknown"]), odd, max_size=1
+    ),
     st.sampled_from(["", "", "", *GOOD]),
 )
 variables = st.builds(lambda given: {"input": given, "_v0_input": given}, inputs)
@@ -99,7 +130,9 @@ class Resolver:
 
 def shown(result: Any) -> object:
     """All that an answer is made of."""
-    errors = [(str(e.message), e.path, e.locations, type(e.original_error)) for e in result.errors or []]
+    errors = [
+        (str(e.message), e.path, e.locations, type(e.original_error)) for e in result.errors or []
+    ]
     return result.data, errors
 
 
@@ -109,7 +142,9 @@ async def executed(query: str, given: Any, name: str | None) -> ExecutionResult:
     return await result if isawaitable(result) else result
 
 
-def both(query: str, given: Any, name: str | None, answer: Answer, patch: pytest.MonkeyPatch) -> tuple[object, object]:
+def both(
+    query: str, given: Any, name: str | None, answer: Answer, patch: pytest.MonkeyPatch
+) -> tuple[object, object]:
     """What is answered and what was stored: by us, and by the executor."""
     answers = []
     for run in (
@@ -123,7 +158,9 @@ def both(query: str, given: Any, name: str | None, answer: Answer, patch: pytest
     return answers[0], answers[1]
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.sampled_from(PLAIN), variables, names)
 def test_whatever_is_given_the_answer_is_the_executors(
     monkeypatch: pytest.MonkeyPatch, query: str, given: dict[str, object], name: str | None
@@ -134,7 +171,8 @@ def test_whatever_is_given_the_answer_is_the_executors(
 
 @pytest.mark.parametrize("query", [*PLAIN, *OTHERS])
 @pytest.mark.parametrize(
-    "given", [{}, {"input": None}, {"input": "a"}, {"input": [GOOD]}, {"input": GOOD, "t": "a"}, None]
+    "given",
+    [{}, {"input": None}, {"input": "a"}, {"input": [GOOD]}, {"input": GOOD, "t": "a"}, None],
 )
 def test_other_documents_and_variables_too(
     monkeypatch: pytest.MonkeyPatch, query: str, given: dict[str, object] | None
@@ -163,8 +201,12 @@ def test_whatever_is_stored_the_answer_is_the_executors(
     assert ours == expected
 
 
-@pytest.mark.parametrize(("query", "plain"), [*((q, True) for q in PLAIN), *((q, False) for q in OTHERS)])
-def test_only_plain_documents_go_without_the_executor(monkeypatch: pytest.MonkeyPatch, query: str, plain: bool) -> None:
+@pytest.mark.parametrize(
+    ("query", "plain"), [*((q, True) for q in PLAIN), *((q, False) for q in OTHERS)]
+)
+def test_only_plain_documents_go_without_the_executor(
+    monkeypatch: pytest.MonkeyPatch, query: str, plain: bool
+) -> None:
     asked = []
     monkeypatch.setattr(writing, "create_events", Resolver())
     monkeypatch.setattr("signal_pipeline.api.graphql.schema.create_events", Resolver())

@@ -53,11 +53,16 @@ def redis_port(tmp_path: Path) -> Iterator[int]:
 
 def test_each_person_has_a_limit_of_their_own() -> None:
     limit = RateLimit(SECRET)
-    assert passed(limit, "one", 100) in (EVENTS_PER_MINUTE, EVENTS_PER_MINUTE + 1)  # The clock's minute may change.
+    assert passed(limit, "one", 100) in (
+        EVENTS_PER_MINUTE,
+        EVENTS_PER_MINUTE + 1,
+    )  # The clock's minute may change.
     assert passed(limit, "other", 50) == 50
 
 
-def test_the_last_minute_counts_by_its_share_in_the_sixty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_minute_counts_by_its_share_in_the_sixty_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     limit, minute = RateLimit(SECRET), 29_000_000 * 60.0
 
     def at(seconds: float) -> int:

@@ -45,12 +45,16 @@ Row = dict[str, Any]
 
 
 def _at(day: date, hour: int, minute: int, **changes: object) -> Row:
-    made: Row = json.loads(line(datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC), **changes))
+    made: Row = json.loads(
+        line(datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC), **changes)
+    )
     return made
 
 
 def _lines(number: int, day: date) -> list[Row]:
-    """One day: seven people create from a template, two of the same open the overlay of a journey."""
+    """One day: seven people create from a template, two of the same open the overlay of a
+    journey.
+    """
     overlay = {"eventType": "editor_analytics_overlay_opened", "route": "/journeys/[journeyId]"}
     about = {"entityType": "journey", "entityId": JOURNEY, "description": {"number": number}}
     return [
@@ -63,18 +67,31 @@ def _lines(number: int, day: date) -> list[Row]:
             )
             for person in range(7)
         ),
-        *(_at(day, 11, person, ip=f"198.51.100.{person}", **overlay, **about) for person in range(2)),
+        *(
+            _at(day, 11, person, ip=f"198.51.100.{person}", **overlay, **about)
+            for person in range(2)
+        ),
     ]
 
 
 @pytest.fixture(scope="module")
-def lines(api_database: Database, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
+def lines(
+    api_database: Database, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory
+) -> list[Row]:
     """Events of three days, rollups of the first two fresh, of the third stale."""
     home = tmp_path_factory.mktemp("reading")
-    settings = Settings(_env_file=None, database_url=api_database.url, env="development", home=home, salt_secret=SECRET)  # type: ignore[call-arg, arg-type]
+    settings = Settings(
+        _env_file=None,
+        database_url=api_database.url,
+        env="development",
+        home=home,
+        salt_secret=SECRET,
+    )  # type: ignore[call-arg, arg-type]
     made = [each for number, day in enumerate(DAYS) for each in _lines(number, day)]
     with closing(Ingest.from_settings(settings, api_database)) as ingest:
-        assert ingest.ingest_lines([json.dumps(each).encode() for each in made]).accepted == len(made)
+        assert ingest.ingest_lines([json.dumps(each).encode() for each in made]).accepted == len(
+            made
+        )
         engine = open_engine(settings, api_database)
         for day in DAYS:
             build_day(api_database, engine, models, day)
@@ -83,7 +100,9 @@ def lines(api_database: Database, models: dict[str, Model], tmp_path_factory: py
     return [*made, late]
 
 
-def read(api: Server, filters: dict[str, object] | None = None, limit: int | None = 1000) -> list[Row]:
+def read(
+    api: Server, filters: dict[str, object] | None = None, limit: int | None = 1000
+) -> list[Row]:
     """Raw events, as an admin."""
     answer = api.call(EVENTS, {"filter": filters, "limit": limit}, uid="boss-1").json()
     assert "errors" not in answer
@@ -102,7 +121,8 @@ def stats(api: Server, uid: str = "boss-1", **variables: object) -> Row:
 def test_newest_first_and_complete(api: Server, lines: list[Row]) -> None:
     rows = read(api)
     assert [row["clientEventId"] for row in rows] == [
-        each["clientEventId"] for each in sorted(lines, key=lambda each: each["createdAt"], reverse=True)
+        each["clientEventId"]
+        for each in sorted(lines, key=lambda each: each["createdAt"], reverse=True)
     ]
     assert rows[1]["description"] == {"number": 2}
 
@@ -110,19 +130,26 @@ def test_newest_first_and_complete(api: Server, lines: list[Row]) -> None:
 def test_each_look_of_an_admin_is_audited_without_name_or_filter(
     api: Server, lines: list[Row], api_database: Database
 ) -> None:
-    entries = "select actor, details::text from signal.audit where action = 'read_events' order by id desc limit 2"
+    entries = (
+        "select actor, details::text from signal.audit where action = 'read_events' order by id"
+        " desc limit 2"
+    )
     read(api, {"entityType": "journey", "entityId": JOURNEY})
     read(api, None, 3)
     with api_database.connect() as connection:
-        (second, first) = connection.execute(entries).fetchall()
+        second, first = connection.execute(entries).fetchall()
     assert [first[1], second[1]] == ['{"events": 6}', '{"events": 3}']
     assert first[0] == second[0]
     assert len(first[0]) == 32
     assert b"boss-1" not in first[0]
 
 
-@pytest.mark.parametrize(("limit", "count"), [(1, 1), (0, 1), (-5, 1), (9, 9), (12, 12), (None, 28), (10**9, 28)])
-def test_the_limit_is_clamped_and_crosses_days(api: Server, lines: list[Row], limit: int, count: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "count"), [(1, 1), (0, 1), (-5, 1), (9, 9), (12, 12), (None, 28), (10**9, 28)]
+)
+def test_the_limit_is_clamped_and_crosses_days(
+    api: Server, lines: list[Row], limit: int, count: int
+) -> None:
     assert len(lines) == 28
     assert [row["id"] for row in read(api, None, limit)] == [row["id"] for row in read(api)][:count]
 
@@ -171,7 +198,9 @@ def test_the_filter_itself_may_be_null_or_missing(api: Server, lines: list[Row])
 def test_a_text_that_no_column_can_hold_is_refused(api: Server, lines: list[Row]) -> None:
     for variables in ({"filter": {"route": "\0"}}, {"filter": {"appName": "a\0b"}}):
         assert code(api.call(EVENTS, variables, uid="boss-1").json()) == "BAD_USER_INPUT"
-    stats_answer = api.call(STATS, {**WINDOW, "groupBy": ["APP"], "filter": {"route": "\0"}}, uid="boss-1")
+    stats_answer = api.call(
+        STATS, {**WINDOW, "groupBy": ["APP"], "filter": {"route": "\0"}}, uid="boss-1"
+    )
     assert code(stats_answer.json()) == "BAD_USER_INPUT"
 
 
@@ -183,7 +212,10 @@ def test_sql_in_a_filter_is_text(api: Server, lines: list[Row]) -> None:
 def test_a_rollup_by_day_with_its_states(api: Server, lines: list[Row]) -> None:
     found = stats(api, by="APP", eventType="journey_create_clicked")
     assert found["suppressedRows"] == 0
-    assert [(row["day"], row["events"], row["users"], row["sessions"], row["states"]) for row in found["rows"]] == [
+    assert [
+        (row["day"], row["events"], row["users"], row["sessions"], row["states"])
+        for row in found["rows"]
+    ] == [
         (str(DAYS[0]), 7, 7, 4, ["FRESH"]),
         (str(DAYS[1]), 7, 7, 4, ["FRESH"]),
         (str(DAYS[2]), 7, 7, 4, ["STALE"]),
@@ -192,16 +224,30 @@ def test_a_rollup_by_day_with_its_states(api: Server, lines: list[Row]) -> None:
 
 def test_sums_over_a_window_are_named_as_sums(api: Server, lines: list[Row]) -> None:
     (row,) = stats(api, by="APP", period="TOTAL", eventType="(all)")["rows"]
-    assert (row["day"], row["events"], row["users"], row["summedDailyUsers"]) == (None, 27, None, 21)
+    assert (row["day"], row["events"], row["users"], row["summedDailyUsers"]) == (
+        None,
+        27,
+        None,
+        21,
+    )
     assert (row["sessions"], row["summedDailySessions"]) == (None, 12)
 
 
-def test_raw_counts_are_exact_and_sessions_distinct_over_the_window(api: Server, lines: list[Row]) -> None:
+def test_raw_counts_are_exact_and_sessions_distinct_over_the_window(
+    api: Server, lines: list[Row]
+) -> None:
     (row,) = stats(api, groupBy=["APP"])["rows"]
-    assert (row["events"], row["users"], row["summedDailyUsers"], row["sessions"]) == (28, None, 21, 4)
+    assert (row["events"], row["users"], row["summedDailyUsers"], row["sessions"]) == (
+        28,
+        None,
+        21,
+        4,
+    )
     assert row["states"] == ["FRESH"]
     days = stats(api, groupBy=["DAY", "EVENT_TYPE"], filter={"deviceType": "mobile"})["rows"]
-    assert sorted((each["day"], each["events"], each["users"]) for each in days) == [(str(d), 1, 1) for d in DAYS]
+    assert sorted((each["day"], each["events"], each["users"]) for each in days) == [
+        (str(d), 1, 1) for d in DAYS
+    ]
 
 
 def test_raw_counts_agree_with_a_count_by_hand(api: Server, lines: list[Row]) -> None:
@@ -212,10 +258,15 @@ def test_raw_counts_agree_with_a_count_by_hand(api: Server, lines: list[Row]) ->
     assert {(row["day"], row["route"]): row["events"] for row in rows} == expected
 
 
-def test_small_cells_and_what_would_give_them_back_are_left_out(api: Server, lines: list[Row]) -> None:
+def test_small_cells_and_what_would_give_them_back_are_left_out(
+    api: Server, lines: list[Row]
+) -> None:
     admin = stats(api, by="APP")
     assert (len(admin["rows"]), admin["suppressedRows"]) == (9, 0)
-    for caller in ({"uid": "analyst-1"}, {"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}}):
+    for caller in (
+        {"uid": "analyst-1"},
+        {"uid": None, "headers": {"authorization": f"Bearer {SERVICE_KEY}"}},
+    ):
         answer = api.call(STATS, {**WINDOW, "by": "APP"}, **caller).json()["data"]["eventStats"]
         assert {row["eventType"] for row in answer["rows"]} == {"journey_create_clicked"}
         assert (len(answer["rows"]), answer["suppressedRows"]) == (3, 6)
@@ -234,7 +285,9 @@ def test_small_cells_and_what_would_give_them_back_are_left_out(api: Server, lin
 def test_a_total_that_is_asked_alone_does_not_give_back_a_hidden_type(
     api: Server, lines: list[Row], question: Row
 ) -> None:
-    """The types of the same keys are another question away: the total minus those that are shown is the hidden one."""
+    """The types of the same keys are another question away: the total minus those that are shown is
+    the hidden one.
+    """
     assert stats(api, **question)["rows"]
     hidden = stats(api, "analyst-1", **question)
     assert (hidden["rows"], hidden["suppressedRows"]) == ([], len(stats(api, **question)["rows"]))
@@ -257,26 +310,45 @@ def test_a_week_of_one_person_is_no_crowd(api: Server, lines: list[Row]) -> None
     assert (hidden["rows"], hidden["suppressedRows"]) == ([], 1)
 
 
-def test_the_only_other_value_of_a_split_goes_with_a_small_one(api: Server, lines: list[Row]) -> None:
+def test_the_only_other_value_of_a_split_goes_with_a_small_one(
+    api: Server, lines: list[Row]
+) -> None:
     """Six people at desktops and one at a phone: all seven minus the six would be the one."""
     feature = {"eventType": "journey_create_clicked"}
-    assert [row["events"] for row in stats(api, "analyst-1", groupBy=["DAY"], **feature)["rows"]] == [7, 7, 8]
-    for asked in ({"groupBy": ["DEVICE"]}, {"by": "DEVICE", "period": "TOTAL"}, {"by": "BROWSER", "period": "WEEK"}):
+    assert [
+        row["events"] for row in stats(api, "analyst-1", groupBy=["DAY"], **feature)["rows"]
+    ] == [7, 7, 8]
+    for asked in (
+        {"groupBy": ["DEVICE"]},
+        {"by": "DEVICE", "period": "TOTAL"},
+        {"by": "BROWSER", "period": "WEEK"},
+    ):
         whole, split = (stats(api, uid, **feature, **asked) for uid in ("boss-1", "analyst-1"))
         assert (split["rows"], split["suppressedRows"]) == ([], len(whole["rows"]))
-    only_phones = stats(api, "analyst-1", groupBy=["DAY"], filter={"deviceType": "mobile"}, **feature)
+    only_phones = stats(
+        api, "analyst-1", groupBy=["DAY"], filter={"deviceType": "mobile"}, **feature
+    )
     assert (only_phones["rows"], only_phones["suppressedRows"]) == ([], 3)
 
 
-def test_several_splits_at_once_are_shown_where_nothing_in_them_is_small(api: Server, lines: list[Row]) -> None:
-    """What is left out is counted once for each combination of the other keys, so that its size tells nothing."""
+def test_several_splits_at_once_are_shown_where_nothing_in_them_is_small(
+    api: Server, lines: list[Row]
+) -> None:
+    """What is left out is counted once for each combination of the other keys, so that its size
+    tells nothing.
+    """
     question: Row = {"groupBy": ["DAY", "DEVICE", "ROUTE"], "eventType": "journey_create_clicked"}
     assert len(stats(api, **question)["rows"]) == 6
     hidden = stats(api, "analyst-1", **question)
     assert (hidden["rows"], hidden["suppressedRows"]) == ([], 3)
-    nowhere = stats(api, "analyst-1", **question, filter={"osFamily": "Linux", "browserFamily": "Opera"})
+    nowhere = stats(
+        api, "analyst-1", **question, filter={"osFamily": "Linux", "browserFamily": "Opera"}
+    )
     assert (nowhere["rows"], nowhere["suppressedRows"]) == ([], 3)
-    assert stats(api, "analyst-1", **{**question, "groupBy": ["DEVICE", "ROUTE"]})["suppressedRows"] == 1
+    assert (
+        stats(api, "analyst-1", **{**question, "groupBy": ["DEVICE", "ROUTE"]})["suppressedRows"]
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -288,7 +360,9 @@ def test_several_splits_at_once_are_shown_where_nothing_in_them_is_small(api: Se
         {"groupBy": ["APP"], "filter": {"entityId": JOURNEY}},
     ],
 )
-def test_entities_are_for_admins(api: Server, lines: list[Row], variables: dict[str, object]) -> None:
+def test_entities_are_for_admins(
+    api: Server, lines: list[Row], variables: dict[str, object]
+) -> None:
     assert stats(api, **variables)["rows"]
     assert code(api.call(STATS, {**WINDOW, **variables}, uid="analyst-1").json()) == "FORBIDDEN"
 
@@ -300,7 +374,9 @@ def test_below_admin_one_answer_per_request(api: Server, lines: list[Row]) -> No
     assert set(api.call(query, uid="boss-1").json()["data"]) == {"a", "b"}
 
 
-def test_a_rollup_that_this_server_does_not_have_is_not_called_purged(api_database: Database) -> None:
+def test_a_rollup_that_this_server_does_not_have_is_not_called_purged(
+    api_database: Database,
+) -> None:
     with ThreadPoolExecutor(1) as readers:
         services = Services(None, None, None, api_database, {}, readers, None)  # type: ignore[arg-type] - not asked
         context = RequestContext(services, ApiKey("dashboard"), None, None, None)
@@ -322,22 +398,37 @@ def test_a_rollup_that_this_server_does_not_have_is_not_called_purged(api_databa
         {"groupBy": ["APP"], "eventType": "", "filter": {"eventType": "journey_create_clicked"}},
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(api: Server, lines: list[Row], variables: Row) -> None:
+def test_a_question_that_makes_no_sense_is_refused(
+    api: Server, lines: list[Row], variables: Row
+) -> None:
     assert code(api.call(STATS, {**WINDOW, **variables}, uid="boss-1").json()) == "BAD_USER_INPUT"
 
 
 def test_an_empty_text_is_a_filter_that_nothing_matches(api: Server, lines: list[Row]) -> None:
-    for asked in ({"by": "APP", "app": ""}, {"by": "APP", "eventType": ""}, {"groupBy": ["APP"], "app": ""}):
+    for asked in (
+        {"by": "APP", "app": ""},
+        {"by": "APP", "eventType": ""},
+        {"groupBy": ["APP"], "app": ""},
+    ):
         assert stats(api, **asked)["rows"] == []
-    for same in ({"app": None, "eventType": None}, {"app": "journeys-admin", "filter": {"appName": "journeys-admin"}}):
-        assert stats(api, **{"groupBy": ["DAY"], **same})["rows"] == stats(api, groupBy=["DAY"])["rows"]
+    for same in (
+        {"app": None, "eventType": None},
+        {"app": "journeys-admin", "filter": {"appName": "journeys-admin"}},
+    ):
+        assert (
+            stats(api, **{"groupBy": ["DAY"], **same})["rows"]
+            == stats(api, groupBy=["DAY"])["rows"]
+        )
 
 
-def test_the_ends_of_the_calendar_are_just_days_without_events(api: Server, lines: list[Row]) -> None:
+def test_the_ends_of_the_calendar_are_just_days_without_events(
+    api: Server, lines: list[Row]
+) -> None:
     for variables in ({"by": "APP", "period": "TOTAL"}, {"groupBy": ["APP", "EVENT_TYPE"]}):
         whole = stats(api, **{"from": "0001-01-01", "to": "9999-12-31", **variables})
         assert sorted(row["events"] for row in whole["rows"]) == sorted(
-            row["events"] for row in stats(api, **{"from": str(DAYS[0]), "to": str(TODAY), **variables})["rows"]
+            row["events"]
+            for row in stats(api, **{"from": str(DAYS[0]), "to": str(TODAY), **variables})["rows"]
         )
         assert stats(api, **{"from": "0001-01-01", "to": "0001-01-02", **variables})["rows"] == []
         assert stats(api, **{"from": "9999-12-30", "to": "9999-12-31", **variables})["rows"] == []
@@ -350,33 +441,53 @@ def test_today_is_partial(api: Server, lines: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("uid", ["boss-1", "analyst-1"])
-@pytest.mark.parametrize("question", [{"by": "APP"}, {"by": "ROUTE", "period": "WEEK"}, {"groupBy": ["APP"]}])
-def test_days_that_cannot_be_known_are_named(api: Server, lines: list[Row], uid: str, question: Row) -> None:
+@pytest.mark.parametrize(
+    "question", [{"by": "APP"}, {"by": "ROUTE", "period": "WEEK"}, {"groupBy": ["APP"]}]
+)
+def test_days_that_cannot_be_known_are_named(
+    api: Server, lines: list[Row], uid: str, question: Row
+) -> None:
     api.create(uid="writer-1")  # Of today, which a window to come must not show.
     before, tomorrow = START_DATE - timedelta(days=1), TODAY + timedelta(days=1)
     past = stats(api, uid, **{"from": "0001-01-01", "to": str(before), **question})
     days = (START_DATE - date.min).days
-    note = f"{days:,} day(s) are before the start date {START_DATE} and unknown: 0001-01-01 to {before}"
+    note = (
+        f"{days:,} day(s) are before the start date {START_DATE} and unknown: 0001-01-01 to"
+        f" {before}"
+    )
     assert past == {"rows": [], "suppressedRows": 0, "notes": [note]}
     to_come = stats(api, uid, **{"from": str(tomorrow), "to": "9999-12-31", **question})
-    note = f"{(date.max - TODAY).days:,} day(s) are still to come and unknown: {tomorrow} to 9999-12-31"
+    note = (
+        f"{(date.max - TODAY).days:,} day(s) are still to come and unknown: {tomorrow} to"
+        " 9999-12-31"
+    )
     assert to_come == {"rows": [], "suppressedRows": 0, "notes": [note]}
     both = stats(api, uid, **{"from": str(before), "to": str(tomorrow), **question})
     assert [each for each in both["notes"] if "unknown" in each and f": {tomorrow}" in each]
     assert [each for each in both["notes"] if each.endswith(f"and unknown: {before}")]
-    assert all("PARTIAL" in row["states"] for row in both["rows"] if row["day"] is None and row["week"] is None)
+    assert all(
+        "PARTIAL" in row["states"]
+        for row in both["rows"]
+        if row["day"] is None and row["week"] is None
+    )
 
 
-def test_purged_days_are_labelled_and_never_counted_from_raw(api: Server, lines: list[Row], rows: Connection) -> None:
+def test_purged_days_are_labelled_and_never_counted_from_raw(
+    api: Server, lines: list[Row], rows: Connection
+) -> None:
     rows.execute("update signal.days set state = 'purged' where day = %s", [DAYS[0]])
     try:
-        states = {row["day"]: row["states"] for row in stats(api, by="APP", eventType="(all)")["rows"]}
+        states = {
+            row["day"]: row["states"] for row in stats(api, by="APP", eventType="(all)")["rows"]
+        }
         assert states[str(DAYS[0])] == ["PURGED"]
         refused = api.call(STATS, {**WINDOW, "groupBy": ["APP"]}, uid="boss-1").json()
         assert code(refused) == "BAD_USER_INPUT"
         assert "purged in part" in refused["errors"][0]["message"]
         assert all(row["createdAt"][:10] != str(DAYS[0]) for row in read(api))
     finally:
-        rows.execute("alter table signal.days disable trigger purged_is_final")  # Only the test opens a day again.
+        rows.execute(
+            "alter table signal.days disable trigger purged_is_final"
+        )  # Only the test opens a day again.
         rows.execute("update signal.days set state = 'open' where day = %s", [DAYS[0]])
         rows.execute("alter table signal.days enable trigger purged_is_final")

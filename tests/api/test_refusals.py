@@ -1,4 +1,6 @@
-"""PostgreSQL is there and refuses: what is tried again, what counts as an outage, and whom it concerns."""
+"""PostgreSQL is there and refuses: what is tried again, what counts as an outage, and whom it
+concerns.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +25,28 @@ StartServer = Callable[..., Server]
 def refusing(rows: Connection, sqlstate: str, times: int) -> Iterator[None]:
     """The next writes end with this error; what a sequence has counted, no rollback takes back."""
     rows.execute(
-        "create sequence public.refusals; create function public.refuse() returns trigger language plpgsql"
+        "create sequence public.refusals; create function public.refuse() returns trigger language"
+        " plpgsql"
         f" as $$begin if nextval('public.refusals') <= {times} then raise exception 'no' using errcode = '{sqlstate}';"  # type: ignore[arg-type]
         " end if; return null; end$$;"
-        " create trigger refuse before insert on signal.books for each statement execute function public.refuse()"
+        " create trigger refuse before insert on signal.books for each statement execute function"
+        " public.refuse()"
     )
     try:
         yield
     finally:
         rows.execute(
-            "drop trigger refuse on signal.books; drop function public.refuse(); drop sequence public.refusals"
+            "drop trigger refuse on signal.books; drop function public.refuse(); drop sequence"
+            " public.refusals"
         )
 
 
-@pytest.mark.parametrize(("sqlstate", "times"), [("40001", 3), ("40P01", 3), ("57P01", 1), ("57014", 1), ("55P03", 1)])
-def test_a_lost_race_or_connection_is_not_noticed(api: Server, rows: Connection, sqlstate: str, times: int) -> None:
+@pytest.mark.parametrize(
+    ("sqlstate", "times"), [("40001", 3), ("40P01", 3), ("57P01", 1), ("57014", 1), ("55P03", 1)]
+)
+def test_a_lost_race_or_connection_is_not_noticed(
+    api: Server, rows: Connection, sqlstate: str, times: int
+) -> None:
     fields = event()
     with refusing(rows, sqlstate, times):
         assert outcome(api.create(fields)) == ("accepted", None)
@@ -46,9 +55,19 @@ def test_a_lost_race_or_connection_is_not_noticed(api: Server, rows: Connection,
 
 @pytest.mark.parametrize("sqlstate", ["57P05", "58030"])
 def test_what_stays_so_is_an_outage(
-    start: StartServer, api: Server, api_database: Database, rows: Connection, tmp_path: Path, sqlstate: str
+    start: StartServer,
+    api: Server,
+    api_database: Database,
+    rows: Connection,
+    tmp_path: Path,
+    sqlstate: str,
 ) -> None:
-    with_spool, spooled, refused, before = start(SIGNAL_SPOOL_DIR=str(tmp_path)), event(), event(), counts(api_database)
+    with_spool, spooled, refused, before = (
+        start(SIGNAL_SPOOL_DIR=str(tmp_path)),
+        event(),
+        event(),
+        counts(api_database),
+    )
     with refusing(rows, sqlstate, 10**6):
         assert outcome(with_spool.create(spooled)) == ("spooled", None)
         answer = api.call(CREATE, {"input": refused})
@@ -90,9 +109,13 @@ def test_what_the_login_may_not_is_said_to_the_operator_and_may_be_sent_again(
     server.stop()
 
 
-def test_one_event_that_the_database_refuses_does_not_fail_the_others(api: Server, rows: Connection) -> None:
+def test_one_event_that_the_database_refuses_does_not_fail_the_others(
+    api: Server, rows: Connection
+) -> None:
     """Requests of one batch share a transaction, not a fate."""
-    rows.execute("alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid")
+    rows.execute(
+        "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
+    )
     try:
         good, bad = [event() for _ in range(10)], event(appName="cms")
         with httpx.Client(timeout=60) as client:

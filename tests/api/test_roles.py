@@ -1,4 +1,6 @@
-"""The API needs no more rights in PostgreSQL than the role `signal_api` gives; the writer's are enough to write."""
+"""The API needs no more rights in PostgreSQL than the role `signal_api` gives; the writer's are
+enough to write.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,21 @@ from signal_pipeline.settings import Settings
 pytestmark = pytest.mark.embedded_only
 
 EVENTS = "query { events { clientEventId userHash } }"
-ROLLUP = 'query ($day: Date!) { eventStats(by: ENTITY, from: $day, to: $day, eventType: "(all)") { rows { entityId events } } }'
-RAW = "query ($day: Date!) { eventStats(groupBy: [APP], from: $day, to: $day) { rows { events users } } }"
+ROLLUP = (
+    'query ($day: Date!) { eventStats(by: ENTITY, from: $day, to: $day, eventType: "(all)") { rows'
+    " { entityId events } } }"
+)
+RAW = (
+    "query ($day: Date!) { eventStats(groupBy: [APP], from: $day, to: $day) { rows { events users"
+    " } } }"
+)
 
 
 def _start(start: Any, database: Database, connection: Connection, role: str) -> Server:
     connection.execute(f"create role test_serve_{role} login in role {role}")  # type: ignore[arg-type]
-    served: Server = start(SIGNAL_DATABASE_URL=database.url.replace("postgres@", f"test_serve_{role}@"))
+    served: Server = start(
+        SIGNAL_DATABASE_URL=database.url.replace("postgres@", f"test_serve_{role}@")
+    )
     return served
 
 
@@ -40,12 +50,22 @@ def test_the_role_of_the_api_is_enough_to_serve(
     start: Any, api_database: Database, rows: Connection, models: dict[str, Model], tmp_path: Path
 ) -> None:
     api = _start(start, api_database, rows, "signal_api")
-    sent = event(eventType="editor_analytics_overlay_opened", entityType="journey", entityId=str(uuid.uuid4()))
+    sent = event(
+        eventType="editor_analytics_overlay_opened",
+        entityType="journey",
+        entityId=str(uuid.uuid4()),
+    )
     assert api.create(sent)["data"]["eventCreate"]["clientEventId"] == sent["clientEventId"]
     assert outcome(api.create(sent)) == ("duplicate", None)
     assert outcome(api.create(event(appName="none"))) == ("dropped", "unknown_app")
-    assert outcome(api.create(headers={"x-forwarded-for": ""})) == ("accepted", None)  # A gap, which is counted.
-    filtered = f'query {{ events(filter: {{entityId: "{sent["entityId"]}"}}) {{ clientEventId userHash }} }}'
+    assert outcome(api.create(headers={"x-forwarded-for": ""})) == (
+        "accepted",
+        None,
+    )  # A gap, which is counted.
+    filtered = (
+        f'query {{ events(filter: {{entityId: "{sent["entityId"]}"}}) {{ clientEventId userHash'
+        " } }"
+    )
     (found,) = api.call(filtered, uid="boss-1").json()["data"]["events"]
     assert found["clientEventId"] == sent["clientEventId"]
     (day,) = rows.execute("select max(day) from signal.days").fetchall()
@@ -63,16 +83,25 @@ def test_the_role_of_the_api_is_enough_to_drain_a_spool(
     rows.execute("create role test_spool login in role signal_api")
     database = Database(api_database.url.replace("postgres@", "test_spool@"))
     with closing(Ingest.from_settings(settings, database)) as ingest:
-        checked = [ingest.check_line(json.dumps(event(appName=name)).encode()) for name in ("cms", "none")]
-    items = [replace(each, id=new_event_id(each.created_at)) if isinstance(each, Event) else each for each in checked]
+        checked = [
+            ingest.check_line(json.dumps(event(appName=name)).encode()) for name in ("cms", "none")
+        ]
+    items = [
+        replace(each, id=new_event_id(each.created_at)) if isinstance(each, Event) else each
+        for each in checked
+    ]
     with closing(Spool(tmp_path / "spool", database, "00000000", 180)) as spool:
         spool.append(items)
         spool.drain()
     assert [path.name for path in (tmp_path / "spool").iterdir()] == [".lock"]
-    assert rows.execute("select count(*) from signal.events where app_name = 'cms'").fetchone() == (1,)
+    assert rows.execute("select count(*) from signal.events where app_name = 'cms'").fetchone() == (
+        1,
+    )
 
 
-def test_the_writers_role_writes_and_cannot_read(start: Any, api_database: Database, rows: Connection) -> None:
+def test_the_writers_role_writes_and_cannot_read(
+    start: Any, api_database: Database, rows: Connection
+) -> None:
     api = _start(start, api_database, rows, "signal_writer")
     assert api.create()["data"]["eventCreate"]
     day = {"day": f"{datetime.now(UTC):%Y-%m-%d}"}
@@ -82,7 +111,9 @@ def test_the_writers_role_writes_and_cannot_read(start: Any, api_database: Datab
     assert "role for its work" in "".join(api.log)
 
 
-def test_the_readers_role_cannot_write_and_says_so(start: Any, api_database: Database, rows: Connection) -> None:
+def test_the_readers_role_cannot_write_and_says_so(
+    start: Any, api_database: Database, rows: Connection
+) -> None:
     api = _start(start, api_database, rows, "signal_reader")
     answer = api.call(CREATE, {"input": event()})
     assert (answer.status_code, code(answer.json())) == (503, "SERVICE_UNAVAILABLE")

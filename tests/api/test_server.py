@@ -1,4 +1,6 @@
-"""The process: what it refuses at start, how it stops, what it answers to what is no GraphQL, and what it never says."""
+"""The process: what it refuses at start, how it stops, what it answers to what is no GraphQL, and
+what it never says.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,18 @@ def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
         ({"SIGNAL_API_KEYS": "dashboard:abc"}, {}, "SIGNAL_API_KEYS"),
         ({"SIGNAL_TRUSTED_PROXIES": "10.0.0.0/99"}, {}, "SIGNAL_TRUSTED_PROXIES"),
         ({"SIGNAL_RATE_LIMIT_URL": "nonsense://x"}, {}, "SIGNAL_RATE_LIMIT_URL"),
-        ({"SIGNAL_DATABASE_URL": "postgresql://u:a-password@127.0.0.1:1/none"}, {}, "cannot reach PostgreSQL"),
+        (
+            {"SIGNAL_DATABASE_URL": "postgresql://u:a-password@127.0.0.1:1/none"},
+            {},
+            "cannot reach PostgreSQL",
+        ),
         ({}, {"gateway": False}, "--no-gateway"),
         ({"SIGNAL_ENV": "development"}, {"gateway": False, "host": "192.0.2.1"}, "--no-gateway"),
-        ({"SIGNAL_ENV": None, "SIGNAL_DATABASE_URL": None}, {"host": "192.0.2.1"}, "SIGNAL_ENV must be set"),
+        (
+            {"SIGNAL_ENV": None, "SIGNAL_DATABASE_URL": None},
+            {"host": "192.0.2.1"},
+            "SIGNAL_ENV must be set",
+        ),
         ({}, {"host": "no.such.host.invalid"}, "cannot listen"),
     ],
 )
@@ -81,7 +91,9 @@ def test_it_refuses_to_start_in_one_line(
 def test_a_refusal_is_one_line_of_the_command(api_environment: dict[str, str]) -> None:
     done = run({**api_environment, "SIGNAL_HMAC_SECRET": ""}, "serve", "--port", "0")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("error: production cannot tell who is calling without SIGNAL_HMAC_SECRET")
+    assert done.stderr.startswith(
+        "error: production cannot tell who is calling without SIGNAL_HMAC_SECRET"
+    )
 
 
 def test_a_taken_port_is_named(api: Server, api_environment: dict[str, str]) -> None:
@@ -108,7 +120,15 @@ def test_a_taken_port_is_named(api: Server, api_environment: dict[str, str]) -> 
         (b'{"query":"{__typename}","extensions":[]}', {}, 400),
         (b'{"query":"{__typename}","variables":{"a":NaN}}', {}, 400),
         (b'{"query":"{__typename}","variables":{"a":' + b"9" * 5000 + b"}}", {}, 400),
-        (b'{"query":"{__typename}","variables":' + b'{"a":' * 20_000 + b"1" + b"}" * 20_000 + b"}", {}, 400),
+        (
+            b'{"query":"{__typename}","variables":'
+            + b'{"a":' * 20_000
+            + b"1"
+            + b"}" * 20_000
+            + b"}",
+            {},
+            400,
+        ),
         (b"[" * 200_000, {}, 400),
         (b'{"query":"' + b"x" * 600_000 + b'"}', {}, 413),
         (b'{"query":"' + b"x" * 256 * 1024 + b'"}', {}, 413),
@@ -121,7 +141,9 @@ def test_a_taken_port_is_named(api: Server, api_environment: dict[str, str]) -> 
 def test_what_is_no_request_is_refused_without_an_echo(
     api: Server, content: bytes, headers: dict[str, str], status: int
 ) -> None:
-    answer = api.post({"content": content, "headers": {"content-type": "application/json", **headers}})
+    answer = api.post(
+        {"content": content, "headers": {"content-type": "application/json", **headers}}
+    )
     assert answer.status_code == status
     assert code(answer.json())
     assert "nope" not in answer.text
@@ -129,7 +151,11 @@ def test_what_is_no_request_is_refused_without_an_echo(
 
 def test_of_a_header_that_comes_twice_the_first_counts(api: Server) -> None:
     request = api.request(CREATE, {"input": event()})
-    every = [*request["headers"].items(), ("authorization", "JWT nope"), ("content-type", "text/plain")]
+    every = [
+        *request["headers"].items(),
+        ("authorization", "JWT nope"),
+        ("content-type", "text/plain"),
+    ]
     for headers, status in ((every, 200), (every[::-1], 415)):
         answer = api.client.post(f"{api.url}/graphql", content=request["content"], headers=headers)
         assert answer.status_code == status
@@ -165,7 +191,10 @@ def test_errors_never_echo_a_value_not_even_in_the_log(api: Server) -> None:
         [" at 'f.appName'; at 'Jane[0].Doe'; "],
         {"Jane": "Doe"},
     ):
-        query = "query ($f: EventFilter, $Jane: EventFilter) { a: events(filter: $f) { id } b: events(filter: $Jane) { id } }"
+        query = (
+            "query ($f: EventFilter, $Jane: EventFilter) { a: events(filter: $f) { id } b:"
+            " events(filter: $Jane) { id } }"
+        )
         for variables in ({"f": {"appName": value}}, {"Jane": {"appName": value}}, {"Jane": value}):
             answer = api.call(query, variables, uid="boss-1")
             assert answer.status_code == 400
@@ -218,7 +247,10 @@ def test_production_tells_nobody_its_schema(api: Server) -> None:
 
 
 def test_health_is_the_process_and_readiness_the_database(api: Server) -> None:
-    assert (api.client.get(f"{api.url}/healthz").status_code, api.client.get(f"{api.url}/readyz").status_code) == (
+    assert (
+        api.client.get(f"{api.url}/healthz").status_code,
+        api.client.get(f"{api.url}/readyz").status_code,
+    ) == (
         200,
         200,
     )
@@ -229,7 +261,9 @@ def test_a_stop_is_heard_as_soon_as_the_server_listens(start: StartServer) -> No
     assert start().stop() == 0
 
 
-def test_a_stop_under_load_loses_nothing_that_was_acknowledged(start: StartServer, rows: Connection) -> None:
+def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
+    start: StartServer, rows: Connection
+) -> None:
     server = start()
     acknowledged: list[object] = []
     sent: list[object] = []
@@ -240,7 +274,9 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(start: StartServe
             while not stopped.is_set():
                 fields = event()
                 sent.append(fields["clientEventId"])
-                request = server.request(CREATE, {"input": fields}, uid=f"loader-{number}-{len(sent) // 40}")
+                request = server.request(
+                    CREATE, {"input": fields}, uid=f"loader-{number}-{len(sent) // 40}"
+                )
                 try:
                     answer = client.post(f"{server.url}/graphql", **request).json()
                 except httpx.HTTPError:
@@ -258,9 +294,12 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(start: StartServe
     stopped.set()
     for thread in threads:
         thread.join()
-    stored = {str(row[0]) for row in rows.execute("select client_event_id from signal.events").fetchall()}
+    stored = {
+        str(row[0]) for row in rows.execute("select client_event_id from signal.events").fetchall()
+    }
     assert set(acknowledged) <= stored
     ((events, booked),) = rows.execute(
-        "select (select count(*) from signal.events), (select sum(events) from signal.books where outcome = 'accepted')"
+        "select (select count(*) from signal.events), (select sum(events) from signal.books where"
+        " outcome = 'accepted')"
     ).fetchall()
     assert events == booked

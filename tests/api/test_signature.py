@@ -14,13 +14,22 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from signal_pipeline.api.identity.signature import canonical_json, parse_wire_json, signature_is_valid, signature_of
+from signal_pipeline.api.identity.signature import (
+    canonical_json,
+    parse_wire_json,
+    signature_is_valid,
+    signature_of,
+)
 
 STRINGIFY = Path(__file__).with_name("stringify.js")
 SECRET = b"0123456789abcdef"
 texts = st.text(st.characters(codec=None, categories=None), max_size=12)  # Lone surrogates too.
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
@@ -33,7 +42,8 @@ FIXED = [
 
 
 @pytest.mark.skipif(
-    shutil.which("node") is None, reason="node is missing: JavaScript's own canonical form was not asked"
+    shutil.which("node") is None,
+    reason="node is missing: JavaScript's own canonical form was not asked",
 )
 def test_it_is_what_javascript_writes() -> None:
     drawn: list[str] = [*FIXED]
@@ -44,16 +54,22 @@ def test_it_is_what_javascript_writes() -> None:
         drawn.append(json.dumps(value))
 
     collect()
-    done = subprocess.run(["node", STRINGIFY], input="\n".join(drawn).encode(), capture_output=True, check=True)
+    done = subprocess.run(
+        ["node", STRINGIFY], input="\n".join(drawn).encode(), capture_output=True, check=True
+    )
     answers = [json.loads(line) for line in done.stdout.decode().split("\n")]
     assert len(answers) == len(drawn)
     for wire, expected in answers:
         assert canonical_json(parse_wire_json(wire.encode())) == expected
 
 
-@pytest.mark.parametrize("literal", ["1e-7", "1e+21", "5e-324", "0.1", "-0", "100000000000000000000", "1.5e300"])
+@pytest.mark.parametrize(
+    "literal", ["1e-7", "1e+21", "5e-324", "0.1", "-0", "100000000000000000000", "1.5e300"]
+)
 def test_numbers_stay_as_they_were_written(literal: str) -> None:
-    assert canonical_json(parse_wire_json(f'{{"a":[{literal}]}}'.encode())) == f'{{"a":[{literal}]}}'
+    assert (
+        canonical_json(parse_wire_json(f'{{"a":[{literal}]}}'.encode())) == f'{{"a":[{literal}]}}'
+    )
 
 
 @given(values)
@@ -69,23 +85,30 @@ def test_the_signature_is_the_published_formula() -> None:
     expected = base64.b64encode(hmac.new(SECRET, text.encode(), hashlib.sha256).digest()).decode()
     variables = parse_wire_json(b'{"x":1e-7}')
     assert signature_of(SECRET, "{ a }", variables) == expected
-    bare = base64.b64encode(hmac.new(SECRET, b'{"query":"{ a }"}', hashlib.sha256).digest()).decode()
+    bare = base64.b64encode(
+        hmac.new(SECRET, b'{"query":"{ a }"}', hashlib.sha256).digest()
+    ).decode()
     assert signature_of(SECRET, "{ a }", None) == signature_of(SECRET, "{ a }", {}) == bare
 
 
 @given(st.text(max_size=20), values, st.text(max_size=20), values)
-def test_a_signature_is_for_one_request_only(query: str, variables: object, other: str, others: object) -> None:
+def test_a_signature_is_for_one_request_only(
+    query: str, variables: object, other: str, others: object
+) -> None:
     def same(one: object, two: object) -> bool:
         return canonical_json(one or None) == canonical_json(two or None)
 
     signature = signature_of(SECRET, query, variables)
     assert signature_is_valid(SECRET, query, variables, signature)
-    assert signature_is_valid(SECRET, other, others, signature) == (query == other and same(variables, others))
+    assert signature_is_valid(SECRET, other, others, signature) == (
+        query == other and same(variables, others)
+    )
     assert not signature_is_valid(b"another secret..", query, variables, signature)
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff", b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":01}', b"{'a':1}", b"9" * 5000]
+    "body",
+    [b"", b"{", b"\xff", b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":01}', b"{'a':1}", b"9" * 5000],
 )
 def test_what_is_no_json_is_refused_without_an_echo(body: bytes) -> None:
     with pytest.raises(ValueError, match="the body is not JSON") as refusal:

@@ -1,4 +1,6 @@
-"""The issuer's keys: from a file or a URL, read again when they change, kept when they cannot be read."""
+"""The issuer's keys: from a file or a URL, read again when they change, kept when they cannot be
+read.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,9 @@ def test_a_withdrawn_key_is_no_longer_good_for_tokens_that_were_seen(
 
     async def until_it_is_refused() -> None:
         for _ in range(200):
-            await verifier.claims(token)  # Good until the keys are loaded again, behind the first of these.
+            await verifier.claims(
+                token
+            )  # Good until the keys are loaded again, behind the first of these.
             await asyncio.sleep(0.05)
 
     with pytest.raises(ApiError, match="key is unknown"):
@@ -164,8 +168,13 @@ def test_keys_come_from_a_url_too(folder_url: str, issuer: Issuer, tmp_path: Pat
 
 @pytest.fixture
 def redirects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """Starts https servers, of a certificate that is believed, which send everybody on to one place; gives their URL."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
+    """Starts https servers, of a certificate that is believed, which send everybody on to one
+    place; gives their URL.
+    """
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")]),
+    )
     own_address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     now = datetime.now(UTC)
     certificate = (
@@ -176,7 +185,11 @@ def redirects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    plain = (
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     (tmp_path / "server.pem").write_bytes(pem + key.private_bytes(*plain))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -226,7 +239,9 @@ def test_an_answer_that_is_no_http_leaves_the_keys_as_they_are() -> None:
             PublicKeys(f"http://127.0.0.1:{server.getsockname()[1]}/keys").load()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"keys": []}', '{"keys": 5}', '{"keys": [{"kty": "none"}]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"keys": []}', '{"keys": 5}', '{"keys": [{"kty": "none"}]}']
+)
 def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "jwks.json").write_text(text)
     with pytest.raises(KeysError, match="SIGNAL_JWKS: no usable keys"):
@@ -247,7 +262,9 @@ class _Slow(PublicKeys):
         return super()._text()
 
 
-def test_known_keys_are_good_at_once_while_others_are_loaded_slowly(issuer: Issuer, tmp_path: Path) -> None:
+def test_known_keys_are_good_at_once_while_others_are_loaded_slowly(
+    issuer: Issuer, tmp_path: Path
+) -> None:
     keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
     keys.load()
     keys._tried_at = float("-inf")
@@ -267,7 +284,9 @@ def test_known_keys_are_good_at_once_while_others_are_loaded_slowly(issuer: Issu
     assert asyncio.run(ask()) is not None
 
 
-def test_an_aged_key_is_good_at_once_and_loaded_again_behind_it(issuer: Issuer, tmp_path: Path) -> None:
+def test_an_aged_key_is_good_at_once_and_loaded_again_behind_it(
+    issuer: Issuer, tmp_path: Path
+) -> None:
     keys = _Slow(str(write_jwks(tmp_path / "jwks.json", issuer)))
     keys.load()
     keys._loaded_at = keys._tried_at = float("-inf")

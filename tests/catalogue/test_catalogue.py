@@ -92,7 +92,9 @@ def test_the_packaged_description_schema_is_the_requirements() -> None:
     kinds = load_catalogue().event_types
     with_schema = {name for name in EVENT_TYPES if kinds[name].description_schema}
     assert with_schema == {"ai_translation_language_picked"}
-    check = fastjsonschema.compile(dict(kinds["ai_translation_language_picked"].description_schema or {}))
+    check = fastjsonschema.compile(
+        dict(kinds["ai_translation_language_picked"].description_schema or {})
+    )
     check({"language": "ü" * 64})
     check({"language": "French", "unknown": [1]})
     wrong: list[object] = [{}, {"language": "x" * 65}, {"language": 7}, {"Language": "x"}, []]
@@ -180,7 +182,9 @@ DELETE = object()
         ("id_formats/number", 7, "id_formats.number"),
     ],
 )
-def test_each_mistake_names_file_and_entry(tmp_path: Path, path: str, value: object, named: str) -> None:
+def test_each_mistake_names_file_and_entry(
+    tmp_path: Path, path: str, value: object, named: str
+) -> None:
     content = minimal()
     *parents, key = path.split("/")
     entry = content
@@ -214,7 +218,9 @@ def test_an_unusable_schema_names_its_event_type(tmp_path: Path, schema: object)
 
 
 @pytest.mark.parametrize("reference", ["https://schema.example.org/a.json", "file:///a", "a.json"])
-def test_a_schema_that_needs_another_document_is_refused_unfetched(tmp_path: Path, reference: str) -> None:
+def test_a_schema_that_needs_another_document_is_refused_unfetched(
+    tmp_path: Path, reference: str
+) -> None:
     content = minimal()
     content["event_types"]["page_opened"]["description_schema"] = {
         "type": "object",
@@ -233,7 +239,10 @@ def test_an_entity_can_not_be_required_without_being_named(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("section", "name"),
     [
-        *(("event_types", name) for name in ("Page", "page-opened", "", "a" * 65, "a b", "é", "a\n")),
+        *(
+            ("event_types", name)
+            for name in ("Page", "page-opened", "", "a" * 65, "a b", "é", "a\n")
+        ),
         *(("apps", name) for name in ("Shop", "shop_admin", "", "a" * 65, "a.b", 7, None, True)),
         *(("entity_types", name) for name in ("Page", "a-b", "")),
         *(
@@ -309,7 +318,9 @@ documents = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(section=st.sampled_from(sorted(minimal())), value=documents)
-def test_any_content_loads_or_is_refused_in_one_line(tmp_path: Path, section: str, value: object) -> None:
+def test_any_content_loads_or_is_refused_in_one_line(
+    tmp_path: Path, section: str, value: object
+) -> None:
     path = write(tmp_path, {**minimal(), section: value})
     try:
         catalogue = load_catalogue(path)

@@ -28,11 +28,14 @@ TODAY = date.today()
 KINDS = load_catalogue().event_types
 
 
-def put(connection: Connection, day: date, event_type: str, events: int, app_name: str = "cms") -> None:
+def put(
+    connection: Connection, day: date, event_type: str, events: int, app_name: str = "cms"
+) -> None:
     """One row of the rollup, as a build would write it."""
     connection.execute("select signal.ensure_day(%s)", [day])
     connection.execute(
-        "insert into signal.daily_app_activity values (%s, %s, %s, %s, 1, 1)", [day, app_name, event_type, events]
+        "insert into signal.daily_app_activity values (%s, %s, %s, %s, 1, 1)",
+        [day, app_name, event_type, events],
     )
 
 
@@ -43,7 +46,9 @@ def run(*arguments: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def test_counts_and_last_days_are_those_of_the_rollup(settings: Settings, connection: Connection) -> None:
+def test_counts_and_last_days_are_those_of_the_rollup(
+    settings: Settings, connection: Connection
+) -> None:
     long_dead = TODAY - timedelta(days=LONG_DEAD_DAYS + 1)
     just_alive = TODAY - timedelta(days=LONG_DEAD_DAYS)
     put(connection, long_dead, "journey_create_clicked", 3)
@@ -62,14 +67,17 @@ def test_counts_and_last_days_are_those_of_the_rollup(settings: Settings, connec
     assert set(states.values()) == {"never seen"}
 
 
-def test_events_that_no_build_has_seen_are_said_to_be_left_out(settings: Settings, fill: Fill) -> None:
+def test_events_that_no_build_has_seen_are_said_to_be_left_out(
+    settings: Settings, fill: Fill
+) -> None:
     assert read_usage(settings).notes == []
     yesterday = TODAY - timedelta(days=1)
     fill(yesterday, 5)
     usage = read_usage(settings)
     assert usage.seen == {}
     assert usage.notes == [
-        f"daily_app_activity is not fresh on 1 day(s), the last {yesterday}: events of those days may not be counted here"
+        f"daily_app_activity is not fresh on 1 day(s), the last {yesterday}: events of those days"
+        " may not be counted here"
     ]
 
 
@@ -88,15 +96,23 @@ def test_without_a_database_the_table_says_so_and_makes_none(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "says"), [("postgres", "run `signal-pipeline migrate`"), ("no_such_database", "cannot reach PostgreSQL")]
+    ("name", "says"),
+    [
+        ("postgres", "run `signal-pipeline migrate`"),
+        ("no_such_database", "cannot reach PostgreSQL"),
+    ],
 )
-def test_a_database_that_cannot_answer_is_named(server: str, tmp_path: Path, name: str, says: str) -> None:
+def test_a_database_that_cannot_answer_is_named(
+    server: str, tmp_path: Path, name: str, says: str
+) -> None:
     usage = read_usage(_settings(server.replace("/postgres?", f"/{name}?"), tmp_path))
     assert usage.seen is None
     assert says in usage.notes[0]
 
 
-def test_the_table_lists_every_type_and_the_unused_ones(environment: Settings, connection: Connection) -> None:
+def test_the_table_lists_every_type_and_the_unused_ones(
+    environment: Settings, connection: Connection
+) -> None:
     old = TODAY - timedelta(days=LONG_DEAD_DAYS + 1)
     put(connection, old, "journey_create_clicked", 1234)
     put(connection, TODAY, "editor_helpscout_overlay_opened", 2)
@@ -106,7 +122,11 @@ def test_the_table_lists_every_type_and_the_unused_ones(environment: Settings, c
     assert all(part in rows["journey_create_clicked"] for part in ("long dead", "1,234", str(old)))
     assert "in use" in rows["editor_helpscout_overlay_opened"]
     last = table.splitlines()
-    unused = [name for name in KINDS if name not in ("journey_create_clicked", "editor_helpscout_overlay_opened")]
+    unused = [
+        name
+        for name in KINDS
+        if name not in ("journey_create_clicked", "editor_helpscout_overlay_opened")
+    ]
     assert f"never seen: {', '.join(unused)}" in last
     assert "long dead: journey_create_clicked" in last
 
@@ -116,7 +136,9 @@ def test_the_types_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--typescript") == (typescript_types(load_catalogue()), "")
 
 
-def catalogue_of(tmp_path: Path, change: Callable[[dict[str, dict[str, dict[str, object]]]], None]) -> str:
+def catalogue_of(
+    tmp_path: Path, change: Callable[[dict[str, dict[str, dict[str, object]]]], None]
+) -> str:
     content = yaml.safe_load(PACKAGED_CATALOGUE.read_text())
     change(content)
     path = tmp_path / "catalogue.yaml"
@@ -142,7 +164,10 @@ def test_what_is_retired_leaves_the_types(tmp_path: Path) -> None:
     [
         ({"type": "object"}, "description?: { readonly [key: string]: unknown }"),
         (
-            {"type": "object", "properties": {"a-b": {"type": "integer"}, "c": {"enum": ["x", 1, None]}}},
+            {
+                "type": "object",
+                "properties": {"a-b": {"type": "integer"}, "c": {"enum": ["x", 1, None]}},
+            },
             'description?: { readonly "a-b"?: number; readonly c?: "x" | 1 | null }',
         ),
         (
@@ -155,14 +180,19 @@ def test_what_is_retired_leaves_the_types(tmp_path: Path) -> None:
                     "any": {"pattern": "x"},
                 },
             },
-            "description: { readonly list: readonly (string | null)[];"
-            " readonly deep?: { readonly const?: true }; readonly any?: unknown }",
+            (
+                "description: { readonly list: readonly (string | null)[];"
+                " readonly deep?: { readonly const?: true }; readonly any?: unknown }"
+            ),
         ),
     ],
 )
 def test_a_schema_becomes_a_type(tmp_path: Path, schema: dict[str, object], expected: str) -> None:
     types = catalogue_of(
-        tmp_path, lambda content: content["event_types"]["journey_create_clicked"].update(description_schema=schema)
+        tmp_path,
+        lambda content: content["event_types"]["journey_create_clicked"].update(
+            description_schema=schema
+        ),
     )
     assert f"journey_create_clicked: {{ entity?: never; {expected} }};" in types
 
@@ -171,9 +201,13 @@ def test_a_schema_becomes_a_type(tmp_path: Path, schema: dict[str, object], expe
 def test_no_text_of_the_catalogue_leaves_its_comment(text: str) -> None:
     kind = EventType("a", "team:x", text, "f", None, False, None, False)
     catalogue = load_catalogue()
-    types = typescript_types(type(catalogue)(1, catalogue.apps, {"a": kind}, catalogue.entity_types, {}))
+    types = typescript_types(
+        type(catalogue)(1, catalogue.apps, {"a": kind}, catalogue.entity_types, {})
+    )
     before, comment = types.split("export interface EventFields {\n  /**")
     inside, after = comment.split("*/", 1)
-    assert inside.isprintable()  # No line break, and no mark that shows code in another order than it runs.
+    assert (
+        inside.isprintable()
+    )  # No line break, and no mark that shows code in another order than it runs.
     assert after.startswith("\n  a: {")
     assert json.dumps("journey") in before

@@ -1,4 +1,6 @@
-"""Who holds which secret: the environments of all processes that a command starts, at any depth, as the system shows them."""
+"""Who holds which secret: the environments of all processes that a command starts, at any depth, as
+the system shows them.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,24 @@ SECRETS = {
     "PGPASSWORD": "held-password-of-a-login",
 }
 OTHERS: dict[str, str | None] = dict.fromkeys(
-    ("SIGNAL_DATABASE_URL", "SIGNAL_DAGSTER_DATABASE_URL", "SIGNAL_ENV", "DAGSTER_HOME", "SIGNAL_START_DATE")
+    (
+        "SIGNAL_DATABASE_URL",
+        "SIGNAL_DAGSTER_DATABASE_URL",
+        "SIGNAL_ENV",
+        "DAGSTER_HOME",
+        "SIGNAL_START_DATE",
+    )
 )
-LAUNCH = "mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) { __typename } }"
+LAUNCH = (
+    "mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {"
+    " __typename } }"
+)
 CHECKS = {
-    "selector": {"repositoryLocationName": "signal", "repositoryName": "__repository__", "jobName": "checks_job"},
+    "selector": {
+        "repositoryLocationName": "signal",
+        "repositoryName": "__repository__",
+        "jobName": "checks_job",
+    },
     "runConfigData": {},
 }
 HOLD = (
@@ -56,7 +71,9 @@ embedded._write_settings = write_old
 
 
 class Watched:
-    """A running command, and which secrets each process below it was seen to hold, by what the process is."""
+    """A running command, and which secrets each process below it was seen to hold, by what the
+    process is.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -65,7 +82,11 @@ class Watched:
     def look(self) -> None:
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):
-                held = {name for name, value in child.environ().items() if value and value in SECRETS.values()}
+                held = {
+                    name
+                    for name, value in child.environ().items()
+                    if value and value in SECRETS.values()
+                }
                 self.seen.setdefault(_kind(child), set()).update(held)
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -78,23 +99,42 @@ class Watched:
 
 
 def _kind(process: psutil.Process) -> str:
-    """What a process is. One that is being started looks like its parent until it has its own program."""
+    """What a process is. One that is being started looks like its parent until it has its own
+    program.
+    """
     line = " ".join(process.cmdline())
-    known = ("dagster_webserver", "dagster._daemon", "spawn_main", "code-server start", "api grpc", "dagster dev")
+    known = (
+        "dagster_webserver",
+        "dagster._daemon",
+        "spawn_main",
+        "code-server start",
+        "api grpc",
+        "dagster dev",
+    )
     return next((each for each in known if each in line), process.name())
 
 
 @contextmanager
 def watched(folder: Path, *arguments: str, **changes: str) -> Iterator[Watched]:
-    """A command with every secret, some in the environment and some in `.env`, on an embedded database of its own."""
+    """A command with every secret, some in the environment and some in `.env`, on an embedded
+    database of its own.
+    """
     (folder / ".env").write_text(f"{SALT}={SECRETS[SALT]}\n{AUDIT}={SECRETS[AUDIT]}\n")
     (folder / ".env").chmod(0o600)
     given = {name: value for name, value in SECRETS.items() if name not in (SALT, AUDIT)}
     env = environment_with(
-        {**OTHERS, **dict.fromkeys((SALT, AUDIT)), **given, "SIGNAL_HOME": str(folder / "h"), **changes}
+        {
+            **OTHERS,
+            **dict.fromkeys((SALT, AUDIT)),
+            **given,
+            "SIGNAL_HOME": str(folder / "h"),
+            **changes,
+        }
     )
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*PROGRAM, *arguments], env=env, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*PROGRAM, *arguments], env=env, cwd=folder, stdout=log, stderr=log
+        )
     try:
         yield Watched(process)
     finally:
@@ -106,7 +146,9 @@ def environment_of_server(url: str) -> dict[str, str]:
     """What an SQL superuser can read of the server's environment."""
     with psycopg.connect(url) as connection:
         connection.execute("create temporary table found (line text)")
-        connection.execute("copy found from program 'env' with (format csv, delimiter E'\\x01', quote E'\\x02')")
+        connection.execute(
+            "copy found from program 'env' with (format csv, delimiter E'\\x01', quote E'\\x02')"
+        )
         lines = connection.execute("select line from found").fetchall()
     return dict(line.partition("=")[::2] for (line,) in lines)
 
@@ -125,12 +167,18 @@ def test_of_dagster_only_the_code_location_can_make_hashes(tmp_path: Path) -> No
     for kind in ("code-server start", "api grpc", "spawn_main"):
         assert dev.seen.pop(kind) == location, kind
     for kind in ("dagster dev", "dagster_webserver", "dagster._daemon"):
-        assert dev.seen.pop(kind) <= {"PGPASSWORD"}, kind  # Not Signal's own: a dagster.yaml may read it.
+        assert dev.seen.pop(kind) <= {"PGPASSWORD"}, (
+            kind
+        )  # Not Signal's own: a dagster.yaml may read it.
     assert set().union(*dev.seen.values()) <= location, dev.seen
-    assert not set().union(*(dev.seen.get(name, set()) for name in ("initdb", "pg_ctl", "postgres"))), dev.seen
+    assert not set().union(
+        *(dev.seen.get(name, set()) for name in ("initdb", "pg_ctl", "postgres"))
+    ), dev.seen
 
 
-@pytest.mark.parametrize(("command", "sign"), [("serve", "Signal's subgraph"), ("demo", "ingest them")])
+@pytest.mark.parametrize(
+    ("command", "sign"), [("serve", "Signal's subgraph"), ("demo", "ingest them")]
+)
 def test_what_serve_and_demo_start_holds_no_secret(tmp_path: Path, command: str, sign: str) -> None:
     with watched(tmp_path, command, *(["--port", "0"] if command == "serve" else [])) as running:
         running.until(lambda: sign in (tmp_path / "log").read_text())
@@ -141,17 +189,23 @@ def test_what_serve_and_demo_start_holds_no_secret(tmp_path: Path, command: str,
     assert not set(found.values()) & set(SECRETS.values())
     assert not [name for name in found if name.startswith(("SIGNAL", "DAGSTER", "PGPASS"))]
     assert "postgres" in running.seen
-    del running.seen["postgres"]  # Its processes write over what the system shows of their environment.
+    del running.seen[
+        "postgres"
+    ]  # Its processes write over what the system shows of their environment.
     assert set().union(*running.seen.values()) == set(), running.seen
 
 
 @pytest.fixture
 def hold(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Starts a process with every secret that uses the embedded server until its stdin is closed."""
+    """Starts a process with every secret that uses the embedded server until its stdin is
+    closed.
+    """
     started: list[subprocess.Popen[str]] = []
 
     def start(old: str = "") -> subprocess.Popen[str]:
-        started.append(start_command(tmp_path / "h", cwd=tmp_path, program=HOLD.format(old=old), **SECRETS))
+        started.append(
+            start_command(tmp_path / "h", cwd=tmp_path, program=HOLD.format(old=old), **SECRETS)
+        )
         return started[-1]
 
     yield start
@@ -178,7 +232,9 @@ def test_a_server_that_an_older_version_left_with_secrets_is_started_again(
     assert said == ""
 
 
-def test_a_server_with_secrets_that_another_process_uses_is_named(hold: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_server_with_secrets_that_another_process_uses_is_named(
+    hold: Callable[..., subprocess.Popen[str]],
+) -> None:
     old = hold(OLD)
     url = _url(old)
     new = hold()
@@ -192,12 +248,20 @@ def test_a_server_with_secrets_that_another_process_uses_is_named(hold: Callable
     assert SALT not in environment_of_server(_url(again))
 
 
-def test_psql_gets_what_a_terminal_and_libpq_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_psql_gets_what_a_terminal_and_libpq_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stand_in = tmp_path / "psql"
     stand_in.write_text(f"#!/bin/sh\nenv > {tmp_path}/found\n")
     stand_in.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    wanted = {"TERM": "vt100", "PAGER": "less", "PGPASSWORD": "the-readers", "LC_ALL": "C.UTF-8", "PSQL_HISTORY": "/h"}
+    wanted = {
+        "TERM": "vt100",
+        "PAGER": "less",
+        "PGPASSWORD": "the-readers",
+        "LC_ALL": "C.UTF-8",
+        "PSQL_HISTORY": "/h",
+    }
     for name, value in {**SECRETS, "SOME_OTHER_TOKEN": "held", **wanted}.items():
         monkeypatch.setenv(name, value)
     assert open_psql("postgresql://signal_reader@/signal?host=/s") == 0

@@ -66,23 +66,37 @@ def test_ingest_reads_stdin(signal: Signal) -> None:
     assert last_json(done)["accepted"] == 3
 
 
-def test_ingest_reads_marked_and_compressed_content_of_any_name_and_from_a_pipe(signal: Signal, tmp_path: Path) -> None:
+def test_ingest_reads_marked_and_compressed_content_of_any_name_and_from_a_pipe(
+    signal: Signal, tmp_path: Path
+) -> None:
     lines = [b"".join(text + b"\n" for text in traffic(YESTERDAY, 10, seed)) for seed in range(4)]
     (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + lines[0])
     (tmp_path / "events.log").write_bytes(gzip.compress(lines[1]))
     (tmp_path / "plain.gz").write_bytes(lines[2])
-    done = signal("ingest", "marked", "events.log", "plain.gz", "-", "--json", stdin=zstd.compress(lines[3]))
+    done = signal(
+        "ingest", "marked", "events.log", "plain.gz", "-", "--json", stdin=zstd.compress(lines[3])
+    )
     assert done.returncode == 0
     assert last_json(done) == {"received": 40, "accepted": 40, "duplicate": 0, "dropped": {}}
     assert "warning" not in done.stderr
 
 
-def test_files_of_another_form_are_named_and_the_others_ingested(signal: Signal, tmp_path: Path) -> None:
+def test_files_of_another_form_are_named_and_the_others_ingested(
+    signal: Signal, tmp_path: Path
+) -> None:
     good = b"".join(text + b"\n" for text in traffic(YESTERDAY, 10))
     (tmp_path / "array.json").write_bytes(b"[" + line(route="/secret-mark") + b"]")
     (tmp_path / "good").write_bytes(good)
     (tmp_path / "short.gz").write_bytes(gzip.compress(good)[:-1])
-    done = signal("ingest", "array.json", "good", "short.gz", "-", "--json", stdin=good.decode().encode("utf-16"))
+    done = signal(
+        "ingest",
+        "array.json",
+        "good",
+        "short.gz",
+        "-",
+        "--json",
+        stdin=good.decode().encode("utf-16"),
+    )
     assert done.returncode == 1
     assert last_json(done) == {"received": 20, "accepted": 10, "duplicate": 10, "dropped": {}}
     error = error_of(done)
@@ -93,10 +107,16 @@ def test_files_of_another_form_are_named_and_the_others_ingested(signal: Signal,
     assert "secret-mark" not in done.stdout + done.stderr
 
 
-def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(signal: Signal, tmp_path: Path) -> None:
+def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(
+    signal: Signal, tmp_path: Path
+) -> None:
     good = traffic(YESTERDAY, 4)
-    (tmp_path / "[b]half").write_bytes(b"\n".join([b"", good[0], b"secret-mark {", b"secret-mark", b"", good[1]]))
-    (tmp_path / "[b]most").write_bytes(b"\n".join([b"", good[2], b"secret-mark {", b"secret-mark", b"", b"["]))
+    (tmp_path / "[b]half").write_bytes(
+        b"\n".join([b"", good[0], b"secret-mark {", b"secret-mark", b"", good[1]])
+    )
+    (tmp_path / "[b]most").write_bytes(
+        b"\n".join([b"", good[2], b"secret-mark {", b"secret-mark", b"", b"["])
+    )
     done = signal("ingest", "[b]half", "[b]most")
     assert done.returncode == 0
     warnings = [text for text in done.stderr.splitlines() if "warning" in text]
@@ -168,25 +188,34 @@ def test_every_command_says_that_the_database_is_not_there(
 
 def test_files_that_cannot_be_opened_are_named(signal: Signal, tmp_path: Path) -> None:
     arguments = ("--days", 1, "--events-per-day", 10, "--out", "no/such/folder/file")
-    assert error_of(signal("simulate", *arguments)) == "error: No such file or directory: no/such/folder/file"
+    assert (
+        error_of(signal("simulate", *arguments))
+        == "error: No such file or directory: no/such/folder/file"
+    )
     (tmp_path / "file").touch()
     done = signal("status", SIGNAL_DATABASE_URL=None, SIGNAL_HOME=str(tmp_path / "file" / "home"))
     assert done.returncode == 1
     assert "Not a directory" in error_of(done)
 
 
-def test_a_later_missing_file_stops_before_the_first_is_read(signal: Signal, tmp_path: Path) -> None:
+def test_a_later_missing_file_stops_before_the_first_is_read(
+    signal: Signal, tmp_path: Path
+) -> None:
     (tmp_path / "a").write_bytes(line())
     assert signal("ingest", "a", "none").returncode == 1
     assert last_json(signal("ingest", "a", "--json"))["accepted"] == 1
 
 
-@pytest.mark.parametrize(("secret", "text"), [(None, "SIGNALS_SALT_SECRET is missing"), ("short", "32 bytes")])
+@pytest.mark.parametrize(
+    ("secret", "text"), [(None, "SIGNALS_SALT_SECRET is missing"), ("short", "32 bytes")]
+)
 def test_production_refuses_a_missing_or_short_secret(
     signal: Signal, tmp_path: Path, secret: str | None, text: str
 ) -> None:
     (tmp_path / "events").write_bytes(line())
-    done = signal("ingest", tmp_path / "events", SIGNAL_ENV="production", SIGNALS_SALT_SECRET=secret)
+    done = signal(
+        "ingest", tmp_path / "events", SIGNAL_ENV="production", SIGNALS_SALT_SECRET=secret
+    )
     assert done.returncode == 1
     assert text in error_of(done)
     assert SECRET not in done.stderr
@@ -205,7 +234,9 @@ def test_a_wrong_setting_is_named_without_its_value(signal: Signal) -> None:
     assert "forever-and-a-day" not in done.stderr
 
 
-def test_a_database_without_the_schema_says_what_to_run(signal: Signal, connection: Connection) -> None:
+def test_a_database_without_the_schema_says_what_to_run(
+    signal: Signal, connection: Connection
+) -> None:
     connection.execute("drop schema signal cascade")
     done = signal("ingest", "-", stdin=line())
     assert done.returncode == 1
@@ -233,14 +264,64 @@ def test_a_broken_catalogue_is_one_line(signal: Signal, tmp_path: Path) -> None:
         ("report", "--from", "2026-03-01", "--to", "2026-03-02"),
         ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "month"),
         ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "route=/"),
-        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--by", "week"),
-        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "route"),
-        ("report", "--group-by", "os", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "app=a", "--app", "b"),
+        (
+            "report",
+            "--group-by",
+            "app",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-02",
+            "--by",
+            "week",
+        ),
+        (
+            "report",
+            "--group-by",
+            "app",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-02",
+            "--where",
+            "route",
+        ),
+        (
+            "report",
+            "--group-by",
+            "os",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-02",
+            "--where",
+            "app=a",
+            "--app",
+            "b",
+        ),
         ("report", "moon", "--from", "2026-03-01", "--to", "2026-03-02"),
         ("report", "--group-by", "moon", "--from", "2026-03-01", "--to", "2026-03-02"),
         ("report", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--app", "journey-admin"),
-        ("report", "--group-by", "app", "--from", "2026-03-01", "--to", "2026-03-02", "--where", "device=desk"),
-        ("backfill", "--from", "2026-03-01", "--to", "2026-03-02", "--rollup", "daily_moon_activity"),
+        (
+            "report",
+            "--group-by",
+            "app",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-02",
+            "--where",
+            "device=desk",
+        ),
+        (
+            "backfill",
+            "--from",
+            "2026-03-01",
+            "--to",
+            "2026-03-02",
+            "--rollup",
+            "daily_moon_activity",
+        ),
         ("retention", "--as-of", "2999-01-01"),
         ("retention", "--purge-incomplete", "2026-01-01"),
         ("retention", "--purge-incomplete", "2026-01-01", "--reason", "x", "--dry-run"),
@@ -259,7 +340,14 @@ def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None
     fill(YESTERDAY)
     tomorrow = TODAY + timedelta(days=1)
     plan = signal(
-        "backfill", "--from", YESTERDAY, "--to", tomorrow, "--plan", "--json", SIGNAL_DAGSTER_DATABASE_URL=None
+        "backfill",
+        "--from",
+        YESTERDAY,
+        "--to",
+        tomorrow,
+        "--plan",
+        "--json",
+        SIGNAL_DAGSTER_DATABASE_URL=None,
     )
     assert plan.returncode == 0
     assert last_json(plan)["refused"] == [{"day": str(tomorrow), "reason": "after today"}]
@@ -267,7 +355,9 @@ def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None
     assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
 
 
-def test_a_plan_shows_the_difference_and_changes_nothing(signal: Signal, fill: Fill, connection: Connection) -> None:
+def test_a_plan_shows_the_difference_and_changes_nothing(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
     fill(YESTERDAY)
     done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--plan", "--diff", "--json")
     assert done.returncode == 0
@@ -281,14 +371,23 @@ def test_a_plan_shows_the_difference_and_changes_nothing(signal: Signal, fill: F
     assert signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--diff").returncode == 2
 
 
-def test_status_shows_events_by_the_books_and_says_so(signal: Signal, fill: Fill, connection: Connection) -> None:
+def test_status_shows_events_by_the_books_and_says_so(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
     fill(YESTERDAY, 12)
-    connection.execute("delete from signal.events where id = (select min(id::text)::uuid from signal.events)")
+    connection.execute(
+        "delete from signal.events where id = (select min(id::text)::uuid from signal.events)"
+    )
     done = signal("status", "--json")
     assert "by the books" in done.stderr
     assert "by the books" in signal("status", "--help").stdout
     (day,) = last_json(done)["days"]  # type: ignore[misc]
-    assert (day["day"], day["events"], day["version"], day["state"]) == (str(YESTERDAY), 12, 1, "open")
+    assert (day["day"], day["events"], day["version"], day["state"]) == (
+        str(YESTERDAY),
+        12,
+        1,
+        "open",
+    )
     assert set(day["rollups"].values()) == {"missing"}
 
 
@@ -298,11 +397,16 @@ def test_status_names_the_days_that_it_does_not_list(signal: Signal, fill: Fill)
     fill(days[3])
     done = signal("status", "--json")
     assert [day["day"] for day in last_json(done)["days"]] == [str(days[0]), str(days[3])]  # type: ignore[attr-defined]
-    note = f"3 day(s) are not listed: no event of them came, and nothing was built: {days[1]} to {days[2]}, {days[4]}"
+    note = (
+        f"3 day(s) are not listed: no event of them came, and nothing was built: {days[1]} to"
+        f" {days[2]}, {days[4]}"
+    )
     assert f"note: {note}" in done.stderr
 
 
-def test_status_labels_a_day_whose_users_are_not_exact(signal: Signal, fill: Fill, connection: Connection) -> None:
+def test_status_labels_a_day_whose_users_are_not_exact(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
     fill(YESTERDAY)
     assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]
     connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [YESTERDAY])
@@ -314,7 +418,18 @@ def test_status_labels_a_day_whose_users_are_not_exact(signal: Signal, fill: Fil
 
 def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        arguments = ("--days", 2, "--events-per-day", 300, "--seed", 7, "--end", "2026-05-06", "--out", name)
+        arguments = (
+            "--days",
+            2,
+            "--events-per-day",
+            300,
+            "--seed",
+            7,
+            "--end",
+            "2026-05-06",
+            "--out",
+            name,
+        )
         assert signal("simulate", *arguments).returncode == 0
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert len((tmp_path / "a").read_bytes().splitlines()) > 500
@@ -353,7 +468,9 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     signal: Signal, connection: Connection, database: Database
 ) -> None:
     assert "warning" not in signal("migrate").stderr
-    url = database.url.replace("postgres@", "test_owner@").replace("/signal_test_", "/owned_signal_test_")
+    url = database.url.replace("postgres@", "test_owner@").replace(
+        "/signal_test_", "/owned_signal_test_"
+    )
     name = conninfo_to_dict(url)["dbname"]
     connection.execute("create role test_owner login")
     connection.execute(f"create database {name} owner test_owner")  # type: ignore[arg-type]
@@ -362,8 +479,9 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
         done = signal("migrate", SIGNAL_DATABASE_URL=url)
         with Database(url).connect() as owned:
             open_to_all = owned.execute(
-                "select p.proname from pg_proc as p where p.pronamespace = 'signal'::regnamespace and p.prosecdef"
-                " and p.prorettype <> 'trigger'::regtype and has_function_privilege('public', p.oid, 'execute')"
+                "select p.proname from pg_proc as p where p.pronamespace = 'signal'::regnamespace"
+                " and p.prosecdef and p.prorettype <> 'trigger'::regtype and"
+                " has_function_privilege('public', p.oid, 'execute')"
             ).fetchall()
     finally:
         connection.execute("alter role test_builder_away rename to signal_builder")
@@ -372,4 +490,6 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     assert done.returncode == 0
     assert "signal_builder cannot be made" in done.stderr
     assert "CREATEROLE" in done.stderr
-    assert open_to_all == []  # Functions with their owner's rights are closed without the roles too.
+    assert (
+        open_to_all == []
+    )  # Functions with their owner's rights are closed without the roles too.

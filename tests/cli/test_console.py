@@ -1,4 +1,6 @@
-"""Whatever a person, a file or the database says is shown as it is, and nothing of it acts on the terminal."""
+"""Whatever a person, a file or the database says is shown as it is, and nothing of it acts on the
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,11 @@ def show_catalogue(text: str) -> None:
     fields = {"type": "object", "properties": {text: {}}}
     kind = EventType(text, text, "a purpose", text, text, False, fields, False)
     catalogue = Catalogue(
-        1, {"a": App(text, "example.org", False)}, {"k": kind}, {"e": EntityType(text, "f", True)}, {}
+        1,
+        {"a": App(text, "example.org", False)},
+        {"k": kind},
+        {"e": EntityType(text, "f", True)},
+        {},
     )
     console.show_catalogue(catalogue, Usage({}, [text]), DAY)
 
@@ -67,11 +73,17 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "a bold line": lambda text: console.say(text, to=console.out, bold=True),
     "a reason of the books": lambda text: console.show_counts(Counts(1, 0, 0, Counter({text: 1}))),
     "a plan's refusal": lambda text: console.show_plan(Plan([], {DAY: text}, {}), None),
-    "a rollup": lambda text: console.show_plan(Plan([DAY], {}, {}), [Difference(DAY, text, 0, 1, 1, 0, 0, 0, 9)]),
+    "a rollup": lambda text: console.show_plan(
+        Plan([DAY], {}, {}), [Difference(DAY, text, 0, 1, 1, 0, 0, 0, 9)]
+    ),
     "a build's refusal": lambda text: console.show_backfill(Backfilled(refused={DAY: text})),
     "why a day is kept": lambda text: console.show_purged(Purged(False, [DAY], {DAY: text})),
-    "a state": lambda text: console.show_days([DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}),  # type: ignore[arg-type]
-    "a receipt": lambda text: console.show_receipts([Receipt(DAY, AT, 1, 1, AT, AT, 1, 9, True, text)]),
+    "a state": lambda text: console.show_days(
+        [DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}
+    ),  # type: ignore[arg-type]
+    "a receipt": lambda text: console.show_receipts(
+        [Receipt(DAY, AT, 1, 1, AT, AT, 1, 9, True, text)]
+    ),
     "the catalogue": show_catalogue,
     "a report": lambda text: console.show_report(
         Report(pd.DataFrame({"route": [text]}, dtype=object), [text]), "table"
@@ -81,7 +93,9 @@ SHOWS: dict[str, Callable[[str], None]] = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("show", SHOWS.values(), ids=SHOWS.keys())
-def test_a_text_is_shown_as_it_is(show: Callable[[str], None], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_text_is_shown_as_it_is(
+    show: Callable[[str], None], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     show(text)
     shown = "".join(capsys.readouterr())
     assert printable(text) in shown
@@ -137,9 +151,12 @@ def test_a_csv_is_data_in_a_pipe_and_printable_on_a_terminal(
 
 
 @pytest.mark.parametrize(
-    "name", ["a[/b].ndjson", "[red]a[/red]", ":smile:", "a\x1b]0;owned\x07", "{task.total}", "a\u202eb"]
+    "name",
+    ["a[/b].ndjson", "[red]a[/red]", ":smile:", "a\x1b]0;owned\x07", "{task.total}", "a\u202eb"],
 )
-def test_a_progress_bar_shows_the_name_of_the_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_bar_shows_the_name_of_the_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / name if "/" not in name else tmp_path / name.replace("/", "")
     file.write_bytes(b"{}\n")
     screen = io.StringIO()
@@ -155,7 +172,10 @@ def test_a_progress_bar_shows_the_name_of_the_file(name: str, tmp_path: Path, mo
 
 def test_a_log_line_is_printable() -> None:
     record = logging.LogRecord("signal", logging.WARNING, "", 0, "file %s", ("a\x1b[2J\n",), None)
-    assert PrintableFormatter("%(levelname)s %(message)s").format(record) == "WARNING file a\\x1b[2J\\n"
+    assert (
+        PrintableFormatter("%(levelname)s %(message)s").format(record)
+        == "WARNING file a\\x1b[2J\\n"
+    )
 
 
 @pytest.mark.embedded_only
@@ -164,7 +184,9 @@ def test_the_demos_summary_shows_the_databases_texts(
 ) -> None:
     day, text = date.today(), "[/x]\x1b[2J:smile:"
     connection.execute("select signal.ensure_day(%s)", [day])
-    connection.execute("insert into signal.books values (%s, 'cms', 'x', 'dropped', %s, 3)", [day, text])
+    connection.execute(
+        "insert into signal.books values (%s, 'cms', 'x', 'dropped', %s, 3)", [day, text]
+    )
     insert = "insert into signal.{} values (%s, %s, '(all)', {} 1, 1, 1)"
     connection.execute(insert.format("daily_app_activity", ""), [day, text])  # type: ignore[arg-type]
     connection.execute(insert.format("daily_route_activity", "%s,"), [day, "cms", text])  # type: ignore[arg-type]
@@ -179,5 +201,7 @@ def test_there_is_one_way_to_print() -> None:
     for path in root.rglob("*.py"):
         code = path.read_text()
         if path.name != "console.py":
-            assert not re.search(r"(?m)^\s*(import|from) rich\b|\b(out|err)\.print\(|typer\.echo", code), path
+            assert not re.search(
+                r"(?m)^\s*(import|from) rich\b|\b(out|err)\.print\(|typer\.echo", code
+            ), path
         assert not re.search(r"(?m)^\s*print\(", code), path

@@ -51,7 +51,10 @@ def test_a_second_demo_on_the_same_day_changes_no_number(own_home: Path) -> None
         assert second.returncode == 0, second.stderr
         for name, rows in kept.items():
             assert _everything(connection, name) == rows, name
-        stale = "select count(*) from signal.days as d join signal.builds as b using (day) where b.version <> d.version"
+        stale = (
+            "select count(*) from signal.days as d join signal.builds as b using (day) where"
+            " b.version <> d.version"
+        )
         assert count(connection, stale + " and d.state = 'open'") == 0
     assert second.stdout == first.stdout
     _closed_books(first.stdout)
@@ -73,7 +76,9 @@ def _checks_by_night(home: Path) -> set[bool]:
 
 
 def _everything(connection: object, table: str) -> object:
-    query = f"select count(*), md5(string_agg(t::text, '|' order by t::text)) from signal.{table} as t"
+    query = (
+        f"select count(*), md5(string_agg(t::text, '|' order by t::text)) from signal.{table} as t"
+    )
     return connection.execute(query).fetchone()  # type: ignore[attr-defined]
 
 

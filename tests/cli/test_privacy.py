@@ -74,7 +74,9 @@ def test_a_persons_request_from_the_address_to_the_erasure(
     assert f"written to {export};" in found.stderr
     assert ADDRESS not in found.stdout + found.stderr + export.read_text()
 
-    counted = last_json(signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--dry-run", "--json"))
+    counted = last_json(
+        signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--dry-run", "--json")
+    )
     assert (counted["events"], counted["certificate"]) == (3, None)
     erased = signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--json")
     assert erased.returncode == 0, erased.stderr
@@ -90,7 +92,9 @@ def test_a_persons_request_from_the_address_to_the_erasure(
     assert signal("subject", "--day", YESTERDAY, stdin=PERSON).stderr.startswith(
         f"0 event(s) on {YESTERDAY} with this hash"
     )
-    actions = connection.execute("select action, actor is not null from signal.audit order by id").fetchall()
+    actions = connection.execute(
+        "select action, actor is not null from signal.audit order by id"
+    ).fetchall()
     assert actions == [("subject", True), ("erase", True), ("subject", True)]
 
 
@@ -99,7 +103,9 @@ def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: C
     entity = str(uuid.UUID(int=3))
     done = signal("erase", "--entity", "journey", entity.upper(), "--json")
     assert done.returncode == 0, done.stderr
-    assert connection.execute("select count(*) from signal.events where entity_id = %s", [entity]).fetchone() == (0,)
+    assert connection.execute(
+        "select count(*) from signal.events where entity_id = %s", [entity]
+    ).fetchone() == (0,)
     assert entity not in (done.stdout + done.stderr).lower()
 
 
@@ -143,7 +149,9 @@ def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
     signal: Signal, ingest: Ingest, connection: Connection
 ) -> None:
     """A Mac's bare WebView was "Other" with WebKit's version once; the day keeps that hash."""
-    webview = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    webview = (
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+    )
     asked = f"{HOST}\n{ADDRESS}\n{webview}\n".encode()
     ingest.ingest_lines(person(2))
     salt = hmac.digest(SECRET.encode(), str(YESTERDAY).encode(), "sha256")
@@ -166,14 +174,18 @@ def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
 
 
 @pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
-def test_an_erasure_that_names_no_subject_is_refused_without_repeating_it(signal: Signal, arguments: list[str]) -> None:
+def test_an_erasure_that_names_no_subject_is_refused_without_repeating_it(
+    signal: Signal, arguments: list[str]
+) -> None:
     done = signal("erase", *arguments)
     assert done.returncode == 2
     assert "private" not in error_of(done)
 
 
 @pytest.mark.parametrize("stdin", [b"", b"host\n", b"a host\n1.2.3.4\nx\n", b"h\nprivate-xyz\nx\n"])
-def test_a_person_that_is_not_stated_is_one_line_without_the_input(signal: Signal, stdin: bytes) -> None:
+def test_a_person_that_is_not_stated_is_one_line_without_the_input(
+    signal: Signal, stdin: bytes
+) -> None:
     done = signal("subject", "--day", YESTERDAY, stdin=stdin)
     assert done.returncode == 1
     assert "private" not in error_of(done)
@@ -193,9 +205,17 @@ def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: 
     lost = signal("subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=OTHER_SECRET)
     assert "another secret hashed events of this day too" in lost.stderr
     erased = signal("erase", "--user-hash", lost.stdout.strip(), "--day", YESTERDAY, "--dry-run")
-    assert f"2 secrets hashed {YESTERDAY}: the same person has another hash under each" in erased.stderr
-    third = signal("subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=f"third-{OTHER_SECRET}")
-    assert "hashed by another secret alone: whether it holds this person cannot be told" in third.stderr
+    assert (
+        f"2 secrets hashed {YESTERDAY}: the same person has another hash under each"
+        in erased.stderr
+    )
+    third = signal(
+        "subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=f"third-{OTHER_SECRET}"
+    )
+    assert (
+        "hashed by another secret alone: whether it holds this person cannot be told"
+        in third.stderr
+    )
 
 
 def test_no_rotation_while_something_waits_for_the_present_secret(
@@ -220,7 +240,13 @@ def test_no_rotation_while_something_waits_for_the_present_secret(
     assert "a[b].ndjson" in done.stderr
     waiting = last_json(done)["waiting"]
     assert isinstance(waiting, dict)
-    assert sorted(waiting.pop("landing")) == ["\\udcff", "a[b].ndjson", "c.NDJSON", "d\nerror: e", "dangling"]
+    assert sorted(waiting.pop("landing")) == [
+        "\\udcff",
+        "a[b].ndjson",
+        "c.NDJSON",
+        "d\nerror: e",
+        "dangling",
+    ]
     assert waiting == {"begun_landed_files": 1, "spool": ["000000000001-ab.spool"]}
 
 
@@ -248,7 +274,9 @@ def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(
     fill(due)
     done = signal("retention", "--purge-incomplete", due, "--reason", "r" * 300)
     assert done.returncode == 0, done.stderr
-    (row,) = connection.execute("select action, length(actor), details->>'reason' from signal.audit").fetchall()
+    (row,) = connection.execute(
+        "select action, length(actor), details->>'reason' from signal.audit"
+    ).fetchall()
     assert row == ("purge_incomplete", 32, "r" * 200)
 
 
@@ -265,7 +293,12 @@ def test_the_audits_actor_is_the_systems_user_whatever_the_environment_says(
 def test_a_reason_in_brackets_is_shown_as_it_was_given(signal: Signal, fill: Fill) -> None:
     due = YESTERDAY.fromordinal(YESTERDAY.toordinal() - 180)
     fill(due)
-    assert signal("retention", "--purge-incomplete", due, "--reason", "disk lost [/dev/sdb]\x1b[2J").returncode == 0
+    assert (
+        signal(
+            "retention", "--purge-incomplete", due, "--reason", "disk lost [/dev/sdb]\x1b[2J"
+        ).returncode
+        == 0
+    )
     shown = signal("status", "--receipts", "--json")
     assert shown.returncode == 0, shown.stderr
     assert "incomplete: disk lost [/dev/sdb]\\x1b[2J" in shown.stderr
@@ -312,7 +345,9 @@ def test_a_day_of_which_nothing_is_kept_is_not_a_day_on_which_nothing_was(
     assert actions.fetchall() == [("subject", day, '{"events": 0}')]
 
 
-def test_over_nothing_there_is_no_certificate(signal: Signal, fill: Fill, connection: Connection) -> None:
+def test_over_nothing_there_is_no_certificate(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
     fill(YESTERDAY)
     user = ("--user-hash", "ab" * 32, "--day", YESTERDAY)
     for subject in (user, ("--session", uuid.uuid4()), ("--entity", "journey", uuid.uuid4())):
@@ -322,11 +357,18 @@ def test_over_nothing_there_is_no_certificate(signal: Signal, fill: Fill, connec
             assert "nothing is stored of it" in done.stderr
             assert "there is no certificate" in done.stderr
             value = last_json(done)
-            assert (value["certificate"], value["events"], value["days"], value["notes"]) == (None, 0, [], [])
+            assert (value["certificate"], value["events"], value["days"], value["notes"]) == (
+                None,
+                0,
+                [],
+                [],
+            )
     assert connection.execute("select count(*) from signal.audit").fetchone() == (0,)
 
 
-def test_purged_days_are_named_where_all_days_are_searched(signal: Signal, fill: Fill, build: Build) -> None:
+def test_purged_days_are_named_where_all_days_are_searched(
+    signal: Signal, fill: Fill, build: Build
+) -> None:
     due = [YESTERDAY - timedelta(days=n) for n in (183, 182, 181)]
     for day in (*due, YESTERDAY):
         fill(day, 200)
@@ -334,14 +376,20 @@ def test_purged_days_are_named_where_all_days_are_searched(signal: Signal, fill:
     assert signal("retention").returncode == 0
     span = f"{due[0]} to {due[2]}"
     session = signal("erase", "--session", uuid.uuid4(), "--json")
-    note = f"3 day(s) are purged, their raw events deleted before; nothing of a session is left there: {span}"
+    note = (
+        "3 day(s) are purged, their raw events deleted before; nothing of a session is left there:"
+        f" {span}"
+    )
     assert last_json(session)["notes"] == [note]
     assert f"note: {note}" in session.stderr
     entity = signal("erase", "--entity", "journey", uuid.UUID(int=3))
     assert entity.returncode == 0, entity.stderr
     assert f"of an entity only rows in rollups were left there: {span}" in entity.stderr
     for day in due:
-        assert re.search(f"{day} \\(purged\\): raw events were deleted before, [1-9]\\d* rollup row", entity.stderr)
+        assert re.search(
+            f"{day} \\(purged\\): raw events were deleted before, [1-9]\\d* rollup row",
+            entity.stderr,
+        )
     assert re.search(f"{YESTERDAY} \\(open\\): [1-9]\\d* event", entity.stderr)
 
 
@@ -359,7 +407,10 @@ def test_what_may_still_come_is_said(
     assert f"note: {TODAY} is not over: more events of it may come" in found.stderr
     for done in (found, counted):
         assert "note: 1 file(s) wait in the landing: their events are not stored yet" in done.stderr
-        assert "note: 1 file(s) wait in SIGNAL_SPOOL_DIR: their events are not stored yet" in done.stderr
+        assert (
+            "note: 1 file(s) wait in SIGNAL_SPOOL_DIR: their events are not stored yet"
+            in done.stderr
+        )
 
 
 def test_a_bot_of_todays_rules_is_looked_for_all_the_same(signal: Signal, fill: Fill) -> None:
@@ -375,7 +426,9 @@ def test_events_of_a_bot_that_earlier_rules_took_for_a_person_are_found(
 ) -> None:
     ingest.ingest_lines(person())
     today = subjects.parse_user_agent
-    monkeypatch.setattr(subjects, "parse_user_agent", lambda text: dataclasses.replace(today(text), bot=True))
+    monkeypatch.setattr(
+        subjects, "parse_user_agent", lambda text: dataclasses.replace(today(text), bot=True)
+    )
     found = subjects.find_subject(settings, database, YESTERDAY, PERSON.decode().splitlines())
     assert len(found.rows) == 3
     assert any("of a bot" in note for note in found.notes)

@@ -1,4 +1,6 @@
-"""`signal-pipeline sql` on the embedded server: psql keeps it up, and a printed URL says how long it works."""
+"""`signal-pipeline sql` on the embedded server: psql keeps it up, and a printed URL says how long
+it works.
+"""
 
 from __future__ import annotations
 
@@ -73,14 +75,18 @@ def terminal(home: Path) -> Iterator[Terminal]:
         opened.exit_code()
 
 
-def test_psql_keeps_the_server_and_a_cancelled_query_is_not_the_end(terminal: Terminal, home: Path) -> None:
+def test_psql_keeps_the_server_and_a_cancelled_query_is_not_the_end(
+    terminal: Terminal, home: Path
+) -> None:
     terminal.type("\\pset pager off\n")
     terminal.type("select current_user, pg_sleep(600);\n")
     (psql,) = psutil.Process(terminal.pid).children()
     url = running_url(home)
     assert url
     with psycopg.connect(url, autocommit=True) as connection:
-        while not connection.execute("select from pg_stat_activity where query ~ '^select current_user'").fetchall():
+        while not connection.execute(
+            "select from pg_stat_activity where query ~ '^select current_user'"
+        ).fetchall():
             assert psql.is_running()
     terminal.type("\x03")
     terminal.wait_for("canceling statement")
@@ -91,8 +97,12 @@ def test_psql_keeps_the_server_and_a_cancelled_query_is_not_the_end(terminal: Te
     assert running_url(home) is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, None], ids=["told to end", "the window is closed"])
-def test_the_server_ends_with_psql_however_that_ends(terminal: Terminal, home: Path, number: int | None) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, None], ids=["told to end", "the window is closed"]
+)
+def test_the_server_ends_with_psql_however_that_ends(
+    terminal: Terminal, home: Path, number: int | None
+) -> None:
     if number is None:
         terminal.close()
     else:
@@ -109,7 +119,10 @@ def test_a_printed_url_says_whether_anything_keeps_it_working(home: Path) -> Non
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)
 
-    hold = "import sys; from signal_pipeline.postgres.embedded import start_embedded; from pathlib import Path\n"
+    hold = (
+        "import sys; from signal_pipeline.postgres.embedded import start_embedded; from pathlib"
+        " import Path\n"
+    )
     hold += "print(start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
     user = start_command(home, cwd=home, program=hold, **EMBEDDED)
     assert user.stdout

@@ -1,4 +1,6 @@
-"""The npm package: installed when it is missing or its lock changed, built once. Skipped where it cannot be."""
+"""The npm package: installed when it is missing or its lock changed, built once. Skipped where it
+cannot be.
+"""
 
 from __future__ import annotations
 

@@ -19,12 +19,24 @@ pytestmark = pytest.mark.embedded_only
 
 PAGE = ROOT / "docs" / "add-an-event.md"
 ENTITY = "550e8400-e29b-41d4-a716-446655440000"
-LEFT_OUT = (".git", ".venv", ".signal", "node_modules", "dist", "__pycache__", ".*_cache", ".hypothesis", "bench")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    ".signal",
+    "node_modules",
+    "dist",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    "bench",
+)
 
 
 def blocks(language: str) -> list[str]:
     """The code blocks of the page in one language, in order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
 
 
 @pytest.fixture
@@ -33,7 +45,8 @@ def copy(installed: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "project"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for name in ("requirements.lock", "pyproject.toml"):
-        os.utime(folder / name, (0, 0))  # Older than what `make install` left: there is nothing to install.
+        # Older than what `make install` left: there is nothing to install.
+        os.utime(folder / name, (0, 0))
     (folder / ".venv").symlink_to(ROOT / ".venv")
     (folder / "client" / "node_modules").symlink_to(installed / "node_modules")
     return folder
@@ -48,8 +61,21 @@ def compiled(client: Path, folder: Path) -> str:
         (app / "node_modules" / name).symlink_to(client / "node_modules" / name)
     (call,) = blocks("tsx")
     (app / "Download.tsx").write_text(call)
-    options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "esnext", "--moduleResolution", "bundler"]
-    command = ["node", client / "node_modules" / "typescript" / "bin" / "tsc", *options, app / "Download.tsx"]
+    options = [
+        "--noEmit",
+        "--strict",
+        "--skipLibCheck",
+        "--module",
+        "esnext",
+        "--moduleResolution",
+        "bundler",
+    ]
+    command = [
+        "node",
+        client / "node_modules" / "typescript" / "bin" / "tsc",
+        *options,
+        app / "Download.tsx",
+    ]
     return subprocess.run(command, cwd=app, capture_output=True, text=True, check=False).stdout
 
 
@@ -60,7 +86,8 @@ def test_the_page_followed_word_for_word(
     with (copy / "signal_pipeline" / "catalogue.yaml").open("a", encoding="utf-8") as catalogue:
         (entry,) = blocks("yaml")
         catalogue.write(entry)
-    # pytest closes the temporary folder that all runs share to other users, and the database's owner is one.
+    # pytest closes the temporary folder that all runs share to other users, and the database's
+    # owner is one.
     apart = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
     surroundings = {**os.environ, **apart, "PYTHONPATH": str(copy), "COLUMNS": "200"}
     printed = ""

@@ -1,6 +1,8 @@
-"""The client in a real Chromium against a real `signal-pipeline serve`, and what stands in PostgreSQL afterwards.
+"""The client in a real Chromium against a real `signal-pipeline serve`, and what stands in
+PostgreSQL afterwards.
 
-`client/e2e/run.mjs` plays every scenario once; each has its own journey, by which its rows are found.
+`client/e2e/run.mjs` plays every scenario once; each has its own journey, by which its rows are
+found.
 """
 
 from __future__ import annotations
@@ -27,7 +29,12 @@ from signal_pipeline.postgres.database import Connection, Database
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
 CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
 )
 HELP = "editor_helpscout_overlay_opened"
 WAYS = ("plain", "promised", "batch", "apollo")
@@ -46,7 +53,9 @@ def browser_database(server: str, template: str) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def browser_environment(browser_database: Database, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def browser_environment(
+    browser_database: Database, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """The settings of a development server, in which `token` works."""
     return {
         "SIGNAL_DATABASE_URL": browser_database.url,
@@ -58,9 +67,13 @@ def browser_environment(browser_database: Database, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="module")
-def subgraph(browser_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def subgraph(
+    browser_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A running `serve` that takes requests straight from a page."""
-    server = start_server(Issuer(), browser_environment, tmp_path_factory.mktemp("serve"), "--no-gateway")
+    server = start_server(
+        Issuer(), browser_environment, tmp_path_factory.mktemp("serve"), "--no-gateway"
+    )
     yield server
     server.stop()
 
@@ -72,7 +85,9 @@ def _token(environment: dict[str, str], user: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def played(installed: Path, subgraph: Server, browser_environment: dict[str, str]) -> dict[str, Scenario]:
+def played(
+    installed: Path, subgraph: Server, browser_environment: dict[str, str]
+) -> dict[str, Scenario]:
     """What each scenario saw in the browser."""
     if CHROMIUM is None:
         pytest.skip("no Chromium found: the client was not tested in a browser")
@@ -82,7 +97,9 @@ def played(installed: Path, subgraph: Server, browser_environment: dict[str, str
         "browser": CHROMIUM,
     }
     command = ["node", "e2e/run.mjs", json.dumps(setup)]
-    done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(
+        command, cwd=installed, capture_output=True, text=True, check=False, timeout=400
+    )
     assert done.returncode == 0, done.stderr
     scenarios: dict[str, Scenario] = json.loads(done.stdout)
     return scenarios
@@ -98,11 +115,13 @@ class Seen:
         assert "failed" not in scenario, scenario["failed"]
         self.page = scenario
         self.rows: list[Row] = connection.execute(
-            "select event_type, route, session_id::text, client_event_id::text, browser_family, user_hash"
-            " from signal.events where entity_type = 'journey' and entity_id = %s order by id",
+            "select event_type, route, session_id::text, client_event_id::text, browser_family,"
+            " user_hash from signal.events where entity_type = 'journey' and entity_id = %s order"
+            " by id",
             [scenario["journey"]],
         ).fetchall()  # type: ignore[assignment]
-        assert scenario["errors"] == []  # Nothing was thrown in the page, and no promise was left rejected.
+        # Nothing was thrown in the page, and no promise was left rejected.
+        assert scenario["errors"] == []
 
     @property
     def sessions(self) -> list[str | None]:
@@ -110,9 +129,13 @@ class Seen:
 
 
 @pytest.fixture
-def seen(request: pytest.FixtureRequest, played: dict[str, Scenario], browser_database: Database) -> Iterator[Seen]:
+def seen(
+    request: pytest.FixtureRequest, played: dict[str, Scenario], browser_database: Database
+) -> Iterator[Seen]:
     """The scenario of the test's parameter, else of its name."""
-    name = getattr(request, "param", None) or request.node.name.removeprefix("test_").partition("[")[0]
+    name = (
+        getattr(request, "param", None) or request.node.name.removeprefix("test_").partition("[")[0]
+    )
     with browser_database.connect() as connection:
         yield Seen(played[name], connection)
 
@@ -122,15 +145,23 @@ def test_click(seen: Seen) -> None:
     (sent,) = seen.page["events"]
     assert (event_type, browser, len(user_hash)) == (HELP, "Chrome", 32)
     assert (session, client_event_id) == (sent["sessionId"], sent["clientEventId"])
-    # The app gave its whole address, with ids: only the template left the browser, and no Referer told the rest.
+    # The app gave its whole address, with ids: only the template left the browser, and no Referer
+    # told the rest.
     assert route == sent["route"] == "/journeys/[id]/edit"
     assert "referer" not in seen.page["headers"]
 
 
 def test_a_click_reaches_the_rollup(
-    played: dict[str, Scenario], browser_database: Database, browser_environment: dict[str, str], tmp_path: Path
+    played: dict[str, Scenario],
+    browser_database: Database,
+    browser_environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIGNAL", "DAGSTER"))
+    }
     today = datetime.now(UTC).date().isoformat()
     code = "from signal_pipeline.cli import main; main()"
     command = [
@@ -145,13 +176,18 @@ def test_a_click_reaches_the_rollup(
         "--rollup",
         "daily_entity_activity",
     ]
-    subprocess.run(command, env={**clean, **browser_environment}, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(
+        command, env={**clean, **browser_environment}, cwd=tmp_path, check=True, capture_output=True
+    )
     query = (
         "select event_type, events, users, sessions from signal.daily_entity_activity"
         " where entity_id = %s and event_type <> '(all)'"
     )
     with browser_database.connect() as connection:
-        rows = {name: connection.execute(query, [played[name]["journey"]]).fetchall() for name in ("click", "two_tabs")}
+        rows = {
+            name: connection.execute(query, [played[name]["journey"]]).fetchall()
+            for name in ("click", "two_tabs")
+        }
     assert rows == {"click": [(HELP, 1, 1, 1)], "two_tabs": [(HELP, 2, 1, 2)]}
 
 
@@ -162,7 +198,9 @@ def test_double_click(seen: Seen) -> None:
 
 
 @pytest.mark.parametrize(
-    "seen", [f"{how}_at_once_{way}" for how in ("navigates", "closes") for way in WAYS], indirect=True
+    "seen",
+    [f"{how}_at_once_{way}" for how in ("navigates", "closes") for way in WAYS],
+    indirect=True,
 )
 def test_leaving_right_after_a_click_loses_nothing(seen: Seen) -> None:
     assert [row[0] for row in seen.rows] == [HELP]
@@ -226,7 +264,9 @@ def test_nobody_to_count_means_no_request(seen: Seen) -> None:
 )
 def test_the_page_never_notices_a_bad_endpoint(seen: Seen, retried: bool) -> None:
     assert seen.page["shown"] == "2"
-    first = [event["clientEventId"] for event in seen.page["events"]].count(seen.page["events"][0]["clientEventId"])
+    first = [event["clientEventId"] for event in seen.page["events"]].count(
+        seen.page["events"][0]["clientEventId"]
+    )
     assert (first > 1) is retried
     assert seen.rows == []
 

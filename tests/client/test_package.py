@@ -1,4 +1,6 @@
-"""The client's own tests, its size, its generated types, and its route helper against the server's."""
+"""The client's own tests, its size, its generated types, and its route helper against the
+server's.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ STRICTER = {"/std::vector"}
 
 def test_its_types_are_those_of_the_catalogue() -> None:
     committed = (ROOT / "client" / "src" / "events.ts").read_text(encoding="utf-8")
-    assert committed == typescript_types(load_catalogue(PACKAGED_CATALOGUE)), "run `make client-types`, and commit"
+    assert committed == typescript_types(
+        load_catalogue(PACKAGED_CATALOGUE)
+    ), "run `make client-types`, and commit"
 
 
 def test_it_compiles_and_wrong_calls_do_not(npm: Npm) -> None:
@@ -51,7 +55,9 @@ def test_its_lock_names_no_host(installed: Path) -> None:
 
 def _server_tests() -> ModuleType:
     """The server's own cases, so that there is one list of them."""
-    spec = importlib.util.spec_from_file_location("server_routes", ROOT / "tests" / "events" / "test_routes.py")
+    spec = importlib.util.spec_from_file_location(
+        "server_routes", ROOT / "tests" / "events" / "test_routes.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -67,7 +73,12 @@ def _cases(test: object) -> list[str]:
 def client_templates(built: Path, routes: list[str]) -> list[str | None]:
     """What the client makes of each route."""
     done = subprocess.run(
-        ["node", "test/routes.mjs"], cwd=built, input=json.dumps(routes), capture_output=True, text=True, check=True
+        ["node", "test/routes.mjs"],
+        cwd=built,
+        input=json.dumps(routes),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     templates: list[str | None] = json.loads(done.stdout)
     return templates
@@ -75,17 +86,23 @@ def client_templates(built: Path, routes: list[str]) -> list[str | None]:
 
 def test_the_route_helper_agrees_with_the_servers_cases(built: Path) -> None:
     server = _server_tests()
-    stay = [route for route in _cases(server.test_templates_and_slugs_stay) if route not in STRICTER]
+    stay = [
+        route for route in _cases(server.test_templates_and_slugs_stay) if route not in STRICTER
+    ]
     assert client_templates(built, stay) == stay
     go = _cases(server.test_ids_and_tokens_go)
-    assert client_templates(built, [f"/journeys/{part}/edit" for part in go]) == ["/journeys/[id]/edit"] * len(go)
+    assert client_templates(built, [f"/journeys/{part}/edit" for part in go]) == [
+        "/journeys/[id]/edit"
+    ] * len(go)
     cut = [
         (f"https://admin.example.org{route}", expected)
         for route, expected in _cases(server.test_query_and_fragment_are_cut)
     ]
     assert client_templates(built, [route for route, _ in cut]) == [expected for _, expected in cut]
     assert (
-        client_templates(built, ["journeys", "/a\x00b", "/a\x9b", "/a\ud800", "/" + "a" * 256, "/1" * 100])
+        client_templates(
+            built, ["journeys", "/a\x00b", "/a\x9b", "/a\ud800", "/" + "a" * 256, "/1" * 100]
+        )
         == [None] * 6
     )
 
@@ -138,7 +155,9 @@ def _private_parts(source: random.Random) -> list[str]:
         lambda: f"{source.getrandbits(96):024x}",
         lambda: base64.urlsafe_b64encode(source.randbytes(24)).decode(),
         lambda: "".join(source.choices(alphanumeric, k=source.randrange(8, 44))),
-        lambda: "".join(source.choices(string.ascii_lowercase + string.digits, k=source.randrange(8, 44))),
+        lambda: "".join(
+            source.choices(string.ascii_lowercase + string.digits, k=source.randrange(8, 44))
+        ),
         lambda: f"{''.join(source.choices(alphanumeric, k=6))}@example.org",
         lambda: ".".join(str(source.randrange(256)) for _ in range(4)),
         lambda: ":".join(f"{source.getrandbits(16):x}" for _ in range(8)),
@@ -149,11 +168,16 @@ def _private_parts(source: random.Random) -> list[str]:
 
 
 def test_the_client_is_never_weaker_than_the_server(built: Path) -> None:
-    """What the client lets through, the server would store as it is: it finds nothing more to replace."""
+    """What the client lets through, the server would store as it is: it finds nothing more to
+    replace.
+    """
     routes = [f"/journeys/{part}/edit" for part in _private_parts(random.Random(7))]
     weaker = []
     for route, template in zip(routes, client_templates(built, routes), strict=True):
         if template is not None and route_template(template) != template:
             weaker.append((route, template))
     assert weaker == []
-    assert sum(template == "/journeys/[id]/edit" for template in client_templates(built, routes)) > 10_000
+    assert (
+        sum(template == "/journeys/[id]/edit" for template in client_templates(built, routes))
+        > 10_000
+    )

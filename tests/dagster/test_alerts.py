@@ -1,4 +1,6 @@
-"""Alerts by a real sensor on a real instance to a real server: one message for each change, and none that tells too much."""
+"""Alerts by a real sensor on a real instance to a real server: one message for each change, and
+none that tells too much.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ APP, DEVICE = dg.AssetKey("daily_app_activity"), dg.AssetKey("daily_device_activ
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     """An instance that tries a failed run once more, as ours does."""
-    retries = {"run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}}
+    retries = {
+        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False}
+    }
     with dg.DagsterInstance.ephemeral(settings=retries) as ephemeral:
         yield ephemeral
 
@@ -48,7 +52,9 @@ def box(environment: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbo
 
 @pytest.fixture
 def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Tick:
-    """Evaluates the sensor once, with the cursor that the last tick has left; returns what it says."""
+    """Evaluates the sensor once, with the cursor that the last tick has left; returns what it
+    says.
+    """
     cursor: list[str | None] = [None]
 
     def evaluate() -> str:
@@ -69,7 +75,9 @@ def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitio
 def evaluate(instance: dg.DagsterInstance) -> Callable[..., None]:
     """Stores an evaluation of a check."""
 
-    def store(passed: bool, name: str = "grain_is_unique", asset: dg.AssetKey = APP, **more: Any) -> None:
+    def store(
+        passed: bool, name: str = "grain_is_unique", asset: dg.AssetKey = APP, **more: Any
+    ) -> None:
         found = dg.AssetCheckEvaluation(asset_key=asset, check_name=name, passed=passed, **more)
         instance.report_runless_asset_event(found)
 
@@ -83,10 +91,14 @@ def mine(connection: Connection) -> dict[str, str]:
 
 
 @pytest.fixture
-def fail(instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]) -> Callable[..., dg.DagsterRun]:
+def fail(
+    instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]
+) -> Callable[..., dg.DagsterRun]:
     """Fails a run of a job as Dagster does when its process is gone."""
 
-    def run_and_fail(job: str = "checks_job", *, tags: dict[str, str] | None = None, **more: Any) -> dg.DagsterRun:
+    def run_and_fail(
+        job: str = "checks_job", *, tags: dict[str, str] | None = None, **more: Any
+    ) -> dg.DagsterRun:
         run = start(instance, defs, job, tags=mine | (tags or {}), **more)
         instance.report_run_failed(run, "private-text of an error")
         return run
@@ -94,8 +106,12 @@ def fail(instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str
     return run_and_fail
 
 
-def start(instance: dg.DagsterInstance, defs: dg.Definitions, job: str, **more: Any) -> dg.DagsterRun:
-    return instance.create_run_for_job(defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED, **more)
+def start(
+    instance: dg.DagsterInstance, defs: dg.Definitions, job: str, **more: Any
+) -> dg.DagsterRun:
+    return instance.create_run_for_job(
+        defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED, **more
+    )
 
 
 NO_RETRY = {"dagster/max_retries": "0"}
@@ -114,8 +130,14 @@ def test_a_check_is_told_when_it_turns_red_and_when_it_turns_green(
 
     assert checks() == []
     name = "device_type_accepted_values of daily_device_activity"
-    turn_red = "update signal.daily_device_activity set device_type = 'fridge' where device_type = 'desktop'"
-    turn_green = "update signal.daily_device_activity set device_type = 'desktop' where device_type = 'fridge'"
+    turn_red = (
+        "update signal.daily_device_activity set device_type = 'fridge' where device_type ="
+        " 'desktop'"
+    )
+    turn_green = (
+        "update signal.daily_device_activity set device_type = 'desktop' where device_type ="
+        " 'fridge'"
+    )
     for _ in range(2):
         connection.execute(turn_red)
         assert checks() == [f"Signal: {name} is red"]
@@ -136,7 +158,11 @@ def test_a_daemon_that_was_down_tells_the_last_of_many_evaluations(
 
 
 def test_a_check_that_is_only_planned_is_what_it_was_before(
-    tick: Tick, box: Inbox, evaluate: Callable[..., None], instance: dg.DagsterInstance, defs: dg.Definitions
+    tick: Tick,
+    box: Inbox,
+    evaluate: Callable[..., None],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
 ) -> None:
     evaluate(False)
     for _ in range(2):
@@ -148,7 +174,9 @@ def test_a_check_that_is_only_planned_is_what_it_was_before(
     assert box.titles() == []
 
 
-def test_what_warns_and_checks_of_others_are_not_told(tick: Tick, box: Inbox, evaluate: Callable[..., None]) -> None:
+def test_what_warns_and_checks_of_others_are_not_told(
+    tick: Tick, box: Inbox, evaluate: Callable[..., None]
+) -> None:
     evaluate(False, severity=dg.AssetCheckSeverity.WARN)
     evaluate(False, asset=dg.AssetKey("orders"))
     evaluate(False, name="of_others")
@@ -159,21 +187,38 @@ def test_what_warns_and_checks_of_others_are_not_told(tick: Tick, box: Inbox, ev
 def test_a_message_holds_counts_and_what_to_do_and_nothing_that_a_check_has_found(
     tick: Tick, box: Inbox, evaluate: Callable[..., None], fail: Callable[..., dg.DagsterRun]
 ) -> None:
-    found = {"faults": 3, "apps": dg.MetadataValue.md("private-app"), "first": "private-route", "share": 0.5}
+    found = {
+        "faults": 3,
+        "apps": dg.MetadataValue.md("private-app"),
+        "first": "private-route",
+        "share": 0.5,
+    }
     evaluate(False, metadata=found, description="private-file.ndjson waits")
     evaluate(
-        False, name="nothing_overdue", asset=dg.AssetKey("expired_raw_events"), metadata={"days": ["private-1", "2"]}
+        False,
+        name="nothing_overdue",
+        asset=dg.AssetKey("expired_raw_events"),
+        metadata={"days": ["private-1", "2"]},
     )
-    run = fail("nightly_job", tags={**NO_RETRY, "signal/catch_up": "true", "dagster/partition": str(YESTERDAY)})
+    run = fail(
+        "nightly_job",
+        tags={**NO_RETRY, "signal/catch_up": "true", "dagster/partition": str(YESTERDAY)},
+    )
     tick()
     texts = [message["message"] for message in box.messages]
     assert "private" not in str(box.messages)
-    assert texts[0] == (
-        "check grain_is_unique of daily_app_activity is red, faults 3: open it in the Dagster UI, which says what to do"
+    assert (
+        texts[0]
+        == "check grain_is_unique of daily_app_activity is red, faults 3: open it in the Dagster"
+        " UI, which says what to do"
     )
-    assert texts[1].startswith("check nothing_overdue of expired_raw_events is red, days 2: raw days are kept past")
+    assert texts[1].startswith(
+        "check nothing_overdue of expired_raw_events is red, days 2: raw days are kept past"
+    )
     assert "signal-pipeline retention --dry-run" in texts[1]
-    assert texts[2].startswith(f"run {run.run_id} of nightly_job failed for {YESTERDAY}..{YESTERDAY}; its checks and")
+    assert texts[2].startswith(
+        f"run {run.run_id} of nightly_job failed for {YESTERDAY}..{YESTERDAY}; its checks and"
+    )
     assert [message["type"] for message in box.messages] == ["failure"] * 3
 
 
@@ -184,7 +229,11 @@ def test_a_run_is_told_when_its_last_retry_has_failed(
     tick()
     assert box.titles() == [], "it has a retry left"
     family = {"dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
-    second = fail(parent_run_id=first.run_id, root_run_id=first.run_id, tags={**family, "dagster/retry_number": "1"})
+    second = fail(
+        parent_run_id=first.run_id,
+        root_run_id=first.run_id,
+        tags={**family, "dagster/retry_number": "1"},
+    )
     instance.add_run_tags(first.run_id, {"dagster/auto_retry_run_id": second.run_id})
     tick()
     assert second.run_id in box.messages[0]["message"]
@@ -281,7 +330,12 @@ def test_runs_of_others_are_not_told(
 
 
 def test_an_address_that_takes_nothing_holds_up_no_other_and_gets_its_messages_once_when_it_does(
-    tick: Tick, box: Inbox, evaluate: Callable[..., None], monkeypatch: pytest.MonkeyPatch, caplog: Any, capfd: Any
+    tick: Tick,
+    box: Inbox,
+    evaluate: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    capfd: Any,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with open_inbox() as other:
@@ -291,7 +345,9 @@ def test_an_address_that_takes_nothing_holds_up_no_other_and_gets_its_messages_o
         evaluate(False, asset=DEVICE)
         for _ in range(3):
             tick()
-        names = [f"Signal: grain_is_unique of {key.to_user_string()} is red" for key in (APP, DEVICE)]
+        names = [
+            f"Signal: grain_is_unique of {key.to_user_string()} is red" for key in (APP, DEVICE)
+        ]
         assert other.titles() == names
         assert (box.titles(), box.asked) == ([], 3)
         said = capfd.readouterr().err
@@ -306,7 +362,11 @@ def test_an_address_that_takes_nothing_holds_up_no_other_and_gets_its_messages_o
 
 
 def test_what_is_never_taken_is_given_up(
-    tick: Tick, box: Inbox, evaluate: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capfd: Any
+    tick: Tick,
+    box: Inbox,
+    evaluate: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Any,
 ) -> None:
     monkeypatch.setattr(alert_state, "MAX_FAILURES", 3)
     box.closed = True
@@ -326,8 +386,12 @@ def test_without_the_variable_nobody_is_told(tick: Tick, evaluate: Callable[...,
     assert tick() == "SIGNAL_ALERT_URLS is not set"
 
 
-def test_a_wrong_address_is_an_error_that_does_not_show_it(tick: Tick, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_address_is_an_error_that_does_not_show_it(
+    tick: Tick, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SIGNAL_ALERT_URLS", "json://127.0.0.1, nonsense://hidden/path")
-    with pytest.raises(SettingsError, match=r"SIGNAL_ALERT_URLS: address 2 of 2 is not one") as refused:
+    with pytest.raises(
+        SettingsError, match=r"SIGNAL_ALERT_URLS: address 2 of 2 is not one"
+    ) as refused:
         tick()
     assert "hidden" not in str(refused.value)

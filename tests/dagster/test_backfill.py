@@ -1,4 +1,6 @@
-"""Backfills by the command: what is planned, what would change, what is built, and how one goes on after a stop."""
+"""Backfills by the command: what is planned, what would change, what is built, and how one goes on
+after a stop.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from conftest import Fill
 from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
 from signal_pipeline.dagster.assets import rollups
-from signal_pipeline.dagster.backfill import Backfilled, plan_backfill, plan_differences, run_backfill
+from signal_pipeline.dagster.backfill import (
+    Backfilled,
+    plan_backfill,
+    plan_differences,
+    run_backfill,
+)
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.difference import Difference
 from signal_pipeline.rollups.models import Model
@@ -26,12 +33,20 @@ DAYS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1, 0)]
 
 @pytest.fixture
 def backfill(
-    environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions, database: Database, models: Models
+    environment: Settings,
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    database: Database,
+    models: Models,
 ) -> Callable[..., Backfilled]:
     """Backfills the days from `first` to `last` in runs of two days."""
 
     def run(
-        first: date, last: date, *, only_stale: bool = False, progress: Callable[[int], None] = lambda done: None
+        first: date,
+        last: date,
+        *,
+        only_stale: bool = False,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> Backfilled:
         with database.connect() as connection:
             plan = plan_backfill(connection, models, first, last, only_stale=only_stale)
@@ -55,7 +70,9 @@ def differences(
     return of_day
 
 
-def test_a_range_is_few_runs_and_its_progress_adds_up(backfill: Callable[..., Backfilled], fill: Fill) -> None:
+def test_a_range_is_few_runs_and_its_progress_adds_up(
+    backfill: Callable[..., Backfilled], fill: Fill
+) -> None:
     for day in DAYS:
         fill(day, 5)
     told: list[int] = []
@@ -76,15 +93,22 @@ def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
 ) -> None:
     fill(YESTERDAY)
     plan = plan_backfill(connection, models, YESTERDAY, YESTERDAY)
-    result = run_backfill(instance, defs, database, plan, ["daily_os_activity"], 60, lambda done: None)
+    result = run_backfill(
+        instance, defs, database, plan, ["daily_os_activity"], 60, lambda done: None
+    )
     assert result.built == [YESTERDAY]
-    assert connection.execute("select rollup from signal.builds").fetchall() == [("daily_os_activity",)]
+    assert connection.execute("select rollup from signal.builds").fetchall() == [
+        ("daily_os_activity",)
+    ]
     (run,) = instance.get_runs()
     assert instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION) == []
 
 
 def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built(
-    backfill: Callable[..., Backfilled], fill: Fill, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    backfill: Callable[..., Backfilled],
+    fill: Fill,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A record from outside is no proof that nothing runs."""
     for day in DAYS[:2]:
@@ -92,7 +116,9 @@ def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built
     mark = rollups._mark
 
     def fail_and_mark(*arguments: Any) -> None:
-        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE]))
+        (run,) = instance.get_runs(
+            dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE])
+        )
         instance.report_run_failed(run)
         mark(*arguments)
 
@@ -113,7 +139,9 @@ def test_a_backfill_goes_on_with_what_is_not_fresh(
     before = connection.execute("select max(built_at) from signal.builds").fetchone()
     result = backfill(DAYS[0], DAYS[-1], only_stale=True)
     assert result.built == DAYS[2:]
-    again = connection.execute("select max(built_at) from signal.builds where day <= %s", [DAYS[1]]).fetchone()
+    again = connection.execute(
+        "select max(built_at) from signal.builds where day <= %s", [DAYS[1]]
+    ).fetchone()
     assert again == before
 
 
@@ -126,7 +154,9 @@ def test_a_loss_is_refused_where_a_day_is_to_be_built_and_not_counted_where_it_i
     first = "(select min(id::text)::uuid from signal.events group by created_at::date)"
     connection.execute("delete from signal.events where id in " + first)  # type: ignore[arg-type]
     reason = "raw events are missing: 1 by the books are not there"
-    assert plan_backfill(connection, models, DAYS[0], DAYS[-1]).refused == dict.fromkeys(DAYS, reason)
+    assert plan_backfill(connection, models, DAYS[0], DAYS[-1]).refused == dict.fromkeys(
+        DAYS, reason
+    )
     resumed = plan_backfill(connection, models, DAYS[0], DAYS[-1], only_stale=True)
     assert resumed.refused == dict.fromkeys(DAYS[2:], reason)
     assert resumed.fresh == DAYS[:2]
@@ -174,7 +204,8 @@ def test_a_difference_counts_rows_that_a_rebuild_would_remove(
     fill(YESTERDAY, 10)
     assert run("rollups_job", YESTERDAY).success
     connection.execute(
-        "insert into signal.daily_route_activity values (%s, 'cms', '(all)', '/x', 9, 1, 1)", [YESTERDAY]
+        "insert into signal.daily_route_activity values (%s, 'cms', '(all)', '/x', 9, 1, 1)",
+        [YESTERDAY],
     )
     found = {difference.rollup: difference for difference in differences(YESTERDAY)}
     route = found["daily_route_activity"]
@@ -183,7 +214,11 @@ def test_a_difference_counts_rows_that_a_rebuild_would_remove(
 
 
 def test_a_purged_day_has_no_difference(
-    differences: Callable[[date], list[Difference]], fill: Fill, run: Run, database: Database, models: Models
+    differences: Callable[[date], list[Difference]],
+    fill: Fill,
+    run: Run,
+    database: Database,
+    models: Models,
 ) -> None:
     old = due_day()
     fill(old)

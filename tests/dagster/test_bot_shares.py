@@ -47,7 +47,9 @@ def after(day: date, share: float) -> Callable[[date], float]:
 def changes(days: Days, recent: int = 8) -> list[BotChange]:
     """What is found at the end of the last day."""
     last = max(days)
-    return bot_changes(days, [day for day in days if (last - day).days < recent], last + timedelta(days=1))
+    return bot_changes(
+        days, [day for day in days if (last - day).days < recent], last + timedelta(days=1)
+    )
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.02])
@@ -65,11 +67,16 @@ def test_a_makers_phones_that_became_bots_are_seen_on_the_day(share: float, seed
 def test_a_small_app_needs_some_days(people: int, within: int) -> None:
     """Three in a hundred people of an app that had no bot at all."""
     jump = MONDAY + timedelta(days=35)
-    seen = [bool(changes(traffic(seed, 35 + within, people, 0, refused=after(jump, 0.03)))) for seed in range(20)]
+    seen = [
+        bool(changes(traffic(seed, 35 + within, people, 0, refused=after(jump, 0.03))))
+        for seed in range(20)
+    ]
     assert sum(seen) >= 18
 
 
-@pytest.mark.parametrize("bots_rest", [True, False], ids=["bots like people", "bots that do not rest"])
+@pytest.mark.parametrize(
+    "bots_rest", [True, False], ids=["bots like people", "bots that do not rest"]
+)
 @pytest.mark.parametrize("share", [0.002, 0.02, 0.1, 0.4])
 @pytest.mark.parametrize("people", [20, 100, 700, 5_000])
 def test_chance_and_weekends_are_no_change(people: int, share: float, bots_rest: bool) -> None:
@@ -124,7 +131,9 @@ def test_a_wild_day_in_each_past_week_does_not_hide_a_jump() -> None:
 
 def test_an_app_that_grew_a_hundredfold_keeps_its_share() -> None:
     def grown(seed: int) -> Days:
-        return traffic(seed, 28, 10) | traffic(seed + 100, 8, 1_000, start=MONDAY + timedelta(days=28))
+        return traffic(seed, 28, 10) | traffic(
+            seed + 100, 8, 1_000, start=MONDAY + timedelta(days=28)
+        )
 
     assert sum(bool(changes(grown(seed))) for seed in range(150)) <= 2
 
@@ -177,17 +186,27 @@ def test_a_new_app_has_no_change_and_no_history() -> None:
 def test_a_level_that_stays_becomes_the_usual_one() -> None:
     jump = MONDAY + timedelta(days=35)
     days = traffic(8, 60, 2_000, refused=after(jump, 0.03))
-    red = [n for n in range(1, 25) if changes({day: each for day, each in days.items() if day < jump + timedelta(n)})]
+    red = [
+        n
+        for n in range(1, 25)
+        if changes({day: each for day, each in days.items() if day < jump + timedelta(n)})
+    ]
     assert red[:7] == list(range(1, 8))
     assert max(red) <= 21
 
 
-counts = st.integers(1, 5_000).flatmap(lambda received: st.tuples(st.just(received), st.integers(0, received)))
+counts = st.integers(1, 5_000).flatmap(
+    lambda received: st.tuples(st.just(received), st.integers(0, received))
+)
 
 
 @given(st.lists(st.none() | counts, min_size=1, max_size=45), st.sampled_from([1.0, 1.5, 2.0]))
-def test_whatever_came_the_answer_is_of_the_days_asked(found: Sequence[tuple[int, int] | None], sends: float) -> None:
-    days = {MONDAY + timedelta(days=n): BotDay(*each, sends) for n, each in enumerate(found) if each}
+def test_whatever_came_the_answer_is_of_the_days_asked(
+    found: Sequence[tuple[int, int] | None], sends: float
+) -> None:
+    days = {
+        MONDAY + timedelta(days=n): BotDay(*each, sends) for n, each in enumerate(found) if each
+    }
     asked = list(days)[-8:]
     for each in bot_changes(days, asked, MONDAY + timedelta(days=len(found))):
         assert each.last in asked
@@ -201,6 +220,10 @@ def test_more_bots_in_place_of_people_never_hide_a_jump(found: Sequence[tuple[in
     days = {MONDAY + timedelta(days=n): BotDay(*each) for n, each in enumerate(found)}
     last = max(days)
     more = {**days, last: BotDay(days[last].received, days[last].received)}
-    jumped = [each for each in bot_changes(days, [last], last) if each.first == last and each.bots > each.usual]
+    jumped = [
+        each
+        for each in bot_changes(days, [last], last)
+        if each.first == last and each.bots > each.usual
+    ]
     if jumped:
         assert [each.first for each in bot_changes(more, [last], last)] == [last]

@@ -33,14 +33,17 @@ def tops(picture: str) -> list[list[int]]:
     """The upper edge of each day's bar, one list per outline, the whole stack first."""
     image = re.fullmatch(r"!\[[^]]*\]\(<data:image/svg\+xml,(.*)>\)", picture)
     assert image
-    svg = ElementTree.fromstring(unquote(image[1]))  # noqa: S314 - our own text
+    svg = ElementTree.fromstring(unquote(image[1]))
     paths = svg.findall("{http://www.w3.org/2000/svg}path")
     return [[int(y) for y in re.findall(r"V(\d+)h", path.attrib["d"])] for path in paths]
 
 
 @given(st.lists(st.tuples(counts, counts, counts), min_size=21, max_size=21))
 def test_a_chart_is_short_valid_and_stacked(rows: list[tuple[int, int, int]]) -> None:
-    series = {LAST - timedelta(days=20 - n): dict(zip(COLOURS, parts, strict=True)) for n, parts in enumerate(rows)}
+    series = {
+        LAST - timedelta(days=20 - n): dict(zip(COLOURS, parts, strict=True))
+        for n, parts in enumerate(rows)
+    }
     picture = bar_chart(series, COLOURS, "received", LAST, 21)
     assert len(picture) < 1000
     whole, lower, lowest = tops(picture)
@@ -60,14 +63,21 @@ def test_an_unknown_day_is_not_drawn_as_a_day_without_events() -> None:
     picture = bar_chart({LAST: {"events": 8}}, {"events": "#5b8def"}, "events", LAST, 3, unknown)
     assert tops(picture) == [[BOTTOM, BOTTOM, TOP], [BOTTOM, TOP, BOTTOM]]
     assert "grey: unknown" in unquote(picture)
-    assert "unknown" not in bar_chart({LAST: {"events": 8}}, {"events": "#5b8def"}, "events", LAST, 3, unknown[1:])
+    assert "unknown" not in bar_chart(
+        {LAST: {"events": 8}}, {"events": "#5b8def"}, "events", LAST, 3, unknown[1:]
+    )
 
 
 @given(st.sets(st.integers(0, 29)), counts)
 def test_a_chart_with_unknown_days_is_short(unknown: set[int], events: int) -> None:
     series = {LAST - timedelta(days=n): {"events": events} for n in range(30) if n not in unknown}
     picture = bar_chart(
-        series, {"events": "#5b8def"}, "events per day", LAST, 30, {LAST - timedelta(days=n) for n in unknown}
+        series,
+        {"events": "#5b8def"},
+        "events per day",
+        LAST,
+        30,
+        {LAST - timedelta(days=n) for n in unknown},
     )
     assert len(picture) < 1000
 
@@ -78,16 +88,27 @@ def test_a_text_in_a_chart_is_text(title: str, part: str) -> None:
     picture = bar_chart({LAST: {part: 8}}, colours, title, LAST, 3)
     (image,) = inline(picture)
     assert image.type == "image"
-    assert "".join(child.content for child in image.children or []).strip() == printable(title).strip()
-    svg = ElementTree.fromstring(unquote(str(image.attrs["src"]).removeprefix("data:image/svg+xml,")))  # noqa: S314
+    assert (
+        "".join(child.content for child in image.children or []).strip() == printable(title).strip()
+    )
+    svg = ElementTree.fromstring(
+        unquote(str(image.attrs["src"]).removeprefix("data:image/svg+xml,"))
+    )
     shown = "".join(svg.itertext())
     assert shown.startswith(f"{printable(title)}, most 8 {printable(part)} {printable(part)}2")
-    assert {element.tag.rpartition("}")[2] for element in svg.iter()} == {"svg", "g", "path", "text", "tspan"}
+    assert {element.tag.rpartition("}")[2] for element in svg.iter()} == {
+        "svg",
+        "g",
+        "path",
+        "text",
+        "tspan",
+    }
 
 
 def test_a_table_groups_numbers_and_keeps_its_columns() -> None:
     assert (
-        markdown_table(("route", "events"), [("/a|b", 1234567)]) == "|route|events|\n|---|---:|\n|`/a\\|b`|1,234,567|"
+        markdown_table(("route", "events"), [("/a|b", 1234567)])
+        == "|route|events|\n|---|---:|\n|`/a\\|b`|1,234,567|"
     )
     assert markdown_table(("a",), []) == "no rows"
 

@@ -1,4 +1,6 @@
-"""Every check is shown red once by a database that was broken on purpose, with a message that says what to do."""
+"""Every check is shown red once by a database that was broken on purpose, with a message that says
+what to do.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Checked = Callable[..., dict[tuple[str, str], dg.AssetCheckEvaluation]]
 
 @pytest.fixture
 def checked(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Checked:
-    """Evaluates every check, without building anything, and returns the evaluations by asset and name."""
+    """Evaluates every check, without building anything, and returns the evaluations by asset and
+    name.
+    """
 
     def evaluate() -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
         job = dg.Definitions(
@@ -37,7 +41,10 @@ def checked(environment: Settings, instance: dg.DagsterInstance, defs: dg.Defini
         ).resolve_job_def("checks")
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         result = job.execute_in_process(instance=instance, run_config=quiet, raise_on_error=False)
-        return {(e.asset_key.to_user_string(), e.check_name): e for e in result.get_asset_check_evaluations()}
+        return {
+            (e.asset_key.to_user_string(), e.check_name): e
+            for e in result.get_asset_check_evaluations()
+        }
 
     return evaluate
 
@@ -86,14 +93,19 @@ BROKEN = {
         "SIGNAL_TRUSTED_PROXIES",
     ),
     "many drops": (
-        "insert into signal.intake select day, 'cms', 'dropped', 'invalid_field', 900 from signal.days",
+        (
+            "insert into signal.intake select day, 'cms', 'dropped', 'invalid_field', 900 from"
+            " signal.days"
+        ),
         ("raw_events", "few_drops"),
         "signal.books",
     ),
     "people taken for bots": (
-        "insert into signal.books select day - n, 'videos-admin', 'x', 'accepted', '', 1000"
-        " from signal.days, generate_series(0, 20, 2) as n;"
-        " insert into signal.books select day, 'videos-admin', 'x', 'dropped', 'bot', 30 from signal.days",
+        (
+            "insert into signal.books select day - n, 'videos-admin', 'x', 'accepted', '', 1000"
+            " from signal.days, generate_series(0, 20, 2) as n; insert into signal.books select"
+            " day, 'videos-admin', 'x', 'dropped', 'bot', 30 from signal.days"
+        ),
         ("raw_events", "bots_are_steady"),
         "docs/data-team.md",
     ),
@@ -113,27 +125,36 @@ BROKEN = {
         "failed runs of rollups_job",
     ),
     "a value outside its list": (
-        "update signal.daily_device_activity set device_type = 'fridge' where device_type = 'desktop'",
+        (
+            "update signal.daily_device_activity set device_type = 'fridge' where device_type ="
+            " 'desktop'"
+        ),
         ("daily_device_activity", "device_type_accepted_values"),
         "signal-pipeline backfill",
     ),
     "a repeated row": (
-        "alter table signal.daily_app_activity drop constraint daily_app_activity_pkey;"
-        " insert into signal.daily_app_activity select * from signal.daily_app_activity limit 1",
+        (
+            "alter table signal.daily_app_activity drop constraint daily_app_activity_pkey;"
+            " insert into signal.daily_app_activity select * from signal.daily_app_activity limit 1"
+        ),
         ("daily_app_activity", "grain_is_unique"),
         "schema.yml disagree",
     ),
     "a number that is missing": (
-        "alter table signal.daily_app_activity alter users drop not null;"
-        " update signal.daily_app_activity set users = null where event_type = '(all)'",
+        (
+            "alter table signal.daily_app_activity alter users drop not null;"
+            " update signal.daily_app_activity set users = null where event_type = '(all)'"
+        ),
         ("daily_app_activity", "users_not_null"),
         "signal-pipeline backfill",
     ),
     "a row of a day that does not exist": (
-        "alter table signal.daily_os_activity disable trigger all;"
-        " insert into signal.daily_os_activity"
-        " select (jsonb_populate_record(r, jsonb_build_object('activity_date', r.activity_date - 5))).*"
-        " from signal.daily_os_activity as r",
+        (
+            "alter table signal.daily_os_activity disable trigger all; insert into"
+            " signal.daily_os_activity select (jsonb_populate_record(r,"
+            " jsonb_build_object('activity_date', r.activity_date - 5))).* from"
+            " signal.daily_os_activity as r"
+        ),
         ("daily_os_activity", "activity_date_relationships"),
         "signal-pipeline backfill",
     ),
@@ -176,7 +197,9 @@ def test_a_day_past_its_retention_warns_and_then_alarms(checked: Checked, fill: 
     assert f"--purge-incomplete {due_day(8)}" in (alarm.description or "")
 
 
-def test_a_landed_file_that_waits_for_a_day_is_named(checked: Checked, environment: Settings) -> None:
+def test_a_landed_file_that_waits_for_a_day_is_named(
+    checked: Checked, environment: Settings
+) -> None:
     environment.landing_path.mkdir()
     file = environment.landing_path / "old.ndjson"
     file.write_bytes(line())
@@ -188,7 +211,8 @@ def test_a_landed_file_that_waits_for_a_day_is_named(checked: Checked, environme
 def test_a_real_collapse_of_identities_is_seen(checked: Checked, ingest: Ingest) -> None:
     at = datetime.now(UTC) - timedelta(minutes=1)
     lines = [
-        line(at, sessionId=str(uuid.uuid4()), ip="203.0.113.1", clientEventId=str(uuid.uuid4())) for _ in range(300)
+        line(at, sessionId=str(uuid.uuid4()), ip="203.0.113.1", clientEventId=str(uuid.uuid4()))
+        for _ in range(300)
     ]
     assert ingest.ingest_lines(lines).accepted == 300
     check = checked()["raw_events", "identities_are_apart"]

@@ -1,4 +1,6 @@
-"""The real thing: `signal-pipeline dev` with its daemon, events from other processes, a backfill through its GraphQL."""
+"""The real thing: `signal-pipeline dev` with its daemon, events from other processes, a backfill
+through its GraphQL.
+"""
 
 from __future__ import annotations
 
@@ -77,8 +79,19 @@ def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable
     name = f"dagster_dev_{os.getpid()}"
     ensure_database(server, name)
     port = free_port()
-    env = {**os.environ, "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name), "DAGSTER_HOME": str(tmp_path / "d")}
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "dev", "--port", str(port)]
+    env = {
+        **os.environ,
+        "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name),
+        "DAGSTER_HOME": str(tmp_path / "d"),
+    }
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli import main; main()",
+        "dev",
+        "--port",
+        str(port),
+    ]
     log = (tmp_path / "dev.log").open("wb")
     process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=log, stderr=log)
     ask = asker(port)
@@ -108,9 +121,13 @@ main()
 """
 
 
-def test_children_read_what_the_command_has_read(environment: Settings, admin_url: str, tmp_path: Path) -> None:
+def test_children_read_what_the_command_has_read(
+    environment: Settings, admin_url: str, tmp_path: Path
+) -> None:
     secret = "only-in-the-env-file-of-more-than-32-bytes"
-    (tmp_path / ".env").write_text(f"SIGNALS_SALT_SECRET={secret}\nSIGNAL_RETENTION_DAYS=33\nSIGNAL_JWKS=keys.json\n")
+    (tmp_path / ".env").write_text(
+        f"SIGNALS_SALT_SECRET={secret}\nSIGNAL_RETENTION_DAYS=33\nSIGNAL_JWKS=keys.json\n"
+    )
     changes = {
         "SIGNAL_HOME": "home",
         "SIGNAL_LANDING_DIR": "in",
@@ -129,7 +146,10 @@ def test_children_read_what_the_command_has_read(environment: Settings, admin_ur
     )
     assert done.returncode == 0, done.stderr
     names = ("home", "in", "c.yaml", "out", "keys.json")
-    assert done.stdout.splitlines()[-6:] == [f"33 {secret}", *(str(tmp_path / name) for name in names)]
+    assert done.stdout.splitlines()[-6:] == [
+        f"33 {secret}",
+        *(str(tmp_path / name) for name in names),
+    ]
 
 
 def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
@@ -178,14 +198,21 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
         return dev(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
 
     eventually(
-        lambda: status()["status"] in ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED"), "it ends"
+        lambda: (
+            status()["status"] in ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED")
+        ),
+        "it ends",
     )
     assert [run["status"] for run in status()["runs"]] == ["SUCCESS"]
     assert {name: rows_of(connection, name, purged) for name in models} == before
-    rebuilt = connection.execute("select min(built_at) from signal.builds where day = %s", [good]).fetchone()
+    rebuilt = connection.execute(
+        "select min(built_at) from signal.builds where day = %s", [good]
+    ).fetchone()
     assert rebuilt and rebuilt[0].date() == TODAY  # type: ignore[attr-defined]
     shown = dev(MATERIALIZED, key={"path": ["daily_route_activity"]}, partitions=[str(good)])
     (event,) = shown["assetNodeOrError"]["assetMaterializations"]
     counts = {entry["label"]: entry.get("intValue") for entry in event["metadataEntries"]}
-    assert counts["dagster/partition_row_count"] == len(rows_of(connection, "daily_route_activity", good))
+    assert counts["dagster/partition_row_count"] == len(
+        rows_of(connection, "daily_route_activity", good)
+    )
     assert connection.execute("select count(*) from signal.receipts").fetchone() == (1,)

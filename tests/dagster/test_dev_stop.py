@@ -79,7 +79,9 @@ def started(ask: Callable[..., Any]) -> Callable[[], str]:
 
 
 @pytest.mark.parametrize("moment", ["before the UI is up", "launched", "starting"])
-def test_nothing_is_left_when_a_run_is_just_starting(home: Path, tmp_path: Path, moment: str) -> None:
+def test_nothing_is_left_when_a_run_is_just_starting(
+    home: Path, tmp_path: Path, moment: str
+) -> None:
     port = free_port()
     log = tmp_path / "dev.log"
     with log.open("wb") as output:
@@ -101,8 +103,8 @@ def test_nothing_is_left_when_a_run_is_just_starting(home: Path, tmp_path: Path,
     assert "Traceback" not in log.read_text().partition("stopping Dagster ...")[0]
 
 
-# In Dagster's place: a process with a session of its own and an orphan of which no parent knows. Both use the server,
-# and heed no signal but SIGKILL.
+# In Dagster's place: a process with a session of its own and an orphan of which no parent knows.
+# Both use the server, and heed no signal but SIGKILL.
 STUBBORN = """
 import subprocess, sys
 from signal_pipeline.cli.commands import main
@@ -141,7 +143,9 @@ HOLD = (
 def test_what_heeds_no_signal_is_killed_and_what_others_have_started_goes_on(
     home: Path, tmp_path: Path, number: int
 ) -> None:
-    dev = start_command("dev", cwd=tmp_path, program=STUBBORN, SIGNAL_HOME=str(home), HELD=str(tmp_path), **EMBEDDED)
+    dev = start_command(
+        "dev", cwd=tmp_path, program=STUBBORN, SIGNAL_HOME=str(home), HELD=str(tmp_path), **EMBEDDED
+    )
     eventually(lambda: len(list(tmp_path.glob("holds-*"))) == 2, "both hold the server")
     neighbour = start_command(cwd=tmp_path, program=HOLD, SIGNAL_HOME=str(home), **EMBEDDED)
     assert neighbour.stdout

@@ -21,8 +21,8 @@ from signal_pipeline.settings import Settings
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)
 PHONE = (
-    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0 Chrome/130.0.0.0"
-    " Mobile Safari/537.36"
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0"
+    " Chrome/130.0.0.0 Mobile Safari/537.36"
 )
 # As a new list would take the same phones for bots. The address must never be seen again.
 REFUSED_PHONE = f"{PHONE} https://secret.example.org"
@@ -41,7 +41,9 @@ def receive(settings: Settings, database: Database) -> Receive:
     """Ingests lines as they came on a day."""
 
     def receive_on(day: date, lines: list[bytes]) -> None:
-        with closing(Ingest.from_settings(settings, database, lambda: noon(day) + timedelta(hours=1))) as ingest:
+        with closing(
+            Ingest.from_settings(settings, database, lambda: noon(day) + timedelta(hours=1))
+        ) as ingest:
             ingest.ingest_lines(lines)
 
     return receive_on
@@ -50,19 +52,27 @@ def receive(settings: Settings, database: Database) -> Receive:
 def lines_of(day: date, app: str = "cms", **agents: int) -> list[bytes]:
     """So many lines of each kind of user agent."""
     texts = {"people": CHROME, "phones": PHONE, "refused": REFUSED_PHONE, "crawlers": CRAWLER}
-    return [line(noon(day), appName=app, userAgent=texts[kind]) for kind, n in agents.items() for _ in range(n)]
+    return [
+        line(noon(day), appName=app, userAgent=texts[kind])
+        for kind, n in agents.items()
+        for _ in range(n)
+    ]
 
 
 def booked(connection: Connection, app: str, days: dict[date, tuple[int, int]]) -> None:
-    """Days of an app in the books: how many were received, and how many of them were bots, whose families are known."""
+    """Days of an app in the books: how many were received, and how many of them were bots, whose
+    families are known.
+    """
     for day, (received, bots) in days.items():
         connection.execute(
-            "insert into signal.books values (%(day)s, %(app)s, 'journey_create_clicked', 'accepted', '', %(people)s),"
-            " (%(day)s, %(app)s, 'journey_create_clicked', 'dropped', 'bot', %(bots)s)",
+            "insert into signal.books values (%(day)s, %(app)s, 'journey_create_clicked',"
+            " 'accepted', '', %(people)s), (%(day)s, %(app)s, 'journey_create_clicked', 'dropped',"
+            " 'bot', %(bots)s)",
             {"day": day, "app": app, "people": received - bots, "bots": bots},
         )
         connection.execute(
-            "insert into signal.bots values (%s, %s, 'Other', 'unknown', 'unknown', %s, now() - interval '9 days')",
+            "insert into signal.bots values (%s, %s, 'Other', 'unknown', 'unknown', %s, now() -"
+            " interval '9 days')",
             [day, app, bots],
         )
 
@@ -71,22 +81,38 @@ def before(day: date, days: int) -> list[date]:
     return [day - timedelta(days=n) for n in range(days, 0, -1)]
 
 
-def test_unreadable_lines_of_a_large_replay_are_few(connection: Connection, receive: Receive) -> None:
+def test_unreadable_lines_of_a_large_replay_are_few(
+    connection: Connection, receive: Receive
+) -> None:
     good = [text for n in range(30) for text in traffic(TODAY - timedelta(days=30 - n), 40)]
     receive(TODAY, [*good, *[b"torn {"] * 121])
     assert few_drops(connection).passed
 
 
-def test_unreadable_lines_beside_little_else_are_many(connection: Connection, receive: Receive) -> None:
+def test_unreadable_lines_beside_little_else_are_many(
+    connection: Connection, receive: Receive
+) -> None:
     receive(TODAY, [*traffic(TODAY - timedelta(days=30), 1_000)])
     receive(YESTERDAY, [*lines_of(YESTERDAY, people=5), *[b"torn {"] * 121])
     finding = few_drops(connection)
     assert finding.figures["days"] == {str(YESTERDAY): "96.0% of 126: malformed 121"}
 
 
-def test_a_fault_of_one_app_does_not_drown_in_a_replay_of_others(connection: Connection, receive: Receive) -> None:
-    faulty = [line(noon(TODAY), appName="videos-admin", entityType="journey", entityId="x") for _ in range(60)]
-    receive(TODAY, [*faulty, *lines_of(TODAY, "videos-admin", people=50, crawlers=30), *traffic(YESTERDAY, 2_000)])
+def test_a_fault_of_one_app_does_not_drown_in_a_replay_of_others(
+    connection: Connection, receive: Receive
+) -> None:
+    faulty = [
+        line(noon(TODAY), appName="videos-admin", entityType="journey", entityId="x")
+        for _ in range(60)
+    ]
+    receive(
+        TODAY,
+        [
+            *faulty,
+            *lines_of(TODAY, "videos-admin", people=50, crawlers=30),
+            *traffic(YESTERDAY, 2_000),
+        ],
+    )
     finding = few_drops(connection)
     assert finding.figures["days"] == {f"{TODAY} videos-admin": "54.5% of 110: invalid_entity 60"}
 
@@ -119,7 +145,9 @@ def test_what_was_never_counted_is_unknown(connection: Connection, receive: Rece
     assert "Unknown" in finding.message
 
 
-def test_a_list_that_drops_a_makers_phones_is_seen_with_their_family(connection: Connection, receive: Receive) -> None:
+def test_a_list_that_drops_a_makers_phones_is_seen_with_their_family(
+    connection: Connection, receive: Receive
+) -> None:
     for day in before(TODAY, 10):
         receive(day, lines_of(day, people=480, phones=15, crawlers=5))
     assert bots_are_steady(connection).passed
@@ -127,7 +155,10 @@ def test_a_list_that_drops_a_makers_phones_is_seen_with_their_family(connection:
     finding = bots_are_steady(connection)
     assert not finding.passed
     assert finding.figures["app_days"] == {f"{TODAY} cms": "4.0% of 500 (20), usually 1.0%"}
-    families = "Samsung Internet on Android, mobile: 15 (usually 0.0); Other on unknown, unknown: 5 (usually 5.0)"
+    families = (
+        "Samsung Internet on Android, mobile: 15 (usually 0.0); Other on unknown, unknown: 5"
+        " (usually 5.0)"
+    )
     assert finding.figures["families"] == {f"{TODAY} cms": families}
     assert "docs/data-team.md" in finding.message
     told = json.dumps([finding.message, dict(finding.figures)]) + str(
@@ -135,7 +166,9 @@ def test_a_list_that_drops_a_makers_phones_is_seen_with_their_family(connection:
     )
     assert "secret" not in told
     assert "googlebot" not in told.lower()
-    buckets = connection.execute("select browser_family, os_family, device_type from signal.bots").fetchall()
+    buckets = connection.execute(
+        "select browser_family, os_family, device_type from signal.bots"
+    ).fetchall()
     for browser, system, device in buckets:
         assert browser in BROWSER_FAMILIES
         assert system in OS_FAMILIES
@@ -149,7 +182,9 @@ def test_an_app_is_held_against_itself_alone(connection: Connection) -> None:
     assert bots_are_steady(connection).passed
     booked(connection, "journeys-admin", {**dict.fromkeys(history, (1_000, 0)), TODAY: (1_000, 30)})
     finding = bots_are_steady(connection)
-    assert finding.figures["app_days"] == {f"{TODAY} journeys-admin": "3.0% of 1,000 (30), usually 0.0%"}
+    assert finding.figures["app_days"] == {
+        f"{TODAY} journeys-admin": "3.0% of 1,000 (30), usually 0.0%"
+    }
 
 
 def test_a_few_more_a_day_are_seen_together(connection: Connection) -> None:
@@ -157,24 +192,36 @@ def test_a_few_more_a_day_are_seen_together(connection: Connection) -> None:
     days = dict.fromkeys(before(week[0], 28), (200, 0)) | dict.fromkeys(week, (200, 6))
     booked(connection, "cms", days)
     finding = bots_are_steady(connection)
-    assert finding.figures["app_days"] == {f"{week[0]} to {TODAY} cms": "3.0% of 1,400 (42), usually 0.1%"}
+    assert finding.figures["app_days"] == {
+        f"{week[0]} to {TODAY} cms": "3.0% of 1,400 (42), usually 0.1%"
+    }
     families = finding.figures["families"][f"{week[0]} to {TODAY} cms"]
     assert families == "Other on unknown, unknown: 42 (usually 0.0)"
 
 
-def test_bots_that_are_not_found_any_more_are_told_of_days_that_are_over(connection: Connection) -> None:
-    booked(connection, "cms", dict.fromkeys(before(YESTERDAY, 28), (2_000, 60)) | {TODAY: (2_000, 0)})
+def test_bots_that_are_not_found_any_more_are_told_of_days_that_are_over(
+    connection: Connection,
+) -> None:
+    booked(
+        connection, "cms", dict.fromkeys(before(YESTERDAY, 28), (2_000, 60)) | {TODAY: (2_000, 0)}
+    )
     assert bots_are_steady(connection).passed
     booked(connection, "cms", {YESTERDAY: (2_000, 0)})
     finding = bots_are_steady(connection)
     assert finding.figures["app_days"] == {f"{YESTERDAY} cms": "0.0% of 2,000 (0), usually 3.0%"}
-    assert finding.figures["families"] == {f"{YESTERDAY} cms": "Other on unknown, unknown: 0 (usually 60.0)"}
+    assert finding.figures["families"] == {
+        f"{YESTERDAY} cms": "Other on unknown, unknown: 0 (usually 60.0)"
+    }
     assert "fewer in 1" in finding.message
 
 
 def test_apps_without_a_week_of_history_are_named(connection: Connection) -> None:
     assert "Unknown" in bots_are_steady(connection).message
-    booked(connection, "cms", {day: (1_000, 500 if day == TODAY else 0) for day in [*before(TODAY, 6), TODAY]})
+    booked(
+        connection,
+        "cms",
+        {day: (1_000, 500 if day == TODAY else 0) for day in [*before(TODAY, 6), TODAY]},
+    )
     finding = bots_are_steady(connection)
     assert finding.passed
     assert "Unknown" in finding.message
@@ -187,15 +234,17 @@ def test_apps_without_a_week_of_history_are_named(connection: Connection) -> Non
 def test_families_of_before_they_were_counted_are_unknown(connection: Connection) -> None:
     booked(connection, "cms", dict.fromkeys(before(TODAY, 20), (1_000, 10)) | {TODAY: (1_000, 60)})
     connection.execute(
-        "update signal.bots set browser_family = x, os_family = x, device_type = x from (values ('(not recorded)')) as v (x)"
-        " where day < %s",
+        "update signal.bots set browser_family = x, os_family = x, device_type = x from (values"
+        " ('(not recorded)')) as v (x) where day < %s",
         [TODAY],
     )
     families = bots_are_steady(connection).figures["families"]
     assert families == {f"{TODAY} cms": "Other on unknown, unknown: 60 (usually unknown)"}
 
 
-def test_an_old_day_to_which_bots_were_added_is_looked_at(connection: Connection, receive: Receive) -> None:
+def test_an_old_day_to_which_bots_were_added_is_looked_at(
+    connection: Connection, receive: Receive
+) -> None:
     day = TODAY - timedelta(days=60)
     booked(connection, "cms", dict.fromkeys([*before(day, 28), day], (1_000, 10)))
     booked(connection, "cms", dict.fromkeys(before(TODAY, 28), (1_000, 10)))
@@ -216,7 +265,9 @@ def test_a_replay_of_whole_days_changes_no_share(connection: Connection, receive
     assert bots_are_steady(connection).passed
 
 
-def test_a_few_events_without_an_address_are_no_fault_of_the_gateway(connection: Connection, receive: Receive) -> None:
+def test_a_few_events_without_an_address_are_no_fault_of_the_gateway(
+    connection: Connection, receive: Receive
+) -> None:
     receive(TODAY, [line(noon(TODAY), ip=None) for _ in range(9)])
     assert addresses_arrive(connection).passed
     receive(TODAY, [line(noon(TODAY), ip=None)])

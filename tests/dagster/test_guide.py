@@ -1,4 +1,6 @@
-"""The data team's guide says what there is: every asset, check, sensor and schedule, and pictures that exist."""
+"""The data team's guide says what there is: every asset, check, sensor and schedule, and pictures
+that exist.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,13 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "data-team.md").read_text()
 # Checks that the guide names by their pattern: made from schema.yml.
-PATTERNS = ("reconciles_with_", "grain_is_unique", "_accepted_values", "_not_null", "_relationships")
+PATTERNS = (
+    "reconciles_with_",
+    "grain_is_unique",
+    "_accepted_values",
+    "_not_null",
+    "_relationships",
+)
 
 
 def named(name: str) -> bool:

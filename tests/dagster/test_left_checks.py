@@ -27,7 +27,9 @@ def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitio
     """Evaluates the sensor once; gives the checks that it asks for, None for no run."""
 
     def evaluate() -> set[dg.AssetCheckKey] | None:
-        with dg.build_sensor_context(instance=instance, definitions=defs, resources=defs.resources or {}) as context:
+        with dg.build_sensor_context(
+            instance=instance, definitions=defs, resources=defs.resources or {}
+        ) as context:
             result = defs.resolve_sensor_def("left_checks_sensor")(context)
         if isinstance(result, dg.SkipReason):
             return None
@@ -44,7 +46,9 @@ def every_check(defs: dg.Definitions) -> set[dg.AssetCheckKey]:
 
 
 def start(instance: dg.DagsterInstance, defs: dg.Definitions, job: str) -> dg.DagsterRun:
-    return instance.create_run_for_job(defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
+    return instance.create_run_for_job(
+        defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED
+    )
 
 
 @pytest.mark.parametrize("end", ["report_run_failed", "report_run_canceled", "delete_run"])
@@ -62,7 +66,10 @@ def test_checks_of_a_run_that_broke_off_are_asked_for_once(
     getattr(instance, end)(broken.run_id if end == "delete_run" else broken)
     asked = tick()
     if end == "delete_run":
-        assert asked in (None, every_check), "where the plan went with the run, what was found before stands"
+        assert asked in (
+            None,
+            every_check,
+        ), "where the plan went with the run, what was found before stands"
         return
     assert asked == every_check
     again = start(instance, defs, "left_checks_job")

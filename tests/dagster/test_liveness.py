@@ -1,4 +1,6 @@
-"""A killed run is found out, ended, and its place in the pool is free; a run that may live is left alone, whoever's it is."""
+"""A killed run is found out, ended, and its place in the pool is free; a run that may live is left
+alone, whoever's it is.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def ours(connection: Connection) -> Ours:
 
 
 @pytest.fixture
-def looks(stored: dg.DagsterInstance, connection: Connection, ours: Ours) -> Callable[[float], list[str]]:
+def looks(
+    stored: dg.DagsterInstance, connection: Connection, ours: Ours
+) -> Callable[[float], list[str]]:
     """Two looks that lie so many seconds apart: which runs they end."""
 
     def look_twice(seconds: float) -> list[str]:
@@ -74,7 +78,9 @@ def looks(stored: dg.DagsterInstance, connection: Connection, ours: Ours) -> Cal
 
 def start(run: dg.DagsterRun) -> subprocess.Popen[bytes]:
     """A process that executes the run, as the daemon launches one."""
-    return subprocess.Popen([sys.executable, launched.__file__, run.run_id], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, launched.__file__, run.run_id], stderr=subprocess.DEVNULL
+    )
 
 
 def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
@@ -181,13 +187,20 @@ def test_a_run_that_is_marked_as_failed_from_outside_goes_on_and_is_in_flight(
 
 
 def test_the_sensor_ends_what_is_dead_at_a_later_tick(
-    stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    stored: dg.DagsterInstance,
+    defs: dg.Definitions,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = stored.create_run_for_job(_empty_job, tags={LOCK_TAG: lock_space(connection)}, status=STARTED)
+    run = stored.create_run_for_job(
+        _empty_job, tags={LOCK_TAG: lock_space(connection)}, status=STARTED
+    )
     sensor, cursor, told = defs.resolve_sensor_def("abandoned_runs_sensor"), None, []
     for patience in (LOST_SECONDS, LOST_SECONDS, 0.0, 0.0):
         monkeypatch.setattr(liveness, "LOST_SECONDS", patience)
-        with dg.build_sensor_context(stored, cursor=cursor, resources={"postgres": PostgresResource()}) as context:
+        with dg.build_sensor_context(
+            stored, cursor=cursor, resources={"postgres": PostgresResource()}
+        ) as context:
             told.append(str(sensor(context)))
             cursor = context.cursor
     assert ["1 run(s) were ended" in text for text in told] == [False, False, True, False]
@@ -239,12 +252,20 @@ def test_who_is_cancelled_is_not_retried(
 
 
 def test_a_run_that_never_took_its_lock_has_longer(
-    stored: dg.DagsterInstance, defs: dg.Definitions, looks: Callable[[float], list[str]], ours: Ours
+    stored: dg.DagsterInstance,
+    defs: dg.Definitions,
+    looks: Callable[[float], list[str]],
+    ours: Ours,
 ) -> None:
     job = defs.resolve_job_def("rollups_job")
     run = launched.create_run(stored, job, status=STARTED)
     retry = launched.create_run(
-        stored, job, status=STARTED, tags={LOCK_TAG: ours.locks}, parent_run_id=run.run_id, root_run_id=run.run_id
+        stored,
+        job,
+        status=STARTED,
+        tags={LOCK_TAG: ours.locks},
+        parent_run_id=run.run_id,
+        root_run_id=run.run_id,
     )
     assert looks(START_SECONDS - 0.1) == []
     assert set(looks(START_SECONDS)) == {run.run_id, retry.run_id}
@@ -270,22 +291,31 @@ def _raw_events() -> None:
     """An asset of ours, by its key."""
 
 
-_mixed_job = dg.Definitions([_theirs, _raw_events], jobs=[dg.define_asset_job("mixed_job")]).resolve_job_def(
-    "mixed_job"
-)
+_mixed_job = dg.Definitions(
+    [_theirs, _raw_events], jobs=[dg.define_asset_job("mixed_job")]
+).resolve_job_def("mixed_job")
 
 
-def of_another_location(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def of_another_location(
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+) -> dg.DagsterRun:
     return launched.create_run(instance, _their_nightly_job, "neighbour", status=STARTED)
 
 
-def of_our_location_but_not_ours(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def of_our_location_but_not_ours(
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+) -> dg.DagsterRun:
     return launched.create_run(instance, _empty_job, status=STARTED)
 
 
-def of_their_assets_in_our_location(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def of_their_assets_in_our_location(
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+) -> dg.DagsterRun:
     return launched.create_run(
-        instance, _mixed_job, status=STARTED, asset_selection=_mixed_job.asset_layer.executable_asset_keys
+        instance,
+        _mixed_job,
+        status=STARTED,
+        asset_selection=_mixed_job.asset_layer.executable_asset_keys,
     )
 
 
@@ -293,26 +323,36 @@ def of_a_script(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) 
     return instance.create_run_for_job(_their_nightly_job, status=STARTED)
 
 
-def of_another_signal(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def of_another_signal(
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+) -> dg.DagsterRun:
     """A command's run, whose lock is in another database."""
     return instance.create_run_for_job(_empty_job, tags={LOCK_TAG: "1/1"}, status=STARTED)
 
 
-def of_our_location_before_it_moved(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def of_our_location_before_it_moved(
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+) -> dg.DagsterRun:
     """Launched by our location when it was configured for another database, where its lock is."""
-    return launched.create_run(instance, defs.resolve_job_def("rollups_job"), tags={LOCK_TAG: "1/1"}, status=STARTED)
+    return launched.create_run(
+        instance, defs.resolve_job_def("rollups_job"), tags={LOCK_TAG: "1/1"}, status=STARTED
+    )
 
 
 def of_another_location_by_our_resource(
     instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
 ) -> dg.DagsterRun:
     """It takes our lock in its steps alone: another executor runs each in a process of its own."""
-    return launched.create_run(instance, _empty_job, "neighbour", tags={LOCK_TAG: ours.locks}, status=STARTED)
+    return launched.create_run(
+        instance, _empty_job, "neighbour", tags={LOCK_TAG: ours.locks}, status=STARTED
+    )
 
 
 def not_begun(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
     job = defs.resolve_job_def("rollups_job")
-    return launched.create_run(instance, job, tags={LOCK_TAG: ours.locks}, status=dg.DagsterRunStatus.STARTING)
+    return launched.create_run(
+        instance, job, tags={LOCK_TAG: ours.locks}, status=dg.DagsterRunStatus.STARTING
+    )
 
 
 NOT_TO_BE_ENDED = [
@@ -329,7 +369,11 @@ NOT_TO_BE_ENDED = [
 
 @pytest.mark.parametrize("located", [True, False], ids=["sensor", "command"])
 def test_what_is_not_ours_or_may_live_is_never_ended(
-    stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, ours: Ours, located: bool
+    stored: dg.DagsterInstance,
+    defs: dg.Definitions,
+    connection: Connection,
+    ours: Ours,
+    located: bool,
 ) -> None:
     runs = {make.__name__: make(stored, defs, ours) for make in NOT_TO_BE_ENDED}
     before = {name: status_of(stored, run) for name, run in runs.items()}
@@ -345,7 +389,9 @@ def test_a_command_ends_a_launched_run_of_ours_that_had_its_lock(
     stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, ours: Ours
 ) -> None:
     """With the daemon dead too, nobody else frees the place that the run holds."""
-    run = launched.create_run(stored, defs.resolve_job_def("rollups_job"), tags={LOCK_TAG: ours.locks}, status=STARTED)
+    run = launched.create_run(
+        stored, defs.resolve_job_def("rollups_job"), tags={LOCK_TAG: ours.locks}, status=STARTED
+    )
     by_command = replace(ours, location=None)
     _, suspects = end_dead_runs(stored, connection, by_command, {}, 0.0)
     assert end_dead_runs(stored, connection, by_command, suspects, LOST_SECONDS)[0] == [run.run_id]

@@ -1,4 +1,6 @@
-"""A model that is really edited, and one that is really added, beside purged days: what becomes stale, built and reported."""
+"""A model that is really edited, and one that is really added, beside purged days: what becomes
+stale, built and reported.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def freshness(connection: Connection, models: Mapping[str, Model], rollup: str) 
 
 def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
     """What the sensor asks for."""
-    context = dg.build_sensor_context(instance=instance, definitions=defs, resources=defs.resources or {})
+    context = dg.build_sensor_context(
+        instance=instance, definitions=defs, resources=defs.resources or {}
+    )
     with context:
         result = defs.resolve_sensor_def("stale_rollups_sensor")(context)
     return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
@@ -60,7 +64,9 @@ def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[dg.RunReque
 def build(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
     """Run what was asked for."""
     result = defs.resolve_job_def("rollups_job").execute_in_process(
-        instance=instance, tags=dict(request.tags), asset_selection=list(request.asset_selection or [])
+        instance=instance,
+        tags=dict(request.tags),
+        asset_selection=list(request.asset_selection or []),
     )
     assert result.success
 
@@ -77,7 +83,10 @@ def test_an_edited_model_is_rebuilt_where_it_can_be_and_marked_in_reports(
     file = folder / "models" / "daily_device_activity.sql"
     file.write_text(file.read_text().replace("count(*) as events", "count(id) as events"))
     edited = load_models(folder)
-    assert freshness(connection, edited, "daily_device_activity") == {OLD: "fresh", **dict.fromkeys(DAYS, "stale")}
+    assert freshness(connection, edited, "daily_device_activity") == {
+        OLD: "fresh",
+        **dict.fromkeys(DAYS, "stale"),
+    }
     assert set(freshness(connection, edited, "daily_os_activity").values()) == {"fresh"}
     before = rows_of(connection, "daily_device_activity", OLD)
 
@@ -92,9 +101,14 @@ def test_an_edited_model_is_rebuilt_where_it_can_be_and_marked_in_reports(
     assert tick(defs, instance) == []
 
     marked = rollup_report(database, edited, "device", OLD, YESTERDAY, by="total")
-    assert any("the model of daily_device_activity changed inside this window" in note for note in marked.notes)
+    assert any(
+        "the model of daily_device_activity changed inside this window" in note
+        for note in marked.notes
+    )
     assert any(str(DAYS[0]) in note for note in marked.notes)
-    assert not any("changed" in note for note in rollup_report(database, edited, "device", *DAYS).notes)
+    assert not any(
+        "changed" in note for note in rollup_report(database, edited, "device", *DAYS).notes
+    )
 
 
 @pytest.mark.usefixtures("history")
@@ -113,7 +127,10 @@ def test_a_new_rollup_is_unavailable_on_purged_days_and_asks_for_the_others(
     end = schema.find("\n  - name: ", start + 1)
     entry = schema[start : end if end > 0 else len(schema)]
     (folder / "schema.yml").write_text(
-        schema.rstrip() + "\n\n" + entry.replace("daily_os_activity", "daily_system_activity").rstrip() + "\n"
+        schema.rstrip()
+        + "\n\n"
+        + entry.replace("daily_os_activity", "daily_system_activity").rstrip()
+        + "\n"
     )
     added = load_models(folder)
     migrate(database, environment, added)
@@ -126,11 +143,14 @@ def test_a_new_rollup_is_unavailable_on_purged_days_and_asks_for_the_others(
     (request,) = tick(defs, instance)
     assert request.asset_selection == [dg.AssetKey("daily_system_activity")]
     build(defs, instance, request)
-    assert freshness(connection, added, "daily_system_activity") == {OLD: "unavailable", **dict.fromkeys(DAYS, "fresh")}
+    assert freshness(connection, added, "daily_system_activity") == {
+        OLD: "unavailable",
+        **dict.fromkeys(DAYS, "fresh"),
+    }
     assert tick(defs, instance) == []
     assert plan_backfill(connection, added, OLD, OLD).refused == {OLD: "purged, unchanged"}
     report = rollup_report(database, added, "system", OLD, YESTERDAY)
     assert (
-        f"1 day(s) were purged without a daily_system_activity, so they are unknown and not in these numbers: {OLD}"
-        in report.notes
+        "1 day(s) were purged without a daily_system_activity, so they are unknown and not in"
+        f" these numbers: {OLD}" in report.notes
     )

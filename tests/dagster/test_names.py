@@ -12,7 +12,14 @@ from signal_pipeline.definitions import build_defs
 from signal_pipeline.settings import SettingsError, load_settings
 
 ROLLUPS = ["app", "browser", "device", "entity", "os", "route"]
-JOBS = {"raw_events_job", "rollups_job", "nightly_job", "checks_job", "left_checks_job", "pruning_job"}
+JOBS = {
+    "raw_events_job",
+    "rollups_job",
+    "nightly_job",
+    "checks_job",
+    "left_checks_job",
+    "pruning_job",
+}
 INSTIGATORS = {
     "left_checks_sensor",
     "landing_sensor",
@@ -35,7 +42,9 @@ def names_in(defs: dg.Definitions) -> Named:
     nodes = [node for job in jobs for node in repository.get_job(job).all_node_defs]
     return {
         "assets": {key.to_user_string() for key in graph.get_all_asset_keys()},
-        "checks": {f"{key.asset_key.to_user_string()}:{key.name}" for key in graph.asset_check_keys},
+        "checks": {
+            f"{key.asset_key.to_user_string()}:{key.name}" for key in graph.asset_check_keys
+        },
         "jobs": jobs,
         "ops": {node.name for node in nodes},
         "instigators": {each.name for each in (*repository.sensor_defs, *repository.schedule_defs)},
@@ -57,9 +66,15 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], dg.Definiti
     return build
 
 
-def test_without_a_prefix_the_names_are_those_that_users_know(built: Callable[..., dg.Definitions]) -> None:
+def test_without_a_prefix_the_names_are_those_that_users_know(
+    built: Callable[..., dg.Definitions],
+) -> None:
     found = names_in(built(None))
-    assert found["assets"] == {"raw_events", "expired_raw_events", *(f"daily_{name}_activity" for name in ROLLUPS)}
+    assert found["assets"] == {
+        "raw_events",
+        "expired_raw_events",
+        *(f"daily_{name}_activity" for name in ROLLUPS),
+    }
     assert found["jobs"] == JOBS
     assert found["instigators"] == INSTIGATORS
     assert found["pools"] == {"ingest", "rollups", "retention"}
@@ -68,7 +83,9 @@ def test_without_a_prefix_the_names_are_those_that_users_know(built: Callable[..
 
 
 @pytest.mark.parametrize("prefix", ["a", "data-team/signal"])
-def test_under_a_prefix_every_name_is_another_and_is_known(built: Callable[..., dg.Definitions], prefix: str) -> None:
+def test_under_a_prefix_every_name_is_another_and_is_known(
+    built: Callable[..., dg.Definitions], prefix: str
+) -> None:
     plain = names_in(built(None))
     defs = built(prefix)
     found, known = names_in(defs), load_names()
@@ -78,10 +95,16 @@ def test_under_a_prefix_every_name_is_another_and_is_known(built: Callable[..., 
         assert not plain[kind] & found[kind], kind
         assert len(plain[kind]) == len(found[kind]), kind
     assert {key.to_user_string() for key in known.assets} == found["assets"]
-    assert (known.jobs, known.instigators, known.pools) == (found["jobs"], found["instigators"], found["pools"])
+    assert (known.jobs, known.instigators, known.pools) == (
+        found["jobs"],
+        found["instigators"],
+        found["pools"],
+    )
 
 
-def test_two_signals_and_a_team_with_our_names_load_together(built: Callable[..., dg.Definitions]) -> None:
+def test_two_signals_and_a_team_with_our_names_load_together(
+    built: Callable[..., dg.Definitions],
+) -> None:
     @dg.op
     def rollups() -> None:
         """Another team's op."""
@@ -104,13 +127,21 @@ def test_two_signals_and_a_team_with_our_names_load_together(built: Callable[...
     dg.Definitions.validate_loadable(together)
     assert len(together.resolve_asset_graph().get_all_asset_keys()) == 17
     for prefix in ("one", "two"):
-        selected = together.resolve_job_def(f"{prefix}__checks_job").asset_layer.asset_graph.asset_check_keys
+        selected = together.resolve_job_def(
+            f"{prefix}__checks_job"
+        ).asset_layer.asset_graph.asset_check_keys
         assert {key.asset_key.path[0] for key in selected} == {prefix}
         assert len(selected) > 80
 
 
-@pytest.mark.parametrize("value", ["/", "a/", "/a", "a//b", "a b", "a.b", "ä", "x" * 65, "a\nb", " a"])
-def test_a_prefix_that_cannot_be_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["/", "a/", "/a", "a//b", "a b", "a.b", "ä", "x" * 65, "a\nb", " a"]
+)
+def test_a_prefix_that_cannot_be_a_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
     monkeypatch.setenv("SIGNAL_ASSET_KEY_PREFIX", value)
-    with pytest.raises(SettingsError, match="SIGNAL_ASSET_KEY_PREFIX: is not one or more names, separated by /"):
+    with pytest.raises(
+        SettingsError, match="SIGNAL_ASSET_KEY_PREFIX: is not one or more names, separated by /"
+    ):
         load_settings()

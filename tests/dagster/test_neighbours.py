@@ -1,4 +1,6 @@
-"""One Dagster instance for two Signals and another team: a workspace of three code locations under one daemon."""
+"""One Dagster instance for two Signals and another team: a workspace of three code locations under
+one daemon.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,13 @@ class Signal:
 
     def command(self, *arguments: str, stdin: bytes = b"") -> None:
         """Run a command of this Signal."""
-        subprocess.run([*PROGRAM, *arguments], input=stdin, env=self.environment, check=True, capture_output=True)
+        subprocess.run(
+            [*PROGRAM, *arguments],
+            input=stdin,
+            env=self.environment,
+            check=True,
+            capture_output=True,
+        )
 
     def built(self) -> int | None:
         """How many events yesterday's rollups were built from."""
@@ -84,7 +92,11 @@ class Shared:
     def runs(self, location: str | None, job: str | None = None) -> list[dg.DagsterRun]:
         """The runs of a code location."""
         found = self.instance.get_runs(dg.RunsFilter(job_name=job))
-        return [run for run in found if location_of(run) == (launched.label(location) if location else None)]
+        return [
+            run
+            for run in found
+            if location_of(run) == (launched.label(location) if location else None)
+        ]
 
     def finished(self, location: str | None) -> bool:
         """Whether a run of the location has ended well."""
@@ -96,7 +108,9 @@ class Shared:
 
 
 @pytest.fixture
-def shared(environment: Settings, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shared]:
+def shared(
+    environment: Settings, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Shared]:
     """Dagster's instance on a database of its own."""
     name = f"dagster_shared_{os.getpid()}"
     ensure_database(server, name)
@@ -114,7 +128,9 @@ def shared(environment: Settings, server: str, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.fixture
-def signals(shared: Shared, database: Database, server: str, template: str, tmp_path: Path) -> Iterator[list[Signal]]:
+def signals(
+    shared: Shared, database: Database, server: str, template: str, tmp_path: Path
+) -> Iterator[list[Signal]]:
     """Two Signals on two databases."""
     other = f"signal_south_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as connection:
@@ -142,10 +158,16 @@ def signals(shared: Shared, database: Database, server: str, template: str, tmp_
 @contextmanager
 def running(shared: Shared, signals: list[Signal]) -> Iterator[None]:
     """The three code servers, validated, and the daemon."""
-    starts = {"NEIGHBOUR_STARTS": str(shared.folder / "starts"), "NEIGHBOUR_SECONDS": str(NEIGHBOUR_SECONDS)}
+    starts = {
+        "NEIGHBOUR_STARTS": str(shared.folder / "starts"),
+        "NEIGHBOUR_SECONDS": str(NEIGHBOUR_SECONDS),
+    }
     theirs = {**shared.environment, **starts}
     served = [
-        *((each.location, ["-m", "signal_pipeline.definitions"], each.environment) for each in signals),
+        *(
+            (each.location, ["-m", "signal_pipeline.definitions"], each.environment)
+            for each in signals
+        ),
         ("neighbour", ["-f", neighbour.__file__], theirs),
     ]
     ports = {location: free_port() for location, *_ in served}
@@ -156,28 +178,46 @@ def running(shared: Shared, signals: list[Signal]) -> Iterator[None]:
     (shared.folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": entries}))
     with dagster_processes(shared.folder) as start:
         for location, code, environment in served:
-            start(["dagster", "code-server", "start", "-p", str(ports[location]), *code], environment)
+            start(
+                ["dagster", "code-server", "start", "-p", str(ports[location]), *code], environment
+            )
         eventually(lambda: all(map(listens, ports.values())), "the code locations listen")
-        validate = [Path(sys.executable).parent / "dagster", "definitions", "validate", "-w", "workspace.yaml"]
-        subprocess.run(validate, cwd=shared.folder, env=shared.environment, check=True, capture_output=True)
+        validate = [
+            Path(sys.executable).parent / "dagster",
+            "definitions",
+            "validate",
+            "-w",
+            "workspace.yaml",
+        ]
+        subprocess.run(
+            validate, cwd=shared.folder, env=shared.environment, check=True, capture_output=True
+        )
         start(["dagster-daemon", "run", "-w", "workspace.yaml"], shared.environment)
         start(["python", neighbour.__file__], theirs)
         yield
 
 
-def test_each_works_on_its_own_and_nobody_touches_what_is_anothers(shared: Shared, signals: list[Signal]) -> None:
+def test_each_works_on_its_own_and_nobody_touches_what_is_anothers(
+    shared: Shared, signals: list[Signal]
+) -> None:
     north, south = signals
     with running(shared, signals):
         for each, events in ((north, 40), (south, 7)):
             each.command("ingest", "-", stdin=b"\n".join(traffic(YESTERDAY, events)))
         eventually(lambda: (north.built(), south.built()) == (40, 7), "both have built yesterday")
-        # A command of south's takes longer than north waits before it ends a dead run, and so do the neighbour's runs.
+        # A command of south's takes longer than north waits before it ends a dead run, and so do
+        # the neighbour's runs.
         day = YESTERDAY - timedelta(days=30)
         with south.database.connect() as holder, day_lock(holder, day):
             command = [*PROGRAM, "backfill", "--from", str(day), "--to", str(day)]
             backfill = subprocess.Popen(command, env=south.environment, stderr=subprocess.DEVNULL)
-            eventually(lambda: shared.runs(None, "data_team__south__rollups_job"), "south's command runs")
-            eventually(lambda: shared.finished("neighbour") and shared.finished(None), "the neighbour's runs end")
+            eventually(
+                lambda: shared.runs(None, "data_team__south__rollups_job"), "south's command runs"
+            )
+            eventually(
+                lambda: shared.finished("neighbour") and shared.finished(None),
+                "the neighbour's runs end",
+            )
             assert backfill.poll() is None
         assert backfill.wait(PATIENCE_SECONDS) == 0
         eventually(lambda: not shared.unfinished(), "every run ends")
@@ -201,7 +241,9 @@ def _prune_north_alone(shared: Shared, north: Signal) -> None:
         if state.origin.repository_origin.get_label() == launched.label("north")
     }
     before = storage_rows(shared.storage)
-    pruned = prune_dagster_storage(shared.instance, north.ours(), datetime.now(UTC) + timedelta(days=1))
+    pruned = prune_dagster_storage(
+        shared.instance, north.ours(), datetime.now(UTC) + timedelta(days=1)
+    )
     gone = before - storage_rows(shared.storage)
     assert pruned
     assert {owner for _, owner, _ in gone} <= norths
@@ -214,7 +256,9 @@ def _prune_north_alone(shared: Shared, north: Signal) -> None:
 def dagster_databases(server: str) -> tuple[object, ...] | None:
     """How many databases of Dagster's the server holds: other tests may have made one."""
     with psycopg.connect(server) as connection:
-        found = connection.execute("select count(*) from pg_database where datname = 'signal_dagster'")
+        found = connection.execute(
+            "select count(*) from pg_database where datname = 'signal_dagster'"
+        )
         return found.fetchone()
 
 
@@ -230,7 +274,14 @@ def test_a_command_leaves_the_configuration_of_an_instance_as_it_is(
         (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     day, before = str(YESTERDAY), dagster_databases(server)
     done = run_command(
-        "backfill", "--from", day, "--to", day, cwd=tmp_path, DAGSTER_HOME=str(home), SIGNAL_DATABASE_URL=admin_url
+        "backfill",
+        "--from",
+        day,
+        "--to",
+        day,
+        cwd=tmp_path,
+        DAGSTER_HOME=str(home),
+        SIGNAL_DATABASE_URL=admin_url,
     )
     assert done.returncode == 0, done.stderr
     assert (home / "dagster.yaml").exists() == configured

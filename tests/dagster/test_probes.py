@@ -36,19 +36,21 @@ def test_a_missing_yesterday_is_no_fault_on_the_day_of_the_installation(
 def built(connection: Connection, day: date, model: str, minutes_ago: int) -> None:
     """Record a first build of a day's present version, as if it had been made then."""
     connection.execute(
-        "insert into signal.builds"
-        " (day, rollup, version, model_checksum, engine, rows, raw_events, seconds, built_at, first_built_at)"
-        " select day, %s, version, %s, 'postgres', 1, 5, 1, at, at"
-        " from signal.days, (select now() - %s * interval '1 minute' as at) as ago where day = %s"
-        " on conflict (day, rollup) do update set version = excluded.version, model_checksum = excluded.model_checksum,"
-        " built_at = excluded.built_at, first_built_at = excluded.first_built_at",
+        "insert into signal.builds (day, rollup, version, model_checksum, engine, rows, raw_events,"
+        " seconds, built_at, first_built_at) select day, %s, version, %s, 'postgres', 1, 5, 1, at,"
+        " at from signal.days, (select now() - %s * interval '1 minute' as at) as ago where day ="
+        " %s on conflict (day, rollup) do update set version = excluded.version, model_checksum ="
+        " excluded.model_checksum, built_at = excluded.built_at, first_built_at ="
+        " excluded.first_built_at",
         [ROLLUP, model, minutes_ago, day],
     )
 
 
 @pytest.fixture
 def three_old_days(connection: Connection, fill: Fill) -> list[date]:
-    """The three days before today, which changed two days ago and were built by the model `old` then, and today."""
+    """The three days before today, which changed two days ago and were built by the model `old`
+    then, and today.
+    """
     days = [TODAY - timedelta(days=n) for n in (3, 2, 1)]
     for day in (*days, TODAY):
         fill(day, 5)
@@ -71,7 +73,8 @@ def test_a_changed_model_makes_days_wait_from_its_first_build(
 ) -> None:
     first, second, third = three_old_days
     assert waits(connection, "old") == []
-    # Nothing tells a model that was loaded a moment ago from one that cannot build; today's build is of no old day.
+    # Nothing tells a model that was loaded a moment ago from one that cannot build; today's build
+    # is of no old day.
     assert waits(connection, "new") == [str(first), str(second), str(third)]
     built(connection, TODAY, "new", 1)
     assert waits(connection, "new") == [str(first), str(second), str(third)]
@@ -83,12 +86,15 @@ def test_a_changed_model_makes_days_wait_from_its_first_build(
 
 
 @pytest.mark.embedded_only
-def test_a_model_that_comes_back_is_waited_for_from_then(connection: Connection, three_old_days: list[date]) -> None:
+def test_a_model_that_comes_back_is_waited_for_from_then(
+    connection: Connection, three_old_days: list[date]
+) -> None:
     _first, second, third = three_old_days
     for day in (second, third):
         built(connection, day, "new", 1_440)
     built(connection, third, "old", 10)
-    # The day before them keeps its build by the old model; it says nothing of when that model came back.
+    # The day before them keeps its build by the old model; it says nothing of when that model came
+    # back.
     assert waits(connection, "old") == []
     built(connection, third, "old", 100)
     assert waits(connection, "old") == [str(second)]
@@ -106,7 +112,9 @@ def test_an_event_is_waited_for_from_its_own_time_whatever_the_model(
 
 
 @pytest.mark.embedded_only
-def test_a_new_rollup_is_waited_for_from_its_first_build(connection: Connection, three_old_days: list[date]) -> None:
+def test_a_new_rollup_is_waited_for_from_its_first_build(
+    connection: Connection, three_old_days: list[date]
+) -> None:
     connection.execute("delete from signal.builds")
     built(connection, three_old_days[2], "new", 10)
     assert waits(connection, "new") == []
@@ -116,7 +124,11 @@ def test_a_new_rollup_is_waited_for_from_its_first_build(connection: Connection,
 
 @pytest.mark.embedded_only
 def test_a_rebuild_does_not_excuse_the_days_that_wait(
-    database: Database, connection: Connection, settings: Settings, models: dict[str, Model], three_old_days: list[date]
+    database: Database,
+    connection: Connection,
+    settings: Settings,
+    models: dict[str, Model],
+    three_old_days: list[date],
 ) -> None:
     first, second, third = three_old_days
     model = models[ROLLUP]
@@ -128,7 +140,9 @@ def test_a_rebuild_does_not_excuse_the_days_that_wait(
         " first_built_at = first_built_at - interval '2 hours' where day = %s",
         [third],
     )
-    connection.execute("delete from signal.builds where day = %s", [second])  # This one was never built.
+    connection.execute(
+        "delete from signal.builds where day = %s", [second]
+    )  # This one was never built.
     build_day(database, engine, {ROLLUP: model}, third)
     assert waits(connection, model.checksum) == [str(first), str(second)]
     # Nor do fresh days excuse one beside them that was never built.
@@ -141,25 +155,32 @@ def test_a_rebuild_does_not_excuse_the_days_that_wait(
 
 
 @pytest.mark.embedded_only
-def test_raw_events_are_held_against_books_and_builds(connection: Connection, three_old_days: list[date]) -> None:
+def test_raw_events_are_held_against_books_and_builds(
+    connection: Connection, three_old_days: list[date]
+) -> None:
     first, second, third = three_old_days
     assert books_reconcile(connection).passed
     lost = (
-        "delete from signal.events where ctid = (select min(ctid) from signal.events where created_at >= %(day)s::date"
+        "delete from signal.events where ctid = (select min(ctid) from signal.events where"
+        " created_at >= %(day)s::date"
     )
-    lost += " and created_at < %(day)s::date + 1) and created_at >= %(day)s::date and created_at < %(day)s::date + 1"
+    lost += (
+        " and created_at < %(day)s::date + 1) and created_at >= %(day)s::date and created_at <"
+        " %(day)s::date + 1"
+    )
     connection.execute(lost, {"day": first})
     # Whoever takes the loss out of the books as well is found by the build that counted it.
     connection.execute(lost, {"day": second})
     connection.execute(
-        "update signal.books set events = events - 1 where (day, app_name, event_type) ="
-        " (select day, app_name, event_type from signal.books where day = %s and outcome = 'accepted' limit 1)"
-        " and outcome = 'accepted'",
+        "update signal.books set events = events - 1 where (day, app_name, event_type) = (select"
+        " day, app_name, event_type from signal.books where day = %s and outcome = 'accepted' limit"
+        " 1) and outcome = 'accepted'",
         [second],
     )
     connection.execute(
-        "insert into signal.events select (jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid()))).*"
-        " from signal.events as e where created_at >= %s::date and created_at < %s::date + 1 limit 1",
+        "insert into signal.events select (jsonb_populate_record(e, jsonb_build_object('id',"
+        " gen_random_uuid()))).* from signal.events as e where created_at >= %s::date and"
+        " created_at < %s::date + 1 limit 1",
         [third, third],
     )
     finding = books_reconcile(connection)
@@ -171,5 +192,8 @@ def test_raw_events_are_held_against_books_and_builds(connection: Connection, th
 
 
 def test_the_store_loads_without_the_ingest() -> None:
-    code = "import sys, signal_pipeline.dagster.probes; sys.exit('signal_pipeline.ingest.pipeline' in sys.modules)"
+    code = (
+        "import sys, signal_pipeline.dagster.probes; sys.exit('signal_pipeline.ingest.pipeline' in"
+        " sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

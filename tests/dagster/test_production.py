@@ -1,4 +1,6 @@
-"""What docs/operations.md has for production: Dagster's parts as processes of their own, as the admin."""
+"""What docs/operations.md has for production: Dagster's parts as processes of their own, as the
+admin.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ from signal_pipeline.settings import Settings
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
 WORKSPACE = "load_from: [{grpc_server: {host: 127.0.0.1, port: PORT, location_name: signal}}]"
-LOADED = "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename } } } } }"
+LOADED = (
+    "{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError {"
+    " __typename } } } } }"
+)
 LAUNCH = """mutation($asked: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $asked) { ... on LaunchBackfillSuccess { backfillId } } }"""
 BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill {
@@ -55,7 +60,9 @@ FAILURES = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection 
 
 @pytest.fixture
 def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Code location, daemon and web server as docs/operations.md starts them; gives a function that asks GraphQL."""
+    """Code location, daemon and web server as docs/operations.md starts them; gives a function that
+    asks GraphQL.
+    """
     name = f"dagster_parts_{os.getpid()}"
     ensure_database(server, name)
     home = tmp_path / "dagster"
@@ -63,8 +70,14 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
     shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
     code, web = free_port(), free_port()
     (home / "workspace.yaml").write_text(WORKSPACE.replace("PORT", str(code)))
-    bare = {key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))}
-    every = {**bare, "DAGSTER_HOME": str(home), "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name)}
+    bare = {
+        key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
+    }
+    every = {
+        **bare,
+        "DAGSTER_HOME": str(home),
+        "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name),
+    }
     ours = {
         "SIGNAL_ENV": "production",
         "SIGNAL_DATABASE_URL": admin_url,
@@ -73,7 +86,10 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
         "SIGNALS_SALT_SECRET": SECRET,
         "SIGNAL_AUDIT_KEY": "an-audit-key-for-tests-of-more-than-32-bytes",
     }
-    location = ["dagster", *f"code-server start -h 127.0.0.1 -p {code} -m signal_pipeline.definitions".split()]
+    location = [
+        "dagster",
+        *f"code-server start -h 127.0.0.1 -p {code} -m signal_pipeline.definitions".split(),
+    ]
     others = [
         ["dagster-daemon", "run", "-w", "workspace.yaml"],
         ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"],
@@ -134,30 +150,45 @@ def test_a_backfill_says_what_became_of_purged_days_and_impossible_ones_and_ever
         return parts(BACKFILL, id=backfill_id)["partitionBackfillOrError"]
 
     for each, status in ((mixed, "COMPLETED_SUCCESS"), (refused, "COMPLETED_FAILED")):
-        eventually(lambda each=each: asked(each)["status"].startswith("COMPLETED"), "a backfill ends")
+        eventually(
+            lambda each=each: asked(each)["status"].startswith("COMPLETED"), "a backfill ends"
+        )
         assert asked(each)["status"] == status
     counts = asked(mixed)["assetBackfillData"]["assetBackfillStatuses"]
     assert counts == [{"numPartitionsTargeted": 3, "numPartitionsMaterialized": 3}] * len(models)
-    assert {(name, day): rows_of(connection, name, day) for name in models for day in days} == before
+    assert {
+        (name, day): rows_of(connection, name, day) for name in models for day in days
+    } == before
 
     for name in models:
-        (mark,) = parts(NOTES, key={"path": [name]}, days=[str(days[0])])["assetNodeOrError"]["assetMaterializations"]
+        (mark,) = parts(NOTES, key={"path": [name]}, days=[str(days[0])])["assetNodeOrError"][
+            "assetMaterializations"
+        ]
         notes = {entry["label"]: entry.get("text") for entry in mark["metadataEntries"]}
         assert (notes["state"], notes["note"].partition(":")[0]) == ("purged", "purged")
 
     (run,) = asked(refused)["runs"]
-    sentence = f"3 day(s) not built, before the start date {days[0]}: {impossible[0]} to {impossible[-1]}"
+    sentence = (
+        f"3 day(s) not built, before the start date {days[0]}: {impossible[0]} to {impossible[-1]}"
+    )
     events = parts(FAILURES, id=run["runId"])["logsForRun"]["events"]
     assert any(sentence in event["error"]["message"] for event in events if event)
 
     def unknown() -> list[Any]:
-        answers = [parts(CHECKS, key={"path": [name]})["assetNodeOrError"] for name in (*models, "raw_events")]
+        answers = [
+            parts(CHECKS, key={"path": [name]})["assetNodeOrError"]
+            for name in (*models, "raw_events")
+        ]
         checks = [
             check["executionForLatestMaterialization"]
             for each in answers
             for check in each["assetChecksOrError"]["checks"]
         ]
         assert len(checks) > 90
-        return [check for check in checks if check is None or check["status"] not in ("SUCCEEDED", "FAILED")]
+        return [
+            check
+            for check in checks
+            if check is None or check["status"] not in ("SUCCEEDED", "FAILED")
+        ]
 
     eventually(lambda: not unknown(), "every check has a result")

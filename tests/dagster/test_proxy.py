@@ -1,7 +1,8 @@
-"""The nginx files of deploy/: what another site sends through a browser does not reach Dagster, and people's own work does.
+"""The nginx files of deploy/: what another site sends through a browser does not reach Dagster, and
+people's own work does.
 
-Dagster's web server runs mutations that come by GET or as a text, and opens web sockets to any origin. nginx is before a
-real one here.
+Dagster's web server runs mutations that come by GET or as a text, and opens web sockets to any
+origin. nginx is before a real one here.
 """
 
 from __future__ import annotations
@@ -35,9 +36,18 @@ JSON = "application/json"
 LOGIN = {"Authorization": "Basic " + b64encode(b"ann:a-word").decode()}
 MUTATION = 'mutation { setConcurrencyLimit(concurrencyKey: "KEY", limit: 1) }'
 POOLS = "{ instance { concurrencyLimits { concurrencyKey } } }"
-# What Chromium adds to a request that a page of another site makes, and to a link that a person follows there.
-FOREIGN = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-FOLLOWED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+# What Chromium adds to a request that a page of another site makes, and to a link that a person
+# follows there.
+FOREIGN = {
+    "Origin": "https://evil.example.com",
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "no-cors",
+}
+FOLLOWED = {
+    "Sec-Fetch-Site": "cross-site",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+}
 SAME = {"Origin": OWN, "Sec-Fetch-Site": "same-origin", "Content-Type": JSON}
 SOCKET = {
     "Connection": "Upgrade",
@@ -49,7 +59,9 @@ SOCKET = {
 
 pytestmark = [
     pytest.mark.timeout(600),
-    pytest.mark.skipif(NGINX is None, reason="no nginx found: the files of deploy/ for it were not tried"),
+    pytest.mark.skipif(
+        NGINX is None, reason="no nginx found: the files of deploy/ for it were not tried"
+    ),
 ]
 
 
@@ -58,31 +70,44 @@ def certificate(folder: Path) -> None:
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now = datetime.now(UTC)
     built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    signed = built.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    signed = (
+        built.not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     (folder / "tls.crt").write_bytes(signed.public_bytes(pem))
-    (folder / "tls.key").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    (folder / "tls.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+    )
 
 
 @contextmanager
 def nginx(file: str, folder: Path, upstream: str, upstream_port: int) -> Iterator[int]:
-    """A running nginx with a file of deploy/, whose ports and paths alone are changed; gives its port."""
+    """A running nginx with a file of deploy/, whose ports and paths alone are changed; gives its
+    port.
+    """
     port = free_port()
     certificate(folder)
     (folder / "dagster.htpasswd").write_text("ann:{PLAIN}a-word\n")
     text = (DEPLOY / file).read_text().replace("listen 443", f"listen 127.0.0.1:{port}")
     text = text.replace(upstream, f"127.0.0.1:{upstream_port}")
     for name in ("dagster", "api"):
-        text = text.replace(f"/etc/nginx/{name}.crt", "tls.crt").replace(f"/etc/nginx/{name}.key", "tls.key")
+        text = text.replace(f"/etc/nginx/{name}.crt", "tls.crt").replace(
+            f"/etc/nginx/{name}.key", "tls.key"
+        )
     text = text.replace("/etc/nginx/dagster.htpasswd", str(folder / "dagster.htpasswd"))
     assert "/etc/" not in text
     temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        f"{kind}_temp_path {folder}/{kind}; "
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     user = "user root; " if os.geteuid() == 0 else ""
     head = f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}"
     (folder / "nginx.conf").write_text(f"{head} http {{ access_log off; {temporary}\n{text}}}\n")
-    process = subprocess.Popen([str(NGINX), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"])
+    process = subprocess.Popen(
+        [str(NGINX), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    )
     try:
         eventually(lambda: listens(port) or process.poll() is not None, "nginx listens")
         assert process.poll() is None, (folder / "error.log").read_text()
@@ -96,7 +121,9 @@ def send(
     port: int, method: str, path: str, headers: dict[str, str], body: str = "", host: str = HOST
 ) -> tuple[int, bytes]:
     """A request through nginx: status and body; status 0 where it hung up."""
-    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=ssl._create_unverified_context())  # noqa: S323
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=60, context=ssl._create_unverified_context()
+    )
     try:
         connection.request(method, path, body or None, {"Host": host, **headers})
         answer = connection.getresponse()
@@ -113,7 +140,11 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("dagster")
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIGNAL", "DAGSTER"))
+    }
     with dagster_processes(folder) as start:
         command = ["dagster-webserver", "--empty-workspace", "-h", "127.0.0.1", "-p", str(port)]
         start(command, {**environment, "DAGSTER_HOME": str(folder)})
@@ -124,14 +155,18 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def proxy(dagster: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of nginx before it."""
-    with nginx("nginx-dagster.conf", tmp_path_factory.mktemp("nginx"), "127.0.0.1:3000", dagster) as port:
+    with nginx(
+        "nginx-dagster.conf", tmp_path_factory.mktemp("nginx"), "127.0.0.1:3000", dagster
+    ) as port:
         yield port
 
 
 @pytest.fixture
 def pools(dagster: int) -> Callable[[], set[str]]:
     """Asks Dagster itself which pools it has: what the mutation adds to."""
-    return lambda: {each["concurrencyKey"] for each in asker(dagster)(POOLS)["instance"]["concurrencyLimits"]}
+    return lambda: {
+        each["concurrencyKey"] for each in asker(dagster)(POOLS)["instance"]["concurrencyLimits"]
+    }
 
 
 def mutation(key: str) -> tuple[str, str]:
@@ -150,14 +185,22 @@ UNINVITED = {
     "a text": ("POST", {"Content-Type": "text/plain"}, "query"),
     "a text that says JSON": ("POST", {"Content-Type": f"text/plain; {JSON}"}, "json"),
     "JSON, from another site": ("POST", {"Content-Type": JSON}, "json"),
-    "JSON, without an origin": ("POST", {"Origin": "", "Sec-Fetch-Site": "", "Content-Type": JSON}, "json"),
+    "JSON, without an origin": (
+        "POST",
+        {"Origin": "", "Sec-Fetch-Site": "", "Content-Type": JSON},
+        "json",
+    ),
     "JSON, of an older browser": ("POST", {"Sec-Fetch-Site": "", "Content-Type": JSON}, "json"),
     "JSON, of a neighbour's subdomain": (
         "POST",
         {"Origin": f"https://evil.{HOST}", "Sec-Fetch-Site": "same-site", "Content-Type": JSON},
         "json",
     ),
-    "JSON, of the same name unencrypted": ("POST", {"Origin": f"http://{HOST}", "Content-Type": JSON}, "json"),
+    "JSON, of the same name unencrypted": (
+        "POST",
+        {"Origin": f"http://{HOST}", "Content-Type": JSON},
+        "json",
+    ),
     "a text, from the UI itself": ("POST", {**SAME, "Content-Type": "text/plain"}, "query"),
     "GraphQL as text": ("POST", {"Content-Type": "application/graphql"}, "graphql"),
 }
@@ -171,7 +214,11 @@ def test_what_a_page_of_another_site_sends_is_refused(
     for path in ("/graphql", "/%67raphql", "//graphql", "/graphql/"):
         address, as_json = mutation("from-another-site")
         query = address.partition("?")[2]
-        body = {"query": "", "json": as_json, "graphql": MUTATION.replace("KEY", "from-another-site")}[form]
+        body = {
+            "query": "",
+            "json": as_json,
+            "graphql": MUTATION.replace("KEY", "from-another-site"),
+        }[form]
         sent = {name: value for name, value in {**FOREIGN, **LOGIN, **headers}.items() if value}
         status, _ = send(proxy, method, f"{path}?{query}" if form == "query" else path, sent, body)
         assert status == 403 or path in ("//graphql", "/graphql/")  # Other pages to Dagster.
@@ -187,7 +234,12 @@ def test_dagster_by_itself_would_take_them(dagster: int, pools: Callable[[], set
     ):
         connection.request(method, mutation(key)[0], headers=headers)
         assert connection.getresponse().read()
-    connection.request("POST", "/graphql", mutation("by-both")[1], {**FOREIGN, "Content-Type": f"text/plain; {JSON}"})
+    connection.request(
+        "POST",
+        "/graphql",
+        mutation("by-both")[1],
+        {**FOREIGN, "Content-Type": f"text/plain; {JSON}"},
+    )
     assert connection.getresponse().read()
     connection.request("GET", "/graphql", headers={**FOREIGN, **SOCKET})
     assert connection.getresponse().status == 101
@@ -197,14 +249,22 @@ def test_dagster_by_itself_would_take_them(dagster: int, pools: Callable[[], set
 def test_the_ui_works_through_the_proxy(proxy: int, pools: Callable[[], set[str]]) -> None:
     for kind in (JSON, f"{JSON}; charset=utf-8", f"{JSON};charset=UTF-8"):
         key = f"of-the-ui-{len(kind)}"
-        status, body = send(proxy, "POST", "/graphql?op=Set", {**SAME, **LOGIN, "Content-Type": kind}, mutation(key)[1])
+        status, body = send(
+            proxy,
+            "POST",
+            "/graphql?op=Set",
+            {**SAME, **LOGIN, "Content-Type": kind},
+            mutation(key)[1],
+        )
         assert (status, b"errors" in body) == (200, False)
         assert key in pools()
     for headers in ({}, FOLLOWED, {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}):
         assert send(proxy, "GET", "/runs", {**LOGIN, **headers})[0] == 200
 
 
-@pytest.mark.parametrize(("origin", "status"), [(OWN, 101), (FOREIGN["Origin"], 403), ("null", 403), ("", 403)])
+@pytest.mark.parametrize(
+    ("origin", "status"), [(OWN, 101), (FOREIGN["Origin"], 403), ("null", 403), ("", 403)]
+)
 def test_a_web_socket_opens_to_the_ui_alone(proxy: int, origin: str, status: int) -> None:
     headers = {**SOCKET, **LOGIN, **({"Origin": origin} if origin else {})}
     assert send(proxy, "GET", "/graphql", headers)[0] == status
@@ -218,7 +278,10 @@ def test_nothing_passes_without_a_login_or_under_another_name(proxy: int) -> Non
 
 @pytest.mark.parametrize("what", ["materialization", "check", "observation"])
 def test_what_programs_report_does_not_come_through(proxy: int, what: str) -> None:
-    assert send(proxy, "POST", f"/report_asset_{what}/daily_app_activity", {**SAME, **LOGIN}, "{}")[0] == 403
+    assert (
+        send(proxy, "POST", f"/report_asset_{what}/daily_app_activity", {**SAME, **LOGIN}, "{}")[0]
+        == 403
+    )
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -105,7 +105,8 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
     assert rows(storage, "asset_check_executions") == checked  # Each was evaluated once.
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])
     assert records[check].status.value == "SUCCEEDED"
-    # Of the three range runs, the last one still holds the materializations of the day that the night did not build.
+    # Of the three range runs, the last one still holds the materializations of the day that the
+    # night did not build.
     assert gone["runs"] == 2
     assert run("rollups_job", DAYS[0], DAYS[1]).success
 
@@ -120,20 +121,29 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
     with storage.connect() as connection:
         connection.execute(
             "insert into asset_check_executions (asset_key, check_name, run_id, execution_status)"
-            " select asset_key, check_name, 'planned', 'PLANNED' from asset_check_executions group by 1, 2"
+            " select asset_key, check_name, 'planned', 'PLANNED' from asset_check_executions group"
+            " by 1, 2"
         )
-        checks = connection.execute("select count(distinct (asset_key, check_name)) from asset_check_executions")
+        checks = connection.execute(
+            "select count(distinct (asset_key, check_name)) from asset_check_executions"
+        )
         (count,) = checks.fetchone() or (0,)
-    assert prune(instance, ours).deleted["checks"] == 3 * count  # The plans of both nights, the results of the first.
+    assert (
+        prune(instance, ours).deleted["checks"] == 3 * count
+    )  # The plans of both nights, the results of the first.
     with storage.connect() as connection:
-        left = connection.execute("select execution_status, count(*) from asset_check_executions group by 1")
+        left = connection.execute(
+            "select execution_status, count(*) from asset_check_executions group by 1"
+        )
         assert dict(left.fetchall()) == {"PLANNED": count, "SUCCEEDED": count}  # type: ignore[arg-type]
 
 
 def test_a_run_that_has_not_ended_keeps_its_events(
     instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
 ) -> None:
-    running = launched.create_run(instance, defs.resolve_job_def("rollups_job"), status=dg.DagsterRunStatus.STARTED)
+    running = launched.create_run(
+        instance, defs.resolve_job_def("rollups_job"), status=dg.DagsterRunStatus.STARTED
+    )
     instance.report_engine_event("at work", running)
     assert set(prune(instance, ours).deleted.values()) == {0}
     assert instance.get_run_by_id(running.run_id)
@@ -142,7 +152,9 @@ def test_a_run_that_has_not_ended_keeps_its_events(
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
 def their_table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Materialized and observed."""
-    context.log_event(dg.AssetObservation("their_source", tags={"dagster/data_version": context.run.run_id}))
+    context.log_event(
+        dg.AssetObservation("their_source", tags={"dagster/data_version": context.run.run_id})
+    )
     return dg.MaterializeResult(tags={"theirs": "yes"})
 
 
@@ -180,20 +192,29 @@ def their_raw_events() -> None:
 
 
 def neighbours_rows(instance: dg.DagsterInstance) -> None:
-    """What another team leaves in the storage, several times, so that nothing of it is the last of its kind."""
+    """What another team leaves in the storage, several times, so that nothing of it is the last of
+    its kind.
+    """
     one = dg.in_process_executor
     built = dg.Definitions(
         [their_table, their_other_table],
         asset_checks=[their_check],
-        jobs=[dg.define_asset_job("theirs", [their_table]), dg.define_asset_job("others", [their_other_table])],
+        jobs=[
+            dg.define_asset_job("theirs", [their_table]),
+            dg.define_asset_job("others", [their_other_table]),
+        ],
         executor=one,
     )
-    same_key = dg.Definitions([their_raw_events], jobs=[dg.define_asset_job("rollups_job")], executor=one)
+    same_key = dg.Definitions(
+        [their_raw_events], jobs=[dg.define_asset_job("rollups_job")], executor=one
+    )
     theirs, others = map(built.resolve_job_def, ("theirs", "others"))
     for _ in range(3):
         for location in ("neighbour", "signal"):  # They may share our code location too.
             partition = {"dagster/partition": "a"}
-            launched.execute_on(instance, launched.create_run(instance, theirs, location, tags=partition), theirs)
+            launched.execute_on(
+                instance, launched.create_run(instance, theirs, location, tags=partition), theirs
+            )
             for each in (others, mail_job):
                 launched.execute_on(instance, launched.create_run(instance, each, location), each)
         plain = launched.create_run(instance, their_nightly_job, "neighbour")
@@ -202,11 +223,17 @@ def neighbours_rows(instance: dg.DagsterInstance) -> None:
         launched.execute_on(instance, launched.create_run(instance, job, "neighbour"), job)
         dg.materialize([their_table, their_check], instance=instance, partition_key="a")
         their_nightly_job.execute_in_process(instance=instance)
-        instance.create_run_for_job(their_nightly_job, tags={LOCK_TAG: "1/1"}, status=dg.DagsterRunStatus.FAILURE)
+        instance.create_run_for_job(
+            their_nightly_job, tags={LOCK_TAG: "1/1"}, status=dg.DagsterRunStatus.FAILURE
+        )
         for key in ("their_table", "raw_events"):
             instance.report_runless_asset_event(dg.AssetMaterialization(key, partition="a"))
-            instance.report_runless_asset_event(dg.AssetObservation(key, tags={"dagster/data_version": "1"}))
-        check = dg.AssetCheckEvaluation(asset_key=their_table.key, check_name="their_check", passed=True)
+            instance.report_runless_asset_event(
+                dg.AssetObservation(key, tags={"dagster/data_version": "1"})
+            )
+        check = dg.AssetCheckEvaluation(
+            asset_key=their_table.key, check_name="their_check", passed=True
+        )
         instance.report_runless_asset_event(check)
 
 
@@ -222,7 +249,9 @@ def test_nothing_of_others_goes(
     before = storage_rows(storage)
     pruned = prune(instance, ours)
     after = storage_rows(storage)
-    assert theirs - after == {row for row in theirs if row[0] == "asset_keys"} - after  # Ours, of one key, moved on.
+    assert (
+        theirs - after == {row for row in theirs if row[0] == "asset_keys"} - after
+    )  # Ours, of one key, moved on.
     gone = before - after
     assert {table for table, *_ in gone} == {"event_logs", "asset_event_tags", "runs", "run_tags"}
     assert len([row for row in gone if row[0] == "event_logs"]) == pruned.deleted["events"] > 200
@@ -245,7 +274,9 @@ def test_the_last_observation_of_a_partition_stays_as_the_last_materialization_d
             for version in range(2):
                 tags = {"dagster/data_version": str(version)}
                 context.log_event(dg.AssetObservation("raw_events", partition=partition, tags=tags))
-                context.log_event(dg.AssetMaterialization("raw_events", partition=partition, tags=tags))
+                context.log_event(
+                    dg.AssetMaterialization("raw_events", partition=partition, tags=tags)
+                )
 
     @dg.job(name="rollups_job", executor_def=dg.in_process_executor)
     def job() -> None:
@@ -254,9 +285,13 @@ def test_the_last_observation_of_a_partition_stays_as_the_last_materialization_d
     launched.execute_on(instance, launched.create_run(instance, job), job)
     prune(instance, ours)
     with storage.connect() as connection:
-        left = connection.execute("select dagster_event_type, partition from event_logs where asset_key is not null")
+        left = connection.execute(
+            "select dagster_event_type, partition from event_logs where asset_key is not null"
+        )
         kinds = ("ASSET_OBSERVATION", "ASSET_MATERIALIZATION")
-        assert sorted(map(str, left)) == sorted(str((kind, p)) for kind in kinds for p in ("a", "b", None))
+        assert sorted(map(str, left)) == sorted(
+            str((kind, p)) for kind in kinds for p in ("a", "b", None)
+        )
         orphans = connection.execute(
             "select count(*) from asset_event_tags as t where not exists"
             " (select from event_logs as e where e.id = t.event_id)"
@@ -281,7 +316,11 @@ def test_the_run_says_what_went_and_what_stayed(
         assert result.success
         logs = instance.all_logs(result.run_id)
         return " ".join(entry.user_message for entry in logs) + str(
-            [event.step_handled_output_data for event in result.all_events if event.is_handled_output]
+            [
+                event.step_handled_output_data
+                for event in result.all_events
+                if event.is_handled_output
+            ]
         )
 
     text = told("2")

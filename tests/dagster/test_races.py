@@ -1,4 +1,6 @@
-"""Crashes and races with real processes: builders, a purge and writers of one day, and a range that is killed in the middle."""
+"""Crashes and races with real processes: builders, a purge and writers of one day, and a range that
+is killed in the middle.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ def test_two_builders_and_a_purge_of_one_day_leave_what_the_receipt_says(
     for builder in (one, two):
         refused = [n for n, line in enumerate(builder) if not line.startswith("built")]
         assert all("purged, unchanged" in builder[n] for n in refused)
-        assert refused == list(range(len(builder) - len(refused), len(builder)))  # Once purged, purged for good.
+        assert refused == list(
+            range(len(builder) - len(refused), len(builder))
+        )  # Once purged, purged for good.
     assert {name: rows_of(connection, name, day) for name in models} == wanted
     receipts = connection.execute("select day, raw_events, version from signal.receipts").fetchall()
     assert receipts == [(day, 200, 1)]
@@ -111,7 +115,9 @@ def test_two_builders_and_a_writer_end_with_the_newest_version(
 
 
 @pytest.fixture
-def storage(environment: Settings, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def storage(
+    environment: Settings, server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[None]:
     """A Dagster storage on PostgreSQL, which outlives a killed process."""
     name = f"dagster_crash_{os.getpid()}"
     ensure_database(server, name)
@@ -145,19 +151,32 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     kept = built()
     assert 5 <= len(kept) < 30
     assert kept == days[: len(kept)]
-    torn = connection.execute("select day from signal.builds group by day having count(*) <> %s", [len(models)])
+    torn = connection.execute(
+        "select day from signal.builds group by day having count(*) <> %s", [len(models)]
+    )
     assert torn.fetchall() == []
     with open_instance(load_settings()) as instance:
         shown = instance.get_materialized_partitions(dg.AssetKey("daily_os_activity"))
         assert {str(day) for day in kept[: -BUILDERS - 1]} <= shown <= {str(day) for day in kept}
-    stamps = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
-    assert subprocess.run([*command, "--only-stale"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    stamps = connection.execute(
+        "select day, built_at from signal.builds where day = any(%s)", [kept]
+    ).fetchall()
+    assert (
+        subprocess.run(
+            [*command, "--only-stale"], stderr=subprocess.DEVNULL, check=False
+        ).returncode
+        == 0
+    )
     assert built() == days
     with open_instance(load_settings()) as instance:
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
         for asset in ("raw_events", *models):
-            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {str(day) for day in days}
-    again = connection.execute("select day, built_at from signal.builds where day = any(%s)", [kept]).fetchall()
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {
+                str(day) for day in days
+            }
+    again = connection.execute(
+        "select day, built_at from signal.builds where day = any(%s)", [kept]
+    ).fetchall()
     assert sorted(again) == sorted(stamps)
 
 
@@ -167,7 +186,9 @@ def app_role(connection: Connection) -> Iterator[str]:
     name = f"app_{os.getpid()}"
     connection.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
     connection.execute(sql.SQL("grant usage on schema signal to {}").format(sql.Identifier(name)))
-    connection.execute(sql.SQL("grant all on all tables in schema signal to {}").format(sql.Identifier(name)))
+    connection.execute(
+        sql.SQL("grant all on all tables in schema signal to {}").format(sql.Identifier(name))
+    )
     yield name
     connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
@@ -177,14 +198,28 @@ ATTACKS = [
     "delete from signal.daily_app_activity where activity_date = {day}",
     "delete from signal.daily_app_activity",
     "update signal.daily_app_activity set events = 0 where activity_date = {day}",
-    "update signal.daily_app_activity set activity_date = {day}, event_type = 'x' || event_type where activity_date = {open_day}",
-    "update signal.daily_app_activity set activity_date = {open_day}, event_type = 'x' || event_type where activity_date = {day}",
+    (
+        "update signal.daily_app_activity set activity_date = {day}, event_type = 'x' || event_type"
+        " where activity_date = {open_day}"
+    ),
+    (
+        "update signal.daily_app_activity set activity_date = {open_day}, event_type = 'x' ||"
+        " event_type where activity_date = {day}"
+    ),
     "insert into signal.daily_app_activity values ({day}, 'cms', 'made_up', 1, 1, 1)",
-    "insert into signal.daily_app_activity select * from signal.daily_app_activity where activity_date = {day}"
-    " on conflict (activity_date, app_name, event_type) do update set events = 0",
-    "merge into signal.daily_app_activity as t using (select {day}::date as day) as s on t.activity_date = s.day"
-    " when matched then update set users = 0",
-    "with gone as (delete from signal.daily_app_activity where activity_date = {day} returning *) select count(*) from gone",
+    (
+        "insert into signal.daily_app_activity select * from signal.daily_app_activity where"
+        " activity_date = {day} on conflict (activity_date, app_name, event_type) do update set"
+        " events = 0"
+    ),
+    (
+        "merge into signal.daily_app_activity as t using (select {day}::date as day) as s on"
+        " t.activity_date = s.day when matched then update set users = 0"
+    ),
+    (
+        "with gone as (delete from signal.daily_app_activity where activity_date = {day} returning"
+        " *) select count(*) from gone"
+    ),
     "truncate signal.daily_app_activity",
     "truncate signal.daily_app_activity, signal.daily_os_activity cascade",
     "delete from signal.receipts",
@@ -207,13 +242,18 @@ def test_plain_sql_cannot_change_a_purged_day(
 
     def stored() -> list[object]:
         receipts = connection.execute("select r::text from signal.receipts as r").fetchall()
-        return [*(rows_of(connection, name, each) for name in models for each in (day, YESTERDAY)), receipts]
+        return [
+            *(rows_of(connection, name, each) for name in models for each in (day, YESTERDAY)),
+            receipts,
+        ]
 
     before = stored()
     with database.connect() as attacker:
         attacker.execute(sql.SQL("set role {}").format(sql.Identifier(app_role)))
         for attack in ATTACKS:
             statement = sql.SQL(attack).format(day=str(day), open_day=str(YESTERDAY))  # type: ignore[arg-type]
-            with pytest.raises((psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege)):
+            with pytest.raises(
+                (psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege)
+            ):
                 attacker.execute(statement)
             assert stored() == before, attack

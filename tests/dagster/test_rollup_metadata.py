@@ -24,7 +24,11 @@ ROUTE = "/[a](x)/<b>/**c**"
 def test_routes_are_text_and_days_without_a_build_are_not_days_without_events(
     database: Database, connection: Connection, models: dict[str, Model], ingest: Ingest, fill: Fill
 ) -> None:
-    built, not_built, name = DAY - timedelta(days=2), DAY - timedelta(days=1), "daily_route_activity"
+    built, not_built, name = (
+        DAY - timedelta(days=2),
+        DAY - timedelta(days=1),
+        "daily_route_activity",
+    )
     fill(built)
     fill(not_built)
     ingest.ingest_lines([line(datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC), route=ROUTE)])

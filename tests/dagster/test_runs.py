@@ -10,7 +10,16 @@ import dagster as dg
 import pytest
 from conftest import Build
 from psycopg import sql
-from support.dagster import RETENTION_DAYS, TODAY, YESTERDAY, Run, due_day, materialized, purge, rows_of
+from support.dagster import (
+    RETENTION_DAYS,
+    TODAY,
+    YESTERDAY,
+    Run,
+    due_day,
+    materialized,
+    purge,
+    rows_of,
+)
 
 from signal_pipeline.dagster.log_alerts import failure_line, red_checks
 from signal_pipeline.postgres.database import Connection, Database
@@ -31,7 +40,9 @@ def test_a_day_is_built_and_marked(
     fill(YESTERDAY, 30)
     result = run("rollups_job", YESTERDAY)
     assert result.success
-    assert materialized(instance, result) == {name: {str(YESTERDAY)} for name in ["raw_events", *models]}
+    assert materialized(instance, result) == {
+        name: {str(YESTERDAY)} for name in ["raw_events", *models]
+    }
 
 
 def test_each_day_of_a_range_shows_its_own_row_count(
@@ -77,9 +88,15 @@ def test_a_mixed_range_builds_the_good_days_and_leaves_purged_ones(
     assert result.success
     assert rows_of(connection, "daily_app_activity", old) == before
     marked = materialized(instance, result)
-    assert marked == {name: {str(old), str(after)} for name in models} | {"raw_events": {str(after)}}
+    assert marked == {name: {str(old), str(after)} for name in models} | {
+        "raw_events": {str(after)}
+    }
     kept, built = (_metadata(instance, "daily_app_activity", day) for day in (old, after))
-    assert (kept["state"], kept["note"], kept["dagster/partition_row_count"]) == ("purged", PURGED, len(before))
+    assert (kept["state"], kept["note"], kept["dagster/partition_row_count"]) == (
+        "purged",
+        PURGED,
+        len(before),
+    )
     assert built["state"] == "open"
     assert "note" not in built
 
@@ -120,7 +137,10 @@ def test_a_day_that_was_purged_before_a_rollup_was_built_is_not_marked_for_it_an
     purge(database, models, old)
     connection.execute("delete from signal.builds where rollup = 'daily_os_activity'")
     result = run("rollups_job", old, old + timedelta(days=1))
-    reason = f"1 day(s) not built, purged before daily_os_activity was built: nothing is left to build it from: {old}"
+    reason = (
+        "1 day(s) not built, purged before daily_os_activity was built: nothing is left to build"
+        f" it from: {old}"
+    )
     assert reason in _failure(result)
     marked = materialized(instance, result)
     assert str(old) in marked["daily_app_activity"]
@@ -130,16 +150,23 @@ def test_a_day_that_was_purged_before_a_rollup_was_built_is_not_marked_for_it_an
 def test_days_before_the_start_date_are_named_in_one_sentence_and_hold_up_no_other(
     run: Run, instance: dg.DagsterInstance, connection: Connection
 ) -> None:
-    """Dagster knows the start date that its processes were started with; the database may have a later one."""
+    """Dagster knows the start date that its processes were started with; the database may have a
+    later one.
+    """
     connection.execute("update signal.instance set start_date = %s", [YESTERDAY])
     first = YESTERDAY - timedelta(days=3)
     result = run("rollups_job", first, YESTERDAY)
-    sentence = f"3 day(s) not built, before the start date {YESTERDAY}: {first} to {YESTERDAY - timedelta(days=1)}"
+    sentence = (
+        f"3 day(s) not built, before the start date {YESTERDAY}: {first} to"
+        f" {YESTERDAY - timedelta(days=1)}"
+    )
     assert sentence in _failure(result)
     assert materialized(instance, result)["daily_app_activity"] == {str(YESTERDAY)}
     refused = run("raw_events_job", first, YESTERDAY)
     assert f"3 day(s) are before the start date {YESTERDAY} and unknown" in _failure(refused)
-    assert materialized(instance, refused) == {}, "a mark would say zero of days that nobody can know"
+    assert materialized(instance, refused) == {}, (
+        "a mark would say zero of days that nobody can know"
+    )
 
 
 def test_what_became_of_a_range_is_one_line_of_its_log(
@@ -160,8 +187,8 @@ def test_what_became_of_a_range_is_one_line_of_its_log(
     lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
     assert (
         f"1 day(s) built: {after}; 1 day(s) purged, kept as they were: {old};"
-        f" days before the start date {old} cannot be built, and none was asked for"
-    ) in lines
+        f" days before the start date {old} cannot be built, and none was asked for" in lines
+    )
     today = run("rollups_job", TODAY)
     assert any(
         f"today, {TODAY}, is not over: its numbers are partial" in each.user_message
@@ -200,7 +227,8 @@ def test_missing_raw_events_are_refused_and_the_other_days_built(
     assert run("rollups_job", day, YESTERDAY).success
     before = rows_of(connection, "daily_app_activity", day)
     connection.execute(
-        "delete from signal.events where id in (select id from signal.events where created_at < %s limit 5)",
+        "delete from signal.events where id in (select id from signal.events where created_at < %s"
+        " limit 5)",
         [YESTERDAY],
     )
     result = run("rollups_job", day, YESTERDAY)
@@ -232,7 +260,9 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     settings: Settings,
     models: dict[str, Model],
 ) -> None:
-    """A killed run commits builds that it cannot mark any more; nobody asks for them again, since they are fresh."""
+    """A killed run commits builds that it cannot mark any more; nobody asks for them again, since
+    they are fresh.
+    """
     purged, killed, stale = due_day(), YESTERDAY - timedelta(days=40), YESTERDAY
     for day in (purged, killed):
         fill(day)
@@ -243,12 +273,20 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     result = run("rollups_job", stale, stale, {"signal/only_stale": "true"})
     assert result.success
     both = {str(killed), str(stale)}
-    assert materialized(instance, result) == {name: {str(purged), *both} for name in models} | {"raw_events": both}
-    rest = connection.execute("select * from signal.builds where day <> %s order by day, rollup", [stale]).fetchall()
+    assert materialized(instance, result) == {name: {str(purged), *both} for name in models} | {
+        "raw_events": both
+    }
+    rest = connection.execute(
+        "select * from signal.builds where day <> %s order by day, rollup", [stale]
+    ).fetchall()
     assert rest == stamps  # Nothing was built again.
     for name in models:
         marked = _metadata(instance, name, killed)
-        assert marked["dagster/partition_row_count"] == build.rows[name] == len(rows_of(connection, name, killed))
+        assert (
+            marked["dagster/partition_row_count"]
+            == build.rows[name]
+            == len(rows_of(connection, name, killed))
+        )
         assert (marked["version"], marked["raw_events"]) == (1, 25)
         assert 0 < marked["seconds"] <= round(build.seconds, 3)  # type: ignore[operator]
     events = _metadata(instance, "raw_events", killed)
@@ -271,7 +309,9 @@ def test_only_what_is_not_shown_of_a_day_that_is_being_built_is_marked(
     build_day(database, open_engine(settings, database), models, YESTERDAY)
     result = run("rollups_job", YESTERDAY)
     assert len(_row_counts(instance, "daily_os_activity", YESTERDAY)) == 1
-    assert materialized(instance, result) == {name: {str(YESTERDAY)} for name in ["raw_events", *models]}
+    assert materialized(instance, result) == {
+        name: {str(YESTERDAY)} for name in ["raw_events", *models]
+    }
 
 
 def _metadata(instance: dg.DagsterInstance, asset: str, day: date) -> dict[str, object]:
@@ -289,9 +329,9 @@ def test_a_day_that_fails_holds_up_no_other_and_is_named(
     for day in days:
         fill(day)
     connection.execute(
-        sql.SQL("alter table signal.daily_os_activity add constraint broken check (activity_date <> {})").format(
-            str(days[1])
-        )
+        sql.SQL(
+            "alter table signal.daily_os_activity add constraint broken check (activity_date <> {})"
+        ).format(str(days[1]))
     )
     result = run("rollups_job", days[0], days[-1])
     assert not result.success
@@ -326,20 +366,38 @@ def test_a_hole_of_an_earlier_day_holds_up_neither_checks_nor_retention(
     broken, old = YESTERDAY - timedelta(days=3), due_day()
     for day in (broken, old):
         fill(day)
-    connection.execute("insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [broken])
+    connection.execute(
+        "insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [broken]
+    )
     result = run("nightly_job", YESTERDAY)
     assert result.success
-    red = {(e.asset_key.to_user_string(), e.check_name) for e in result.get_asset_check_evaluations() if not e.passed}
+    red = {
+        (e.asset_key.to_user_string(), e.check_name)
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    }
     assert ("raw_events", "books_reconcile") in red
-    assert any("check books_reconcile of raw_events is red" in line for line in red_checks(instance, result.run_id))
-    assert connection.execute("select state from signal.days where day = %s", [old]).fetchone() == ("purged",)
+    assert any(
+        "check books_reconcile of raw_events is red" in line
+        for line in red_checks(instance, result.run_id)
+    )
+    assert connection.execute("select state from signal.days where day = %s", [old]).fetchone() == (
+        "purged",
+    )
 
 
 def test_a_night_checks_before_it_purges(run: Run, fill: Callable[..., None]) -> None:
     fill(YESTERDAY)
-    steps = [event.step_key for event in run("nightly_job", YESTERDAY).all_events if event.is_step_success]
+    steps = [
+        event.step_key
+        for event in run("nightly_job", YESTERDAY).all_events
+        if event.is_step_success
+    ]
     after = steps[steps.index("expired_raw_events") + 1 :]
-    assert {str(step) for step in after} == {"expired_raw_events_nothing_expired", "expired_raw_events_nothing_overdue"}
+    assert {str(step) for step in after} == {
+        "expired_raw_events_nothing_expired",
+        "expired_raw_events_nothing_overdue",
+    }
 
 
 def test_the_nightly_job_builds_checks_and_purges(
@@ -371,11 +429,14 @@ def test_a_day_whose_rollups_are_at_fault_is_kept_and_holds_up_no_other(
         assert run("rollups_job", day).success
     # The total stays, and the parts differ: only the test against the other rollup sees it.
     connection.execute(
-        "update signal.daily_device_activity set events = events + 1 where activity_date = %s and event_type <> '(all)'",
+        "update signal.daily_device_activity set events = events + 1 where activity_date = %s and"
+        " event_type <> '(all)'",
         [bad],
     )
     assert run("nightly_job", YESTERDAY).success
-    states = connection.execute("select day, state from signal.days where day <= %s order by day", [bad]).fetchall()
+    states = connection.execute(
+        "select day, state from signal.days where day <= %s order by day", [bad]
+    ).fetchall()
     assert states == [(good, "purged"), (bad, "open")]
 
 
@@ -393,7 +454,11 @@ def test_raw_events_drains_the_landing_and_profiles_the_day(
 
 
 def test_a_bad_landed_file_does_not_keep_the_night_from_its_retention(
-    run: Run, environment: Settings, fill: Callable[..., None], connection: Connection, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    environment: Settings,
+    fill: Callable[..., None],
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     due = due_day()
     fill(due)
@@ -407,12 +472,18 @@ def test_a_bad_landed_file_does_not_keep_the_night_from_its_retention(
 
     monkeypatch.setattr(Path, "chmod", refuse)
     assert run("nightly_job", YESTERDAY).success
-    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == ("purged",)
+    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == (
+        "purged",
+    )
     assert not run("raw_events_job", YESTERDAY).success  # The landing's own run says so.
 
 
 def test_a_missing_secret_does_not_keep_the_night_from_its_retention(
-    run: Run, environment: Settings, fill: Callable[..., None], connection: Connection, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    environment: Settings,
+    fill: Callable[..., None],
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     due = due_day()
     fill(due)
@@ -421,10 +492,14 @@ def test_a_missing_secret_does_not_keep_the_night_from_its_retention(
     monkeypatch.setenv("SIGNAL_AUDIT_KEY", "an-audit-key-for-tests-of-more-than-32-bytes")
     monkeypatch.delenv("SIGNALS_SALT_SECRET")
     assert run("nightly_job", YESTERDAY).success
-    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == ("purged",)
+    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == (
+        "purged",
+    )
 
 
-def test_no_address_reaches_the_run_storage(run: Run, environment: Settings, instance: dg.DagsterInstance) -> None:
+def test_no_address_reaches_the_run_storage(
+    run: Run, environment: Settings, instance: dg.DagsterInstance
+) -> None:
     from support.traffic import line
 
     environment.landing_path.mkdir(parents=True)

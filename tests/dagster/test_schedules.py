@@ -37,7 +37,9 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         (datetime(2028, 3, 1, 0, 30, tzinfo=UTC), "2028-02-29"),
     ],
 )
-def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datetime, day: str) -> None:
+def test_the_nightly_schedule_asks_for_yesterday(
+    defs: dg.Definitions, at: datetime, day: str
+) -> None:
     schedule = defs.resolve_schedule_def("nightly_schedule")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 0 * * *", "UTC")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
@@ -47,13 +49,17 @@ def test_the_nightly_schedule_asks_for_yesterday(defs: dg.Definitions, at: datet
 
 
 @pytest.fixture
-def hour(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Callable[[], object]:
+def hour(
+    environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions
+) -> Callable[[], object]:
     """Evaluates the schedule of the checks once."""
 
     def evaluate() -> object:
         schedule = defs.resolve_schedule_def("checks_schedule")
         with dg.build_schedule_context(
-            instance=instance, scheduled_execution_time=datetime.now(UTC), resources=defs.resources or {}
+            instance=instance,
+            scheduled_execution_time=datetime.now(UTC),
+            resources=defs.resources or {},
         ) as context:
             return schedule(context)
 
@@ -93,21 +99,31 @@ def test_the_checks_run_within_an_hour_of_a_change_in_the_landing(
     kept = environment.landing_path / "array.json"
     kept.write_bytes(b"[]")
     assert isinstance(hour(), dg.RunRequest)
-    evaluations = {each.check_name: each for each in run("checks_job", None).get_asset_check_evaluations()}
+    evaluations = {
+        each.check_name: each for each in run("checks_job", None).get_asset_check_evaluations()
+    }
     assert not evaluations["landing_moves"].passed
-    assert "'array.json' looks like a JSON array" in (evaluations["landing_moves"].description or "")
+    assert "'array.json' looks like a JSON array" in (
+        evaluations["landing_moves"].description or ""
+    )
     assert isinstance(hour(), dg.SkipReason)
     kept.unlink()
     assert isinstance(hour(), dg.RunRequest)
 
 
 def test_a_run_of_others_under_the_name_of_our_checks_is_not_ours(
-    hour: Callable[[], object], fill: Fill, run: Run, instance: dg.DagsterInstance, defs: dg.Definitions
+    hour: Callable[[], object],
+    fill: Fill,
+    run: Run,
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
 ) -> None:
     fill(YESTERDAY)
     assert run("nightly_job", YESTERDAY).success
     for name in ("checks_job", "nightly_job"):
-        launched.create_run(instance, defs.resolve_job_def(name), "neighbour", status=dg.DagsterRunStatus.SUCCESS)
+        launched.create_run(
+            instance, defs.resolve_job_def(name), "neighbour", status=dg.DagsterRunStatus.SUCCESS
+        )
     assert isinstance(hour(), dg.RunRequest)
 
 
@@ -125,7 +141,9 @@ def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_h
         ("daily_entity_activity", "reconciles_with_events"),
     }
     assert hourly["daily_os_activity", "reconciles_with_events"]
-    connection.execute("update signal.daily_os_activity set events = events + 1 where event_type = '(all)'")
+    connection.execute(
+        "update signal.daily_os_activity set events = events + 1 where event_type = '(all)'"
+    )
     assert not evaluated("checks_job", None)["daily_os_activity", "reconciles_with_events"]
 
 

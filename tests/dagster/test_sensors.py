@@ -1,4 +1,6 @@
-"""Sensors and schedules against a real database and a real instance: each case that brings or withholds a run."""
+"""Sensors and schedules against a real database and a real instance: each case that brings or
+withholds a run.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitio
 def add_run(instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection) -> AddRun:
     """Adds a run of ours that has had its lock."""
 
-    def add(job: str, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None) -> dg.DagsterRun:
+    def add(
+        job: str, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None
+    ) -> dg.DagsterRun:
         known = {LOCK_TAG: lock_space(connection), **(tags or {})}
         return instance.create_run_for_job(defs.resolve_job_def(job), tags=known, status=status)
 
@@ -93,29 +97,39 @@ def test_nothing_new_asks_for_nothing(tick: Tick, fill: Fill, run: Run) -> None:
     assert requests(tick("stale_rollups_sensor")) == []
 
 
-def test_new_events_today_ask_again_after_a_pause(tick: Tick, fill: Fill, run: Run, connection: Connection) -> None:
+def test_new_events_today_ask_again_after_a_pause(
+    tick: Tick, fill: Fill, run: Run, connection: Connection
+) -> None:
     fill(YESTERDAY)
     assert run("rollups_job", YESTERDAY).success
     fill(YESTERDAY, 5, seed=2)
     connection.execute("update signal.builds set seconds = 1000")
     assert requests(tick("stale_rollups_sensor")) == []
-    connection.execute("update signal.builds set built_at = built_at - interval '1 hour', seconds = 0")
+    connection.execute(
+        "update signal.builds set built_at = built_at - interval '1 hour', seconds = 0"
+    )
     assert len(requests(tick("stale_rollups_sensor"))) == 1
 
 
-def test_a_late_event_refreshes_its_old_day_only(tick: Tick, fill: Fill, run: Run, connection: Connection) -> None:
+def test_a_late_event_refreshes_its_old_day_only(
+    tick: Tick, fill: Fill, run: Run, connection: Connection
+) -> None:
     days = [YESTERDAY - timedelta(days=n) for n in range(40)]
     for day in (days[39], days[20], days[0]):
         fill(day, 5)
         assert run("rollups_job", day).success
-    connection.execute("update signal.builds set built_at = built_at - interval '1 hour', seconds = 0")
+    connection.execute(
+        "update signal.builds set built_at = built_at - interval '1 hour', seconds = 0"
+    )
     fill(days[20], 3, seed=2)
     assert ranges(tick("stale_rollups_sensor")) == [(str(days[20]), str(days[20]))]
 
 
 def test_a_run_in_flight_is_not_asked_for_twice(tick: Tick, fill: Fill, add_run: AddRun) -> None:
     fill(YESTERDAY)
-    add_run("rollups_job", dg.DagsterRunStatus.STARTED, {START: str(YESTERDAY), END: str(YESTERDAY)})
+    add_run(
+        "rollups_job", dg.DagsterRunStatus.STARTED, {START: str(YESTERDAY), END: str(YESTERDAY)}
+    )
     result = tick("stale_rollups_sensor")
     assert requests(result) == []
     assert isinstance(result, dg.SkipReason)
@@ -124,7 +138,12 @@ def test_a_run_in_flight_is_not_asked_for_twice(tick: Tick, fill: Fill, add_run:
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
 def test_a_run_that_is_marked_as_over_and_goes_on_is_in_flight(
-    tick: Tick, fill: Fill, add_run: AddRun, database: Database, environment: Settings, status: dg.DagsterRunStatus
+    tick: Tick,
+    fill: Fill,
+    add_run: AddRun,
+    database: Database,
+    environment: Settings,
+    status: dg.DagsterRunStatus,
 ) -> None:
     fill(YESTERDAY)
     environment.landing_path.mkdir()
@@ -164,7 +183,9 @@ def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
     fill(YESTERDAY)
     connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
     first = requests(tick("stale_rollups_sensor"))
-    add_run("rollups_job", dg.DagsterRunStatus.FAILURE, {START: str(YESTERDAY), END: str(YESTERDAY)})
+    add_run(
+        "rollups_job", dg.DagsterRunStatus.FAILURE, {START: str(YESTERDAY), END: str(YESTERDAY)}
+    )
     assert requests(tick("stale_rollups_sensor", "1")) == []
     connection.execute("update signal.days set changed_at = now() + interval '1 second'")
     again = requests(tick("stale_rollups_sensor", "1"))
@@ -187,11 +208,18 @@ def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_ch
     fail(dict(request.tags))
     result = tick("stale_rollups_sensor")
     assert isinstance(result, dg.SkipReason)
-    assert f"1 failed 5 times and rest for a day or until they change: {YESTERDAY}" in (result.skip_message or "")
+    assert f"1 failed 5 times and rest for a day or until they change: {YESTERDAY}" in (
+        result.skip_message or ""
+    )
 
 
 def test_a_purged_day_is_never_asked_for(
-    tick: Tick, fill: Fill, run: Run, database: Database, connection: Connection, models: dict[str, Model]
+    tick: Tick,
+    fill: Fill,
+    run: Run,
+    database: Database,
+    connection: Connection,
+    models: dict[str, Model],
 ) -> None:
     fill(due_day())
     assert run("rollups_job", due_day()).success
@@ -207,8 +235,12 @@ def test_a_changed_model_makes_its_open_days_stale_and_asks_for_that_rollup_alon
     for day in days:
         fill(day, 5)
         assert run("rollups_job", day).success
-    connection.execute("update signal.builds set built_at = built_at - interval '1 hour', seconds = 0")
-    connection.execute("update signal.builds set model_checksum = 'old' where rollup = 'daily_os_activity'")
+    connection.execute(
+        "update signal.builds set built_at = built_at - interval '1 hour', seconds = 0"
+    )
+    connection.execute(
+        "update signal.builds set model_checksum = 'old' where rollup = 'daily_os_activity'"
+    )
     (request,) = requests(tick("stale_rollups_sensor"))
     assert request.asset_selection == [dg.AssetKey("daily_os_activity")]
     assert (request.tags[START], request.tags[END]) == (str(days[0]), str(days[1]))
@@ -260,8 +292,12 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     assert not failed.success
     assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
     logged = [entry.user_message for entry in instance.all_logs(failed.run_id)]
-    assert any(text.startswith("landing: 1 file(s) done, events: {'received': 1") for text in logged)
-    assert "the last 1 run(s) of raw_events_job failed, the next is at" in skipped(tick("landing_sensor", "7"))
+    assert any(
+        text.startswith("landing: 1 file(s) done, events: {'received': 1") for text in logged
+    )
+    assert "the last 1 run(s) of raw_events_job failed, the next is at" in skipped(
+        tick("landing_sensor", "7")
+    )
     monkeypatch.setattr("signal_pipeline.dagster.due_builds.FIRST_BACKOFF", timedelta(0))
     assert len(requests(tick("landing_sensor"))) == 1
 
@@ -279,7 +315,9 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
         failed = run("raw_events_job", TODAY)
         assert not failed.success
         assert not [event for event in failed.all_events if event.is_step_up_for_retry]
-        (failure,) = [event.step_failure_data for event in failed.all_events if event.is_step_failure]
+        (failure,) = [
+            event.step_failure_data for event in failed.all_events if event.is_step_failure
+        ]
         assert "'array.JSON' looks like a JSON array" in str(failure.error)
         asked = tick("landing_sensor", cursor_of(asked))
         assert "1 file(s) wait: the last" in skipped(asked)
@@ -300,5 +338,11 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
 
 
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
-    for name in ("landing_sensor", "stale_rollups_sensor", "run_failure_sensor", "red_checks_sensor", "alerts_sensor"):
+    for name in (
+        "landing_sensor",
+        "stale_rollups_sensor",
+        "run_failure_sensor",
+        "red_checks_sensor",
+        "alerts_sensor",
+    ):
         assert defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING

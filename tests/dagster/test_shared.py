@@ -1,4 +1,5 @@
-"""Signal in the Dagster of a team: beside `deploy/your_team.py`, on an instance that is configured for nobody.
+"""Signal in the Dagster of a team: beside `deploy/your_team.py`, on an instance that is configured
+for nobody.
 
 One web server, one daemon, one PostgreSQL; the `dagster.yaml` names a storage and nothing else.
 """
@@ -17,7 +18,15 @@ import psycopg
 import pytest
 import yaml
 from conftest import START_DATE
-from support.dagster import YESTERDAY, answers, asker, dagster_processes, eventually, free_port, ingest
+from support.dagster import (
+    YESTERDAY,
+    answers,
+    asker,
+    dagster_processes,
+    eventually,
+    free_port,
+    ingest,
+)
 from support.traffic import traffic
 
 from signal_pipeline.postgres.database import Connection, Database
@@ -55,23 +64,34 @@ class Shared:
 
     def events(self, asset: str, day: date | None = None) -> object:
         """What the last materialization of the asset, of that day if one is given, counted."""
-        keys = dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[str(day)] if day else None)
+        keys = dg.AssetRecordsFilter(
+            dg.AssetKey(asset), asset_partitions=[str(day)] if day else None
+        )
         found = self.instance.fetch_materializations(keys, limit=1).records
         materialization = found[0].asset_materialization if found else None
         return materialization.metadata["events"].value if materialization else None
 
 
 @pytest.fixture
-def shared(environment: Settings, database: Database, server: str, tmp_path: Path) -> Iterator[Shared]:
+def shared(
+    environment: Settings, database: Database, server: str, tmp_path: Path
+) -> Iterator[Shared]:
     """The team's Dagster with both code locations, as docs/deploy.md has its workspace."""
     name = f"team_dagster_{os.getpid()}"
     ensure_database(server, name)
     home, port = tmp_path / "dagster", free_port()
     home.mkdir()
     storage = {"postgres": {"postgres_url": dagster_url(server, name)}}
-    (home / "dagster.yaml").write_text(yaml.safe_dump({"storage": storage, "telemetry": {"enabled": False}}))
+    (home / "dagster.yaml").write_text(
+        yaml.safe_dump({"storage": storage, "telemetry": {"enabled": False}})
+    )
     locations = [
-        {"python_module": {"module_name": "signal_pipeline.definitions", "location_name": "signal"}},
+        {
+            "python_module": {
+                "module_name": "signal_pipeline.definitions",
+                "location_name": "signal",
+            }
+        },
         {"python_file": {"relative_path": str(EXAMPLE), "location_name": "your_team"}},
     ]
     (home / "workspace.yaml").write_text(yaml.safe_dump({"load_from": locations}))
@@ -84,7 +104,9 @@ def shared(environment: Settings, database: Database, server: str, tmp_path: Pat
     }
     ask = asker(port)
     with dagster_processes(home) as start, dg.DagsterInstance.from_config(str(home)) as instance:
-        start(["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"], every)
+        start(
+            ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"], every
+        )
         eventually(lambda: answers(ask), "the UI answers")
         start(["dagster-daemon", "run", "-w", "workspace.yaml"], every)
         yield Shared(instance, ask)
@@ -97,15 +119,25 @@ def test_a_teams_assets_follow_signals(shared: Shared, connection: Connection) -
     ingest([*traffic(YESTERDAY, 40), *traffic(LATE_DAY, 9, seed=2)])
     both = {str(YESTERDAY), str(LATE_DAY)}
     eventually(lambda: shared.days("daily_app_activity") >= both, "Signal has built both days")
-    eventually(lambda: shared.days("every_day") >= both, "each day that was built is followed", FOLLOWING)
-    eventually(lambda: shared.events("newest_day", YESTERDAY) == 40, "the newest day is followed", FOLLOWING)
-    eventually(lambda: shared.events("all_days") == 49, "so is an asset without partitions", FOLLOWING)
+    eventually(
+        lambda: shared.days("every_day") >= both, "each day that was built is followed", FOLLOWING
+    )
+    eventually(
+        lambda: shared.events("newest_day", YESTERDAY) == 40,
+        "the newest day is followed",
+        FOLLOWING,
+    )
+    eventually(
+        lambda: shared.events("all_days") == 49, "so is an asset without partitions", FOLLOWING
+    )
     assert shared.events("every_day", YESTERDAY) == 40
     assert shared.events("every_day", LATE_DAY) == 9
     assert str(LATE_DAY) not in shared.days("newest_day")
 
     ingest(traffic(LATE_DAY, 5, seed=3))
-    eventually(lambda: shared.events("every_day", LATE_DAY) == 14, "late events come through", FOLLOWING)
+    eventually(
+        lambda: shared.events("every_day", LATE_DAY) == 14, "late events come through", FOLLOWING
+    )
     eventually(lambda: shared.events("all_days") == 54, "in the sum too", FOLLOWING)
 
     (signals,) = [shared.ask(LINEAGE, key={"path": ["daily_app_activity"]})["assetNodeOrError"]]

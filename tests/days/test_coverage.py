@@ -1,4 +1,6 @@
-"""Which days of a window can be known: each is, or is not, for one reason; and how days are named in a note."""
+"""Which days of a window can be known: each is, or is not, for one reason; and how days are named
+in a note.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,15 @@ some_days = st.dates(date(2026, 4, 25), date(2026, 5, 25))
 
 
 @given(some_days, some_days, st.dictionaries(some_days, st.sampled_from(["open", "purged"])))
-def test_each_day_of_a_window_is_unknown_or_known_once(one: date, other: date, states: dict[date, str]) -> None:
+def test_each_day_of_a_window_is_unknown_or_known_once(
+    one: date, other: date, states: dict[date, str]
+) -> None:
     first, last = sorted((one, other))
-    inside = {day: state for day, state in states.items() if first <= day <= last and START <= day <= TODAY}
+    inside = {
+        day: state
+        for day, state in states.items()
+        if first <= day <= last and START <= day <= TODAY
+    }
     coverage = Coverage(first, last, START, START, TODAY, inside)  # type: ignore[arg-type]
     known_first, known_last = coverage.known
     known = max((known_last - known_first).days + 1, 0)

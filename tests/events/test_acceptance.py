@@ -1,4 +1,6 @@
-"""What becomes of one event: every reason, their order, the edges, and whose books count it (requirement 3)."""
+"""What becomes of one event: every reason, their order, the edges, and whose books count it
+(requirement 3).
+"""
 
 from __future__ import annotations
 
@@ -79,13 +81,17 @@ def test_a_good_line_becomes_a_row() -> None:
         route="/journeys/[id]",
         entity_type="journey",
         entity_id=ENTITY.lower(),
-        user_hash=DayHasher(SECRET, TODAY).user_hash("admin.example.org", "203.0.113.7", "Chrome|150|macOS"),
+        user_hash=DayHasher(SECRET, TODAY).user_hash(
+            "admin.example.org", "203.0.113.7", "Chrome|150|macOS"
+        ),
         session_id="7b0e7a8e-6f0e-4d0c-9a3e-0d6f0c7f1c11",
         device_type="desktop",
         browser_family="Chrome",
         os_family="macOS",
         client_event_id=ID.lower(),
-        description=json.dumps({"b": 1, "a": [None, "ä"]}, ensure_ascii=False, separators=(",", ":")).encode(),
+        description=json.dumps(
+            {"b": 1, "a": [None, "ä"]}, ensure_ascii=False, separators=(",", ":")
+        ).encode(),
         address="given",
     )
 
@@ -185,8 +191,14 @@ REASONS: dict[str, list[tuple[str, dict[str, object]]]] = {
     ],
     "description_schema": [
         ("missing", {"eventType": "ai_translation_language_picked", "description": {}}),
-        ("wrong type", {"eventType": "ai_translation_language_picked", "description": {"language": 1}}),
-        ("too long", {"eventType": "ai_translation_language_picked", "description": {"language": "x" * 65}}),
+        (
+            "wrong type",
+            {"eventType": "ai_translation_language_picked", "description": {"language": 1}},
+        ),
+        (
+            "too long",
+            {"eventType": "ai_translation_language_picked", "description": {"language": "x" * 65}},
+        ),
     ],
     "bot": [
         ("crawler", {"userAgent": "Googlebot/2.1 (+http://www.google.com/bot.html)"}),
@@ -287,12 +299,28 @@ def test_a_description_of_2048_bytes_passes() -> None:
 
 
 def test_the_size_of_a_description_is_that_of_its_compact_form() -> None:
-    padded = line()[:-1] + b', "description": {  "a" :' + b" " * 4_000 + b'"' + b"\\u00e4" * 1000 + b'"}}'
+    padded = (
+        line()[:-1]
+        + b', "description": {  "a" :'
+        + b" " * 4_000
+        + b'"'
+        + b"\\u00e4" * 1000
+        + b'"}}'
+    )
     assert isinstance(acceptance.check_line(padded, NOW), Event)
 
 
 @pytest.mark.parametrize(
-    "value", [{}, {"a": None}, {"a": 1e300}, {"a": -0.0}, {"a": 2**70}, {"\U0001f600": "\\u0000"}, {"a": [[[[]]]]}]
+    "value",
+    [
+        {},
+        {"a": None},
+        {"a": 1e300},
+        {"a": -0.0},
+        {"a": 2**70},
+        {"\U0001f600": "\\u0000"},
+        {"a": [[[[]]]]},
+    ],
 )
 def test_odd_descriptions_pass(value: dict[str, object]) -> None:
     assert json.loads(event(description=value).description or b"") == value
@@ -351,7 +379,10 @@ def test_the_day_is_the_utc_date(text: str, day: date) -> None:
 @pytest.mark.parametrize("zone", ["Z", "z", "+00:00", "-00:00"])
 def test_the_last_moment_of_a_day_is_not_tomorrow(digits: str, zone: str) -> None:
     last = event(createdAt=f"2026-11-19T23:59:59.{digits}{zone}")
-    assert (last.day, last.created_at) == (date(2026, 11, 19), datetime(2026, 11, 19, 23, 59, 59, 999999, tzinfo=UTC))
+    assert (last.day, last.created_at) == (
+        date(2026, 11, 19),
+        datetime(2026, 11, 19, 23, 59, 59, 999999, tzinfo=UTC),
+    )
     assert last.user_hash == event(createdAt="2026-11-19T00:00:00Z").user_hash
 
 
@@ -359,7 +390,9 @@ def test_digits_beyond_microseconds_are_cut_at_every_bound() -> None:
     assert event(createdAt="2026-11-20T12:35:00.0000009Z").created_at == NOW + timedelta(minutes=5)
     assert reason(createdAt="2026-11-20T12:35:00.0000019Z") == "in_future"
     assert reason(createdAt=f"{FIRST_KEPT - timedelta(days=1)}T23:59:59.9999999Z") == "too_late"
-    early = acceptance.check_line(line(createdAt="2025-12-31T23:59:59.9999999Z"), datetime(2026, 1, 3, tzinfo=UTC))
+    early = acceptance.check_line(
+        line(createdAt="2025-12-31T23:59:59.9999999Z"), datetime(2026, 1, 3, tzinfo=UTC)
+    )
     assert isinstance(early, Drop)
     assert early.reason == "too_late"
 
@@ -372,9 +405,14 @@ def test_a_drop_is_booked_on_the_day_that_its_text_names() -> None:
         assert drop.day == date(2026, 11, 18)
 
 
-@pytest.mark.parametrize("spell", [json.dumps, lambda text: '"' + "".join(f"\\u{ord(c):04x}" for c in text) + '"'])
+@pytest.mark.parametrize(
+    "spell", [json.dumps, lambda text: '"' + "".join(f"\\u{ord(c):04x}" for c in text) + '"']
+)
 def test_a_time_is_read_however_its_json_spells_it(spell: Callable[[str], str]) -> None:
-    for text, microsecond in (("2026-11-19T23:59:59.9999999Z", 999999), ("2026-11-19T23:59:59.5Z", 500000)):
+    for text, microsecond in (
+        ("2026-11-19T23:59:59.9999999Z", 999999),
+        ("2026-11-19T23:59:59.5Z", 500000),
+    ):
         stated = line(createdAt=...)[:-1] + f', "createdAt" :\t{spell(text)} }}'.encode()
         accepted = acceptance.check_line(stated, NOW)
         assert isinstance(accepted, Event)
@@ -387,11 +425,15 @@ def test_digits_elsewhere_are_not_cut() -> None:
         "createdAt": "2026-11-19T23:59:59.1234567891Z",
         "pi": "3.14159265358979",
     }
-    accepted = event(createdAt="2026-11-19T23:59:59.9999999Z", description=texts, route="/v/0.12345678x")
+    accepted = event(
+        createdAt="2026-11-19T23:59:59.9999999Z", description=texts, route="/v/0.12345678x"
+    )
     assert json.loads(accepted.description or b"") == texts
 
 
-def test_a_replay_of_a_line_without_an_id_is_the_same_whatever_digits_follow_the_microseconds() -> None:
+def test_a_replay_of_a_line_without_an_id_is_the_same_whatever_digits_follow_the_microseconds() -> (
+    None
+):
     derived = event(clientEventId=..., createdAt="2026-11-19T23:59:59.999999Z").client_event_id
     for text in ("2026-11-19T23:59:59.9999999Z", "2026-11-20T01:59:59.99999950+02:00"):
         assert event(clientEventId=..., createdAt=text).client_event_id == derived
@@ -403,14 +445,28 @@ def test_without_a_time_the_server_clock_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["route", "entityType", "entityId", "sessionId", "description", "createdAt", "host", "ip", "userAgent"]
+    "key",
+    [
+        "route",
+        "entityType",
+        "entityId",
+        "sessionId",
+        "description",
+        "createdAt",
+        "host",
+        "ip",
+        "userAgent",
+    ],
 )
 def test_null_is_the_same_as_absent(key: str) -> None:
     assert check(**{key: None}) == check(**{key: ...})
 
 
 def test_same_browser_same_day_is_one_hash_and_across_midnight_two() -> None:
-    morning, evening = event(createdAt="2026-11-19T00:00:00Z"), event(createdAt="2026-11-19T23:59:59.999Z")
+    morning, evening = (
+        event(createdAt="2026-11-19T00:00:00Z"),
+        event(createdAt="2026-11-19T23:59:59.999Z"),
+    )
     after = event(createdAt="2026-11-20T00:00:00Z")
     assert morning.user_hash == evening.user_hash != after.user_hash
 
@@ -445,7 +501,9 @@ def test_an_address_is_given_missing_or_invalid(ip: str | None, address: str) ->
 def test_a_missing_user_agent_is_no_bot(text: str | None) -> None:
     accepted = event(userAgent=text)
     assert (accepted.device_type, accepted.browser_family, accepted.os_family) == ("unknown",) * 3
-    assert accepted.user_hash == DayHasher(SECRET, TODAY).user_hash("admin.example.org", "203.0.113.7", "")
+    assert accepted.user_hash == DayHasher(SECRET, TODAY).user_hash(
+        "admin.example.org", "203.0.113.7", ""
+    )
 
 
 def test_a_line_without_an_id_derives_the_same_one_each_time() -> None:
@@ -456,7 +514,9 @@ def test_a_line_without_an_id_derives_the_same_one_each_time() -> None:
     assert event(**{**bare, "description": {"a": 2, "b": 1}}).client_event_id == derived
     assert event(**{**bare, "unknownKey": 1}).client_event_id == derived
     reversed_line = json.dumps(dict(reversed(json.loads(line(**bare)).items()))).encode()
-    again = Acceptance(load_catalogue(), SECRET, START, KEEP).check_line(reversed_line, NOW + timedelta(days=30))
+    again = Acceptance(load_catalogue(), SECRET, START, KEEP).check_line(
+        reversed_line, NOW + timedelta(days=30)
+    )
     assert isinstance(again, Event)
     assert again.client_event_id == derived
 
@@ -478,7 +538,9 @@ def test_another_line_derives_another_id(change: dict[str, object]) -> None:
 
 
 def test_another_secret_derives_another_id() -> None:
-    other = Acceptance(load_catalogue(), b"another" * 8, START, KEEP).check_line(line(clientEventId=...), NOW)
+    other = Acceptance(load_catalogue(), b"another" * 8, START, KEEP).check_line(
+        line(clientEventId=...), NOW
+    )
     assert isinstance(other, Event)
     assert other.client_event_id != event(clientEventId=...).client_event_id
 
@@ -486,7 +548,13 @@ def test_another_secret_derives_another_id() -> None:
 @pytest.mark.parametrize(
     ("changes", "day", "app", "event_type", "stated"),
     [
-        ({"userAgent": CURL}, date(2026, 11, 20), "journeys-admin", "journey_create_clicked", "journey_create_clicked"),
+        (
+            {"userAgent": CURL},
+            date(2026, 11, 20),
+            "journeys-admin",
+            "journey_create_clicked",
+            "journey_create_clicked",
+        ),
         (
             {"userAgent": CURL, "createdAt": "2026-11-01T23:30:00-01:00"},
             date(2026, 11, 2),
@@ -494,18 +562,54 @@ def test_another_secret_derives_another_id() -> None:
             "journey_create_clicked",
             "journey_create_clicked",
         ),
-        ({"createdAt": "2026-01-01T00:00:00Z"}, START, "journeys-admin", "journey_create_clicked", None),
-        ({"createdAt": "2025-12-31T23:59:59Z"}, TODAY, "journeys-admin", "journey_create_clicked", None),
-        ({"createdAt": "2026-11-22T00:00:00Z"}, TODAY, "journeys-admin", "journey_create_clicked", None),
-        ({"createdAt": "0001-01-01T00:00:00+14:00"}, TODAY, "journeys-admin", "journey_create_clicked", None),
+        (
+            {"createdAt": "2026-01-01T00:00:00Z"},
+            START,
+            "journeys-admin",
+            "journey_create_clicked",
+            None,
+        ),
+        (
+            {"createdAt": "2025-12-31T23:59:59Z"},
+            TODAY,
+            "journeys-admin",
+            "journey_create_clicked",
+            None,
+        ),
+        (
+            {"createdAt": "2026-11-22T00:00:00Z"},
+            TODAY,
+            "journeys-admin",
+            "journey_create_clicked",
+            None,
+        ),
+        (
+            {"createdAt": "0001-01-01T00:00:00+14:00"},
+            TODAY,
+            "journeys-admin",
+            "journey_create_clicked",
+            None,
+        ),
         ({"createdAt": "soon"}, TODAY, "journeys-admin", "journey_create_clicked", None),
         ({"eventType": "no_such_type"}, TODAY, "journeys-admin", "(other)", "no_such_type"),
         ({"eventType": "nobody@example.org"}, TODAY, "journeys-admin", "(other)", ""),
         ({"eventType": "x" * 65}, TODAY, "journeys-admin", "(other)", ""),
         ({"eventType": 7}, TODAY, "journeys-admin", "(other)", ""),
         ({"appName": "watch"}, TODAY, "(unknown)", "journey_create_clicked", None),
-        ({"appName": 7, "createdAt": "2026-11-02T00:00:00Z"}, date(2026, 11, 2), "(unknown)", None, None),
-        ({"route": 7, "createdAt": "2026-11-02T00:00:00Z"}, date(2026, 11, 2), "journeys-admin", None, None),
+        (
+            {"appName": 7, "createdAt": "2026-11-02T00:00:00Z"},
+            date(2026, 11, 2),
+            "(unknown)",
+            None,
+            None,
+        ),
+        (
+            {"route": 7, "createdAt": "2026-11-02T00:00:00Z"},
+            date(2026, 11, 2),
+            "journeys-admin",
+            None,
+            None,
+        ),
     ],
 )
 def test_whose_books_count_a_drop(
@@ -553,7 +657,11 @@ def test_an_event_of_the_api_is_checked_like_a_line() -> None:
         assert isinstance(refused, Drop)
         assert refused.reason == "invalid_field"
     dropped = acceptance.drop("rate_limited", stated, NOW)
-    assert (dropped.reason, dropped.day, dropped.app_name) == ("rate_limited", TODAY, "journeys-admin")
+    assert (dropped.reason, dropped.day, dropped.app_name) == (
+        "rate_limited",
+        TODAY,
+        "journeys-admin",
+    )
 
 
 @given(st.binary(max_size=200))
@@ -563,7 +671,9 @@ def test_no_bytes_break_the_check(noise: bytes) -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 KEYS = [*json.loads(line()), "route", "entityType", "entityId", "sessionId", "description", "host"]

@@ -11,7 +11,10 @@ import pytest
 from signal_pipeline.events import browsers
 from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
 
-IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like"
+    " Gecko) "
+)
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
 ANDROID = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -28,18 +31,36 @@ ANDROID = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Ge
         (f"{WINDOWS}Chrome/148 Safari/537.36", "Chrome|148|Windows"),
         (f"{WINDOWS}Chrome/148.0.0.0 Safari/537.36 OPR/105", "Opera|105|Windows"),
         (f"{WINDOWS}Chrome/148.0.0.0 YaBrowser/24 Safari/537.36", "Yandex Browser|24|Windows"),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:149) Gecko/20100101 Firefox/149", "Firefox|149|Windows"),
-        (f"{ANDROID}SamsungBrowser/23 Chrome/115.0.0.0 Mobile Safari/537.36", "Samsung Internet|23|Android"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:149) Gecko/20100101 Firefox/149",
+            "Firefox|149|Windows",
+        ),
+        (
+            f"{ANDROID}SamsungBrowser/23 Chrome/115.0.0.0 Mobile Safari/537.36",
+            "Samsung Internet|23|Android",
+        ),
         (f"{MAC} CriOS/148 Version/11.1.1 Safari/605.1.15", "Chrome|148|iOS"),
         (f"{MAC} FxiOS/149 Safari/605.1.15", "Firefox|149|iOS"),
         (f"{MAC}", "WebView||macOS"),
-        ("Mozilla/5.0 (PlayStation; PlayStation 5/2.26) AppleWebKit/605.1.15 (KHTML, like Gecko)", "WebView||unknown"),
         (
-            "Mozilla/5.0 (Apple TV; CPU OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)",
+            (
+                "Mozilla/5.0 (PlayStation; PlayStation 5/2.26) AppleWebKit/605.1.15 (KHTML, like"
+                " Gecko)"
+            ),
+            "WebView||unknown",
+        ),
+        (
+            (
+                "Mozilla/5.0 (Apple TV; CPU OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML,"
+                " like Gecko)"
+            ),
             "WebView||Other",
         ),
         (
-            "Mozilla/5.0 (PC; OpenHarmony 5.0; Windows NT 10.0) AppleWebKit/537.36 Chrome/114.0.0.0 Safari/537.36",
+            (
+                "Mozilla/5.0 (PC; OpenHarmony 5.0; Windows NT 10.0) AppleWebKit/537.36"
+                " Chrome/114.0.0.0 Safari/537.36"
+            ),
             "Chrome|114|Other",
         ),
     ],
@@ -56,16 +77,22 @@ def test_a_bot_has_names_too() -> None:
 
 
 def test_earlier_rules_still_give_the_hash_input_that_they_gave() -> None:
-    assert hash_inputs(f"{IPHONE}FxiOS/116 Mobile/15E148 Version/15.0") == {2: "Firefox|116|iOS", 1: "WebView|15|iOS"}
+    assert hash_inputs(f"{IPHONE}FxiOS/116 Mobile/15E148 Version/15.0") == {
+        2: "Firefox|116|iOS",
+        1: "WebView|15|iOS",
+    }
     assert hash_inputs(MAC) == {2: "WebView||macOS", 1: "Other|605|macOS"}
-    assert hash_inputs(f"{WINDOWS}Chrome/120.0.0.0 Safari/537.36") == dict.fromkeys((2, 1), "Chrome|120|Windows")
+    assert hash_inputs(f"{WINDOWS}Chrome/120.0.0.0 Safari/537.36") == dict.fromkeys(
+        (2, 1), "Chrome|120|Windows"
+    )
     assert hash_inputs(" \t") == {2: "", 1: ""}
 
 
 def test_what_decides_the_hash_changes_with_its_version_alone() -> None:
     """Moving a family, or another release of ua-parser's patterns, is a new version of HASH_RULES.
 
-    Then: add it to the docstring of `browsers.py`, keep what the earlier versions gave, and write the new digest here.
+    Then: add it to the docstring of `browsers.py`, keep what the earlier versions gave, and write
+    the new digest here.
     """
     decides = {
         "browsers": browsers._BROWSERS,

@@ -1,4 +1,6 @@
-"""Device types: right for labelled devices, one for each mode of a device, and never against the system."""
+"""Device types: right for labelled devices, one for each mode of a device, and never against the
+system.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,18 @@ import pytest
 from faults.accuracy import LABELS, read_labels
 from signal_pipeline.events.user_agents import parse_user_agent
 
-needs_labels = pytest.mark.skipif(not LABELS.exists(), reason="the labelled user agents are not here")
+needs_labels = pytest.mark.skipif(
+    not LABELS.exists(), reason="the labelled user agents are not here"
+)
 TAIL = "AppleWebKit/537.36 (KHTML, like Gecko)"
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) "
 
 
 @needs_labels
 def test_labelled_devices_are_right() -> None:
-    """The list of models was made from most of these labels: docs/user-agents.md has those it was not."""
+    """The list of models was made from most of these labels: docs/user-agents.md has those it was
+    not.
+    """
     right, known = Counter[str](), Counter[str]()
     for item in read_labels():
         if item.kind == "person" and item.device:
@@ -48,56 +54,114 @@ def test_no_device_contradicts_its_system() -> None:
         # A Mac is a Mac; an iPad in Safari that says so too cannot be told from it.
         (f"{MAC}Version/18.0 Safari/605.1.15", "desktop", "macOS"),
         # HarmonyOS by its own words, whatever else is said
-        (f"Mozilla/5.0 (PC; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36", "desktop", "Other"),
         (
-            f"Mozilla/5.0 (PC; OpenHarmony 6.1; Windows NT 10.0) {TAIL} Chrome/132.0.0.0 Safari/537.36",
+            f"Mozilla/5.0 (PC; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36",
+            "desktop",
+            "Other",
+        ),
+        (
+            (
+                f"Mozilla/5.0 (PC; OpenHarmony 6.1; Windows NT 10.0) {TAIL} Chrome/132.0.0.0"
+                " Safari/537.36"
+            ),
             *("desktop", "Other"),
         ),
         (
-            f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; PC; OpenHarmony 5.0) {TAIL} Chrome/114.0 Safari/537.36",
+            (
+                f"Mozilla/5.0 (Windows NT 10.0; Win64; x64; PC; OpenHarmony 5.0) {TAIL}"
+                " Chrome/114.0 Safari/537.36"
+            ),
             *("desktop", "Other"),
         ),
-        (f"Mozilla/5.0 (Phone; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Mobile Safari/537.36", "mobile", "Other"),
-        (f"Mozilla/5.0 (Tablet; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36", "tablet", "Other"),
+        (
+            f"Mozilla/5.0 (Phone; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Mobile Safari/537.36",
+            "mobile",
+            "Other",
+        ),
+        (
+            f"Mozilla/5.0 (Tablet; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36",
+            "tablet",
+            "Other",
+        ),
         # A headset is one thing in each mode of its browser.
         (
-            f"Mozilla/5.0 (X11; Linux x86_64; Quest 3) {TAIL} OculusBrowser/38.0 Chrome/132.0 VR Safari/537.36",
+            (
+                f"Mozilla/5.0 (X11; Linux x86_64; Quest 3) {TAIL} OculusBrowser/38.0 Chrome/132.0"
+                " VR Safari/537.36"
+            ),
             *("unknown", "Android"),
         ),
         (
-            f"Mozilla/5.0 (Linux; Android 14; Quest 3) {TAIL} OculusBrowser/38.0 Chrome/132.0 Mobile VR Safari/537.36",
+            (
+                f"Mozilla/5.0 (Linux; Android 14; Quest 3) {TAIL} OculusBrowser/38.0 Chrome/132.0"
+                " Mobile VR Safari/537.36"
+            ),
             *("unknown", "Android"),
         ),
         (
-            f"Mozilla/5.0 (Linux; Android 12; Quest 2) {TAIL} OculusBrowser/38.0 Chrome/132.0 VR Safari/537.36",
+            (
+                f"Mozilla/5.0 (Linux; Android 12; Quest 2) {TAIL} OculusBrowser/38.0 Chrome/132.0"
+                " VR Safari/537.36"
+            ),
             *("unknown", "Android"),
         ),
-        (f"Mozilla/5.0 (Linux; Android 12; Quest Pro) {TAIL} Chrome/120.0 Mobile Safari/537.36", "unknown", "Android"),
         (
-            f"Mozilla/5.0 (Linux; Android 14; Quest 3S; wv) {TAIL} Chrome/120.0 Mobile Safari/537.36",
+            f"Mozilla/5.0 (Linux; Android 12; Quest Pro) {TAIL} Chrome/120.0 Mobile Safari/537.36",
             "unknown",
             "Android",
         ),
-        (f"Mozilla/5.0 (tablet; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36", "tablet", "Other"),
         (
-            f"Mozilla/5.0 (X11; Linux armv7l) {TAIL} Chrome/84.0 Safari/537.36 VIZIO SmartCast(Conjure/MTKF-5.1)",
+            (
+                f"Mozilla/5.0 (Linux; Android 14; Quest 3S; wv) {TAIL} Chrome/120.0 Mobile"
+                " Safari/537.36"
+            ),
+            "unknown",
+            "Android",
+        ),
+        (
+            f"Mozilla/5.0 (tablet; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36",
+            "tablet",
+            "Other",
+        ),
+        (
+            (
+                f"Mozilla/5.0 (X11; Linux armv7l) {TAIL} Chrome/84.0 Safari/537.36 VIZIO"
+                " SmartCast(Conjure/MTKF-5.1)"
+            ),
             "tv",
             "Linux",
         ),
         # Tablets whose names hold TV, and phones with a tuner
-        (f"Mozilla/5.0 (Linux; Android 7.0; BTV-W09) {TAIL} Chrome/97.0 Safari/537.36", "tablet", "Android"),
-        (f"Mozilla/5.0 (Linux; Android 6.0; BTV-DL09) {TAIL} Chrome/72.0 Mobile Safari/537.36", "tablet", "Android"),
         (
-            f"Mozilla/5.0 (Linux; Android 6.0; FlareS5LiteDTV) {TAIL} Chrome/70.0 Mobile Safari/537.36",
+            f"Mozilla/5.0 (Linux; Android 7.0; BTV-W09) {TAIL} Chrome/97.0 Safari/537.36",
+            "tablet",
+            "Android",
+        ),
+        (
+            f"Mozilla/5.0 (Linux; Android 6.0; BTV-DL09) {TAIL} Chrome/72.0 Mobile Safari/537.36",
+            "tablet",
+            "Android",
+        ),
+        (
+            (
+                f"Mozilla/5.0 (Linux; Android 6.0; FlareS5LiteDTV) {TAIL} Chrome/70.0 Mobile"
+                " Safari/537.36"
+            ),
             "mobile",
             "Android",
         ),
         # Tablets that say Mobile, which only a list of models knows
-        (f"Mozilla/5.0 (Linux; Android 10; iPlay_20) {TAIL} Chrome/120.0 Mobile Safari/537.36", "tablet", "Android"),
+        (
+            f"Mozilla/5.0 (Linux; Android 10; iPlay_20) {TAIL} Chrome/120.0 Mobile Safari/537.36",
+            "tablet",
+            "Android",
+        ),
         # A console's app on a phone
         (
-            "Mozilla/5.0 (iPhone; CPU iPhone OS 10_1_1 like Mac OS X) AppleWebKit/602.2.14 (KHTML, like Gecko) "
-            "Mobile/14B100 PlayStation Messages App/4.0.15",
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 10_1_1 like Mac OS X) AppleWebKit/602.2.14"
+                " (KHTML, like Gecko) Mobile/14B100 PlayStation Messages App/4.0.15"
+            ),
             *("mobile", "iOS"),
         ),
     ],

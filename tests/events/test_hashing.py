@@ -33,13 +33,17 @@ SECRET = "correct horse battery staple, 0123456789 ü"
 DAY = date(2026, 11, 23)
 SALT = "3a3b12d9475acf3f0c673b08a44b7f6385f2aa104316101b5ff037419cf06dcc"
 USERS = {
-    ("admin.example.org", "203.0.113.7", "Chrome|120|macOS"): (
-        "679ac7f25a278cf0e5229fd39feeb131a0debfeef15d42c364f42cda30cab8dd"
-    ),
-    ("cms.example.org", "", ""): ("55c10f54e2eb51f103d039e7218a235a5dc96a6f82aa13721f5146456512306c"),
-    ("admin.example.org", "2001:db8::1", "unknown||unknown"): (
-        "5195b26dd90327b622ed9cf76db8ca436bd911c885fee6ed6c8f91cccda5ebbd"
-    ),
+    (
+        "admin.example.org",
+        "203.0.113.7",
+        "Chrome|120|macOS",
+    ): "679ac7f25a278cf0e5229fd39feeb131a0debfeef15d42c364f42cda30cab8dd",
+    ("cms.example.org", "", ""): "55c10f54e2eb51f103d039e7218a235a5dc96a6f82aa13721f5146456512306c",
+    (
+        "admin.example.org",
+        "2001:db8::1",
+        "unknown||unknown",
+    ): "5195b26dd90327b622ed9cf76db8ca436bd911c885fee6ed6c8f91cccda5ebbd",
 }
 
 canonical_texts = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=40)
@@ -69,7 +73,9 @@ def test_key_id_matches_openssl() -> None:
 
 def test_event_id_matches_openssl_with_the_bits_of_a_version_8_uuid() -> None:
     # openssl says b7c9b746 8f01 add1 564c 47a64144f666...: version and variant replace six bits.
-    event_id = DayHasher(check_secret(SECRET), DAY).event_id(b'{"eventType":"journey_create_clicked"}')
+    event_id = DayHasher(check_secret(SECRET), DAY).event_id(
+        b'{"eventType":"journey_create_clicked"}'
+    )
     assert event_id == UUID("b7c9b746-8f01-8dd1-964c-47a64144f666")
 
 

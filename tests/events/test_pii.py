@@ -45,10 +45,44 @@ HARMLESS_KEYS = (
     *("count", "maxTokens", "microphone", "isIphone", "ship", "tooltip", "zipped", "addressBar"),
     *("theme", "source", "target", "page", "nameLength", "eventName", "secretary", "usage"),
     *("userIdle", "userIdleTime", "userIdentifiedStep", "spin", "passed", "handleClick"),
-    *("memberCount", "ownerType", "authorsShown", "contactForm", "guestMode", "cellIndex", "megaphone"),
-    *("isMobile", "personalised", "personalized", "persona", "created", "membership", "isOwner", "ownership"),
-    *("parentId", "templateIds", "groupId", "orderedBy", "assigned", "editor", "clients", "profile", "admin"),
-    *("googleTagManagerId", "oauthClientId", "contactUs", "memberIdle", "userSettings", "ownerNamed"),
+    *(
+        "memberCount",
+        "ownerType",
+        "authorsShown",
+        "contactForm",
+        "guestMode",
+        "cellIndex",
+        "megaphone",
+    ),
+    *(
+        "isMobile",
+        "personalised",
+        "personalized",
+        "persona",
+        "created",
+        "membership",
+        "isOwner",
+        "ownership",
+    ),
+    *(
+        "parentId",
+        "templateIds",
+        "groupId",
+        "orderedBy",
+        "assigned",
+        "editor",
+        "clients",
+        "profile",
+        "admin",
+    ),
+    *(
+        "googleTagManagerId",
+        "oauthClientId",
+        "contactUs",
+        "memberIdle",
+        "userSettings",
+        "ownerNamed",
+    ),
     *("", "7", "_", "язык"),
 )
 
@@ -63,19 +97,49 @@ def test_listed_keys_are_refused_whatever_their_value(key: str) -> None:
 @pytest.mark.parametrize(
     "person",
     [
-        *("user", "author", "owner", "member", "person", "reviewer", "approver", "recipient", "sender"),
+        *(
+            "user",
+            "author",
+            "owner",
+            "member",
+            "person",
+            "reviewer",
+            "approver",
+            "recipient",
+            "sender",
+        ),
         *("createdBy", "modifiedBy", "editedBy", "deletedBy", "invitedBy", "assignedTo"),
     ],
 )
 def test_a_person_is_refused_alone_in_the_plural_and_with_an_id(person: str) -> None:
-    ids = [f"{person}{plural}{form}" for plural in ("", "s") for form in ("Id", "Ids", "Uid", "Uuid", "UUIDs")]
-    keys = {person, f"{person}s", f"{person}Name", f"{person}_names", *ids, f"journey_{person}Id", f"{person}Id2"}
+    ids = [
+        f"{person}{plural}{form}"
+        for plural in ("", "s")
+        for form in ("Id", "Ids", "Uid", "Uuid", "UUIDs")
+    ]
+    keys = {
+        person,
+        f"{person}s",
+        f"{person}Name",
+        f"{person}_names",
+        *ids,
+        f"journey_{person}Id",
+        f"{person}Id2",
+    }
     assert {key for key in keys if not holds_pii({key: 1})} == set()
-    harmless = {f"{person}Count", f"{person}sCount", f"{person}Type", f"is{person}", f"{person}Idle"}
+    harmless = {
+        f"{person}Count",
+        f"{person}sCount",
+        f"{person}Type",
+        f"is{person}",
+        f"{person}Idle",
+    }
     assert {key for key in harmless if holds_pii({key: 1})} == set()
 
 
-@pytest.mark.parametrize("key", ["accountIds", "profileIds", "client_ids", "visitorUuid", "editorId", "managerIds"])
+@pytest.mark.parametrize(
+    "key", ["accountIds", "profileIds", "client_ids", "visitorUuid", "editorId", "managerIds"]
+)
 def test_an_account_is_refused_with_an_id(key: str) -> None:
     assert holds_pii({key: 1})
 
@@ -185,7 +249,16 @@ def test_private_texts_are_found_in_disguise(text: str) -> None:
     numbers = "".join(f"&#{ord(c)};" for c in text)
     escaped = "".join(f"\\u{ord(c):04x}" for c in text)
     more = (numbers, numbers.replace("&", "&amp;"), "".join(f"&#x{ord(c):X};" for c in text))
-    for disguise in (once, twice, wide, hidden, quote(wide), *more, escaped, escaped.replace("\\", "\\\\")):
+    for disguise in (
+        once,
+        twice,
+        wide,
+        hidden,
+        quote(wide),
+        *more,
+        escaped,
+        escaped.replace("\\", "\\\\"),
+    ):
         assert holds_pii([disguise]), disguise
 
 
@@ -240,7 +313,9 @@ def test_every_email_is_found(email: str) -> None:
 
 
 @given(
-    st.dictionaries(st.sampled_from(["alg", "typ", "kid", "cty"]), st.text(max_size=10), min_size=1),
+    st.dictionaries(
+        st.sampled_from(["alg", "typ", "kid", "cty"]), st.text(max_size=10), min_size=1
+    ),
     st.sampled_from([None, 1]),
     st.binary(max_size=40),
 )

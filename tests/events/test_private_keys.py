@@ -1,4 +1,6 @@
-"""Keys that a reviewer expects to be refused, in every spelling, and their neighbours that must pass."""
+"""Keys that a reviewer expects to be refused, in every spelling, and their neighbours that must
+pass.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from signal_pipeline.events.pii import holds_pii
 
 PRIVATE = {
-    "who": """
+    "who": (
+        """
         currentUser loggedInUser requestedByUser assignedUser invitedUsers selectedUsers adminUser fromUser
         user2 user1Name teamOwner teamMembers journeyOwner templateAuthor coAuthors lockedByMember teamLead
         projectManager accountManager ownerProfile userProfile userInfo userData userDetails userList memberList
@@ -21,51 +24,67 @@ PRIVATE = {
         memberName guestName doctorName patientId employeeId studentNumber staffId organizerName spouseName
         friendIds recipientList guardian nextOfKin whoami bio loggedInAs signedInUser impersonatedUser managedBy
         sendTo sharedWithUsers loginNames byWhom
-    """,
-    "contact": """
+    """
+    ),
+    "contact": (
+        """
         contactPerson contactInfo primaryContact emergencyContact contactList mailTo replyTo bcc workMobile
         homePhone mobileNumber phoneNr faxNumber privateMail businessMail userMail homeAddress billing_postcode
         shippingZipCode addressLine1 streetName houseNumber twitterHandle githubHandle linkedinUrl telegramId
         discordTag whatsappNumber avatarUrl userAvatar gravatar gravatarHash profilePicture userPhoto photoURL
-    """,
-    "ids elsewhere": """
+    """
+    ),
+    "ids elsewhere": (
+        """
         firebaseUid googleUid facebookId googleId auth0Id oktaId cognitoId mixpanelId amplitudeId intercomId
         anonymousId segmentAnonymousId distinctId posthogDistinctId stripeCustomer stripeCustomerId
         hubspotContactId customerRef gaClientId deviceToken pushToken fcmToken visitorId installationId
         advertisingId deviceFingerprint trackingId editorSessionId lastLoginIp client_ip sourceIp remoteAddr
         userAgentString androidId gclid deviceUUID anonymousIds cognitoSub
-    """,
-    "official": """
+    """
+    ),
+    "official": (
+        """
         insuranceNumber nationalInsuranceNumber socialInsuranceNo policyNumber healthInsuranceId idCardNumber
         taxNumber vatNumber passportNo drivingLicenceNumber licensePlate cardLast4 last4 cardHolder paymentCard
         bankDetails salary nationalInsurance nhsNumber medicareId insurancePolicy insuranceNumbers
-    """,
-    "secrets": """
+    """
+    ),
+    "secrets": (
+        """
         authHeader x_auth_token X-Auth-Key authorizationHeader authCode basicAuth oauthState csrf csrfToken xsrf
         sid connect.sid sessionSid phpsessid sessionCookies verificationCode confirmationCode activationCode
         recoveryCodes backupCodes loginCode accessCode inviteCode smsCode 2faCode totp cardPin userPin magicLink
         resetLink inviteUrl invitationLink verificationLink loginLink signedUrl presignedUrl unsubscribeUrl
         passwordResetUrl clientSecret apiTokens sshKey signingKey encryptionKey seedPhrase securityAnswer
         userPwd magicLinkUrl inviteCodeValue csrf_tokens tokenHash secretValue
-    """,
-    "place": """
+    """
+    ),
+    "place": (
+        """
         coords coordinates coord homeCoordinates userCoords geo geoPoint geoLocation geohash geoIp gps
         gpsPosition latLng mapLat centerLng userLocation homeLocation whereabouts hometown lat_long homeGeo
-    """,
-    "article 9": """
+    """
+    ),
+    "article 9": (
+        """
         birthYear birthDate birth_place birthName yearOfBirth yearBorn userAge ageYears race userRace
         raceEthnicity ethnicOrigin faith faithBackground religion religiousBeliefs denomination denominations
         health healthCondition mentalHealth diagnosis diagnoses medicalHistory medication bloodType allergies
         symptoms disabilities disabilityType pregnancy isPregnant hasDisability userGender genderIdentity
         pronouns sexualOrientation politicalViews tradeUnion biometricData criminalRecord immigrationStatus
-    """,
+    """
+    ),
 }
 PRIVATE |= {
-    "digests": """
+    "digests": (
+        """
         ipHash uaHash phoneHash addressHash deviceIdHash nameHash pwdHash passHash fingerprintHash ipMd5 phoneSha1
         nameSha256 addressDigest phoneHashed ipEncrypted uaSha256Hash hashedName encryptedIp
-    """,
-    "other kinds": """
+    """
+    ),
+    "other kinds": (
+        """
         cc ccList userFrom userTo motherName fatherName parentName childName speakerName leaderName middleInitial
         leaderId speakerId facebookUrl igHandle xHandle youtubeHandle bskyHandle instagram twitter facebook linkedin
         github telegram msAccountId klaviyoId segmentId _ga _gid ecid muid oid upn samAccountName userPrincipalName
@@ -73,44 +92,60 @@ PRIVATE |= {
         lastKnownLocation latitudeDeg homeLatitude plusCode w3w apartment ssoUrl acceptUrl keyPem deviceUuid
         deviceSerial installId computerName partyMembership votedFor skinColor therapy therapyType treatment
         covidStatus hivStatus faceId voiceprint retina church churchName createdByEmail
-    """,
+    """
+    ),
 }
 HARMLESS = {
-    "counts and things that were sent": """
+    "counts and things that were sent": (
+        """
         numberOfUsers emailsSent emailsOpened passwordResetClicked forgotPasswordClicked emailClicked emailSubmitted
         sharedByEmail shareViaEmail notifyByEmail designToken colorToken cssToken emailTemplate emailTemplateId
         emailEditor emailBlock birthdayTemplate
-    """,
-    "media and teaching": """
+    """
+    ),
+    "media and teaching": (
+        """
         channelName speakerCount shareTarget socialPlatform facebookClicked githubLinkVisible lessonName seasonName
         contentHash fileNameHash commitSha templateNumber surfaceId interfaceId isRetina platitude leaderboard
         urlHash youtubeId archiveStatus
-    """,
-    "counts": """
+    """
+    ),
+    "counts": (
+        """
         eventsPerUser events_per_user teamCount userCount userCounts ownerCount emailCount tokenCount
         sharedWithCount maxMembers totalUsers activeUsers uniqueVisitors numAuthors emailsPerTeam avatarCount
         coordinatesCount nameLength passwordLength resetCount inviteCount pinCount usersOnline membersOnly
         maxTokens promptTokens acceptCookies
-    """,
-    "flags": """
+    """
+    ),
+    "flags": (
+        """
         isOwner isAdmin hasPassword hasEmail showAvatar hideEmail emailVerified email_verified phoneConfirmed
         passwordChanged tokenExpired csrfEnabled gpsEnabled mfaEnabled isLoggedIn requiresAuth useGeo
-    """,
-    "kinds, roles, settings": """
+    """
+    ),
+    "kinds, roles, settings": (
+        """
         ownerType userType userRole userLanguage userSettings userPreferences userGroups userJourney contactForm
         contactUs emailType accountType profileType authMethod authProvider loginMethod loginPage phoneType
         tokenType passwordStrength groupByUser sortByOwner memberSince healthStatus
-    """,
-    "names of things": """
+    """
+    ),
+    "names of things": (
+        """
         templateName languageName journeyName videoTitle fileName hostName domainName teamName companyName
         eventName className parentId childId templateIds blockId cardId youtubeId videoId googleTagManagerId
         oauthClientId
-    """,
-    "done by things": """
+    """
+    ),
+    "done by things": (
+        """
         sortedBy orderedBy groupedBy filteredBy poweredBy triggeredBy generatedBy aria-labelledby
         ariaDescribedBy controlledBy followedBy
-    """,
-    "words that hold such a word": """
+    """
+    ),
+    "words that hold such a word": (
+        """
         authority authored authoring raceCondition raceTrack trace brace grace embraceMode terrace healthCheck
         healthz serverHealth sidebar sidebarOpen inside residence geometry geoJson geographic originalHref
         faithfulness coordinateSystem mouseCoords clickCoordinates passThrough passRate bypass compass keyboard
@@ -119,7 +154,8 @@ HARMLESS = {
         tooltip ship clip microphone headphones smartphone saxophone secretary usage language package persona
         personalized membership ownership diagnostics diagnosticMode spinner pinned mapPin dragHandle zipFile
         gzip promoCode countryCode qrCode embedCode barcode subtitle
-    """,
+    """
+    ),
 }
 
 
@@ -171,7 +207,8 @@ def test_it_passes_with_dashes_and_underscores(key: str) -> None:
 
 @pytest.mark.parametrize("before", ["current", "journey", "primary", "old", "x", "page"])
 @pytest.mark.parametrize(
-    "person", ["User", "Owner", "Author", "Contact", "Member", "Customer", "CreatedBy", "SharedWith"]
+    "person",
+    ["User", "Owner", "Author", "Contact", "Member", "Customer", "CreatedBy", "SharedWith"],
 )
 def test_a_person_is_refused_whatever_stands_before(before: str, person: str) -> None:
     for end in ("", "s", "Id", "Ids", "Name", "Info", "Profile", "Url"):
@@ -181,7 +218,8 @@ def test_a_person_is_refused_whatever_stands_before(before: str, person: str) ->
 
 
 @pytest.mark.parametrize(
-    "verb", ["renamed", "translated", "impersonated", "recommended", "escalated", "archived", "mentioned"]
+    "verb",
+    ["renamed", "translated", "impersonated", "recommended", "escalated", "archived", "mentioned"],
 )
 def test_whoever_did_something_is_refused(verb: str) -> None:
     for key in (f"{verb}By", f"last_{verb}_by", f"{verb}ById"):
@@ -190,7 +228,9 @@ def test_whoever_did_something_is_refused(verb: str) -> None:
 
 @pytest.mark.parametrize("key", ["use_rid", "use-r-name", "USErId", "hashedPassword"])
 def test_a_flag_is_no_disguise(key: str) -> None:
-    """The word that would make it a flag is not one of its own, or takes nothing from what the rest says."""
+    """The word that would make it a flag is not one of its own, or takes nothing from what the rest
+    says.
+    """
     assert holds_pii({key: 1})
 
 

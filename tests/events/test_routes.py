@@ -201,7 +201,9 @@ def test_what_is_no_route_is_refused_without_being_told(route: str) -> None:
     assert len(route) < 3 or route not in str(caught.value)
 
 
-@pytest.mark.parametrize("unseen", "\u202e\u2066\u200b\u200d\u200e\u00ad\u2060\ufeff\u034f\ufe0f\u3164\u2800\U000e0041")
+@pytest.mark.parametrize(
+    "unseen", "\u202e\u2066\u200b\u200d\u200e\u00ad\u2060\ufeff\u034f\ufe0f\u3164\u2800\U000e0041"
+)
 def test_what_nobody_sees_is_taken_out(unseen: str) -> None:
     assert route_template(f"/adm{unseen}in/{unseen}users{unseen}") == "/admin/users"
     assert route_template(f"/jane{unseen}@example.org/x") == "/[id]/x"
@@ -278,7 +280,9 @@ def test_a_template_is_stable_and_holds_nothing_private(route: str) -> None:
     assert template.startswith("/")
     assert len(template) <= 256
     assert not set("?#@") & set(template)
-    assert not any(unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs") for character in template)
+    assert not any(
+        unicodedata.category(character) in ("Cc", "Cf", "Co", "Cs") for character in template
+    )
     assert not any(segment.isdecimal() for segment in template.split("/"))
 
 

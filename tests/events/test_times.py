@@ -1,4 +1,6 @@
-"""Every instant that RFC 3339 can write is read to the microsecond, against arithmetic on whole numbers."""
+"""Every instant that RFC 3339 can write is read to the microsecond, against arithmetic on whole
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -29,23 +31,36 @@ def stated_times(draw: st.DrawFn, first_year: int, last_year: int) -> tuple[str,
     """A text, and the microseconds from 1970 to the instant that it names."""
     year, month = draw(st.integers(first_year, last_year)), draw(st.integers(1, 12))
     day = draw(st.integers(1, calendar.monthrange(year, month)[1]))
-    hour, minute, second = draw(st.tuples(st.integers(0, 23), st.integers(0, 59), st.integers(0, 59)))
+    hour, minute, second = draw(
+        st.tuples(st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
+    )
     if draw(st.booleans()):
         hour, minute, second = 23, 59, 59
-    digits = draw(st.text("0123456789", max_size=15) | st.sampled_from(["9" * count for count in range(15)]))
+    digits = draw(
+        st.text("0123456789", max_size=15) | st.sampled_from(["9" * count for count in range(15)])
+    )
     offset = draw(st.integers(-1439, 1439) | st.sampled_from([0, 60, -60, 330, 845]))
     zone = f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
     if offset == 0:
         zone = draw(st.sampled_from(["Z", "z", "+00:00", "-00:00"]))
     fraction = f".{digits}" if digits else ""
     between = draw(st.sampled_from("Tt "))
-    text = f"{year:04}-{month:02}-{day:02}{between}{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
-    seconds = (date(year, month, day).toordinal() - EPOCH) * 86_400 + hour * 3_600 + (minute - offset) * 60 + second
+    text = (
+        f"{year:04}-{month:02}-{day:02}{between}{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
+    )
+    seconds = (
+        (date(year, month, day).toordinal() - EPOCH) * 86_400
+        + hour * 3_600
+        + (minute - offset) * 60
+        + second
+    )
     return text, seconds * MICROSECONDS + int(digits[:6].ljust(6, "0"))
 
 
 def since_epoch(at: datetime) -> int:
-    """Microseconds from 1970, by whole numbers only: an aware time near the calendar's ends has no UTC form."""
+    """Microseconds from 1970, by whole numbers only: an aware time near the calendar's ends has no
+    UTC form.
+    """
     offset = at.utcoffset()
     assert offset is not None
     local = (at.toordinal() - EPOCH) * 86_400 + at.hour * 3_600 + at.minute * 60 + at.second
@@ -85,7 +100,16 @@ def test_null_is_no_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2026-11-20", "2026-11-20T10:00Z", "2026-11-20T10:00:00", "1.12345678", "x.1234567Z", "." + "1" * 99]
+    "text",
+    [
+        "",
+        "2026-11-20",
+        "2026-11-20T10:00Z",
+        "2026-11-20T10:00:00",
+        "1.12345678",
+        "x.1234567Z",
+        "." + "1" * 99,
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(msgspec.ValidationError):

@@ -48,8 +48,10 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605
             *("Firefox", "121", "Linux", "desktop"),
         ),
         (
-            "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) "
-            "Chrome/120.0.0.0 Safari/537.36",
+            (
+                "Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) AppleWebKit/537.36 (KHTML, like Gecko) "
+                "Chrome/120.0.0.0 Safari/537.36"
+            ),
             *("Chrome", "120", "ChromeOS", "desktop"),
         ),
         (
@@ -65,8 +67,10 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605
             *("Samsung Internet", "23", "Android", "mobile"),
         ),
         (
-            "Mozilla/5.0 (Linux; Android 12; SM-T870) AppleWebKit/537.36 (KHTML, like Gecko) "
-            "Chrome/120.0.0.0 Mobile Safari/537.36",
+            (
+                "Mozilla/5.0 (Linux; Android 12; SM-T870) AppleWebKit/537.36 (KHTML, like Gecko) "
+                "Chrome/120.0.0.0 Mobile Safari/537.36"
+            ),
             *("Chrome", "120", "Android", "tablet"),
         ),
         (
@@ -86,8 +90,10 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605
             *("WebView", "", "iOS", "mobile"),
         ),
         (
-            "Mozilla/5.0 (iPad; CPU OS 12_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
-            "Gecko) Version/12.1.2 Mobile/15E148 Safari/604.1",
+            (
+                "Mozilla/5.0 (iPad; CPU OS 12_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
+                "Gecko) Version/12.1.2 Mobile/15E148 Safari/604.1"
+            ),
             *("Safari", "12", "iOS", "tablet"),
         ),
         (
@@ -99,8 +105,10 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_1 like Mac OS X) AppleWebKit/605
             *("Internet Explorer", "8", "Windows", "desktop"),
         ),
         (
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; Xbox; Xbox One) AppleWebKit/537.36 (KHTML, "
-            "like Gecko) Chrome/120.0.0.0 Safari/537.36 Edge/44.18363.8131",
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64; Xbox; Xbox One) AppleWebKit/537.36"
+                " (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36 Edge/44.18363.8131"
+            ),
             *("Edge", "44", "Windows", "console"),
         ),
         (
@@ -145,10 +153,25 @@ def test_browsers(text: str, browser: str, major: str, system: str, device: str)
         ("Nokia6100/1.0 (04.01) Profile/MIDP-1.0 Configuration/CLDC-1.0", "mobile"),
         # Named by the diagonal of the screen, though they say Mobile or say nothing
         (f"{ANDROID_9}43UK30G) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36", "tv"),
-        (f"{ANDROID_9}SW-LED32SB302 Build/PPR2; wv) AppleWebKit/537.36 Chrome/66.0 Safari/537.36", "tv"),
-        (f"{ANDROID_9}Chromecast Build/QTS1.210311.008; wv) AppleWebKit/537.36 Mobile Safari/537.36", "tv"),
+        (
+            (
+                f"{ANDROID_9}SW-LED32SB302 Build/PPR2; wv) AppleWebKit/537.36 Chrome/66.0"
+                " Safari/537.36"
+            ),
+            "tv",
+        ),
+        (
+            (
+                f"{ANDROID_9}Chromecast Build/QTS1.210311.008; wv) AppleWebKit/537.36 Mobile"
+                " Safari/537.36"
+            ),
+            "tv",
+        ),
         (f"{ANDROID_9}Smart Box G2) AppleWebKit/537.36 Chrome/89.0 Safari/537.36", "tv"),
-        (f"{ANDROID_9}AFTKMST12) AppleWebKit/537.36 Silk/73.5.7 like Chrome/73.0 Safari/537.36", "tv"),
+        (
+            f"{ANDROID_9}AFTKMST12) AppleWebKit/537.36 Silk/73.5.7 like Chrome/73.0 Safari/537.36",
+            "tv",
+        ),
         # Phones and tablets that look like televisions
         (f"{ANDROID_9}STV100-3) AppleWebKit/537.36 Chrome/55.0 Mobile Safari/537.36", "mobile"),
         (f"{ANDROID_9}LG-H968) AppleWebKit/537.36 Chrome/68.0 Mobile Safari/537.36", "mobile"),
@@ -157,23 +180,80 @@ def test_browsers(text: str, browser: str, major: str, system: str, device: str)
         # Tablets that say Mobile, and a maker of phones that is called Pad
         (f"{ANDROID_9}AGM_PAD_P1) AppleWebKit/537.36 Chrome/120.0 Mobile Safari/537.36", "tablet"),
         (f"{ANDROID_9}JDN2-W09) AppleWebKit/537.36 Chrome/97.0 Mobile Safari/537.36", "tablet"),
-        (f"{ANDROID_9}T30) AppleWebKit/537.36 Chrome/120.0 YaApp_Android/24.12/apad Mobile Safari/537.36", "tablet"),
-        (f"{ANDROID_9}Coolpad 3632A) AppleWebKit/537.36 Chrome/80.0 Mobile Safari/537.36", "mobile"),
+        (
+            (
+                f"{ANDROID_9}T30) AppleWebKit/537.36 Chrome/120.0 YaApp_Android/24.12/apad Mobile"
+                " Safari/537.36"
+            ),
+            "tablet",
+        ),
+        (
+            f"{ANDROID_9}Coolpad 3632A) AppleWebKit/537.36 Chrome/80.0 Mobile Safari/537.36",
+            "mobile",
+        ),
         # Names of apps, behind the browser
-        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Dropbox/3", "mobile"),
-        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Wattpad", "mobile"),
-        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Tab/2 Minix/1", "mobile"),
-        (f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 SatelliteRadio/2", "mobile"),
+        (
+            f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Dropbox/3",
+            "mobile",
+        ),
+        (
+            f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Wattpad",
+            "mobile",
+        ),
+        (
+            (
+                f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Tab/2"
+                " Minix/1"
+            ),
+            "mobile",
+        ),
+        (
+            (
+                f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36"
+                " SatelliteRadio/2"
+            ),
+            "mobile",
+        ),
         (f"{ANDROID_9}SM-T500) AppleWebKit/537.36 Chrome/74.0 Safari/537.36 Coolpad/1", "tablet"),
         # Without its end
-        (f"{ANDROID_9}V2056A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0 Chrome/77.0.3865.120", "mobile"),
+        (
+            (
+                f"{ANDROID_9}V2056A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0"
+                " Chrome/77.0.3865.120"
+            ),
+            "mobile",
+        ),
         # Computers with Android, and a console with Linux
-        (f"{ANDROID_9}Dell Chromebook 11 (3180)) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "desktop"),
-        (f"{ANDROID_9}Lenovo ThinkPad T480) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "desktop"),
-        (f"{ANDROID_9}ThinkPad Tablet Build/A400_03) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "tablet"),
+        (
+            f"{ANDROID_9}Dell Chromebook 11 (3180)) AppleWebKit/537.36 Chrome/76.0 Safari/537.36",
+            "desktop",
+        ),
+        (
+            f"{ANDROID_9}Lenovo ThinkPad T480) AppleWebKit/537.36 Chrome/76.0 Safari/537.36",
+            "desktop",
+        ),
+        (
+            (
+                f"{ANDROID_9}ThinkPad Tablet Build/A400_03) AppleWebKit/537.36 Chrome/76.0"
+                " Safari/537.36"
+            ),
+            "tablet",
+        ),
         (f"{ANDROID_9}ASUS Chromebox) AppleWebKit/537.36 Chrome/76.0 Safari/537.36", "desktop"),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/131.0 Safari/537.36 SteamDeck", "console"),
-        ("Mozilla/5.0 (Windows NT 10.0; ARM; Lumia 550) AppleWebKit/537.36 Chrome/46.0 Edge/13.1", "mobile"),
+        (
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/131.0 Safari/537.36"
+                " SteamDeck"
+            ),
+            "console",
+        ),
+        (
+            (
+                "Mozilla/5.0 (Windows NT 10.0; ARM; Lumia 550) AppleWebKit/537.36 Chrome/46.0"
+                " Edge/13.1"
+            ),
+            "mobile",
+        ),
     ],
 )
 def test_device_types(text: str, device: str) -> None:
@@ -190,9 +270,11 @@ def test_a_missing_user_agent_is_no_bot_and_unknown(text: str | None) -> None:
     "text",
     [
         "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-        "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML, like "
-        "Gecko) Chrome/120.0.0.0 Mobile Safari/537.36 (compatible; Googlebot/2.1; "
-        "+http://www.google.com/bot.html)",
+        (
+            "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML,"
+            " like Gecko) Chrome/120.0.0.0 Mobile Safari/537.36 (compatible; Googlebot/2.1;"
+            " +http://www.google.com/bot.html)"
+        ),
         f"{WINDOWS}HeadlessChrome/120.0.0.0 Safari/537.36",
         # Known to ua-parser alone
         "Mozilla/5.0 (Windows NT 10.0) htdig/3.1 AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36",
@@ -309,9 +391,27 @@ def test_real_traffic_falls_into_plausible_shares() -> None:
         ("Mozilla/5.0 (compatible;Crusader/1.0)", True),
         ("Mozilla/5.0 (compatible; MSIE 9.0; Windows NT 6.1; Trident/5.0)", False),
         ("Mozilla/5.0 (compatible; Konqueror/4.5; Linux) KHTML/4.5 (like Gecko)", False),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 https://x.example", True),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko; Google-Assess) Chrome/99.0", True),
-        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0 Safari/537.36", False),
+        (
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0"
+                " https://x.example"
+            ),
+            True,
+        ),
+        (
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko;"
+                " Google-Assess) Chrome/99.0"
+            ),
+            True,
+        ),
+        (
+            (
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/99.0"
+                " Safari/537.36"
+            ),
+            False,
+        ),
     ],
 )
 def test_bots_are_known_by_what_they_call_themselves(text: str, bot: bool) -> None:

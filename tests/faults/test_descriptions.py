@@ -1,4 +1,6 @@
-"""Ordinary descriptions are not dropped for personal data that they do not hold: less than one in a thousand."""
+"""Ordinary descriptions are not dropped for personal data that they do not hold: less than one in a
+thousand.
+"""
 
 from __future__ import annotations
 
@@ -25,4 +27,6 @@ def test_ordinary_keys_and_the_values_of_simulated_traffic_pass() -> None:
 def test_the_table_says_how_many_were_dropped() -> None:
     rows = report(200, seed=7)
     assert len(rows) == 2 + len(KINDS) + 3
-    assert {name for name in KINDS if f"| {name} | 200 | 0 (0.000 %) |" in rows} >= KINDS.keys() - RARE
+    assert {
+        name for name in KINDS if f"| {name} | 200 | 0 (0.000 %) |" in rows
+    } >= KINDS.keys() - RARE

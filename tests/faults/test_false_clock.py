@@ -1,4 +1,6 @@
-"""A clock that jumps, for real: libfaketime moves it for Signal alone, or for Signal, Dagster and PostgreSQL together."""
+"""A clock that jumps, for real: libfaketime moves it for Signal alone, or for Signal, Dagster and
+PostgreSQL together.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from signal_pipeline.settings import Settings
 pytestmark = [
     pytest.mark.embedded_only,
     pytest.mark.timeout(900),  # The driver is one long process, with three nights of Dagster's.
-    pytest.mark.skipif(false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock was tried"),
+    pytest.mark.skipif(
+        false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock was tried"
+    ),
 ]
 TODAY = datetime.now(UTC).date()
 Signal = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -56,7 +60,8 @@ def test_a_machine_that_is_ahead_of_postgresql_purges_only_what_both_call_due(
     assert count(connection, "select count(*) from signal.events") == 50
 
 
-# Everything below goes by the false clock: this driver, PostgreSQL, and the commands that it starts.
+# Everything below goes by the false clock: this driver, PostgreSQL, and the commands that it
+# starts.
 DRIVER = """
 import json, sys
 from contextlib import closing
@@ -129,7 +134,11 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         parent.chmod(0o755)
     clock = false_clock.environment(folder / "file")
     tests = str(Path(__file__).parents[1])
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIGNAL", "DAGSTER"))
+    }
     settings = {
         "SIGNAL_HOME": str(folder / "home"),
         "SIGNAL_ENV": "development",
@@ -139,7 +148,11 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "PYTHONPATH": f"{clock['PYTHONPATH']}:{tests}:{Path(tests).parent}",
     }
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER], env={**clean, **clock, **settings}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", DRIVER],
+        env={**clean, **clock, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     found = [json.loads(text) for text in done.stdout.splitlines() if text.startswith('{"step"')]
@@ -180,7 +193,9 @@ def test_the_command_refuses_too(steps: dict[str, dict[str, Any]]) -> None:
     assert by_hand["with_events"] == steps["night after the jump"]["with_events"]
 
 
-def test_what_a_person_confirms_goes_and_the_nights_after_need_no_word(steps: dict[str, dict[str, Any]]) -> None:
+def test_what_a_person_confirms_goes_and_the_nights_after_need_no_word(
+    steps: dict[str, dict[str, Any]],
+) -> None:
     assert steps["confirmed"]["with_events"] == [str(_jumped())]
     for step in ("confirmed", "next night"):
         assert steps[step]["success"]

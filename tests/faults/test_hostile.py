@@ -1,5 +1,5 @@
-"""Hostile payloads by file and over HTTP: no crash, every one accounted for, what passes is stored as it should be, nothing
-private is stored. `make faults` runs more.
+"""Hostile payloads by file and over HTTP: no crash, every one accounted for, what passes is stored
+as it should be, nothing private is stored. `make faults` runs more.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from faults.world import SECRET, World
 from signal_pipeline.ingest.pipeline import Ingest
 
 PRIVATE = re.compile(
-    r"@example\.org|@private\.example|198\.51\.100\.7|eyJhbGciOi|4111 1111|NWBK|\+43 664|00:1a:2b:3c:4d:5e|48\.2082|token=abc"
+    r"@example\.org|@private\.example|198\.51\.100\.7|eyJhbGciOi|4111 1111|NWBK|\+43"
+    r" 664|00:1a:2b:3c:4d:5e|48\.2082|token=abc"
 )
-STORED = "select coalesce(route, ''), coalesce(description::text, ''), app_name, event_type, browser_family from signal.events"
+STORED = (
+    "select coalesce(route, ''), coalesce(description::text, ''), app_name, event_type,"
+    " browser_family from signal.events"
+)
 REASONS = {
     "malformed",
     "invalid_field",
@@ -47,7 +51,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_every_payload_of_a_file_is_accounted_for(world: World) -> None:
-    books = by_file(world, 1_000, seed=7)  # It compares the books with what was sent, and the rows with an oracle.
+    books = by_file(
+        world, 1_000, seed=7
+    )  # It compares the books with what was sent, and the rows with an oracle.
     assert books["accepted"] > books.total() / 5
     assert {f"dropped {reason}" for reason in {*REASONS, "too_late", "in_future"}} <= books.keys()
     with world.connect() as connection:
@@ -67,10 +73,28 @@ def test_every_payload_over_http_is_accounted_for_or_refused(world: World) -> No
 def test_a_row_that_is_not_as_sent_is_found(world: World) -> None:
     """The comparison itself: it would pass by doing nothing otherwise."""
     key, day = "00000000-0000-4000-8000-000000000001", datetime.now(UTC) - timedelta(days=1)
-    right = Stored("cms", "journey_create_clicked", "/", None, None, '{"n": 1.0}', NOBODY, "", "cms.example.org", day)
-    line = {"eventType": right.event_type, "appName": right.app_name, "route": "/", "clientEventId": key}
+    right = Stored(
+        "cms",
+        "journey_create_clicked",
+        "/",
+        None,
+        None,
+        '{"n": 1.0}',
+        NOBODY,
+        "",
+        "cms.example.org",
+        day,
+    )
+    line = {
+        "eventType": right.event_type,
+        "appName": right.app_name,
+        "route": "/",
+        "clientEventId": key,
+    }
     file = world.home / "one.ndjson"
-    file.write_bytes(json.dumps({**line, "createdAt": day.isoformat(), "description": {"n": 1}}).encode())
+    file.write_bytes(
+        json.dumps({**line, "createdAt": day.isoformat(), "description": {"n": 1}}).encode()
+    )
     world.finish(actions.ingest_file, file, day)
     with world.connect() as connection:
         assert differences(connection, SECRET, {key: right}) == []
@@ -85,10 +109,14 @@ def test_a_row_that_is_not_as_sent_is_found(world: World) -> None:
         assert len(differences(connection, SECRET, {key[:-1] + "2": right})) == 1
 
 
-@pytest.mark.parametrize("encoding", [name for name in ENCODINGS if name not in ("as it is", "a key twice")])
+@pytest.mark.parametrize(
+    "encoding", [name for name in ENCODINGS if name not in ("as it is", "a key twice")]
+)
 @pytest.mark.embedded_only
 def test_a_broken_line_is_one_drop(ingest: Ingest, encoding: str) -> None:
-    counts = ingest.ingest_lines([ENCODINGS[encoding](b'{"eventType": "journey_create_clicked", "appName": "cms"}')])
+    counts = ingest.ingest_lines(
+        [ENCODINGS[encoding](b'{"eventType": "journey_create_clicked", "appName": "cms"}')]
+    )
     assert (counts.received, counts.dropped.total()) == (1, 1)
 
 

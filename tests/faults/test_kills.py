@@ -1,4 +1,6 @@
-"""A short kill test: `make faults` kills two hundred times and more. Each seed makes other choices; it is in the message."""
+"""A short kill test: `make faults` kills two hundred times and more. Each seed makes other choices;
+it is in the message.
+"""
 
 from __future__ import annotations
 

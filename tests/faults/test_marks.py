@@ -1,4 +1,6 @@
-"""The search for marks finds what it should, in every form: a leak test whose search is blind would always pass."""
+"""The search for marks finds what it should, in every form: a leak test whose search is blind would
+always pass.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def test_every_form_is_found(planted: bytes) -> None:
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40), st.booleans())
-def test_base64_of_any_text_around_the_mark_is_found(before: bytes, behind: bytes, url_safe: bool) -> None:
+def test_base64_of_any_text_around_the_mark_is_found(
+    before: bytes, behind: bytes, url_safe: bool
+) -> None:
     encode = base64.urlsafe_b64encode if url_safe else base64.b64encode
     assert hits(needles({"mark": MARK}), encode(before + RAW + behind))
 

@@ -41,8 +41,12 @@ def test_nothing_that_is_left_out_can_be_worked_out(
     assert figures.hidden == 60
 
 
-def test_the_analyst_is_not_blind(database: Database, settings: Settings, models: dict[str, Model]) -> None:
-    """Where only the small rows themselves are left out, the same questions give many of them back."""
+def test_the_analyst_is_not_blind(
+    database: Database, settings: Settings, models: dict[str, Model]
+) -> None:
+    """Where only the small rows themselves are left out, the same questions give many of them
+    back.
+    """
     clicks = make_world(7, DAYS, (6, 30))
     store(clicks, database, settings, models, open_engine(settings, database))
     with ThreadPoolExecutor(1) as readers:
@@ -65,7 +69,12 @@ def test_bounds_follow_from_sums() -> None:
         return frozenset(values.items())
 
     system = System({"day": ["1", "2"], "os": ["a", "b", "c"]})
-    system.sums |= {cell(day="1"): 10, cell(day="1", os="a"): 7, cell(day="1 2"): 30, cell(day="2", os="c"): 0}
+    system.sums |= {
+        cell(day="1"): 10,
+        cell(day="1", os="a"): 7,
+        cell(day="1 2"): 30,
+        cell(day="2", os="c"): 0,
+    }
     assert system.bounds(cell(day="1", os="b")) == (0, 3)
     assert system.bounds(cell(day="2")) == (20, 20)
     assert system.bounds(cell(os="c")) == (0, 3)

@@ -1,4 +1,6 @@
-"""The long walk of the false clock, cut short: that it walks, compares and measures. The long one: `python -m faults year`."""
+"""The long walk of the false clock, cut short: that it walks, compares and measures. The long one:
+`python -m faults year`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from faults.year import year
 from faults.year_sizes import Sizes, growing
 
 
-@pytest.mark.skipif(false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock walked")
+@pytest.mark.skipif(
+    false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock walked"
+)
 @pytest.mark.timeout(900)
 def test_two_days_by_a_false_clock_are_as_the_oracle_says(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
@@ -22,7 +26,9 @@ def test_two_days_by_a_false_clock_are_as_the_oracle_says(tmp_path: Path) -> Non
 
 
 def _sizes(days: int, raw: int) -> Sizes:
-    return Sizes(days, signal=0, dagster=0, raw=raw, home=0, postgres=0, events=100, receipts=0, seconds=0)
+    return Sizes(
+        days, signal=0, dagster=0, raw=raw, home=0, postgres=0, events=100, receipts=0, seconds=0
+    )
 
 
 def test_what_grows_after_the_retention_has_set_in_is_named() -> None:

@@ -1,4 +1,6 @@
-"""Any interleaving, batching, duplication and re-ordering of random events gives what the oracle says (invariants 1, 2, 7)."""
+"""Any interleaving, batching, duplication and re-ordering of random events gives what the oracle
+says (invariants 1, 2, 7).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from conftest import SECRET, START_DATE
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.oracle import Oracle
-from support.stored import assert_rollups_agree, in_order, stored_books, stored_bots, stored_events, stored_intake
+from support.stored import (
+    assert_rollups_agree,
+    in_order,
+    stored_books,
+    stored_bots,
+    stored_events,
+    stored_intake,
+)
 from support.traffic import CHROME, IPHONE
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -57,7 +66,15 @@ fields = st.fixed_dictionaries(
         "entityId": st.one_of(ids, ids.map(str.upper), st.just("x")),
         "sessionId": st.one_of(ids, st.none()),
         "description": st.sampled_from(
-            [{}, {"language": "Deutsch"}, {"email": "x"}, {"language": "x" * 70}, {"a": "x" * 2_050}, None, []]
+            [
+                {},
+                {"language": "Deutsch"},
+                {"email": "x"},
+                {"language": "x" * 70},
+                {"a": "x" * 2_050},
+                None,
+                [],
+            ]
         ),
         "ip": st.sampled_from(["10.0.0.1", "::ffff:10.0.0.1", "2001:DB8::1", "nowhere", "", None]),
         "userAgent": st.sampled_from([CHROME, CHROME, IPHONE, "curl/8.7.1", "", None]),
@@ -91,14 +108,21 @@ def batched(items: list[bytes], sizes: random.Random) -> list[list[bytes]]:
 
 def forget(connection: Connection) -> None:
     """Empty every table but the days, whose partitions may stay."""
-    connection.execute("truncate signal.event_keys, signal.books, signal.day_keys, signal.address_gaps, signal.builds")
+    connection.execute(
+        "truncate signal.event_keys, signal.books, signal.day_keys, signal.address_gaps,"
+        " signal.builds"
+    )
     connection.execute("truncate signal.events, signal.intake, signal.bots")
 
 
 @settings(
     max_examples=15,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+    ],
 )
 @given(sent=st.lists(lines, max_size=60), shuffle=st.randoms(use_true_random=False))
 def test_stored_events_books_and_rollups_are_the_oracles(
@@ -135,7 +159,9 @@ def test_stored_events_books_and_rollups_are_the_oracles(
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sent=st.lists(good | fields, min_size=1, max_size=30), shuffle=st.randoms(use_true_random=False))
+@given(
+    sent=st.lists(good | fields, min_size=1, max_size=30), shuffle=st.randoms(use_true_random=False)
+)
 def test_the_order_of_arrival_changes_nothing(
     database: Database,
     connection: Connection,
@@ -143,7 +169,9 @@ def test_the_order_of_arrival_changes_nothing(
     sent: list[dict[str, object]],
     shuffle: random.Random,
 ) -> None:
-    """Events with an id of their own, each sent up to three times, in two orders and batchings: the same."""
+    """Events with an id of their own, each sent up to three times, in two orders and batchings: the
+    same.
+    """
     distinct = [
         json.dumps({**event, "clientEventId": str(uuid.UUID(int=number))}).encode()
         for number, event in enumerate(sent, 1)

@@ -43,12 +43,16 @@ def hashes(connection: Connection) -> list[bytes]:
 
 
 def test_same_browser_same_day_is_one_hash(ingest: Ingest, connection: Connection) -> None:
-    ingest.ingest_lines([line(MIDNIGHT), line(MIDNIGHT + timedelta(hours=23, minutes=59, seconds=59.999))])
+    ingest.ingest_lines(
+        [line(MIDNIGHT), line(MIDNIGHT + timedelta(hours=23, minutes=59, seconds=59.999))]
+    )
     assert len(hashes(connection)) == 2
     assert len(set(hashes(connection))) == 1
 
 
-def test_across_midnight_the_same_browser_has_two_hashes(ingest: Ingest, connection: Connection) -> None:
+def test_across_midnight_the_same_browser_has_two_hashes(
+    ingest: Ingest, connection: Connection
+) -> None:
     ingest.ingest_lines([line(MIDNIGHT - timedelta(microseconds=1)), line(MIDNIGHT)])
     assert len(set(hashes(connection))) == 2
 
@@ -71,20 +75,36 @@ def test_a_rapid_double_click_is_two_rows(ingest: Ingest, connection: Connection
     assert len(stored_events(connection)) == 2
 
 
-def test_the_same_id_a_second_later_or_the_next_day_is_one_row(ingest_at: IngestAt, connection: Connection) -> None:
+def test_the_same_id_a_second_later_or_the_next_day_is_one_row(
+    ingest_at: IngestAt, connection: Connection
+) -> None:
     sent = "7b0e7a8e-6f0e-4d0c-9a3e-0d6f0c7f1c11"
     for after in (timedelta(), timedelta(seconds=1), timedelta(days=1)):
-        ingest_at(NOON + after).ingest_lines([line(clientEventId=sent), line(clientEventId=sent.upper())])
+        ingest_at(NOON + after).ingest_lines(
+            [line(clientEventId=sent), line(clientEventId=sent.upper())]
+        )
     assert len(stored_events(connection)) == 1
-    kinds = [(day, outcome, events) for (day, _, _, outcome, _), events in stored_books(connection).items()]
-    assert sorted(kinds) == [(DAY, "accepted", 1), (DAY, "duplicate", 3), (DAY + timedelta(days=1), "duplicate", 2)]
+    kinds = [
+        (day, outcome, events)
+        for (day, _, _, outcome, _), events in stored_books(connection).items()
+    ]
+    assert sorted(kinds) == [
+        (DAY, "accepted", 1),
+        (DAY, "duplicate", 3),
+        (DAY + timedelta(days=1), "duplicate", 2),
+    ]
 
 
 @pytest.mark.embedded_only
 @pytest.mark.parametrize(
     ("changes", "reason", "level", "text"),
     [
-        ({"userAgent": "Googlebot/2.1"}, "bot", "INFO", "dropped 1 event(s) of journey_create_clicked: bot"),
+        (
+            {"userAgent": "Googlebot/2.1"},
+            "bot",
+            "INFO",
+            "dropped 1 event(s) of journey_create_clicked: bot",
+        ),
         (
             {"description": {"a": [{"eMail": "somebody@example.org"}]}},
             "description_pii",
@@ -116,20 +136,31 @@ def test_a_drop_stores_no_row_and_logs_its_reason_without_a_value(
 ) -> None:
     caplog.set_level(logging.INFO, "signal_pipeline")
     counts = ingest.ingest_lines([line(NOON, **changes)])
-    assert counts.as_dict() == {"received": 1, "accepted": 0, "duplicate": 0, "dropped": {reason: 1}}
+    assert counts.as_dict() == {
+        "received": 1,
+        "accepted": 0,
+        "duplicate": 0,
+        "dropped": {reason: 1},
+    }
     assert stored_events(connection) == []
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, text)]
 
 
 @pytest.mark.embedded_only
-def test_many_kinds_of_drops_are_few_log_lines(ingest: Ingest, caplog: pytest.LogCaptureFixture) -> None:
+def test_many_kinds_of_drops_are_few_log_lines(
+    ingest: Ingest, caplog: pytest.LogCaptureFixture
+) -> None:
     ingest.ingest_lines([line(NOON, eventType=f"type_{n}") for n in range(50)])
     assert len(caplog.records) == 21
     assert "30 more kinds" in caplog.records[-1].getMessage()
 
 
 def test_a_rebuilt_rollup_has_the_same_numbers(
-    ingest: Ingest, database: Database, connection: Connection, models: dict[str, Model], tmp_path: Path
+    ingest: Ingest,
+    database: Database,
+    connection: Connection,
+    models: dict[str, Model],
+    tmp_path: Path,
 ) -> None:
     ingest.ingest_lines(traffic(DAY, 200))
 
@@ -137,7 +168,11 @@ def test_a_rebuilt_rollup_has_the_same_numbers(
         return [sorted(rollup_table(connection, name, DAY), key=str) for name in models]
 
     seen = []
-    for engine in (DuckdbEngine(database.url, tmp_path), PostgresEngine(), DuckdbEngine(database.url, tmp_path)):
+    for engine in (
+        DuckdbEngine(database.url, tmp_path),
+        PostgresEngine(),
+        DuckdbEngine(database.url, tmp_path),
+    ):
         build_day(database, engine, models, DAY)
         seen.append(all_rows())
     assert seen[0] == seen[1] == seen[2]
@@ -152,7 +187,9 @@ def test_a_stream_commits_batch_by_batch(
     offsets: list[int] = []
     progress: list[int] = []
     counts = ingest.ingest_stream(
-        io.BytesIO(data), progress=progress.append, committed=lambda _, offset: offsets.append(offset)
+        io.BytesIO(data),
+        progress=progress.append,
+        committed=lambda _, offset: offsets.append(offset),
     )
     assert counts.accepted == 150
     assert offsets == sorted(offsets)
@@ -163,7 +200,10 @@ def test_a_stream_commits_batch_by_batch(
 @pytest.mark.embedded_only
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
 def test_a_marked_or_compressed_stream_is_ingested_whole(
-    ingest: Ingest, connection: Connection, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes]
+    ingest: Ingest,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    pack: Callable[[bytes], bytes],
 ) -> None:
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
     content = b"\xef\xbb\xbf" + b"\n".join(traffic(DAY, 150))
@@ -171,7 +211,9 @@ def test_a_marked_or_compressed_stream_is_ingested_whole(
     offsets: list[int] = []
     progress: list[int] = []
     counts = ingest.ingest_stream(
-        io.BytesIO(data), progress=progress.append, committed=lambda _, offset: offsets.append(offset)
+        io.BytesIO(data),
+        progress=progress.append,
+        committed=lambda _, offset: offsets.append(offset),
     )
     assert (counts.received, counts.accepted) == (150, 150)
     assert offsets[-1] == len(content)
@@ -182,7 +224,9 @@ def test_a_marked_or_compressed_stream_is_ingested_whole(
 
 
 @pytest.mark.embedded_only
-def test_another_form_is_refused_before_anything_is_stored(ingest: Ingest, connection: Connection) -> None:
+def test_another_form_is_refused_before_anything_is_stored(
+    ingest: Ingest, connection: Connection
+) -> None:
     data = b"[\n" + b",\n".join(traffic(DAY, 20)) + b"\n]\n"
     with pytest.raises(FormError, match="looks like a JSON array") as error:
         ingest.ingest_stream(io.BytesIO(data))
@@ -219,12 +263,16 @@ def test_the_first_malformed_line_is_known_by_its_number(
     lines = [b"", *traffic(DAY, 150), *before, *traffic(DAY, 150, seed=2), b"}" if number else b""]
     assert ingest.ingest_stream(io.BytesIO(b"\n".join(lines))).first_malformed == number
     noise = [b"", b"", b"torn {" if number else b"", *lines]
-    assert ingest.ingest_stream(io.BytesIO(b"\n".join(noise))).first_malformed == (3 if number else None)
+    assert ingest.ingest_stream(io.BytesIO(b"\n".join(noise))).first_malformed == (
+        3 if number else None
+    )
 
 
 @pytest.mark.embedded_only
 def test_lines_in_memory_may_be_marked_too(ingest: Ingest) -> None:
-    assert ingest.ingest_lines([b"\xef\xbb\xbf" + line(NOON), line(NOON), b"\xef\xbb\xbf"]).as_dict() == {
+    assert ingest.ingest_lines(
+        [b"\xef\xbb\xbf" + line(NOON), line(NOON), b"\xef\xbb\xbf"]
+    ).as_dict() == {
         "received": 2,
         "accepted": 2,
         "duplicate": 0,
@@ -241,7 +289,12 @@ def test_user_agents_are_forgotten_at_midnight(
     forgotten: list[datetime] = []
     monkeypatch.setattr(ingest_module, "clear_cache", lambda: forgotten.append(clock[0]))
     with closing(Ingest.from_settings(settings, database, lambda: clock[0])) as ingest:
-        for now in (NOON, midnight - timedelta(microseconds=1), midnight, midnight + timedelta(hours=1)):
+        for now in (
+            NOON,
+            midnight - timedelta(microseconds=1),
+            midnight,
+            midnight + timedelta(hours=1),
+        ):
             clock[0] = now
             ingest.ingest_lines([line()])
     assert forgotten == [midnight]
@@ -250,11 +303,18 @@ def test_user_agents_are_forgotten_at_midnight(
 def test_processes_that_bring_the_same_lines_in_any_order_store_each_once(
     environment: Settings, connection: Connection, tmp_path: Path
 ) -> None:
-    lines = [*traffic(DAY, 2_000), *traffic(DAY + timedelta(days=1), 2_000), b"torn", line(NOON, appName="watch")]
+    lines = [
+        *traffic(DAY, 2_000),
+        *traffic(DAY + timedelta(days=1), 2_000),
+        b"torn",
+        line(NOON, appName="watch"),
+    ]
     for number in range(3):
         shuffled = random.Random(number).sample(lines, len(lines))
         (tmp_path / f"{number}.ndjson").write_bytes(b"\n".join(shuffled))
-    running = [start_command("ingest", f"{number}.ndjson", "--json", cwd=tmp_path) for number in range(3)]
+    running = [
+        start_command("ingest", f"{number}.ndjson", "--json", cwd=tmp_path) for number in range(3)
+    ]
     found = []
     for process in running:
         stdout, stderr = process.communicate()
@@ -284,7 +344,9 @@ def test_a_killed_ingest_leaves_whole_batches_and_a_second_run_completes_them(
     assert again["received"] == 40_000
     assert count(connection, "select count(*) from signal.events") == 40_000
     assert count(connection, "select count(distinct client_event_id) from signal.events") == 40_000
-    booked = count(connection, "select sum(events)::bigint from signal.books where outcome = 'accepted'")
+    booked = count(
+        connection, "select sum(events)::bigint from signal.books where outcome = 'accepted'"
+    )
     assert booked == 40_000
 
 
@@ -317,7 +379,9 @@ def test_what_was_acknowledged_survives_the_death_of_postgresql(
     assert completed["received"] == 40_000
     with Database(start_embedded(private_home)).connect() as connection:
         assert count(connection, "select count(*) from signal.events") == 40_500
-        booked = count(connection, "select sum(events)::bigint from signal.books where outcome = 'accepted'")
+        booked = count(
+            connection, "select sum(events)::bigint from signal.books where outcome = 'accepted'"
+        )
         assert booked == 40_500
 
 
@@ -331,7 +395,9 @@ def private_home(tmp_path: Path) -> Iterator[Path]:
                 process.terminate()
 
 
-def _wait_for_events(connection: Connection, running: Callable[[], bool], more_than: int = 0) -> None:
+def _wait_for_events(
+    connection: Connection, running: Callable[[], bool], more_than: int = 0
+) -> None:
     give_up = time.monotonic() + 60
     while count(connection, "select count(*) from signal.events") <= more_than:
         assert running(), "the process ended before it could be killed"

@@ -18,7 +18,12 @@ from support.traffic import line, traffic
 
 from signal_pipeline.ingest import landing
 from signal_pipeline.ingest import pipeline as ingest_module
-from signal_pipeline.ingest.landing import LandingError, drain_landing, landed_files, prepare_landing
+from signal_pipeline.ingest.landing import (
+    LandingError,
+    drain_landing,
+    landed_files,
+    prepare_landing,
+)
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
@@ -71,7 +76,11 @@ def test_a_file_is_ingested_and_removed(land: Land, drain: Drain, connection: Co
 
 
 def test_the_landing_is_the_owners_alone_while_files_wait(
-    land: Land, settings: Settings, database: Database, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+    land: Land,
+    settings: Settings,
+    database: Database,
+    ingest: Ingest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = land(traffic(DAY, 3))
     file.chmod(0o644)
@@ -93,7 +102,9 @@ def test_without_a_landing_there_is_nothing_to_do(drain: Drain, settings: Settin
     assert stat.S_IMODE(settings.landing_path.stat().st_mode) == 0o700
 
 
-def test_the_same_content_under_another_name_is_the_same_file(land: Land, drain: Drain, connection: Connection) -> None:
+def test_the_same_content_under_another_name_is_the_same_file(
+    land: Land, drain: Drain, connection: Connection
+) -> None:
     lines = [*traffic(DAY, 5), b"torn"]
     land(lines)
     drain()
@@ -147,7 +158,12 @@ def test_a_failure_between_two_batches_changes_no_number(
     rest = drain()
     assert rest.received == 202 - before
     assert received(connection) == 202
-    assert count(connection, "select sum(events)::bigint from signal.books where outcome = 'duplicate'") == 1
+    assert (
+        count(
+            connection, "select sum(events)::bigint from signal.books where outcome = 'duplicate'"
+        )
+        == 1
+    )
     assert len(stored_events(connection)) == 200
     assert not file.exists()
 
@@ -167,7 +183,11 @@ def test_a_crash_before_the_removal_changes_no_number(
 
 
 def test_a_file_that_grows_while_it_is_read_is_reported_and_then_ingested(
-    land: Land, drain: Drain, connection: Connection, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+    land: Land,
+    drain: Drain,
+    connection: Connection,
+    ingest: Ingest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = land(traffic(DAY, 10))
     store = ingest.store
@@ -188,9 +208,15 @@ def test_a_file_that_grows_while_it_is_read_is_reported_and_then_ingested(
 
 
 def test_a_new_file_under_the_name_of_a_finished_one_is_not_lost(
-    land: Land, drain: Drain, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    land: Land,
+    drain: Drain,
+    database: Database,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two drains read a file; one is done with it, and a new one gets its name, before the other goes on."""
+    """Two drains read a file; one is done with it, and a new one gets its name, before the other
+    goes on.
+    """
     land(traffic(DAY, 5))
     digest = landing._content_hmac
 
@@ -222,12 +248,19 @@ def test_several_drains_at_once_take_each_file_once(
         for counts in pool.map(drain_once, range(4)):
             total.merge(counts)
     total.merge(drain_once(0))
-    assert total.as_dict() == {"received": 366, "accepted": 360, "duplicate": 0, "dropped": {"malformed": 6}}
+    assert total.as_dict() == {
+        "received": 366,
+        "accepted": 360,
+        "duplicate": 0,
+        "dropped": {"malformed": 6},
+    }
     assert received(connection) == 366
     assert landed_files(settings.landing_path) == []
 
 
-def test_nothing_that_names_a_file_or_a_person_stays(land: Land, drain: Drain, connection: Connection) -> None:
+def test_nothing_that_names_a_file_or_a_person_stays(
+    land: Land, drain: Drain, connection: Connection
+) -> None:
     land([line(ip="203.0.113.77")], "from-anna.ndjson")
     drain()
     rows = connection.execute("select landed_files::text from signal.landed_files").fetchall()
@@ -237,8 +270,12 @@ def test_nothing_that_names_a_file_or_a_person_stays(land: Land, drain: Drain, c
 
 
 @pytest.fixture
-def killed_at_half(environment: Settings, land: Land, connection: Connection, tmp_path: Path) -> Callable[[], int]:
-    """Kills a process that drains the landing once some of its events are stored; returns how many are."""
+def killed_at_half(
+    environment: Settings, land: Land, connection: Connection, tmp_path: Path
+) -> Callable[[], int]:
+    """Kills a process that drains the landing once some of its events are stored; returns how many
+    are.
+    """
     program = (
         "from signal_pipeline import ingest as i; i.BATCH_BYTES = 20_000\n"
         "from signal_pipeline.ingest.landing import drain_landing\n"

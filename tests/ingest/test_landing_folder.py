@@ -1,4 +1,6 @@
-"""What else comes into the landing: other forms, other names, what is no file. Nothing of it is lost or waits unseen."""
+"""What else comes into the landing: other forms, other names, what is no file. Nothing of it is
+lost or waits unseen.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,9 @@ NAMES = [
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_accepted_form_is_ingested_and_removed(put: Put, drain: Drain, connection: Connection, form: str) -> None:
+def test_every_accepted_form_is_ingested_and_removed(
+    put: Put, drain: Drain, connection: Connection, form: str
+) -> None:
     file = put(FORMS[form])
     counts = drain()
     assert (counts.received, counts.accepted) == (30, 30)
@@ -128,10 +132,13 @@ def test_every_name_is_taken(put: Put, drain: Drain, landing: Path) -> None:
     assert list(landing.iterdir()) == []
 
 
-def test_every_other_form_is_kept(put: Put, drain: Drain, connection: Connection, settings: Settings) -> None:
+def test_every_other_form_is_kept(
+    put: Put, drain: Drain, connection: Connection, settings: Settings
+) -> None:
     files = {put(data, f"{name}.ndjson"): data for name, (data, _) in OTHER_FORMS.items()}
     with pytest.raises(
-        LandingError, match=rf"^{len(files)} item\(s\) in the landing cannot be taken, 0 file\(s\) are done"
+        LandingError,
+        match=rf"^{len(files)} item\(s\) in the landing cannot be taken, 0 file\(s\) are done",
     ):
         drain()
     assert {path: path.read_bytes() for path in landed_files(settings.landing_path)} == files
@@ -154,7 +161,9 @@ def test_a_file_of_another_form_is_named_with_its_form_and_red_at_once(
     assert f"'a.ndjson' looks like {form}" in finding.message
 
 
-def test_a_kept_file_does_not_hold_up_others(put: Put, drain: Drain, connection: Connection) -> None:
+def test_a_kept_file_does_not_hold_up_others(
+    put: Put, drain: Drain, connection: Connection
+) -> None:
     kept = [put(b"[]", "0.json"), put(b"\x00" * 9, "2.ndjson")]
     put(GOOD, "1.ndjson"), put(FORMS["gzip"], "3.gz")
     with pytest.raises(
@@ -166,7 +175,12 @@ def test_a_kept_file_does_not_hold_up_others(put: Put, drain: Drain, connection:
     assert len(stored_events(connection)) == 30
     kept[0].unlink()
     kept[1].write_bytes(GOOD + b"torn")
-    assert drain().as_dict() == {"received": 31, "accepted": 0, "duplicate": 30, "dropped": {"malformed": 1}}
+    assert drain().as_dict() == {
+        "received": 31,
+        "accepted": 0,
+        "duplicate": 30,
+        "dropped": {"malformed": 1},
+    }
 
 
 @pytest.mark.parametrize(
@@ -181,26 +195,36 @@ def test_a_file_with_nothing_in_it_is_removed(put: Put, drain: Drain, content: b
 
 
 def test_lines_of_another_schema_and_malformed_ones_are_counted(put: Put, drain: Drain) -> None:
-    file = put(b'torn {\n"text"\n{"level": "info"}\n{"eventType": "no_such_type", "appName": "cms"}\n[1]\n')
+    file = put(
+        b'torn {\n"text"\n{"level": "info"}\n{"eventType": "no_such_type", "appName": "cms"}\n[1]\n'
+    )
     assert drain().dropped == {"malformed": 3, "invalid_field": 2}
     assert not file.exists()
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
 def test_a_file_that_is_cut_short_is_stored_as_far_as_it_goes_and_kept(
-    put: Put, drain: Drain, connection: Connection, settings: Settings, pack: Callable[[bytes], bytes]
+    put: Put,
+    drain: Drain,
+    connection: Connection,
+    settings: Settings,
+    pack: Callable[[bytes], bytes],
 ) -> None:
     lines = [text for seed in range(20) for text in traffic(DAY, 1_000, seed)]
     whole = pack(b"".join(text + b"\n" for text in lines))
     file = put(whole[: len(whole) // 2])
     for _ in range(2):  # The second time nothing is new, and nothing is counted again.
-        with pytest.raises(LandingError, match=r"'a.ndjson' holds (gzip|zstd) data that is cut short"):
+        with pytest.raises(
+            LandingError, match=r"'a.ndjson' holds (gzip|zstd) data that is cut short"
+        ):
             drain()
         stored = len(stored_events(connection))
         assert 1_000 < stored == stored_books(connection).total() < 20_000
     assert file.exists()
     assert "cut short" in landing_moves(settings, begun_sizes(connection)).message
-    assert connection.execute("select count(*) from signal.landed_files where done_at is null").fetchone() == (0,)
+    assert connection.execute(
+        "select count(*) from signal.landed_files where done_at is null"
+    ).fetchone() == (0,)
     put(whole)
     counts = drain()
     assert (counts.accepted, counts.duplicate) == (20_000 - stored, stored)
@@ -208,9 +232,16 @@ def test_a_file_that_is_cut_short_is_stored_as_far_as_it_goes_and_kept(
     assert landing_moves(settings).passed
 
 
-@pytest.mark.parametrize("form", ["marked", "gzip of several marked members", "zstd of several frames"])
+@pytest.mark.parametrize(
+    "form", ["marked", "gzip of several marked members", "zstd of several frames"]
+)
 def test_a_failure_between_two_batches_of_any_form_changes_no_number(
-    put: Put, drain: Drain, connection: Connection, ingest: Ingest, monkeypatch: pytest.MonkeyPatch, form: str
+    put: Put,
+    drain: Drain,
+    connection: Connection,
+    ingest: Ingest,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
 ) -> None:
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 2_000)
     file, store, calls = put(FORMS[form]), ingest.store, []
@@ -259,7 +290,9 @@ def test_what_is_no_file_waits_and_is_named(
     assert (landing.parent / "elsewhere").stat().st_mode & 0o777 == 0o644
 
 
-def test_empty_folders_and_the_file_systems_own_hold_nothing(drain: Drain, landing: Path, settings: Settings) -> None:
+def test_empty_folders_and_the_file_systems_own_hold_nothing(
+    drain: Drain, landing: Path, settings: Settings
+) -> None:
     (landing / "lost+found").mkdir()
     (landing / "folder").mkdir()
     (landing / ".keep").touch()
@@ -284,7 +317,9 @@ def test_an_unfinished_file_is_left_alone_and_red_after_a_day(
     assert shown(file) in finding.message
 
 
-def test_a_day_old_file_is_red_though_its_time_lies_ahead_or_many_wait(put: Put, settings: Settings) -> None:
+def test_a_day_old_file_is_red_though_its_time_lies_ahead_or_many_wait(
+    put: Put, settings: Settings
+) -> None:
     for number in range(40):
         put(line(), f"{number}.ndjson")
     assert landing_moves(settings).passed
@@ -306,10 +341,14 @@ def test_names_cannot_break_a_line_or_be_long(put: Put, drain: Drain, settings: 
         assert "n" * 101 not in text
 
 
-def test_many_kept_files_are_counted_and_some_named(put: Put, drain: Drain, settings: Settings) -> None:
+def test_many_kept_files_are_counted_and_some_named(
+    put: Put, drain: Drain, settings: Settings
+) -> None:
     for number in range(15):
         put(b"[]", f"{number:02}.json")
-    with pytest.raises(LandingError, match=r"^15 item\(s\) in the landing .*'09\.json' [^;]*; and 5 more$"):
+    with pytest.raises(
+        LandingError, match=r"^15 item\(s\) in the landing .*'09\.json' [^;]*; and 5 more$"
+    ):
         drain()
     assert landing_moves(settings).figures["kept"] == 15
 
@@ -323,13 +362,17 @@ def test_a_file_that_cannot_be_read_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(LandingError, match="'a.ndjson' cannot be read or removed: Permission denied"):
+    with pytest.raises(
+        LandingError, match="'a.ndjson' cannot be read or removed: Permission denied"
+    ):
         drain()
     assert "'a.ndjson' cannot be read: Permission denied" in landing_moves(settings).message
     assert file.exists()
 
 
-def test_a_folder_that_cannot_be_read_is_an_error(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_an_error(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -399,7 +442,10 @@ def test_a_file_that_becomes_readable_goes_on_where_it_stopped(
             return b""
         data = read(inflated, size)
         if len(data) < ndjson.HEAD_BYTES or size > ndjson.HEAD_BYTES:
-            data, inflated.fault = data[: len(data) // 2], "holds data that is damaged, or cannot be decompressed here"
+            data, inflated.fault = (
+                data[: len(data) // 2],
+                "holds data that is damaged, or cannot be decompressed here",
+            )
         return data
 
     with monkeypatch.context() as patch:
@@ -409,11 +455,18 @@ def test_a_file_that_becomes_readable_goes_on_where_it_stopped(
     stored = len(stored_events(connection))
     assert 0 < stored < len(lines)
     assert file.exists()
-    assert drain().as_dict() == {"received": 2_000 - stored, "accepted": 2_000 - stored, "duplicate": 0, "dropped": {}}
+    assert drain().as_dict() == {
+        "received": 2_000 - stored,
+        "accepted": 2_000 - stored,
+        "duplicate": 0,
+        "dropped": {},
+    }
     assert not file.exists()
 
 
-def test_the_retention_does_not_forget_a_file_that_is_kept(put: Put, drain: Drain, connection: Connection) -> None:
+def test_the_retention_does_not_forget_a_file_that_is_kept(
+    put: Put, drain: Drain, connection: Connection
+) -> None:
     put(gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 3_000)))[:-1])
     with pytest.raises(LandingError, match="cut short"):
         drain()
@@ -432,7 +485,9 @@ def test_of_another_form_only_the_beginning_is_read(
 ) -> None:
     file = put(b"a,b,c\n" * 2_000_000)
     monkeypatch.setattr(ndjson, "LOOK_AHEAD_BYTES", 1 << 20)
-    monkeypatch.setattr(landing_module, "_content_hmac", lambda *_: pytest.fail("the whole file is read"))
+    monkeypatch.setattr(
+        landing_module, "_content_hmac", lambda *_: pytest.fail("the whole file is read")
+    )
     taken = []
     read = ndjson._Peeked.read
 
@@ -448,13 +503,17 @@ def test_of_another_form_only_the_beginning_is_read(
     assert 0 < sum(taken) <= 2 * (3 << 20)
 
 
-def test_the_check_decompresses_to_the_end_only_what_a_drain_has_begun(put: Put, settings: Settings) -> None:
+def test_the_check_decompresses_to_the_end_only_what_a_drain_has_begun(
+    put: Put, settings: Settings
+) -> None:
     file = put(gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 9_000)))[:-1])
     assert landing_moves(settings).passed
     assert "cut short" in landing_moves(settings, {file.stat().st_size}).message
 
 
-def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_differ(put: Put, drain: Drain) -> None:
+def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_differ(
+    put: Put, drain: Drain
+) -> None:
     kept = put(b"[]", "0.json")
     kept.chmod(0o644)
     put(GOOD)
@@ -471,4 +530,9 @@ def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_
 
 def test_one_bad_line_in_the_way_is_json_all_the_same(put: Put, drain: Drain) -> None:
     put(json.dumps({"eventType": "x" * 300_000}).encode() + b"\n" + GOOD)
-    assert drain().as_dict() == {"received": 31, "accepted": 30, "duplicate": 0, "dropped": {"malformed": 1}}
+    assert drain().as_dict() == {
+        "received": 31,
+        "accepted": 30,
+        "duplicate": 0,
+        "dropped": {"malformed": 1},
+    }

@@ -1,4 +1,6 @@
-"""Reading NDJSON: the same lines however a stream is marked, compressed or cut; other forms are told and never read."""
+"""Reading NDJSON: the same lines however a stream is marked, compressed or cut; other forms are
+told and never read.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from support.traffic import line
 
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
 from signal_pipeline.ingest import ndjson
-from signal_pipeline.ingest.ndjson import Block, FormError, NdjsonReader, StreamError, check_form, is_object, zstd
+from signal_pipeline.ingest.ndjson import (
+    Block,
+    FormError,
+    NdjsonReader,
+    StreamError,
+    check_form,
+    is_object,
+    zstd,
+)
 
 SKIPPED_FRAME = b"\x53\x2a\x4d\x18\x04\x00\x00\x00note"
 
@@ -24,10 +34,14 @@ Packing = Callable[[bytes], bytes]
 PACKINGS: dict[str, Packing] = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
-    "gzip of several members": lambda data: gzip.compress(data[:50]) + gzip.compress(b"") + gzip.compress(data[50:]),
+    "gzip of several members": lambda data: (
+        gzip.compress(data[:50]) + gzip.compress(b"") + gzip.compress(data[50:])
+    ),
     "gzip with padding": lambda data: gzip.compress(data) + bytes(512),
     "zstd": zstd.compress,
-    "zstd of several frames": lambda data: zstd.compress(data[:50]) + SKIPPED_FRAME + zstd.compress(data[50:]),
+    "zstd of several frames": lambda data: (
+        zstd.compress(data[:50]) + SKIPPED_FRAME + zstd.compress(data[50:])
+    ),
     "zstd behind a frame to skip": lambda data: SKIPPED_FRAME + zstd.compress(data),
 }
 
@@ -64,7 +78,19 @@ def form_of(data: bytes) -> str:
     return str(error.value).removeprefix("looks like ").partition(", not like")[0]
 
 
-PARTS = [b"\n", b"\r\n", b"a", b"bc" * 9, b"d" * 40, b"\x00\xff", b" ", b'{"a":1}', MARK, b",", b"\r"]
+PARTS = [
+    b"\n",
+    b"\r\n",
+    b"a",
+    b"bc" * 9,
+    b"d" * 40,
+    b"\x00\xff",
+    b" ",
+    b'{"a":1}',
+    MARK,
+    b",",
+    b"\r",
+]
 
 
 @given(
@@ -92,9 +118,9 @@ def test_any_split_gives_the_same_lines_and_offsets_to_go_on_from(
         assert sum(block.bytes for block in found) <= len(data)
         for number, end in enumerate(ends):
             assert filled(blocks(data, size, start=end)) == filled(found[number + 1 :])
-        assert [number for block in found for number, _ in enumerate(block.lines, block.first_line)] == list(
-            range(1, 1 + sum(len(block.lines) for block in found))
-        )
+        assert [
+            number for block in found for number, _ in enumerate(block.lines, block.first_line)
+        ] == list(range(1, 1 + sum(len(block.lines) for block in found)))
 
 
 def _unmarked(text: bytes) -> bytes:
@@ -117,7 +143,9 @@ def test_every_byte_of_a_stream_is_told_once(packing: str) -> None:
 
 
 @pytest.mark.parametrize("packing", sorted(PACKINGS))
-@pytest.mark.parametrize("content", [b"", MARK, b"\n", b" \t\r\n\n", MARK + b"\r\n", MARK * 2 + b" "])
+@pytest.mark.parametrize(
+    "content", [b"", MARK, b"\n", b" \t\r\n\n", MARK + b"\r\n", MARK * 2 + b" "]
+)
 def test_nothing_is_no_other_form(packing: str, content: bytes) -> None:
     assert filled(blocks(PACKINGS[packing](content))) == []
 
@@ -158,7 +186,13 @@ def test_whatever_comes_is_read_or_refused(noise: bytes, packing: str) -> None:
 
 
 def test_no_text_of_a_stream_is_in_the_error() -> None:
-    for data in (b"secret-mark 198.51.100.7", b'"secret-mark"', b"[secret-mark]", b"{secret-mark}", b"<secret-mark>"):
+    for data in (
+        b"secret-mark 198.51.100.7",
+        b'"secret-mark"',
+        b"[secret-mark]",
+        b"{secret-mark}",
+        b"<secret-mark>",
+    ):
         assert "secret" not in form_of(data * 3)
 
 
@@ -169,7 +203,9 @@ def long_lines() -> list[bytes]:
 
 
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
-def test_of_data_that_is_cut_short_whole_lines_alone_are_read(packing: str, long_lines: list[bytes]) -> None:
+def test_of_data_that_is_cut_short_whole_lines_alone_are_read(
+    packing: str, long_lines: list[bytes]
+) -> None:
     data = PACKINGS[packing](b"".join(text + b"\n" for text in long_lines))
     for kept in (4, 11, 30, len(data) // 2, len(data) - 1):
         reader = NdjsonReader(io.BytesIO(data[:kept]), 100_000)
@@ -182,8 +218,12 @@ def test_of_data_that_is_cut_short_whole_lines_alone_are_read(packing: str, long
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
 def test_of_damaged_data_what_comes_before_is_read(packing: str, long_lines: list[bytes]) -> None:
     content = b"".join(text + b"\n" for text in long_lines)
-    checked = {zstd.CompressionParameter.checksum_flag: 1}  # Without, zstd takes some damage for data.
-    member = zstd.compress(content, options=checked) if packing == "zstd" else gzip.compress(content)
+    checked = {
+        zstd.CompressionParameter.checksum_flag: 1
+    }  # Without, zstd takes some damage for data.
+    member = (
+        zstd.compress(content, options=checked) if packing == "zstd" else gzip.compress(content)
+    )
     half = len(member) // 2
     appended, torn = member + b"appended later", member[:half] + bytes(200) + member[half + 200 :]
     for data, least in ((appended, 30_000), (torn, 5_000)):
@@ -214,12 +254,17 @@ def test_the_form_is_checked_from_the_start_and_compressed_data_to_its_end_on_de
 
 
 def test_a_bad_start_of_any_length_takes_no_memory_and_loses_no_number() -> None:
-    """Sixty megabytes of lines without an object, from a file of some kilobytes, and one object behind them."""
+    """Sixty megabytes of lines without an object, from a file of some kilobytes, and one object
+    behind them.
+    """
     bad = (b"no object" * 100 + b"\n") * 2_000
     data = gzip.compress(bad, 1) * 33 + gzip.compress(b'{"eventType": "a"}')
     tracemalloc.start()
     try:
-        counted = [(len(block.lines), block.first_line) for block in NdjsonReader(io.BytesIO(data), 1 << 20)]
+        counted = [
+            (len(block.lines), block.first_line)
+            for block in NdjsonReader(io.BytesIO(data), 1 << 20)
+        ]
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -229,7 +274,8 @@ def test_a_bad_start_of_any_length_takes_no_memory_and_loses_no_number() -> None
 
 @pytest.mark.parametrize("packing", ["plain", "gzip", "zstd"])
 @pytest.mark.parametrize(
-    ("start", "form"), [(b"a,b\n", "CSV"), (b"a,b,", "CSV"), (b" \n", "text behind many blank lines")]
+    ("start", "form"),
+    [(b"a,b\n", "CSV"), (b"a,b,", "CSV"), (b" \n", "text behind many blank lines")],
 )
 def test_an_object_is_looked_for_in_the_beginning_only(
     monkeypatch: pytest.MonkeyPatch, packing: str, start: bytes, form: str
@@ -272,7 +318,10 @@ def test_a_long_line_is_kept_in_part_only() -> None:
     [
         (b"{}", True),
         (b' {"a": [1, {"b": null}]} \r', True),
-        (b'{"eventType": "a", "appName": "b", "unknown": "\xff"}', True),  # Acceptance skips what it does not know.
+        (
+            b'{"eventType": "a", "appName": "b", "unknown": "\xff"}',
+            True,
+        ),  # Acceptance skips what it does not know.
         (b'{"eventType": "a", "appName": "b", "description": {"c": "\xff"}}', False),
         (b'{"eventType": "a", "appName": "b", "description": null}', True),
         (b'{"eventType": 5}', True),

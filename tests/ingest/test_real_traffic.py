@@ -1,4 +1,6 @@
-"""Four days of a real access log: every number of every rollup, every event and every drop, against the oracle."""
+"""Four days of a real access log: every number of every rollup, every event and every drop, against
+the oracle.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ DAYS = [date(2026, 11, day) for day in (15, 16, 17, 18)]
 NOW = datetime(2026, 11, 19, tzinfo=UTC)
 
 pytestmark = [
-    pytest.mark.skipif(not REAL_TRAFFIC.exists(), reason=f"{REAL_TRAFFIC.name} is not beside the checkout"),
+    pytest.mark.skipif(
+        not REAL_TRAFFIC.exists(), reason=f"{REAL_TRAFFIC.name} is not beside the checkout"
+    ),
     pytest.mark.skipif(
         not START_DATE <= DAYS[0] <= DAYS[-1] <= date.today(),
         reason="the clock stands before the days of the file, or too long after them",
@@ -89,6 +93,13 @@ def test_the_command_counts_real_traffic_as_the_oracle_does(environment: Setting
     now = datetime.now(UTC)
     oracle = Oracle(SECRET, START_DATE)
     oracle.take(REAL_TRAFFIC.read_bytes().split(b"\n"), now)
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "ingest", REAL_TRAFFIC, "--json"]
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli import main; main()",
+        "ingest",
+        REAL_TRAFFIC,
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, env=dict(os.environ), check=True)
     assert loads(done.stdout.splitlines()[-1]) == oracle.counts

@@ -1,4 +1,6 @@
-"""The bulk writer: one transaction, one event per id, closed books, versions that tell each change (invariants 1 to 5)."""
+"""The bulk writer: one transaction, one event per id, closed books, versions that tell each change
+(invariants 1 to 5).
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def good(at: datetime = NOON, **changes: object) -> Event:
 
 
 def versions(connection: Connection) -> dict[date, int]:
-    return dict(connection.execute("select day, version from signal.days where version > 0").fetchall())  # type: ignore[arg-type]
+    return dict(
+        connection.execute("select day, version from signal.days where version > 0").fetchall()
+    )  # type: ignore[arg-type]
 
 
 def test_a_row_is_what_the_event_says(writer: EventWriter, connection: Connection) -> None:
@@ -88,7 +92,9 @@ def test_ids_are_version_7_of_the_events_time(writer: EventWriter, connection: C
         assert found.int >> 80 == int(expected.timestamp() * 1000)
 
 
-def test_the_same_id_is_one_row_whenever_it_comes(writer: EventWriter, connection: Connection) -> None:
+def test_the_same_id_is_one_row_whenever_it_comes(
+    writer: EventWriter, connection: Connection
+) -> None:
     first = good(route="/first")
     later = msgspec.structs.replace(first, created_at=NOON + timedelta(seconds=1), route="/later")
     next_day = good(NOON + timedelta(days=1), clientEventId=first.client_event_id.upper())
@@ -103,7 +109,9 @@ def test_a_double_click_is_two_rows(writer: EventWriter, connection: Connection)
     assert len(stored_events(connection)) == 2
 
 
-def test_outcomes_come_in_order_and_the_books_close(writer: EventWriter, connection: Connection) -> None:
+def test_outcomes_come_in_order_and_the_books_close(
+    writer: EventWriter, connection: Connection
+) -> None:
     known = good()
     writer.write([known])
     batch = checked(
@@ -138,7 +146,13 @@ def test_what_was_received_together_is_counted_by_the_day_of_its_receipt(
 ) -> None:
     other = NOON + timedelta(days=1)
     known = good()
-    batch = [known, known, good(other), good(appName="cms"), *checked(b"torn", line(NOON, userAgent="curl/8.7.1"))]
+    batch = [
+        known,
+        known,
+        good(other),
+        good(appName="cms"),
+        *checked(b"torn", line(NOON, userAgent="curl/8.7.1")),
+    ]
     writer.write(batch, received_on=other.date())
     writer.write([known, good()])
     today = datetime.now(UTC).date()
@@ -153,10 +167,19 @@ def test_what_was_received_together_is_counted_by_the_day_of_its_receipt(
     }
 
 
-def test_bots_are_counted_by_their_buckets_and_nothing_else(writer: EventWriter, connection: Connection) -> None:
+def test_bots_are_counted_by_their_buckets_and_nothing_else(
+    writer: EventWriter, connection: Connection
+) -> None:
     phone = line(NOON, userAgent=f"{IPHONE} Googlebot/2.1")
-    batch = checked(phone, phone, line(NOON, userAgent="secret-tool/1"), line(NOON, appName="cms", userAgent="-"))
-    of_before = Drop("bot", DAY, "cms", "journey_create_clicked")  # As a spool of an earlier version holds it.
+    batch = checked(
+        phone,
+        phone,
+        line(NOON, userAgent="secret-tool/1"),
+        line(NOON, appName="cms", userAgent="-"),
+    )
+    of_before = Drop(
+        "bot", DAY, "cms", "journey_create_clicked"
+    )  # As a spool of an earlier version holds it.
     writer.write([*batch, of_before])
     writer.write(checked(phone))
     assert stored_bots(connection) == {
@@ -212,11 +235,15 @@ def test_an_interrupt_leaves_no_transaction_for_the_next_batch_to_end(
     assert (len(stored_events(connection)), versions(connection)) == (1, {DAY: 1})
 
 
-def test_what_comes_within_is_in_the_same_transaction(writer: EventWriter, connection: Connection) -> None:
+def test_what_comes_within_is_in_the_same_transaction(
+    writer: EventWriter, connection: Connection
+) -> None:
     seen = []
 
     def look(inside: Connection) -> None:
-        seen.append((count(inside, "select count(*) from signal.events"), len(stored_events(connection))))
+        seen.append(
+            (count(inside, "select count(*) from signal.events"), len(stored_events(connection)))
+        )
 
     writer.write([good()], look)
     assert seen == [(1, 0)]
@@ -227,7 +254,12 @@ def test_events_of_a_purged_day_are_too_late(writer: EventWriter, connection: Co
     connection.execute("update signal.days set state = 'purged' where day = %s", [DAY])
     tomorrow = NOON + timedelta(days=1)
     assert writer.write([good(), good(tomorrow)]) == [Outcome("dropped", "too_late"), ACCEPTED]
-    assert stored_books(connection)[DAY, "journeys-admin", "journey_create_clicked", "dropped", "too_late"] == 1
+    assert (
+        stored_books(connection)[
+            DAY, "journeys-admin", "journey_create_clicked", "dropped", "too_late"
+        ]
+        == 1
+    )
     assert versions(connection) == {DAY: 1, tomorrow.date(): 1}
 
 
@@ -240,7 +272,8 @@ def test_an_event_that_meets_a_purge_waits_for_it(
             purge.execute("select from signal.days where day = %s for update", [DAY])
             meeting = pool.submit(writer.write, [good()])
             waiting = (
-                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%%key share%%'"
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query"
+                " like '%%key share%%'"
             )
             while not count(connection, waiting + " and datname = current_database()"):
                 assert not meeting.done()
@@ -255,11 +288,15 @@ def test_missing_and_invalid_addresses_of_stored_events_are_counted(
     missing = good(ip=None)
     writer.write([missing, missing, good(ip="nowhere"), good(ip="", appName="cms"), good()])
     writer.write([missing, good(ip=" ")])
-    rows = connection.execute("select app_name, missing, invalid from signal.address_gaps order by 1").fetchall()
+    rows = connection.execute(
+        "select app_name, missing, invalid from signal.address_gaps order by 1"
+    ).fetchall()
     assert rows == [("cms", 1, 0), ("journeys-admin", 2, 1)]
 
 
-def test_a_day_remembers_which_secrets_hashed_it(database: Database, connection: Connection) -> None:
+def test_a_day_remembers_which_secrets_hashed_it(
+    database: Database, connection: Connection
+) -> None:
     known = good()
     for key_id, batch in (("aaaaaaaa", [known]), ("bbbbbbbb", [good()]), ("cccccccc", [known])):
         with closing(EventWriter(database, key_id)) as writer:
@@ -284,7 +321,9 @@ def test_a_lost_connection_is_an_error_and_the_next_batch_opens_another(
 
 
 def test_an_error_tells_no_value(writer: EventWriter) -> None:
-    broken = msgspec.structs.replace(good(description={"note": "something-private"}), entity_id="private-id")
+    broken = msgspec.structs.replace(
+        good(description={"note": "something-private"}), entity_id="private-id"
+    )
     with pytest.raises(DatabaseError) as raised:
         writer.write([broken])
     assert "23514" in str(raised.value)
@@ -292,7 +331,11 @@ def test_an_error_tells_no_value(writer: EventWriter) -> None:
 
 
 def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
-    writer: EventWriter, database: Database, connection: Connection, models: dict[str, Model], tmp_path: Path
+    writer: EventWriter,
+    database: Database,
+    connection: Connection,
+    models: dict[str, Model],
+    tmp_path: Path,
 ) -> None:
     """The late committer: its transaction began before the build, and ends after it."""
     engine = DuckdbEngine(database.url, tmp_path)
@@ -325,7 +368,9 @@ def test_the_same_ids_from_many_writers_in_any_order_are_stored_once(
                 shuffled = chance.sample(events, len(events))
                 together.wait()
                 for first in range(0, len(shuffled), 100):
-                    found.update(outcome.kind for outcome in writer.write(shuffled[first : first + 100]))
+                    found.update(
+                        outcome.kind for outcome in writer.write(shuffled[first : first + 100])
+                    )
         return found
 
     with ThreadPoolExecutor(writers) as pool:
@@ -339,7 +384,9 @@ def test_the_same_ids_from_many_writers_in_any_order_are_stored_once(
     assert booked == total
 
 
-def test_every_commit_of_many_writers_raises_the_version_by_one(database: Database, connection: Connection) -> None:
+def test_every_commit_of_many_writers_raises_the_version_by_one(
+    database: Database, connection: Connection
+) -> None:
     def send(number: int) -> None:
         with closing(EventWriter(database, "00000001")) as writer:
             for _ in range(10):
@@ -353,7 +400,10 @@ def test_every_commit_of_many_writers_raises_the_version_by_one(database: Databa
 def test_writers_of_different_days_that_meet_on_the_day_of_receipt_lose_no_count(
     database: Database, connection: Connection
 ) -> None:
-    apps, agents = ["cms", "journeys-admin", "videos-admin"], ["curl/8.7.1", f"{IPHONE} Googlebot/2.1"]
+    apps, agents = (
+        ["cms", "journeys-admin", "videos-admin"],
+        ["curl/8.7.1", f"{IPHONE} Googlebot/2.1"],
+    )
     together = threading.Barrier(4)
 
     def send(number: int) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from signal_pipeline.postgres.database import Connection, Database, DatabaseError, DatabaseUnreachableError, safe_errors
+from signal_pipeline.postgres.database import (
+    Connection,
+    Database,
+    DatabaseError,
+    DatabaseUnreachableError,
+    safe_errors,
+)
 
 
 def test_a_cancelled_statement_does_not_mean_that_the_server_is_away(database: Database) -> None:
@@ -39,9 +45,15 @@ def test_an_error_says_whether_to_wait_or_to_look(
     connection: Connection, sqlstate: str, away: bool, passes: bool, not_here: bool
 ) -> None:
     with pytest.raises(DatabaseError) as raised, safe_errors():
-        connection.execute(f"do $$begin raise exception 'a value' using errcode = '{sqlstate}'; end$$")  # type: ignore[arg-type]
+        connection.execute(
+            f"do $$begin raise exception 'a value' using errcode = '{sqlstate}'; end$$"
+        )  # type: ignore[arg-type]
     error = raised.value
-    assert (isinstance(error, DatabaseUnreachableError), error.passes, error.not_here) == (away, passes, not_here)
+    assert (isinstance(error, DatabaseUnreachableError), error.passes, error.not_here) == (
+        away,
+        passes,
+        not_here,
+    )
     assert sqlstate in str(error)
     assert "a value" not in str(error)
 

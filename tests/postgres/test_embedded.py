@@ -1,4 +1,6 @@
-"""The embedded PostgreSQL: shared by processes, stopped with its last user, whatever was killed in between."""
+"""The embedded PostgreSQL: shared by processes, stopped with its last user, whatever was killed in
+between.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,17 @@ import psycopg
 import pytest
 from support.commands import start_command
 
-from signal_pipeline.postgres.embedded import EmbeddedError, dagster_url, data_folder, running_url, start_embedded
+from signal_pipeline.postgres.embedded import (
+    EmbeddedError,
+    dagster_url,
+    data_folder,
+    running_url,
+    start_embedded,
+)
 
 HOLD = (
-    "import sys; from pathlib import Path; from signal_pipeline.postgres.embedded import start_embedded\n"
-    "print(start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
+    "import sys; from pathlib import Path; from signal_pipeline.postgres.embedded import"
+    " start_embedded\nprint(start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
 )
 Hold = Callable[[], subprocess.Popen[str]]
 
@@ -43,7 +51,9 @@ def hold(home: Path, tmp_path: Path) -> Iterator[Hold]:
     for process in started:
         with suppress(ValueError):
             process.communicate()
-    for process in psutil.process_iter():  # What a failed test may leave: a server of this home, no other.
+    for (
+        process
+    ) in psutil.process_iter():  # What a failed test may leave: a server of this home, no other.
         with suppress(psutil.Error, OSError):
             if process.cwd() == str(home / "postgres"):
                 process.terminate()
@@ -69,7 +79,9 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_processes_that_start_at_once_share_one_server_until_the_last_leaves(home: Path, hold: Hold) -> None:
+def test_processes_that_start_at_once_share_one_server_until_the_last_leaves(
+    home: Path, hold: Hold
+) -> None:
     processes = [hold() for _ in range(3)]
     urls = {url_of(process) for process in processes}
     assert len(urls) == 1
@@ -177,7 +189,9 @@ def test_the_log_holds_no_value_of_a_failed_statement(home: Path, hold: Hold) ->
         assert not any(value in text for text in texts)
 
 
-def test_data_of_root_never_stands_below_a_home_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_data_of_root_never_stands_below_a_home_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert data_folder(tmp_path) == tmp_path / "postgres"
     for home in (Path("/root/project/.signal"), Path("/home/someone/.signal")):
@@ -194,8 +208,14 @@ def test_data_of_root_never_stands_below_a_home_directory(monkeypatch: pytest.Mo
             "postgresql://postgres@/signal?host=%2Ftmp%2Fx",
             "postgresql+psycopg2://postgres@/signal_dagster?host=%2Ftmp%2Fx",
         ),
-        ("postgresql://u:p@db.example.org:5433/app", "postgresql+psycopg2://u:p@db.example.org:5433/signal_dagster"),
-        ("postgres://u:p@h/app?sslmode=require", "postgresql+psycopg2://u:p@h/signal_dagster?sslmode=require"),
+        (
+            "postgresql://u:p@db.example.org:5433/app",
+            "postgresql+psycopg2://u:p@db.example.org:5433/signal_dagster",
+        ),
+        (
+            "postgres://u:p@h/app?sslmode=require",
+            "postgresql+psycopg2://u:p@h/signal_dagster?sslmode=require",
+        ),
         ("postgresql://u:p@h", "postgresql+psycopg2://u:p@h/signal_dagster"),
         ("postgres://u:p%40x@h/app", "postgresql+psycopg2://u:p%40x@h/signal_dagster"),
         ("postgresql://u@[::1]:5/x", "postgresql+psycopg2://u@[::1]:5/signal_dagster"),
@@ -218,7 +238,9 @@ def test_dagsters_own_url_may_have_any_form_of_libpqs() -> None:
     assert "hidden" not in str(refused.value)
 
 
-def test_the_last_user_stops_a_server_that_another_process_started_again(home: Path, hold: Hold) -> None:
+def test_the_last_user_stops_a_server_that_another_process_started_again(
+    home: Path, hold: Hold
+) -> None:
     first = hold()
     url_of(first)
     killed = psutil.Process(leader(home))
@@ -233,7 +255,9 @@ def test_the_last_user_stops_a_server_that_another_process_started_again(home: P
     again.wait(30)
 
 
-@pytest.mark.parametrize("count", ["[12", f"[{os.getpid()}]"], ids=["half written", "another program's number"])
+@pytest.mark.parametrize(
+    "count", ["[12", f"[{os.getpid()}]"], ids=["half written", "another program's number"]
+)
 def test_the_wheels_own_count_of_users_keeps_no_server(home: Path, hold: Hold, count: str) -> None:
     user = hold()
     url_of(user)
@@ -256,7 +280,9 @@ def test_a_zombie_is_no_user(home: Path, hold: Hold) -> None:
     server.wait(30)
 
 
-def test_a_pid_file_that_names_another_server_ends_neither(home: Path, hold: Hold, tmp_path: Path) -> None:
+def test_a_pid_file_that_names_another_server_ends_neither(
+    home: Path, hold: Hold, tmp_path: Path
+) -> None:
     user, neighbour = hold(), start_command(tmp_path / "other", cwd=tmp_path, program=HOLD)
     url_of(user)
     other_url = url_of(neighbour)
@@ -275,12 +301,18 @@ def test_a_pid_file_that_names_another_server_ends_neither(home: Path, hold: Hol
 
 @pytest.mark.parametrize(
     ("file", "number"),
-    [("PG_VERSION", signal.SIGTERM), ("signal.conf", signal.SIGINT), ("postmaster.pid", signal.SIGHUP)],
+    [
+        ("PG_VERSION", signal.SIGTERM),
+        ("signal.conf", signal.SIGINT),
+        ("postmaster.pid", signal.SIGHUP),
+    ],
 )
 def test_a_command_that_is_told_to_end_while_the_server_starts_leaves_none(
     home: Path, tmp_path: Path, file: str, number: int
 ) -> None:
-    process = start_command("migrate", cwd=tmp_path, SIGNAL_HOME=str(home), SIGNAL_DATABASE_URL=None)
+    process = start_command(
+        "migrate", cwd=tmp_path, SIGNAL_HOME=str(home), SIGNAL_DATABASE_URL=None
+    )
     while not (home / "postgres" / file).exists():
         assert process.poll() is None, process.communicate()
     process.send_signal(number)
@@ -302,21 +334,26 @@ def servers(home: Path) -> list[psutil.Process]:
 
 
 AGAIN = (
-    "import os, signal, sys, psutil; from pathlib import Path; from signal_pipeline.postgres.embedded import start_embedded\n"
-    "home = Path(sys.argv[1]); start_embedded(home)\n"
-    "server = psutil.Process(int((home / 'postgres' / 'postmaster.pid').read_text().split()[0]))\n"
-    "server.send_signal(signal.SIGQUIT); server.wait(30); start_embedded(home)\n"
+    "import os, signal, sys, psutil; from pathlib import Path; from"
+    " signal_pipeline.postgres.embedded import start_embedded\nhome = Path(sys.argv[1]);"
+    " start_embedded(home)\nserver = psutil.Process(int((home / 'postgres' /"
+    " 'postmaster.pid').read_text().split()[0]))\nserver.send_signal(signal.SIGQUIT);"
+    " server.wait(30); start_embedded(home)\n"
 )
 
 
-def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(home: Path, tmp_path: Path) -> None:
+def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(
+    home: Path, tmp_path: Path
+) -> None:
     process = start_command(home, cwd=tmp_path, program=AGAIN)
     _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert running_url(home) is None
 
 
-def test_a_server_whose_folder_may_not_be_read_is_still_known(home: Path, hold: Hold, tmp_path: Path) -> None:
+def test_a_server_whose_folder_may_not_be_read_is_still_known(
+    home: Path, hold: Hold, tmp_path: Path
+) -> None:
     """As in a container, where root may not see in which folder another user's process works."""
     holder = hold()
     url = url_of(holder)

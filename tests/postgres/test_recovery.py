@@ -1,4 +1,6 @@
-"""Recovery, tried: a dump of a live system is restored and goes on exactly-once; data of the previous version is migrated."""
+"""Recovery, tried: a dump of a live system is restored and goes on exactly-once; data of the
+previous version is migrated.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,12 @@ def _rows(database: Database, query: str) -> list[tuple[object, ...]]:
 
 
 def test_a_dump_of_a_live_system_goes_on_exactly_once(
-    database: Database, restored: Database, settings: Settings, models: Models, fill: Fill, tmp_path: Path
+    database: Database,
+    restored: Database,
+    settings: Settings,
+    models: Models,
+    fill: Fill,
+    tmp_path: Path,
 ) -> None:
     for day in (DUE, YESTERDAY):
         fill(day, 60)
@@ -73,14 +80,20 @@ def test_a_dump_of_a_live_system_goes_on_exactly_once(
 
     live = threading.Thread(target=keep_ingesting)
     live.start()
-    subprocess.run([_program("pg_dump"), "-Fc", "-f", str(dump), "--dbname", database.url], check=True)
+    subprocess.run(
+        [_program("pg_dump"), "-Fc", "-f", str(dump), "--dbname", database.url], check=True
+    )
     live.join()
-    subprocess.run([_program("pg_restore"), "--exit-on-error", "--dbname", restored.url, str(dump)], check=True)
+    subprocess.run(
+        [_program("pg_restore"), "--exit-on-error", "--dbname", restored.url, str(dump)], check=True
+    )
 
     migrate(restored, settings, models)
     with restored.connect() as connection:
         assert books_reconcile(connection).passed
-    with closing(Ingest.from_settings(settings, restored)) as ingest:  # What came after the dump is sent again.
+    with closing(
+        Ingest.from_settings(settings, restored)
+    ) as ingest:  # What came after the dump is sent again.
         counts = [ingest.ingest_lines(batch) for batch in batches]
         assert sum(c.accepted + c.duplicate for c in counts) == 600
         assert ingest.ingest_lines([line(createdAt=f"{DUE}T10:00:00Z")]).dropped == {"too_late": 1}
@@ -94,27 +107,39 @@ def test_a_dump_of_a_live_system_goes_on_exactly_once(
 
 
 def test_purges_and_erasures_after_the_dump_are_applied_again(
-    database: Database, restored: Database, settings: Settings, models: Models, fill: Fill, tmp_path: Path
+    database: Database,
+    restored: Database,
+    settings: Settings,
+    models: Models,
+    fill: Fill,
+    tmp_path: Path,
 ) -> None:
     for day in (DUE, YESTERDAY):
         fill(day, 60)
         build_day(database, DuckdbEngine(database.url, tmp_path / "tmp"), models, day)
     dump = tmp_path / "signal.dump"
-    subprocess.run([_program("pg_dump"), "-Fc", "-f", str(dump), "--dbname", database.url], check=True)
+    subprocess.run(
+        [_program("pg_dump"), "-Fc", "-f", str(dump), "--dbname", database.url], check=True
+    )
     (user,) = _rows(
-        database, "select user_hash from signal.events where created_at > now() - interval '9 days' limit 1"
+        database,
+        "select user_hash from signal.events where created_at > now() - interval '9 days' limit 1",
     )[0]
     assert isinstance(user, bytes)
     subject = Subject.user(user, YESTERDAY)
     erased = erase(database, models, subject, b"a" * 32)
     assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
-    subprocess.run([_program("pg_restore"), "--exit-on-error", "--dbname", restored.url, str(dump)], check=True)
+    subprocess.run(
+        [_program("pg_restore"), "--exit-on-error", "--dbname", restored.url, str(dump)], check=True
+    )
     again = erase(restored, models, subject, b"a" * 32)
     assert [day.events for day in again.days] == [day.events for day in erased.days]
     assert retention.purge_due_days(restored, models, KEEP).purged == [DUE]
 
 
-def test_data_of_the_previous_version_is_migrated(restored: Database, settings: Settings, models: Models) -> None:
+def test_data_of_the_previous_version_is_migrated(
+    restored: Database, settings: Settings, models: Models
+) -> None:
     settings = settings.model_copy(update={"database_url": restored.url})
     migrate_to(restored, "0001")
     with restored.connect() as connection:
@@ -137,14 +162,19 @@ def test_a_clock_that_jumps_back_over_midnight_books_on_its_days(
     assert books_reconcile(connection).passed
 
 
-def test_a_full_disk_fails_the_batch_and_nothing_of_it_is_stored(connection: Connection, ingest: Ingest) -> None:
-    """PostgreSQL reports a full disk as SQLSTATE 53100; a trigger of the test says so in the middle of a batch."""
+def test_a_full_disk_fails_the_batch_and_nothing_of_it_is_stored(
+    connection: Connection, ingest: Ingest
+) -> None:
+    """PostgreSQL reports a full disk as SQLSTATE 53100; a trigger of the test says so in the middle
+    of a batch.
+    """
     connection.execute(
-        "create function signal.full_disk() returns trigger language plpgsql as"
-        " $$ begin raise exception using errcode = '53100', message = 'No space left on device'; end $$"
+        "create function signal.full_disk() returns trigger language plpgsql as $$ begin raise"
+        " exception using errcode = '53100', message = 'No space left on device'; end $$"
     )
     connection.execute(
-        "create trigger full_disk after insert on signal.books for each statement execute function signal.full_disk()"
+        "create trigger full_disk after insert on signal.books for each statement execute function"
+        " signal.full_disk()"
     )
     with pytest.raises(Exception, match="53100"):
         ingest.ingest_lines(traffic(YESTERDAY, 20))

@@ -1,4 +1,6 @@
-"""Erasure: what goes, what stays, what is booked and audited, and that nobody can bring it back or do it unseen."""
+"""Erasure: what goes, what stays, what is booked and audited, and that nobody can bring it back or
+do it unseen.
+"""
 
 from __future__ import annotations
 
@@ -77,11 +79,17 @@ def test_a_user_goes_from_the_day_and_everything_else_stays(
     assert [(d.day, d.state, d.events) for d in certificate.days] == [(YESTERDAY, "open", theirs)]
     assert _one(connection, "select count(*) from signal.events where user_hash = %s", user) == 0
     assert _one(connection, "select count(*) from signal.events") == 120 - int(str(theirs))
-    assert _one(connection, "select sum(events)::int from signal.books where outcome = 'erased'") == theirs
+    assert (
+        _one(connection, "select sum(events)::int from signal.books where outcome = 'erased'")
+        == theirs
+    )
     assert _one(connection, "select count(*) from signal.event_keys") == 120
     assert books_reconcile(connection).passed
     build(YESTERDAY)
-    total = "select sum(events)::int from signal.daily_app_activity where event_type = '(all)' and activity_date = %s"
+    total = (
+        "select sum(events)::int from signal.daily_app_activity where event_type = '(all)' and"
+        " activity_date = %s"
+    )
     assert _one(connection, total, YESTERDAY) == 60 - int(str(theirs))
     assert _rollup(connection, "daily_app_activity", f"activity_date = '{before}'") == untouched
 
@@ -111,7 +119,9 @@ def test_a_replay_cannot_bring_erased_events_back(
     assert _one(connection, "select count(*) from signal.events") == left
 
 
-def test_a_session_goes_wherever_it_was(connection: Connection, ingest: Ingest, fill: Fill, erased: Erase) -> None:
+def test_a_session_goes_wherever_it_was(
+    connection: Connection, ingest: Ingest, fill: Fill, erased: Erase
+) -> None:
     fill(YESTERDAY)
     session = uuid.uuid4()
     ingest.ingest_lines([line(sessionId=str(session)) for _ in range(3)])
@@ -121,7 +131,12 @@ def test_a_session_goes_wherever_it_was(connection: Connection, ingest: Ingest, 
 
 
 def test_an_entity_goes_from_raw_days_and_from_the_rollups_of_purged_days(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Build, erased: Erase
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    erased: Erase,
 ) -> None:
     for day in (DUE, YESTERDAY):
         fill(day, 200)
@@ -135,7 +150,9 @@ def test_an_entity_goes_from_raw_days_and_from_the_rollups_of_purged_days(
         for name in models
         if name != "daily_entity_activity"
     }
-    neighbours = _rollup(connection, "daily_entity_activity", f"activity_date = '{DUE}' and not ({theirs})")
+    neighbours = _rollup(
+        connection, "daily_entity_activity", f"activity_date = '{DUE}' and not ({theirs})"
+    )
 
     certificate = erased(Subject.entity("journey", ENTITY))
 
@@ -147,7 +164,9 @@ def test_an_entity_goes_from_raw_days_and_from_the_rollups_of_purged_days(
     assert certificate.stale_days == [YESTERDAY]
     assert _rollup(connection, "daily_entity_activity", theirs) == []
     assert _rollup(connection, "daily_entity_activity", f"activity_date = '{DUE}'") == neighbours
-    assert others == {name: _rollup(connection, name, f"activity_date = '{DUE}'") for name in others}
+    assert others == {
+        name: _rollup(connection, name, f"activity_date = '{DUE}'") for name in others
+    }
     assert _one(connection, "select count(*) from signal.events where entity_id = %s", ENTITY) == 0
     build(YESTERDAY)
     assert _rollup(connection, "daily_entity_activity", theirs) == []
@@ -167,11 +186,15 @@ def test_the_guard_still_refuses_after_an_erasure_in_the_same_transaction(
                 "select * from signal.erase_entity_from_purged_days('journey', %s, %s, %s)",
                 [ENTITY, uuid.uuid4(), ACTOR],
             )
-            connection.execute("delete from signal.daily_app_activity where activity_date = %s", [DUE])
+            connection.execute(
+                "delete from signal.daily_app_activity where activity_date = %s", [DUE]
+            )
 
     with pytest.raises(DatabaseError, match="is purged"):
         both()
-    assert _rollup(connection, "daily_entity_activity", f"entity_id = '{ENTITY}'"), "the erasure rolled back too"
+    assert _rollup(connection, "daily_entity_activity", f"entity_id = '{ENTITY}'"), (
+        "the erasure rolled back too"
+    )
 
 
 def test_certificate_and_audit_hold_kind_days_and_counts_only(
@@ -179,8 +202,13 @@ def test_certificate_and_audit_hold_kind_days_and_counts_only(
 ) -> None:
     fill(YESTERDAY, 60)
     user = _some_hash(connection, YESTERDAY)
-    certificates = [erased(Subject.user(user, YESTERDAY)), erased(Subject.entity("journey", ENTITY))]
-    rows = connection.execute("select action, day, actor, details::text from signal.audit order by id").fetchall()
+    certificates = [
+        erased(Subject.user(user, YESTERDAY)),
+        erased(Subject.entity("journey", ENTITY)),
+    ]
+    rows = connection.execute(
+        "select action, day, actor, details::text from signal.audit order by id"
+    ).fetchall()
     assert [(row[0], row[1], row[2]) for row in rows] == [("erase", YESTERDAY, ACTOR)] * 2
     text = f"{rows} {[c.as_dict() for c in certificates]} {certificates}"
     for value in (user.hex(), str(user), ENTITY, "journey"):
@@ -188,23 +216,35 @@ def test_certificate_and_audit_hold_kind_days_and_counts_only(
     assert str(certificates[0].number) in text
 
 
-def test_a_dry_run_counts_and_changes_nothing(connection: Connection, fill: Fill, erased: Erase) -> None:
+def test_a_dry_run_counts_and_changes_nothing(
+    connection: Connection, fill: Fill, erased: Erase
+) -> None:
     fill(YESTERDAY, 60)
     user = _some_hash(connection, YESTERDAY)
     before = connection.execute("select day, version from signal.days order by 1").fetchall()
     counted = erased(Subject.user(user, YESTERDAY), dry_run=True)
-    assert connection.execute("select day, version from signal.days order by 1").fetchall() == before
+    assert (
+        connection.execute("select day, version from signal.days order by 1").fetchall() == before
+    )
     assert _one(connection, "select count(*) from signal.events") == 60
     assert _one(connection, "select count(*) from signal.audit") == 0
-    assert [d.events for d in erased(Subject.user(user, YESTERDAY)).days] == [d.events for d in counted.days]
+    assert [d.events for d in erased(Subject.user(user, YESTERDAY)).days] == [
+        d.events for d in counted.days
+    ]
 
 
-def test_an_unknown_subject_changes_nothing(connection: Connection, fill: Fill, erased: Erase) -> None:
+def test_an_unknown_subject_changes_nothing(
+    connection: Connection, fill: Fill, erased: Erase
+) -> None:
     fill(YESTERDAY)
     version = _one(connection, "select version from signal.days where day = %s", YESTERDAY)
     for subject in (Subject.user(b"\0" * 32, YESTERDAY), Subject.session(uuid.uuid4())):
         certificate = erased(subject)
-        assert (certificate.days, certificate.proves, certificate.as_dict()["certificate"]) == ([], False, None)
+        assert (certificate.days, certificate.proves, certificate.as_dict()["certificate"]) == (
+            [],
+            False,
+            None,
+        )
     assert _one(connection, "select version from signal.days where day = %s", YESTERDAY) == version
     assert _one(connection, "select count(*) from signal.audit") == 0
 
@@ -221,7 +261,14 @@ def test_an_erasure_waits_for_the_lock_of_the_day(
         assert thread.is_alive()
         assert _one(connection, "select count(*) from signal.events") == 25
     thread.join(60)
-    assert _one(connection, "select count(*) from signal.events where user_hash = %s", subject.values["user_hash"]) == 0
+    assert (
+        _one(
+            connection,
+            "select count(*) from signal.events where user_hash = %s",
+            subject.values["user_hash"],
+        )
+        == 0
+    )
 
 
 def test_a_day_that_is_purged_while_an_erasure_waits_is_not_called_empty(
@@ -234,24 +281,33 @@ def test_a_day_that_is_purged_while_an_erasure_waits_is_not_called_empty(
         with pytest.raises(TimeoutError):
             waiting.result(1.0)
         connection.execute(
-            "insert into signal.receipts (day, raw_events, keys, accepted, erased, version, bytes, rollups)"
-            " values (%s, 25, 25, 25, 0, 1, 0, '{}')",
+            "insert into signal.receipts (day, raw_events, keys, accepted, erased, version, bytes,"
+            " rollups) values (%s, 25, 25, 25, 0, 1, 0, '{}')",
             [DUE],
         )
         connection.execute("update signal.days set state = 'purged' where day = %s", [DUE])
         connection.execute("select signal.drop_partition(%s)", [DUE])
-    with pytest.raises(NothingKeptError, match=rf"^{DUE} is purged: its 25 raw event\(s\) were deleted"):
+    with pytest.raises(
+        NothingKeptError, match=rf"^{DUE} is purged: its 25 raw event\(s\) were deleted"
+    ):
         waiting.result(60)
 
 
 def test_a_day_whose_events_are_erased_is_still_purged_with_its_keys(
-    database: Database, connection: Connection, models: Models, fill: Fill, build: Build, erased: Erase
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    erased: Erase,
 ) -> None:
     fill(DUE, 60)
     user = _some_hash(connection, DUE)
     events = sum(day.events for day in erased(Subject.user(user, DUE)).days)
     build(DUE)
     assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
-    receipt = connection.execute("select raw_events, keys, accepted, erased from signal.receipts").fetchone()
+    receipt = connection.execute(
+        "select raw_events, keys, accepted, erased from signal.receipts"
+    ).fetchone()
     assert receipt == (60 - events, 60, 60, events)
     assert _one(connection, "select count(*) from signal.event_keys") == 0

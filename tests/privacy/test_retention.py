@@ -1,4 +1,6 @@
-"""Retention: what is proven before a day goes, what goes with it, and what can never change afterwards."""
+"""Retention: what is proven before a day goes, what goes with it, and what can never change
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,17 @@ def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
     assert count(connection, "select count(*) from signal.events") == 25
     assert count(connection, "select count(*) from signal.event_keys where day = %s", DUE) == 0
     assert count(connection, "select count(*) from signal.event_keys where day = %s", kept) == 25
-    partition = connection.execute("select to_regclass(%s)", [f"signal.events_{DUE:%Y%m%d}"]).fetchone()
+    partition = connection.execute(
+        "select to_regclass(%s)", [f"signal.events_{DUE:%Y%m%d}"]
+    ).fetchone()
     assert partition == (None,)
     (receipt,) = list_receipts(connection)
-    assert (receipt.day, receipt.raw_events, receipt.keys, receipt.incomplete) == (DUE, 25, 25, False)
+    assert (receipt.day, receipt.raw_events, receipt.keys, receipt.incomplete) == (
+        DUE,
+        25,
+        25,
+        False,
+    )
     assert receipt.first_event is not None
     assert receipt.first_event.astimezone(UTC).date() == DUE
     assert receipt.bytes > 0
@@ -77,13 +86,19 @@ def test_a_dry_run_changes_nothing(
 BREAKS = {
     "never built": ("delete from signal.builds", "has no build"),
     "one rollup stale": ("update signal.days set version = version + 1", "is stale"),
-    "another model": ("update signal.builds set model_checksum = 'x' where rollup = 'daily_os_activity'", "is stale"),
+    "another model": (
+        "update signal.builds set model_checksum = 'x' where rollup = 'daily_os_activity'",
+        "is stale",
+    ),
     "raw events missing": (
         "delete from signal.events where id = (select min(id::text) from signal.events)::uuid",
         "raw events are missing: 24 of 25",
     ),
     "rollup rows missing": (
-        "delete from signal.daily_route_activity where ctid = (select min(ctid) from signal.daily_route_activity)",
+        (
+            "delete from signal.daily_route_activity where ctid = (select min(ctid) from"
+            " signal.daily_route_activity)"
+        ),
         "does not hold the rows",
     ),
     "rollup rows changed": (
@@ -147,8 +162,10 @@ def test_rollups_that_were_built_before_a_forced_purge_are_incomplete(
 CHANGES = [
     "update signal.daily_app_activity set events = 0",
     "delete from signal.daily_app_activity",
-    "insert into signal.daily_app_activity select activity_date, 'new', event_type, 1, 1, 1"
-    " from signal.daily_app_activity limit 1",
+    (
+        "insert into signal.daily_app_activity select activity_date, 'new', event_type, 1, 1, 1"
+        " from signal.daily_app_activity limit 1"
+    ),
     "truncate signal.daily_app_activity",
     "update signal.receipts set raw_events = 0",
     "delete from signal.receipts",
@@ -169,11 +186,15 @@ def test_history_of_a_purged_day_cannot_be_changed_by_plain_sql(
     fill(DUE)
     build(DUE)
     purge_due_days(database, models, KEEP)
-    before = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    before = connection.execute(
+        "select r::text from signal.daily_app_activity as r order by 1"
+    ).fetchall()
     assert before
     with pytest.raises(psycopg.errors.RaiseException):
         connection.execute(statement)  # type: ignore[arg-type]
-    after = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    after = connection.execute(
+        "select r::text from signal.daily_app_activity as r order by 1"
+    ).fetchall()
     assert after == before
 
 
@@ -190,7 +211,9 @@ def test_a_build_of_a_purged_day_is_refused(
     before = connection.execute("select r::text from signal.builds as r order by 1").fetchall()
     with pytest.raises(DayPurgedError, match="purged, unchanged"):
         build(DUE)
-    assert connection.execute("select r::text from signal.builds as r order by 1").fetchall() == before
+    assert (
+        connection.execute("select r::text from signal.builds as r order by 1").fetchall() == before
+    )
 
 
 @pytest.mark.parametrize("day", [START_DATE - timedelta(days=1), TODAY + timedelta(days=1)])
@@ -230,15 +253,16 @@ def test_a_receipt_says_what_the_day_held_to_the_last_figure(
     held = connection.execute(
         "select d.day, count(*), (select count(*) from signal.event_keys where day = d.day),"
         " (select sum(events) from signal.books where day = d.day and outcome = 'accepted'),"
-        " (select sum(events) from signal.books where day = d.day and outcome = 'erased'), min(e.created_at),"
-        " max(e.created_at), d.version, pg_total_relation_size(%s::regclass)"
+        " (select sum(events) from signal.books where day = d.day and outcome = 'erased'),"
+        " min(e.created_at), max(e.created_at), d.version, pg_total_relation_size(%s::regclass)"
         " from signal.days as d, signal.events as e where d.day = %s group by d.day, d.version",
         [f"signal.events_{DUE:%Y%m%d}", DUE],
     ).fetchall()
     assert held[0][1] < held[0][2] == held[0][3] == 67  # type: ignore[operator]
     assert purge_due_days(database, models, KEEP).purged == [DUE]
     written = connection.execute(
-        "select day, raw_events, keys, accepted, erased, first_event, last_event, version, bytes from signal.receipts"
+        "select day, raw_events, keys, accepted, erased, first_event, last_event, version, bytes"
+        " from signal.receipts"
     ).fetchall()
     assert written == held
 
@@ -250,7 +274,8 @@ def test_a_forced_receipt_of_an_empty_day_is_exact_too(
     connection.execute("delete from signal.events")
     assert purge_incomplete(database, models, DUE, "lost", KEEP).purged == [DUE]
     written = connection.execute(
-        "select raw_events, keys, accepted, erased, first_event, last_event, incomplete, reason from signal.receipts"
+        "select raw_events, keys, accepted, erased, first_event, last_event, incomplete, reason"
+        " from signal.receipts"
     ).fetchall()
     assert written == [(0, 3, 3, 0, None, None, True, "lost")]
 

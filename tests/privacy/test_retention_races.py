@@ -1,4 +1,6 @@
-"""Retention beside others: a purge waits for writers, gives way to readers, and leaves no half of a day to builders."""
+"""Retention beside others: a purge waits for writers, gives way to readers, and leaves no half of a
+day to builders.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ Models = dict[str, Model]
 def test_a_purge_waits_for_a_writer_that_holds_the_day(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
-    """The writer decided before the purge: its event must be seen by the proof, which then fails."""
+    """The writer decided before the purge: its event must be seen by the proof, which then
+    fails.
+    """
     fill(DUE)
     build(DUE)
     with database.connect() as writer:
@@ -61,12 +65,18 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
     fill(DUE)
     build(DUE)
     then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
-    late, drop, came, blocked = ingest_at(then), retention._drop_partition, list[Counts](), list[int]()
+    late, drop, came, blocked = (
+        ingest_at(then),
+        retention._drop_partition,
+        list[Counts](),
+        list[int](),
+    )
 
     def drop_with_a_writer_at_the_door(purging: Connection, day: date) -> None:
         writers.append(_in_thread(lambda: came.append(late.ingest_lines([line(then)]))))
         waiting = (
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like '%%for key share%%'"
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like"
+            " '%%for key share%%'"
         )
         give_up = time.monotonic() + 20
         while not count(connection, waiting) and time.monotonic() < give_up:
@@ -124,7 +134,9 @@ def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
 ) -> None:
     fill(DUE)
     build(DUE)
-    expected = connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall()
+    expected = connection.execute(
+        "select r::text from signal.daily_app_activity as r order by 1"
+    ).fetchall()
 
     def keep_building() -> None:
         for _ in range(5):
@@ -139,7 +151,12 @@ def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    assert connection.execute("select r::text from signal.daily_app_activity as r order by 1").fetchall() == expected
+    assert (
+        connection.execute(
+            "select r::text from signal.daily_app_activity as r order by 1"
+        ).fetchall()
+        == expected
+    )
 
 
 def _in_thread(task: Callable[[], object]) -> threading.Thread:
@@ -155,7 +172,9 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
     build: Build,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The report has read that the day is open: its partition must not go before the events are counted."""
+    """The report has read that the day is open: its partition must not go before the events are
+    counted.
+    """
     fill(DUE)
     build(DUE)
     read, purged = raw_reports.read_coverage, list[retention.Purged]()

@@ -1,4 +1,6 @@
-"""Which days are past their retention when no clock is believed alone: examples of clocks that are wrong, and invariants."""
+"""Which days are past their retention when no clock is believed alone: examples of clocks that are
+wrong, and invariants.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def at(day: date, hours: float = 0.5) -> datetime:
     return datetime.combine(day, time(), UTC) + timedelta(hours=hours)
 
 
-def judged(today: date, seen: frozenset[date], keep: int = KEEP, installed: date = INSTALLED) -> Judgement:
+def judged(
+    today: date, seen: frozenset[date], keep: int = KEEP, installed: date = INSTALLED
+) -> Judgement:
     return judge(ClockFacts(at(today), at(today), installed, seen), keep)
 
 
@@ -96,11 +100,16 @@ def test_a_lower_retention_makes_many_days_due_at_once() -> None:
 
 def test_the_refusal_says_which_days_why_and_what_to_do() -> None:
     judgement = judged(date(2027, 11, 29), days(INSTALLED, TODAY))
-    held = sorted(day for day in days(INSTALLED, TODAY) if judgement.first_kept <= day < judgement.by_clock)
+    held = sorted(
+        day for day in days(INSTALLED, TODAY) if judgement.first_kept <= day < judgement.by_clock
+    )
     text = judgement.refusal(held) or ""
     assert "180 raw day(s)" in text
     assert "(2026-06-02 to 2026-11-28)" in text
-    assert "365 day(s) have passed by the clock without any event or run: 2026-11-29 to 2027-11-28" in text
+    assert (
+        "365 day(s) have passed by the clock without any event or run: 2026-11-29 to 2027-11-28"
+        in text
+    )
     assert "signal-pipeline retention --confirm-days 180" in text
     assert "confirm_days: 180" in text
 
@@ -115,10 +124,16 @@ def test_of_clocks_that_differ_the_earlier_counts_and_the_retention_is_refused(a
     assert "2027-11-28 00:30" in (judgement.refusal([]) or "")
 
 
-@pytest.mark.parametrize(("seconds", "refused"), [(3600, False), (-3600, False), (3601, True), (-3601, True)])
-def test_an_hour_between_the_clocks_is_borne_also_over_midnight(seconds: int, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "refused"), [(3600, False), (-3600, False), (3601, True), (-3601, True)]
+)
+def test_an_hour_between_the_clocks_is_borne_also_over_midnight(
+    seconds: int, refused: bool
+) -> None:
     machine = at(TODAY, 0)
-    facts = ClockFacts(machine, machine + timedelta(seconds=seconds), INSTALLED, days(INSTALLED, TODAY))
+    facts = ClockFacts(
+        machine, machine + timedelta(seconds=seconds), INSTALLED, days(INSTALLED, TODAY)
+    )
     judgement = judge(facts, KEEP)
     assert (judgement.refusal([]) is not None) == refused
     if not refused:
@@ -142,14 +157,26 @@ def test_no_day_is_due_before_more_days_than_its_retention_were_seen_after_it(
     judgement = judged(day(today), signs, keep, day(installed))
     assert judgement.first_kept <= judgement.by_clock
     newest_due = judgement.first_kept - timedelta(days=1)
-    since = [each for each in signs | {day(today), day(installed)} if newest_due < each <= day(today)]
+    since = [
+        each for each in signs | {day(today), day(installed)} if newest_due < each <= day(today)
+    ]
     if installed <= today:
-        since += [each for each in days(newest_due + timedelta(days=1), day(installed)) if each not in since]
+        since += [
+            each
+            for each in days(newest_due + timedelta(days=1), day(installed))
+            if each not in since
+        ]
         assert len(since) > keep
         # Nor later: a day that is kept has been followed by no more of them.
         kept = judgement.first_kept
-        counted = {each for each in signs | {day(today)} if each > kept and day(installed) <= each <= day(today)}
-        counted |= days(kept + timedelta(days=1), day(installed)) if kept < day(installed) else frozenset()
+        counted = {
+            each
+            for each in signs | {day(today)}
+            if each > kept and day(installed) <= each <= day(today)
+        }
+        counted |= (
+            days(kept + timedelta(days=1), day(installed)) if kept < day(installed) else frozenset()
+        )
         assert len(counted) <= keep
     # Confirming what was not seen makes clock and signs agree.
     again = judged(day(today), signs | {*judgement.unseen}, keep, day(installed))

@@ -1,4 +1,6 @@
-"""What a report is asked by: a column's name is as good as its key's, and every interface has the same keys."""
+"""What a report is asked by: a column's name is as good as its key's, and every interface has the
+same keys.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,14 @@ def test_a_key_is_known_by_its_name_and_by_its_column_however_words_are_joined(k
     name, column = key.name, key.column  # type: ignore[attr-defined]
     first, *rest = column.split("_")
     camel = first + "".join(word.title() for word in rest)
-    for text in (name, column, camel, name.replace("-", "_"), column.replace("_", "-"), f" {column.upper()} "):
+    for text in (
+        name,
+        column,
+        camel,
+        name.replace("-", "_"),
+        column.replace("_", "-"),
+        f" {column.upper()} ",
+    ):
         assert find_keys([text]) == [key]
         assert by_key([(text, 1)]) == {name: 1}
 
@@ -72,7 +81,17 @@ def test_the_command_takes_columns_and_names_what_it_does_not_know(
     environment: Settings, fill: Fill, tmp_path: Path
 ) -> None:
     fill(YESTERDAY, 60)
-    ask = partial(run_command, "report", "--from", YESTERDAY, "--to", YESTERDAY, "--format", "json", cwd=tmp_path)
+    ask = partial(
+        run_command,
+        "report",
+        "--from",
+        YESTERDAY,
+        "--to",
+        YESTERDAY,
+        "--format",
+        "json",
+        cwd=tmp_path,
+    )
     rows = json.loads(ask("--group-by", "app_name,eventType", "--where", "app_name=cms").stdout)
     assert rows == json.loads(ask("--group-by", "app, event-type", "--app", "cms").stdout)
     assert {row["app_name"] for row in rows} == {"cms"}
@@ -81,7 +100,10 @@ def test_the_command_takes_columns_and_names_what_it_does_not_know(
         (("--group-by", "app", "--where", "moon=1"), "unknown key 'moon': choose from day, app, "),
         (("--group-by", "app", "--where", "app_name=cms", "--app", "cms"), "app is filtered twice"),
         (("--group-by", "app", "--where", "app_name=cmss"), "no app 'cmss': choose from"),
-        (("--group-by", "app", "--where", f"activity_date={YESTERDAY - timedelta(days=1)}"), "lies outside the window"),
+        (
+            ("--group-by", "app", "--where", f"activity_date={YESTERDAY - timedelta(days=1)}"),
+            "lies outside the window",
+        ),
     ]:
         done = ask(*wrong)
         assert (done.returncode, done.stdout) == (2, "")

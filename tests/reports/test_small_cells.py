@@ -1,4 +1,6 @@
-"""Small cells below admin: whoever knows the rule, and every answer, learns no count of one to four people."""
+"""Small cells below admin: whoever knows the rule, and every answer, learns no count of one to four
+people.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ pytestmark = pytest.mark.embedded_only
 
 DAY = date.today() - timedelta(days=2)
 MOST = 20
-# Each way to spread up to MOST people over four systems, as an app of its own, whose people each clicked once.
+# Each way to spread up to MOST people over four systems, as an app of its own, whose people each
+# clicked once.
 SPREADS = """
 with spread as (
     select row_number() over () as number, array[a, b, c, d] as people
@@ -53,20 +56,31 @@ def _by_app(report: Report, key: str) -> dict[str, Spread]:
 def test_no_count_of_a_few_people_follows_from_the_rule(
     database: Database, connection: Connection, models: dict[str, Model]
 ) -> None:
-    """Of all spreads that give the same answers, a hidden cell has more than one number in them, up to five or more."""
+    """Of all spreads that give the same answers, a hidden cell has more than one number in them, up
+    to five or more.
+    """
     connection.execute("insert into signal.days (day) values (%s) on conflict do nothing", [DAY])
     connection.execute(SPREADS.format(most=MOST, day=DAY))  # type: ignore[arg-type]
     connection.execute(TOTALS)
-    truth = _by_app(rollup_report(database, models, "os", DAY, DAY, event_type="picked"), "os_family")
-    shown = _by_app(rollup_report(database, models, "os", DAY, DAY, event_type="picked", hide_small=True), "os_family")
-    totals = _by_app(rollup_report(database, models, "app", DAY, DAY, event_type="picked", hide_small=True), "")
+    truth = _by_app(
+        rollup_report(database, models, "os", DAY, DAY, event_type="picked"), "os_family"
+    )
+    shown = _by_app(
+        rollup_report(database, models, "os", DAY, DAY, event_type="picked", hide_small=True),
+        "os_family",
+    )
+    totals = _by_app(
+        rollup_report(database, models, "app", DAY, DAY, event_type="picked", hide_small=True), ""
+    )
     alike: dict[object, list[Spread]] = defaultdict(list)
     for app, spread in truth.items():
         if app not in totals:
             assert app not in shown
             continue
         assert shown.get(app, {}).items() <= spread.items()
-        alike[totals[app][""], frozenset(spread), frozenset(shown.get(app, {}).items())].append(spread)
+        alike[totals[app][""], frozenset(spread), frozenset(shown.get(app, {}).items())].append(
+            spread
+        )
     hidden_somewhere = 0
     for (_, systems, seen), spreads in alike.items():
         hidden = systems - {system for system, _ in seen}
@@ -76,7 +90,9 @@ def test_no_count_of_a_few_people_follows_from_the_rule(
             assert len(counts) > 1, (seen, spreads)
         assert not hidden or len(hidden) > 1
         assert all(users >= 5 for _, users in seen)
-        assert all(not hidden or sum(spread[system] for system in hidden) >= 5 for spread in spreads)
+        assert all(
+            not hidden or sum(spread[system] for system in hidden) >= 5 for spread in spreads
+        )
     assert hidden_somewhere > 50
     assert any(len(seen) == 4 for _, _, seen in alike)
 
@@ -113,7 +129,10 @@ def test_a_row_that_is_shown_is_the_row_that_an_admin_sees(
     """And nothing else changes: every row is shown, or counted as left out."""
     window = days[0], days[-1]
     questions = [
-        (rollup_report(database, models, kind, *window, by=by, hide_small=hide) for hide in (False, True))  # type: ignore[arg-type]
+        (
+            rollup_report(database, models, kind, *window, by=by, hide_small=hide)
+            for hide in (False, True)
+        )  # type: ignore[arg-type]
         for kind in ("app", "device", "route", "browser", "os")
         for by in ("day", "week", "total")
     ] + [
@@ -142,16 +161,25 @@ def test_raw_events_and_rollups_leave_out_the_same(
         rollup = rollup_report(database, models, kind, days[0], days[-1], hide_small=True)
         names = ["activity_date", "app_name", "event_type", *column, "events", "users"]
         of_types = rollup.rows[rollup.rows.event_type != "(all)"]
-        assert set(map(tuple, raw.rows[names].to_numpy())) == set(map(tuple, of_types[names].to_numpy()))
+        assert set(map(tuple, raw.rows[names].to_numpy())) == set(
+            map(tuple, of_types[names].to_numpy())
+        )
 
 
 def test_the_report_command_leaves_out_the_same(
-    database: Database, models: dict[str, Model], days: list[date], environment: Settings, tmp_path: Path
+    database: Database,
+    models: dict[str, Model],
+    days: list[date],
+    environment: Settings,
+    tmp_path: Path,
 ) -> None:
     window = ("--from", str(days[0]), "--to", str(days[-1]), "--format", "json", "--hide-small")
     for arguments, report in (
         (("os",), rollup_report(database, models, "os", days[0], days[-1], hide_small=True)),
-        (("--group-by", "day,os"), raw_report(database, ["day", "os"], {}, days[0], days[-1], hide_small=True)),
+        (
+            ("--group-by", "day,os"),
+            raw_report(database, ["day", "os"], {}, days[0], days[-1], hide_small=True),
+        ),
     ):
         done = run_command("report", *arguments, *window, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

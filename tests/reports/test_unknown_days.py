@@ -1,4 +1,6 @@
-"""A day that cannot be known is named, with the reason, in every form of a report: it never reads as "nobody uses it"."""
+"""A day that cannot be known is named, with the reason, in every form of a report: it never reads
+as "nobody uses it".
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,10 @@ def raw(database: Database) -> Ask:
 @pytest.fixture
 def long_installed(connection: Connection) -> None:
     """A database that was there from the start date on."""
-    connection.execute("update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'", [START_DATE])
+    connection.execute(
+        "update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'",
+        [START_DATE],
+    )
 
 
 def before_start(count: int, days: str) -> str:
@@ -78,7 +83,9 @@ def test_a_window_that_nobody_can_know_says_why(rollup: Ask, raw: Ask) -> None:
             assert (len(report.rows), report.notes) == (0, [note])
 
 
-def test_the_ends_of_a_window_are_told_apart(rollup: Ask, raw: Ask, fill: Fill, build: Build) -> None:
+def test_the_ends_of_a_window_are_told_apart(
+    rollup: Ask, raw: Ask, fill: Fill, build: Build
+) -> None:
     fill(FIRST)
     build(FIRST)
     for ask in (rollup, raw):
@@ -86,7 +93,9 @@ def test_the_ends_of_a_window_are_told_apart(rollup: Ask, raw: Ask, fill: Fill, 
         assert ask(TODAY, TOMORROW).notes == [to_come(1, f"{TOMORROW}"), NOT_OVER]
         assert ask(FIRST, FIRST).notes == []
         everything = ask(date.min, date.max).notes
-        assert everything[0] == before_start((START_DATE - date.min).days, f"0001-01-01 to {BEFORE}")
+        assert everything[0] == before_start(
+            (START_DATE - date.min).days, f"0001-01-01 to {BEFORE}"
+        )
         assert everything[1] == to_come((date.max - TODAY).days, f"{TOMORROW} to 9999-12-31")
 
 
@@ -113,7 +122,8 @@ def test_raw_events_of_days_before_the_installation_are_unknown_until_a_replay_b
     fill(DAYS[1])
     report = raw(DAYS[0], DAYS[1])
     assert report.notes == [
-        f"1 day(s) are before Signal was installed on {TODAY}, nothing of them was replayed, and they are unknown: {DAYS[0]}"
+        f"1 day(s) are before Signal was installed on {TODAY}, nothing of them was replayed, and"
+        f" they are unknown: {DAYS[0]}"
     ]
     assert set(report.rows["state"]) == {"partial"}
     assert raw(DAYS[1], DAYS[1]).notes == []
@@ -130,7 +140,13 @@ def test_raw_events_of_days_before_the_installation_are_unknown_until_a_replay_b
     ],
 )
 def test_a_sum_that_lacks_days_is_labelled(
-    database: Database, models: Models, fill: Fill, build: Build, first: date, last: date, state: str
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    first: date,
+    last: date,
+    state: str,
 ) -> None:
     for day in DAYS[:2]:
         fill(day)
@@ -142,7 +158,9 @@ def test_a_sum_that_lacks_days_is_labelled(
 def test_today_is_partial_also_where_it_has_no_row(rollup: Ask, raw: Ask, ingest: Ingest) -> None:
     assert rollup(TODAY, TODAY).notes == raw(TODAY, TODAY).notes == [NOT_OVER]
     ingest.ingest_lines([line()])
-    assert rollup(TODAY, TODAY).notes == [f"today, {TODAY}, is not over and not built yet: it is not in these numbers"]
+    assert rollup(TODAY, TODAY).notes == [
+        f"today, {TODAY}, is not over and not built yet: it is not in these numbers"
+    ]
     assert raw(TODAY, TODAY).notes == [NOT_OVER]
 
 
@@ -162,13 +180,21 @@ def test_purged_days_that_a_rollup_lacks_or_holds_in_part_are_named_whatever_is_
     report = rollup_report(database, models, "app", due[0], due[2], app="videos-admin")
     assert len(report.rows) == 0
     expected = [
-        f"1 day(s) were purged without a daily_app_activity, so they are unknown and not in these numbers: {due[0]}",
-        f"1 day(s) were purged before they were proven complete, so these numbers may be too low: {due[1]}",
+        (
+            "1 day(s) were purged without a daily_app_activity, so they are unknown and not in"
+            f" these numbers: {due[0]}"
+        ),
+        (
+            "1 day(s) were purged before they were proven complete, so these numbers may be too"
+            f" low: {due[1]}"
+        ),
     ]
     assert report.notes == expected
     grouped = grouped_report(database, models, ["app"], {"app": "videos-admin"}, due[0], due[2])
-    assert grouped.notes[0] == (
-        f"3 day(s) have no raw events any more, so these numbers are from daily_app_activity: {due[0]} to {due[2]}"
+    assert (
+        grouped.notes[0]
+        == "3 day(s) have no raw events any more, so these numbers are from daily_app_activity:"
+        f" {due[0]} to {due[2]}"
     )
     assert grouped.notes[1:] == expected
 
@@ -181,7 +207,8 @@ def test_raw_events_that_are_missing_are_noted_where_no_row_can_tell(
     report = raw_report(database, ["route"], {"app": "cms"}, DAYS[0], DAYS[0])
     assert len(report.rows) == 0
     assert report.notes == [
-        f"1 day(s) hold fewer raw events than the books say, so these numbers are too low: {DAYS[0]}"
+        "1 day(s) hold fewer raw events than the books say, so these numbers are too low:"
+        f" {DAYS[0]}"
     ]
 
 
@@ -201,7 +228,9 @@ def test_an_event_of_tomorrow_from_a_clock_that_is_ahead_is_partial(
 ) -> None:
     """Five minutes of skew are accepted, over midnight too."""
     midnight = datetime(TOMORROW.year, TOMORROW.month, TOMORROW.day, tzinfo=UTC)
-    with closing(Ingest.from_settings(settings, database, lambda: midnight - timedelta(minutes=1))) as ingest:
+    with closing(
+        Ingest.from_settings(settings, database, lambda: midnight - timedelta(minutes=1))
+    ) as ingest:
         assert ingest.ingest_lines([line(midnight)]).accepted == 1
     report = raw(TOMORROW, TOMORROW)
     assert list(report.rows["state"]) == ["partial"]
@@ -211,7 +240,9 @@ def test_an_event_of_tomorrow_from_a_clock_that_is_ahead_is_partial(
 @pytest.mark.parametrize(
     "question", [["app"], ["route", "--by", "week"], ["os", "--by", "total"], ["--group-by", "app"]]
 )
-def test_every_form_of_a_report_says_it_on_stderr(environment: Settings, tmp_path: Path, question: list[str]) -> None:
+def test_every_form_of_a_report_says_it_on_stderr(
+    environment: Settings, tmp_path: Path, question: list[str]
+) -> None:
     ask = partial(run_command, "report", *question, cwd=tmp_path)
     for first, last, note in [
         (BEFORE, BEFORE, before_start(1, f"{BEFORE}")),

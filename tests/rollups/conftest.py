@@ -99,8 +99,7 @@ def add_rollup(folder: Path) -> AddRollup:
 
     def add(name: str, extra_select: str, extra_group: str, extra_columns: str, grain: str) -> None:
         group = f", {extra_group}" if extra_group else ""
-        (folder / "models" / f"{name}.sql").write_text(
-            f"""select
+        (folder / "models" / f"{name}.sql").write_text(f"""select
     cast(cast($1 as timestamptz) at time zone 'UTC' as date) as activity_date,
     app_name,
     event_type,
@@ -111,8 +110,7 @@ def add_rollup(folder: Path) -> AddRollup:
 from signal.events
 where created_at >= $1 and created_at < $2
 group by app_name, event_type{group}
-"""
-        )
+""")
         schema = folder / "schema.yml"
         schema.write_text(
             schema.read_text()

@@ -1,4 +1,6 @@
-"""Arrow batches reach PostgreSQL as they are: every type of a rollup's column, with nulls, in any number of batches."""
+"""Arrow batches reach PostgreSQL as they are: every type of a rollup's column, with nulls, in any
+number of batches.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,18 @@ VALUES = {
     "date": st.dates(),
     "timestamptz": st.datetimes(min_value=datetime(2, 1, 1), timezones=st.just(UTC)),
 }
-ROWS = st.lists(st.tuples(*(st.none() | VALUES[data_type] for data_type in COLUMN_TYPES)), max_size=20)
+ROWS = st.lists(
+    st.tuples(*(st.none() | VALUES[data_type] for data_type in COLUMN_TYPES)), max_size=20
+)
 
 
 def _batch(rows: list[tuple[object, ...]]) -> pa.RecordBatch:
     columns = [[row[at] for row in rows] for at in range(len(COLUMN_TYPES))]
     return pa.record_batch(
-        [pa.array(column, ARROW[data_type]) for column, data_type in zip(columns, COLUMN_TYPES, strict=True)],
+        [
+            pa.array(column, ARROW[data_type])
+            for column, data_type in zip(columns, COLUMN_TYPES, strict=True)
+        ],
         names=list(COLUMN_TYPES),
     )
 
@@ -54,16 +61,21 @@ def _stored(connection: Connection, batches: list[pa.RecordBatch]) -> list[tuple
 
 
 @pytest.mark.embedded_only
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+)
 @given(ROWS, st.integers(1, 7))
-def test_what_arrives_is_what_was_sent(connection: Connection, rows: list[tuple[object, ...]], size: int) -> None:
+def test_what_arrives_is_what_was_sent(
+    connection: Connection, rows: list[tuple[object, ...]], size: int
+) -> None:
     batches = [_batch(rows[at : at + size]) for at in range(0, len(rows), size)]
     assert _stored(connection, batches) == rows
 
 
 def test_a_slice_sends_its_own_rows_only(connection: Connection) -> None:
     rows = [
-        (f"row {n}", n, n, float(n), n % 2 == 0, date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC)) for n in range(9)
+        (f"row {n}", n, n, float(n), n % 2 == 0, date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC))
+        for n in range(9)
     ]
     rows[4] = (None,) * len(COLUMN_TYPES)  # type: ignore[assignment]
     assert _stored(connection, [_batch(rows).slice(3, 4)]) == rows[3:7]

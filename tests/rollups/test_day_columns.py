@@ -50,7 +50,9 @@ def read(connection: Connection) -> list[tuple[object, ...]]:
     return [tuple(row[name] for name in NAMES) for table in tables for row in table]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(stored=rows)
 def test_every_value_comes_out_as_it_is(
     rollups: Connection, monkeypatch: pytest.MonkeyPatch, stored: list[tuple[object, ...]]
@@ -75,8 +77,12 @@ def test_a_day_in_many_batches_has_each_event_once(
     monkeypatch.setattr(day_columns, "QUERIES", queries)
     base = (*("cms", "clicked", None, None, None), b"u" * 32, None, *("desktop", "Chrome", "macOS"))
     insert(rollups, [(UUID(int=n), START, *base, UUID(int=n), None) for n in range(2_000)])
-    rollups.execute("delete from signal.events where id > %s and id < %s", [UUID(int=99), UUID(int=900)])
-    assert rollups.execute("select pg_relation_size('signal.events') / 8192 > 24").fetchone() == (True,)
+    rollups.execute(
+        "delete from signal.events where id > %s and id < %s", [UUID(int=99), UUID(int=900)]
+    )
+    assert rollups.execute("select pg_relation_size('signal.events') / 8192 > 24").fetchone() == (
+        True,
+    )
     ids = [row[0] for row in read(rollups)]
     assert sorted(ids) == [UUID(int=n) for n in (*range(100), *range(900, 2_000))]  # type: ignore[type-var]
 

@@ -112,8 +112,12 @@ def build(
     with engine.read(connection, day, models) as built, connection.transaction():
         for model in models.values():
             table = sql.Identifier("signal", model.name)
-            connection.execute(sql.SQL("delete from {} where activity_date = %s").format(table), [day])
-        return built.snapshot, {name: built.write(connection, model) for name, model in models.items()}
+            connection.execute(
+                sql.SQL("delete from {} where activity_date = %s").format(table), [day]
+            )
+        return built.snapshot, {
+            name: built.write(connection, model) for name, model in models.items()
+        }
 
 
 def stored_rows(connection: Connection, rollup: str) -> list[Row]:
@@ -138,7 +142,10 @@ def day(rollups: Connection) -> Connection:
 def many_events() -> list[Event]:
     """Some thousand events over three days, with all that may be null sometimes null."""
     chance = random.Random(20260308)
-    times = [START - timedelta(days=1) + timedelta(seconds=chance.uniform(0, 259_200)) for _ in range(6000)]
+    times = [
+        START - timedelta(days=1) + timedelta(seconds=chance.uniform(0, 259_200))
+        for _ in range(6000)
+    ]
     times += [START - MICROSECOND, START, END - MICROSECOND, END]
     return [
         Event(
@@ -204,7 +211,9 @@ def test_words_that_a_later_batch_brings_and_too_many_of_them_change_nothing(
         assert len(rows) == len(set(rows))
 
 
-def test_the_day_is_half_open_at_the_microsecond(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_the_day_is_half_open_at_the_microsecond(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     times = [START - MICROSECOND, START, START + MICROSECOND, END - MICROSECOND, END]
     insert(day, [Event(time, user=number) for number, time in enumerate(times)])
     snapshot, _ = build(engine, day, models)
@@ -218,7 +227,9 @@ def test_the_day_is_half_open_at_the_microsecond(engine: Engine, day: Connection
     }
 
 
-def test_subtotals_are_computed_not_summed(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_subtotals_are_computed_not_summed(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     events = [
         Event(START, event_type="opened", user=1, session=1),
         Event(START, event_type="picked", user=1, session=1),
@@ -228,7 +239,9 @@ def test_subtotals_are_computed_not_summed(engine: Engine, day: Connection, mode
     assert (DAY, "cms", "(all)", 2, 1, 1) in stored_rows(day, "daily_app_activity")
 
 
-def test_a_day_without_events_gives_no_rows(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_a_day_without_events_gives_no_rows(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     insert(day, [Event(START)])
     build(engine, day, models)
     day.execute("delete from signal.events")
@@ -261,26 +274,34 @@ def test_expected_events_are_accepted_minus_erased(
     assert snapshot.expected_events == 7
 
 
-def test_a_purged_day_reads_as_empty(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_a_purged_day_reads_as_empty(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     day.execute("update signal.days set state = 'purged'")
     with engine.read(day, DAY, models) as built:
         assert (built.snapshot.state, built.snapshot.raw_events) == ("purged", 0)
 
 
-def test_an_unknown_day_is_refused(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_an_unknown_day_is_refused(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     unknown = DAY + timedelta(days=9)
     with pytest.raises(EngineError, match=f"day {unknown} is unknown"):
         build(engine, day, models, unknown)
 
 
-def test_some_of_the_models_may_be_built(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_some_of_the_models_may_be_built(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     insert(day, [Event(START)])
     _, written = build(engine, day, {"daily_os_activity": models["daily_os_activity"]})
     assert written == {"daily_os_activity": 2}
     assert stored_rows(day, "daily_app_activity") == []
 
 
-def test_what_happens_after_the_read_is_not_in_it(engine: Engine, day: Connection, models: Mapping[str, Model]) -> None:
+def test_what_happens_after_the_read_is_not_in_it(
+    engine: Engine, day: Connection, models: Mapping[str, Model]
+) -> None:
     insert(day, [Event(START)])
     with engine.read(day, DAY, models) as built:
         insert(day, [Event(START)])
@@ -304,7 +325,9 @@ def test_a_write_can_be_done_again_after_a_rollback(
 def test_version_books_and_events_are_of_one_snapshot(
     engine: Engine, day: Connection, url: str, models: Mapping[str, Model]
 ) -> None:
-    """A writer commits an event, its entry in the books and the version together; no read may see them apart."""
+    """A writer commits an event, its entry in the books and the version together; no read may see
+    them apart.
+    """
     day.execute("update signal.days set version = 0")
     day.execute("insert into signal.books values (%s, 'accepted', 0)", [DAY])
     done = threading.Event()
@@ -330,7 +353,9 @@ def test_version_books_and_events_are_of_one_snapshot(
     assert len({snapshot.version for snapshot in seen}) > 1
 
 
-def test_every_type_of_column_survives(engine: Engine, day: Connection, folder: Path, add_rollup: AddRollup) -> None:
+def test_every_type_of_column_survives(
+    engine: Engine, day: Connection, folder: Path, add_rollup: AddRollup
+) -> None:
     add_rollup(
         "typed",
         "case when min(route) is null then null else '' end as empty,\n"
@@ -395,7 +420,9 @@ def test_rows_of_another_day_are_refused(engine: Engine, day: Connection, folder
         build(engine, day, {"daily_app_activity": load_models(folder)["daily_app_activity"]})
 
 
-def test_errors_hold_no_text_of_a_row(engine: Engine, day: Connection, folder: Path, add_rollup: AddRollup) -> None:
+def test_errors_hold_no_text_of_a_row(
+    engine: Engine, day: Connection, folder: Path, add_rollup: AddRollup
+) -> None:
     add_rollup(
         "failing",
         "sum(cast(route as integer)) as routes",
@@ -426,7 +453,9 @@ def test_postgres_leaves_no_temporary_table(day: Connection, models: Mapping[str
     build(PostgresEngine(), day, models)
     with pytest.raises(ZeroDivisionError), PostgresEngine().read(day, DAY, models):
         raise ZeroDivisionError
-    assert day.execute("select count(*) from pg_class where relpersistence = 't'").fetchone() == (0,)
+    assert day.execute("select count(*) from pg_class where relpersistence = 't'").fetchone() == (
+        0,
+    )
 
 
 def test_duckdb_spills_into_a_private_folder_and_removes_it(
@@ -438,13 +467,11 @@ def test_duckdb_spills_into_a_private_folder_and_removes_it(
 ) -> None:
     monkeypatch.setattr(duckdb_engine, "MEMORY_LIMIT", "64MB")
     insert(day, [Event(START)])
-    day.execute(
-        """
+    day.execute("""
         insert into signal.events (created_at, app_name, event_type, user_hash, device_type, browser_family, os_family)
         select created_at, app_name, event_type, sha256(n::text::bytea), device_type, browser_family, os_family
         from signal.events, generate_series(1, 249999) as n
-        """
-    )
+        """)
     folder = tmp_path / "tmp"
     small = {"daily_app_activity": models["daily_app_activity"]}
     with DuckdbEngine(url, folder).read(day, DAY, small) as built:
@@ -484,7 +511,11 @@ def test_an_unreachable_server_is_named_without_its_address(
 
 
 def test_after_an_error_the_reader_has_ended_before_its_transaction_does(
-    day: Connection, url: str, tmp_path: Path, models: Mapping[str, Model], monkeypatch: pytest.MonkeyPatch
+    day: Connection,
+    url: str,
+    tmp_path: Path,
+    models: Mapping[str, Model],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The next batch is read by another thread, on the connection that the error closes."""
     read: list[int] = []
@@ -537,10 +568,14 @@ event_lists = st.lists(
 @pytest.fixture(scope="module")
 def kept(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What the examples of one property share: the address, and a folder."""
-    return make_conninfo(url, options="-c timezone=America/New_York"), tmp_path_factory.mktemp("tmp")
+    return make_conninfo(url, options="-c timezone=America/New_York"), tmp_path_factory.mktemp(
+        "tmp"
+    )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(events=event_lists)
 def test_any_events_count_the_same_everywhere(
     day: Connection, kept: tuple[str, Path], models: Mapping[str, Model], events: list[Event]

@@ -88,7 +88,8 @@ def test_event_types_are_those_of_the_catalogue_and_all() -> None:
 def test_sources_declare_the_event(add_rollup: AddRollup, folder: Path) -> None:
     names = ", ".join(f"count({name}) as n_{name}" for name in EVENT_COLUMNS)
     columns = "".join(
-        f"      - {{name: n_{name}, data_type: bigint, description: A count.}}\n" for name in EVENT_COLUMNS
+        f"      - {{name: n_{name}, data_type: bigint, description: A count.}}\n"
+        for name in EVENT_COLUMNS
     )
     add_rollup("wide", names, "", columns.rstrip(), "activity_date, app_name, event_type")
     reads = {column.name: column.data_type for column in load_models(folder)["wide"].reads}
@@ -186,8 +187,9 @@ BROKEN_SQL = {
     f"select app_name, {START} {WHERE}": "the first column is app_name, not activity_date",
     f"select {START}, event_type {WHERE}": "column 2 is event_type, but schema.yml has app_name",
     f"select {START}, app_name {WHERE}": "column event_type of schema.yml is not selected",
-    f"select {START}, app_name, event_type, 1 as events, 1 as users, 1 as sessions, 1 as more"
-    f" {WHERE}": "column more is not in schema.yml",
+    f"select {START}, app_name, event_type, 1 as events, 1 as users, 1 as sessions, 1 as more {WHERE}": (
+        "column more is not in schema.yml"
+    ),
     f"select {START}, app_name, app_name {WHERE}": "two output columns have the same name",
     f"select {START}, app_name {WHERE} group by grouping sets ((app_name), ())": "grouping sets",
     f"select {START}, app_name {WHERE} group by rollup (app_name)": "grouping sets",
@@ -255,13 +257,17 @@ def test_a_grain_column_must_be_not_null(folder: Path) -> None:
     path = folder / "schema.yml"
     text = path.read_text()
     assert text.count("tests: [not_null]\n      - *events") == 1 + 1  # route and entity_id
-    path.write_text(text.replace("tests: [not_null]\n      - *events", "tests: []\n      - *events"))
+    path.write_text(
+        text.replace("tests: [not_null]\n      - *events", "tests: []\n      - *events")
+    )
     _assert_refused(folder, "schema.yml: daily_route_activity: route is in the grain and needs")
 
 
 def test_an_entry_needs_its_file(folder: Path) -> None:
     (folder / "models/daily_os_activity.sql").unlink()
-    _assert_refused(folder, "schema.yml: daily_os_activity has no file models/daily_os_activity.sql")
+    _assert_refused(
+        folder, "schema.yml: daily_os_activity has no file models/daily_os_activity.sql"
+    )
 
 
 def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The tables of the rollups on a real PostgreSQL: their shape, their upkeep, their guards, their grants."""
+"""The tables of the rollups on a real PostgreSQL: their shape, their upkeep, their guards, their
+grants.
+"""
 
 from __future__ import annotations
 
@@ -52,14 +54,12 @@ def roles(connection: Connection) -> Iterator[None]:
 
 
 def test_the_table_has_the_columns_types_and_key_of_the_model(rollups: Connection) -> None:
-    columns = rollups.execute(
-        """
+    columns = rollups.execute("""
         select column_name, data_type, is_nullable, collation_name
         from information_schema.columns
         where table_schema = 'signal' and table_name = 'daily_entity_activity'
         order by ordinal_position
-        """
-    ).fetchall()
+        """).fetchall()
     assert columns == [
         ("activity_date", "date", "NO", None),
         ("app_name", "text", "NO", "C"),
@@ -70,18 +70,17 @@ def test_the_table_has_the_columns_types_and_key_of_the_model(rollups: Connectio
         ("users", "bigint", "NO", None),
         ("sessions", "bigint", "NO", None),
     ]
-    key = rollups.execute(
-        """
+    key = rollups.execute("""
         select pg_get_constraintdef(oid) from pg_constraint
         where conrelid = 'signal.daily_entity_activity'::regclass and contype = 'p'
-        """
-    ).fetchall()
+        """).fetchall()
     assert key == [("PRIMARY KEY (activity_date, app_name, event_type, entity_type, entity_id)",)]
 
 
 def test_descriptions_are_comments(rollups: Connection) -> None:
     row = rollups.execute(
-        "select obj_description(t), col_description(t, 4) from (select 'signal.daily_app_activity'::regclass) as x (t)"
+        "select obj_description(t), col_description(t, 4) from (select"
+        " 'signal.daily_app_activity'::regclass) as x (t)"
     ).fetchone()
     model = load_models()["daily_app_activity"]
     assert row == (model.description, model.columns["events"].description)
@@ -95,7 +94,9 @@ def test_a_second_run_does_nothing(connection: Connection, roles: None) -> None:
 def test_it_happens_in_the_transaction_of_the_caller(connection: Connection) -> None:
     with connection.transaction(force_rollback=True):
         migrate_rollups(connection, load_models())
-    assert connection.execute("select to_regclass('signal.daily_app_activity')").fetchone() == (None,)
+    assert connection.execute("select to_regclass('signal.daily_app_activity')").fetchone() == (
+        None,
+    )
 
 
 def test_the_view_leaves_the_subtotals_out(guarded: Connection) -> None:
@@ -121,11 +122,15 @@ def test_a_new_column_that_must_not_be_null_is_refused(guarded: Connection, fold
     _assert_refused(guarded, folder, "the new column routes must not have the test not_null")
 
 
-def test_a_column_may_become_nullable_but_not_the_reverse(rollups: Connection, folder: Path) -> None:
+def test_a_column_may_become_nullable_but_not_the_reverse(
+    rollups: Connection, folder: Path
+) -> None:
     path = folder / "schema.yml"
     text = path.read_text()
     path.write_text(text.replace("How many events.\n        tests: [not_null]", "How many events."))
-    assert any("drop not null" in statement for statement in migrate_rollups(rollups, load_models(folder)))
+    assert any(
+        "drop not null" in statement for statement in migrate_rollups(rollups, load_models(folder))
+    )
     assert migrate_rollups(rollups, load_models(folder)) == []
     path.write_text(text)
     _assert_refused(rollups, folder, "events may be null in old rows")
@@ -142,7 +147,9 @@ def test_a_column_may_become_nullable_but_not_the_reverse(rollups: Connection, f
         ),
     ],
 )
-def test_a_change_that_loses_history_is_refused(rollups: Connection, folder: Path, change: str, problem: str) -> None:
+def test_a_change_that_loses_history_is_refused(
+    rollups: Connection, folder: Path, change: str, problem: str
+) -> None:
     rollups.execute("drop view signal.daily_app_activity_by_type")
     rollups.execute(f"alter table signal.daily_app_activity {change}")
     _assert_refused(rollups, folder, problem)
@@ -152,17 +159,29 @@ CHANGES: dict[str, str] = {
     "insert": "insert into signal.daily_app_activity values ('{day}', 'cms', 'clicked', 1, 1, 1)",
     "copy": "copy signal.daily_app_activity from stdin",
     "update": "update signal.daily_app_activity set users = 2 where activity_date = '{day}'",
-    "move out": "update signal.daily_app_activity set activity_date = '2026-03-05' where activity_date = '{day}'",
-    "move in": "update signal.daily_app_activity set activity_date = '{day}' where activity_date = '2026-03-05'",
+    "move out": (
+        "update signal.daily_app_activity set activity_date = '2026-03-05' where activity_date ="
+        " '{day}'"
+    ),
+    "move in": (
+        "update signal.daily_app_activity set activity_date = '{day}' where activity_date ="
+        " '2026-03-05'"
+    ),
     "delete": "delete from signal.daily_app_activity where activity_date = '{day}'",
     "delete all": "delete from signal.daily_app_activity",
-    "upsert": "insert into signal.daily_app_activity values ('{day}', 'cms', '(all)', 1, 1, 1)"
-    " on conflict (activity_date, app_name, event_type) do update set users = 2",
-    "merge": "merge into signal.daily_app_activity as t"
-    " using (values (date '{day}')) as s (day) on t.activity_date = s.day"
-    " when matched then update set users = 3 when not matched then do nothing",
-    "writable cte": "with gone as (delete from signal.daily_app_activity"
-    " where activity_date = '{day}' returning 1) select count(*) from gone",
+    "upsert": (
+        "insert into signal.daily_app_activity values ('{day}', 'cms', '(all)', 1, 1, 1)"
+        " on conflict (activity_date, app_name, event_type) do update set users = 2"
+    ),
+    "merge": (
+        "merge into signal.daily_app_activity as t"
+        " using (values (date '{day}')) as s (day) on t.activity_date = s.day"
+        " when matched then update set users = 3 when not matched then do nothing"
+    ),
+    "writable cte": (
+        "with gone as (delete from signal.daily_app_activity"
+        " where activity_date = '{day}' returning 1) select count(*) from gone"
+    ),
 }
 
 
@@ -282,13 +301,19 @@ def _change(connection: Connection, name: str, day: date) -> None:
 
 def _add_column(folder: Path, tests: str) -> None:
     path = folder / "models/daily_app_activity.sql"
-    path.write_text(path.read_text().replace("as sessions", "as sessions,\n    count(distinct route) as routes"))
+    path.write_text(
+        path.read_text().replace("as sessions", "as sessions,\n    count(distinct route) as routes")
+    )
     schema = folder / "schema.yml"
     column = (
         "      - name: routes\n        data_type: bigint\n"
         f"        description: Distinct routes.\n        tests: {tests}\n"
     )
-    schema.write_text(schema.read_text().replace("    tests:\n      - uniq", f"{column}    tests:\n      - uniq", 1))
+    schema.write_text(
+        schema.read_text().replace(
+            "    tests:\n      - uniq", f"{column}    tests:\n      - uniq", 1
+        )
+    )
 
 
 def _assert_refused(connection: Connection, folder: Path, problem: str) -> None:
@@ -301,7 +326,8 @@ def _assert_refused(connection: Connection, folder: Path, problem: str) -> None:
 def _is_waiting(connection: Connection) -> bool:
     return bool(
         connection.execute(
-            "select 1 from pg_stat_activity where application_name = 'late' and wait_event_type = 'Lock'"
+            "select 1 from pg_stat_activity where application_name = 'late' and wait_event_type ="
+            " 'Lock'"
         ).fetchone()
     )
 

@@ -1,4 +1,6 @@
-"""Migrating: any number of times, by any number of processes, with a start date that never leaves data outside."""
+"""Migrating: any number of times, by any number of processes, with a start date that never leaves
+data outside.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,13 @@ def empty(server: str) -> Iterator[Database]:
 
 
 def configured(database: Database, home: Path, **changes: object) -> Settings:
-    values = {"database_url": database.url, "env": "development", "home": home, "start_date": None, **changes}
+    values = {
+        "database_url": database.url,
+        "env": "development",
+        "home": home,
+        "start_date": None,
+        **changes,
+    }
     return Settings(_env_file=None, **values)  # type: ignore[arg-type]
 
 
@@ -66,7 +74,9 @@ def shape(connection: Connection) -> list[tuple[object, ...]]:
     return connection.execute(SHAPE).fetchall()  # type: ignore[call-overload, no-any-return]
 
 
-def test_a_second_migration_changes_nothing(empty: Database, models: Models, tmp_path: Path) -> None:
+def test_a_second_migration_changes_nothing(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
     settings = configured(empty, tmp_path)
     migrate(empty, settings, models)
     with empty.connect() as connection:
@@ -81,14 +91,22 @@ def test_a_second_migration_changes_nothing(empty: Database, models: Models, tmp
         assert {f"{name}_by_type" for name in models} <= tables
 
 
-def test_builds_of_before_began_with_their_last_one(empty: Database, models: Models, tmp_path: Path) -> None:
+def test_builds_of_before_began_with_their_last_one(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
     migrate_to(empty, "0002")
     with empty.connect() as connection:
         connection.execute(
-            "insert into signal.builds values ('2026-01-02', 'daily_app_activity', 1, 'x', 'duckdb', 1, 1, 1, '2026-01-03')"
+            "insert into signal.builds values ('2026-01-02', 'daily_app_activity', 1, 'x',"
+            " 'duckdb', 1, 1, 1, '2026-01-03')"
         )
         migrate(empty, configured(empty, tmp_path), models)
-        assert count(connection, "select count(*) from signal.builds where first_built_at = '2026-01-03'") == 1
+        assert (
+            count(
+                connection, "select count(*) from signal.builds where first_built_at = '2026-01-03'"
+            )
+            == 1
+        )
 
 
 def test_bots_of_before_are_in_no_family(empty: Database, models: Models, tmp_path: Path) -> None:
@@ -96,12 +114,14 @@ def test_bots_of_before_are_in_no_family(empty: Database, models: Models, tmp_pa
     with empty.connect() as connection:
         connection.execute(
             "insert into signal.books values ('2026-01-02', 'cms', 'a', 'dropped', 'bot', 3),"
-            " ('2026-01-02', 'cms', 'b', 'dropped', 'bot', 4), ('2026-01-02', 'cms', 'b', 'dropped', 'malformed', 9),"
-            " ('2026-01-03', 'cms', 'b', 'accepted', '', 5)"
+            " ('2026-01-02', 'cms', 'b', 'dropped', 'bot', 4), ('2026-01-02', 'cms', 'b',"
+            " 'dropped', 'malformed', 9), ('2026-01-03', 'cms', 'b', 'accepted', '', 5)"
         )
         migrate(empty, configured(empty, tmp_path), models)
         rows = connection.execute("select * from signal.bots").fetchall()
-        assert rows == [(date(2026, 1, 2), "cms", *["(not recorded)"] * 3, 7, datetime(2026, 1, 2, tzinfo=UTC))]
+        assert rows == [
+            (date(2026, 1, 2), "cms", *["(not recorded)"] * 3, 7, datetime(2026, 1, 2, tzinfo=UTC))
+        ]
         assert count(connection, "select count(*) from signal.intake") == 0
 
 
@@ -141,7 +161,9 @@ select has_table_privilege('signal_writer', 'signal.audit', 'insert'),
 """
 
 
-def test_a_database_of_before_the_apis_role_gets_it(empty: Database, models: Models, tmp_path: Path) -> None:
+def test_a_database_of_before_the_apis_role_gets_it(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
     settings = configured(empty, tmp_path)
     migrate(empty, settings, models)
     with empty.connect() as connection:
@@ -151,7 +173,15 @@ def test_a_database_of_before_the_apis_role_gets_it(empty: Database, models: Mod
             connection.execute("grant execute on function signal.ensure_day(date) to public")
             connection.execute("comment on schema signal is 'of an older version'")
             migrate(empty, settings, models)
-            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, False, True, True)
+            assert connection.execute(RIGHTS).fetchone() == (
+                False,
+                False,
+                True,
+                True,
+                False,
+                True,
+                True,
+            )
             assert missing_roles(empty) == []
         finally:
             connection.execute("drop owned by signal_api")
@@ -162,7 +192,9 @@ def test_a_database_of_before_the_apis_role_gets_it(empty: Database, models: Mod
 def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
     empty: Database, models: Models, tmp_path: Path
 ) -> None:
-    """On a server of several databases, another login may have made the roles; then nobody else may manage them."""
+    """On a server of several databases, another login may have made the roles; then nobody else may
+    manage them.
+    """
     migrate(empty, configured(empty, tmp_path), models)
     owned = Database(empty.url.replace("postgres@", "test_other_owner@"))
     with empty.connect() as connection:
@@ -177,11 +209,27 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
                 migrate(owned, configured(owned, tmp_path), models)
             assert missing_roles(owned) == ["signal_builder", "signal_api in signal_reader"]
             # What it may by the reader alone, it has not.
-            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, False, True, False)
+            assert connection.execute(RIGHTS).fetchone() == (
+                False,
+                False,
+                True,
+                True,
+                False,
+                True,
+                False,
+            )
             connection.execute("alter role test_builder_away rename to signal_builder")
             migrate(empty, configured(empty, tmp_path), models)
             assert missing_roles(owned) == []
-            assert connection.execute(RIGHTS).fetchone() == (False, False, True, True, False, True, True)
+            assert connection.execute(RIGHTS).fetchone() == (
+                False,
+                False,
+                True,
+                True,
+                False,
+                True,
+                True,
+            )
         finally:
             with suppress(psycopg.errors.UndefinedObject):
                 connection.execute("alter role test_builder_away rename to signal_builder")
@@ -191,7 +239,9 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
             connection.execute("drop role test_other_owner")
 
 
-def test_processes_that_migrate_at_once_agree(empty: Database, models: Models, tmp_path: Path) -> None:
+def test_processes_that_migrate_at_once_agree(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
     settings = configured(empty, tmp_path)
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(migrate, empty, settings, models) for _ in range(4)]:
@@ -217,8 +267,12 @@ def test_a_start_date_after_days_with_data_is_refused(
 ) -> None:
     day = TODAY - timedelta(days=10)
     fill(day)
-    with pytest.raises(StartDateError, match=f"SIGNAL_START_DATE {day + timedelta(days=1)} is later than days"):
-        migrate(database, settings.model_copy(update={"start_date": day + timedelta(days=1)}), models)
+    with pytest.raises(
+        StartDateError, match=f"SIGNAL_START_DATE {day + timedelta(days=1)} is later than days"
+    ):
+        migrate(
+            database, settings.model_copy(update={"start_date": day + timedelta(days=1)}), models
+        )
     assert stored_start_date(connection) == START_DATE
     migrate(database, settings.model_copy(update={"start_date": day}), models)
     assert stored_start_date(connection) == day
@@ -258,6 +312,8 @@ def test_an_unreachable_server_is_named(empty: Database, models: Models, tmp_pat
 
 
 @pytest.mark.parametrize("days", [-401, 2])
-def test_no_day_outside_the_calendar_of_the_database_can_be_made(connection: Connection, days: int) -> None:
+def test_no_day_outside_the_calendar_of_the_database_can_be_made(
+    connection: Connection, days: int
+) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="days run from"):
         connection.execute("select signal.ensure_day(%s)", [TODAY + timedelta(days=days)])

@@ -118,7 +118,10 @@ FORBIDDEN = {
         "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
         "select signal.ensure_day(current_date)",
         "select signal.drop_partition(current_date)",
-        f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
+        (
+            f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}',"
+            " null)"
+        ),
         f"select count(*) from signal.events_{YESTERDAY:%Y%m%d}",
     ],
     "signal_api": [
@@ -134,7 +137,10 @@ FORBIDDEN = {
         *FORGED_ENTRIES,
         "select signal.audit_operator('purge', current_date, null, '{}')",
         "select signal.drop_partition(current_date)",
-        f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}', null)",
+        (
+            f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}',"
+            " null)"
+        ),
         "create table signal.mine ()",
     ],
     "signal_admin": [
@@ -178,7 +184,9 @@ group by c.relname
 """
 
 
-def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Models, filled: None) -> None:
+def test_the_api_may_do_this_and_nothing_else(
+    connection: Connection, models: Models, filled: None
+) -> None:
     rollups = {relation: "select" for name in models for relation in (name, f"{name}_by_type")}
     assert dict(connection.execute(RIGHTS, {"role": "signal_api"}).fetchall()) == {  # type: ignore[arg-type]
         **rollups,
@@ -195,22 +203,28 @@ def test_the_api_may_do_this_and_nothing_else(connection: Connection, models: Mo
         "landed_files": "insert select update",
     }
     functions = connection.execute(
-        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <> 'trigger'::regtype"
-        " and has_function_privilege('signal_api', oid, 'execute')"
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <>"
+        " 'trigger'::regtype and has_function_privilege('signal_api', oid, 'execute')"
     ).fetchall()
     assert sorted(functions) == [("audit_read",), ("ensure_day",)]
-    assert connection.execute("select has_schema_privilege('signal_api', 'signal', 'create')").fetchone() == (False,)
+    assert connection.execute(
+        "select has_schema_privilege('signal_api', 'signal', 'create')"
+    ).fetchone() == (False,)
 
 
-def test_the_reader_may_select_and_nothing_else(connection: Connection, models: Models, filled: None) -> None:
-    """Whoever could write, also by a function, a sequence or a table of their own, could add people to a small cell."""
+def test_the_reader_may_select_and_nothing_else(
+    connection: Connection, models: Models, filled: None
+) -> None:
+    """Whoever could write, also by a function, a sequence or a table of their own, could add people
+    to a small cell.
+    """
     rollups = {relation for name in models for relation in (name, f"{name}_by_type")}
     counts = {"address_gaps", "books", "bots", "builds", "day_keys", "days", "instance", "intake"}
     rights = dict(connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall())  # type: ignore[arg-type]
     assert rights == dict.fromkeys(rollups | counts, "select")
     functions = connection.execute(
-        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <> 'trigger'::regtype"
-        " and has_function_privilege('signal_reader', oid, 'execute')"
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <>"
+        " 'trigger'::regtype and has_function_privilege('signal_reader', oid, 'execute')"
     ).fetchall()
     assert functions == []
     for schema in ("signal", "public"):
@@ -223,7 +237,9 @@ def test_the_reader_may_select_and_nothing_else(connection: Connection, models: 
 def test_tables_of_the_readers_own_do_not_change_what_others_read(
     as_role: As, models: Models, filled: None, database: Database
 ) -> None:
-    """Temporary tables are everybody's in PostgreSQL; a session's own shadow nothing, since every name has its schema."""
+    """Temporary tables are everybody's in PostgreSQL; a session's own shadow nothing, since every
+    name has its schema.
+    """
     before = rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows
     with as_role("signal_reader").connect() as connection:
         connection.execute("create temporary table daily_app_activity (users bigint)")
@@ -249,17 +265,26 @@ def test_the_admin_is_held_by_the_guards_too(as_role: As, filled: None, statemen
 
 
 def test_the_audit_is_append_only_for_its_owner_too(connection: Connection, filled: None) -> None:
-    for statement in ("delete from signal.audit", "update signal.audit set day = null", "truncate signal.audit"):
+    for statement in (
+        "delete from signal.audit",
+        "update signal.audit set day = null",
+        "truncate signal.audit",
+    ):
         with pytest.raises(errors.RaiseException, match="append-only"):
             connection.execute(statement)  # type: ignore[arg-type]
 
 
-ENTRY = "select action, day, actor, details, at between %s and clock_timestamp() from signal.audit where id > %s"
+ENTRY = (
+    "select action, day, actor, details, at between %s and clock_timestamp() from signal.audit"
+    " where id > %s"
+)
 
 
 def _newest_entry(connection: Connection) -> tuple[datetime, int]:
     """The server's time, and the number of the last entry."""
-    row = connection.execute("select clock_timestamp(), coalesce(max(id), 0) from signal.audit").fetchone()
+    row = connection.execute(
+        "select clock_timestamp(), coalesce(max(id), 0) from signal.audit"
+    ).fetchone()
     assert row
     return row  # type: ignore[return-value]
 
@@ -267,14 +292,19 @@ def _newest_entry(connection: Connection) -> tuple[datetime, int]:
 def test_the_api_can_only_say_that_somebody_reads_now(as_role: As, connection: Connection) -> None:
     before = _newest_entry(connection)
     with as_role("signal_api").connect() as api:
-        # Neither the time at which a transaction began, nor objects of the caller's own, change an entry.
+        # Neither the time at which a transaction began, nor objects of the caller's own, change an
+        # entry.
         api.execute("set search_path = pg_temp, signal")
         with api.transaction():
             api.execute("select signal.audit_read(%s, 3)", [b"a" * 32])
-    assert connection.execute(ENTRY, before).fetchall() == [("read_events", None, b"a" * 32, {"events": 3}, True)]
+    assert connection.execute(ENTRY, before).fetchall() == [
+        ("read_events", None, b"a" * 32, {"events": 3}, True)
+    ]
 
 
-def test_the_time_of_an_entry_is_not_that_at_which_a_transaction_began(as_role: As, connection: Connection) -> None:
+def test_the_time_of_an_entry_is_not_that_at_which_a_transaction_began(
+    as_role: As, connection: Connection
+) -> None:
     with as_role("signal_api").connect() as api, api.transaction():
         api.execute("select 1")
         before = _newest_entry(connection)
@@ -282,24 +312,32 @@ def test_the_time_of_an_entry_is_not_that_at_which_a_transaction_began(as_role: 
     assert [row[-1] for row in connection.execute(ENTRY, before).fetchall()] == [True]
 
 
-def test_the_admin_writes_entries_of_its_own_actions_only(as_role: As, connection: Connection) -> None:
+def test_the_admin_writes_entries_of_its_own_actions_only(
+    as_role: As, connection: Connection
+) -> None:
     before = _newest_entry(connection)
     with as_role("signal_admin").connect() as admin:
         for action in ("read_events", "x", None):
             with pytest.raises(errors.RaiseException, match="no such action"):
-                admin.execute("select signal.audit_operator(%s, %s, null, '{}')", [action, YESTERDAY])
+                admin.execute(
+                    "select signal.audit_operator(%s, %s, null, '{}')", [action, YESTERDAY]
+                )
         admin.execute("select signal.audit_operator('erase', %s, null, '{}')", [YESTERDAY])
     assert connection.execute(ENTRY, before).fetchall() == [("erase", YESTERDAY, None, {}, True)]
 
 
-def test_a_purged_day_cannot_be_opened_again_by_its_owner(connection: Connection, filled: None) -> None:
+def test_a_purged_day_cannot_be_opened_again_by_its_owner(
+    connection: Connection, filled: None
+) -> None:
     for statement in ("update signal.days set state = 'open'", "delete from signal.days"):
         with pytest.raises(errors.RaiseException, match="stays purged"):
             connection.execute(statement)  # type: ignore[arg-type]
 
 
 def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connection) -> None:
-    with closing(Ingest.from_settings(settings, as_role("signal_writer"), lambda: datetime.now(UTC))) as ingest:
+    with closing(
+        Ingest.from_settings(settings, as_role("signal_writer"), lambda: datetime.now(UTC))
+    ) as ingest:
         lines = traffic(YESTERDAY, 30)
         assert ingest.ingest_lines(lines).accepted == 30
         assert ingest.ingest_lines(lines).duplicate == 30
@@ -307,10 +345,14 @@ def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connect
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
-def test_the_builder_builds(as_role: As, settings: Settings, models: Models, fill: Fill, engine: str) -> None:
+def test_the_builder_builds(
+    as_role: As, settings: Settings, models: Models, fill: Fill, engine: str
+) -> None:
     fill(YESTERDAY, 30)
     database = as_role("signal_builder")
-    chosen = PostgresEngine() if engine == "postgres" else DuckdbEngine(database.url, settings.tmp_path)
+    chosen = (
+        PostgresEngine() if engine == "postgres" else DuckdbEngine(database.url, settings.tmp_path)
+    )
     assert build_day(database, chosen, models, YESTERDAY).raw_events == 30
 
 
@@ -320,7 +362,12 @@ def test_the_reader_reports_with_its_labels(as_role: As, models: Models, filled:
 
 
 def test_the_admin_purges_and_erases(
-    as_role: As, models: Models, settings: Settings, fill: Fill, filled: None, connection: Connection
+    as_role: As,
+    models: Models,
+    settings: Settings,
+    fill: Fill,
+    filled: None,
+    connection: Connection,
 ) -> None:
     admin = as_role("signal_admin")
     due = DUE - timedelta(days=1)
@@ -332,7 +379,9 @@ def test_the_admin_purges_and_erases(
 
 
 @pytest.mark.parametrize("role", ["signal_writer", "signal_builder", "signal_reader", "signal_api"])
-def test_only_the_admin_purges_and_erases(as_role: As, models: Models, fill: Fill, role: str) -> None:
+def test_only_the_admin_purges_and_erases(
+    as_role: As, models: Models, fill: Fill, role: str
+) -> None:
     fill(DUE, 20)
     with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
         retention.purge_incomplete(as_role(role), models, DUE, "tried", KEEP)
@@ -340,8 +389,12 @@ def test_only_the_admin_purges_and_erases(as_role: As, models: Models, fill: Fil
         erase(as_role(role), models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
 
 
-def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(as_role: As, filled: None) -> None:
-    """The classic attack on SECURITY DEFINER: temporary objects and a search_path of the caller's own."""
+def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(
+    as_role: As, filled: None
+) -> None:
+    """The classic attack on SECURITY DEFINER: temporary objects and a search_path of the caller's
+    own.
+    """
     with as_role("signal_writer").connect() as connection:
         connection.execute("create temporary table days (day date, state text)")
         connection.execute("create temporary table instance (start_date date)")
@@ -358,20 +411,26 @@ def test_the_readers_url_reads_rollups_only(database: Database, filled: None) ->
     url = reader_url(database)
     with psycopg.connect(url, autocommit=True) as connection:
         assert connection.execute("select current_user").fetchone() == ("signal_reader",)
-        assert connection.execute("select count(*) > 0 from signal.daily_app_activity").fetchone() == (True,)
+        assert connection.execute(
+            "select count(*) > 0 from signal.daily_app_activity"
+        ).fetchone() == (True,)
         connection.execute("reset role")
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("select count(*) from signal.events")
 
 
-def test_the_readers_url_has_no_other_rights_to_go_back_to(database: Database, filled: None) -> None:
+def test_the_readers_url_has_no_other_rights_to_go_back_to(
+    database: Database, filled: None
+) -> None:
     with psycopg.connect(reader_url(database), autocommit=True) as connection:
         connection.execute("set role none")
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("select count(*) from signal.events")
 
 
-def test_where_the_reader_cannot_log_in_nobody_elses_login_is_lent(database: Database, connection: Connection) -> None:
+def test_where_the_reader_cannot_log_in_nobody_elses_login_is_lent(
+    database: Database, connection: Connection
+) -> None:
     connection.execute("alter role signal_reader nologin")
     try:
         with pytest.raises(ReaderError, match="alter role signal_reader login password"):
@@ -380,9 +439,13 @@ def test_where_the_reader_cannot_log_in_nobody_elses_login_is_lent(database: Dat
         connection.execute("alter role signal_reader login")
 
 
-def test_the_reader_sees_the_status_of_days(as_role: As, filled: None, environment: Settings, tmp_path: Path) -> None:
+def test_the_reader_sees_the_status_of_days(
+    as_role: As, filled: None, environment: Settings, tmp_path: Path
+) -> None:
     url = as_role("signal_reader").url
     shown = run_command("status", "--json", cwd=tmp_path, SIGNAL_DATABASE_URL=url)
     assert shown.returncode == 0, shown.stderr
     assert [day["day"] for day in last_json(shown.stdout)["days"]] == [str(DUE), str(YESTERDAY)]  # type: ignore[attr-defined]
-    assert run_command("status", "--receipts", cwd=tmp_path, SIGNAL_DATABASE_URL=url).returncode == 1
+    assert (
+        run_command("status", "--receipts", cwd=tmp_path, SIGNAL_DATABASE_URL=url).returncode == 1
+    )

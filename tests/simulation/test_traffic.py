@@ -1,4 +1,6 @@
-"""Simulated traffic: the same for the same seed and day, and with the troubles of real traffic in known shares."""
+"""Simulated traffic: the same for the same seed and day, and with the troubles of real traffic in
+known shares.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ CATALOGUE = load_catalogue()
 def lines_of(
     days: int = 1, end: date = END, seed: int = 1, catalogue: Catalogue = CATALOGUE, **more: Any
 ) -> list[bytes]:
-    chunks = simulate(catalogue=catalogue, days=days, events_per_day=PER_DAY, end=end, seed=seed, **more)
+    chunks = simulate(
+        catalogue=catalogue, days=days, events_per_day=PER_DAY, end=end, seed=seed, **more
+    )
     return b"".join(chunks).splitlines()
 
 
@@ -66,12 +70,16 @@ def test_a_mean_day_has_the_asked_number_of_lines_and_weekends_are_quiet(week: l
 
 
 def test_a_day_comes_in_the_order_of_its_time() -> None:
-    times = [text.split(b'"createdAt":"')[1][:24] for text in lines_of() if b'"createdAt":"' in text]
+    times = [
+        text.split(b'"createdAt":"')[1][:24] for text in lines_of() if b'"createdAt":"' in text
+    ]
     assert len(times) > PER_DAY / 2
     assert times == sorted(times)
 
 
-def test_bots_retries_and_bad_lines_come_in_their_shares(week: list[bytes], events: list[dict[str, Any]]) -> None:
+def test_bots_retries_and_bad_lines_come_in_their_shares(
+    week: list[bytes], events: list[dict[str, Any]]
+) -> None:
     total = len(week)
     bots = sum(parse_user_agent(event.get("userAgent")).bot for event in events)
     assert bots / total == pytest.approx(0.02, rel=0.2)
@@ -80,7 +88,11 @@ def test_bots_retries_and_bad_lines_come_in_their_shares(week: list[bytes], even
     assert retries / total == pytest.approx(0.015, rel=0.2)
     acceptance = Acceptance(CATALOGUE, b"x" * 32, END - timedelta(days=10), 180)
     now = datetime(2026, 5, 10, tzinfo=UTC)
-    reasons = Counter(checked.reason for text in week if isinstance(checked := acceptance.check_line(text, now), Drop))
+    reasons = Counter(
+        checked.reason
+        for text in week
+        if isinstance(checked := acceptance.check_line(text, now), Drop)
+    )
     assert set(reasons) == {
         "bot",
         "malformed",
@@ -96,7 +108,9 @@ def test_bots_retries_and_bad_lines_come_in_their_shares(week: list[bytes], even
 def test_retries_carry_the_id_of_their_event_and_a_later_time(events: list[dict[str, Any]]) -> None:
     times: dict[str, list[datetime]] = {}
     for event in events:
-        times.setdefault(event["clientEventId"], []).append(datetime.fromisoformat(event["createdAt"]))
+        times.setdefault(event["clientEventId"], []).append(
+            datetime.fromisoformat(event["createdAt"])
+        )
     pauses = [max(sent) - min(sent) for sent in times.values() if len(sent) > 1]
     assert min(pauses) >= timedelta(milliseconds=500)
     assert max(pauses) >= timedelta(days=1)
@@ -121,7 +135,11 @@ def test_nothing_is_later_than_until() -> None:
     until = datetime(2026, 5, 8, 12, tzinfo=UTC)
     cut = lines_of(until=until)
     assert 0 < len(cut) < len(lines_of())
-    times = [json.loads(text)["createdAt"] for text in cut if text.endswith(b"}") and b"createdAt" in text]
+    times = [
+        json.loads(text)["createdAt"]
+        for text in cut
+        if text.endswith(b"}") and b"createdAt" in text
+    ]
     assert max(map(datetime.fromisoformat, times)) <= until
 
 

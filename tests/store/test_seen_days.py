@@ -1,4 +1,6 @@
-"""The retention on a database with gaps in its signs: what it keeps, what a confirmation does, and what is no gap."""
+"""The retention on a database with gaps in its signs: what it keeps, what a confirmation does, and
+what is no gap.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,12 @@ def live_since(connection: Connection) -> Callable[[int, int], None]:
     """Makes the installation `first` days old, with a sign of each day until `last` days ago."""
 
     def live(first: int, last: int) -> None:
-        connection.execute("update signal.instance set created_at = now() - make_interval(days => %s)", [first])
         connection.execute(
-            "insert into signal.seen_days (day) select generate_series(%s::date, %s::date, interval '1 day')",
+            "update signal.instance set created_at = now() - make_interval(days => %s)", [first]
+        )
+        connection.execute(
+            "insert into signal.seen_days (day) select generate_series(%s::date, %s::date, interval"
+            " '1 day')",
             [TODAY - timedelta(days=first), TODAY - timedelta(days=last)],
         )
 
@@ -42,7 +47,9 @@ def live_since(connection: Connection) -> Callable[[int, int], None]:
 
 @pytest.fixture
 def two_months_off(live_since: Callable[[int, int], None], fill: Fill, build: Build) -> None:
-    """A day that is due by evidence, one that is due by the clock alone, and nothing since two months."""
+    """A day that is due by evidence, one that is due by the clock alone, and nothing since two
+    months.
+    """
     live_since(390, OFF)
     for day in (HELD, DUE):
         fill(day)
@@ -69,9 +76,13 @@ def test_after_two_months_off_what_is_due_by_evidence_goes_and_the_rest_waits_fo
 
     confirmed = purge_due_days(database, models, KEEP, confirm_days=1, actor=b"a" * 32)
     assert (confirmed.purged, confirmed.kept, confirmed.refusal) == ([HELD], {}, None)
-    audited = connection.execute("select actor, details from signal.audit where action = 'confirm_days'").fetchall()
+    audited = connection.execute(
+        "select actor, details from signal.audit where action = 'confirm_days'"
+    ).fetchall()
     first, last = TODAY - timedelta(days=OFF - 1), TODAY - timedelta(days=1)
-    assert audited == [(b"a" * 32, {"first": str(first), "last": str(last), "days": OFF - 1, "raw_days": 1})]
+    assert audited == [
+        (b"a" * 32, {"first": str(first), "last": str(last), "days": OFF - 1, "raw_days": 1})
+    ]
     assert nothing_overdue(connection, settings).passed
 
 
@@ -111,12 +122,18 @@ def test_a_day_that_is_due_by_the_clock_alone_is_not_deleted_without_its_proof_e
 def test_another_date_than_today_is_judged_the_same(database: Database, models: Models) -> None:
     before = purge_due_days(database, models, KEEP, as_of=HELD + timedelta(days=KEEP), dry_run=True)
     assert (before.purged, before.kept, before.refusal) == ([DUE], {}, None)
-    after = purge_due_days(database, models, KEEP, as_of=HELD + timedelta(days=KEEP + 1), dry_run=True)
+    after = purge_due_days(
+        database, models, KEEP, as_of=HELD + timedelta(days=KEEP + 1), dry_run=True
+    )
     assert (after.purged, list(after.kept)) == ([DUE], [HELD])
 
 
 def test_events_of_the_days_that_nothing_ran_are_signs_whenever_they_come(
-    database: Database, models: Models, live_since: Callable[[int, int], None], fill: Fill, build: Build
+    database: Database,
+    models: Models,
+    live_since: Callable[[int, int], None],
+    fill: Fill,
+    build: Build,
 ) -> None:
     live_since(390, 4)
     fill(TODAY - timedelta(days=KEEP + 1))
@@ -129,7 +146,12 @@ def test_events_of_the_days_that_nothing_ran_are_signs_whenever_they_come(
 
 @pytest.mark.parametrize("keep", [30, 180])
 def test_a_lower_retention_and_imports_of_old_files_need_no_word(
-    database: Database, models: Models, live_since: Callable[[int, int], None], fill: Fill, build: Build, keep: int
+    database: Database,
+    models: Models,
+    live_since: Callable[[int, int], None],
+    fill: Fill,
+    build: Build,
+    keep: int,
 ) -> None:
     live_since(20 if keep == 180 else 390, 1)
     old = [TODAY - timedelta(days=n) for n in (380, 250, 200)]
@@ -146,15 +168,20 @@ def test_an_empty_database_needs_no_word(database: Database, models: Models) -> 
 
 
 def test_a_rebuild_of_all_days_leaves_the_signs(
-    database: Database, connection: Connection, models: Models, live_since: Callable[[int, int], None], fill: Fill
+    database: Database,
+    connection: Connection,
+    models: Models,
+    live_since: Callable[[int, int], None],
+    fill: Fill,
 ) -> None:
     live_since(3, 3)
     days = [TODAY - timedelta(days=n) for n in (2, 1)]
     for day in days:
         connection.execute("select signal.ensure_day(%s)", [day])
         connection.execute(
-            "insert into signal.builds (day, rollup, version, model_checksum, engine, rows, raw_events, seconds, built_at)"
-            " values (%s, 'daily_app_activity', 0, 'x', 'duckdb', 0, 0, 0, %s)",
+            "insert into signal.builds (day, rollup, version, model_checksum, engine, rows,"
+            " raw_events, seconds, built_at) values (%s, 'daily_app_activity', 0, 'x', 'duckdb', 0,"
+            " 0, 0, %s)",
             [day, datetime.combine(day, datetime.min.time(), UTC)],
         )
     purge_due_days(database, models, KEEP)
@@ -181,11 +208,13 @@ def test_an_older_installation_is_believed_up_to_its_last_sign(
     with older.connect() as connection:
         connection.execute("update signal.instance set created_at = now() - interval '100 days'")
         connection.execute(
-            "insert into signal.intake (received_on, app_name, outcome, events) values (%s, 'cms', 'accepted', 1)",
+            "insert into signal.intake (received_on, app_name, outcome, events) values (%s, 'cms',"
+            " 'accepted', 1)",
             [last],
         )
         migrate(older, settings, models)
         days: list[date] = [
-            row[0] for row in connection.execute("select day from signal.seen_days order by 1").fetchall()
+            row[0]
+            for row in connection.execute("select day from signal.seen_days order by 1").fetchall()
         ]
     assert days == [TODAY - timedelta(days=n) for n in range(100, 6, -1)]

@@ -18,22 +18,34 @@ def environment_with(changes: dict[str, str | None]) -> dict[str, str]:
 
 
 def run_command(
-    *arguments: object, cwd: Path, stdin: bytes = b"", program: str = PROGRAM[-1], **changes: str | None
+    *arguments: object,
+    cwd: Path,
+    stdin: bytes = b"",
+    program: str = PROGRAM[-1],
+    **changes: str | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `signal-pipeline`, or another Python program, to its end; keyword arguments change the environment."""
+    """Run `signal-pipeline`, or another Python program, to its end; keyword arguments change the
+    environment.
+    """
     command = [*PROGRAM[:-1], program, *map(str, arguments)]
     env = environment_with(changes)
     done = subprocess.run(command, input=stdin, capture_output=True, env=env, cwd=cwd, check=False)
-    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return subprocess.CompletedProcess(
+        command, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
 
 
 def start_command(
     *arguments: object, cwd: Path, program: str = PROGRAM[-1], **changes: str | None
 ) -> subprocess.Popen[str]:
-    """Start `signal-pipeline`, or another Python program, in the background; its stdin ends with `communicate`."""
+    """Start `signal-pipeline`, or another Python program, in the background; its stdin ends with
+    `communicate`.
+    """
     pipe = subprocess.PIPE
     command, env = [*PROGRAM[:-1], program, *map(str, arguments)], environment_with(changes)
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd=cwd, text=True)
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, cwd=cwd, text=True
+    )
 
 
 def last_json(stdout: str) -> dict[str, object]:

@@ -59,10 +59,14 @@ def rows_of(connection: Connection, rollup: str, day: date) -> list[tuple[object
     return connection.execute(query.format(sql.Identifier(rollup)), [day]).fetchall()
 
 
-def materialized(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> dict[str, set[str | None]]:
+def materialized(
+    instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
+) -> dict[str, set[str | None]]:
     """The partitions that a run materialized, by asset."""
     found: dict[str, set[str | None]] = {}
-    for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+    for entry in instance.all_logs(
+        result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+    ):
         event = entry.dagster_event
         assert event
         assert event.asset_key
@@ -70,8 +74,12 @@ def materialized(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
     return found
 
 
-def eventually(question: Callable[[], object], what: str, patience: float = PATIENCE_SECONDS) -> None:
-    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it should be."""
+def eventually(
+    question: Callable[[], object], what: str, patience: float = PATIENCE_SECONDS
+) -> None:
+    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it
+    should be.
+    """
     give_up = time.monotonic() + patience
     while not question():
         assert time.monotonic() < give_up, f"never: {what}"
@@ -94,13 +102,20 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, str]], None]]:
-    """A function that starts a program of Dagster's in the folder; all of them are stopped at the end, with their children."""
+    """A function that starts a program of Dagster's in the folder; all of them are stopped at the
+    end, with their children.
+    """
     started: list[subprocess.Popen[bytes]] = []
     with (folder / "processes.log").open("wb") as log:
 
         def start(command: list[str], environment: dict[str, str]) -> None:
             program = [Path(sys.executable).parent / command[0], *command[1:]]
-            options: dict[str, Any] = {"cwd": folder, "stdout": log, "stderr": log, "start_new_session": True}
+            options: dict[str, Any] = {
+                "cwd": folder,
+                "stdout": log,
+                "stderr": log,
+                "start_new_session": True,
+            }
             started.append(subprocess.Popen(program, env=environment, **options))
 
         try:
@@ -131,7 +146,9 @@ def asker(port: int) -> Callable[..., Any]:
 
     def ask(query: str, **variables: object) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.load(answer)["data"]
 
@@ -153,7 +170,11 @@ def ingest(lines: list[bytes]) -> None:
 
 
 def built(connection: Connection, day: date) -> int | None:
-    """How many raw events the slowest rollup of the day was built from; None if one was never built."""
-    row = connection.execute("select count(*), min(raw_events) from signal.builds where day = %s", [day]).fetchone()
+    """How many raw events the slowest rollup of the day was built from; None if one was never
+    built.
+    """
+    row = connection.execute(
+        "select count(*), min(raw_events) from signal.builds where day = %s", [day]
+    ).fetchone()
     assert row
     return int(row[1]) if row[0] == 6 else None  # type: ignore[call-overload]

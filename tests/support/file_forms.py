@@ -37,12 +37,17 @@ def _zip(method: int) -> bytes:
     return buffer.getvalue()
 
 
-def _listed(separator: bytes, before: bytes = b"[\n", after: bytes = b"\n]\n", count: int = 40) -> bytes:
+def _listed(
+    separator: bytes, before: bytes = b"[\n", after: bytes = b"\n]\n", count: int = 40
+) -> bytes:
     return before + separator.join(OBJECTS[:count]) + after
 
 
 def _latin_1(name: str) -> bytes:
-    lines = [json.dumps({**fields, name: {"language": "français"}}, ensure_ascii=False) for fields in TEXTS]
+    lines = [
+        json.dumps({**fields, name: {"language": "français"}}, ensure_ascii=False)
+        for fields in TEXTS
+    ]
     return "\n".join(lines).encode("latin-1")
 
 
@@ -56,21 +61,33 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
     "array, an object a line": (_listed(b",\n"), "a JSON array with an object a line"),
     "array, two objects": (_listed(b",\n", count=2), "a JSON array with an object a line"),
     "array, commas first": (_listed(b"\n,"), "a JSON array with an object a line"),
-    "array, CRLF": (_listed(b",\r\n", b"[\r\n", b"\r\n]\r\n"), "a JSON array with an object a line"),
-    "array, wrapped": (_listed(b",\n", b'{"events": [\n', b"\n]}\n"), "a JSON array with an object a line"),
+    "array, CRLF": (
+        _listed(b",\r\n", b"[\r\n", b"\r\n]\r\n"),
+        "a JSON array with an object a line",
+    ),
+    "array, wrapped": (
+        _listed(b",\n", b'{"events": [\n', b"\n]}\n"),
+        "a JSON array with an object a line",
+    ),
     "array, blanks": (_listed(b" ,\n\n  "), "a JSON array with an object a line"),
     "object over lines with an empty object on one": (
         json.dumps({"description": {"filters": [{}]}, "appName": "cms"}, indent=2).encode() + b"\n",
         "JSON over several lines (pretty-printed)",
     ),
-    "object over lines": (json.dumps(TEXTS[0], indent=1).encode(), "JSON over several lines (pretty-printed)"),
+    "object over lines": (
+        json.dumps(TEXTS[0], indent=1).encode(),
+        "JSON over several lines (pretty-printed)",
+    ),
     "objects over lines": (
         "\n".join(json.dumps(fields, indent=4) for fields in TEXTS).encode(),
         "JSON over several lines (pretty-printed)",
     ),
     "objects, no line ends": (b"".join(OBJECTS), "several JSON objects on a line"),
     "objects, blanks": (b" ".join(OBJECTS), "several JSON objects on a line"),
-    "strings": (b"\n".join(json.dumps(text.decode()).encode() for text in OBJECTS), "JSON strings, not objects"),
+    "strings": (
+        b"\n".join(json.dumps(text.decode()).encode() for text in OBJECTS),
+        "JSON strings, not objects",
+    ),
     "numbers": (b"1\n2\n3\n", "JSON values that are no objects"),
     "CR": (NDJSON.replace(b"\n", b"\r"), "text with CR alone as line end"),
     "UTF-16": (UTF_8.encode("utf-16"), "UTF-16 text"),
@@ -83,7 +100,10 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
     "UTF-16, then UTF-8": (UTF_8.encode("utf-16") + NDJSON, "UTF-16 text"),
     "Latin-1": (_latin_1("description"), "text in another encoding than UTF-8"),
     "Latin-1 in a known field": (_latin_1("route"), "text in another encoding than UTF-8"),
-    "RFC 7464": (b"".join(b"\x1e" + text + b"\n" for text in OBJECTS), "a JSON text sequence (RFC 7464)"),
+    "RFC 7464": (
+        b"".join(b"\x1e" + text + b"\n" for text in OBJECTS),
+        "a JSON text sequence (RFC 7464)",
+    ),
     "zip": (_zip(zipfile.ZIP_DEFLATED), "a zip archive"),
     "zip, stored": (_zip(zipfile.ZIP_STORED), "a zip archive"),
     "tar": (_tar("w"), "a tar archive"),
@@ -103,7 +123,10 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
     "tabs": (b"eventType\tappName\na\tb\n", "tab-separated values"),
     "HTML": (b"\n<!DOCTYPE html>\n<html><body>503</body></html>\n", "HTML"),
     "XML": (b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>\n', "XML"),
-    "access log": (b'198.51.100.7 - - [12/Oct/2026:13:55:36 +0000] "GET / HTTP/1.1" 200 1\n' * 3, "an access log"),
+    "access log": (
+        b'198.51.100.7 - - [12/Oct/2026:13:55:36 +0000] "GET / HTTP/1.1" 200 1\n' * 3,
+        "an access log",
+    ),
     "YAML": (b"---\neventType: a\nappName: b\n", "YAML"),
     "prefixed": (
         b"".join(b"2026-05-01T00:00:00Z stdout " + text + b"\n" for text in OBJECTS),
@@ -122,6 +145,9 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
     "NULs": (bytes(10_000), "nothing but NUL bytes"),
     "noise": (bytes(range(256)) * 400, "binary data"),
     "text": (b"nothing to see here\n" * 9, "plain text"),
-    "text behind many blanks": (b"\n" * 100_000 + b"nothing to see here", "text behind many blank lines"),
+    "text behind many blanks": (
+        b"\n" * 100_000 + b"nothing to see here",
+        "text behind many blank lines",
+    ),
     "text behind blanks": (b"\n" * 1_000 + b"nothing to see here", "plain text"),
 }

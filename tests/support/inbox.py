@@ -13,7 +13,9 @@ class Inbox:
     """What has arrived; `closed` answers every message with an error instead."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        self.url = f"json://127.0.0.1:{server.server_port}/secret-path-Kw27?+X-Token=secret-token-Kw28"
+        self.url = (
+            f"json://127.0.0.1:{server.server_port}/secret-path-Kw27?+X-Token=secret-token-Kw28"
+        )
         self.messages: list[dict[str, str]] = []
         self.asked = 0
         self.closed = False

@@ -1,8 +1,9 @@
-"""An independent oracle: what must be stored, counted and rolled up, in plain Python straight from NDJSON lines.
+"""An independent oracle: what must be stored, counted and rolled up, in plain Python straight from
+NDJSON lines.
 
-It shares with the package only the pure rules that have oracles of their own: user-agent buckets, PII, route templates. The
-decoding, the order of the checks, the HMACs, the books and the aggregates are worked out here a second time, for clarity and
-not for speed.
+It shares with the package only the pure rules that have oracles of their own: user-agent buckets,
+PII, route templates. The decoding, the order of the checks, the HMACs, the books and the aggregates
+are worked out here a second time, for clarity and not for speed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from signal_pipeline.events.routes import route_template
 from signal_pipeline.events.user_agents import parse_user_agent
 
 CATALOGUE: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[2] / "signal_pipeline" / "catalogue" / "catalogue.yaml").read_text(encoding="utf-8")
+    (Path(__file__).parents[2] / "signal_pipeline" / "catalogue" / "catalogue.yaml").read_text(
+        encoding="utf-8"
+    )
 )
 DIMENSIONS = {
     "daily_app_activity": [],
@@ -37,7 +40,9 @@ DIMENSIONS = {
     "daily_os_activity": ["os_family"],
     "daily_route_activity": ["route"],
 }
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:?\d\d)", re.ASCII
+)
 TEXT_FIELDS = ("route", "entityType", "entityId", "host", "ip", "userAgent")
 Entry = tuple[date, str, str, str, str]
 Receipt = tuple[date, str, str, str]
@@ -95,7 +100,11 @@ class Oracle:
 
     def rows(self, rollup: str, day: date) -> set[Row]:
         """What a rollup must hold of one day, columns in the order of its table."""
-        return rollup_rows((event for event in self.events.values() if event["created_at"].date() == day), rollup, day)
+        return rollup_rows(
+            (event for event in self.events.values() if event["created_at"].date() == day),
+            rollup,
+            day,
+        )
 
     def _take(self, line: bytes, now: datetime) -> None:
         try:
@@ -124,7 +133,9 @@ class Oracle:
         self.books[entry] += 1
         self.intake[now.date(), app, outcome, reason] += 1
 
-    def _event(self, fields: Mapping[str, Any], at: datetime | None, now: datetime) -> tuple[str, dict[str, Any]]:
+    def _event(
+        self, fields: Mapping[str, Any], at: datetime | None, now: datetime
+    ) -> tuple[str, dict[str, Any]]:
         _typed(fields, at)
         route = _template(fields.get("route"))
         if fields["eventType"] not in CATALOGUE["event_types"]:
@@ -144,14 +155,20 @@ class Oracle:
         if agent.bot:
             raise _BotRefused(agent.browser_family, agent.os_family, agent.device_type)
         moment = at or now
-        if moment.date() < self._start_date or moment.date() < now.date() - timedelta(days=self._retention_days):
+        if moment.date() < self._start_date or moment.date() < now.date() - timedelta(
+            days=self._retention_days
+        ):
             raise _Refused("too_late")
         if moment > now + timedelta(minutes=5):
             raise _Refused("in_future")
         host = fields.get("host") or CATALOGUE["apps"][fields["appName"]]["host"]
         salt = _hmac(self._secret, moment.date().isoformat())
         stated = fields.get("clientEventId")
-        key = stated.lower() if stated else f"derived {json.dumps({**fields, 'createdAt': str(at)}, sort_keys=True)}"
+        key = (
+            stated.lower()
+            if stated
+            else f"derived {json.dumps({**fields, 'createdAt': str(at)}, sort_keys=True)}"
+        )
         return key, {
             "created_at": moment,
             "app_name": fields["appName"],
@@ -159,7 +176,9 @@ class Oracle:
             "route": route,
             "entity_type": entity_type,
             "entity_id": entity_id,
-            "user_hash": _hmac(salt, "\x1f".join([_host(host), _address(fields.get("ip")), agent.normalised])),
+            "user_hash": _hmac(
+                salt, "\x1f".join([_host(host), _address(fields.get("ip")), agent.normalised])
+            ),
             "session_id": UUID(fields["sessionId"]) if fields.get("sessionId") else None,
             "device_type": agent.device_type,
             "browser_family": agent.browser_family,
@@ -192,11 +211,15 @@ def rollup_rows(events: Iterable[Mapping[str, Any]], rollup: str, day: date) -> 
     both = pd.concat([frame, frame.assign(event_type="(all)")])
     grouped = both.groupby(["app_name", "event_type", *DIMENSIONS[rollup]])
     counted = grouped.agg(
-        events=("app_name", "size"), users=("user_hash", "nunique"), sessions=("session_id", "nunique")
+        events=("app_name", "size"),
+        users=("user_hash", "nunique"),
+        sessions=("session_id", "nunique"),
     )
     return {
         (day, *(key if isinstance(key, tuple) else (key,)), *map(int, numbers))
-        for key, numbers in zip(counted.index, counted.itertuples(index=False, name=None), strict=True)
+        for key, numbers in zip(
+            counted.index, counted.itertuples(index=False, name=None), strict=True
+        )
     }
 
 
@@ -206,7 +229,10 @@ def _typed(fields: Mapping[str, Any], at: datetime | None) -> None:
         not isinstance(fields.get("eventType"), str)
         or not isinstance(fields.get("appName"), str)
         or any(text is not None and not isinstance(text, str) for text in texts)
-        or any(fields.get(name) is not None and not _is_uuid(fields[name]) for name in ("sessionId", "clientEventId"))
+        or any(
+            fields.get(name) is not None and not _is_uuid(fields[name])
+            for name in ("sessionId", "clientEventId")
+        )
         or (fields.get("createdAt") is not None and at is None)
         or (fields.get("clientEventId") is None and at is None)
         or not isinstance(fields.get("description"), dict | None)
@@ -233,7 +259,11 @@ def _word(value: object, known: Mapping[str, Any], otherwise: str) -> str:
 
 def _is_uuid(value: object) -> bool:
     try:
-        return isinstance(value, str) and str(UUID(value)) == value.lower() and 0 < UUID(value).int < 2**128 - 1
+        return (
+            isinstance(value, str)
+            and str(UUID(value)) == value.lower()
+            and 0 < UUID(value).int < 2**128 - 1
+        )
     except ValueError:
         return False
 

@@ -12,11 +12,15 @@ from signal_pipeline.postgres.database import Database
 
 def migrate_to(database: Database, revision: str) -> None:
     """Make the schema of an empty database as a migration left it, beginning 300 days ago."""
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(database.url), poolclass=NullPool)
+    engine = create_engine(
+        "postgresql+psycopg://", creator=lambda: psycopg.connect(database.url), poolclass=NullPool
+    )
     with engine.connect() as connection, connection.begin():
         connection.exec_driver_sql("create schema signal")
         config = Config()
         config.set_main_option("script_location", "signal_pipeline.schema:migrations")
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        connection.exec_driver_sql("insert into signal.instance (start_date) values (current_date - 300)")
+        connection.exec_driver_sql(
+            "insert into signal.instance (start_date) values (current_date - 300)"
+        )

@@ -49,13 +49,17 @@ def in_order(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def stored_books(connection: Connection) -> Counter[Entry]:
     """The books, entry by entry."""
-    rows = connection.execute("select day, app_name, event_type, outcome, reason, events from signal.books").fetchall()
+    rows = connection.execute(
+        "select day, app_name, event_type, outcome, reason, events from signal.books"
+    ).fetchall()
     return Counter({row[:5]: row[5] for row in rows})  # type: ignore[misc]
 
 
 def stored_intake(connection: Connection) -> Counter[Receipt]:
     """What was received together, entry by entry."""
-    rows = connection.execute("select received_on, app_name, outcome, reason, events from signal.intake").fetchall()
+    rows = connection.execute(
+        "select received_on, app_name, outcome, reason, events from signal.intake"
+    ).fetchall()
     return Counter({row[:4]: row[4] for row in rows})  # type: ignore[misc]
 
 
@@ -75,7 +79,15 @@ def count(connection: Connection, query: str, *values: object) -> int:
 
 def rollup_table(connection: Connection, rollup: str, day: date) -> list[Row]:
     """All rows of a rollup's day, columns in the order of the oracle's."""
-    names = ["activity_date", "app_name", "event_type", *DIMENSIONS[rollup], "events", "users", "sessions"]
+    names = [
+        "activity_date",
+        "app_name",
+        "event_type",
+        *DIMENSIONS[rollup],
+        "events",
+        "users",
+        "sessions",
+    ]
     query = sql.SQL("select {} from signal.{} where activity_date = %s").format(
         sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(rollup)
     )
@@ -83,7 +95,12 @@ def rollup_table(connection: Connection, rollup: str, day: date) -> list[Row]:
 
 
 def assert_rollups_agree(
-    database: Database, connection: Connection, models: Mapping[str, Model], tmp: Path, oracle: Oracle, day: date
+    database: Database,
+    connection: Connection,
+    models: Mapping[str, Model],
+    tmp: Path,
+    oracle: Oracle,
+    day: date,
 ) -> None:
     """Build a day on both engines; every row of every rollup is what the oracle says."""
     for engine in (DuckdbEngine(database.url, tmp), PostgresEngine()):

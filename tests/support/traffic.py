@@ -7,10 +7,13 @@ import uuid
 from datetime import date, datetime, timedelta
 from random import Random
 
-CHROME = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36"
+CHROME = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko)"
+    " Chrome/150.0.0.0 Safari/537.36"
+)
 IPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
-    " Version/18.6 Mobile/15E148 Safari/604.1"
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like"
+    " Gecko) Version/18.6 Mobile/15E148 Safari/604.1"
 )
 
 
@@ -30,7 +33,9 @@ def line(at: datetime | None = None, **changes: object) -> bytes:
 
 
 def traffic(day: date, count: int, seed: int = 1) -> list[bytes]:
-    """`count` good lines of one day: several people, apps, devices, sessions, entities and routes."""
+    """`count` good lines of one day: several people, apps, devices, sessions, entities and
+    routes.
+    """
     random = Random(f"{seed} {day}")
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00")
     lines = []
@@ -40,11 +45,15 @@ def traffic(day: date, count: int, seed: int = 1) -> list[bytes]:
         lines.append(
             line(
                 start + timedelta(milliseconds=random.randrange(86_400_000)),
-                eventType=random.choice(["journey_create_clicked", "editor_analytics_overlay_opened"]),
+                eventType=random.choice(
+                    ["journey_create_clicked", "editor_analytics_overlay_opened"]
+                ),
                 appName=random.choice(["journeys-admin", "cms"]),
                 route=random.choice([None, "/", "/journeys/[journeyId]"]),
                 clientEventId=str(uuid.UUID(int=random.getrandbits(128), version=4)),
-                sessionId=random.choice([None, str(uuid.UUID(int=1 + person * 6 + agent * 3 + tab))]),
+                sessionId=random.choice(
+                    [None, str(uuid.UUID(int=1 + person * 6 + agent * 3 + tab))]
+                ),
                 ip=f"10.0.0.{person}",
                 userAgent=(CHROME, IPHONE)[agent],
                 entityType="journey" if entity else None,

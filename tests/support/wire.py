@@ -1,4 +1,6 @@
-"""A gateway, an issuer and a server for the tests of the wire: real keys, real signatures, a real process."""
+"""A gateway, an issuer and a server for the tests of the wire: real keys, real signatures, a real
+process.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,13 @@ GATEWAY_SECRET = "a-secret-that-only-the-gateway-has"
 ISSUER, AUDIENCE = "https://issuer.example.org/project", "project"
 SERVICE_KEY = "svc-key-of-a-dashboard"
 ADDRESS = "203.0.113.9"
-CREATE = "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id clientEventId userHash createdAt } }"
-CREATE_MANY = "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { clientEventId } }"
+CREATE = (
+    "mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id clientEventId userHash"
+    " createdAt } }"
+)
+CREATE_MANY = (
+    "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { clientEventId } }"
+)
 
 
 def event(**changes: object) -> dict[str, object]:
@@ -49,10 +56,14 @@ def event(**changes: object) -> dict[str, object]:
 
 
 def sign(query: str, variables: object, secret: str = GATEWAY_SECRET) -> str:
-    """The gateway's signature of values whose JSON Python and JavaScript print alike; see test_canonical for others."""
+    """The gateway's signature of values whose JSON Python and JavaScript print alike; see
+    test_canonical for others.
+    """
     signed = {"query": query, **({"variables": variables} if variables else {})}
     text = json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return base64.b64encode(hmac.digest(secret.encode(), text.encode("utf-8", "replace"), "sha256")).decode()
+    return base64.b64encode(
+        hmac.digest(secret.encode(), text.encode("utf-8", "replace"), "sha256")
+    ).decode()
 
 
 class Issuer:
@@ -74,14 +85,24 @@ class Issuer:
         """Its public key, as PEM."""
         return (
             self._key.public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            .public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
             .decode()
         )
 
     def claims(self, uid: str = "user-1", **changes: object) -> dict[str, object]:
         """The claims of a good token; a change to None takes one out."""
         now = int(time.time())
-        every = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 600, "sub": uid, "user_id": uid, **changes}
+        every = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "iat": now,
+            "exp": now + 600,
+            "sub": uid,
+            "user_id": uid,
+            **changes,
+        }
         return {name: value for name, value in every.items() if value is not None}
 
     def token(self, claims: dict[str, object], **headers: object) -> str:
@@ -114,15 +135,25 @@ class Server:
         extensions: dict[str, object] | None = None,
         **more: object,
     ) -> dict[str, Any]:
-        """What the gateway would send for a person (None: for nobody); every part can be replaced."""
-        all_headers = {"content-type": "application/json", "user-agent": CHROME, "x-forwarded-for": ADDRESS}
+        """What the gateway would send for a person (None: for nobody); every part can be
+        replaced.
+        """
+        all_headers = {
+            "content-type": "application/json",
+            "user-agent": CHROME,
+            "x-forwarded-for": ADDRESS,
+        }
         parts: dict[str, object] = {"hmac-signature": sign(query, variables)}
         if claims is None and uid is not None:
             claims = self.issuer.claims(uid)
         if claims is not None:
             all_headers["authorization"] = f"JWT {self.issuer.token(claims)}"
             parts["jwt"] = {"payload": claims}
-        body: dict[str, object] = {"query": query, "extensions": {**parts, **(extensions or {})}, **more}
+        body: dict[str, object] = {
+            "query": query,
+            "extensions": {**parts, **(extensions or {})},
+            **more,
+        }
         if variables is not None:
             body["variables"] = variables
         body["extensions"] = {k: v for k, v in body["extensions"].items() if v is not None}  # type: ignore[union-attr, attr-defined]
@@ -132,7 +163,9 @@ class Server:
             "headers": {k: v for k, v in all_headers.items() if v is not None},
         }
 
-    def call(self, query: str, variables: dict[str, object] | None = None, **changes: Any) -> httpx.Response:
+    def call(
+        self, query: str, variables: dict[str, object] | None = None, **changes: Any
+    ) -> httpx.Response:
         """Send it."""
         return self.post(self.request(query, variables, **changes))
 
@@ -143,7 +176,9 @@ class Server:
 
     def sign_text(self, text: str) -> str:
         """The gateway's signature of a canonical text."""
-        return base64.b64encode(hmac.digest(GATEWAY_SECRET.encode(), text.encode(), "sha256")).decode()
+        return base64.b64encode(
+            hmac.digest(GATEWAY_SECRET.encode(), text.encode(), "sha256")
+        ).decode()
 
     def expected_hash(self, host: str, ip: str, agent: str) -> bytes:
         """Today's user hash, by the formula of the requirement."""
@@ -176,11 +211,29 @@ def write_jwks(path: Path, *issuers: Issuer) -> Path:
     return path
 
 
-def start_server(issuer: Issuer, environment: dict[str, str], folder: Path, *arguments: str) -> Server:
-    """Start `serve` on a free port and wait until it listens; fails with its output if it ends before."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
-    command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "serve", "--port", "0", *arguments]
-    process = subprocess.Popen(command, env={**clean, **environment}, cwd=folder, stderr=subprocess.PIPE, text=True)
+def start_server(
+    issuer: Issuer, environment: dict[str, str], folder: Path, *arguments: str
+) -> Server:
+    """Start `serve` on a free port and wait until it listens; fails with its output if it ends
+    before.
+    """
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIGNAL", "DAGSTER"))
+    }
+    command = [
+        sys.executable,
+        "-c",
+        "from signal_pipeline.cli import main; main()",
+        "serve",
+        "--port",
+        "0",
+        *arguments,
+    ]
+    process = subprocess.Popen(
+        command, env={**clean, **environment}, cwd=folder, stderr=subprocess.PIPE, text=True
+    )
     log: list[str] = []
     assert process.stderr is not None
     for line in process.stderr:
@@ -191,18 +244,30 @@ def start_server(issuer: Issuer, environment: dict[str, str], folder: Path, *arg
     else:
         raise AssertionError(f"serve ended with {process.wait()}: {''.join(log)}")
     stream = process.stderr
-    threading.Thread(target=lambda: log.extend(stream), daemon=True).start()  # A full pipe would stop the server.
+    threading.Thread(
+        target=lambda: log.extend(stream), daemon=True
+    ).start()  # A full pipe would stop the server.
     return Server(process, found[0], issuer, log)
 
 
 def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command with these settings; it is expected to end by itself."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SIGNAL", "DAGSTER"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SIGNAL", "DAGSTER"))
+    }
     command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", *arguments]
     folder = environment.get("SIGNAL_HOME", "/")
     Path(folder).mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        command, env={**clean, **environment}, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        command,
+        env={**clean, **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -210,7 +275,8 @@ def counts(database: Database) -> tuple[int, int]:
     """Stored events, and everything in the books."""
     with database.connect() as connection:
         row = connection.execute(
-            "select (select count(*) from signal.events), (select coalesce(sum(events), 0) from signal.books)"
+            "select (select count(*) from signal.events), (select coalesce(sum(events), 0) from"
+            " signal.books)"
         ).fetchone()
     assert row is not None
     return int(str(row[0])), int(str(row[1]))

@@ -30,7 +30,9 @@ class Services:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. Address and user agent live as long as it does, and enter nothing but the hash."""
+    """One request. Address and user agent live as long as it does, and enter nothing but the
+    hash.
+    """
 
     services: Services
     caller: Caller
@@ -47,7 +49,9 @@ class RequestContext:
         return isinstance(self.caller, Authenticated) and "admin" in self.caller.roles
 
     def outcomes(self) -> dict[str, object]:
-        """`extensions.signal`: what became of each event of the request, in order, and of the only one by itself."""
+        """`extensions.signal`: what became of each event of the request, in order, and of the only
+        one by itself.
+        """
         each = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
         if len(each) == 1:
             return {**each[0], "counts": {self.answers[0].kind: 1}, "events": each}

@@ -1,6 +1,7 @@
 """Documents: parsed, validated and bounded once per text, then run.
 
-Strawberry's own `execute` is not used: its extensions, made anew for each request, took a third of the time of an event.
+Strawberry's own `execute` is not used: its extensions, made anew for each request, took a third of
+the time of an event.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ Checked = tuple[DocumentNode | None, list[GraphQLError], Plan | None]
 
 
 class Documents:
-    """Runs GraphQL calls against a schema; without introspection `__schema`, `__type` and `_service` are refused."""
+    """Runs GraphQL calls against a schema; without introspection `__schema`, `__type` and
+    `_service` are refused.
+    """
 
     def __init__(self, schema: strawberry.federation.Schema, *, introspection: bool) -> None:
         self._schema = schema._schema  # graphql-core's; Strawberry has no public name for it.
@@ -77,16 +80,28 @@ class Documents:
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
             # The bounds first: a rule of the specification takes the square of a document's fields.
-            errors = _beyond_bounds(document) or validate(self._schema, document, self._rules, MAX_ERRORS)
+            errors = _beyond_bounds(document) or validate(
+                self._schema, document, self._rules, MAX_ERRORS
+            )
         except GraphQLError as error:
             return None, [error], None
         except RecursionError:
-            return None, [GraphQLError("nested too deep", extensions={"safe": f"at most {MAX_DEPTH} depth"})], None
+            return (
+                None,
+                [
+                    GraphQLError(
+                        "nested too deep", extensions={"safe": f"at most {MAX_DEPTH} depth"}
+                    )
+                ],
+                None,
+            )
         return (None, errors, None) if errors else (document, [], self._plain.plan(document))
 
 
 def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
-    """One operation, and bounds on what a document may ask. Fragments are bounded, never expanded."""
+    """One operation, and bounds on what a document may ask. Fragments are bounded, never
+    expanded.
+    """
     counted = _count(document)
     bounds = {
         "operations": 1,
@@ -118,7 +133,9 @@ def _count(document: DocumentNode) -> Counter[str]:
         fields = [node for node in selections.selections if isinstance(node, FieldNode)]
         counts["fields"] += len(fields)
         counts["aliases"] += sum(node.alias is not None for node in fields)
-        counts["repeated fields"] += len(fields) - len({(node.alias or node.name).value for node in fields})
+        counts["repeated fields"] += len(fields) - len(
+            {(node.alias or node.name).value for node in fields}
+        )
         for node in selections.selections:
             counts["fragments"] += isinstance(node, FragmentSpreadNode)
             counts["inline fragments"] += isinstance(node, InlineFragmentNode)
@@ -130,8 +147,14 @@ def _count(document: DocumentNode) -> Counter[str]:
 class _NoIntrospection(ValidationRule):
     """Production tells nobody its schema."""
 
-    def enter_field(self, node: FieldNode, *_: Any) -> None:  # Any: graphql-core's visitor passes four more things.
+    def enter_field(
+        self, node: FieldNode, *_: Any
+    ) -> None:  # Any: graphql-core's visitor passes four more things.
         if node.name.value in ("__schema", "__type", "_service"):
             self.report_error(
-                GraphQLError("introspection is off", node, extensions={"safe": "introspection is off in production"})
+                GraphQLError(
+                    "introspection is off",
+                    node,
+                    extensions={"safe": "introspection is off in production"},
+                )
             )

@@ -19,12 +19,20 @@ def given(part: object | None) -> dict[str, object]:
 
 
 def sent(parts: Mapping[str, object]) -> dict[str, object]:
-    """Those that were sent and are not null. An empty text is a value: it matches nothing, or what is empty."""
-    return {name: value for name, value in parts.items() if value is not None and value is not strawberry.UNSET}
+    """Those that were sent and are not null. An empty text is a value: it matches nothing, or what
+    is empty.
+    """
+    return {
+        name: value
+        for name, value in parts.items()
+        if value is not None and value is not strawberry.UNSET
+    }
 
 
 def text_filters(parts: dict[str, object], names: Collection[str]) -> dict[str, str]:
-    """Those parts that compare with a text column; raises ApiError for a text that no column can hold."""
+    """Those parts that compare with a text column; raises ApiError for a text that no column can
+    hold.
+    """
     filters = {}
     for name in names:
         if name in parts:

@@ -1,9 +1,11 @@
 """The document that nearly every request sends, answered without the executor:
 
-`mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`, with any names and aliases.
+`mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`, with any names and
+aliases.
 
-The executor takes ten times as long for it. Types, names and scalars come from the schema. Every other document, and every
-input that is not plainly good, is left to the executor, which also says what is wrong with it.
+The executor takes ten times as long for it. Types, names and scalars come from the schema. Every
+other document, and every input that is not plainly good, is left to the executor, which also says
+what is wrong with it.
 """
 
 from __future__ import annotations
@@ -46,7 +48,11 @@ class _Given:
     text: bool
 
     def takes(self, value: object) -> bool:
-        return type(value) is str if self.text and value is not None else value is not None or not self.required
+        return (
+            type(value) is str
+            if self.text and value is not None
+            else value is not None or not self.required
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +76,19 @@ class PlainCreate:
         self._resolve = resolve
         self._given = {
             name: _Given(
-                _python_name(field), is_non_null_type(field.type), get_named_type(field.type).name in ("String", "ID")
+                _python_name(field),
+                is_non_null_type(field.type),
+                get_named_type(field.type).name in ("String", "ID"),
             )
             for name, field in taken.fields.items()
         }
         self._required = {name for name, given in self._given.items() if given.required}
         self._readers = {
             "__typename": lambda _: Event.__name__,
-            **{name: _reader(_python_name(field), get_named_type(field.type)) for name, field in event.fields.items()},
+            **{
+                name: _reader(_python_name(field), get_named_type(field.type))
+                for name, field in event.fields.items()
+            },
         }
 
     def plan(self, document: DocumentNode) -> Plan | None:
@@ -85,19 +96,31 @@ class PlainCreate:
         operation = document.definitions[0]
         if len(document.definitions) != 1 or not isinstance(operation, OperationDefinitionNode):
             return None
-        if operation.operation is not OperationType.MUTATION or len(operation.selection_set.selections) != 1:
+        if (
+            operation.operation is not OperationType.MUTATION
+            or len(operation.selection_set.selections) != 1
+        ):
             return None
         field = operation.selection_set.selections[0]
-        if not isinstance(field, FieldNode) or field.name.value != "eventCreate" or field.selection_set is None:
+        if (
+            not isinstance(field, FieldNode)
+            or field.name.value != "eventCreate"
+            or field.selection_set is None
+        ):
             return None
         value = field.arguments[0].value
         variables = [print_ast(each) for each in operation.variable_definitions or ()]
-        if not isinstance(value, VariableNode) or variables != [f"${value.name.value}: EventCreateInput!"]:
+        if not isinstance(value, VariableNode) or variables != [
+            f"${value.name.value}: EventCreateInput!"
+        ]:
             return None
         fields = [each for each in field.selection_set.selections if isinstance(each, FieldNode)]
         readers = {_key(each): self._readers[each.name.value] for each in fields}
         # A fragment, a field that was asked for twice, a directive.
-        directives = [*operation.directives, *(each for one in (field, *fields) for each in one.directives)]
+        directives = [
+            *operation.directives,
+            *(each for one in (field, *fields) for each in one.directives),
+        ]
         if directives or len(readers) != len(field.selection_set.selections):
             return None
         name = operation.name.value if operation.name else None
@@ -118,12 +141,16 @@ class PlainCreate:
             fields[given.name] = value
         return EventCreateInput(**fields)
 
-    async def run(self, plan: Plan, given: EventCreateInput, context: RequestContext) -> ExecutionResult:
+    async def run(
+        self, plan: Plan, given: EventCreateInput, context: RequestContext
+    ) -> ExecutionResult:
         """The result of a call with this input, as the executor would give it."""
         try:
             event = await self._resolve(context, given)
         except Exception as error:
-            return ExecutionResult({plan.key: None}, [located_error(error, [plan.field], [plan.key])])
+            return ExecutionResult(
+                {plan.key: None}, [located_error(error, [plan.field], [plan.key])]
+            )
         shown = None if event is None else {key: read(event) for key, read in plan.readers}
         return ExecutionResult({plan.key: shown}, None)
 

@@ -26,8 +26,12 @@ READ_SECONDS = 10.0
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-async def read_events(context: RequestContext, wanted: EventFilter | None, limit: int | None) -> list[Event]:
-    """The newest events that match; `limit` is clamped to 1..1000. Raises ApiError for anybody but an admin."""
+async def read_events(
+    context: RequestContext, wanted: EventFilter | None, limit: int | None
+) -> list[Event]:
+    """The newest events that match; `limit` is clamped to 1..1000. Raises ApiError for anybody but
+    an admin.
+    """
     if not context.is_admin:
         raise forbidden("raw events are for admins only")
     parts = given(wanted)
@@ -80,5 +84,7 @@ def _event(row: RawEvent) -> Event:
         browser_family=row.browser_family,
         os_family=row.os_family,
         client_event_id=strawberry.ID(str(row.client_event_id)),
-        description=None if row.description is None else Json(msgspec.Raw(row.description.encode())),
+        description=(
+            None if row.description is None else Json(msgspec.Raw(row.description.encode()))
+        ),
     )

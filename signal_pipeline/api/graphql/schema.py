@@ -1,4 +1,6 @@
-"""The schema: its root fields. Types stand in `types.py`; how a document is checked and run, in `documents.py`."""
+"""The schema: its root fields. Types stand in `types.py`; how a document is checked and run, in
+`documents.py`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ async def _event_stats(
     filter: StatsFilter | None = strawberry.UNSET,
 ) -> EventStats:
     wanted = filters_of(filter, app, event_type)
-    return await event_stats(info.context, question(first, last, by or None, group_by or None, period or None, wanted))
+    return await event_stats(
+        info.context, question(first, last, by or None, group_by or None, period or None, wanted)
+    )
 
 
 async def _event_create(info: Info, input: EventCreateInput) -> Event | None:
@@ -64,13 +68,15 @@ class Query:
     """What can be read."""
 
     events: list[Event] = strawberry.field(
-        resolver=_events, description="Raw events, newest first; for admins. `limit` is clamped to 1..1000."
+        resolver=_events,
+        description="Raw events, newest first; for admins. `limit` is clamped to 1..1000.",
     )
     event_stats: EventStats = strawberry.field(
         resolver=_event_stats,
         description=(
-            "Aggregates of the days `from` to `to`, inclusive: of a rollup (`by`), or counted exactly from raw events"
-            " (`groupBy`). Below admin, rows under five users and totals that would give them back are left out."
+            "Aggregates of the days `from` to `to`, inclusive: of a rollup (`by`), or counted"
+            " exactly from raw events (`groupBy`). Below admin, rows under five users and totals"
+            " that would give them back are left out."
         ),
     )
 
@@ -81,7 +87,9 @@ class Mutation:
 
     event_create: Event | None = strawberry.field(
         resolver=_event_create,
-        description="Record one event. Null when this call stored nothing: `extensions.signal` says why.",
+        description=(
+            "Record one event. Null when this call stored nothing: `extensions.signal` says why."
+        ),
     )
     event_create_many: list[Event | None] = strawberry.field(
         resolver=_event_create_many,

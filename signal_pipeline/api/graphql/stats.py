@@ -35,7 +35,9 @@ ROW_KEYS = ("week", *FILTER_KEYS)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What `eventStats` was asked: a rollup (`by`) or keys (`group_by`), and which days and events."""
+    """What `eventStats` was asked: a rollup (`by`) or keys (`group_by`), and which days and
+    events.
+    """
 
     first: date
     last: date
@@ -66,29 +68,48 @@ def question(
         raise bad_input("`from` is after `to`")
     where = {FILTER_KEYS[name]: value for name, value in wanted.items()}
     if by is not None and not where.keys() <= {"app", "event-type"}:
-        raise bad_input("with `by`, only app and event type can be filtered; `groupBy` takes every filter")
+        raise bad_input(
+            "with `by`, only app and event type can be filtered; `groupBy` takes every filter"
+        )
     if by is None and period is not None:
         raise bad_input("`period` goes with `by`; with `groupBy`, DAY is a key")
-    return Question(first, last, by, list(dict.fromkeys(group_by or ())), period or StatsPeriod.DAY, where)
-
-
-async def event_stats(context: RequestContext, asked: Question) -> EventStats:
-    """Aggregates from a rollup, or exactly from raw events. Raises ApiError for whom may not see them."""
-    _check_allowed(context, asked.keys)
-    return await asyncio.get_running_loop().run_in_executor(
-        context.services.readers, _answer, context.services.database, context.services.models, asked, context.is_admin
+    return Question(
+        first, last, by, list(dict.fromkeys(group_by or ())), period or StatsPeriod.DAY, where
     )
 
 
-def _answer(database: Database, models: Mapping[str, Model], asked: Question, is_admin: bool) -> EventStats:
+async def event_stats(context: RequestContext, asked: Question) -> EventStats:
+    """Aggregates from a rollup, or exactly from raw events. Raises ApiError for whom may not see
+    them.
+    """
+    _check_allowed(context, asked.keys)
+    return await asyncio.get_running_loop().run_in_executor(
+        context.services.readers,
+        _answer,
+        context.services.database,
+        context.services.models,
+        asked,
+        context.is_admin,
+    )
+
+
+def _answer(
+    database: Database, models: Mapping[str, Model], asked: Question, is_admin: bool
+) -> EventStats:
     report = _report(database, models, asked, hide_small=not is_admin)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
-    return EventStats(rows=_rows(report, asked), suppressed_rows=report.left_out, notes=report.notes)
+    return EventStats(
+        rows=_rows(report, asked), suppressed_rows=report.left_out, notes=report.notes
+    )
 
 
-def filters_of(wanted: StatsFilter | None, app: str | None, event_type: str | None) -> dict[str, str]:
-    """The filters of a question in one mapping; `app` and `eventType` may stand beside `filter`. Raises ApiError."""
+def filters_of(
+    wanted: StatsFilter | None, app: str | None, event_type: str | None
+) -> dict[str, str]:
+    """The filters of a question in one mapping; `app` and `eventType` may stand beside `filter`.
+    Raises ApiError.
+    """
     inside, beside = given(wanted), sent({"app_name": app, "event_type": event_type})
     if any(inside.get(name, value) != value for name, value in beside.items()):
         raise bad_input("`filter` names another app or event type than the argument beside it")
@@ -107,18 +128,24 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
     if keys & ENTITY_KEYS:
         raise forbidden("slices by entity are for admins only")
     if context.stats_answered:
-        raise forbidden("one eventStats per request: a second answer could give back what the first left out")
+        raise forbidden(
+            "one eventStats per request: a second answer could give back what the first left out"
+        )
     context.stats_answered = True
 
 
-def _report(database: Database, models: Mapping[str, Model], asked: Question, *, hide_small: bool) -> Report:
+def _report(
+    database: Database, models: Mapping[str, Model], asked: Question, *, hide_small: bool
+) -> Report:
     """Ask `reports`."""
     if asked.by is not None and f"daily_{asked.by.value}_activity" not in models:
         raise bad_input("this server has no such rollup")
     try:
         if asked.by is None:
             keys = [key.value for key in asked.group_by]
-            return raw_report(database, keys, asked.where, asked.first, asked.last, hide_small=hide_small)
+            return raw_report(
+                database, keys, asked.where, asked.first, asked.last, hide_small=hide_small
+            )
         return rollup_report(
             database,
             models,
@@ -131,7 +158,9 @@ def _report(database: Database, models: Mapping[str, Model], asked: Question, *,
             hide_small=hide_small,
         )
     except PurgedError:
-        raise bad_input("raw events of this window are purged in part: ask a rollup with `by`") from None
+        raise bad_input(
+            "raw events of this window are purged in part: ask a rollup with `by`"
+        ) from None
 
 
 def _rows(report: Report, asked: Question) -> list[EventStatsRow]:
@@ -145,7 +174,9 @@ def _rows(report: Report, asked: Question) -> list[EventStatsRow]:
 def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
     """One row of a report; its numbers are headed by what they are, see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
-    summed_sessions = row.get("summed_daily_sessions", sessions if row.get("activity_date") else None)
+    summed_sessions = row.get(
+        "summed_daily_sessions", sessions if row.get("activity_date") else None
+    )
     return EventStatsRow(
         day=row.get("activity_date", one_day),
         **{name: row.get(name) for name in ROW_KEYS},

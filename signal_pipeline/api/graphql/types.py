@@ -57,7 +57,9 @@ SCALARS: dict[object, ScalarDefinition] = {
 }
 
 
-@strawberry.input(description="One interaction. What is not in the catalogue is dropped, never an error.")
+@strawberry.input(
+    description="One interaction. What is not in the catalogue is dropped, never an error."
+)
 class EventCreateInput:
     """One event as the client states it."""
 
@@ -171,7 +173,9 @@ class StatsFilter:
     os_family: str | None = strawberry.UNSET
 
 
-@strawberry.type(description="Counts over one day, ISO week or window, for one combination of keys.")
+@strawberry.type(
+    description="Counts over one day, ISO week or window, for one combination of keys."
+)
 class EventStatsRow:
     """One row of numbers. A key that was not asked for is null."""
 
@@ -190,7 +194,9 @@ class EventStatsRow:
         description="Distinct users of one day; null over several, where they do not exist."
     )
     summed_daily_users: int
-    sessions: int | None = strawberry.field(description="Distinct sessions; null where only a sum over days is known.")
+    sessions: int | None = strawberry.field(
+        description="Distinct sessions; null where only a sum over days is known."
+    )
     summed_daily_sessions: int | None
     states: list[StatsState]
 

@@ -1,4 +1,6 @@
-"""`eventCreate` and `eventCreateMany`: from the wire's input to the same ingest as every other way in."""
+"""`eventCreate` and `eventCreateMany`: from the wire's input to the same ingest as every other way
+in.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,24 @@ async def create_event(context: RequestContext, each: EventCreateInput) -> Event
     return (await create_events(context, [each]))[0]
 
 
-async def create_events(context: RequestContext, inputs: Sequence[EventCreateInput]) -> list[Event | None]:
-    """Store events and return each that this call stored, None for every other; see `extensions.signal`.
+async def create_events(
+    context: RequestContext, inputs: Sequence[EventCreateInput]
+) -> list[Event | None]:
+    """Store events and return each that this call stored, None for every other; see
+    `extensions.signal`.
 
-    Raises ApiError for a caller who did not log in or who is an analyst, and when the database is away.
+    Raises ApiError for a caller who did not log in or who is an analyst, and when the database is
+    away.
     """
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
-    if context.caller.roles == {"analyst"}:  # With people made up by other user agents, any small cell could be filled.
-        raise forbidden("analysts may not send events: they could add people to a row that is left out as too small")
+    if context.caller.roles == {
+        "analyst"
+    }:  # With people made up by other user agents, any small cell could be filled.
+        raise forbidden(
+            "analysts may not send events: they could add people to a row that is left out as too"
+            " small"
+        )
     context.events_sent += len(inputs)
     if context.events_sent > MAX_EVENTS:
         raise bad_input(f"more than {MAX_EVENTS} events in one request")
@@ -57,7 +68,9 @@ async def create_events(context: RequestContext, inputs: Sequence[EventCreateInp
     return [_stored(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
 
 
-async def _checked(context: RequestContext, caller: Authenticated, each: EventCreateInput) -> AcceptedEvent | Drop:
+async def _checked(
+    context: RequestContext, caller: Authenticated, each: EventCreateInput
+) -> AcceptedEvent | Drop:
     """The rules of acceptance, then the rate limit (requirement 3, in its order)."""
     item = context.services.ingest.check_line(_line(context, each))
     if isinstance(item, Drop):
@@ -68,13 +81,16 @@ async def _checked(context: RequestContext, caller: Authenticated, each: EventCr
 
 
 def _warn_of_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
-    """Say that events come without an address, once a minute at most; `signal.address_gaps` counts all."""
+    """Say that events come without an address, once a minute at most; `signal.address_gaps` counts
+    all.
+    """
     global _warned_at
     gaps = {item.address for item in checked if isinstance(item, AcceptedEvent)} - {"given"}
     if gaps and time.monotonic() - _warned_at > WARNING_SECONDS:
         _warned_at = time.monotonic()
         logger.warning(
-            "events come with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES", " or ".join(sorted(gaps))
+            "events come with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES",
+            " or ".join(sorted(gaps)),
         )
 
 
@@ -94,7 +110,13 @@ def _line(context: RequestContext, each: EventCreateInput) -> bytes:
         "userAgent": context.user_agent,
     }
     try:
-        return _encode({name: value for name, value in fields.items() if value is not None and value is not UNSET})
+        return _encode(
+            {
+                name: value
+                for name, value in fields.items()
+                if value is not None and value is not UNSET
+            }
+        )
     except UnicodeEncodeError:  # Half a surrogate pair: a line that holds one is malformed.
         return b""
 
@@ -105,15 +127,18 @@ def _description(given: object) -> object:
         return None
     try:
         return msgspec.Raw(canonical_json(_bounded(given)).encode())
-    except ValueError:  # A number of a literal that JSON cannot hold (1e999). An array is dropped as an invalid field.
+    # A number of a literal that JSON cannot hold (1e999). An array is dropped as an invalid field.
+    except ValueError:
         return []
 
 
 def _bounded(description: object) -> object:
-    """A description, or in place of one that is too large another that is refused for the same reason.
+    """A description, or in place of one that is too large another that is refused for the same
+    reason.
 
-    Encoding takes as long as the description is large, and one variable can stand in each event of a request. Each value and
-    each letter is at least a byte of JSON, so that what is refused here is what acceptance would refuse.
+    Encoding takes as long as the description is large, and one variable can stand in each event of
+    a request. Each value and each letter is at least a byte of JSON, so that what is refused here
+    is what acceptance would refuse.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:

@@ -1,8 +1,9 @@
-"""Who is calling: a service with an API key, a person with a login token, or anybody (requirement 6.5).
+"""Who is calling: a service with an API key, a person with a login token, or anybody (requirement
+6.5).
 
-A person is believed when three things agree: the gateway's signature over the request, the login token verified against its
-issuer's keys, and the claims that the gateway forwarded. The signature alone does not bind the identity: whoever captured
-one could send it with forged claims.
+A person is believed when three things agree: the gateway's signature over the request, the login
+token verified against its issuer's keys, and the claims that the gateway forwarded. The signature
+alone does not bind the identity: whoever captured one could send it with forged claims.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ Caller = ApiKey | Authenticated | Public
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who has a role: user ids, or a claim, `NAME` (must be true) or `NAME=VALUE` (equal, or in a list)."""
+    """Who has a role: user ids, or a claim, `NAME` (must be true) or `NAME=VALUE` (equal, or in a
+    list).
+    """
 
     uids: Mapping[Role, frozenset[str]]
     claims: Mapping[Role, str | None]
@@ -57,7 +60,11 @@ class Roles:
     def of(self, uid: str, claims: Claims) -> frozenset[Role]:
         """The roles of a person."""
         roles: tuple[Role, ...] = ("admin", "analyst")
-        return frozenset(role for role in roles if uid in self.uids[role] or _claims_it(claims, self.claims[role]))
+        return frozenset(
+            role
+            for role in roles
+            if uid in self.uids[role] or _claims_it(claims, self.claims[role])
+        )
 
 
 def _claims_it(claims: Claims, wanted: str | None) -> bool:
@@ -72,10 +79,11 @@ def _claims_it(claims: Claims, wanted: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Tells callers apart. `gateway_secret` None: development without a gateway, requests carry no signature.
+    """Tells callers apart. `gateway_secret` None: development without a gateway, requests carry no
+    signature.
 
-    With `closed`, as in production, whoever has neither a signature nor a key is refused before any GraphQL is parsed; without,
-    a composer may read the schema.
+    With `closed`, as in production, whoever has neither a signature nor a key is refused before any
+    GraphQL is parsed; without, a composer may read the schema.
     """
 
     tokens: TokenVerifier
@@ -89,17 +97,21 @@ class Identification:
     ) -> Caller:
         """Who sent this request; raises ApiError for a signature, token or key that is not good.
 
-        Nothing here falls back to `Public`: a credential that fails is an error, so that nobody sends events into the
-        void for months.
+        Nothing here falls back to `Public`: a credential that fails is an error, so that nobody
+        sends events into the void for months.
         """
         scheme, _, credential = authorization.strip().partition(" ")
         signed = self._check_signature(query, variables, extensions)
         if scheme == "Bearer":
             return self._service(credential.strip())
         if scheme not in ("", "JWT"):
-            raise unauthenticated("the authorization header must be `JWT <token>` or `Bearer <key>`")
+            raise unauthenticated(
+                "the authorization header must be `JWT <token>` or `Bearer <key>`"
+            )
         if self.gateway_secret is not None and not signed and (scheme or self.closed):
-            raise unauthenticated("the gateway's signature is missing: send requests through the gateway")
+            raise unauthenticated(
+                "the gateway's signature is missing: send requests through the gateway"
+            )
         if scheme == "":
             return Public()
         claims = await self.tokens.claims(credential.strip())
@@ -110,12 +122,16 @@ class Identification:
             _check_forwarded(extensions, claims)
         return Authenticated(uid, self.roles.of(uid, claims))
 
-    def _check_signature(self, query: str, variables: object, extensions: Mapping[str, object]) -> bool:
+    def _check_signature(
+        self, query: str, variables: object, extensions: Mapping[str, object]
+    ) -> bool:
         """Whether the request is signed; a signature that is wrong is refused from every caller."""
         signature = extensions.get("hmac-signature")
         if signature is None or self.gateway_secret is None:
             return False
-        if not isinstance(signature, str) or not signature_is_valid(self.gateway_secret, query, variables, signature):
+        if not isinstance(signature, str) or not signature_is_valid(
+            self.gateway_secret, query, variables, signature
+        ):
             raise unauthenticated("the gateway's signature is not valid")
         return True
 

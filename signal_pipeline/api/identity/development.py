@@ -1,4 +1,5 @@
-"""Development without a gateway and without an issuer: keys of this machine, and requests signed with them.
+"""Development without a gateway and without an issuer: keys of this machine, and requests signed
+with them.
 
 The keys stand under `SIGNAL_HOME/development`, mode 0600, and are never used in production.
 """
@@ -31,7 +32,8 @@ USER_AGENT = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko)"
     " Chrome/150.0.0.0 Safari/537.36"
 )
-CREATE = """mutation ($input: EventCreateInput!) { eventCreate(input: $input) { id createdAt deviceType } }"""
+CREATE = """mutation ($input: EventCreateInput!) {
+  eventCreate(input: $input) { id createdAt deviceType } }"""
 READ = """query { events(limit: 5) { createdAt appName eventType route userHash } }"""
 STATS = """query ($day: Date!) { eventStats(by: APP, from: $day, to: $day) {
   rows { appName eventType events users states } suppressedRows notes } }"""
@@ -47,8 +49,13 @@ class SampleRequest:
 
     def curl(self) -> str:
         """A command that sends it."""
-        headers = " ".join(f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers.items())
-        return f"curl -sS {headers} --data {shlex.quote(json.dumps(self.body))} {shlex.quote(self.url)}"
+        headers = " ".join(
+            f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers.items()
+        )
+        return (
+            f"curl -sS {headers} --data {shlex.quote(json.dumps(self.body))}"
+            f" {shlex.quote(self.url)}"
+        )
 
 
 def private_key(settings: Settings) -> str:
@@ -74,8 +81,11 @@ def gateway_secret(settings: Settings) -> str:
     )
 
 
-def sample_request(settings: Settings, user: str, *, admin: bool, analyst: bool, url: str) -> SampleRequest:
-    """A signed request of a person: an event to store, for an admin the newest events, for an analyst today's numbers.
+def sample_request(
+    settings: Settings, user: str, *, admin: bool, analyst: bool, url: str
+) -> SampleRequest:
+    """A signed request of a person: an event to store, for an admin the newest events, for an
+    analyst today's numbers.
 
     Raises SettingsError in production, and where tokens come from a real issuer.
     """
@@ -83,7 +93,8 @@ def sample_request(settings: Settings, user: str, *, admin: bool, analyst: bool,
         raise SettingsError("`token` is for development: in production people log in")
     if settings.jwks is not None:
         raise SettingsError(
-            "`token` signs with the development keys: unset SIGNAL_JWKS, or take a token of your issuer"
+            "`token` signs with the development keys: unset SIGNAL_JWKS, or take a token of your"
+            " issuer"
         )
     claims = _claims(settings, user, admin=admin, analyst=analyst)
     token = jwt.encode(claims, private_key(settings), "RS256", {"kid": KEY_ID})

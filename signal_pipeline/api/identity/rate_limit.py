@@ -1,7 +1,8 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
-Counters are keyed by an HMAC under a key of the day, never by a user id, in memory or in a Redis that several processes share.
-Both count alike: the events of this minute, and those of the last one by the share of it that still lies within sixty seconds.
+Counters are keyed by an HMAC under a key of the day, never by a user id, in memory or in a Redis
+that several processes share. Both count alike: the events of this minute, and those of the last one
+by the share of it that still lies within sixty seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 
 EVENTS_PER_MINUTE = 60
 STORAGE_SECONDS = 0.3  # How long an event waits for Redis.
-PAUSE_SECONDS = 5.0  # After an error nobody asks Redis for so long: else each event of a request would wait in turn.
+# After an error nobody asks Redis for so long: else each event of a request would wait in turn.
+PAUSE_SECONDS = 5.0
 _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library hands them on to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,
     "socket_connect_timeout": STORAGE_SECONDS,
@@ -35,7 +37,9 @@ _LIMIT = RateLimitItemPerMinute(EVENTS_PER_MINUTE)
 
 
 class RateLimit:
-    """Counts the events of each person over the last minute. Raises SettingsError for a URL that cannot be used."""
+    """Counts the events of each person over the last minute. Raises SettingsError for a URL that
+    cannot be used.
+    """
 
     def __init__(self, secret: bytes, url: str | None = None) -> None:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
@@ -48,8 +52,8 @@ class RateLimit:
             self._limiter = SlidingWindowCounterRateLimiter(storage)
         except (ConfigurationError, ImportError, ValueError):
             raise SettingsError(
-                "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0 and install"
-                " signal-pipeline[redis]"
+                "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0"
+                " and install signal-pipeline[redis]"
             ) from None
 
     async def allows(self, uid: str, today: date) -> bool:
@@ -57,7 +61,9 @@ class RateLimit:
 
         When Redis is away the event passes: a lost event is worse than one too many.
         """
-        key = hmac.digest(self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256").hex()
+        key = hmac.digest(
+            self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256"
+        ).hex()
         if self._local is not None:
             return self._local.hit(key)
         return await asyncio.to_thread(self._ask, key)
@@ -69,12 +75,17 @@ class RateLimit:
             return self._limiter.hit(_LIMIT, key)
         except StorageError:
             self._ask_again_at = time.monotonic() + PAUSE_SECONDS
-            logger.warning("the rate limit's storage does not answer: events pass unlimited for %d s", PAUSE_SECONDS)
+            logger.warning(
+                "the rate limit's storage does not answer: events pass unlimited for %d s",
+                PAUSE_SECONDS,
+            )
             return True
 
 
 class _MemoryWindow:
-    """The same count in memory. The library's own starts a thread every 10 ms that walks over all keys."""
+    """The same count in memory. The library's own starts a thread every 10 ms that walks over all
+    keys.
+    """
 
     def __init__(self) -> None:
         self._minute = 0

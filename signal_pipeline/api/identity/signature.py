@@ -1,9 +1,10 @@
 """The gateway's canonical JSON, and its signature over a request.
 
-Hive Gateway signs `{query, variables}` with HMAC-SHA256: object keys sorted by UTF-16 code unit at every depth, no blanks,
-JavaScript's escapes, and its number format. Numbers keep the literals of the wire, since Python prints some floats
-differently (`1e-07` for `1e-7`). The signature proves that the gateway sent this query with these variables; it covers
-neither headers nor extensions, so that it says nothing about who the caller is.
+Hive Gateway signs `{query, variables}` with HMAC-SHA256: object keys sorted by UTF-16 code unit at
+every depth, no blanks, JavaScript's escapes, and its number format. Numbers keep the literals of
+the wire, since Python prints some floats differently (`1e-07` for `1e-7`). The signature proves
+that the gateway sent this query with these variables; it covers neither headers nor extensions, so
+that it says nothing about who the caller is.
 """
 
 from __future__ import annotations
@@ -46,13 +47,16 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# What a request may hold: a hundred events with eighty values each. Beyond it, remembering how numbers were written, and
-# writing them again for the signature, would stop everybody's event loop before it is known who is calling.
+# What a request may hold: a hundred events with eighty values each. Beyond it, remembering how
+# numbers were written, and writing them again for the signature, would stop everybody's event loop
+# before it is known who is calling.
 MAX_VALUES = 8_000
 
 _BEFORE_VALUES = (b",", b"[", b"{")
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_decode = json.JSONDecoder(parse_int=_wire_int, parse_float=_wire_float, parse_constant=_no_constant).decode
+_decode = json.JSONDecoder(
+    parse_int=_wire_int, parse_float=_wire_float, parse_constant=_no_constant
+).decode
 _encode_text = json.encoder.encode_basestring
 
 
@@ -61,8 +65,8 @@ class TooManyValuesError(Exception):
 
 
 def parse_wire_json(body: bytes) -> object:
-    """Parse a body, numbers with their literals. Raises TooManyValuesError, ValueError (which never repeats the body) or
-    RecursionError.
+    """Parse a body, numbers with their literals. Raises TooManyValuesError, ValueError (which never
+    repeats the body) or RecursionError.
     """
     try:
         if _holds_more_values(body, MAX_VALUES):
@@ -73,14 +77,20 @@ def parse_wire_json(body: bytes) -> object:
 
 
 def _holds_more_values(body: bytes, most: int) -> bool:
-    """Whether a body has more values than that, without making them: each stands behind a comma or opens a list or object."""
-    if sum(map(body.count, _BEFORE_VALUES)) < most:  # Most bodies; of the others texts may hold the signs too.
+    """Whether a body has more values than that, without making them: each stands behind a comma or
+    opens a list or object.
+    """
+    if (
+        sum(map(body.count, _BEFORE_VALUES)) < most
+    ):  # Most bodies; of the others texts may hold the signs too.
         return False
     return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= most
 
 
 def canonical_json(value: object) -> str:
-    """The canonical text of a parsed value. Raises RecursionError for a value that is nested too deep."""
+    """The canonical text of a parsed value. Raises RecursionError for a value that is nested too
+    deep.
+    """
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict):
@@ -91,7 +101,8 @@ def canonical_json(value: object) -> str:
             "{"
             + ",".join(
                 [
-                    f"{_text(key)}:{_text(item) if type(item := value[key]) is str else canonical_json(item)}"
+                    f"{_text(key)}:"
+                    f"{_text(item) if type(item := value[key]) is str else canonical_json(item)}"
                     for key in keys
                 ]
             )
@@ -101,7 +112,9 @@ def canonical_json(value: object) -> str:
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
     if isinstance(value, WireInt | WireFloat):
         return value.literal
-    return json.dumps(value, allow_nan=False)  # A constant, or a number of a literal inside the query.
+    return json.dumps(
+        value, allow_nan=False
+    )  # A constant, or a number of a literal inside the query.
 
 
 def _utf16(key: str) -> bytes:
@@ -125,7 +138,9 @@ def signature_of(secret: bytes, query: str, variables: object) -> str:
 
 
 def signature_is_valid(secret: bytes, query: str, variables: object, signature: str) -> bool:
-    """Whether the gateway, which has the secret, signed this query with these variables; in constant time."""
+    """Whether the gateway, which has the secret, signed this query with these variables; in
+    constant time.
+    """
     try:
         given = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):

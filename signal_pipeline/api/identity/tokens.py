@@ -1,7 +1,8 @@
 """Login tokens: JWTs of the issuer, verified against its published keys.
 
-RS256 only; issuer, audience, expiry and start are checked. A token is never stored or logged. Verified ones are remembered by
-digest for minutes, not until they expire: a key that its issuer withdraws must stop working.
+RS256 only; issuer, audience, expiry and start are checked. A token is never stored or logged.
+Verified ones are remembered by digest for minutes, not until they expire: a key that its issuer
+withdraws must stop working.
 """
 
 from __future__ import annotations
@@ -40,20 +41,32 @@ class KeysError(SignalError):
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but none away from https: keys over plain http can be replaced on their way."""
+    """Follows redirects, but none away from https: keys over plain http can be replaced on their
+    way.
+    """
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https://"):
-            raise KeysError("SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced on their way")
+            raise KeysError(
+                "SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced on"
+                " their way"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class PublicKeys:
     """The issuer's public keys by key id, loaded again as they age.
 
-    `source` is the path of a JWKS file or an http(s) URL. `load` at start, so that a wrong source stops the start.
+    `source` is the path of a JWKS file or an http(s) URL. `load` at start, so that a wrong source
+    stops the start.
     """
 
     def __init__(self, source: str) -> None:
@@ -61,13 +74,23 @@ class PublicKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._loaded_at = self._tried_at = float("-inf")
         self._loading = asyncio.Lock()
-        self._refresh: asyncio.Task[None] | None = None  # Held here: the loop itself would let it be collected.
+        self._refresh: asyncio.Task[None] | None = (
+            None  # Held here: the loop itself would let it be collected.
+        )
 
     def load(self) -> None:
         """Read the keys now; raises KeysError with the reason."""
         try:
             keys = jwt.PyJWKSet.from_json(self._text()).keys
-        except (OSError, HTTPException, ValueError, KeyError, TypeError, AttributeError, jwt.PyJWTError) as error:
+        except (
+            OSError,
+            HTTPException,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            jwt.PyJWTError,
+        ) as error:
             raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
         finally:  # Counted from its end: a slow load must not be followed by the next at once.
             self._tried_at = time.monotonic()
@@ -77,7 +100,8 @@ class PublicKeys:
     async def key(self, key_id: str) -> jwt.PyJWK | None:
         """The key of this id; an unknown id or aged keys are a reason to load them again.
 
-        Nobody with a known key waits for a load: it is answered at once, and aged keys are replaced behind it.
+        Nobody with a known key waits for a load: it is answered at once, and aged keys are replaced
+        behind it.
         """
         known = self._keys.get(key_id)
         if known is None:
@@ -110,11 +134,15 @@ class TokenVerifier:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._verified: dict[bytes, tuple[float, Claims]] = {}  # With the time until which it is believed.
+        self._verified: dict[
+            bytes, tuple[float, Claims]
+        ] = {}  # With the time until which it is believed.
         self._swept_at = time.time()
 
     async def claims(self, token: str) -> Claims:
-        """The claims of a good token; raises ApiError for any other, without saying what was in it."""
+        """The claims of a good token; raises ApiError for any other, without saying what was in
+        it.
+        """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = time.time()
         known = self._verified.get(digest)
@@ -124,15 +152,22 @@ class TokenVerifier:
         self._forget_expired(now)
         if len(self._verified) >= REMEMBERED_TOKENS:
             self._verified.clear()
-        self._verified[digest] = min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS), claims
+        self._verified[digest] = (
+            min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS),
+            claims,
+        )
         return claims
 
     def _forget_expired(self, now: float) -> None:
-        """Claims hold names and addresses: none stays in memory because its owner went away. Once a minute."""
+        """Claims hold names and addresses: none stays in memory because its owner went away. Once a
+        minute.
+        """
         if abs(now - self._swept_at) < SWEEP_SECONDS:
             return
         self._swept_at = now
-        self._verified = {digest: known for digest, known in self._verified.items() if now < known[0]}
+        self._verified = {
+            digest: known for digest, known in self._verified.items() if now < known[0]
+        }
 
     async def _verify(self, token: str) -> Claims:
         try:

@@ -19,13 +19,20 @@ WIDTH, HEIGHT, TOP, BOTTOM = 252, 114, 16, 98  # Pixels; the UI's column is narr
 BLUE, GREEN, ORANGE, GREY, PALE_GREY = "#5b8def", "#3aa76d", "#d9a13b", "#8a8f98", "#8a8f9840"
 Series = Mapping[date, Mapping[str, int]]  # By day, the height of each part of its bar.
 # Words and numbers that mean nothing to Markdown: no leading or double underscore, no host name.
-_PLAIN = re.compile(r"(?:[A-Za-z0-9 ,:;%()+-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|(?<=[0-9])\.(?=[0-9]))*")
+_PLAIN = re.compile(
+    r"(?:[A-Za-z0-9 ,:;%()+-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|(?<=[0-9])\.(?=[0-9]))*"
+)
 _BAR = re.compile(r"(\\*)\|")
 _PUNCTUATION, _BACKSLASHED = re.compile(r"[!-/:-@\[-`{-~]"), r"\\\g<0>"
 
 
 def bar_chart(
-    series: Series, colours: Mapping[str, str], title: str, last: date, days: int, unknown: Collection[date] = ()
+    series: Series,
+    colours: Mapping[str, str],
+    title: str,
+    last: date,
+    days: int,
+    unknown: Collection[date] = (),
 ) -> str:
     """A Markdown image with one bar for each of the `days` up to `last`, stacked in the order of
     `colours` (at most three). A day without a bar had no event; an unknown day is grey from top to
@@ -34,22 +41,30 @@ def bar_chart(
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)
     heights = {
-        part: [sum(series.get(day, {}).get(below, 0) for below in parts[: place + 1]) for day in shown]
+        part: [
+            sum(series.get(day, {}).get(below, 0) for below in parts[: place + 1]) for day in shown
+        ]
         for place, part in enumerate(parts)
     }
     highest = max(*heights[parts[-1]], 1)
-    # The whole stack first, then shorter ones over it: each part is one outline, which takes few characters.
+    # The whole stack first, then shorter ones over it: each part is one outline, which takes few
+    # characters.
     step = WIDTH // days
     layers = [_layer(heights[part], highest, colours[part], step) for part in reversed(parts)]
-    legend = "".join(f" <tspan fill='{colours[part]}'>{_xml(part)}</tspan>" for part in parts) if len(parts) > 1 else ""
+    legend = (
+        "".join(f" <tspan fill='{colours[part]}'>{_xml(part)}</tspan>" for part in parts)
+        if len(parts) > 1
+        else ""
+    )
     if any(day in unknown for day in shown):
         layers.append(_layer([int(day in unknown) for day in shown], 1, PALE_GREY, step))
         legend += ", grey: unknown"
     svg = (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}' height='{HEIGHT}'>{''.join(layers)}"
-        f"<g fill='{GREY}' style='font:11px sans-serif'><text y='10'>{_xml(title)}, most {highest:,}{legend}</text>"
-        f"<text y='{HEIGHT - 4}'>{shown[0]}</text>"
-        f"<text x='{step * days}' y='{HEIGHT - 4}' text-anchor='end'>{last}</text></g></svg>"
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{WIDTH}'"
+        f" height='{HEIGHT}'>{''.join(layers)}<g fill='{GREY}' style='font:11px sans-serif'><text"
+        f" y='10'>{_xml(title)}, most {highest:,}{legend}</text><text"
+        f" y='{HEIGHT - 4}'>{shown[0]}</text><text x='{step * days}' y='{HEIGHT - 4}'"
+        f" text-anchor='end'>{last}</text></g></svg>"
     )
     for character in "%#<>&\\`":
         svg = svg.replace(character, f"%{ord(character):02X}")
@@ -61,7 +76,9 @@ def _xml(text: str) -> str:
 
 
 def _layer(heights: Sequence[int], highest: int, colour: str, step: int) -> str:
-    steps = "".join(f"V{BOTTOM - round(height / highest * (BOTTOM - TOP))}h{step}" for height in heights)
+    steps = "".join(
+        f"V{BOTTOM - round(height / highest * (BOTTOM - TOP))}h{step}" for height in heights
+    )
     return f"<path fill='{colour}' d='M0,{BOTTOM}{steps}V{BOTTOM}'/>"
 
 
@@ -71,7 +88,9 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
         return "no rows"
     right = [isinstance(value, int) for value in rows[0]]
     table = (
-        _line([_cell(name) for name in columns]) + "\n" + _line(["---:" if is_number else "---" for is_number in right])
+        _line([_cell(name) for name in columns])
+        + "\n"
+        + _line(["---:" if is_number else "---" for is_number in right])
     )
     for row in rows:
         longer = table + "\n" + _line([_cell(value) for value in row])

@@ -1,6 +1,8 @@
-"""The asset `expired_raw_events`: raw days past their retention, proven complete, receipted and deleted.
+"""The asset `expired_raw_events`: raw days past their retention, proven complete, receipted and
+deleted.
 
-Belongs here: what a run reports. The proof and the deletion: `privacy/retention.py`. Docs: docs/data-team.md.
+Belongs here: what a run reports. The proof and the deletion: `privacy/retention.py`. Docs:
+docs/data-team.md.
 """
 
 from collections.abc import Mapping
@@ -20,8 +22,10 @@ class RetentionConfig(dg.Config):
 
     confirm_days: int = Field(
         default=0,
-        description="Up to so many raw days may go that are past their retention by the clock alone. The"
-        " check nothing_overdue says how many there are.",
+        description=(
+            "Up to so many raw days may go that are past their retention by the clock alone. The"
+            " check nothing_overdue says how many there are."
+        ),
     )
 
 
@@ -42,13 +46,17 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
     def expired_raw_events(
         context: dg.AssetExecutionContext, config: RetentionConfig, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """Raw days older than the retention, deleted whole after every rollup of the day is proven fresh.
+        """Raw days older than the retention, deleted whole after every rollup of the day is proven
+        fresh.
 
-        Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up no other. So is a day
-        that is due by the clock alone, which the check nothing_overdue says too.
+        Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up
+        no other. So is a day that is due by the clock alone, which the check nothing_overdue says
+        too.
         """
         settings = load_settings()
-        result = purge_due_days(postgres.database(), models, settings.retention_days, confirm_days=config.confirm_days)
+        result = purge_due_days(
+            postgres.database(), models, settings.retention_days, confirm_days=config.confirm_days
+        )
         if result.refusal:
             context.log.error("%s", result.refusal)
         for day, reason in result.kept.items():

@@ -1,7 +1,8 @@
-"""The asset `raw_events`: the events of a day as they are stored, after the landing is drained into them.
+"""The asset `raw_events`: the events of a day as they are stored, after the landing is drained into
+them.
 
-Belongs here: when the landing is drained, and what a run says about a day. How events are written: `ingest/`.
-Docs: docs/data-team.md.
+Belongs here: when the landing is drained, and what a run says about a day. How events are written:
+`ingest/`. Docs: docs/data-team.md.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,10 @@ from signal_pipeline.postgres.database import Connection, DatabaseUnreachableErr
 from signal_pipeline.rollups.models import event_columns
 
 EVENT_COLUMNS = dg.TableSchema(
-    [dg.TableColumn(column.name, type=column.data_type, description=column.description) for column in event_columns()]
+    [
+        dg.TableColumn(column.name, type=column.data_type, description=column.description)
+        for column in event_columns()
+    ]
 )
 BOOKS_DAYS = 21
 OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
@@ -49,19 +53,24 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
     def raw_events(
         context: dg.AssetExecutionContext, ingest: IngestResource, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """Raw events of one UTC day: checked, hashed, without address or user agent; kept for the retention.
+        """Raw events of one UTC day: checked, hashed, without address or user agent; kept for the
+        retention.
 
-        A run first drains the landing (files of a trusted replay), which may bring events of any day, then profiles its days.
-        The nightly run goes on without what it cannot drain: the check `landing_moves` tells of it.
+        A run first drains the landing (files of a trusted replay), which may bring events of any
+        day, then profiles its days. The nightly run goes on without what it cannot drain: the check
+        `landing_moves` tells of it.
         """
         try:
             drained = ingest.drain_landing()
         except SignalError as error:
             if isinstance(error, LandingError) and error.drained:
                 _log_drained(context, error.drained)
-            # A bad file, a secret that is missing, a full disk: none must keep the night from its rollups and retention.
+            # A bad file, a secret that is missing, a full disk: none must keep the night from its
+            # rollups and retention.
             if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
-                if isinstance(error, LandingError):  # Trying again is for the sensor, which waits longer each time.
+                if isinstance(
+                    error, LandingError
+                ):  # Trying again is for the sensor, which waits longer each time.
                     raise dg.Failure(str(error), allow_retries=False) from error
                 raise
             context.log.error("the landing is not drained: %s", error)
@@ -81,14 +90,18 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
 
 
 def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None:
-    """Raise Failure for days that cannot hold events: marked, they would say zero where nothing can be known."""
+    """Raise Failure for days that cannot hold events: marked, they would say zero where nothing can
+    be known.
+    """
     days = list(map(date.fromisoformat, keys))
     if notes := read_coverage(connection, min(days), max(days)).notes():
         raise dg.Failure("; ".join(notes), allow_retries=False)
 
 
 def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:
-    context.log.info("landing: %d file(s) done, events: %s", drained.files, drained.counts.as_dict())
+    context.log.info(
+        "landing: %d file(s) done, events: %s", drained.files, drained.counts.as_dict()
+    )
 
 
 def profile_metadata(profile: DayProfile) -> dict[str, Any]:
@@ -97,7 +110,9 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
         "dagster/partition_row_count": profile.events,
         "version": profile.version,
         "state": profile.state,
-        "outcomes": dg.MetadataValue.md(markdown_table(("outcome", "events"), list(profile.outcomes.items()))),
+        "outcomes": dg.MetadataValue.md(
+            markdown_table(("outcome", "events"), list(profile.outcomes.items()))
+        ),
     }
     if note := day_note(profile.day, profile.state):
         metadata["note"] = note
@@ -108,7 +123,9 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
 
 
 def day_note(day: date, state: str) -> str | None:
-    """What a person must know of a day that is not as others; None for a day that is over and has its raw events."""
+    """What a person must know of a day that is not as others; None for a day that is over and has
+    its raw events.
+    """
     if state == "purged":
         return "purged: the raw events are gone, and the rollups are kept as they were"
     if state == "incomplete":

@@ -1,4 +1,5 @@
-"""What the UI shows of a rollup: columns and SQL on its definition, counts, times and a trend on each materialization.
+"""What the UI shows of a rollup: columns and SQL on its definition, counts, times and a trend on
+each materialization.
 
 Counts only: no raw row, no hash, no session.
 """
@@ -31,7 +32,9 @@ NOT_PREVIEWED = (DATE_COLUMN, "entity_id")
 
 
 def definition_metadata(model: Model) -> dict[str, Any]:
-    """Metadata that is there before the first run: table, columns with their sources, SQL and where its file is."""
+    """Metadata that is there before the first run: table, columns with their sources, SQL and where
+    its file is.
+    """
     return {
         "dagster/table_name": f"signal.{model.name}",
         "dagster/column_schema": dg.TableSchema(
@@ -41,7 +44,11 @@ def definition_metadata(model: Model) -> dict[str, Any]:
             ]
         ),
         "dagster/code_references": dg.CodeReferencesMetadataValue(
-            code_references=[dg.LocalFileCodeReference(file_path=str(model.path), label=f"models/{model.path.name}")]
+            code_references=[
+                dg.LocalFileCodeReference(
+                    file_path=str(model.path), label=f"models/{model.path.name}"
+                )
+            ]
         ),
         "sql": dg.MetadataValue.md(code_block("sql", model.sql)),
         "model_checksum": model.checksum[:12],
@@ -49,9 +56,13 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 
 
 class DayNotes:
-    """Metadata for the days of one run. A trend and a preview stand on the newest day alone: each row is kept for long."""
+    """Metadata for the days of one run. A trend and a preview stand on the newest day alone: each
+    row is kept for long.
+    """
 
-    def __init__(self, connection: Connection, models: Mapping[str, Model], days: Sequence[date]) -> None:
+    def __init__(
+        self, connection: Connection, models: Mapping[str, Model], days: Sequence[date]
+    ) -> None:
         self._connection = connection
         self._models = models
         self._newest = max(days, default=date.max)
@@ -61,7 +72,13 @@ class DayNotes:
         """A day's raw events as the build saw them."""
         outcomes = day_outcomes(self._connection, build.day)
         profile = DayProfile(
-            build.day, build.version, "open", build.raw_events, build.first_event, build.last_event, outcomes
+            build.day,
+            build.version,
+            "open",
+            build.raw_events,
+            build.first_event,
+            build.last_event,
+            outcomes,
         )
         metadata = profile_metadata(profile)
         if build.day == self._newest:
@@ -92,10 +109,18 @@ class DayNotes:
             {"first": first, "last": self._newest},
         ).fetchall()
         series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
-        statuses = day_statuses(self._connection, {name: self._models[name].checksum}, first, self._newest)
-        built = {status.day for status in statuses if status.rollups[name] not in ("missing", "unavailable")}
+        statuses = day_statuses(
+            self._connection, {name: self._models[name].checksum}, first, self._newest
+        )
+        built = {
+            status.day
+            for status in statuses
+            if status.rollups[name] not in ("missing", "unavailable")
+        }
         unknown = set(days_between(first, self._newest)) - built
-        return bar_chart(series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS, unknown)
+        return bar_chart(
+            series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS, unknown
+        )
 
     def _preview(self, name: str) -> str:
         model = self._models[name]
@@ -104,7 +129,8 @@ class DayNotes:
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         rows = self._connection.execute(
             sql.SQL(query(__package__, "preview")).format(
-                columns=sql.SQL(", ").join(map(sql.Identifier, columns)), rollup=sql.Identifier(name)
+                columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+                rollup=sql.Identifier(name),
             ),
             {"day": self._newest, "rows": PREVIEW_ROWS},
         ).fetchall()

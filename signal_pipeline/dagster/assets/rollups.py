@@ -1,7 +1,8 @@
-"""The rollup assets: one per model of `dbt_like_sql/`, computed together so that a day is read once for all of them.
+"""The rollup assets: one per model of `dbt_like_sql/`, computed together so that a day is read once
+for all of them.
 
-Belongs here: what a run of a day or a range does. What the UI shows of it: `rollup_metadata.py`. How a day is built:
-`rollups/build.py`. Docs: docs/data-team.md.
+Belongs here: what a run of a day or a range does. What the UI shows of it: `rollup_metadata.py`.
+How a day is built: `rollups/build.py`. Docs: docs/data-team.md.
 """
 
 from collections import deque
@@ -19,13 +20,24 @@ from signal_pipeline.dagster.due_builds import nightly_days
 from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
 from signal_pipeline.dagster.partitions import backfill_policy, daily_partitions
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, ONLY_STALE_TAG, materialized_days
+from signal_pipeline.dagster.runs import (
+    CATCH_UP_TAG,
+    FAILED_DAYS_TAG,
+    ONLY_STALE_TAG,
+    materialized_days,
+)
 from signal_pipeline.days.calendar import first_kept_day, stored_start_date, today_utc
 from signal_pipeline.days.coverage import days_note
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
-from signal_pipeline.rollups.build import BuildRefusedError, DayBuild, DayPurgedError, build_day, recorded_builds
+from signal_pipeline.rollups.build import (
+    BuildRefusedError,
+    DayBuild,
+    DayPurgedError,
+    build_day,
+    recorded_builds,
+)
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
 
@@ -36,7 +48,8 @@ MOST_REASONS = 10
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the days of a run. `kept`: purged days, which nothing can change, as they were built once.
+    """What became of the days of a run. `kept`: purged days, which nothing can change, as they were
+    built once.
 
     `failed`: refused, or not built after a second attempt, by day with the reason.
     """
@@ -48,7 +61,9 @@ class _Outcome:
 
 
 def rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec]:
-    """One asset spec per model: description, columns, owner, tags and SQL file come from the model."""
+    """One asset spec per model: description, columns, owner, tags and SQL file come from the
+    model.
+    """
     return [
         dg.AssetSpec(
             names.key(name),
@@ -77,8 +92,12 @@ def rollup_assets(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinit
         pool=names.pool(ROLLUPS_POOL),
         retry_policy=dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL),
     )
-    def rollups(context: dg.AssetExecutionContext, postgres: PostgresResource) -> Iterator[dg.MaterializeResult[None]]:
-        selected = {name: models[name] for name in models if names.key(name) in context.selected_asset_keys}
+    def rollups(
+        context: dg.AssetExecutionContext, postgres: PostgresResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        selected = {
+            name: models[name] for name in models if names.key(name) in context.selected_asset_keys
+        }
         keys = [date.fromisoformat(key) for key in context.partition_keys]
         only = keys[0] if len(keys) == 1 else None
         with postgres.connect() as connection:
@@ -106,11 +125,15 @@ def _days_of_run(
     tags = context.run.tags
     if CATCH_UP_TAG in tags and len(keys) == 1:
         first_kept = first_kept_day(today_utc(), load_settings().retention_days)
-        return nightly_days(day_statuses(connection, _checksums(models), last=keys[0]), first_kept, keys[0])
+        return nightly_days(
+            day_statuses(connection, _checksums(models), last=keys[0]), first_kept, keys[0]
+        )
     if ONLY_STALE_TAG in tags:
         statuses = day_statuses(connection, _checksums(models), keys[0], keys[-1])
         return [status.day for status in statuses if status.wants_build]
-    if context.retry_number:  # The database was away: what this run has built already stays as it is.
+    if (
+        context.retry_number
+    ):  # The database was away: what this run has built already stays as it is.
         done = materialized_days(context.instance, context.run.run_id, map(names.key, models))
         return [day for day in keys if day not in done]
     return keys
@@ -123,10 +146,11 @@ def _hidden_builds(
     names: Names,
     days: list[date],
 ) -> list[DayBuild]:
-    """Builds that a killed run committed and could mark no more: left alone as fresh, the UI would show holes for ever.
+    """Builds that a killed run committed and could mark no more: left alone as fresh, the UI would
+    show holes for ever.
 
-    The same goes for purged days, after Dagster's storage was lost or its materializations were wiped. Without those of
-    `days`, which are built now. They may lie outside the run's partitions.
+    The same goes for purged days, after Dagster's storage was lost or its materializations were
+    wiped. Without those of `days`, which are built now. They may lie outside the run's partitions.
     """
     shown = {name: context.instance.get_materialized_partitions(names.key(name)) for name in models}
     hidden = [
@@ -185,8 +209,12 @@ def _build(
     return outcome
 
 
-def _ahead(build: Callable[[date], DayBuild], days: Sequence[date]) -> Iterator[tuple[date, Future[DayBuild]]]:
-    """Each day with its build, in order, the next days' under way meanwhile: one is read while another is computed or marked."""
+def _ahead(
+    build: Callable[[date], DayBuild], days: Sequence[date]
+) -> Iterator[tuple[date, Future[DayBuild]]]:
+    """Each day with its build, in order, the next days' under way meanwhile: one is read while
+    another is computed or marked.
+    """
     with short_turns(), ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool:
         coming = deque[tuple[date, Future[DayBuild]]]()
         try:
@@ -210,7 +238,8 @@ def _keep(
 ) -> None:
     """Mark purged days as they were built once: Dagster counts a day without a mark as failed.
 
-    A day that was purged before a rollup was ever built has nothing to mark there, and is a failure.
+    A day that was purged before a rollup was ever built has nothing to mark there, and is a
+    failure.
     """
     if not outcome.purged:
         return
@@ -218,13 +247,17 @@ def _keep(
     found = {build.day: build.rows for build in outcome.kept}
     for day in outcome.purged:
         if absent := [name for name in models if name not in found.get(day, ())]:
-            outcome.failed[day] = f"purged before {', '.join(absent)} was built: nothing is left to build it from"
+            outcome.failed[day] = (
+                f"purged before {', '.join(absent)} was built: nothing is left to build it from"
+            )
     for build in outcome.kept:
         _mark(context, build, names, only, notes)
 
 
 def _tell(context: dg.AssetExecutionContext, connection: Connection, outcome: _Outcome) -> None:
-    """Say in the run's log what became of its days, and which days around them Dagster leaves out without a word."""
+    """Say in the run's log what became of its days, and which days around them Dagster leaves out
+    without a word.
+    """
     lines = [
         *days_note((build.day for build in outcome.built), "built"),
         *days_note((build.day for build in outcome.kept), "purged, kept as they were"),
@@ -234,34 +267,57 @@ def _tell(context: dg.AssetExecutionContext, connection: Connection, outcome: _O
     if len(asked) > 1 and start in asked:
         lines.append(f"days before the start date {start} cannot be built, and none was asked for")
     if today in asked:
-        lines.append(f"today, {today}, is not over: its numbers are partial, and days to come cannot be built")
+        lines.append(
+            f"today, {today}, is not over: its numbers are partial, and days to come cannot be"
+            " built"
+        )
     if lines:
         context.log.info("%s", "; ".join(lines))
 
 
-def _mark(context: dg.AssetExecutionContext, build: DayBuild, names: Names, only: date | None, notes: DayNotes) -> None:
-    """Log a day's materializations as it is built, so that a crash at day 120 keeps 119 marked in the UI."""
+def _mark(
+    context: dg.AssetExecutionContext,
+    build: DayBuild,
+    names: Names,
+    only: date | None,
+    notes: DayNotes,
+) -> None:
+    """Log a day's materializations as it is built, so that a crash at day 120 keeps 119 marked in
+    the UI.
+    """
     day = str(build.day)
     if build.state == "open":
         raw_events = names.key(RAW_EVENTS)
-        context.log_event(dg.AssetMaterialization(raw_events, partition=day, metadata=notes.of_raw_events(build)))
+        context.log_event(
+            dg.AssetMaterialization(raw_events, partition=day, metadata=notes.of_raw_events(build))
+        )
     if build.day == only:  # The result of the step marks it.
         return
     for name in build.rows:
         metadata = notes.of_rollup(build, name)
-        context.log_event(dg.AssetMaterialization(names.key(name), partition=day, metadata=metadata))
+        context.log_event(
+            dg.AssetMaterialization(names.key(name), partition=day, metadata=metadata)
+        )
 
 
 def _result(
-    context: dg.AssetExecutionContext, outcome: _Outcome, names: Names, only: date | None, notes: DayNotes
+    context: dg.AssetExecutionContext,
+    outcome: _Outcome,
+    names: Names,
+    only: date | None,
+    notes: DayNotes,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Purged days are left alone, which is no failure; a run that left a hole fails, and names its days in one sentence.
+    """Purged days are left alone, which is no failure; a run that left a hole fails, and names its
+    days in one sentence.
 
-    A night fails for its own day only: a hole of an earlier day turns its check red, and holds up neither checks nor retention.
+    A night fails for its own day only: a hole of an earlier day turns its check red, and holds up
+    neither checks nor retention.
     """
     failed = outcome.failed if only is None or only in outcome.failed else {}
     if failed:
-        context.instance.add_run_tags(context.run.run_id, {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))})
+        context.instance.add_run_tags(
+            context.run.run_id, {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))}
+        )
         raise dg.Failure(
             _by_reason(failed),
             metadata={"failed": {str(day): reason for day, reason in failed.items()}},
@@ -270,7 +326,9 @@ def _result(
     for build in (*outcome.built, *outcome.kept):
         if build.day == only:
             for name in build.rows:
-                yield dg.MaterializeResult(asset_key=names.key(name), metadata=notes.of_rollup(build, name))
+                yield dg.MaterializeResult(
+                    asset_key=names.key(name), metadata=notes.of_rollup(build, name)
+                )
 
 
 def _by_reason(failed: Mapping[date, str]) -> str:
@@ -279,4 +337,6 @@ def _by_reason(failed: Mapping[date, str]) -> str:
     for day, reason in sorted(failed.items()):
         days.setdefault(reason, []).append(day)
     shown = list(days.items())[:MOST_REASONS]
-    return "; ".join(line for reason, each in shown for line in days_note(each, f"not built, {reason}"))
+    return "; ".join(
+        line for reason, each in shown for line in days_note(each, f"not built, {reason}")
+    )

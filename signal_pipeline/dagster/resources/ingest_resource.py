@@ -1,4 +1,6 @@
-"""The ingest resource: the small write path that runs use, around the same `Ingest` as every other way in."""
+"""The ingest resource: the small write path that runs use, around the same `Ingest` as every other
+way in.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from signal_pipeline.settings import load_settings, salt_secret
 
 
 class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Writes events; the secret is read from the environment inside a run and held in memory only."""
+    """Writes events; the secret is read from the environment inside a run and held in memory
+    only.
+    """
 
     @contextmanager
     def ingest(self) -> Iterator[Ingest]:

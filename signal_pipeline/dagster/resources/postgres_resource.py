@@ -1,6 +1,7 @@
 """The database resource: a thin holder, so that assets, checks and sensors say what they need.
 
-It has no fields: addresses and passwords are read from the environment inside a run, and never reach Dagster's storage.
+It has no fields: addresses and passwords are read from the environment inside a run, and never
+reach Dagster's storage.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from signal_pipeline.settings import load_settings
 
 
 class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Signal's PostgreSQL. A run that has this resource holds its lock, by which `liveness.py` sees that it lives."""
+    """Signal's PostgreSQL. A run that has this resource holds its lock, by which `liveness.py` sees
+    that it lives.
+    """
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[PostgresResource]:
@@ -34,8 +37,9 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 context.instance.add_run_tags(context.run.run_id, {LOCK_TAG: lock.space})
             yield self
         finally:
-            # The end of a run is written after its resources are closed. A process that was launched for the run ends then,
-            # and the lock with it; one that goes on gives the lock back now.
+            # The end of a run is written after its resources are closed. A process that was
+            # launched for the run ends then, and the lock with it; one that goes on gives the lock
+            # back now.
             if location_of(context.run) is None:
                 lock.release()
 

@@ -1,1 +1,3 @@
-"""Alembic's migrations: one pair of files per version, Python for the order, SQL for the content."""
+"""Alembic's migrations: one pair of files per version, Python for the order, SQL for the
+content.
+"""

@@ -1,4 +1,6 @@
-"""Alembic's entry point: runs the migrations on the connection that `schema/migrate.py` hands over."""
+"""Alembic's entry point: runs the migrations on the connection that `schema/migrate.py` hands
+over.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 
 
 def run_file(connection: Connection, path: Path) -> None:
-    """Run every statement of a file, as written: through SQLAlchemy a `%` would be taken for a bind."""
+    """Run every statement of a file, as written: through SQLAlchemy a `%` would be taken for a
+    bind.
+    """
     driver = connection.connection.driver_connection
     assert driver is not None
     driver.execute(path.read_text(encoding="utf-8"))

@@ -1,4 +1,6 @@
-"""Who acted in the audit, purged days that stay purged, and the drop of a partition by a role that does not own it."""
+"""Who acted in the audit, purged days that stay purged, and the drop of a partition by a role that
+does not own it.
+"""
 
 from __future__ import annotations
 

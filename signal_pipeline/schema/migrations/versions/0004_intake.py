@@ -1,4 +1,6 @@
-"""What was received together, and what was dropped as a bot by its buckets: what the checks of drops hold a day against."""
+"""What was received together, and what was dropped as a bot by its buckets: what the checks of
+drops hold a day against.
+"""
 
 from __future__ import annotations
 
