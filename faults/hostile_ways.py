@@ -141,7 +141,14 @@ class _Senders:
             thread.join()
 
     def _run(self, port: int, number: int) -> None:
-        gateway = Gateway(load_settings(), f"hostile-{number}")
+        try:
+            self._send_all(port, Gateway(load_settings(), f"hostile-{number}"))
+        except Exception as error:
+            self.wrong.append(f"a sender ended: {error!r}")
+            while self._queue.get() is not None:  # Else `send` would wait for ever.
+                pass
+
+    def _send_all(self, port: int, gateway: Gateway) -> None:
         with closing(Client(port, gateway)) as client:
             while (payload := self._queue.get()) is not None:
                 try:
