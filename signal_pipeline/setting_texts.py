@@ -48,9 +48,7 @@ def check_database_url(text: str) -> None:
 
 
 def check_dagster_url(text: str) -> None:
-    """Raise ValueError unless the text is such a URL, or one of SQLAlchemy with an installed
-    driver.
-    """
+    """Raise ValueError unless the text is such a URL, or one of SQLAlchemy with its driver."""
     driver = _DRIVER_URL.match(text)
     if driver is None:
         check_database_url(text)
