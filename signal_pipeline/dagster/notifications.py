@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9_+-]*://)")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What people are told: a title, one line of text, and whether it is bad, good or neutral news."""
+    """What people are told: a title, one line of text, and its kind: bad, good or neutral news."""
 
     title: str
     text: str

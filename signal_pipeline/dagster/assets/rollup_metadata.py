@@ -88,7 +88,7 @@ class DayNotes:
         return metadata
 
     def of_rollup(self, build: DayBuild, name: str) -> dict[str, Any]:
-        """Describe a day of one rollup: rows, what was read, and how far its users can be trusted."""
+        """Describe a day of one rollup: its rows, what was read, how exact its users are."""
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": build.rows[name],
             "raw_events": build.raw_events,

@@ -1,4 +1,4 @@
--- Returns the numbers of those runs whose lock is held in this database.
+-- The numbers of the given runs whose lock somebody holds in this database.
 select distinct objid::bigint
 from pg_locks
 where
