@@ -52,8 +52,8 @@ CODE_LOCATION = (
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
-    What it has started is stopped when this process exits, before this process leaves the embedded
-    server. The last user of that server stops it.
+    When this process exits, it stops what it has started before it leaves the embedded server,
+    because the last user of that server stops it.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -114,9 +114,9 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
 def _start(
     command: list[str], home: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # In Dagster's own folder, because it would warn of the project's dagster.yaml, which it does
-    # not read. In a session of its own, because Ctrl-C on the terminal is only for this process,
-    # which then stops Dagster in order.
+    # Started in Dagster's own folder: elsewhere Dagster would warn of the project's dagster.yaml,
+    # which it does not read. Started in a session of its own: Ctrl-C on the terminal is only for
+    # this process, which then stops Dagster in order.
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 

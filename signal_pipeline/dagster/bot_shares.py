@@ -1,8 +1,8 @@
-"""Decides whether an app has unusually many or few bots, by its own past weeks. No database.
+"""Decides whether an app has unusually many or few bots, by its own past weeks.
 
-Bots come in bursts. People rest at weekends and on holidays; bots need not. A replay brings a whole
-day again. So a day is compared with past weeks, by number and by share, and with the same weekdays;
-and the difference must be more than chance.
+It is pure: no database. Bots come in bursts. People rest at weekends and on holidays; bots need
+not. A replay brings a whole day again. So a day is compared with past weeks, by number and by
+share, and with the same weekdays; and the difference must be more than chance.
 """
 
 from __future__ import annotations
