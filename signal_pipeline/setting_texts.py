@@ -48,7 +48,11 @@ def check_database_url(text: str) -> None:
 
 
 def check_dagster_url(text: str) -> None:
-    """Raise ValueError unless the text is such a URL, or one of SQLAlchemy with its driver."""
+    """Raise ValueError for a text that is not a URL of Dagster's storage.
+
+    It is either what `check_database_url` takes, or a URL for SQLAlchemy that names an installed
+    driver.
+    """
     driver = _DRIVER_URL.match(text)
     if driver is None:
         check_database_url(text)

@@ -198,7 +198,7 @@ class Settings(BaseSettings):
 
     @property
     def production(self) -> bool:
-        """Tell whether this process serves production."""
+        """Return whether this process serves production."""
         return self.env == "production"
 
     @property
@@ -322,7 +322,7 @@ def _production_secret(
 ) -> str:
     """Return the text of a secret.
 
-    Raises SettingsError in production if somebody could guess it.
+    Raises SettingsError in production if it is short or somebody could guess it.
     """
     text = secret.get_secret_value()
     if settings.production:

@@ -1,7 +1,7 @@
 """Decides how results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Tables and progress go to stderr if stdout carries JSON or CSV, so that a pipe gets only data.
-Whoever wrote a text, it is shown as text: never as markup, and with nothing that the terminal would
+Tables and progress go to stderr if stdout carries JSON or CSV, so that a pipe gets only data. Any
+text is shown as text, whoever wrote it: never as markup, and with nothing that the terminal would
 obey. For this reason everything is printed by `say`, `print_table` and `print_json`.
 """
 

@@ -149,7 +149,7 @@ def _keep_postgres(settings: Settings) -> None:
 def _stop(mark: Mark) -> None:
     """Stop `dagster dev` and all that it has started.
 
-    Runs hold the embedded server, also a run that is just starting.
+    Runs, even one that is just starting, hold the embedded server.
     """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

@@ -90,7 +90,7 @@ def _spooled(settings: Settings) -> list[Path]:
 def _show_notes(settings: Settings, notes: list[str]) -> None:
     """Print what was not looked at or cannot be found.
 
-    An officer must not take it for nothing.
+    Otherwise an officer could believe that there is nothing.
     """
     from signal_pipeline.ingest.landing import landed_files
 
@@ -134,7 +134,8 @@ def _subject(
         except ValueError:
             raise UsageError("--session takes a UUID") from None
         if str(named) in NO_IDS:
-            # Events stored with it before it was refused are the sessions of many people.
+            # Events that were stored with it before it was refused belong to the sessions of many
+            # people.
             raise UsageError(
                 "--session: the nil and the max UUID name no session; erase by --user-hash"
             )

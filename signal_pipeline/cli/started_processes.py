@@ -50,13 +50,13 @@ def stop_started(mark: Mark) -> list[int]:
         for process in _marked(mark):
             with suppress(psutil.Error):
                 process.kill()
-        # A process that was just starting another can have been too fast.
+        # A process that was just starting another could have been too fast.
         patience = 1
     return [process.pid for process in _marked(mark)]
 
 
 def _are_gone(mark: Mark, seconds: float) -> bool:
-    """Tell whether all end in time.
+    """Return whether all end in time.
 
     They must be gone in two looks, because a process shows no environment while it changes its
     program.

@@ -27,12 +27,12 @@ from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 30
-FIRST_LOOK_SECONDS = 3600  # A run that failed up to so long before the first tick is news.
+FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
 LONGEST_LOOK_SECONDS = 7 * 86_400
 OVERLAP_SECONDS = 600  # A run's end can be stored after that of a run that ended later.
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
-REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is told once a day.
-SEND_SECONDS = 20  # Dagster ends a tick after a minute, and the cursor would be lost.
+REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
+SEND_SECONDS = 20  # Dagster ends a tick after a minute, and its cursor would be lost.
 HISTORY = 100
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 ADVICE = {
@@ -68,7 +68,7 @@ def alerts_sensor_of(
     ) -> dg.SkipReason:
         """Send one message for each change.
 
-        The cursor keeps what was told and what could not be sent yet.
+        The cursor keeps what was reported and what could not be sent yet.
         """
         senders = open_addresses(load_settings())
         if not senders:
@@ -91,9 +91,9 @@ def alerts_sensor_of(
 
 
 def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Ours:
-    """Return how our runs are told from others.
+    """Return the rule by which a run is ours.
 
-    While the database is away, which is when runs fail, only the code location tells them.
+    While the database is away, which is when runs fail, only the code location decides.
     """
     try:
         with postgres.connect() as connection:
@@ -216,10 +216,10 @@ def _end(record: dg.RunRecord) -> float:
 def _may_be_retried(
     instance: dg.DagsterInstance, run: dg.DagsterRun, state: AlertState, now: float
 ) -> bool:
-    """Tell whether Dagster means to retry a run and has not started the retry yet.
+    """Return whether Dagster means to retry a run and has not started the retry yet.
 
-    Dagster says so just after the run has failed, so it is given one tick to say it. It can change
-    its mind, so the wait is bounded.
+    Dagster marks the run just after the failure, so it gets one tick to do that. It can change its
+    mind, so the wait is bounded.
     """
     first = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)
@@ -235,10 +235,10 @@ def _may_be_retried(
 def _is_news(
     instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
-    """Tell whether a failure is news.
+    """Return whether a failure is news.
 
-    It is if the job has succeeded for these days since its last told failure, or if that was a day
-    ago.
+    It is not if people were told within the last day that the job failed for these days, and the
+    job has not succeeded for them since.
     """
     days = days_of(run)
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"
@@ -253,7 +253,7 @@ def _is_news(
 def _succeeded(
     instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float
 ) -> bool:
-    """Tell whether a run of the same job over some of the same days has succeeded since then."""
+    """Return whether a run of the same job over some of the same days has succeeded since then."""
     after = datetime.fromtimestamp(since, UTC)
     well = ours.records(
         instance,

@@ -13,7 +13,7 @@ import msgspec
 
 from signal_pipeline.dagster.notifications import Message
 
-# After so many ticks in a row in which an address took nothing, what waits for it is given up.
+# After this many ticks in a row in which an address took nothing, what waits for it is given up.
 MAX_FAILURES = 20
 
 
@@ -32,9 +32,9 @@ class AlertState(msgspec.Struct):
 
     `seen_until`: all failed runs that ended before this time are known. `seen`: the known runs that
     ended shortly before it, or after it. `retrying`: the runs that Dagster wants to try again, with
-    the time they were first seen. `told`: for each job with its days, when its last failure was
-    told. `red`: the checks that people know to be red. `queues`: the queue of each address, by its
-    place in the list.
+    the time they were first seen. `told`: for each job with its days, when people were last told of
+    a failure. `red`: the checks that people know to be red. `queues`: the queue of each address, by
+    its place in the list.
     """
 
     seen_until: float
@@ -51,7 +51,7 @@ class Sender(Protocol):
     name: str
 
     def send(self, message: Message) -> bool:
-        """Send a message and tell whether it was taken."""
+        """Send a message; return whether it was taken."""
 
 
 def read_state(cursor: str | None, first_look: float) -> AlertState:

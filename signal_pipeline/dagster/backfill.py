@@ -153,8 +153,8 @@ def run_backfill(
 ) -> Backfilled:
     """Run the planned days in contiguous chunks, one run each.
 
-    `progress` is told of finished days as they come. A failed run counts for the days that it
-    built, and the next chunk goes on.
+    `progress` gets the number of finished days as they come. A failed run counts for the days that
+    it built, and the next chunk goes on.
     """
     result = Backfilled(refused=dict(plan.refused))
     started = time.perf_counter()
@@ -231,7 +231,7 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 def _watched(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
-    """Tell `progress` of each day as its build is recorded, and of all days at the end.
+    """Report each day to `progress` as its build is recorded, and all days at the end.
 
     A thread beside the run reads the records.
     """

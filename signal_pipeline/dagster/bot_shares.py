@@ -62,7 +62,7 @@ class _Usual:
 
 
 def has_history(days: Mapping[date, BotDay], day: date) -> bool:
-    """Tell whether the four weeks before `day` hold seven days with events, and 100 events."""
+    """Return whether the four weeks before `day` hold seven days with events, and 100 events."""
     past = _past(days, day).values()
     return len(past) >= WEEK and sum(each.received for each in past) >= MIN_HISTORY_EVENTS
 
@@ -70,7 +70,7 @@ def has_history(days: Mapping[date, BotDay], day: date) -> bool:
 def bot_changes(
     days: Mapping[date, BotDay], looked_at: Iterable[date], today: date
 ) -> list[BotChange]:
-    """Return those of the `looked_at` days of one app that have unusually many or few bots.
+    """Return the `looked_at` days of one app that have unusually many or few bots.
 
     If there is none, return the last week that as a whole has too many: a small rise is lost in the
     noise of one day, but not of seven. A day without enough history is left out.
@@ -121,9 +121,10 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
 
 
 def _expected(past: list[BotDay], received: float) -> tuple[float, float]:
-    """Return the least and the most bots to expect: the number of a day of `past`, or its share.
+    """Return the least and the most bots to expect, by the number and by the share in `past`.
 
-    The most assumes one bot more than there was, because no bot among few events says little.
+    The number is that of an average day; the share applies to `received`. The most assumes one bot
+    more than there was, because no bot among few events says little.
     """
     bots, events = sum(map(_bots, past)), sum(map(_received, past))
     number = bots / len(past)
@@ -136,7 +137,7 @@ def _jumped(day: BotDay, usual: _Usual) -> bool:
 
 
 def _fell(day: BotDay, usual: _Usual) -> bool:
-    """Tell whether there are fewer bots than in each of the past weeks.
+    """Return whether there are fewer bots than in each of the past weeks.
 
     All bots that came count, however often: a replay need not bring them again.
     """
@@ -147,7 +148,7 @@ def _fell(day: BotDay, usual: _Usual) -> bool:
 def _stayed_high(
     week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
 ) -> bool:
-    """Tell whether the days together jumped, even without the highest.
+    """Return whether the days together jumped, even without the highest.
 
     One burst is not a lasting change.
     """

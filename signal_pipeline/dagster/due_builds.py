@@ -40,7 +40,7 @@ class FailedRun:
     failed: frozenset[date] | None = None
 
     def tried(self, day: date) -> bool:
-        """Tell whether the run failed for this day."""
+        """Return whether the run failed for this day."""
         return self.first <= day <= self.last if self.failed is None else day in self.failed
 
 

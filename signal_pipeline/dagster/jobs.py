@@ -1,4 +1,4 @@
-"""The jobs: selections that schedules, sensors and commands run.
+"""The jobs: the selections that schedules, sensors and commands run.
 
 Only selections belong here. Their names are in `names.py`; when they run is in `schedules.py` and
 `sensors.py`.

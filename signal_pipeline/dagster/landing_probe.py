@@ -14,7 +14,7 @@ from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
-# So many of the oldest files are read: any file that stops a drain is among them.
+# This many of the oldest files are read: any file that stops a drain is among them.
 LOOKED_INTO = 20
 DAY_SECONDS = timedelta(days=1).total_seconds()
 

@@ -1,4 +1,4 @@
-"""Evaluates the checks that a backfill, or a run that broke off, left without a result.
+"""Evaluates the checks that a backfill or an interrupted run left without a result.
 
 Dagster skips the checks of a run whose days are marked one by one, as the days of a range are. It
 never comes to the checks of a run that fails or is cancelled. The UI then shows them as skipped or
@@ -33,7 +33,7 @@ LONGEST_LOOK = timedelta(hours=2)  # By then the hourly checks have run.
 
 
 def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> dg.SensorDefinition:
-    """Return the sensor that has these checks evaluated."""
+    """Return the sensor that starts a run of these checks."""
     keys = sorted(checks)
 
     @dg.sensor(

@@ -1,4 +1,4 @@
-"""Finds our runs whose process is gone and ends them, so that what they held is free again.
+"""Finds our runs whose process is gone, and ends them, so that what they held is free again.
 
 A killed process leaves its run marked as started, and keeps its place in a pool. Every later run of
 the pool would wait for ever, and the run's days would not be asked for again. Dagster can ask only
@@ -88,14 +88,14 @@ def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.Dag
 
 
 def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
-    """Tell whether the run is ours and would hold its lock in our database if it lived."""
+    """Return whether the run is ours and would hold its lock in our database if it lived."""
     tag, location = run.tags.get(LOCK_TAG), location_of(run)
     # Its lock is in another database, where we cannot see it.
     if tag is not None and tag != ours.locks:
         return False
     if location is None:  # A process executes it by itself, so only its lock tells whose it is.
         return True
-    # It can be without a process so far. Dagster's own monitoring bounds its start.
+    # It does not always have a process yet. Dagster's own monitoring bounds its start.
     if run.status in NOT_BEGUN:
         return False
     if location == ours.location:

@@ -47,7 +47,7 @@ class Address:
         self._sender = sender
 
     def send(self, message: Message) -> bool:
-        """Send a message and tell whether it was taken.
+        """Send a message; return whether it was taken.
 
         Raises nothing. Waits a few seconds for a server that does not answer.
         """

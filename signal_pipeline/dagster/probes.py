@@ -1,7 +1,7 @@
 """The probes: questions about the stored data whose answer is good or bad.
 
-A bad answer says what to do. `checks.py` makes asset checks of the probes; there is no Dagster
-here. The numbers in findings are counts and shares, never a value of an event.
+A bad answer says what to do. There is no Dagster here: `checks.py` makes asset checks of the
+probes. The numbers in findings are counts and shares, never a value of an event.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from signal_pipeline.settings import Settings
 
 RECENT_DAYS = 7
 MAX_DROP_SHARE = 0.2
-# Per app and day. Fewer can be chance, although they can be 1 % of a quiet day, and label it.
+# Per app and day. Fewer can be chance, although on a quiet day they can be 1 %, and label it.
 MIN_GAPS = 10
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200
@@ -103,7 +103,7 @@ def nothing_expired(connection: Connection, settings: Settings) -> Finding:
 
 
 def few_drops(connection: Connection) -> Finding:
-    """Check that few events are dropped, of each app and of all together, bots aside."""
+    """Check that only a small share of events is dropped, per app and in total, bots aside."""
     last = today_utc()
     window = {"first": last - timedelta(days=RECENT_DAYS), "last": last}
     rows = connection.execute(query(__package__, "probes/drop_rate"), window).fetchall()

@@ -57,7 +57,7 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """Tells our runs from those of others.
+    """The rule that tells our runs from those of others.
 
     A run is ours if our code location launched it, or if its lock is in our database. `locks` is
     the name that `lock_space` gives. `location` is `repository@location`, or None where it is not
@@ -70,13 +70,13 @@ class Ours:
 
     @classmethod
     def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> Ours:
-        """Tell runs apart by the connection's database, and by our code location if it is known."""
+        """Return the rule for this connection's database, and for our code location if known."""
         return cls(names, lock_space(connection), location)
 
     def own(self, run: dg.DagsterRun) -> bool:
-        """Tell whether a run is of our jobs, or only of our assets.
+        """Return whether a run is of our jobs, or only of our assets.
 
-        Others can share our code location.
+        This matters because others can share our code location.
         """
         selected = run.asset_selection or frozenset()
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
@@ -114,7 +114,7 @@ def own_location(context: dg.SensorEvaluationContext) -> str | None:
 def running_and_failed(
     instance: dg.DagsterInstance, connection: Connection, ours: Ours, job: str, since: datetime
 ) -> tuple[list[dg.DagsterRun], list[dg.RunRecord]]:
-    """Return our runs of a job that have not ended, and those that have failed since then.
+    """Return our runs of a job that have not ended, and those that have failed since `since`.
 
     Cancelled runs count as failed. A run that somebody marked as failed while its process goes on
     still holds its lock, and counts as running.

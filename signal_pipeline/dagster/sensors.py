@@ -50,7 +50,7 @@ COUNTED_FAILURES = 10  # The back-off does not grow after more failures.
 
 
 def landing_sensor_of(names: Names) -> dg.SensorDefinition:
-    """Return the sensor that has landed files ingested."""
+    """Return the sensor that starts a run when files wait in the landing."""
 
     @dg.sensor(
         name=names.named(LANDING_SENSOR),
@@ -108,7 +108,7 @@ def _landing_request(
 
 
 def _asked_before(cursor: str | None) -> tuple[int, set[str] | None]:
-    """Return how often the landing sensor has asked, and the marks of what waited at the last time.
+    """Return how often the landing sensor has asked, and the marks of the files that waited then.
 
     The marks are None if the cursor is an older one, which is only the number.
     """

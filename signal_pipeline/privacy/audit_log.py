@@ -54,5 +54,5 @@ def record(
 
 
 def record_read(connection: Connection, actor: bytes, events: int) -> None:
-    """Add that somebody has read this many raw events through the API."""
+    """Record that somebody has read this many raw events through the API."""
     connection.execute("select signal.audit_read(%s, %s)", [actor, events])

@@ -98,7 +98,7 @@ class Certificate:
 
     @property
     def proves(self) -> bool:
-        """Tell whether anything was erased: there is no certificate over nothing."""
+        """Return whether anything was erased: there is no certificate over nothing."""
         return bool(self.days) and not self.dry_run
 
     @property

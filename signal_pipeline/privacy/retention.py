@@ -71,9 +71,9 @@ def due_days(connection: Connection, first_kept: date) -> list[date]:
 
 
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
-    """Judge what is past its retention now; return also the open days that are so only by a clock.
+    """Judge what is past its retention now, and find the open days that are so only by a clock.
 
-    The days are oldest first.
+    Those days are returned oldest first.
     """
     judgement = judge(read_clocks(connection), retention_days)
     return judgement, judgement.held(due_days(connection, judgement.by_clock))

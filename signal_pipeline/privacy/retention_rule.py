@@ -33,7 +33,7 @@ class ClockFacts:
 
     @property
     def apart(self) -> bool:
-        """Tell whether the clocks differ by more than an hour."""
+        """Return whether the clocks differ by more than an hour."""
         return abs(self.machine - self.database) > MAX_CLOCK_DIFFERENCE
 
     @property

@@ -70,7 +70,7 @@ class Rotation:
 
     @property
     def used_today(self) -> bool:
-        """Tell whether the present secret has hashed events of today.
+        """Return whether the present secret has hashed events of today.
 
         If so, a rotation now would mark the day as mixed.
         """
@@ -78,7 +78,7 @@ class Rotation:
 
     @property
     def complete(self) -> bool:
-        """Tell whether the present secret hashed the newest day, or nothing was hashed yet."""
+        """Return whether the present secret hashed the newest day, or nothing was hashed yet."""
         return not self.keys or max(self.keys, key=lambda key: key.last).last in {
             key.last for key in self.keys if key.key_id == self.present
         }

@@ -53,7 +53,7 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
 
         Each purged day leaves a receipt. A day that fails its proof is kept and named, and holds up
         no other day. A day that is due only by the clock is kept too; the check nothing_overdue
-        also tells of it.
+        also reports it.
         """
         settings = load_settings()
         result = purge_due_days(

@@ -58,7 +58,7 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
 
         They are kept for the retention. A run first drains the landing (files of a trusted replay),
         which can bring events of any day. Then it profiles its days. The nightly run goes on
-        without what it cannot drain; the check `landing_moves` tells of it.
+        without what it cannot drain; the check `landing_moves` reports that.
         """
         try:
             drained = ingest.drain_landing()

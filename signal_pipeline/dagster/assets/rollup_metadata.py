@@ -27,7 +27,7 @@ from signal_pipeline.rollups.schema_yml import DATE_COLUMN
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
-# An entity can be erased, but Dagster's storage keeps what it was once told.
+# An entity can be erased, but Dagster's storage keeps whatever was once written to it.
 NOT_PREVIEWED = (DATE_COLUMN, "entity_id")
 
 
@@ -59,7 +59,7 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 class DayNotes:
     """Metadata for the days of one run.
 
-    Only the newest day has a trend and a preview, because each row is kept for long.
+    Only the newest day has a trend and a preview, because Dagster keeps each row for long.
     """
 
     def __init__(
