@@ -1,9 +1,8 @@
-"""The environments of the processes that Signal starts: each holds what its program needs, and no
-secret beyond that.
+"""The environment for each process that Signal starts: what its program needs, and no other secret.
 
-An environment lasts as long as its process, and whoever may look into the process can read it: an
-SQL superuser that of PostgreSQL, a page's author that of a web server. A secret that was rotated
-would live on in it.
+A process keeps its environment for life, and anyone who can look into the process can read it. An
+SQL superuser can read that of PostgreSQL, and a page's author that of a web server. A rotated
+secret would live on there.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import os
 from collections.abc import Iterable, Mapping
 
 DATABASE_VARIABLE = "SIGNAL_DAGSTER_DATABASE_URL"  # Our `dagster.yaml` reads it.
-STARTED_BY = "SIGNAL_STARTED_BY"  # Which command has started a process: `started_processes.py`.
+STARTED_BY = "SIGNAL_STARTED_BY"  # Which command started the process: see `started_processes.py`.
 
 # Where programs, libraries and temporary files are, and how times and texts are written.
 _PLAIN = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_*", "LD_LIBRARY_PATH", "DYLD_*")
 # What a person has set for psql, for libpq (the reader's own password too), and for a pager or an
-# editor below it.
+# editor that psql starts.
 _TERMINAL = (
     *(
         "TERM*",
@@ -33,8 +32,8 @@ _TERMINAL = (
     ),
     *("PG*", "PSQL*", "PAGER", "LESS*", "EDITOR", "VISUAL"),
 )
-# What only `serve` reads, or only a command that a person runs; the rest of Signal's variables is
-# the code location's.
+# Only `serve`, or a command that a person runs, reads these. All other variables of Signal are for
+# the code location.
 _NOT_OF_RUNS = (
     "SIGNAL_HMAC_SECRET",
     "SIGNAL_API_KEYS",
@@ -44,28 +43,31 @@ _NOT_OF_RUNS = (
 
 
 def postgres_environment() -> dict[str, str]:
-    """For the embedded server and the programs that make, start and stop it: no variable of
-    Signal's, none of libpq's.
+    """Return the environment of the embedded PostgreSQL and of the programs that manage it.
+
+    It holds no variable of Signal and none of libpq.
     """
     return _chosen(os.environ, _PLAIN)
 
 
 def psql_environment() -> dict[str, str]:
-    """For a psql on the terminal, and whatever is started from within it."""
+    """Return the environment of a psql on the terminal, and of whatever is started in it."""
     return _chosen(os.environ, (*_PLAIN, *_TERMINAL))
 
 
 def code_location_environment() -> dict[str, str]:
-    """For Dagster's code server and the runs that it starts: they ingest, so that they need the
-    salt's secret.
+    """Return the environment of Dagster's code server and of the runs that it starts.
+
+    The runs ingest, so they need the salt's secret.
     """
     return {name: value for name, value in os.environ.items() if name not in _NOT_OF_RUNS}
 
 
 def dagster_environment() -> dict[str, str]:
-    """For Dagster's web server and daemon, which ask the code location: its own storage alone.
+    """Return the environment of Dagster's web server and daemon: of Signal, only their own storage.
 
-    What is not Signal's stays: a `dagster.yaml` of the operator's own may read any variable.
+    These two ask the code location for everything else. Variables that are not Signal's stay,
+    because an operator's own `dagster.yaml` can read any of them.
     """
     kept = {DATABASE_VARIABLE, STARTED_BY}
     return {
@@ -76,7 +78,7 @@ def dagster_environment() -> dict[str, str]:
 
 
 def _chosen(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """The variables of these names; a `*` at the end of a name stands for any more letters."""
+    """Return the variables with these names; a `*` at the end of a name matches any ending."""
     whole = {name for name in names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in names if name.endswith("*"))
     return {

@@ -1,6 +1,4 @@
-"""Turns of Python's threads: short where one thread computes and another needs the interpreter for
-moments only.
-"""
+"""Shortens the interpreter's switch interval while one thread computes and another does I/O."""
 
 from __future__ import annotations
 
@@ -13,8 +11,10 @@ SECONDS = 0.0001
 
 @contextmanager
 def short_turns() -> Iterator[None]:
-    """Let threads change after 0.1 ms. By default a thread that waits for PostgreSQL or DuckDB
-    waits 5 ms more, each time.
+    """Let Python switch threads every 0.1 ms inside the context.
+
+    With the default, a thread that has waited for PostgreSQL or DuckDB waits up to 5 ms more, each
+    time.
     """
     usual = sys.getswitchinterval()
     sys.setswitchinterval(SECONDS)

@@ -1,6 +1,7 @@
 """Everything that Dagster loads, listed in one place.
 
-Belongs here: the list. What an entry is, stands in the module it comes from.
+Only the list belongs here. Each entry is explained in the module that defines it.
+
 Docs: https://docs.dagster.io/guides/build/projects-and-components
 """
 
@@ -25,13 +26,14 @@ from signal_pipeline.dagster.schedules import default_schedules
 from signal_pipeline.dagster.sensors import landing_sensor_of, stale_rollups_sensor_of
 from signal_pipeline.rollups.models import load_models
 
-# The same objects each time: Dagster merges definitions only where equal keys are one object.
+# Always the same objects: Dagster merges definitions only if equal keys are one object.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 
 def build_defs() -> dg.Definitions:
-    """Fresh definitions from the models on disk; raises ModelError when a model and `schema.yml`
-    disagree.
+    """Return fresh definitions from the models on disk.
+
+    Raises ModelError if a model and `schema.yml` disagree.
     """
     models = load_models()
     names = load_names(models)

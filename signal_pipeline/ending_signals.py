@@ -1,5 +1,6 @@
-"""The signals that ask a process to end, and how it ends in order: its exit handlers run, and
-nothing cuts them short.
+"""The signals that ask a process to end, and how it ends in order.
+
+Its exit handlers run, and nothing cuts them short.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def exit_on_signals() -> None:
-    """Turn the signals that are not ignored (nohup, a job in the background) into an exit that runs
-    exit handlers.
+    """Exit on the ending signals in a way that runs exit handlers.
+
+    Signals that are ignored stay ignored (nohup, a job in the background).
     """
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -24,7 +26,7 @@ def exit_on_signals() -> None:
 
 
 def _exit(number: int, _: FrameType | None) -> None:
-    if not threading.main_thread().is_alive():  # The exit handlers run already.
+    if not threading.main_thread().is_alive():  # The exit handlers are already running.
         return
     if number == signal.SIGINT:
         raise KeyboardInterrupt
@@ -32,17 +34,18 @@ def _exit(number: int, _: FrameType | None) -> None:
 
 
 def ignore_ending_signals() -> None:
-    """Let nothing but SIGKILL cut short what this process, and its children from now on, do
-    last.
+    """Ignore the ending signals, so that only SIGKILL can cut short what this process does last.
+
+    Child processes that start from now on ignore them too.
     """
-    with suppress(ValueError):  # Not the main thread, which alone gets signals.
+    with suppress(ValueError):  # Only the main thread gets signals; this is another one.
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def signals_held_back() -> Iterator[None]:
-    """Deliver the signals that come meanwhile afterwards; child processes hold them back too."""
+    """Hold back the ending signals until the end of the context, in child processes too."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
     try:
         yield

@@ -1,13 +1,13 @@
 """The base of every error that a user of Signal can act on.
 
-Subclasses stand beside the code that raises them. Nothing here logs or formats values.
+Each subclass is beside the code that raises it. Nothing here logs or formats values.
 """
 
 from __future__ import annotations
 
 
 class SignalError(Exception):
-    """An error a user can act on: its text is one line, and holds no private value."""
+    """An error that a user can act on: its text is one line and holds no private value."""
 
 
 class UsageError(SignalError):

@@ -1,4 +1,4 @@
-"""Text that somebody else wrote (a path, a reason, a route), made safe to show on a screen."""
+"""Makes text that somebody else wrote (a path, a reason, a route) safe to show on a screen."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import logging
 
 
 def printable(text: str) -> str:
-    r"""The text with what is not printable escaped as `repr` does it: `\x1b`, `\n`, `\u202e`.
+    r"""Escape unprintable characters of a text as `repr` does it: `\x1b`, `\n`, `\u202e`.
 
-    That covers control characters, terminal sequences, marks that change the direction of writing,
+    These are control characters, terminal sequences, marks that change the direction of writing,
     invisible characters, and bytes of a file name that are not UTF-8.
     """
     if text.isprintable():
@@ -21,8 +21,11 @@ def _escaped(letter: str) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats log lines with printable messages. A traceback stays as it is: it has many lines."""
+    """Formats log lines with printable messages.
+
+    A traceback stays as it is, because it has many lines.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
-        """The line without its traceback."""
+        """Return the line without its traceback."""
         return printable(super().formatMessage(record))

@@ -1,7 +1,6 @@
-"""What the text of a setting must be like: readable, not blank, a URL of the right kind, a secret
-that nobody guesses.
+"""Rules for the text of a setting: readable, not blank, a valid URL, a secret that nobody guesses.
 
-Faults are told as ValueError without the value, since it may be a secret.
+A fault is raised as ValueError without the value, because the value can be a secret.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-FEWEST_LETTERS = 8  # Different ones: `openssl rand -hex 32` has fewer in one of 10^12.
+# Different characters. `openssl rand -hex 32` gives fewer than 8 once in 10^12 times.
+FEWEST_LETTERS = 8
 _PLACEHOLDER = re.compile(
     r"change.?(?:me|this|it)\b|place.?holder|replace.?(?:me|this|with)|(?:your|my|some).?(?:secret|key|password)"
     r"|insert.?(?:here|your|secret|key)|openssl"
@@ -22,9 +22,8 @@ _DRIVERS = ("psycopg2", "psycopg")
 
 def check_text(text: str, *, is_path: bool) -> None:
     """Raise ValueError for a text that no program could use."""
-    if not is_path and any(
-        "\ud800" <= letter <= "\udfff" for letter in text
-    ):  # A path may be any bytes.
+    # A path can hold any bytes.
+    if not is_path and any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ValueError("is not UTF-8 text")
     if not text.strip():
         raise ValueError("is blank: give it a value, or unset it")
@@ -33,8 +32,8 @@ def check_text(text: str, *, is_path: bool) -> None:
 
 
 def check_database_url(text: str) -> None:
-    """Raise ValueError for what is no URL or connection string of libpq's."""
-    import psycopg  # Takes long for a module that everything imports.
+    """Raise ValueError for a text that is neither a URL nor a connection string of libpq."""
+    import psycopg  # Slow to import, and everything imports this module.
     from psycopg.conninfo import conninfo_to_dict
 
     try:
@@ -49,7 +48,11 @@ def check_database_url(text: str) -> None:
 
 
 def check_dagster_url(text: str) -> None:
-    """The same, or a URL of SQLAlchemy's that names the driver."""
+    """Raise ValueError for a text that is not a URL of Dagster's storage.
+
+    It is either what `check_database_url` takes, or a URL for SQLAlchemy that names an installed
+    driver.
+    """
     driver = _DRIVER_URL.match(text)
     if driver is None:
         check_database_url(text)
@@ -62,7 +65,7 @@ def check_dagster_url(text: str) -> None:
 
 
 def check_port(url: str) -> None:
-    """Raise ValueError for a URL that cannot be taken apart."""
+    """Raise ValueError for a URL whose host or port cannot be read."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -71,7 +74,7 @@ def check_port(url: str) -> None:
 
 
 def check_secret_text(text: str, least_bytes: int) -> None:
-    """Raise ValueError for a secret that is short, or that somebody could guess."""
+    """Raise ValueError for a secret that is short or that somebody could guess."""
     if len(text.strip().encode()) < least_bytes:
         raise ValueError(f"has fewer than {least_bytes} bytes")
     if _PLACEHOLDER.search(text) or len(set(text)) < FEWEST_LETTERS:

@@ -1,8 +1,8 @@
 """Every environment variable that Signal reads, in one place.
 
-Values come from the environment, else from a `.env` file in the working folder. What a value means
-for a part of Signal stands with that part; here is only its name, type and default. Names are
-listed in `.env.example`.
+A value comes from the environment, or else from a `.env` file in the working folder. This module
+holds only the name, type and default of a variable. What it means is explained in the part of
+Signal that uses it. `.env.example` lists all names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 
 class SettingsError(SignalError):
-    """A setting is missing or wrong; the text names the variable, never its value."""
+    """A setting is missing or wrong. The text names the variable, never its value."""
 
 
 Network = IPv4Network | IPv6Network
@@ -58,14 +58,14 @@ _API_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
 
 
 def _names(value: object) -> object:
-    """A comma-separated list."""
+    """Parse a comma-separated list."""
     if not isinstance(value, str):
         return value
     return frozenset(part for part in map(str.strip, value.split(",")) if part)
 
 
 def _api_keys(value: object) -> object:
-    """`name:sha256,...` as a mapping of digest to name."""
+    """Parse `name:sha256,...` into a mapping from digest to name."""
     if not isinstance(value, str):
         return value
     found = {}
@@ -80,7 +80,7 @@ def _api_keys(value: object) -> object:
 
 
 def _networks(value: object) -> object:
-    """Comma-separated networks in CIDR notation; a single address is a network of one."""
+    """Parse comma-separated networks in CIDR notation; a single address is a network of one."""
     if not isinstance(value, str):
         return value
     found = []
@@ -95,7 +95,7 @@ def _networks(value: object) -> object:
 
 
 def _key_prefix(value: object) -> object:
-    """`part/part/...` as the parts; each can be a part of an asset key, and of a job's name."""
+    """Parse `part/part/...` into parts that are valid in an asset key and in a job's name."""
     if not isinstance(value, str):
         return value
     parts = value.split("/")
@@ -116,8 +116,9 @@ def _checked(check: Callable[[str], None]) -> AfterValidator:
 
 
 class Settings(BaseSettings):
-    """Signal's settings; one field per environment variable (`SIGNAL_` and the field's name in
-    capitals).
+    """Signal's settings, one field per environment variable.
+
+    A variable is `SIGNAL_` and the field's name in capitals, unless the field has an alias.
     """
 
     model_config = SettingsConfigDict(
@@ -168,9 +169,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _texts_are_texts(cls, values: dict[str, object]) -> dict[str, object]:
-        """The first look at what was given: names what cannot be used before a library stumbles
-        over it.
-        """
+        """Name values that cannot be used, before a library stumbles over them."""
         for name, field in cls.model_fields.items():
             variable = str(field.validation_alias or f"SIGNAL_{name.upper()}")
             value, is_path = (
@@ -199,29 +198,32 @@ class Settings(BaseSettings):
 
     @property
     def production(self) -> bool:
-        """Whether this process serves production."""
+        """Return whether this process serves production."""
         return self.env == "production"
 
     @property
     def home_path(self) -> Path:
-        """`SIGNAL_HOME` as an absolute path."""
+        """Return `SIGNAL_HOME` as an absolute path."""
         return self.home.expanduser().resolve()
 
     @property
     def landing_path(self) -> Path:
-        """The landing folder as an absolute path."""
+        """Return the landing folder as an absolute path."""
         if self.landing_dir is None:
             return self.home_path / "landing"
         return self.landing_dir.expanduser().resolve()
 
     @property
     def tmp_path(self) -> Path:
-        """Where spill files go: mode 0700, emptied at start."""
+        """Return the folder of spill files. It has mode 0700 and is emptied at start."""
         return self.home_path / "tmp"
 
 
 def load_settings() -> Settings:
-    """Read the settings; raises SettingsError with one line that names the variables at fault."""
+    """Read the settings.
+
+    Raises SettingsError with one line that names the variables at fault.
+    """
     try:
         return Settings()
     except ValidationError as error:
@@ -233,8 +235,9 @@ def load_settings() -> Settings:
 
 
 def open_env_file() -> str | None:
-    """What to say of a `.env` in the working folder that others on this machine can read or change;
-    None if all is well.
+    """Return a warning if others on this machine can read or change `.env` in the working folder.
+
+    Returns None if they cannot.
     """
     with suppress(OSError):
         if os.stat(ENV_FILE).st_mode & 0o077:
@@ -258,8 +261,9 @@ def _complaint(item: object) -> str:
 def salt_secret(settings: Settings) -> str:
     """Return the secret behind every salt, for processes that ingest (requirement 2.5).
 
-    In development a generated secret stands in `SIGNAL_HOME/salt-secret`, mode 0600. Raises
-    SettingsError in production when `SIGNALS_SALT_SECRET` is missing, short or a placeholder.
+    In development, if it is not set, it is generated once into `SIGNAL_HOME/salt-secret`, mode
+    0600. Raises SettingsError in production if `SIGNALS_SALT_SECRET` is missing, short or a
+    placeholder.
     """
     if settings.salt_secret is not None:
         return _production_secret(
@@ -274,12 +278,12 @@ def salt_secret(settings: Settings) -> str:
 
 
 def audit_key(settings: Settings) -> bytes:
-    """The key under which the audit's actors are hashed: `SIGNAL_AUDIT_KEY`.
+    """Return the key with which the audit hashes its actors: `SIGNAL_AUDIT_KEY`.
 
-    In development, else a generated one in `SIGNAL_HOME/audit-key`; in production that would differ
-    from machine to machine, and one person be several. Not the salt secret: who purges or reads
-    need not hold that. Raises SettingsError for a key of fewer than 32 bytes, and for a missing one
-    in production.
+    In development, without that variable, it is generated once into `SIGNAL_HOME/audit-key`. In
+    production a generated key would differ between machines, and one person would look like
+    several. It is not the salt secret, because a process that purges or reads does not need that
+    one. Raises SettingsError for a key of fewer than 32 bytes, and in production for a missing one.
     """
     if settings.audit_key is None:
         if settings.production:
@@ -302,8 +306,9 @@ def audit_key(settings: Settings) -> bytes:
 
 
 def gateway_secret(settings: Settings) -> str | None:
-    """The secret that the gateway signs with, `SIGNAL_HMAC_SECRET`; raises SettingsError in
-    production if it is a weak one.
+    """Return the secret with which the gateway signs, `SIGNAL_HMAC_SECRET`; None if it is not set.
+
+    Raises SettingsError in production if it is weak.
     """
     if settings.hmac_secret is None:
         return None
@@ -315,7 +320,10 @@ def gateway_secret(settings: Settings) -> str | None:
 def _production_secret(
     settings: Settings, variable: str, secret: SecretStr, least_bytes: int
 ) -> str:
-    """The text of a secret; in production one that nobody could guess, else SettingsError."""
+    """Return the text of a secret.
+
+    Raises SettingsError in production if it is short or somebody could guess it.
+    """
     text = secret.get_secret_value()
     if settings.production:
         try:
@@ -328,8 +336,9 @@ def _production_secret(
 
 
 def generated_secret(path: Path, make: Callable[[], str]) -> str:
-    """The secret text of a file of mode 0600, made once if the file is missing; for development
-    only.
+    """Return the secret in a file of mode 0600, made once if it is missing.
+
+    For development only.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -338,9 +347,8 @@ def generated_secret(path: Path, make: Callable[[], str]) -> str:
             file.write(make())
         try:
             with suppress(FileExistsError):
-                os.link(
-                    draft, path
-                )  # Fails when another process was first, so that all share one secret.
+                # This fails if another process was first, so that all share one secret.
+                os.link(draft, path)
         finally:
             os.unlink(draft)
     return path.read_text(encoding="ascii").strip()

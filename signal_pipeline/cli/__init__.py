@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Run the command. Exit 0 is done, 1 failed, 2 usage."""
+    """Run the command. It exits 0 if done, 1 if failed, 2 for wrong usage."""
     from signal_pipeline.cli.commands import main as run
 
     run()

@@ -14,8 +14,9 @@ app = typer.Typer()
 
 @app.command("alert-test")
 def alert_test(as_json: Json = False) -> None:
-    """Send a test message to each address of SIGNAL_ALERT_URLS; exit 1 unless every one takes
-    it.
+    """Send a test message to each address of SIGNAL_ALERT_URLS.
+
+    Exits 1 unless every address takes it.
     """
     from signal_pipeline.dagster.notifications import Message, open_addresses
 

@@ -1,7 +1,7 @@
-"""The command `signal-pipeline`: reads arguments, calls the package, prints. Exit 0 done, 1 failed,
-2 usage.
+"""The command `signal-pipeline`: reads arguments, calls the package, prints.
 
-What a command does stands in the module it calls; how its result looks, in `console.py`.
+It exits 0 if done, 1 if failed, 2 for wrong usage. The module that a command calls explains what it
+does; `console.py` decides how its result looks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from signal_pipeline.postgres.database import open_database, safe_errors
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings, open_env_file
 
-if TYPE_CHECKING:  # The command must start fast: these import Dagster and sqlglot.
+if TYPE_CHECKING:  # The command must start fast, and these import Dagster and sqlglot.
     from collections.abc import Mapping
 
     from signal_pipeline.dagster.backfill import Plan
@@ -80,15 +80,14 @@ def ingest(
 ) -> None:
     """Ingest NDJSON. Files are never removed; a second run counts as duplicates.
 
-    A file that is no NDJSON, or is cut short, is named, and the others are ingested; then the
+    A file that is not NDJSON, or is cut short, is named, and the other files are ingested; then the
     command fails.
     """
     from signal_pipeline.ingest.ndjson import StreamError
     from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 
-    logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(
-        logging.ERROR
-    )  # The table says it all.
+    # The table says it all.
+    logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)
     paths = [(name, _readable(name)) for name in files]
     counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:
@@ -161,7 +160,7 @@ def backfill(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Rebuild the rollups of those days through Dagster."""
+    """Rebuild the rollups of the days from --from to --to through Dagster."""
     from signal_pipeline.dagster import backfill as backfills
     from signal_pipeline.rollups.models import load_models
 
@@ -235,8 +234,8 @@ def retention(
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    Days that are past it by the clock alone, since nothing was seen of the days between, are kept
-    until you confirm them.
+    Some days can be past it by the clock alone, because Signal saw nothing of the days between.
+    They are kept until you confirm them.
     """
     from signal_pipeline.privacy import retention as job
     from signal_pipeline.privacy.audit_log import operator
@@ -282,8 +281,8 @@ def status(
 ) -> None:
     """Show each day: events by the books, version, state, and each rollup's freshness.
 
-    Events by the books: accepted and not erased, 0 for a purged day. The check books_reconcile
-    counts what is stored.
+    Events by the books are those accepted and not erased; a purged day has 0. The check
+    books_reconcile counts what is stored.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage
     from signal_pipeline.days.freshness import day_statuses
@@ -296,7 +295,8 @@ def status(
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         gaps = read_coverage(connection, days[0].day, today_utc()).untouched if days else []
-        proofs = list_receipts(connection) if receipts else None  # A reader may not see them.
+        # A reader may not see the receipts.
+        proofs = list_receipts(connection) if receipts else None
     if proofs is not None:
         console.show_receipts(proofs)
     else:
@@ -347,7 +347,7 @@ api_commands.register(app)
 
 
 def main() -> None:
-    """Run the command; an error a user can act on is one line on stderr."""
+    """Run the command; an error that a user can act on is one line on stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
@@ -365,9 +365,8 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
-    except (
-        OSError
-    ) as error:  # A file or folder that cannot be read or made; its name came from the user.
+    # A file or folder cannot be read or made; its name came from the user.
+    except OSError as error:
         console.complain(
             ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
         )

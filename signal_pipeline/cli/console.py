@@ -1,8 +1,8 @@
-"""How results look on a terminal: lines, tables, progress bars, one line for an error.
+"""Decides how results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Tables and progress go to stderr when stdout carries JSON or CSV, so that a pipe gets data only.
-Whoever wrote a text, it is shown as text: never as markup, and with nothing that the terminal would
-obey. So everything is printed by `say`, `print_table` and `print_json`.
+Tables and progress go to stderr if stdout carries JSON or CSV, so that a pipe gets only data. Any
+text is shown as text, whoever wrote it: never as markup, and with nothing that the terminal would
+obey. For this reason everything is printed by `say`, `print_table` and `print_json`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rich.table import Table
 
 from signal_pipeline.printable import printable
 
-if TYPE_CHECKING:  # The command must start fast: these import Dagster and pandas.
+if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
     from datetime import date
 
     from signal_pipeline.catalogue.load import Catalogue
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # The command must start fast: these import Dagster and panda
     from signal_pipeline.rollups.difference import Difference
 
 SHOWN_ROWS = 60
-WIDE = 200  # Where no terminal sets a width, nothing is cut.
+WIDE = 200  # If no terminal sets a width, nothing is cut.
 
 
 def _console(*, stderr: bool) -> Console:
@@ -69,9 +69,7 @@ def complain(text: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print one JSON value on stdout, on one line. What is not printable is escaped, as JSON
-    can.
-    """
+    """Print one JSON value on one line of stdout, with unprintable characters escaped."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
@@ -87,8 +85,10 @@ def print_table(
     to: Console = err,
     header: bool = True,
 ) -> None:
-    """Print a table, on stderr unless told otherwise. Integers are grouped; `right` holds the
-    places of the columns that are aligned to the right.
+    """Print a table, on stderr unless told otherwise.
+
+    Integers get thousands separators. `right` holds the positions of the columns that are aligned
+    to the right.
     """
     table = Table(box=None, show_header=header)
     for place, name in enumerate(columns):
@@ -123,7 +123,7 @@ def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], No
 
 @contextmanager
 def days_done(total: int, title: str = "days") -> Iterator[Callable[[int], None]]:
-    """A progress bar over days, on a terminal."""
+    """Show a progress bar over days, on a terminal."""
     columns = (_name_column(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task(printable(title), total=total)
@@ -131,7 +131,7 @@ def days_done(total: int, title: str = "days") -> Iterator[Callable[[int], None]
 
 
 def show_counts(counts: Counts) -> None:
-    """What became of the events of an ingest."""
+    """Show what became of the events of an ingest."""
     rows = (
         ("received", counts.received),
         ("accepted", counts.accepted),
@@ -142,7 +142,7 @@ def show_counts(counts: Counts) -> None:
 
 
 def warn_of_malformed(name: str, counts: Counts) -> None:
-    """A warning for a file of which most lines are malformed, with the number of the first."""
+    """Warn of a file whose lines are mostly malformed, with the number of the first such line."""
     malformed = counts.dropped["malformed"]
     if malformed * 2 > counts.received:
         say(
@@ -152,8 +152,9 @@ def warn_of_malformed(name: str, counts: Counts) -> None:
 
 
 def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
-    """What a backfill would do, day by day; with differences, also what each rollup would
-    change.
+    """Show what a backfill would do, day by day.
+
+    With differences, show also what would change in each rollup.
     """
     rows = []
     for day in sorted([*plan.days, *plan.refused, *plan.fresh]):
@@ -193,14 +194,14 @@ def _freshness(status: DayStatus) -> str:
 
 
 def show_backfill(result: Backfilled) -> None:
-    """What a backfill did."""
+    """Show what a backfill did."""
     say(f"{len(result.built)} day(s) rebuilt in {result.runs} run(s), {result.seconds:.1f} s")
     for day, reason in sorted(result.refused.items()):
         say(f"{day}: refused: {reason}")
 
 
 def show_purged(result: Purged) -> None:
-    """What the retention did, or would do."""
+    """Show what the retention did, or would do."""
     verb = "would be purged" if result.dry_run else "purged"
     say(f"{len(result.purged)} day(s) {verb}; {len(result.kept)} due day(s) kept")
     for day in result.purged:
@@ -212,7 +213,7 @@ def show_purged(result: Purged) -> None:
 
 
 def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
-    """One line per day, newest first."""
+    """Show one line per day, newest first."""
     rows = []
     for status in sorted(days, key=lambda status: status.day, reverse=True):
         counted = {
@@ -231,7 +232,7 @@ def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
 
 
 def show_receipts(receipts: Sequence[Receipt]) -> None:
-    """One line per purge."""
+    """Show one line per purge."""
     rows = []
     for receipt in receipts:
         times = [f"{at:%H:%M:%S}" if at else "" for at in (receipt.first_event, receipt.last_event)]
@@ -250,11 +251,10 @@ def status_object(
     quality: Mapping[date, DayQuality],
     receipts: Sequence[Receipt] | None,
 ) -> dict[str, object]:
-    """The object that `status --json` prints; a day has `labels` only where its users are not
-    exact.
+    """Return the object that `status --json` prints.
 
-    `events`: accepted and not erased by the books, 0 for a purged day; nothing counts what is
-    stored.
+    A day has `labels` only if its users are not exact. `events` are those accepted and not erased
+    by the books, 0 for a purged day; nothing counts what is stored.
     """
     value: dict[str, object] = {
         "days": [
@@ -277,7 +277,7 @@ def status_object(
 
 
 def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
-    """The event types with their use, then the apps and entity types."""
+    """Show the event types with their use, then the apps and entity types."""
     rows = []
     seen = usage.seen or {}
     for kind in catalogue.event_types.values():
@@ -321,7 +321,7 @@ def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
 
 
 def show_report(report: Report, format_name: str) -> None:
-    """A report as a table, CSV or a list of JSON objects; notes go to stderr."""
+    """Print a report as a table, as CSV or as a list of JSON objects; notes go to stderr."""
     rows = report.rows
     if format_name == "csv":
         # A pipe gets the data as it is.

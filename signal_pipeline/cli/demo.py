@@ -1,7 +1,8 @@
-"""`signal-pipeline demo`: the main job on simulated traffic, ending with the numbers on screen.
+"""Runs `signal-pipeline demo`: the main job on simulated traffic, with the numbers at the end.
 
-Thirty days up to yesterday, and three days that are already due for purging. Each day comes as one
-landed file, which is ingested exactly once: a second run on the same day changes no number.
+There are thirty days up to yesterday, and three days that are already due for purging. Each day
+comes as one landed file, which is ingested exactly once: a second run on the same day changes no
+number.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class DemoError(SignalError):
 
 
 def run_demo(settings: Settings) -> None:
-    """Simulate, ingest, build through Dagster, purge, and print a summary; raises DemoError on a
-    server's database.
+    """Simulate, ingest, build through Dagster, purge, and print a summary.
+
+    Raises DemoError on a server's database.
     """
     if settings.database_url or settings.production:
         raise DemoError(
@@ -65,7 +67,7 @@ def run_demo(settings: Settings) -> None:
         " landing"
     )
     with _step(title), console.days_done(len(due) + len(recent)) as progress:
-        for day in due:  # As they came half a year ago: today they would be too late.
+        for day in due:  # These come as they did half a year ago: today they would be too late.
             _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
         for day in recent:
             _land(settings, catalogue, day)
@@ -89,12 +91,12 @@ def _step(title: str) -> Iterator[None]:
 
 
 def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
-    """The settings with a start date early enough for the due days."""
+    """Return the settings with a start date early enough for the due days."""
     try:
         with safe_errors(), database.connect() as connection:
             day = min(day, stored_start_date(connection))
     except SignalError:
-        pass  # A new database: the start date is stored by the migration that follows.
+        pass  # A new database: the migration that follows stores the start date.
     os.environ["SIGNAL_START_DATE"] = str(day)
     return settings.model_copy(update={"start_date": day})
 

@@ -1,5 +1,6 @@
-"""What the demo prints at its end: totals, daily users with a trend, top routes, drops, receipts,
-what to type next.
+"""Prints the demo's summary: totals, daily users with a trend, top routes, drops, receipts.
+
+It ends with what to type next.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _say = partial(console.say, to=console.out)
 
 
 def trend(values: Sequence[int]) -> str:
-    """Values as a line of eight heights; the highest is the tallest."""
+    """Return values as a line of bars of eight heights; the highest value is the tallest."""
     top = max(values, default=0) or 1
     return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in values)
 

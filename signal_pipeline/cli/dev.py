@@ -1,8 +1,7 @@
-"""`signal-pipeline dev`: the Dagster UI and daemon on the configured database, bound to loopback
-(the UI has no login).
+"""Runs `signal-pipeline dev`: the Dagster UI and daemon on the configured database.
 
-The code location is a process of its own beside `dagster dev`: only it gets what ingest needs,
-above all the salt's secret.
+It is bound to loopback, because the UI has no login. The code location is a process of its own
+beside `dagster dev`: only it gets what ingest needs, above all the salt's secret.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ from signal_pipeline.settings import Settings
 WATCH_SECONDS = 2
 LISTEN_SECONDS = 0.1
 WORKSPACE = "load_from: [{grpc_server: {socket: %s, location_name: signal}}]\n"
-# `dagster dev` is what dagster itself ships; it recommends a command of another package at each
-# start.
+# Dagster itself ships `dagster dev`, but recommends a command of another package at each start.
 DAGSTER = (sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster")
 CODE_LOCATION = (
     "-m",
@@ -52,12 +50,13 @@ CODE_LOCATION = (
 
 
 def run_dev(settings: Settings, port: int) -> int:
-    """Migrate, start `dagster dev` and wait for it; returns its exit code.
+    """Migrate, start `dagster dev` and wait for it; return its exit code.
 
-    What it has started is stopped when this process exits, before this process leaves the embedded
-    server: as the last user it stops that too.
+    When this process exits, it stops what it has started before it leaves the embedded server,
+    because the last user of that server stops it.
     """
-    open_addresses(settings)  # One that is wrong is said here, and not by a sensor some time later.
+    # A wrong address is reported here, and not by a sensor some time later.
+    open_addresses(settings)
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)
@@ -65,32 +64,32 @@ def run_dev(settings: Settings, port: int) -> int:
         # One start date for every process: partitions must not depend on when a process was
         # started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
-    load_dotenv(Path.cwd() / ".env")  # Where this process has read it.
+    load_dotenv(Path.cwd() / ".env")  # The same file that this process has read.
     os.environ |= _absolute_paths(settings)
     home = prepare_dagster(settings)
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
     mark = new_mark()
-    atexit.register(
-        _stop, mark
-    )  # Before the start: a signal in the middle of it must leave nothing behind.
+    # Registered before the start, so that a signal in the middle of it leaves nothing behind.
+    atexit.register(_stop, mark)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix="signal-"
-        ) as folder:  # A socket's path has at most 107 bytes.
+        # A short path, because a socket's path has at most 107 bytes.
+        with tempfile.TemporaryDirectory(prefix="signal-") as folder:
             return _run_dagster(Path(folder), home, port, mark, settings)
+    # Ctrl-C, or another signal by way of the command's handler.
     except (
         KeyboardInterrupt,
         SystemExit,
-    ):  # Ctrl-C, or another signal by way of the command's handler.
+    ):
         ignore_ending_signals()
         console.say("stopping Dagster ...")
         return 0
 
 
 def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Settings) -> int:
-    """Start the code location, then the rest of Dagster: a web server that does not find it shows
-    an error.
+    """Start the code location, then the rest of Dagster.
+
+    A web server that does not find the code location would show an error.
     """
     address, workspace = folder / "code", folder / "workspace.yaml"
     workspace.write_text(WORKSPACE % address, encoding="utf-8")
@@ -115,9 +114,9 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
 def _start(
     command: list[str], home: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # In Dagster's own folder: it would warn of the project's dagster.yaml, which it does not read.
-    # In a session of its own: Ctrl-C on the terminal is for this process alone, which stops Dagster
-    # in order.
+    # Started in Dagster's own folder: elsewhere Dagster would warn of the project's dagster.yaml,
+    # which it does not read. Started in a session of its own: Ctrl-C on the terminal is only for
+    # this process, which then stops Dagster in order.
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 
@@ -127,7 +126,7 @@ def _listens(address: Path) -> bool:
 
 
 def _absolute_paths(settings: Settings) -> dict[str, str]:
-    """The settings that are paths, for children that work in another folder."""
+    """Return absolute paths for the settings that are paths, for children in another folder."""
     paths = {"SIGNAL_HOME": settings.home_path, "SIGNAL_LANDING_DIR": settings.landing_path}
     given = {"SIGNAL_CATALOGUE": settings.catalogue, "SIGNAL_SPOOL_DIR": settings.spool_dir}
     if settings.jwks and "://" not in settings.jwks:  # A file, not a URL.
@@ -138,7 +137,7 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
 
 
 def _keep_postgres(settings: Settings) -> None:
-    """Start the embedded server again when it is gone: Dagster itself stands still without it."""
+    """Start the embedded server again when it is gone: Dagster cannot work without it."""
     if settings.database_url is None and running_url(settings.home_path) is None:
         console.say("PostgreSQL is gone: starting it again")
         try:
@@ -148,8 +147,9 @@ def _keep_postgres(settings: Settings) -> None:
 
 
 def _stop(mark: Mark) -> None:
-    """Stop `dagster dev` and all that it has started: runs, also one that is just starting, hold
-    the embedded server.
+    """Stop `dagster dev` and all that it has started.
+
+    Runs, even one that is just starting, hold the embedded server.
     """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from signal_pipeline.errors import UsageError
 
 
 def parse_day(text: str) -> date:
-    """A day as a user writes it; raises BadParameter, exit 2."""
+    """Parse a day as a user writes it; raises BadParameter, exit 2."""
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -19,7 +19,7 @@ def parse_day(text: str) -> date:
 
 
 def parse_text(text: str) -> str:
-    """A text that a database can hold; raises BadParameter, exit 2, for what is not UTF-8."""
+    """Return a text that a database can hold; raises BadParameter, exit 2, if it is not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

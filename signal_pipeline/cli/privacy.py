@@ -1,5 +1,6 @@
-"""The commands of data subjects, of the secret, and of the reader's SQL: `erase`, `subject`,
-`rotate-secret`, `sql`.
+"""The commands `erase`, `subject`, `rotate-secret` and `sql`.
+
+They serve data subjects, the secret, and the reader's SQL.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def erase(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Erase what is stored of a data subject; rollups of the days it was in are rebuilt."""
+    """Erase what is stored of a data subject, and rebuild the rollups of the days it was in."""
     from signal_pipeline.privacy import erasure
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.rollups.models import load_models
@@ -69,7 +70,10 @@ def erase(
 
 
 def _check_spool(settings: Settings) -> None:
-    """An erasure does not reach the spool, and what waits there would be stored behind it."""
+    """Raise SignalError while files wait in the spool.
+
+    An erasure does not reach the spool, and what waits there would be stored after it.
+    """
     if files := _spooled(settings):
         raise SignalError(
             f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let"
@@ -84,7 +88,10 @@ def _spooled(settings: Settings) -> list[Path]:
 
 
 def _show_notes(settings: Settings, notes: list[str]) -> None:
-    """What was not looked at, or cannot be found: an officer must not take it for nothing."""
+    """Print what was not looked at or cannot be found.
+
+    Otherwise an officer could believe that there is nothing.
+    """
     from signal_pipeline.ingest.landing import landed_files
 
     for files, place in (
@@ -112,7 +119,7 @@ def _subject(
 ) -> Subject:
     from signal_pipeline.privacy.erasure import Subject
 
-    # No message repeats a value: it may stand in a terminal's log.
+    # No message repeats a value, because a terminal's log can keep it.
     if [user_hash, session, entity].count(None) != 2 or (user_hash is None) != (day is None):
         raise UsageError(
             "name one subject: --user-hash HEX with --day, --session UUID, or --entity TYPE ID"
@@ -127,7 +134,8 @@ def _subject(
         except ValueError:
             raise UsageError("--session takes a UUID") from None
         if str(named) in NO_IDS:
-            # Stored before it was refused, it would be the sessions of many people.
+            # Events that were stored with it before it was refused belong to the sessions of many
+            # people.
             raise UsageError(
                 "--session: the nil and the max UUID name no session; erase by --user-hash"
             )
@@ -197,8 +205,9 @@ def subject(
         Path | None, typer.Option(metavar="FILE", help="Write the rows, one JSON object a line.")
     ] = None,
 ) -> None:
-    """Find a person's rows of a day: host, address and user agent are three lines on stdin, and are
-    not stored.
+    """Find a person's rows of a day.
+
+    Reads host, address and user agent as three lines from stdin, and stores none of them.
     """
     from signal_pipeline.privacy.subjects import export_rows, find_subject
 
@@ -238,6 +247,7 @@ that saw two secrets is marked, since its users are over-counted."""
 @app.command("rotate-secret")
 def rotate_secret(as_json: Json = False) -> None:
     """Explain the kill switch; check which secrets hashed which days, and that nothing waits.
+
     Changes nothing.
     """
     from signal_pipeline.privacy.rotation import check_rotation
@@ -280,8 +290,9 @@ def rotate_secret(as_json: Json = False) -> None:
 
 @app.command()
 def sql(as_json: Json = False) -> None:
-    """Open psql as the role that reads rollups only; without a terminal or psql, or with --json,
-    print its URL.
+    """Open psql as the role that reads only rollups.
+
+    Without a terminal or psql, or with --json, prints its URL.
     """
     from signal_pipeline.cli.psql import LIFETIMES, open_psql, reader_url, url_lifetime
 

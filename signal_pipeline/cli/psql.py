@@ -1,6 +1,4 @@
-"""The way in for people who read rollups with SQL: a URL and a psql as the login
-`signal_reader`.
-"""
+"""Lets people read rollups with SQL: a URL and a psql as the login `signal_reader`."""
 
 from __future__ import annotations
 
@@ -43,11 +41,11 @@ class ReaderError(SignalError):
 
 
 def reader_url(database: Database) -> str:
-    """How to connect as the reader itself, without a password: libpq takes that from `PGPASSWORD`
-    or `~/.pgpass`.
+    """Return the URL with which the reader itself connects.
 
-    Never by the configured login in the reader's role: `set role none` would give that login's
-    rights back. Raises ReaderError where the reader cannot log in, DatabaseError where nobody can.
+    It holds no password: libpq takes that from `PGPASSWORD` or `~/.pgpass`. The configured login in
+    the reader's role would not do, because `set role none` would give that login's rights back.
+    Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
     own = {**_parts(database.url), "user": ROLE}
     own.pop("password", None)
@@ -56,7 +54,7 @@ def reader_url(database: Database) -> str:
             return _url(own)
     except psycopg.OperationalError:
         with database.connect():
-            pass  # The server is there, so that it is the reader who is refused.
+            pass  # The server is up, so it refuses only the reader.
     raise ReaderError(
         f"the server does not let {ROLE} log in: as its owner run `alter role {ROLE} login password"
         " '...'`, and put that password into ~/.pgpass or PGPASSWORD"
@@ -64,25 +62,26 @@ def reader_url(database: Database) -> str:
 
 
 def open_psql(url: str) -> int | None:
-    """Run psql on the terminal and return its exit code; None where there is no psql."""
+    """Run psql on the terminal and return its exit code, or None if there is no psql."""
     program = shutil.which("psql") or wheel_program("psql")
     if program is None:
         return None
     parts = _parts(url)
-    # By the environment: arguments of a process can be read by everybody on the machine.
+    # Passed in the environment, because everybody on the machine can read a process's arguments.
     values = {_VARIABLES[name]: value for name, value in parts.items() if name in _VARIABLES}
     if "options" in parts:
         values["PGOPTIONS"] = parts["options"]
     with _keyboard_signals_left_to_child():
         environment = {**psql_environment(), **values}
-        # No arguments, so nothing of a caller's.
+        # No arguments, so nothing from a caller.
         return subprocess.run([program], env=environment, check=False).returncode  # noqa: S603
 
 
 @contextmanager
 def _keyboard_signals_left_to_child() -> Iterator[None]:
-    """Ignore what a terminal sends to both: Ctrl-C cancels psql's query, and must not end its
-    session with this process.
+    """Ignore the keyboard signals that a terminal sends to both processes.
+
+    Ctrl-C cancels psql's query, and must not end psql's session together with this process.
     """
     before = {
         number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)
@@ -95,9 +94,7 @@ def _keyboard_signals_left_to_child() -> Iterator[None]:
 
 
 def url_lifetime(settings: Settings) -> str:
-    """How long the reader's URL works: with its server, its users or this command; see
-    LIFETIMES.
-    """
+    """Return how long the reader's URL works, as a key of LIFETIMES."""
     if settings.database_url:
         return "with its server"
     return "with its users" if has_other_users(settings.home_path) else "with this command"

@@ -1,4 +1,4 @@
-"""The command `report`: asks rollups or raw events, and says which options do not go together."""
+"""The command `report`: asks rollups or raw events, and refuses options that do not go together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer()
 
 
 class Period(StrEnum):
-    """What a report's rows cover."""
+    """The span that each row of a report covers."""
 
     day = "day"
     week = "week"
@@ -26,7 +26,7 @@ class Period(StrEnum):
 
 
 class Format(StrEnum):
-    """How a report is printed."""
+    """The form in which a report is printed."""
 
     table = "table"
     csv = "csv"
@@ -56,9 +56,7 @@ def report(
     ] = False,
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
-    """Print aggregates: from a rollup over any window, or with --group-by exactly from raw
-    events.
-    """
+    """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events."""
     from signal_pipeline.reports.dimensions import by_key, find_keys
     from signal_pipeline.reports.filters import check_filters
     from signal_pipeline.reports.of_raw_events import grouped_report, raw_report

@@ -1,9 +1,8 @@
-"""Every process that a command has started, at any depth, so that the command can stop them all
-before it ends.
+"""Finds every process that a command has started, at any depth, so that the command can stop them.
 
-They are known by a mark in their environment, which children inherit. A parent does not know them
-all, since an orphan has another one, and a process group does not hold them all, since a child can
-have its own. What others have started never has the mark.
+A mark in their environment tells them apart, because children inherit it. Parents would not find
+all of them, since an orphan gets another parent. A process group would not either, since a child
+can have its own. A process that others have started never has the mark.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ Mark = Mapping[str, str]
 
 
 def new_mark() -> Mark:
-    """The variable to add to the environment of what is started."""
+    """Return the variable to add to the environment of what is started."""
     return {STARTED_BY: uuid.uuid4().hex}
 
 
 def stop_started(mark: Mark) -> list[int]:
-    """Stop every process with the mark: ask this one's children, then all, and kill what is left.
+    """Stop every process with the mark: ask the direct children, then all, and kill what is left.
 
-    Returns the numbers of those that are still there.
+    Returns the process ids of those that are still there.
     """
     for process in _marked(mark):
         with suppress(psutil.Error):
@@ -51,13 +50,16 @@ def stop_started(mark: Mark) -> list[int]:
         for process in _marked(mark):
             with suppress(psutil.Error):
                 process.kill()
-        patience = 1  # One that was just starting another may have been too fast.
+        # A process that was just starting another could have been too fast.
+        patience = 1
     return [process.pid for process in _marked(mark)]
 
 
 def _are_gone(mark: Mark, seconds: float) -> bool:
-    """Whether all end in time: seen twice, since a process shows no environment while it changes
-    its program.
+    """Return whether all end in time.
+
+    They must be gone in two looks, because a process shows no environment while it changes its
+    program.
     """
     give_up = time.monotonic() + seconds
     unseen = 0
@@ -70,8 +72,9 @@ def _are_gone(mark: Mark, seconds: float) -> bool:
 
 
 def _marked(mark: Mark) -> list[psutil.Process]:
-    """The living ones, but not PostgreSQL: one of them may have started it, and it ends with its
-    last user.
+    """Return the living processes with the mark, except PostgreSQL.
+
+    One of them can have started PostgreSQL, which ends with its last user.
     """
     found = []
     for process in psutil.process_iter():

@@ -1,4 +1,4 @@
-"""What Dagster runs and shows: assets, checks, jobs, schedules, sensors, and what they decide.
+"""What Dagster runs and shows: assets, checks, jobs, schedules, sensors, and their decisions.
 
-The only package that imports Dagster, beside `definitions.py`.
+Only this package and `definitions.py` import Dagster.
 """

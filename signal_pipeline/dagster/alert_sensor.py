@@ -1,12 +1,11 @@
-"""Tells people of changes: a check that turned red or green again, and a run that failed and is not
-retried.
+"""Tells people of checks that turn red or green, and of runs that failed and are not retried.
 
-Belongs here: what is news by Dagster's storage, and how it is worded. What people know already:
-`alert_state.py`. How messages are sent: `notifications.py`. The same faults are lines in the
-daemon's log, sent or not: `log_alerts.py`.
+What is news according to Dagster's storage, and its wording, belong here. What people know already
+is in `alert_state.py`; how messages are sent is in `notifications.py`. The same faults are also
+lines in the daemon's log, sent or not: see `log_alerts.py`.
 
 A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a
-check's description or an error's text, which may name an app, a route or a file.
+check's description or an error's text, because these can name an app, a route or a file.
 """
 
 from __future__ import annotations
@@ -28,11 +27,11 @@ from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 30
-FIRST_LOOK_SECONDS = 3600  # What failed before the first tick is news for so long.
+FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
 LONGEST_LOOK_SECONDS = 7 * 86_400
-OVERLAP_SECONDS = 600  # A run's end can be stored later than that of a run that ended after it.
-RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds. After so long it will not.
-REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days says so once a day.
+OVERLAP_SECONDS = 600  # A run's end can be stored after that of a run that ended later.
+RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
+REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
 SEND_SECONDS = 20  # Dagster ends a tick after a minute, and its cursor would be lost.
 HISTORY = 100
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
@@ -48,7 +47,10 @@ ADVICE = {
 def alerts_sensor_of(
     checks: Iterable[dg.AssetChecksDefinition], names: Names
 ) -> dg.SensorDefinition:
-    """The sensor that tells people; raises SettingsError if it is to and cannot."""
+    """Return the sensor that tells people.
+
+    Raises SettingsError if it is wanted and cannot work.
+    """
     check_sender(load_settings())
     keys = [key for each in checks for key in each.check_keys]
 
@@ -64,8 +66,9 @@ def alerts_sensor_of(
     def alerts_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresResource
     ) -> dg.SkipReason:
-        """One message for each change; the cursor keeps what was told, and what could not be sent
-        yet.
+        """Send one message for each change.
+
+        The cursor keeps what was reported and what could not be sent yet.
         """
         senders = open_addresses(load_settings())
         if not senders:
@@ -88,8 +91,9 @@ def alerts_sensor_of(
 
 
 def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Ours:
-    """What is ours; while the database is away, which is when runs fail, by the code location
-    alone.
+    """Return the rule by which a run is ours.
+
+    While the database is away, which is when runs fail, only the code location decides.
     """
     try:
         with postgres.connect() as connection:
@@ -101,10 +105,9 @@ def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Our
 def changed_checks(
     instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey], state: AlertState
 ) -> list[Message]:
-    """A message for each check whose last evaluation turned red or green; changes the state's
-    `red`.
+    """Return a message for each check that turned red or green, and update the state's `red`.
 
-    However many evaluations there were since the last look, the last one counts.
+    Only the last evaluation counts, however many there were since the last look.
     """
     known, red, news = set(state.red), set(), []
     for name, evaluation in sorted(_last_evaluations(instance, checks).items()):
@@ -134,8 +137,9 @@ def _turned_red(name: str, evaluation: Any) -> Message:
 
 
 def _count(entry: Any) -> int | None:
-    """A number, or how many there are in a list; None for all else, which could hold more than a
-    count.
+    """Return a number, or the length of a list.
+
+    Returns None for all else, which could hold more than a count.
     """
     value = getattr(entry, "value", None)
     if isinstance(value, list):
@@ -150,9 +154,8 @@ def _last_evaluations(
     found = {}
     for key, record in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
         records: Sequence[Any] = [record]
-        if (
-            record.status.value == "PLANNED"
-        ):  # A run has not come to it yet, or never will: what was before still holds.
+        # A run has not come to it yet, or never will: the result before it still holds.
+        if record.status.value == "PLANNED":
             records = storage.get_asset_check_execution_history(key, limit=HISTORY)
         done = next((each for each in records if each.status.value != "PLANNED"), None)
         if done and done.evaluation:
@@ -163,8 +166,9 @@ def _last_evaluations(
 def failed_runs(
     instance: dg.DagsterInstance, ours: Ours, state: AlertState, now: float
 ) -> list[Message]:
-    """A message for each run that failed since the last look and that Dagster does not retry;
-    changes the state.
+    """Return a message for each run that failed since the last look and is not to be retried.
+
+    This changes the state.
     """
     state.seen_until = max(state.seen_until, now - LONGEST_LOOK_SECONDS)
     since = state.seen_until - OVERLAP_SECONDS
@@ -182,9 +186,7 @@ def failed_runs(
 def _failures(
     instance: dg.DagsterInstance, ours: Ours, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
-    """Our failed runs that were not looked at, or that wait for a retry, in the order of their
-    end.
-    """
+    """Return our failed runs that are new or wait for a retry, in the order of their end."""
     new = ours.records(
         instance,
         statuses=[dg.DagsterRunStatus.FAILURE],
@@ -214,10 +216,10 @@ def _end(record: dg.RunRecord) -> float:
 def _may_be_retried(
     instance: dg.DagsterInstance, run: dg.DagsterRun, state: AlertState, now: float
 ) -> bool:
-    """Whether Dagster means to retry a run and has not started the retry yet.
+    """Return whether Dagster means to retry a run and has not started the retry yet.
 
-    Not for ever, since it can change its mind. It says what it means just after the run has failed:
-    one tick is given to that.
+    Dagster marks the run just after the failure, so it gets one tick to do that. It can change its
+    mind, so the wait is bounded.
     """
     first = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)
@@ -233,8 +235,10 @@ def _may_be_retried(
 def _is_news(
     instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
-    """Whether the job last succeeded for these days, or its last failure for them was told a day
-    ago.
+    """Return whether a failure is news.
+
+    It is not if people were told within the last day that the job failed for these days, and the
+    job has not succeeded for them since.
     """
     days = days_of(run)
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"
@@ -249,7 +253,7 @@ def _is_news(
 def _succeeded(
     instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float
 ) -> bool:
-    """Whether a run of the same job over some of the same days ended well since then."""
+    """Return whether a run of the same job over some of the same days has succeeded since then."""
     after = datetime.fromtimestamp(since, UTC)
     well = ours.records(
         instance,

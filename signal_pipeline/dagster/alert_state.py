@@ -1,7 +1,7 @@
-"""What people have been told, and what still waits to be sent: the cursor of `alerts_sensor`. No
-Dagster, no network.
+"""What people have been told, and what still waits to be sent. No Dagster, no network.
 
-It stands in Dagster's storage, so it holds names, counts and times, and never an address.
+This is the cursor of `alerts_sensor`, which is kept in Dagster's storage. So it holds names, counts
+and times, and never an address.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import msgspec
 
 from signal_pipeline.dagster.notifications import Message
 
-MAX_FAILURES = (
-    20  # Ticks in a row in which an address took nothing; then what waits for it is given up.
-)
+# After this many ticks in a row in which an address took nothing, what waits for it is given up.
+MAX_FAILURES = 20
 
 
 class Queue(msgspec.Struct):
-    """What one address has yet to take, oldest first, and in how many ticks in a row it took
-    nothing.
+    """The messages that one address has yet to take, oldest first.
+
+    `failures` counts the ticks in a row in which it took nothing.
     """
 
     failures: int = 0
@@ -30,10 +30,11 @@ class Queue(msgspec.Struct):
 class AlertState(msgspec.Struct):
     """What people know. Times are seconds since 1970.
 
-    `seen_until`: failed runs that ended before are known. `seen`: those that ended shortly before
-    that, or after. `retrying`: those that Dagster wants to try again, with the time they were first
-    seen. `told`: for each job with its days when its last failure was told. `red`: the checks that
-    people know as red. `queues`: by the place of the address.
+    `seen_until`: all failed runs that ended before this time are known. `seen`: the known runs that
+    ended shortly before it, or after it. `retrying`: the runs that Dagster wants to try again, with
+    the time they were first seen. `told`: for each job with its days, when people were last told of
+    a failure. `red`: the checks that people know to be red. `queues`: the queue of each address, by
+    its place in the list.
     """
 
     seen_until: float
@@ -45,16 +46,18 @@ class AlertState(msgspec.Struct):
 
 
 class Sender(Protocol):
-    """Where a message can be sent."""
+    """A place where a message can be sent."""
 
     name: str
 
     def send(self, message: Message) -> bool:
-        """Whether it was taken."""
+        """Send a message; return whether it was taken."""
 
 
 def read_state(cursor: str | None, first_look: float) -> AlertState:
-    """The state of the last tick; at the first one, or after one of another version, runs since
+    """Return the state that the last tick left.
+
+    At the first tick, or after a tick of another version of Signal, runs that failed since
     `first_look` are news.
     """
     try:
@@ -64,7 +67,7 @@ def read_state(cursor: str | None, first_look: float) -> AlertState:
 
 
 def write_state(state: AlertState) -> str:
-    """The cursor to keep."""
+    """Return the cursor to keep."""
     return msgspec.json.encode(state).decode()
 
 
@@ -75,11 +78,10 @@ def deliver(
     warn: Callable[[str], object],
     go_on: Callable[[], bool],
 ) -> tuple[int, int]:
-    """Queue the news and send what waits, while `go_on`; returns how many messages were taken and
-    how many wait.
+    """Queue the news and send what waits, for as long as `go_on` says so.
 
-    An address that takes nothing is left alone until the next call, and does not hold up the
-    others.
+    Returns how many messages were taken and how many wait. An address that takes nothing is left
+    alone until the next call, and does not hold up the others.
     """
     state.queues = {str(n): state.queues.get(str(n), Queue()) for n in range(len(senders))}
     taken = 0

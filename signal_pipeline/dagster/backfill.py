@@ -1,6 +1,4 @@
-"""Backfills from the command line: plan which days can be rebuilt, show what would change, rebuild
-them through Dagster.
-"""
+"""Plans backfills from the command line, shows what would change, and rebuilds through Dagster."""
 
 from __future__ import annotations
 
@@ -36,15 +34,15 @@ PROGRESS_SECONDS = 0.5
 
 
 class BackfillError(SignalError):
-    """A backfill that cannot be started."""
+    """A backfill cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a backfill would do. `present`: the status of each day that has one; a day without any
-    event has none.
+    """What a backfill would do.
 
-    `fresh`: days left alone, when only stale days were asked for.
+    `present`: the status of each day that has one; a day without any event has none. `fresh`: days
+    that are left alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -63,7 +61,7 @@ class Backfilled:
     seconds: float = 0.0
 
     def as_dict(self) -> dict[str, object]:
-        """The object that `backfill --json` prints."""
+        """Return the object that `backfill --json` prints."""
         return {
             "built": [str(day) for day in self.built],
             "refused": [{"day": str(day), "reason": why} for day, why in self.refused.items()],
@@ -73,7 +71,10 @@ class Backfilled:
 
 
 def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[str, Model]:
-    """The named rollups, all of them for no names; raises UsageError for an unknown name."""
+    """Return the named rollups, or all of them if no name is given.
+
+    Raises UsageError for an unknown name.
+    """
     unknown = [name for name in names if name not in models]
     if unknown:
         raise UsageError(f"no rollup {unknown[0]!r}: choose from {', '.join(models)}")
@@ -88,17 +89,17 @@ def plan_backfill(
     *,
     only_stale: bool = False,
 ) -> Plan:
-    """Which days from `first` to `last` can be built, and why the others cannot.
+    """Plan which days from `first` to `last` can be built, and why the others cannot.
 
-    With `only_stale`, days whose rollups are fresh are left out: so a backfill that was interrupted
-    goes on.
+    With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
+    can go on. Raises BackfillError if `first` is after `last`.
     """
     if first > last:
         raise BackfillError(f"--from {first} is after --to {last}")
     start_date, today = stored_start_date(connection), today_utc()
     checksums = {name: model.checksum for name, model in models.items()}
     present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
-    # Counting raw events is what a plan costs: days that are left alone are not counted.
+    # Counting raw events is the cost of a plan, so days that are left alone are not counted.
     wanted = [day for day, status in present.items() if status.wants_build or not only_stale]
     missing = days_missing_raw_events(connection, wanted)
     days, refused, fresh = [], dict[date, str](), []
@@ -125,10 +126,10 @@ def plan_differences(
     plan: Plan,
     progress: Callable[[int], None],
 ) -> list[Difference]:
-    """What the planned days would change, computed into a shadow; nothing stored changes.
+    """Return what the planned days would change; nothing stored changes.
 
-    A day without any event so far is left out: its rollups would be empty. A day that is refused
-    meanwhile joins `plan.refused`.
+    Each day is computed into a shadow. A day without any event so far is left out, because its
+    rollups would be empty. A day that is refused meanwhile joins `plan.refused`.
     """
     differences: list[Difference] = []
     for day in plan.days:
@@ -150,10 +151,10 @@ def run_backfill(
     days_per_run: int,
     progress: Callable[[int], None],
 ) -> Backfilled:
-    """Run the planned days in contiguous chunks, one run each; `progress` is told of finished days
-    as they come.
+    """Run the planned days in contiguous chunks, one run each.
 
-    A failed run is counted by what it built; the next chunk goes on.
+    `progress` gets the number of finished days as they come. A failed run counts for the days that
+    it built, and the next chunk goes on.
     """
     result = Backfilled(refused=dict(plan.refused))
     started = time.perf_counter()
@@ -193,7 +194,7 @@ def run_backfill(
 
 
 def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
-    """Why days were not built, by day, as the failed step says it."""
+    """Return why days were not built, by day, in the words of the failed step."""
     found: dict[str, str] = {}
     for event in outcome.all_events:
         failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
@@ -206,7 +207,7 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
 def _job(
     definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]
 ) -> dg.JobDefinition:
-    """The rollups' job for these rollups alone, without their checks: those belong to the night."""
+    """Return a job of only these rollups, without their checks: those belong to the night."""
     return dg.Definitions(
         assets=definitions.assets,
         resources=definitions.resources,
@@ -216,7 +217,7 @@ def _job(
 
 
 def chunks(days: Sequence[date], most: int) -> list[list[date]]:
-    """Contiguous stretches of days, each of at most `most` days."""
+    """Split the days into contiguous stretches of at most `most` days."""
     stretches: list[list[date]] = []
     for day in days:
         if stretches and len(stretches[-1]) < most and (day - stretches[-1][-1]).days == 1:
@@ -230,8 +231,9 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 def _watched(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
-    """Tell `progress` of each day as its build is recorded, from beside the run; of all of them at
-    the end.
+    """Report each day to `progress` as its build is recorded, and all days at the end.
+
+    A thread beside the run reads the records.
     """
     since, over, told = datetime.now(UTC), threading.Event(), 0
 

@@ -1,6 +1,7 @@
 """The probe of bots: whether as many are dropped as usual, and of which families.
 
-Bots are dropped silently to the caller, never to the operator. The statistics: `bot_shares.py`.
+The caller is not told that an event was dropped as a bot's; the operator is. The statistics are in
+`bot_shares.py`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ TOP_FAMILIES = 3
 
 
 def bots_are_steady(connection: Connection) -> Finding:
-    """Each app drops about as many bots as in its past weeks: a new list may take people for bots.
+    """Check that each app drops about as many bots as in its past weeks.
 
-    Requirement 3.5. Looks at recent days, and at older ones to which bots were added lately.
+    Requirement 3.5. A new list of crawlers can take people for bots. The probe looks at recent
+    days, and at older days to which bots were added lately.
     """
     today = today_utc()
     apps = _apps(connection, today)
@@ -70,7 +72,10 @@ def bots_are_steady(connection: Connection) -> Finding:
 
 
 def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
-    """The days of each app by the books, and those that are looked at, where there are some."""
+    """Return the days of each app by the books, and those of them to look at.
+
+    Apps without a day to look at are left out.
+    """
     facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
     apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
     rows = connection.execute(query(__package__, "probes/bot_days"), facts).fetchall()
@@ -96,7 +101,7 @@ def _shares(change: BotChange) -> str:
 
 
 def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) -> dict[str, str]:
-    """The families that changed most, each with how many were usual."""
+    """Return the families that changed most, each with its usual number."""
     facts = {
         "apps": [app for app, _ in changes],
         "firsts": [each.first for _, each in changes],

@@ -1,8 +1,8 @@
-"""Whether an app's bots are as many as its own past weeks let expect. Pure: no database.
+"""Decides whether an app has unusually many or few bots, by its own past weeks.
 
-Bots come in bursts. People rest at weekends and on holidays, bots need not. A replay brings a whole
-day again. So a day is held against past weeks, by number and by share, and against the same
-weekdays; and it must differ by more than chance does.
+It is pure: no database. Bots come in bursts. People rest at weekends and on holidays; bots need
+not. A replay brings a whole day again. So a day is compared with past weeks, by number and by
+share, and with the same weekdays; and the difference must be more than chance.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from statistics import median_low, quantiles
 WEEK = 7
 HISTORY_DAYS = 4 * WEEK
 MIN_HISTORY_EVENTS = 100
-MIN_EVENTS = 100  # Shares of fewer events say nothing.
+MIN_EVENTS = 100  # A share of fewer events says nothing.
 MIN_BOTS = 10
 MIN_SHARE = 0.005
-DEVIATIONS = 4  # By chance once in 30,000 days; an app has eight that are looked at.
-QUARTILES_PER_DEVIATION = 1.35  # Of the normal distribution: how far its quartiles are apart.
+DEVIATIONS = 4  # Chance alone does this once in 30,000 days; a look covers eight days of an app.
+QUARTILES_PER_DEVIATION = 1.35  # The distance between the quartiles of a normal distribution.
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class BotDay:
 
 @dataclass(frozen=True, slots=True)
 class BotChange:
-    """Days, `first` to `last`, with more or fewer bots than usual.
+    """The days `first` to `last`, with more or fewer bots than usual.
 
     `usual` is a number of bots, as `bots` is.
     """
@@ -51,7 +51,7 @@ class BotChange:
 
 @dataclass(frozen=True, slots=True)
 class _Usual:
-    """How many bots the past lets expect of a day on which each event came once.
+    """How many bots to expect, by the past, on a day on which each event came once.
 
     `deviation` is one standard deviation of that number.
     """
@@ -62,7 +62,7 @@ class _Usual:
 
 
 def has_history(days: Mapping[date, BotDay], day: date) -> bool:
-    """Whether the four weeks before `day` hold seven days with events, and a hundred events."""
+    """Return whether the four weeks before `day` hold seven days with events, and 100 events."""
     past = _past(days, day).values()
     return len(past) >= WEEK and sum(each.received for each in past) >= MIN_HISTORY_EVENTS
 
@@ -70,9 +70,9 @@ def has_history(days: Mapping[date, BotDay], day: date) -> bool:
 def bot_changes(
     days: Mapping[date, BotDay], looked_at: Iterable[date], today: date
 ) -> list[BotChange]:
-    """The days of one app, of those that are `looked_at`, with unusually many or few bots.
+    """Return the `looked_at` days of one app that have unusually many or few bots.
 
-    If there is none, the last week with too many as a whole: a few more each day are lost in the
+    If there is none, return the last week that as a whole has too many: a small rise is lost in the
     noise of one day, but not of seven. A day without enough history is left out.
     """
     usual = {day: _usual(days, day) for day in days if has_history(days, day)}
@@ -92,7 +92,7 @@ def bot_changes(
 
 
 def _past(days: Mapping[date, BotDay], day: date) -> dict[int, BotDay]:
-    """The days of the four weeks before, by how many days ago they were."""
+    """Return the days of the four weeks before, by how many days ago they were."""
     before = ((ago, days.get(day - timedelta(days=ago))) for ago in range(1, HISTORY_DAYS + 1))
     return {ago: each for ago, each in before if each is not None}
 
@@ -105,7 +105,7 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
         for first in range(1, HISTORY_DAYS, WEEK)
     ]
     least, most = zip(*(_expected(week, received) for week in weeks if week), strict=True)
-    # One wild day makes a whole week high, and three in four weeks would all of them.
+    # One wild day makes a whole week high, and three in four weeks would make all of them high.
     _, by_single_days = _quartiles(_expected([each], received)[1] for each in past.values())
     # Some bots come once a week.
     weekdays = [
@@ -115,14 +115,16 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
     fewer, more = _quartiles(_bots(each) for each in past.values())
     lower, upper = _quartiles(received * _share(each) for each in past.values())
     spread = min(more - fewer, upper - lower) / QUARTILES_PER_DEVIATION
-    # Counts vary by their root. Few events in the past say little of a day with many.
+    # A count varies by its square root. Few events in the past say little about a day with many.
     chance = sqrt((expected + 1) * (1 + received / sum(map(_received, past.values()))))
     return _Usual(min([*least, *weekdays]), expected, max(chance, spread))
 
 
 def _expected(past: list[BotDay], received: float) -> tuple[float, float]:
-    """The least and the most bots to expect of a day: as many as on one day of `past`, or the same
-    share. The most assumes one bot more than there was, since none among few events says little.
+    """Return the least and the most bots to expect, by the number and by the share in `past`.
+
+    The number is that of an average day; the share applies to `received`. The most assumes one bot
+    more than there was, because no bot among few events says little.
     """
     bots, events = sum(map(_bots, past)), sum(map(_received, past))
     number = bots / len(past)
@@ -135,8 +137,9 @@ def _jumped(day: BotDay, usual: _Usual) -> bool:
 
 
 def _fell(day: BotDay, usual: _Usual) -> bool:
-    """Whether there are fewer than in each of the past weeks. All count that came, however often:
-    a replay need not bring the bots again.
+    """Return whether there are fewer bots than in each of the past weeks.
+
+    All bots that came count, however often: a replay need not bring them again.
     """
     received = _received(day)
     return received >= MIN_EVENTS and usual.least - day.bots > _margin(usual.deviation, received)
@@ -145,8 +148,9 @@ def _fell(day: BotDay, usual: _Usual) -> bool:
 def _stayed_high(
     week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
 ) -> bool:
-    """Whether the days together jumped, also without the highest: one burst is no lasting
-    change.
+    """Return whether the days together jumped, even without the highest.
+
+    One burst is not a lasting change.
     """
     by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
     excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)

@@ -1,10 +1,9 @@
-"""Asset checks: the tests of `schema.yml`, and the probes of `probes.py`, `bot_probe.py` and
-`landing_probe.py`.
+"""The asset checks: the tests of `schema.yml`, and the probes of the modules beside this one.
 
-Belongs here: which asset a check hangs on, and its severity. Checks are unpartitioned: a range run
-would lose their partition. They block nothing: what must never be visible is asserted inside the
-build's transaction, and the retention proves each day by itself, so that a fault of one day does
-not hold up the others.
+Which asset a check belongs to, and its severity, are decided here. Checks are unpartitioned,
+because a range run would lose their partition. They block nothing. What must never be visible is
+asserted inside the build's transaction, and the retention proves each day by itself; so a fault of
+one day does not hold up the others.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -37,12 +36,12 @@ class _Probe:
 
 
 def default_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
-    """Every check of the project."""
+    """Return every check of the project."""
     return [schema_checks(models, names), *probe_checks(models, names)]
 
 
 def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDefinition:
-    """The tests of `schema.yml`, over the days whose raw events are kept."""
+    """Return the tests of `schema.yml`, over the days whose raw events are kept."""
     tests = audits(models, load_catalogue(load_settings().catalogue))
     specs = [
         dg.AssetCheckSpec(t.name, asset=names.key(t.model), description=t.description)
@@ -65,8 +64,9 @@ def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDe
 
 
 def checks_that_read_raw(models: Mapping[str, Model], names: Names) -> list[dg.AssetCheckKey]:
-    """The checks that count the raw events of every kept day: for the night, not for each hour
-    (docs/decisions.md).
+    """Return the checks that count the raw events of every kept day.
+
+    They run by night, not each hour (docs/decisions.md).
     """
     tests = audits(models, load_catalogue(load_settings().catalogue))
     found = [
@@ -93,7 +93,7 @@ def _audited(test: Audit, asset: dg.AssetKey, faults: int) -> dg.AssetCheckResul
 
 
 def probe_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
-    """One check for each probe."""
+    """Return one check for each probe."""
     checksums = {name: model.checksum for name, model in models.items()}
     drains = {"sensor": names.named(LANDING_SENSOR), "job": names.named(RAW_EVENTS_JOB)}
     no_day_waits = partial(probes.no_day_waits, job=names.named(ROLLUPS_JOB))
@@ -151,8 +151,8 @@ def _check(name: str, probe: _Probe, names: Names) -> dg.AssetChecksDefinition:
     return check
 
 
-def _shown(value: Any) -> Any:  # Whatever Dagster takes as metadata.
-    """Figures by day or by app as a table, which the UI shows in place."""
+def _shown(value: Any) -> Any:  # Any is whatever Dagster takes as metadata.
+    """Show figures by day or by app as a table, which the UI shows in place."""
     if isinstance(value, Mapping):
         return dg.MetadataValue.md(markdown_table(("", "found"), list(value.items())))
     return value

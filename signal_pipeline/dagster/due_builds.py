@@ -1,9 +1,8 @@
-"""Which days to build now, and in which runs. Pure decisions over facts that others read; no
-Dagster, no SQL.
+"""Decides which days to build now, and in which runs. Pure: no Dagster, no SQL.
 
-The facts are queried again at each tick, so a missed tick heals itself. Guards: a day in flight is
-not asked for twice; a busy day is not rebuilt without pause; a failing day is tried again with
-back-off, and not for ever.
+The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
+day in flight is not asked for twice; a busy day is not rebuilt without a pause; a failing day is
+tried again with back-off, and not for ever.
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ from signal_pipeline.days.calendar import days_between
 from signal_pipeline.days.freshness import DayStatus
 
 PAUSE_FACTOR = 10
-MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, whatever its day does.
+MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, however small its day is.
 MAX_ATTEMPTS = 5
-ATTEMPTS_WINDOW = timedelta(
-    days=1
-)  # A day that was given up is tried again when its failures are this old.
+# A day that was given up is tried again when its failures are this old.
+ATTEMPTS_WINDOW = timedelta(days=1)
 FIRST_BACKOFF = timedelta(minutes=1)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_DAYS_PER_RUN = 60
@@ -31,8 +29,9 @@ MAX_RUNS_PER_TICK = 4
 
 @dataclass(frozen=True, slots=True)
 class FailedRun:
-    """A failed run over the days `first` to `last`, inclusive. `failed`: the days at fault, None if
-    it could not say.
+    """A failed run over the days `first` to `last`, inclusive.
+
+    `failed` holds the days at fault, and is None if the run could not name them.
     """
 
     first: date
@@ -41,14 +40,15 @@ class FailedRun:
     failed: frozenset[date] | None = None
 
     def tried(self, day: date) -> bool:
-        """Whether the run failed for this day."""
+        """Return whether the run failed for this day."""
         return self.first <= day <= self.last if self.failed is None else day in self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class RangeRequest:
-    """A run to ask for: its days, the rollups that want a build, and a key that is new whenever the
-    facts are.
+    """A run to ask for: its days, the rollups to build, and its key.
+
+    The key is new whenever the facts are.
     """
 
     days: Sequence[date]
@@ -57,19 +57,25 @@ class RangeRequest:
 
 
 def backoff(failures: int) -> timedelta:
-    """How long to wait after so many failures in a row (at least one): it doubles, up to an
-    hour.
+    """Return how long to wait after this many failures in a row, at least one.
+
+    The wait begins at a minute and doubles with each failure, up to an hour.
     """
     return min(FIRST_BACKOFF * (1 << failures - 1), MAX_BACKOFF)
 
 
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
-    """The failed runs that tried this day since its raw events last changed."""
+    """Return the failed runs that tried this day since its raw events last changed."""
     return [run for run in failed if run.tried(status.day) and run.ended_at > status.changed_at]
 
 
 def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
-    """Whether a stale day may be asked for at this time."""
+    """Decide whether to ask for a stale day at this time.
+
+    After a build, a day rests for ten times that build's duration (at least 10 s), so that a busy
+    day does not starve the others. After failures it waits for its back-off, and after the fifth
+    until they are old.
+    """
     tries = attempts(status, failed)
     if len(tries) >= MAX_ATTEMPTS:
         return False
@@ -83,16 +89,16 @@ def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bo
 
 
 def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[date]:
-    """The days that failed too often to be asked for again soon."""
+    """Return the days that failed too often to be asked for again soon."""
     return [status.day for status in stale if len(attempts(status, failed)) >= MAX_ATTEMPTS]
 
 
 def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
-    """What a night builds, oldest first: stale days, days without any row since the first known
-    one, and yesterday.
+    """Return the days that a night builds, oldest first.
 
-    A day without a row, on which nothing happened while nothing ran, is built too, so that it says
-    zero; a longer silence than a month is not a missed night.
+    These are stale days, days without a row since the first known one, and yesterday. A day without
+    a row is one on which nothing happened while nothing ran; it is built too, so that it says zero.
+    A silence of more than a month is not a missed night.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -107,8 +113,9 @@ def range_requests(
     failed: Sequence[FailedRun],
     now: datetime,
 ) -> list[RangeRequest]:
-    """Few bounded runs, newest days first; a run's fresh days in between are left alone by the run
-    itself.
+    """Return few bounded runs, newest days first.
+
+    A run leaves the fresh days within its range alone.
     """
     taken = list(in_flight)
     days = [

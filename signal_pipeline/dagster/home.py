@@ -1,5 +1,6 @@
-"""Where Dagster keeps its state: `DAGSTER_HOME`, its `dagster.yaml`, and its database on the same
-PostgreSQL server.
+"""Where Dagster keeps its state: `DAGSTER_HOME`, `dagster.yaml` and its database.
+
+The database is on the same PostgreSQL server as Signal's, unless it is configured elsewhere.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ MOST_CONNECTIONS = 8
 
 
 def prepare_dagster(settings: Settings) -> Path:
-    """Make `DAGSTER_HOME` and its database, and set the environment that Dagster's processes
-    inherit.
+    """Make `DAGSTER_HOME` and its database, and set the environment for Dagster's processes.
 
     An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that
     others have configured stays as it is. Returns the folder. Raises SettingsError for a relative
@@ -50,18 +50,19 @@ def prepare_dagster(settings: Settings) -> Path:
 
 
 def project_file(name: str) -> Path:
-    """`dagster.yaml` or `workspace.yaml`: in the wheel inside the package, in a checkout at its
-    root.
+    """Return the path of `dagster.yaml` or `workspace.yaml`.
+
+    In the wheel it is inside the package, in a checkout at the root.
     """
     package = Path(__file__).parents[1]
     return package / name if (package / name).exists() else package.parent / name
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """Dagster's instance, the same one that `signal-pipeline dev` shows."""
+    """Return Dagster's instance, the same one that `signal-pipeline dev` shows."""
     prepare_dagster(settings)
     instance = dg.DagsterInstance.get()
-    # Connections are kept, as Dagster's own web server does: else each event of a run opens
+    # Keep connections open, as Dagster's own web server does. Otherwise each event of a run opens
     # several.
     instance.optimize_for_webserver(
         statement_timeout=STATEMENT_MILLISECONDS,

@@ -1,6 +1,7 @@
-"""Jobs: the selections that schedules, sensors and commands run.
+"""The jobs: the selections that schedules, sensors and commands run.
 
-Belongs here: selections. Their names: `names.py`. When they run: `schedules.py`, `sensors.py`.
+Only selections belong here. Their names are in `names.py`; when they run is in `schedules.py` and
+`sensors.py`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from signal_pipeline.dagster.runs import CATCH_UP_TAG
 def default_jobs(
     names: Names, checks: Iterable[dg.AssetCheckKey], hourly_checks: Iterable[dg.AssetCheckKey]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Every job of the project that selects assets; `hourly_checks` are those that are not too
-    costly for each hour.
+    """Return every job of the project that selects assets.
+
+    `hourly_checks` are the checks that are cheap enough for each hour.
     """
     raw_events, rollups = names.key(RAW_EVENTS), [names.key(name) for name in names.rollups]
     return [

@@ -1,4 +1,4 @@
-"""The probe of the landing: what is in it that no drain can take, and what waits for too long."""
+"""The probe of the landing: files that no drain can take, and files that wait for too long."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
-LOOKED_INTO = 20  # So many of the oldest files are read: what a drain could not take is among them.
+# This many of the oldest files are read: any file that stops a drain is among them.
+LOOKED_INTO = 20
 DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
 def begun_sizes(connection: Connection) -> set[int]:
-    """The sizes in bytes of the files that a drain has begun or done, as far as they are
-    remembered.
+    """Return the sizes in bytes of the files that a drain has begun or done.
+
+    Files that are no longer remembered are missing.
     """
     return {
         cast(int, row[0])
@@ -35,11 +37,11 @@ def landing_moves(
     sensor: str = "landing_sensor",
     job: str = "raw_events_job",
 ) -> Finding:
-    """Nothing is kept in the landing, and nothing waits longer than a day: it holds raw addresses
-    meanwhile.
+    """Check that nothing is stuck in the landing, and that nothing waits there for more than a day.
 
-    Files are looked into at their beginnings; to their ends only those of a size that a drain has
-    `begun`. `sensor` and `job` are what drains them, as they are called here.
+    It holds raw addresses meanwhile. Files are read at their beginnings; only files of a size that
+    a drain has `begun` are read to their ends. `sensor` and `job` are the names of what drains
+    them.
     """
     present = entries(settings.landing_path)
     kept = _kept([entry for entry in present if not entry.unfinished], begun)
@@ -66,7 +68,7 @@ def landing_moves(
 
 
 def _kept(waiting: list[Entry], begun: Collection[int]) -> list[str]:
-    """What no drain can take, each with the reason; of files, the oldest are looked into."""
+    """Return what no drain can take, each with the reason; only the oldest files are read."""
     files = [entry for entry in waiting if not entry.obstacle][:LOOKED_INTO]
     reasons = {entry.path: entry.obstacle for entry in waiting}
     reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
@@ -74,7 +76,7 @@ def _kept(waiting: list[Entry], begun: Collection[int]) -> list[str]:
 
 
 def _fault(path: Path, *, to_the_end: bool) -> str | None:
-    """Why the content of a file cannot be taken, or not all of it."""
+    """Return why a drain cannot take a file, or not all of it; None if it can."""
     try:
         with path.open("rb") as stream:
             check_form(stream, to_the_end=to_the_end)

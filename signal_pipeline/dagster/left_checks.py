@@ -1,8 +1,9 @@
-"""Checks that a backfill, or a run that broke off, left without a result are evaluated after it.
+"""Evaluates the checks that a backfill or an interrupted run left without a result.
 
-Dagster skips the checks of a run whose days are marked one by one, as those of a range are; it
-never comes to those of a run that fails or is cancelled. The UI then shows them as skipped or
-unknown, whatever was found before. Belongs here: which checks those are, and their run.
+Dagster skips the checks of a run whose days are marked one by one, as the days of a range are. It
+never comes to the checks of a run that fails or is cancelled. The UI then shows them as skipped or
+unknown, whatever their result was before. Which checks those are, and the run that evaluates them,
+belong here.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, Ours, own_location
 
 TICK_SECONDS = 15
-PAUSE_SECONDS = 900  # Between two runs of checks that failed.
-# What Dagster calls the job of runs that start from assets, in the UI or by a backfill.
+PAUSE_SECONDS = 900  # The pause between two runs of checks that failed.
+# Dagster's name for the job of runs that start from assets, in the UI or by a backfill.
 UI_JOB = "__ASSET_JOB"
-LONGEST_LOOK = timedelta(hours=2)  # The hour's checks have come round by then.
+LONGEST_LOOK = timedelta(hours=2)  # By then the hourly checks have run.
 
 
 def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> dg.SensorDefinition:
-    """The sensor that has them evaluated."""
+    """Return the sensor that starts a run of these checks."""
     keys = sorted(checks)
 
     @dg.sensor(
@@ -53,7 +54,8 @@ def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> d
         left = left_checks(context.instance, ours, keys)
         if not left:
             return dg.SkipReason("no check was left without a result")
-        # Builds mark the raw events too, so that what was found of them no longer counts as known.
+        # Builds mark the raw events too, so Dagster no longer counts earlier results about them as
+        # known.
         wanted = [key for key in keys if key in left or key.asset_key == names.key(RAW_EVENTS)]
         return dg.RunRequest(asset_check_keys=wanted)
 
@@ -63,8 +65,9 @@ def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> d
 def left_checks(
     instance: dg.DagsterInstance, ours: Ours, keys: Collection[dg.AssetCheckKey]
 ) -> set[dg.AssetCheckKey]:
-    """The checks that no run has evaluated since a run that planned them ended; none while such a
-    run is in flight.
+    """Return the checks that no run has evaluated since the end of a run that planned them.
+
+    Returns none while such a run is in flight.
     """
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     planned = {
@@ -73,7 +76,7 @@ def left_checks(
     runs = _runs(instance, planned.values())
     if any(not run.is_finished for run in runs.values()) or _ranges(instance, ours, IN_FLIGHT):
         return set()
-    # What a run of checks alone left would fail again at once.
+    # A check that a run of only checks left without a result would fail again at once.
     alone = set(map(ours.names.named, (CHECKS_JOB, LEFT_CHECKS_JOB)))
     recent = time.time() - PAUSE_SECONDS
     resting = {
@@ -98,8 +101,9 @@ def left_checks(
 def _ranges(
     instance: dg.DagsterInstance, ours: Ours, statuses: Collection[dg.DagsterRunStatus]
 ) -> list[dg.RunRecord]:
-    """Our runs of several days that somebody asked for in the UI, of late; a command's and a
-    sensor's plan no checks.
+    """Return our recent runs of several days that somebody asked for in the UI.
+
+    The runs of a command or of a sensor plan no checks.
     """
     since = datetime.now(UTC) - LONGEST_LOOK
     found = ours.records(instance, job_name=UI_JOB, statuses=list(statuses), updated_after=since)

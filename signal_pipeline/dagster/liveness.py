@@ -1,14 +1,14 @@
-"""Which runs live, and the end of those that do not, so that what they held is free again.
+"""Finds our runs whose process is gone, and ends them, so that what they held is free again.
 
-A killed process leaves its run marked as started, and its place in a pool taken: every later run of
-the pool would wait for ever, and its days would not be asked for again. Dagster can ask only some
-launchers whether a run lives; the default one is not among them, and it does not watch runs that a
-command executes itself. So each run of ours holds a lock (`run_locks.py`) for as long as its
-process lives.
+A killed process leaves its run marked as started, and keeps its place in a pool. Every later run of
+the pool would wait for ever, and the run's days would not be asked for again. Dagster can ask only
+some launchers whether a run lives. The default launcher is not among them, and Dagster does not
+watch runs that a command executes itself. So each run of ours holds a lock (`run_locks.py`) for as
+long as its process lives.
 
-Nothing is ended that may live: only our own runs hold that lock, so only ours are looked at; one
-look without a lock is not enough, since a lock can be lost for a moment; and a run is read again
-before its end is written.
+A run that can still be alive is not ended. Only our runs hold that lock, so only ours are looked
+at. One look without a lock is not enough, because a lock can be lost for a moment. And a run is
+read again before its end is written.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 5
-# A run that had its lock is dead when it has been without it for so long: a living one takes it
-# again in two seconds.
+# A run that had its lock is dead when it has been without it for this long. A living run takes it
+# again within two seconds.
 LOST_SECONDS = 8.0
 START_SECONDS = 15.0  # A run takes its lock just after it is marked as started.
 NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
@@ -47,9 +47,9 @@ def end_dead_runs(
     suspects: Mapping[str, float],
     now: float,
 ) -> tuple[list[str], dict[str, float]]:
-    """One look: end our runs whose process is gone, and free their places in pools.
+    """Take one look: end our runs whose process is gone, and free their places in pools.
 
-    `suspects` are the runs that had no lock at the last look, with the time of the first such look;
+    `suspects` are the runs that had no lock at the last look, with the time of the first such look.
     `now` is a time of the same clock, in seconds. Returns the ids of the runs that were ended, and
     the suspects for the next look.
     """
@@ -71,8 +71,9 @@ def _unfinished(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]
 
 
 def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
-    """Runs that somebody else has ended, such as the code server that launched them, and that still
-    keep a place.
+    """Return runs that somebody else has ended but that still keep a place in a pool.
+
+    The code server that launched a run can have ended it, for example.
     """
     pools = instance.event_log_storage.get_concurrency_infos(list(ours.names.pools)).values()
     inside = set().union(
@@ -87,17 +88,15 @@ def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.Dag
 
 
 def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
-    """Whether the run is ours, and would hold its lock in our database if it lived."""
+    """Return whether the run is ours and would hold its lock in our database if it lived."""
     tag, location = run.tags.get(LOCK_TAG), location_of(run)
-    if (
-        tag is not None and tag != ours.locks
-    ):  # Its lock is in another database, where we cannot see it.
+    # Its lock is in another database, where we cannot see it.
+    if tag is not None and tag != ours.locks:
         return False
-    if location is None:  # A process executes it by itself, and is known by its lock alone.
+    if location is None:  # A process executes it by itself, so only its lock tells whose it is.
         return True
-    if (
-        run.status in NOT_BEGUN
-    ):  # It may have no process yet. Dagster's own monitoring bounds its start.
+    # It does not always have a process yet. Dagster's own monitoring bounds its start.
+    if run.status in NOT_BEGUN:
         return False
     if location == ours.location:
         return tag is not None or ours.own(run)
@@ -105,23 +104,25 @@ def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
 
 
 def _patience(run: dg.DagsterRun) -> float:
-    """For how long the run may be without its lock, in seconds. A retry has the tags of the run
-    before it.
+    """Return for how many seconds the run can be without its lock and still be alive.
+
+    A retry has the tags of the run before it, so its tag does not show that it has had a lock.
     """
     had_lock = LOCK_TAG in run.tags and run.parent_run_id is None
     return LOST_SECONDS if had_lock else START_SECONDS
 
 
 def _end(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """End a run and free its places; returns whether it still had to be ended.
+    """End a run and free its places in pools; return whether it still had to be ended.
 
-    Its record is read again: a process writes the end of its run before it gives the lock back.
+    Its record is read again, because a process writes the end of its run before it gives the lock
+    back.
     """
     run = instance.get_run_by_id(run_id)
     message = "The process of this run is gone: it was killed, or lost the database."
     ended = False
     if run is not None and not run.is_finished:
-        # A run that was to be cancelled has not failed: nobody wants it retried.
+        # A run that was being cancelled has not failed: nobody wants it retried.
         cancelled = run.status == dg.DagsterRunStatus.CANCELING
         report = instance.report_run_canceled if cancelled else instance.report_run_failed
         report(run, message)
@@ -131,7 +132,7 @@ def _end(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
-    """The sensor that ends our runs whose process is gone."""
+    """Return the sensor that ends our runs whose process is gone."""
 
     @dg.sensor(
         name=names.named(ABANDONED_RUNS_SENSOR),
@@ -142,7 +143,10 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
     def abandoned_runs_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresResource
     ) -> dg.SkipReason:
-        """Asks for no run: Dagster retries a run that failed this way by itself."""
+        """End the dead runs, and ask for no run.
+
+        Dagster itself retries a run that failed this way.
+        """
         with postgres.connect() as connection:
             ours = Ours.seen_by(connection, names, own_location(context))
             suspects = json.loads(context.cursor or "{}")
@@ -174,8 +178,9 @@ def execute_here(
     tags: Mapping[str, str],
     partition_key: str | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Execute a job in this process; first ends the runs of processes that are gone. A failed run
-    is a result, not an error.
+    """Execute a job in this process, after ending the runs of processes that are gone.
+
+    A failed run is a result, not an error.
     """
     with safe_errors(), database.connect() as connection:
         ours = Ours.seen_by(connection, load_names())
@@ -193,7 +198,7 @@ def execute_here(
 
 
 def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, ours: Ours) -> None:
-    """Two looks; between them a wait, if the first finds a run without its lock."""
+    """Take one look; if it finds a run without its lock, wait and take a second look."""
     _, suspects = end_dead_runs(instance, connection, ours, {}, time.monotonic())
     if not suspects:
         return

@@ -1,8 +1,7 @@
-"""Alerts: one line in the daemon's log for what a person must look at, where an operator's log
-alerts read it.
+"""The alerts in the daemon's log: one line for each fault that a person must look at.
 
-Belongs here: what is said of failed runs and red checks. Error texts stay in the run; no line holds
-a value of an event.
+An operator's log alerts can read them there. This module words the lines on failed runs and red
+checks. Error texts stay in the run, and no line holds a value of an event.
 """
 
 import dagster as dg
@@ -19,7 +18,7 @@ from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
 
 
 def run_failure_sensor_of(names: Names) -> dg.SensorDefinition:
-    """The sensor that tells of failed runs."""
+    """Return the sensor that writes failed runs to the log."""
 
     @dg.run_failure_sensor(
         name=names.named(RUN_FAILURE_SENSOR),
@@ -28,14 +27,14 @@ def run_failure_sensor_of(names: Names) -> dg.SensorDefinition:
         description="Writes each failed run to the daemon's log as one line.",
     )
     def run_failure_sensor(context: dg.RunFailureSensorContext) -> None:
-        """Name the job, the run and its days."""
+        """Write one line that names the job, the run and its days."""
         context.log.error("%s", failure_line(context.dagster_run))
 
     return run_failure_sensor
 
 
 def failure_line(run: dg.DagsterRun) -> str:
-    """One line about a failed run."""
+    """Return one line about a failed run."""
     days = days_of(run)
     at_fault = run.tags.get(FAILED_DAYS_TAG) or (f"{days[0]}..{days[1]}" if days else "no day")
     missed = "; its checks and the retention may not have run" if CATCH_UP_TAG in run.tags else ""
@@ -43,7 +42,10 @@ def failure_line(run: dg.DagsterRun) -> str:
 
 
 def red_checks_sensor_of(names: Names) -> dg.SensorDefinition:
-    """The sensor that tells of red checks: they fail no run, so that they hold nothing up."""
+    """Return the sensor that writes red checks to the log.
+
+    Red checks fail no run, so that they hold nothing up.
+    """
     with_checks = set(map(names.named, (NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB)))
 
     @dg.run_status_sensor(
@@ -65,7 +67,10 @@ def red_checks_sensor_of(names: Names) -> dg.SensorDefinition:
 
 
 def red_checks(instance: dg.DagsterInstance, run_id: str) -> list[str]:
-    """One line for each check that a run found red with severity ERROR, with what to do."""
+    """Return one line for each check that a run found red with severity ERROR.
+
+    Each line says what to do.
+    """
     lines = []
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         event = entry.dagster_event

@@ -1,7 +1,6 @@
-"""What our definitions are called in Dagster: plain names, or behind a prefix where others share
-the instance.
+"""The names of our definitions in Dagster, behind a prefix where others share the instance.
 
-Belongs here: names only. What they select or do: `jobs.py`, `assets/`.
+Only names belong here. What they select or do is in `jobs.py` and `assets/`.
 """
 
 from __future__ import annotations
@@ -55,48 +54,55 @@ RETENTION_POOL = "retention"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of our definitions, each behind the prefix; `rollups` are the names of the
-    models.
+    """The names of our definitions, each behind the prefix.
+
+    `rollups` are the names of the models.
     """
 
     rollups: tuple[str, ...]
     prefix: tuple[str, ...] = ()
 
     def key(self, asset: str) -> dg.AssetKey:
-        """The key of one of our assets."""
+        """Return the key of one of our assets."""
         return dg.AssetKey([*self.prefix, asset])
 
     def pool(self, name: str) -> str:
-        """The name of one of our pools: a pool belongs to the whole instance."""
+        """Return the name of one of our pools.
+
+        It has the prefix because a pool belongs to the whole instance.
+        """
         return "__".join([*self.prefix, name])
 
     def named(self, name: str) -> str:
-        """The name of one of our jobs, sensors, schedules or ops; it has no hyphen."""
+        """Return the name of one of our jobs, sensors, schedules or ops; it has no hyphen."""
         return "__".join([*self.prefix, name]).replace("-", "_")
 
     @property
     def assets(self) -> frozenset[dg.AssetKey]:
-        """The keys of all our assets."""
+        """Return the keys of all our assets."""
         return frozenset(map(self.key, (RAW_EVENTS, *self.rollups, EXPIRED_RAW_EVENTS)))
 
     @property
     def instigators(self) -> frozenset[str]:
-        """All our sensors and schedules."""
+        """Return the names of all our sensors and schedules."""
         return frozenset(map(self.named, INSTIGATORS))
 
     @property
     def jobs(self) -> frozenset[str]:
-        """All our jobs."""
+        """Return the names of all our jobs."""
         return frozenset(map(self.named, JOBS))
 
     @property
     def pools(self) -> frozenset[str]:
-        """All our pools."""
+        """Return the names of all our pools."""
         return frozenset(map(self.pool, (INGEST_POOL, ROLLUPS_POOL, RETENTION_POOL)))
 
 
 def load_names(models: Iterable[str] | None = None) -> Names:
-    """The names under `SIGNAL_ASSET_KEY_PREFIX` for these models, by default those on disk."""
+    """Return the names for these models under `SIGNAL_ASSET_KEY_PREFIX`.
+
+    By default the models are those on disk.
+    """
     return Names(
         tuple(load_models() if models is None else models), load_settings().asset_key_prefix
     )

@@ -1,8 +1,7 @@
-"""Messages to the addresses of `SIGNAL_ALERT_URLS`, such as mail, chat or a webhook, by way of
-Apprise.
+"""Messages to the addresses of `SIGNAL_ALERT_URLS` (mail, chat, a webhook), sent through Apprise.
 
 The addresses are secrets: no error, log line or result here holds one or a part of one. An address
-is known by its place in the list and the kind of service.
+is known by its place in the list and by its kind of service.
 """
 
 from __future__ import annotations
@@ -21,18 +20,16 @@ from signal_pipeline.settings import Settings, SettingsError
 if TYPE_CHECKING:  # Part of an extra.
     import apprise
 
-# What Apprise and the clients below it log holds hosts, paths and tokens of addresses.
+# The log lines of Apprise and of the clients that it uses hold hosts, paths and tokens of
+# addresses.
 TALKATIVE = ("apprise", "requests", "urllib3")
-_BETWEEN = re.compile(
-    r"[\s,]+(?=[A-Za-z][A-Za-z0-9_+-]*://)"
-)  # An address itself may hold a comma.
+# An address itself can hold a comma.
+_BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9_+-]*://)")
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What people are told: a title, one line of text, and whether it is bad news, good news or
-    neither.
-    """
+    """What people are told: a title, one line of text, and its kind: bad, good or neutral news."""
 
     title: str
     text: str
@@ -40,30 +37,35 @@ class Message:
 
 
 class Address:
-    """One place that messages go to; `name` says which one without telling anything of it."""
+    """One place that messages go to.
+
+    `name` says which one it is, and reveals nothing of the address.
+    """
 
     def __init__(self, sender: apprise.Apprise, name: str) -> None:
         self.name = name
         self._sender = sender
 
     def send(self, message: Message) -> bool:
-        """Whether the message was taken. Raises nothing; waits a few seconds for a server that does
-        not answer.
+        """Send a message; return whether it was taken.
+
+        Raises nothing. Waits a few seconds for a server that does not answer.
         """
         with _nothing_said():
             try:
-                # As plain text, which the sender escapes where a service takes markup.
+                # Sent as plain text; the sender escapes it where a service takes markup.
                 taken = self._sender.notify(
                     message.text, message.title, message.kind, body_format="text"
                 )
-            except Exception:  # A plugin's; its text may hold the address.
+            except Exception:  # The error is a plugin's, and its text can hold the address.
                 return False
         return bool(taken)
 
 
 def check_sender(settings: Settings) -> None:
     """Raise SettingsError if messages are wanted and the extra that sends them is not installed.
-    Imports nothing.
+
+    This imports nothing.
     """
     if settings.alert_urls is not None and find_spec("apprise") is None:
         raise SettingsError(
@@ -73,9 +75,9 @@ def check_sender(settings: Settings) -> None:
 
 
 def open_addresses(settings: Settings) -> list[Address]:
-    """The addresses of `SIGNAL_ALERT_URLS`, none if it is not set; reaches none of them.
+    """Return the addresses of `SIGNAL_ALERT_URLS`, or none if it is not set; connect to none.
 
-    Raises SettingsError if Apprise is missing, and for an address that it does not understand.
+    Raises SettingsError if Apprise is missing, and for an address that Apprise does not understand.
     """
     check_sender(settings)
     if settings.alert_urls is None:
@@ -88,10 +90,10 @@ def open_addresses(settings: Settings) -> list[Address]:
 
 
 def _open(url: str, number: int, count: int) -> Address:
-    import apprise  # Takes a second, and its plugins two more.
+    import apprise  # Importing it takes a second, and its plugins two more.
 
     with _nothing_said():
-        # In memory: Apprise can keep what it knows of an address in a folder.
+        # Storage in memory, because Apprise can keep what it knows of an address in a folder.
         sender = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory"))
         service = apprise.Apprise.instantiate(url, asset=sender.asset)
     if service is None or not sender.add(service):

@@ -1,5 +1,6 @@
-"""The one partition definition: UTC days, today included. Every partitioned asset uses this
-constant.
+"""The one partition definition: UTC days, today included.
+
+Every partitioned asset uses this constant.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from signal_pipeline.settings import Settings, load_settings
 
 
 def first_partition(settings: Settings) -> date:
-    """The start date: as set, else as stored in a database that is up, else where a new database
-    would begin.
+    """Return the start date of the partitions.
 
-    Loading definitions starts no server and never fails for want of one.
+    It is the date that is set, or else the one stored in a database that is up, or else the date at
+    which a new database would begin. Loading definitions starts no server, and does not fail if
+    there is none.
     """
     if settings.start_date is not None:
         return settings.start_date
@@ -36,7 +38,8 @@ def _stored(url: str) -> date | None:
         return None
 
 
-DAYS_PER_RUN = 60  # A backfill of half a year is three runs, and a failed one has little to repeat.
+# A backfill of half a year is three runs, and a failed run has little to repeat.
+DAYS_PER_RUN = 60
 backfill_policy = dg.BackfillPolicy.multi_run(DAYS_PER_RUN)
 daily_partitions = dg.DailyPartitionsDefinition(
     start_date=first_partition(load_settings()).isoformat(), timezone="UTC", end_offset=1

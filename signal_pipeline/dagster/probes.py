@@ -1,8 +1,7 @@
-"""Probes: questions about the stored data whose answer is good or bad, each with what to do when it
-is bad.
+"""The probes: questions about the stored data whose answer is good or bad.
 
-No Dagster: `checks.py` makes asset checks of them. Numbers in findings are counts and shares, never
-a value of an event.
+A bad answer says what to do. There is no Dagster here: `checks.py` makes asset checks of the
+probes. The numbers in findings are counts and shares, never a value of an event.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from signal_pipeline.settings import Settings
 
 RECENT_DAYS = 7
 MAX_DROP_SHARE = 0.2
-MIN_GAPS = (
-    10  # Of an app's day; fewer are chance, though they can be 1 % of a quiet one, and label it.
-)
+# Per app and day. Fewer can be chance, although on a quiet day they can be 1 %, and label it.
+MIN_GAPS = 10
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200
 MAX_HASHES_PER_SESSION = 2
@@ -42,7 +40,7 @@ class Finding:
 
 
 def books_reconcile(connection: Connection) -> Finding:
-    """Raw events of every open day are what the books say, and what its rollups were built from.
+    """Check that the raw events of every open day are those that the books and the builds counted.
 
     Invariants 1 and 10. Counts the raw events of all kept days.
     """
@@ -68,10 +66,9 @@ def books_reconcile(connection: Connection) -> Finding:
 
 
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
-    """No raw day stands longer than the retention: seven days overdue, or a retention that believes
-    no clock, is an alarm.
+    """Check that no raw day is seven days overdue, and that the retention is not refused.
 
-    Requirement 9.2.
+    Either is a privacy alarm (requirement 9.2). The retention is refused if it believes no clock.
     """
     judgement, held = judge_due_days(connection, settings.retention_days)
     if refusal := judgement.refusal(held):
@@ -93,7 +90,7 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
 
 
 def nothing_expired(connection: Connection, settings: Settings) -> Finding:
-    """No raw day that is due is left after a retention run."""
+    """Check that a run of the retention has left no raw day that is due."""
     due = due_days(connection, first_kept_day(today_utc(), settings.retention_days))
     if not due:
         return Finding(True, f"No raw event is older than {settings.retention_days} days.")
@@ -106,9 +103,7 @@ def nothing_expired(connection: Connection, settings: Settings) -> Finding:
 
 
 def few_drops(connection: Connection) -> Finding:
-    """Drops other than bots stay a small share of what was received together, of each app and of
-    all.
-    """
+    """Check that only a small share of events is dropped, per app and in total, bots aside."""
     last = today_utc()
     window = {"first": last - timedelta(days=RECENT_DAYS), "last": last}
     rows = connection.execute(query(__package__, "probes/drop_rate"), window).fetchall()
@@ -148,10 +143,9 @@ def _by_reason(reasons: Mapping[str, int]) -> str:
 
 
 def addresses_arrive(connection: Connection) -> Finding:
-    """Events come with an address; above 1 % of an app's day without, its users are labelled
-    degraded.
+    """Check that events come with an address, so that an app's users are not labelled degraded.
 
-    Requirement 4.4.
+    Requirement 4.4. The limit is 1 % of the events of an app's day.
     """
     last = today_utc()
     asked = {
@@ -177,7 +171,11 @@ def addresses_arrive(connection: Connection) -> Finding:
 
 
 def identities_are_apart(connection: Connection) -> Finding:
-    """No hash stands for a crowd: a proxy address or an office NAT would merge people into one."""
+    """Check that no hash is shared by a crowd, as behind a proxy or an office NAT.
+
+    A shared address would merge many people into one. The probe also checks that a session does not
+    have many hashes.
+    """
     last = today_utc()
     figures: dict[str, object] = {}
     bad = []
@@ -205,10 +203,9 @@ def identities_are_apart(connection: Connection) -> Finding:
 
 
 def one_secret_per_day(connection: Connection) -> Finding:
-    """No recent day was hashed with two secrets, or by two rules of names; its users would be
-    over-counted.
+    """Check that each recent day was hashed with one secret, by one version of the rules of names.
 
-    Requirement 2.6.
+    Requirement 2.6. Otherwise the day's users are over-counted.
     """
     last = today_utc()
     quality = day_quality(connection, last - timedelta(days=RECENT_DAYS), last)
@@ -237,7 +234,10 @@ def _mixed(quality: DayQuality) -> str:
 
 
 def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> Finding:
-    """Every rollup has a fresh yesterday: a backfill elsewhere must not hide that it is missing."""
+    """Check that yesterday is fresh in every rollup.
+
+    A backfill of other days must not hide that yesterday is missing.
+    """
     yesterday = today_utc() - timedelta(days=1)
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
     if not statuses and installed_day(connection) > yesterday:
@@ -264,11 +264,11 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
 def no_day_waits(
     connection: Connection, checksums: Mapping[str, str], *, job: str = "rollups_job"
 ) -> Finding:
-    """Every kept day before today is fresh within an hour of its last change: none is forgotten
-    after failed builds.
+    """Check that every kept day before today is fresh again within an hour of its last change.
 
-    A changed model changes every day at once, when its first build is there: until then it may be
-    one that cannot build. `job` is what builds, as it is called here.
+    So no day is forgotten after failed builds. A changed model makes every day stale at once. From
+    its first build on, the days have an hour. Before that build they count as waiting, because the
+    model may be one that cannot build. `job` is the name of the job that builds.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():
@@ -288,7 +288,7 @@ def no_day_waits(
 def _waiting_days(
     connection: Connection, rollup: str, checksum: str, before: datetime
 ) -> set[date]:
-    """The open days before today whose rollup is stale or missing, and has been since then."""
+    """Return the open days before today whose rollup has been stale or missing since `before`."""
     today = today_utc()
     statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
     waiting = {

@@ -1,9 +1,10 @@
-"""Dagster's own storage stays bounded: old logs, check evaluations, runs and ticks of ours are
-deleted, all state stays.
+"""Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
-Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting whole runs would
-forget which partitions they materialized; so events go one by one. What is not ours is not touched:
-others may use the same storage, and keep it for longer. Docs: docs/data-team.md.
+All state stays. Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting
+whole runs would forget which partitions they materialized, so events go one by one. Only what is
+ours is touched, because others can use the same storage and keep theirs for longer.
+
+Docs: docs/data-team.md.
 """
 
 from collections.abc import Mapping
@@ -27,8 +28,9 @@ COUNTING_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Rows by kind: ours that went, and those of others that are as old and stayed; None where
-    counting took too long.
+    """Rows by kind: those of ours that were deleted, and those of others, as old, that stayed.
+
+    `others` is None if counting them took too long.
     """
 
     deleted: Mapping[str, int]
@@ -38,18 +40,17 @@ class Pruned:
 def prune_dagster_storage(
     instance: dg.DagsterInstance, ours: Ours, before: datetime
 ) -> Pruned | None:
-    """Delete what is ours, older than `before`, and not needed for any state; None if the storage
-    is not one of PostgreSQL.
+    """Delete what is ours, older than `before`, and not needed for any state.
 
-    A run goes as a whole: nothing of a run that has not ended, or that ended later.
+    A run is old only if it has ended, and as a whole: nothing goes of a run that has not ended, or
+    that ended later. Returns None if the storage is not in one database of PostgreSQL.
     """
     storage = _storage(instance)
     if storage is None:
         return None
     limits = {
-        "before": (
-            before.astimezone(UTC).replace(tzinfo=None)
-        ),  # Dagster's columns have no time zone.
+        # Dagster's columns have no time zone.
+        "before": (before.astimezone(UTC).replace(tzinfo=None)),
         "location": ours.location,
         "locks": ours.locks,
         "jobs": sorted(ours.names.jobs),
@@ -66,7 +67,7 @@ def prune_dagster_storage(
 
 
 def _storage(instance: dg.DagsterInstance) -> PostgresRunStorage | None:
-    """Dagster's storage, if all of it is in one database of PostgreSQL."""
+    """Return Dagster's storage if all of it is in one database of PostgreSQL, else None."""
     runs, events, ticks = (
         instance.run_storage,
         instance.event_log_storage,
@@ -82,7 +83,7 @@ def _storage(instance: dg.DagsterInstance) -> PostgresRunStorage | None:
 
 
 def _instigators(instance: dg.DagsterInstance, ours: Ours) -> list[str]:
-    """What Dagster's storage calls our sensors and schedules."""
+    """Return the ids of our sensors and schedules in Dagster's storage."""
     return [
         state.selector_id
         for state in instance.all_instigator_state()
@@ -106,9 +107,9 @@ def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -
 
 
 def pruning_job_of(names: Names) -> dg.JobDefinition:
-    """The job that keeps Dagster's storage bounded."""
+    """Return the job that keeps Dagster's storage bounded."""
 
-    # The resource holds the lock by which a run is known to live.
+    # The resource holds the lock that shows that a run lives.
     @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
     def prune_storage(context: dg.OpExecutionContext) -> None:
         """Delete old logs, evaluations, runs and ticks of Signal's from Dagster's storage."""

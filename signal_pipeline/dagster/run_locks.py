@@ -1,9 +1,8 @@
-"""The lock that a run of Dagster holds while its process lives: PostgreSQL knows at once when a
-process dies.
+"""The lock that a run of Dagster holds while its process lives.
 
-Belongs here: how the lock is held, and who holds one. What follows for a run without it:
-`liveness.py`. A run may hold it twice, once for the command that executes it and once for its
-resource; so it is shared.
+PostgreSQL knows at once when a process dies. How the lock is held, and who holds one, belongs here.
+What follows for a run without its lock is in `liveness.py`. The lock is shared, because a run can
+hold it twice: once for the command that executes it and once for its resource.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ HEARTBEAT_SECONDS = 2.0
 
 
 class RunLock:
-    """Shows that a run lives, from now until `release` or the end of the process.
+    """Shows that a run lives, until `release` or the end of the process.
 
-    A thread watches the connection, and takes the lock again when it was lost: a server that
-    restarts, or one that closes idle sessions, must not make a living run look dead. `space` names
-    the database that knows the lock: see `lock_space`. Raises psycopg.Error or DatabaseError when
-    the lock cannot be taken at first.
+    A thread watches the connection and takes the lock again if it was lost. So a server that
+    restarts, or that closes idle sessions, does not make a living run look dead. `space` names the
+    database that holds the lock: see `lock_space`. Raises psycopg.Error or DatabaseError if the
+    lock cannot be taken at first.
     """
 
     def __init__(self, database: Database, run_id: str) -> None:
@@ -73,12 +72,12 @@ def held_run(database: Database, run_id: str) -> Iterator[None]:
 
 
 def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
-    """Those of the runs whose lock somebody holds, in the database of this connection. Takes no
-    lock itself.
+    """Return the runs whose lock somebody holds in the database of this connection.
+
+    It takes no lock itself.
     """
-    numbers = {
-        run_id: _number(run_id) % 2**32 for run_id in run_ids
-    }  # PostgreSQL shows the number without its sign.
+    # PostgreSQL shows the number without its sign.
+    numbers = {run_id: _number(run_id) % 2**32 for run_id in run_ids}
     if not numbers:
         return set()
     held = connection.execute(
@@ -89,8 +88,9 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
 
 
 def lock_space(connection: Connection) -> str:
-    """A name for where the locks of this connection are: another database, or a copy of it
-    elsewhere, has another one.
+    """Return a name for the place of this connection's locks.
+
+    Another database, or a copy of this one elsewhere, has another name.
     """
     row = connection.execute(query(__package__, "lock_space")).fetchone()
     assert row

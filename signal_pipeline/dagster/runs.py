@@ -1,9 +1,8 @@
-"""What Dagster knows about our runs: their days, which are in flight, which failed, what they
-built; and the tags they carry.
+"""What Dagster knows about our runs: days, tags and builds, which are in flight, which failed.
 
-Belongs here: questions to the Dagster instance, which others may use too: a job's name says nothing
-of whose it is. What follows from the answers: `due_builds.py`, `sensors.py`. Which runs live:
-`liveness.py`.
+Questions to the Dagster instance belong here. Others can use the same instance, so a job's name
+does not tell whose run it is. What follows from the answers is in `due_builds.py` and `sensors.py`;
+which runs live is in `liveness.py`.
 """
 
 from __future__ import annotations
@@ -24,12 +23,13 @@ from signal_pipeline.rollups.models import Model
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
-ONLY_STALE_TAG = "signal/only_stale"  # The run leaves fresh days of its range alone.
-CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nights have missed.
-MODELS_TAG = "signal/models"  # The models that the run was asked for with.
-FAILED_DAYS_TAG = "signal/failed_days"  # Set by a run that failed: the days it could not build.
-LOCK_TAG = "signal/lock"  # The run has taken its lock; the value names the database that knows it.
-# Dagster's own: the code location of a run that the daemon or the UI launched.
+ONLY_STALE_TAG = "signal/only_stale"  # The run leaves the fresh days of its range alone.
+CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nights missed.
+MODELS_TAG = "signal/models"  # A digest of the models at the time of the request.
+FAILED_DAYS_TAG = "signal/failed_days"  # A failed run sets it to the days that it could not build.
+# The run has taken its lock; the value names the database in which the lock is.
+LOCK_TAG = "signal/lock"
+# Dagster's own tag: the code location of a run that the daemon or the UI launched.
 REPOSITORY_TAG = ".dagster/repository"
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -42,12 +42,12 @@ FAILED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 def range_tags(first: date, last: date) -> dict[str, str]:
-    """The tags by which one run covers the days `first` to `last`, inclusive."""
+    """Return the tags that make one run cover the days `first` to `last`, inclusive."""
     return {RANGE_START_TAG: str(first), RANGE_END_TAG: str(last)}
 
 
 def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
-    """The first and last day of a run; None for a run without a partition."""
+    """Return the first and last day of a run, or None for a run without a partition."""
     single = run.tags.get("dagster/partition")
     first, last = run.tags.get(RANGE_START_TAG, single), run.tags.get(RANGE_END_TAG, single)
     if first is None or last is None:
@@ -57,11 +57,11 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """How our runs are told from those of others: launched from our code location, or with their
-    lock in our database.
+    """The rule that tells our runs from those of others.
 
-    `locks`: see `lock_space`. `location`: `repository@location`, None where it is not known, as in
-    a command.
+    A run is ours if our code location launched it, or if its lock is in our database. `locks` is
+    the name that `lock_space` gives. `location` is `repository@location`, or None where it is not
+    known, as in a command.
     """
 
     names: Names
@@ -70,12 +70,13 @@ class Ours:
 
     @classmethod
     def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> Ours:
-        """Ours by the database of the connection, and by our code location where it is known."""
+        """Return the rule for this connection's database, and for our code location if known."""
         return cls(names, lock_space(connection), location)
 
     def own(self, run: dg.DagsterRun) -> bool:
-        """Whether a run is of our jobs, or of our assets alone: others may share our code
-        location.
+        """Return whether a run is of our jobs, or only of our assets.
+
+        This matters because others can share our code location.
         """
         selected = run.asset_selection or frozenset()
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
@@ -83,9 +84,7 @@ class Ours:
     def records(
         self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any
     ) -> list[dg.RunRecord]:
-        """Our runs that pass the filters, which are those of RunsFilter, newest first, at most
-        `limit`.
-        """
+        """Return our runs that pass the filters of RunsFilter, newest first, at most `limit`."""
         tags = [{LOCK_TAG: self.locks}]
         if self.location is not None:
             tags.append({REPOSITORY_TAG: self.location})
@@ -98,15 +97,16 @@ class Ours:
 
 
 def location_of(run: dg.DagsterRun) -> str | None:
-    """The `repository@location` that a run was launched from; None if a process executes it by
-    itself.
+    """Return the `repository@location` that launched a run.
+
+    It is None if a process executes the run itself.
     """
     origin = run.remote_job_origin
     return origin.repository_origin.get_label() if origin else None
 
 
 def own_location(context: dg.SensorEvaluationContext) -> str | None:
-    """The `repository@location` that a sensor is loaded from; None outside a daemon."""
+    """Return the `repository@location` that a sensor is loaded from, or None outside a daemon."""
     origin = context.code_location_origin
     return f"{context.repository_name}@{origin.location_name}" if origin else None
 
@@ -114,9 +114,10 @@ def own_location(context: dg.SensorEvaluationContext) -> str | None:
 def running_and_failed(
     instance: dg.DagsterInstance, connection: Connection, ours: Ours, job: str, since: datetime
 ) -> tuple[list[dg.DagsterRun], list[dg.RunRecord]]:
-    """Our runs of a job that have not ended, and those that failed or were cancelled since then.
+    """Return our runs of a job that have not ended, and those that have failed since `since`.
 
-    A run that somebody marks as failed from outside goes on: by its lock it still runs.
+    Cancelled runs count as failed. A run that somebody marked as failed while its process goes on
+    still holds its lock, and counts as running.
     """
     running = ours.records(instance, job_name=job, statuses=IN_FLIGHT)
     ended = ours.records(instance, job_name=job, statuses=FAILED, updated_after=since)
@@ -127,7 +128,7 @@ def running_and_failed(
 
 
 def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> list[FailedRun]:
-    """The days of failed runs, without the runs that were asked for with other models."""
+    """Return the days of failed runs, except of runs that were asked for with other models."""
     present = models_digest(models)
     found = []
     for record in failed:
@@ -143,7 +144,10 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> 
 def failures_in_a_row(
     instance: dg.DagsterInstance, ours: Ours, job: str, most: int
 ) -> list[datetime]:
-    """When our last runs of a job failed, newest first, up to its last success; at most `most`."""
+    """Return when our last runs of a job failed, newest first, back to its last success.
+
+    At most `most` times are returned.
+    """
     ends: list[datetime] = []
     for record in ours.records(instance, limit=most, job_name=job):
         if record.dagster_run.status not in FAILED:
@@ -155,10 +159,10 @@ def failures_in_a_row(
 def materialized_days(
     instance: dg.DagsterInstance, run_id: str, rollups: Iterable[dg.AssetKey]
 ) -> set[date]:
-    """The days for which a run built every given rollup; read from its log, which a failed step
-    keeps.
+    """Return the days for which a run built every given rollup.
 
-    A purged day is marked there as well, and was not built.
+    They are read from the run's log, which a failed step keeps. A purged day is marked there too,
+    but was not built, so it is left out.
     """
     wanted, built = set(rollups), dict[date, set[dg.AssetKey]]()
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
@@ -174,6 +178,6 @@ def _was_built(event: dg.DagsterEvent) -> bool:
 
 
 def models_digest(models: Mapping[str, Model]) -> str:
-    """A short text that changes when any model does."""
+    """Return a short text that changes when any model changes."""
     checksums = sorted((name, model.checksum) for name, model in models.items())
     return hashlib.sha256(repr(checksums).encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Schedules. Belongs here: when work is asked for by the clock. What it does: `jobs.py`."""
+"""The schedules: what the clock starts, and when. What a job does is in `jobs.py`."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
 def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
-    """The schedule of the night."""
+    """Return the schedule that starts the nightly job."""
 
     @dg.schedule(
         name=names.named(NIGHTLY_SCHEDULE),
@@ -47,7 +47,7 @@ def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
 
 
 def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
-    """The schedule that evaluates the checks within an hour of a change."""
+    """Return the schedule that evaluates the checks within an hour of a change."""
     checksums = {name: model.checksum for name, model in models.items()}
 
     @dg.schedule(
@@ -68,7 +68,8 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
         with postgres.connect() as connection:
             last = _last_start(context.instance, Ours.seen_by(connection, names))
             statuses = day_statuses(connection, checksums)
-            dropped = dropped_since(connection, last)  # Where all is dropped, nothing else changes.
+            # If all events are dropped, nothing else changes.
+            dropped = dropped_since(connection, last)
         landed = changed_at(load_settings().landing_path)
         changed = any(
             status.wants_build or last < max(status.changed_at, status.built_at or last)
@@ -82,8 +83,9 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
 
 
 def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
-    """When our checks were last started, by the hour or by night. Runs that succeeded have had
-    their lock.
+    """Return when our checks were last started, by the hourly or the nightly job.
+
+    Only successful runs count: they have had their lock, by which they are known to be ours.
     """
     found = [
         record.create_timestamp.astimezone(UTC)
@@ -99,7 +101,7 @@ def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
 
 
 def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
-    """The schedule that keeps Dagster's storage bounded."""
+    """Return the schedule that keeps Dagster's storage bounded."""
     return dg.ScheduleDefinition(
         name=names.named(PRUNING_SCHEDULE),
         cron_schedule="45 1 * * *",
@@ -114,7 +116,7 @@ def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
 
 
 def default_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
-    """Every schedule of the project."""
+    """Return every schedule of the project."""
     return [
         nightly_schedule_of(names),
         checks_schedule_of(models, names),

@@ -1,8 +1,7 @@
-"""Sensors that start runs: they ask PostgreSQL and the landing what is to be done, at each tick
-anew.
+"""The sensors that start runs: at each tick they ask PostgreSQL and the landing what is to be done.
 
-Belongs here: the run requests, and why a tick asks for none. Which days, and when:
-`due_builds.py`. What Dagster knows: `runs.py`.
+The run requests belong here, and the reasons why a tick asks for no run. Which days are built, and
+when, is in `due_builds.py`. What Dagster knows is in `runs.py`.
 """
 
 import json
@@ -47,11 +46,11 @@ from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 5
-COUNTED_FAILURES = 10  # Beyond these the back-off does not grow.
+COUNTED_FAILURES = 10  # The back-off does not grow after more failures.
 
 
 def landing_sensor_of(names: Names) -> dg.SensorDefinition:
-    """The sensor that has landed files ingested."""
+    """Return the sensor that starts a run when files wait in the landing."""
 
     @dg.sensor(
         name=names.named(LANDING_SENSOR),
@@ -74,10 +73,10 @@ def landing_sensor_of(names: Names) -> dg.SensorDefinition:
 def _landing_request(
     context: dg.SensorEvaluationContext, postgres: PostgresResource, names: Names
 ) -> dg.SensorResult | dg.SkipReason:
-    """One run at a time drains all that waits; the counter in the key lets the same file ask again.
+    """Ask for one run at a time, which drains all that waits.
 
-    What came after the last run was asked for does not wait behind what failed; what only changed
-    does.
+    The counter in the run key lets the same file ask again. After a failure, files that arrived
+    after the last request do not wait for the back-off; files that only changed do.
     """
     files = marks_of_landed(load_settings().landing_path)
     if not files:
@@ -109,10 +108,9 @@ def _landing_request(
 
 
 def _asked_before(cursor: str | None) -> tuple[int, set[str] | None]:
-    """How often the landing sensor has asked, and the marks of what waited then; None where that is
-    not known.
+    """Return how often the landing sensor has asked, and the marks of the files that waited then.
 
-    Before marks were kept the cursor was the number alone.
+    The marks are None if the cursor is an older one, which is only the number.
     """
     value = json.loads(cursor or "0")
     return (value, None) if isinstance(value, int) else (value["asked"], set(value["marks"]))
@@ -123,7 +121,7 @@ def _cursor(asked: int, marks: Collection[str]) -> str:
 
 
 def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
-    """The sensor that keeps every rollup of every open day fresh."""
+    """Return the sensor that keeps every rollup of every open day fresh."""
     checksums = {name: model.checksum for name, model in models.items()}
     job = names.named(ROLLUPS_JOB)
 
@@ -184,8 +182,8 @@ def _why_not(stale: list[DayStatus], hopeless: list[date]) -> str:
 
 
 def _run_request(request: RangeRequest, names: Names, asked: int, digest: str) -> dg.RunRequest:
-    # The counter stands in the key since Dagster never runs a key twice: facts may repeat after a
-    # manual change.
+    # The key holds the counter because Dagster never runs a key twice, and the same facts can come
+    # again after a manual change.
     return dg.RunRequest(
         run_key=f"{request.key}#{asked}",
         asset_selection=[names.key(name) for name in request.rollups],

@@ -1,5 +1,6 @@
-"""The audit: who did what to which day, append-only. Actors stand in it as HMACs, and never a value
-of an event.
+"""The audit: who did what to which day, append-only.
+
+It holds actors as HMACs, and never a value of an event.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ MAX_REASON = 200
 
 
 def actor_hmac(settings: Settings, actor: str) -> bytes:
-    """Who acted, as 32 bytes under the audit's own key: the same actor gives the same bytes, and
-    they tell no name.
+    """Return who acted, as 32 bytes under the audit's own key.
+
+    The same actor always gives the same bytes, and the bytes reveal no name.
     """
     return hmac.digest(audit_key(settings), b"signal/actor\x1f" + actor.encode(), "sha256")
 
 
 def operator(settings: Settings) -> bytes:
-    """The person at the command line, by the number that the system knows: a name could be set in
-    the environment.
+    """Return the person at the command line, as an actor of the audit.
+
+    The person is known by the system's user number, because a name could be set in the environment.
     """
     return actor_hmac(settings, f"os:{os.getuid()}")
 
@@ -39,9 +42,10 @@ def record(
     actor: bytes | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Add an operator's entry, in the caller's transaction. `details` holds kinds, counts and
-    reasons; never a value or a filter. PostgreSQL sets its time, and refuses an action that it does
-    not know (RaiseException).
+    """Add an operator's entry, in the caller's transaction.
+
+    `details` holds kinds, counts and reasons, and never a value or a filter. PostgreSQL sets the
+    time of the entry, and refuses an action that it does not know (RaiseException).
     """
     connection.execute(
         "select signal.audit_operator(%s, %s, %s, %s)",
@@ -50,5 +54,5 @@ def record(
 
 
 def record_read(connection: Connection, actor: bytes, events: int) -> None:
-    """Add that somebody has read so many raw events through the API."""
+    """Record that somebody has read this many raw events through the API."""
     connection.execute("select signal.audit_read(%s, %s)", [actor, events])

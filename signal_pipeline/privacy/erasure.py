@@ -1,9 +1,9 @@
 """Erasure: the answer to a data subject's request (requirement 2.9).
 
-Raw events go and enter the books as erased; their keys stay until their day is purged, so that a
-replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of purged
-days only an entity's rows in rollups are left, and those go by a function of the database, which
-audits itself (`rollups/guards.sql`).
+Raw events go, and enter the books as erased. Their keys stay until their day is purged, so that a
+replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of a purged
+day only an entity's rows in rollups are left. A function of the database deletes those and audits
+itself (`rollups/guards.sql`).
 """
 
 from __future__ import annotations
@@ -38,40 +38,43 @@ _CONDITIONS: Mapping[Kind, LiteralString] = {
 
 
 class NothingKeptError(SignalError):
-    """Nothing is kept of the day that was named; the text says why."""
+    """Nothing is kept of the named day; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is to be erased: a kind, and the values that find it. The values are in memory only."""
+    """What is to be erased: a kind, and the values that find it.
+
+    The values are only in memory.
+    """
 
     kind: Kind
     values: Mapping[str, object] = field(repr=False)
 
     @classmethod
     def user(cls, user_hash: bytes, day: date) -> Subject:
-        """One person on one UTC day."""
+        """Return one person on one UTC day as a subject."""
         return cls("user-hash", {"user_hash": user_hash, "day": day})
 
     @classmethod
     def session(cls, session: uuid.UUID) -> Subject:
-        """One browser tab."""
+        """Return one browser tab as a subject."""
         return cls("session", {"session": session})
 
     @classmethod
     def entity(cls, entity_type: str, entity_id: str) -> Subject:
-        """One journey, video or template, on all days."""
+        """Return one journey, video or template, on all days, as a subject."""
         return cls("entity", {"entity_type": entity_type, "entity_id": entity_id})
 
     @property
     def day(self) -> date | None:
-        """The only day that can hold it; None if any day can."""
+        """Return the only day that can hold the subject, or None if any day can."""
         return cast("date | None", self.values.get("day"))
 
 
 @dataclass(frozen=True, slots=True)
 class ErasedDay:
-    """What left one day."""
+    """What an erasure took out of one day."""
 
     day: date
     state: Literal["open", "purged"]
@@ -83,7 +86,7 @@ class ErasedDay:
 class Certificate:
     """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
 
-    `number` stands in the audit too. `notes`: what was not there to be erased, in sentences.
+    The audit holds `number` too. `notes` says in sentences what was not there to be erased.
     """
 
     kind: Kind
@@ -95,16 +98,16 @@ class Certificate:
 
     @property
     def proves(self) -> bool:
-        """Whether anything was erased: over nothing there is no certificate."""
+        """Return whether anything was erased: there is no certificate over nothing."""
         return bool(self.days) and not self.dry_run
 
     @property
     def stale_days(self) -> list[date]:
-        """The days whose rollups must be rebuilt."""
+        """Return the days whose rollups must be rebuilt."""
         return [day.day for day in self.days if day.state == "open"]
 
     def as_dict(self) -> dict[str, object]:
-        """The object that `erase --json` prints."""
+        """Return the object that `erase --json` prints."""
         return {
             "kind": self.kind,
             "certificate": str(self.number) if self.proves else None,
@@ -132,11 +135,11 @@ def erase(
     *,
     dry_run: bool = False,
 ) -> Certificate:
-    """Erase a subject, day by day, each in one transaction; what a crash leaves, a second call
-    erases.
+    """Erase a subject, day by day, each day in one transaction.
 
-    Rollups of `Certificate.stale_days` are the caller's to rebuild. Raises NothingKeptError for a
-    person on a day of which nothing is kept, and DatabaseError.
+    What a crash leaves, a second call erases. The caller rebuilds the rollups of
+    `Certificate.stale_days`. Raises NothingKeptError for a person on a day of which nothing is
+    kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
     rollups = [
@@ -184,7 +187,10 @@ def _erase_found(
 
 
 def _notes(connection: Connection, subject: Subject) -> list[str]:
-    """What an erasure cannot reach, since it is gone, is not there yet, or goes by another hash."""
+    """Return what an erasure cannot reach, in sentences.
+
+    It is gone, is not there yet, or has another hash.
+    """
     if subject.day is not None:
         counts = connection.execute(
             "select count(distinct key_id), count(distinct hash_rules) from signal.day_keys where"
@@ -216,7 +222,7 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
 
 
 def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:
-    """The days that hold anything of the subject, and how much."""
+    """Return the days that hold anything of the subject, and how much."""
     statement = sql.SQL(query(__package__, "subject_days")).format(
         condition=sql.SQL(_CONDITIONS[subject.kind])
     )
@@ -260,8 +266,8 @@ def _erase_day(
     actor: bytes,
 ) -> ErasedDay | None:
     with connection.transaction():
-        # Waits for writers of the day and holds back new ones: nothing of the subject is committed
-        # behind the delete.
+        # This waits for writers of the day and holds back new ones, so that they commit nothing of
+        # the subject after the delete.
         locked = connection.execute(
             "select state from signal.days where day = %s for update", [day]
         ).fetchone()
@@ -275,9 +281,9 @@ def _erase_day(
         ).fetchone()
         (events,) = cast("tuple[int]", gone)
         rows = 0
-        for (
-            name
-        ) in rollups:  # At once: a forced purge must not keep what a rebuild would have taken out.
+        # The rows go at once, because a forced purge must not keep what a rebuild would have taken
+        # out.
+        for name in rollups:
             statement = sql.SQL("delete from signal.{} where activity_date = %(day)s and {}")
             rows += connection.execute(
                 statement.format(sql.Identifier(name), condition), {**subject.values, "day": day}

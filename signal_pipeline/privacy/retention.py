@@ -1,8 +1,8 @@
-"""Retention: whole UTC days of raw events go, after their rollups are proven complete (requirement
-9).
+"""Retention: deletes whole UTC days of raw events (requirement 9).
 
-A purge proves, writes the receipt and deletes in one transaction, under the day's lock (invariants
-6 and 9). No clock is believed alone: which days are past their retention, `retention_rule.py` says.
+A day goes once its rollups are proven complete. A purge proves, writes the receipt and deletes in
+one transaction, under the day's lock (invariants 6 and 9). No single clock is believed:
+`retention_rule.py` says which days are past their retention.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class _Unproven(Exception):
 class Purged:
     """What a run of the retention did, or with `dry_run` would do.
 
-    `kept`: days that are due and failed their proof, or are due by a clock alone. `refusal`: why no
-    clock is believed for the latter, and what to do.
+    `kept`: days that are due and failed their proof, or that are due only by a clock. `refusal`:
+    why no clock is believed for the latter, and what to do.
     """
 
     dry_run: bool
@@ -56,7 +56,7 @@ class Purged:
     refusal: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """The object that `retention --json` prints."""
+        """Return the object that `retention --json` prints."""
         return {
             "purged": [day.isoformat() for day in self.purged],
             "kept": [{"day": day.isoformat(), "reason": why} for day, why in self.kept.items()],
@@ -65,14 +65,15 @@ class Purged:
 
 
 def due_days(connection: Connection, first_kept: date) -> list[date]:
-    """Open days before `first_kept`, oldest first."""
+    """Return the open days before `first_kept`, oldest first."""
     rows = connection.execute(query(__package__, "due_days"), [first_kept]).fetchall()
     return [cast(date, row[0]) for row in rows]
 
 
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
-    """What is past its retention now, and the open days that are so by a clock alone, oldest
-    first.
+    """Judge what is past its retention now, and find the open days that are so only by a clock.
+
+    Those days are returned oldest first.
     """
     judgement = judge(read_clocks(connection), retention_days)
     return judgement, judgement.held(due_days(connection, judgement.by_clock))
@@ -88,12 +89,12 @@ def purge_due_days(
     confirm_days: int = 0,
     actor: bytes | None = None,
 ) -> Purged:
-    """Purge every due day that passes its proof; a day that fails is kept, named, and holds up no
-    other.
+    """Purge every due day that passes its proof.
 
-    `as_of` stands for today's UTC date; one after today is allowed with `dry_run` only. Days that
-    are due by a clock alone are kept too, unless a person confirms with `confirm_days` that up to
-    so many may go. `actor`: see `store.audit`.
+    A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
+    date after today is allowed only with `dry_run`. Days that are due only by a clock are kept too,
+    unless a person confirms with `confirm_days` that up to so many may go. `actor`: see
+    `privacy/audit_log.py`.
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
@@ -110,7 +111,8 @@ def purge_due_days(
             held, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
-            # What would be due on a day to come is not judged: nothing can have been seen of it.
+            # What would be due on a future day is not judged: nothing can have been seen of that
+            # day.
             first_kept = asked if as_of > today else min(first_kept, asked)
             held = [day for day in held if first_kept <= day < asked]
         result.refusal = judgement.refusal(held)
@@ -249,9 +251,7 @@ def _facts(connection: Connection, day: date) -> _Facts:
 
 
 def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:
-    """Raise _Unproven unless every rollup is fresh and agrees with the raw events that are
-    there.
-    """
+    """Raise _Unproven unless every rollup is fresh and agrees with the raw events."""
     if facts.raw_events < facts.accepted - facts.erased:
         raise _Unproven(
             f"raw events are missing: {facts.raw_events} of {facts.accepted - facts.erased} by the"
@@ -292,14 +292,18 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
 
 
 def _drop_partition(connection: Connection, day: date) -> None:
-    """Drop the day's partition, waiting for the lock in short tries: a DROP that queues stalls
-    every writer behind it.
+    """Drop the day's partition, waiting for the lock in short tries.
+
+    A DROP that queues would stall every writer behind it.
     """
     connection.execute("set local lock_timeout = '100ms'")
     give_up = time.monotonic() + DROP_PATIENCE_SECONDS
     while True:
         try:
-            with connection.transaction():  # A savepoint: the deletes above are not done again.
+            with (
+                connection.transaction()
+                # A savepoint, so that the deletes above are not repeated.
+            ):
                 connection.execute("select signal.drop_partition(%s)", [day])
             return
         except errors.LockNotAvailable:

@@ -1,9 +1,9 @@
-"""Which raw days are past their retention, by more than a clock's word. Pure; no Dagster, no SQL.
+"""Decides which raw days are past their retention, by more than a clock's word.
 
-A clock that jumps a year ahead would make every day old at once. So the age of a day is counted in
-days that were seen: UTC dates on which Signal was at work or from which it has events. A date that
-left no sign counts only once a person has confirmed that it passed. Facts: `seen_days.py`. Why:
-docs/decisions.md.
+It is pure: no Dagster, no SQL. If a clock jumped a year ahead, every day would be old at once. So
+the age of a day is counted in days that were seen: UTC dates on which Signal was at work or from
+which it has events. A date that left no sign counts only once a person has confirmed that it
+passed. The facts come from `seen_days.py`. The reasons are in docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ BY_THE_CLOCK_ALONE = "due by the clock alone"
 
 @dataclass(frozen=True, slots=True)
 class ClockFacts:
-    """What two clocks say, and the UTC dates that left a sign. `installed`: the date of the first
-    migration.
+    """What two clocks say, and the UTC dates that left a sign.
+
+    `installed` is the date of the first migration.
     """
 
     machine: datetime
@@ -32,27 +33,28 @@ class ClockFacts:
 
     @property
     def apart(self) -> bool:
-        """Whether the clocks differ by more than an hour."""
+        """Return whether the clocks differ by more than an hour."""
         return abs(self.machine - self.database) > MAX_CLOCK_DIFFERENCE
 
     @property
     def today(self) -> date:
-        """The UTC date of the clock that is behind: what is not due by it can wait."""
+        """Return the UTC date of the clock that is behind: what is not due by it can wait."""
         return min(self.machine, self.database).astimezone(UTC).date()
 
     @property
     def latest(self) -> date:
-        """The UTC date of the clock that is ahead, where they are apart; midnight between two good
-        ones is no jump.
+        """Return the UTC date of the clock that is ahead, if the clocks are apart.
+
+        Otherwise return today: midnight between two good clocks is not a jump.
         """
         return max(self.machine, self.database).astimezone(UTC).date() if self.apart else self.today
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Days before `first_kept` are past their retention by clock and signs, days before `by_clock`
-    by a clock.
+    """Which days are past their retention.
 
+    Days before `first_kept` are past it by clock and signs, days before `by_clock` by a clock.
     `unseen` are the dates since the first kept day that left no sign, oldest first.
     """
 
@@ -62,11 +64,11 @@ class Judgement:
     unseen: list[date]
 
     def held(self, due: Iterable[date]) -> list[date]:
-        """Of the days that are due by a clock, those that nothing else shows to be due."""
+        """Return those of the days due by a clock that nothing else shows to be due."""
         return [day for day in due if day >= self.first_kept]
 
     def refusal(self, held: list[date]) -> str | None:
-        """Why those days stay, and what to do; None if nothing is refused."""
+        """Return why those days stay and what to do, or None if nothing is refused."""
         if self.facts.apart:
             return (
                 f"PostgreSQL's clock says {self.facts.database:%Y-%m-%d %H:%M} UTC and this"
@@ -92,7 +94,7 @@ def judge(facts: ClockFacts, retention_days: int) -> Judgement:
     first_seen = seen[-1]
     if len(seen) > retention_days:
         first_kept = seen[retention_days]
-    else:  # Nothing could be seen before the installation: its earlier days count as they are.
+    else:  # Nothing could be seen before the installation, so its earlier days count as they are.
         first_kept = first_seen - timedelta(days=retention_days + 1 - len(seen))
     known = {*seen}
     unseen = [
@@ -102,11 +104,12 @@ def judge(facts: ClockFacts, retention_days: int) -> Judgement:
 
 
 def _seen_newest_first(facts: ClockFacts) -> list[date]:
-    """The dates with a sign, from the installation's to today; signs outside are of a clock that
-    was wrong.
+    """Return the dates with a sign, from the installation's date to today, newest first.
+
+    Signs outside that span come from a clock that was wrong.
     """
     past = {facts.today, *(day for day in facts.seen if day < facts.today)}
-    # A clock may have been set back to a date before the installation: then all its signs count.
+    # If a clock was set back to a date before the installation, all its signs count.
     since = facts.installed if facts.installed <= facts.today else min(past)
     return sorted({since, *(day for day in past if day >= since)}, reverse=True)
 

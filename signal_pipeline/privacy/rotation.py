@@ -1,9 +1,9 @@
 """The kill switch: a new secret makes every earlier hash impossible to recompute (requirement 2.6).
 
-Here: what the database knows of the secrets that hashed its days, and what still waits for the
-present one: the ids of lines without a `clientEventId` and the digests of landed files derive from
-it, so that a landed file which is begun under one secret and read again under another would be
-stored twice. The secret itself is changed by the operator.
+This module tells what the database knows of the secrets that hashed its days, and what still waits
+for the present secret. The ids of lines without a `clientEventId` and the digests of landed files
+derive from the secret. So a landed file that is begun under one secret and read again under another
+would be stored twice. The operator changes the secret itself.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from signal_pipeline.settings import Settings, salt_secret
 
 @dataclass(frozen=True, slots=True)
 class KeyDays:
-    """One secret, by its key id, and the days that it hashed. `mixed`: how many of them saw another
-    secret too.
+    """One secret, by its key id, and the days that it hashed.
+
+    `mixed` is how many of these days another secret hashed too.
     """
 
     key_id: str
@@ -37,8 +38,9 @@ class KeyDays:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What must be stored before the secret changes: `begun` is how many landed files are ingested
-    in part.
+    """What must be stored before the secret changes.
+
+    `begun` is how many landed files are ingested in part.
     """
 
     begun: int
@@ -49,7 +51,7 @@ class Waiting:
         return bool(self.begun or self.landing or self.spool)
 
     def as_dict(self) -> dict[str, object]:
-        """The object `waiting` of what `rotate-secret --json` prints."""
+        """Return the object `waiting` in what `rotate-secret --json` prints."""
         return {
             "begun_landed_files": self.begun,
             "landing": [_text(path) for path in self.landing],
@@ -68,20 +70,21 @@ class Rotation:
 
     @property
     def used_today(self) -> bool:
-        """Whether the present secret has hashed events of today: a rotation now would mark the day
-        as mixed.
+        """Return whether the present secret has hashed events of today.
+
+        If so, a rotation now would mark the day as mixed.
         """
         return any(key.key_id == self.present and key.last == today_utc() for key in self.keys)
 
     @property
     def complete(self) -> bool:
-        """Whether the newest day was hashed by the present secret, or nothing was hashed yet."""
+        """Return whether the present secret hashed the newest day, or nothing was hashed yet."""
         return not self.keys or max(self.keys, key=lambda key: key.last).last in {
             key.last for key in self.keys if key.key_id == self.present
         }
 
     def as_dict(self) -> dict[str, object]:
-        """The object that `rotate-secret --json` prints."""
+        """Return the object that `rotate-secret --json` prints."""
         return {
             "key_id": self.present,
             "keys": [
@@ -100,13 +103,14 @@ class Rotation:
 
 
 def _text(path: Path) -> str:
-    """A file's name, whose bytes need not be UTF-8."""
+    """Return a file's name as text; its bytes need not be UTF-8."""
     return path.name.encode(errors="backslashreplace").decode()
 
 
 def check_rotation(settings: Settings, database: Database) -> Rotation:
-    """What the database says about the secrets; raises WeakSecretError for a present one that is
-    too short.
+    """Return what the database says about the secrets.
+
+    Raises WeakSecretError if the present secret is too short.
     """
     present = key_id(check_secret(salt_secret(settings)))
     with safe_errors(), database.connect() as connection:

@@ -1,8 +1,7 @@
-"""Seen days: the UTC dates on which Signal was at work, or from which it has events; and what the
-clocks say.
+"""The seen days, and what the clocks say.
 
-The retention counts a day's age in them: `retention_rule.py`. They are kept for ever, one row per
-date.
+A seen day is a UTC date on which Signal was at work, or from which it has events. The retention
+counts a day's age in seen days: see `retention_rule.py`. They are kept for ever, one row per date.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from signal_pipeline.privacy.retention_rule import ClockFacts
 
 
 def read_clocks(connection: Connection) -> ClockFacts:
-    """Ask both clocks, and which dates were seen. Raises NotMigratedError without a start date."""
+    """Read both clocks and the seen dates. Raises NotMigratedError without a start date."""
     row = connection.execute(query(__package__, "clock_facts")).fetchone()
     if row is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
@@ -28,8 +27,9 @@ def read_clocks(connection: Connection) -> ClockFacts:
 
 
 def remember_days(connection: Connection, facts: ClockFacts) -> None:
-    """Write the seen dates down, today with them: a rebuild replaces the time of the build before
-    it.
+    """Write down the seen dates, and today.
+
+    They must be written down because a rebuild replaces the time of the build before it.
     """
     _add(connection, [*facts.seen, facts.today], confirmed=False)
 
@@ -37,8 +37,9 @@ def remember_days(connection: Connection, facts: ClockFacts) -> None:
 def confirm_days(
     connection: Connection, unseen: list[date], held: int, actor: bytes | None
 ) -> None:
-    """Write down that a person says that these dates have passed, and that so many raw days may go
-    for it; audited.
+    """Write down that a person says that these dates have passed; audited.
+
+    `held` is how many raw days may go because of it.
     """
     with connection.transaction():
         _add(connection, unseen, confirmed=True)

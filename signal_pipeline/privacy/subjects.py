@@ -1,6 +1,6 @@
 """Data subjects: the hash that a person had on a day, and the rows that carry it (requirement 2.9).
 
-Host, address and user agent come in, are used, and are stored nowhere. How rows are erased:
+Host, address and user agent come in, are used, and are not stored. How rows are erased is in
 `erasure.py`.
 """
 
@@ -48,8 +48,8 @@ class SubjectError(SignalError):
 class Found:
     """A person's day: their hashes, their events as JSON texts, and notes for whoever answers them.
 
-    One hash by today's rules of names, and another by each earlier rule that hashed the day and
-    gives another.
+    There is one hash by today's rules of names, and one more for each earlier version that hashed
+    the day and gives another hash.
     """
 
     user_hashes: list[bytes]
@@ -58,10 +58,11 @@ class Found:
 
 
 def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
-    """The hashes and the rows of one person on one day; `lines` are host, address and user agent.
+    """Return the hashes and the rows of one person on one day.
 
-    Each look is audited, without the hash. Raises SubjectError for input that cannot be a host or
-    an address, and for a day of which nothing is kept.
+    `lines` are host, address and user agent. Each look is audited, without the hash. Raises
+    SubjectError for input that cannot be a host or an address, and for a day of which nothing is
+    kept.
     """
     host, ip, user_agent = _inputs(lines)
     secret = check_secret(salt_secret(settings))
@@ -75,7 +76,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
         [BOT_NOTE] if parse_user_agent(user_agent).bot else [],
     )
     with safe_errors(), database.connect() as connection, connection.transaction():
-        lock_days(connection, [day])  # Until the answer is there, the day is not purged.
+        lock_days(connection, [day])  # The day is not purged until the answer is there.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:
             used = _rules_of(connection, day)
@@ -99,7 +100,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
 
 
 def _rules_of(connection: Connection, day: date) -> set[int]:
-    """The versions of the rules of names that hashed the day."""
+    """Return the versions of the rules of names that hashed the day."""
     rows = connection.execute(
         "select hash_rules from signal.day_keys where day = %s", [day]
     ).fetchall()
@@ -116,7 +117,7 @@ def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[st
 
 
 def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
-    """Which hashes of the day the present secret cannot find."""
+    """Return notes on the hashes of the day that the present secret cannot find."""
     rows = connection.execute("select key_id from signal.day_keys where day = %s", [day]).fetchall()
     keys = {row[0] for row in rows}
     if not keys - {present}:
@@ -149,7 +150,7 @@ def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
 
 
 def export_rows(rows: Sequence[str], path: Path) -> None:
-    """Write one JSON object per line into a new file that only its owner may read."""
+    """Write one JSON object per line into a new file that only its owner can read."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:

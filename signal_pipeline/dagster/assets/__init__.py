@@ -1,9 +1,9 @@
-"""The assets. One module per asset or family of assets."""
+"""The assets, one module per asset or family of assets."""
 
 import warnings
 
-# The version of Dagster is pinned; its reminders that these are beta would stand in front of every
-# command.
+# The version of Dagster is pinned, and its reminders that these are beta would come before the
+# output of every command.
 for name in (
     "Parameter `backfill_policy`",
     "Class `LocalFileCodeReference`",

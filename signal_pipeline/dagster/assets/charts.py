@@ -1,8 +1,9 @@
 """Small pictures and tables for the UI: pure text, no Dagster, no SQL.
 
-Pictures are SVG in an image of Markdown. The UI shows Markdown in place below a thousand
-characters, else behind a link; so both are kept below that. Colours are readable on a light and on
-a dark page. Whatever text goes into them is shown as text: it is never Markdown, HTML or a link.
+A picture is an SVG in an image of Markdown. The UI shows Markdown in place below a thousand
+characters, and otherwise behind a link, so pictures and tables are kept below that. The colours are
+readable on a light and on a dark page. Any text that goes into them is shown as text: it is never
+Markdown, HTML or a link.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ def bar_chart(
     days: int,
     unknown: Collection[date] = (),
 ) -> str:
-    """A Markdown image with one bar for each of the `days` up to `last`, stacked in the order of
-    `colours` (at most three). A day without a bar had no event; an unknown day is grey from top to
-    bottom.
+    """Return a Markdown image with one bar for each of the `days` up to `last`.
+
+    The parts of a bar are stacked in the order of `colours`, at most three. A day without a bar had
+    no event; an unknown day is grey from top to bottom.
     """
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)
@@ -47,8 +49,8 @@ def bar_chart(
         for place, part in enumerate(parts)
     }
     highest = max(*heights[parts[-1]], 1)
-    # The whole stack first, then shorter ones over it: each part is one outline, which takes few
-    # characters.
+    # The whole stack comes first, then shorter ones over it. So each part is one outline, which
+    # takes few characters.
     step = WIDTH // days
     layers = [_layer(heights[part], highest, colours[part], step) for part in reversed(parts)]
     legend = (
@@ -83,7 +85,10 @@ def _layer(heights: Sequence[int], highest: int, colour: str, step: int) -> str:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table of as many rows as fit; numbers are grouped and to the right."""
+    """Return a Markdown table of as many rows as fit.
+
+    Numbers have thousands separators and are aligned to the right.
+    """
     if not rows:
         return "no rows"
     right = [isinstance(value, int) for value in rows[0]]
@@ -105,8 +110,10 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> str:
-    """A value as text. Whatever could mean something to Markdown is quoted as code: nothing is
-    interpreted there, not even links.
+    """Return a value as text.
+
+    Anything that could mean something to Markdown is quoted as code, where nothing is interpreted,
+    not even links.
     """
     if isinstance(value, int):
         return f"{value:,}"
@@ -124,7 +131,7 @@ def _quoted(text: str) -> str:
 
 
 def code_block(language: str, text: str) -> str:
-    """A text as a block of code that nothing in the text can end."""
+    """Return a text as a block of code that nothing in the text can end."""
     fence = _fence(text, 3)
     return f"{fence}{language}\n{text}\n{fence}"
 

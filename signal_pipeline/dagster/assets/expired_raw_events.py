@@ -1,8 +1,8 @@
-"""The asset `expired_raw_events`: raw days past their retention, proven complete, receipted and
-deleted.
+"""The asset `expired_raw_events`: raw days past their retention, proven, receipted and deleted.
 
-Belongs here: what a run reports. The proof and the deletion: `privacy/retention.py`. Docs:
-docs/data-team.md.
+What a run reports belongs here. The proof and the deletion are in `privacy/retention.py`.
+
+Docs: docs/data-team.md.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from signal_pipeline.settings import load_settings
 
 
 class RetentionConfig(dg.Config):
-    """What a person can tell a run of the retention; the night tells nothing."""
+    """What a person can configure in a run of the retention; the nightly run uses the defaults."""
 
     confirm_days: int = Field(
         default=0,
@@ -30,7 +30,10 @@ class RetentionConfig(dg.Config):
 
 
 def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
-    """The retention asset, downstream of every rollup: nothing is deleted before they are built."""
+    """Return the retention asset.
+
+    It is downstream of every rollup, so that nothing is deleted before the rollups are built.
+    """
 
     @dg.asset(
         key=names.key(EXPIRED_RAW_EVENTS),
@@ -40,18 +43,17 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
         kinds={"postgres"},
         metadata={"dagster/table_name": "signal.receipts"},
         pool=names.pool(RETENTION_POOL),
-        # After the checks of the same night, which are ready at the same time.
+        # The retention comes after the checks of the same night, which are ready at the same time.
         op_tags={"dagster/priority": "-1"},
     )
     def expired_raw_events(
         context: dg.AssetExecutionContext, config: RetentionConfig, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """Raw days older than the retention, deleted whole after every rollup of the day is proven
-        fresh.
+        """Raw days past the retention, deleted whole once every rollup of the day is proven fresh.
 
-        Each purged day leaves a receipt. A day that fails its proof is kept and named; it holds up
-        no other. So is a day that is due by the clock alone, which the check nothing_overdue says
-        too.
+        Each purged day leaves a receipt. A day that fails its proof is kept and named, and holds up
+        no other day. A day that is due only by the clock is kept too; the check nothing_overdue
+        also reports it.
         """
         settings = load_settings()
         result = purge_due_days(

@@ -1,8 +1,9 @@
-"""The asset `raw_events`: the events of a day as they are stored, after the landing is drained into
-them.
+"""The asset `raw_events`: the stored events of a day, after the landing is drained into them.
 
-Belongs here: when the landing is drained, and what a run says about a day. How events are written:
-`ingest/`. Docs: docs/data-team.md.
+When the landing is drained, and what a run says about a day, belong here. How events are written is
+in `ingest/`.
+
+Docs: docs/data-team.md.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
 def raw_events_asset(names: Names) -> dg.AssetsDefinition:
-    """The asset of the raw events."""
+    """Return the asset of the raw events."""
     key = names.key(RAW_EVENTS)
 
     @dg.asset(
@@ -53,24 +54,22 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
     def raw_events(
         context: dg.AssetExecutionContext, ingest: IngestResource, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """Raw events of one UTC day: checked, hashed, without address or user agent; kept for the
-        retention.
+        """The raw events of one UTC day: checked, hashed, without address or user agent.
 
-        A run first drains the landing (files of a trusted replay), which may bring events of any
-        day, then profiles its days. The nightly run goes on without what it cannot drain: the check
-        `landing_moves` tells of it.
+        They are kept for the retention. A run first drains the landing (files of a trusted replay),
+        which can bring events of any day. Then it profiles its days. The nightly run goes on
+        without what it cannot drain; the check `landing_moves` reports that.
         """
         try:
             drained = ingest.drain_landing()
         except SignalError as error:
             if isinstance(error, LandingError) and error.drained:
                 _log_drained(context, error.drained)
-            # A bad file, a secret that is missing, a full disk: none must keep the night from its
+            # A bad file, a missing secret, a full disk: none of these must keep the night from its
             # rollups and retention.
             if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
-                if isinstance(
-                    error, LandingError
-                ):  # Trying again is for the sensor, which waits longer each time.
+                # The sensor tries again, and waits longer each time.
+                if isinstance(error, LandingError):
                     raise dg.Failure(str(error), allow_retries=False) from error
                 raise
             context.log.error("the landing is not drained: %s", error)
@@ -82,7 +81,8 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
                 metadata = profile_metadata(day_profile(connection, day))
                 if day == date.fromisoformat(context.partition_keys[-1]):
                     metadata["books"] = books_chart(connection, day)
-                # By partition: a range run would copy one result's metadata to every day.
+                # Added by partition: a range run would copy the metadata of one result to every
+                # day.
                 context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
         return dg.MaterializeResult()
 
@@ -90,8 +90,9 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
 
 
 def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None:
-    """Raise Failure for days that cannot hold events: marked, they would say zero where nothing can
-    be known.
+    """Raise Failure for days that cannot hold events.
+
+    If they were marked, they would say zero where nothing can be known.
     """
     days = list(map(date.fromisoformat, keys))
     if notes := read_coverage(connection, min(days), max(days)).notes():
@@ -105,7 +106,7 @@ def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:
 
 
 def profile_metadata(profile: DayProfile) -> dict[str, Any]:
-    """What the UI shows of a day: counts and times, never a row."""
+    """Return what the UI shows of a day: counts and times, never a row."""
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": profile.events,
         "version": profile.version,
@@ -123,8 +124,9 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
 
 
 def day_note(day: date, state: str) -> str | None:
-    """What a person must know of a day that is not as others; None for a day that is over and has
-    its raw events.
+    """Return what a person must know of an unusual day.
+
+    Returns None for a day that is over and has its raw events.
     """
     if state == "purged":
         return "purged: the raw events are gone, and the rollups are kept as they were"
@@ -134,6 +136,6 @@ def day_note(day: date, state: str) -> str | None:
 
 
 def books_chart(connection: Connection, last: date) -> dg.MarkdownMetadataValue:
-    """The books of the last days as a picture: what was received, and what became of it."""
+    """Return the books of the last days as a picture: what was received, and what became of it."""
     series = outcomes_by_day(connection, last - timedelta(days=BOOKS_DAYS - 1), last)
     return dg.MetadataValue.md(bar_chart(series, OUTCOME_COLOURS, "received", last, BOOKS_DAYS))

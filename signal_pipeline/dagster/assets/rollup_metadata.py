@@ -1,7 +1,7 @@
-"""What the UI shows of a rollup: columns and SQL on its definition, counts, times and a trend on
-each materialization.
+"""What the UI shows of a rollup, on its definition and on each materialization.
 
-Counts only: no raw row, no hash, no session.
+The definition shows columns and SQL; a materialization shows counts, times and a trend. No raw row,
+no hash and no session is shown.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from signal_pipeline.rollups.schema_yml import DATE_COLUMN
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
-# An entity can be erased; Dagster's storage keeps what it was once told.
+# An entity can be erased, but Dagster's storage keeps whatever was once written to it.
 NOT_PREVIEWED = (DATE_COLUMN, "entity_id")
 
 
 def definition_metadata(model: Model) -> dict[str, Any]:
-    """Metadata that is there before the first run: table, columns with their sources, SQL and where
-    its file is.
+    """Return the metadata of a rollup's definition, which is there before the first run.
+
+    These are its table, the columns with their sources, the SQL and where its file is.
     """
     return {
         "dagster/table_name": f"signal.{model.name}",
@@ -56,8 +57,9 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 
 
 class DayNotes:
-    """Metadata for the days of one run. A trend and a preview stand on the newest day alone: each
-    row is kept for long.
+    """Metadata for the days of one run.
+
+    Only the newest day has a trend and a preview, because Dagster keeps each row for long.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class DayNotes:
         self._quality = day_quality(connection, min(days), max(days)) if days else {}
 
     def of_raw_events(self, build: DayBuild) -> dict[str, Any]:
-        """A day's raw events as the build saw them."""
+        """Describe a day's raw events as the build saw them."""
         outcomes = day_outcomes(self._connection, build.day)
         profile = DayProfile(
             build.day,
@@ -86,7 +88,7 @@ class DayNotes:
         return metadata
 
     def of_rollup(self, build: DayBuild, name: str) -> dict[str, Any]:
-        """A day of one rollup: rows, what was read, how far its users can be trusted."""
+        """Describe a day of one rollup: its rows, what was read, how exact its users are."""
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": build.rows[name],
             "raw_events": build.raw_events,
@@ -124,7 +126,7 @@ class DayNotes:
 
     def _preview(self, name: str) -> str:
         model = self._models[name]
-        # Counts first: the UI's column is narrow.
+        # Counts come first, because the UI's column is narrow.
         columns = [column for column in model.columns if column not in model.grain]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         rows = self._connection.execute(

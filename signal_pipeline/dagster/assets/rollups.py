@@ -1,8 +1,10 @@
-"""The rollup assets: one per model of `dbt_like_sql/`, computed together so that a day is read once
-for all of them.
+"""The rollup assets, one per model of `dbt_like_sql/`.
 
-Belongs here: what a run of a day or a range does. What the UI shows of it: `rollup_metadata.py`.
-How a day is built: `rollups/build.py`. Docs: docs/data-team.md.
+They are computed together, so that a day is read once for all of them. What a run of a day or a
+range does belongs here. What the UI shows of it is in `rollup_metadata.py`; how a day is built is
+in `rollups/build.py`.
+
+Docs: docs/data-team.md.
 """
 
 from collections import deque
@@ -48,10 +50,10 @@ MOST_REASONS = 10
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the days of a run. `kept`: purged days, which nothing can change, as they were
-    built once.
+    """What became of the days of a run.
 
-    `failed`: refused, or not built after a second attempt, by day with the reason.
+    `kept`: purged days, as they were once built; nothing can change them. `failed`: days that were
+    refused, or not built by a second attempt, with the reason.
     """
 
     built: list[DayBuild] = field(default_factory=list)
@@ -61,8 +63,9 @@ class _Outcome:
 
 
 def rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec]:
-    """One asset spec per model: description, columns, owner, tags and SQL file come from the
-    model.
+    """Return one asset spec per model.
+
+    Its description, columns, owner, tags and SQL file come from the model.
     """
     return [
         dg.AssetSpec(
@@ -82,7 +85,7 @@ def rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec
 
 
 def rollup_assets(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
-    """The multi-asset of all rollups; any subset can be run."""
+    """Return the multi-asset of all rollups; any subset can be run."""
 
     @dg.multi_asset(
         name=names.named("rollups"),
@@ -121,7 +124,10 @@ def _days_of_run(
     names: Names,
     keys: list[date],
 ) -> list[date]:
-    """The days to build, oldest first: those asked for, as the run's tags narrow or widen them."""
+    """Return the days to build, oldest first.
+
+    These are the days that were asked for, as the run's tags narrow or widen them.
+    """
     tags = context.run.tags
     if CATCH_UP_TAG in tags and len(keys) == 1:
         first_kept = first_kept_day(today_utc(), load_settings().retention_days)
@@ -131,9 +137,8 @@ def _days_of_run(
     if ONLY_STALE_TAG in tags:
         statuses = day_statuses(connection, _checksums(models), keys[0], keys[-1])
         return [status.day for status in statuses if status.wants_build]
-    if (
-        context.retry_number
-    ):  # The database was away: what this run has built already stays as it is.
+    # The database was away. What this run has already built stays as it is.
+    if context.retry_number:
         done = materialized_days(context.instance, context.run.run_id, map(names.key, models))
         return [day for day in keys if day not in done]
     return keys
@@ -146,11 +151,11 @@ def _hidden_builds(
     names: Names,
     days: list[date],
 ) -> list[DayBuild]:
-    """Builds that a killed run committed and could mark no more: left alone as fresh, the UI would
-    show holes for ever.
+    """Return builds that Dagster does not show, of days other than `days`, which are built now.
 
-    The same goes for purged days, after Dagster's storage was lost or its materializations were
-    wiped. Without those of `days`, which are built now. They may lie outside the run's partitions.
+    A killed run can commit a build and never mark it. The day is fresh, so it would be left alone,
+    and the UI would show a hole for ever. The same happens to purged days if Dagster's storage was
+    lost or its materializations were wiped. The builds can be outside the run's partitions.
     """
     shown = {name: context.instance.get_materialized_partitions(names.key(name)) for name in models}
     hidden = [
@@ -179,7 +184,7 @@ def _build(
     only: date | None,
     notes: DayNotes,
 ) -> _Outcome:
-    """Build day by day; one that fails is tried again at the end, and holds up no other."""
+    """Build day by day; a day that fails is tried again at the end, and holds up no other."""
     outcome = _Outcome()
     database, engine = postgres.database(), postgres.engine(many_days=len(days) > 1)
     left = days
@@ -212,8 +217,9 @@ def _build(
 def _ahead(
     build: Callable[[date], DayBuild], days: Sequence[date]
 ) -> Iterator[tuple[date, Future[DayBuild]]]:
-    """Each day with its build, in order, the next days' under way meanwhile: one is read while
-    another is computed or marked.
+    """Yield each day with its build, in order, while the builds of the next days are under way.
+
+    So one day is read while another is computed or marked.
     """
     with short_turns(), ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool:
         coming = deque[tuple[date, Future[DayBuild]]]()
@@ -236,7 +242,7 @@ def _keep(
     notes: DayNotes,
     outcome: _Outcome,
 ) -> None:
-    """Mark purged days as they were built once: Dagster counts a day without a mark as failed.
+    """Mark purged days as they were once built: Dagster counts a day without a mark as failed.
 
     A day that was purged before a rollup was ever built has nothing to mark there, and is a
     failure.
@@ -255,9 +261,7 @@ def _keep(
 
 
 def _tell(context: dg.AssetExecutionContext, connection: Connection, outcome: _Outcome) -> None:
-    """Say in the run's log what became of its days, and which days around them Dagster leaves out
-    without a word.
-    """
+    """Log what became of the run's days, and which days around them Dagster leaves out silently."""
     lines = [
         *days_note((build.day for build in outcome.built), "built"),
         *days_note((build.day for build in outcome.kept), "purged, kept as they were"),
@@ -282,8 +286,9 @@ def _mark(
     only: date | None,
     notes: DayNotes,
 ) -> None:
-    """Log a day's materializations as it is built, so that a crash at day 120 keeps 119 marked in
-    the UI.
+    """Log a day's materializations as soon as it is built.
+
+    So a crash at day 120 keeps 119 days marked in the UI.
     """
     day = str(build.day)
     if build.state == "open":
@@ -291,7 +296,7 @@ def _mark(
         context.log_event(
             dg.AssetMaterialization(raw_events, partition=day, metadata=notes.of_raw_events(build))
         )
-    if build.day == only:  # The result of the step marks it.
+    if build.day == only:  # The result of the step marks this day.
         return
     for name in build.rows:
         metadata = notes.of_rollup(build, name)
@@ -307,11 +312,11 @@ def _result(
     only: date | None,
     notes: DayNotes,
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Purged days are left alone, which is no failure; a run that left a hole fails, and names its
-    days in one sentence.
+    """Yield the result of the step, or raise Failure if the run left a hole.
 
-    A night fails for its own day only: a hole of an earlier day turns its check red, and holds up
-    neither checks nor retention.
+    Purged days are left alone, which is no failure. The Failure names the days in one sentence. A
+    nightly run fails only for its own day: a hole of an earlier day turns that day's check red, and
+    holds up neither checks nor retention.
     """
     failed = outcome.failed if only is None or only in outcome.failed else {}
     if failed:
@@ -332,7 +337,7 @@ def _result(
 
 
 def _by_reason(failed: Mapping[date, str]) -> str:
-    """The days that were not built, those with one reason together."""
+    """Return the days that were not built, grouped by reason, as one text."""
     days: dict[str, list[date]] = {}
     for day, reason in sorted(failed.items()):
         days.setdefault(reason, []).append(day)

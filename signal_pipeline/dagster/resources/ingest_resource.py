@@ -1,5 +1,6 @@
-"""The ingest resource: the small write path that runs use, around the same `Ingest` as every other
-way in.
+"""The ingest resource: how runs write events.
+
+It is a small wrapper of the same `Ingest` that every other way in uses.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from signal_pipeline.settings import load_settings, salt_secret
 
 
 class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Writes events; the secret is read from the environment inside a run and held in memory
-    only.
+    """Writes events.
+
+    The secret is read from the environment inside a run and held only in memory.
     """
 
     @contextmanager
     def ingest(self) -> Iterator[Ingest]:
-        """An ingest for the configured database, closed at the end."""
+        """Open an ingest for the configured database; it is closed at the end."""
         with closing(Ingest.from_settings(load_settings())) as ingest:
             yield ingest
 

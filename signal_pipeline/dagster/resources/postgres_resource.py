@@ -1,6 +1,6 @@
 """The database resource: a thin holder, so that assets, checks and sensors say what they need.
 
-It has no fields: addresses and passwords are read from the environment inside a run, and never
+It has no fields. Addresses and passwords are read from the environment inside a run, and never
 reach Dagster's storage.
 """
 
@@ -20,13 +20,14 @@ from signal_pipeline.settings import load_settings
 
 
 class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Signal's PostgreSQL. A run that has this resource holds its lock, by which `liveness.py` sees
-    that it lives.
+    """Signal's PostgreSQL.
+
+    A run that has this resource holds its lock, by which `liveness.py` sees that the run lives.
     """
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[PostgresResource]:
-        """The resource itself; of a run, with its lock."""
+        """Yield the resource itself; in a run, hold the run's lock meanwhile."""
         if context.run is None or context.instance is None:
             yield self
             return
@@ -38,21 +39,21 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield self
         finally:
             # The end of a run is written after its resources are closed. A process that was
-            # launched for the run ends then, and the lock with it; one that goes on gives the lock
-            # back now.
+            # launched for the run then ends, and its lock with it. A process that goes on gives the
+            # lock back now.
             if location_of(context.run) is None:
                 lock.release()
 
     def database(self) -> Database:
-        """The configured database, the embedded one started if need be."""
+        """Return the configured database; the embedded one is started if it is not running."""
         return open_database(load_settings())
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """A connection in autocommit mode; its errors come without row text."""
+        """Open a connection in autocommit mode; its errors come without row text."""
         with safe_errors(), self.database().connect() as connection:
             yield connection
 
     def engine(self, *, many_days: bool) -> Engine:
-        """The engine of `SIGNAL_ROLLUP_ENGINE`, for one day or for many."""
+        """Return the engine of `SIGNAL_ROLLUP_ENGINE`, for one day or for many."""
         return open_engine(load_settings(), self.database(), many_days=many_days)

@@ -1,4 +1,4 @@
--- What is older than the limit and not ours: none of it was touched.
+-- Counts what is older than the limit and not ours. None of it was touched.
 with ours as (select unnest(%(ours)s::text[]) as run_id)
 
 select

@@ -1,4 +1,4 @@
--- The numbers of the runs, of those asked for, whose lock is held in this database.
+-- The numbers of the given runs whose lock somebody holds in this database.
 select distinct objid::bigint
 from pg_locks
 where

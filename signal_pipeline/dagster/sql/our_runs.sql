@@ -1,6 +1,7 @@
--- Our runs, and whether each is over and older than the limit. A run is ours that was launched from our code location, or
--- that a process of ours executed by itself and whose lock our database knows; and that is of our jobs, or of our assets
--- and no others, since others may share our code location.
+-- Our runs, and whether each has ended and is older than the limit. A run is ours if our code
+-- location launched it, or if a process of ours executed it itself and its lock is in our database.
+-- It must also be a run of our jobs, or of our assets and no others, because others can share our
+-- code location.
 with located as (
     select t.run_id
     from run_tags as t

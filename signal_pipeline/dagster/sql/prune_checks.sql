@@ -1,5 +1,6 @@
--- Of each check the last evaluation stays, also under newer plans that nothing came of. A plan of a run of one day has that
--- day for a partition, and its evaluation none: such a plan is of use only as long as nothing newer is there.
+-- The last evaluation of each check stays, also under newer plans that led to nothing. A plan from
+-- a run of one day has that day as its partition, while its evaluation has none. Such a plan is of
+-- use only while there is nothing newer.
 with gone as (
     delete from asset_check_executions as c
     where

@@ -1,4 +1,4 @@
--- Runs of which no event and no check is left; their tags go with them.
+-- Deletes runs of which no event and no check is left; their tags go with them.
 with gone as (
     delete from runs as r
     where

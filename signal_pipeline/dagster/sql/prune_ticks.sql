@@ -1,4 +1,5 @@
--- Of each sensor and schedule the last tick of each status stays, and what has not ended.
+-- For each sensor and schedule, the last tick of each status stays, and so does any tick that has
+-- not ended.
 with gone as (
     delete from job_ticks as t
     where

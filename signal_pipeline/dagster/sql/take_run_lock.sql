@@ -1,4 +1,5 @@
--- The server notices within half a minute when the machine of the run vanishes without a word.
+-- With these settings the server notices within half a minute if the machine of the run vanishes
+-- silently.
 select
     set_config('tcp_keepalives_idle', '10', false),
     set_config('tcp_keepalives_interval', '5', false),

@@ -1,4 +1,4 @@
--- Dates in the future of a clock that was set back are among them; the rule leaves them out.
+-- The dates can be in the future, if a clock was set back. The rule leaves those out.
 select
     clock_timestamp() as database_now,
     (i.created_at at time zone 'UTC')::date as installed,

@@ -1,4 +1,4 @@
--- Under the locks of the day. Keys stay, so that a replay cannot bring the events back.
+-- Runs under the locks of the day. The keys stay, so that a replay cannot bring the events back.
 with gone as (
     delete from signal.events
     where created_at >= %(start)s and created_at < %(end)s and {condition}

@@ -1,4 +1,5 @@
--- Each secret by its key id: the days that it hashed, purged ones too, and how many of them saw another one too.
+-- Each secret by its key id, with the days that it hashed (purged ones too), and how many of these
+-- days another secret hashed too.
 select
     k.key_id,
     min(k.day),

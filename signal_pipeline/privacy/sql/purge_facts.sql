@@ -1,4 +1,4 @@
--- One scan of the day, under its lock: the proof and the receipt both rest on it.
+-- One scan of the day, under its lock, on which both the proof and the receipt rest.
 select
     e.events as raw_events,
     e.first_event,

@@ -1,4 +1,5 @@
--- Open days whose raw events are not what the books say, or not what a build of their present version counted.
+-- Open days whose raw events differ from the books, or from what a build of their present version
+-- counted.
 select d.day, b.expected, e.events, u.counted
 from signal.days as d
 cross join lateral (

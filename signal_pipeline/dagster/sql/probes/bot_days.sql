@@ -1,6 +1,6 @@
--- Per app and day: what was received, how many of it were bots, how often each accepted event came,
--- and whether the day is looked at, because it is recent or bots were added to it recently. The
--- history of the first such day comes with it.
+-- For each app and day: what was received, how many of it were bots, how often each accepted event
+-- came, and whether the day is looked at. A day is looked at if it is recent, or if bots were added
+-- to it recently. The history of the first such day is returned too.
 with added as (
     select app_name, day
     from signal.bots

@@ -1,6 +1,6 @@
--- The families of bots on an app's days from `first` to `last`, those that changed most first: how
--- many there were, and how many are usual in as many days of the four weeks before. Null where no
--- day before tells of families.
+-- The families of bots on an app's days from `first` to `last`, with those that changed most first.
+-- For each family: how many bots there were, and how many are usual in as many days of the four
+-- weeks before. The usual number is null if no earlier day recorded families.
 with asked as (
     select app_name, first, last
     from unnest(%(apps)s::text[], %(firsts)s::date[], %(lasts)s::date[]) as n (app_name, first, last)

@@ -1,5 +1,6 @@
--- Per day of receipt, for each app of the catalogue and for all together (null): what was received,
--- and what of it was dropped for which reasons. Bots are left out: they have a check of their own.
+-- For each day of receipt, for each app of the catalogue and for all together (null): what was
+-- received, and what of it was dropped for which reasons. Bots are left out, because they have a
+-- check of their own.
 with received as (
     select received_on, app_name, reason, sum(events)::bigint as events
     from signal.intake

@@ -1,6 +1,8 @@
--- Of some days, those that no event made stale: the model changed, or the rollup is new. Since when they wait: the first
--- build by the present model, of any day before today, that came after their own; of a day that was never built, the first
--- build of any such day. A later build of the same day by the same model counts for nothing: it would excuse them anew.
+-- For those of the given days that no event made stale (the model changed, or the rollup is new):
+-- since when they have waited. For a day with a build, that is the first build by the present
+-- model, of any day before today, that came after its own. For a day that was never built, it is
+-- the first build of any such day. A later build of the same day by the same model does not count,
+-- because it would excuse the days anew.
 select d.day, min(o.first_built_at) as since
 from signal.days as d
 left join signal.builds as b on b.day = d.day and b.rollup = %(rollup)s
