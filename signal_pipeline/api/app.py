@@ -104,9 +104,10 @@ def create_app(parts: Parts) -> Starlette:
 
 
 class _Application(Starlette):
-    """A Starlette app that sends same-origin `POST /graphql` straight to the endpoint.
+    """A Starlette app that sends most `POST /graphql` straight to the endpoint.
 
-    A request without an `Origin` header skips routing and middleware.
+    A request without an `Origin` header comes from no page of another origin, so that it can skip
+    routing and middleware.
     """
 
     endpoint: GraphqlEndpoint
