@@ -1,4 +1,4 @@
-"""Recognises, by its first bytes, the form of a file that should be NDJSON and is not.
+"""The form of a file that should be NDJSON and is not, recognised by its first bytes.
 
 The module names other forms for the person who sent such a file. A name never repeats text from the
 file.
@@ -57,7 +57,7 @@ def signature(head: bytes) -> str | None:
 
 
 def likely_form(head: bytes) -> str:
-    """Return the likeliest form, by its first bytes, of content without a line of JSON object."""
+    """Return the likeliest form of content in which no line is a JSON object."""
     if form := signature(head) or _of_nuls(head):
         return form
     try:

@@ -51,7 +51,7 @@ class LandingError(SignalError):
 
 
 class Entry(NamedTuple):
-    """A file or folder in the landing.
+    """An entry of the landing folder.
 
     `changed` is in seconds since 1970. `obstacle` says why the entry can never be taken; it is None
     for a file.
