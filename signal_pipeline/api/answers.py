@@ -30,10 +30,8 @@ _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
 _FIELDS = {to_camel_case(field.name) for each in _INPUTS for field in fields(each)}
-_VARIABLES = (
-    "input",
-    "filter",
-)  # The names of arguments. Any other name is the client's own text.
+# The names of arguments. Any other name is the client's own text.
+_VARIABLES = ("input", "filter")
 _encode = msgspec.json.Encoder().encode
 
 

@@ -27,9 +27,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_CONNECTIONS = 1_000
 MIN_CONNECTIONS = 16
-RESERVED_FILES = (
-    64  # PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
-)
+# For PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
+RESERVED_FILES = 64
 MAX_BACKLOG = 2_048
 HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 5.0

@@ -91,9 +91,8 @@ class GroupCommit:
         self._waiting += len(checked)
         self._gathered.append(job)
         self._next()
-        timer = self._loop.call_later(
-            PATIENCE_SECONDS, _give_up, job.future
-        )  # `wait_for` costs five times as much.
+        # `wait_for` costs five times as much as a timer.
+        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, job.future)
         try:
             return await job.future
         finally:
@@ -108,7 +107,7 @@ class GroupCommit:
         await asyncio.to_thread(self._thread.join)
 
     def _next(self) -> None:
-        """Hand over the next batch if the thread is free: at once if enough has come, else soon.
+        """Hand over the next batch if the thread is free: at once if it is big enough, else soon.
 
         Half as many jobs as the last batch had are enough, and no job waits longer than
         BATCH_SECONDS. Events that come one by one therefore do not wait. Under load, half of the
@@ -186,9 +185,8 @@ class GroupCommit:
             logger.error("storing a batch failed: %s", type(error).__name__)
             if len(jobs) == 1:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
-            return [
-                result for job in jobs for result in self._stored([job])
-            ]  # One bad event must not fail the others.
+            # One bad event must not fail the others.
+            return [result for job in jobs for result in self._stored([job])]
         results: list[list[Answer] | Exception] = []
         for job in jobs:
             results.append(answers[: len(job.checked)])
@@ -214,9 +212,8 @@ class GroupCommit:
                 self._revived()
             elif not error.passes:
                 raise
-            return self._try(
-                checked
-            )  # An idle connection does not notice a restart, and a lock can be free by now.
+            # An idle connection does not notice a restart, and a lock can be free by now.
+            return self._try(checked)
 
     def _revived(self) -> None:
         """Restart the database if that is our task.

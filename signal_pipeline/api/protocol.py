@@ -23,13 +23,11 @@ from signal_pipeline.api.connections import Connections, Wait
 from signal_pipeline.api.requests import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024
-CHUNK_BYTES = (
-    256 * 1024
-)  # The most that the loop hands over at once. One request can end and another begin in a chunk.
+# The most that the loop hands over at once. One request can end and another begin in a chunk.
+CHUNK_BYTES = 256 * 1024
 MAX_HEADERS = 100
-MAX_REQUEST_BYTES = (
-    MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES
-)  # As received, with chunk framing and trailers.
+# As received, with chunk framing and trailers.
+MAX_REQUEST_BYTES = MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES
 MAX_PIPELINED = 100
 
 

@@ -12,9 +12,8 @@ from signal_pipeline.api.identity.signature import MAX_VALUES, TooManyValuesErro
 from signal_pipeline.api.refusals import ApiError
 
 MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
-MAX_QUERY_CHARACTERS = (
-    64 * 1024
-)  # Values belong in variables, because GraphQL is parsed letter by letter, in Python.
+# Values belong in variables, because GraphQL is parsed letter by letter, in Python.
+MAX_QUERY_CHARACTERS = 64 * 1024
 BODY_SECONDS = 10.0
 
 

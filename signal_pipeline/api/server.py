@@ -70,9 +70,8 @@ def run_server(
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    signal.signal(
-        signal.SIGTERM, stop
-    )  # Once uvicorn runs, it handles SIGTERM, and raises it again when it is done.
+    # Once uvicorn runs, it handles SIGTERM, and raises it again when it is done.
+    signal.signal(signal.SIGTERM, stop)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
@@ -104,9 +103,8 @@ def _is_loopback(host: str) -> bool:
 
 def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """Return the factory of one protocol per connection; all of them share one `Connections`."""
-    shared = cache(
-        lambda: Connections(limits, settings.trusted_proxies)
-    )  # Made late, because it needs the running event loop.
+    # Made at the first connection, because it needs the running event loop.
+    shared = cache(lambda: Connections(limits, settings.trusted_proxies))
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 
@@ -168,9 +166,8 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
 
 
 def _parts(settings: Settings, identification: Identification) -> Parts:
-    audit_key(
-        settings
-    )  # Each read of raw events is audited: a missing audit key must fail here, not at the first.
+    # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
+    audit_key(settings)
     models = dict(load_models())
     database = open_database(settings)
     if not settings.production:

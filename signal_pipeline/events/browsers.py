@@ -88,7 +88,7 @@ OS_FAMILIES = (*_SYSTEMS, OTHER, UNKNOWN)
 _BROWSER_OF = {family: bucket for bucket, families in _BROWSERS.items() for family in families}
 _SYSTEM_OF = {family: bucket for bucket, families in _SYSTEMS.items() for family in families}
 _MAJOR = re.compile(r"[0-9]{1,4}")
-# Most of these ua-parser recognises only with a minor version.
+# ua-parser recognises most of these only with a minor version.
 _VERSIONED = (
     r"(FxiOS|CriOS|EdgiOS|EdgA|Edge?|OPiOS|OPR|OPT|OPX|GSA|Version|Chrome|Chromium|Firefox"
     r"|SamsungBrowser|YaBrowser|UCBrowser|Vivaldi|Brave|DuckDuckGo|Ddg)"

@@ -28,8 +28,8 @@ from signal_pipeline.events.patterns import (
 UNKNOWN = "unknown"
 DEVICE_TYPES = ("desktop", "mobile", "tablet", "tv", "console", UNKNOWN)
 
-# Marks of browsers that exist only on iOS. With "Macintosh", they mean an iPad that asks for sites
-# for desktops.
+# Marks of browsers that exist only on iOS. Together with "Macintosh", they mean an iPad that asks
+# for desktop sites.
 IOS_BROWSERS = r"(?:CriOS|FxiOS|EdgiOS|OPiOS|OPT|GSA)/|\bMobile/[0-9A-Z]"
 
 # A screen's diagonal in inches, which all makers put into the names of televisions: 43UK30G.

@@ -61,9 +61,8 @@ def likely_form(head: bytes) -> str:
     if form := signature(head) or _of_nuls(head):
         return form
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(
-            head
-        )  # The head can end in the middle of a character.
+        # The decoder is incremental, because the head can end in the middle of a character.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return (
             "binary data"

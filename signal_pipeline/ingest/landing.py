@@ -134,9 +134,9 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Return whether a folder is empty, or is the file system's own `lost+found`.
+    """Return whether a folder is empty.
 
-    Only root may read the latter.
+    The file system's own `lost+found`, which only root may read, counts as empty.
     """
     try:
         return next(folder.iterdir(), None) is None

@@ -40,9 +40,8 @@ PART_BYTES = 1024 * 1024  # The bytes that are decompressed at once.
 # The most lines of a block, five times as many as it holds at usual length. Each line costs more
 # memory than its bytes.
 MOST_LINES = 100_000
-LOOK_AHEAD_BYTES = (
-    64 * 1024 * 1024
-)  # Of decompressed data. Content without a JSON object up to there has another form.
+# Of decompressed data. Content without a JSON object up to there has another form.
+LOOK_AHEAD_BYTES = 64 * 1024 * 1024
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # Replaces a line that is not a JSON object.
 MARK = codecs.BOM_UTF8
@@ -50,9 +49,8 @@ Compression = Literal["gzip", "zstd"]
 _COMPRESSIONS: list[tuple[bytes, Compression]] = [
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
-    *(
-        (bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)
-    ),  # Skippable frames.
+    # Skippable frames
+    *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),
 ]
 _MARKS = re.compile(rb"(?:%b)+" % MARK)
 _LATER_MARKS = re.compile(rb"\n(?:%b)+" % MARK)
@@ -177,9 +175,8 @@ class NdjsonReader:
         if listed and listed >= objects:  # One object of an array has no comma next to it.
             raise FormError(self._named("a JSON array with an object a line"))
         if found is not None and is_pretty_printed(self._content.head):
-            raise FormError(
-                self._named(PRETTY_PRINTED)
-            )  # The object that was found is a value inside a longer object.
+            # The object that was found is a value inside a longer object.
+            raise FormError(self._named(PRETTY_PRINTED))
         if found is None and any(each.lines for each in skipped):
             raise FormError(self._named(likely_form(self._content.head)))
         yield from (each.block() for each in skipped)

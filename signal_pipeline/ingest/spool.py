@@ -33,11 +33,8 @@ logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
 _SUFFIX, _REFUSED = ".spool", ".refused"
-_NEVER = (
-    "22",
-    "23",
-    "P0001",
-)  # Errors that the row itself causes: bad data, a constraint, a guard of our own.
+# Errors that the row itself causes: bad data, a constraint, a guard of our own.
+_NEVER = ("22", "23", "P0001")
 
 
 class SpoolError(SignalError):
@@ -82,9 +79,8 @@ class Spool:
             raise SpoolError(
                 "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
             ) from None
-        for draft in folder.glob(
-            "*.tmp"
-        ):  # Left by a process that was killed before it acknowledged these events.
+        # Left by a process that was killed before it acknowledged these events.
+        for draft in folder.glob("*.tmp"):
             draft.unlink()
         files = spooled_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)

@@ -129,9 +129,8 @@ class EventWriter:
         with safe_errors():
             try:
                 return retried(lambda: self._write(batch, within, received_on or today_utc()))
-            except (
-                BaseException
-            ):  # Also on an interrupt: an open transaction would include the next batch.
+            # An interrupt too: an open transaction would include the next batch.
+            except BaseException:
                 self.close()
                 raise
 

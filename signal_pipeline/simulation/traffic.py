@@ -31,10 +31,8 @@ BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
 NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
 NEXT_DAY_RETRIES = 0.1
 LINES_PER_CHUNK = 20_000
-FIRST_VERSION, FIRST_VERSION_DAY = (
-    120,
-    date(2023, 12, 5),
-)  # Chrome 120. A new version comes about every 28 days.
+# Chrome 120. A new version comes about every 28 days.
+FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)
 _POOL, _DAY = 1, 2  # Tags that keep the random streams of users and days apart.
 
 

@@ -150,9 +150,8 @@ def _count(document: DocumentNode) -> Counter[str]:
 class _NoIntrospection(ValidationRule):
     """A rule that refuses introspection, so that production tells nobody its schema."""
 
-    def enter_field(
-        self, node: FieldNode, *_: Any
-    ) -> None:  # Any: graphql-core's visitor passes four more arguments.
+    # Any: graphql-core's visitor passes four more arguments.
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
         if node.name.value in ("__schema", "__type", "_service"):
             self.report_error(
                 GraphQLError(

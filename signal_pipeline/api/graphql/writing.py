@@ -46,9 +46,8 @@ async def create_events(
     """
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
-    if context.caller.roles == {
-        "analyst"
-    }:  # Sending with other user agents makes up people, who could fill any small row.
+    # By sending with other user agents, an analyst could make up people who fill any small row.
+    if context.caller.roles == {"analyst"}:
         raise forbidden(
             "analysts may not send events: they could add people to a row that is left out as too"
             " small"

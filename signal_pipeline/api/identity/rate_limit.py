@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS_PER_MINUTE = 60
 STORAGE_SECONDS = 0.3  # How long an event waits for Redis.
-# After an error nobody asks Redis for this long. Otherwise each event of a request would wait.
+# After an error, nobody asks Redis for this long. Otherwise every event of a request would wait.
 PAUSE_SECONDS = 5.0
 _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,

@@ -83,9 +83,8 @@ def _holds_more_values(body: bytes, most: int) -> bool:
 
     Every value follows a comma, or the bracket that opens a list or an object.
     """
-    if (
-        sum(map(body.count, _BEFORE_VALUES)) < most
-    ):  # This settles most bodies. In the others, texts can hold these signs too.
+    # This settles most bodies. In the others, texts can hold these signs too.
+    if sum(map(body.count, _BEFORE_VALUES)) < most:
         return False
     return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= most
 
@@ -116,9 +115,8 @@ def canonical_json(value: object) -> str:
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
     if isinstance(value, WireInt | WireFloat):
         return value.literal
-    return json.dumps(
-        value, allow_nan=False
-    )  # A constant, or a number that is written inside the query.
+    # A constant, or a number that is written inside the query.
+    return json.dumps(value, allow_nan=False)
 
 
 def _utf16(key: str) -> bytes:

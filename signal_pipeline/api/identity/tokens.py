@@ -75,9 +75,8 @@ class PublicKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._loaded_at = self._tried_at = float("-inf")
         self._loading = asyncio.Lock()
-        self._refresh: asyncio.Task[None] | None = (
-            None  # Held here, because the event loop would let the task be garbage-collected.
-        )
+        # Held here, because the event loop would let the task be garbage-collected.
+        self._refresh: asyncio.Task[None] | None = None
 
     def load(self) -> None:
         """Read the keys now. Raises KeysError with the reason if that fails."""
@@ -135,9 +134,8 @@ class TokenVerifier:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._verified: dict[
-            bytes, tuple[float, Claims]
-        ] = {}  # By digest, with the time until which a token is believed.
+        # By digest, with the time until which a token is believed.
+        self._verified: dict[bytes, tuple[float, Claims]] = {}
         self._swept_at = time.time()
 
     async def claims(self, token: str) -> Claims:
