@@ -54,7 +54,7 @@ class _Job:
 
 
 class GroupCommit:
-    """A queue that stores the events of many requests through one `Ingest`, in one transaction.
+    """A queue that stores events through one `Ingest`, with many requests per transaction.
 
     `revive` is called when the database cannot be reached, for example to restart an embedded one.
     """

@@ -80,7 +80,7 @@ _FULL = _Refusal(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection of a client.
+    """A client's connection, with bounds on what it may send and on how long it may take.
 
     `connections` returns the `Connections` that all connections of a server share. The first call
     makes it.

@@ -80,7 +80,10 @@ def _event(kind: EventType, entities: Sequence[str]) -> str:
 
 
 def _type(schema: object) -> str:
-    """Return a JSON Schema as a type. If a type cannot say it, it is wider, at worst `unknown`."""
+    """Return a JSON Schema as a type.
+
+    The type is wider if TypeScript cannot say the same, at worst `unknown`.
+    """
     if not isinstance(schema, Mapping):
         return "unknown"
     if "const" in schema:

@@ -1,4 +1,4 @@
-"""The test whether a user agent belongs to a program that no person uses (requirement 3.5).
+"""The test of whether a user agent belongs to a program that no person uses (requirement 3.5).
 
 Refusing a person is worse than counting a bot. Three rules are therefore certain:
 - A user agent that does not look like a browser is a bot.

@@ -52,7 +52,7 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
 
 
 class Line(IncomingEvent, gc=False):
-    """An incoming event as it is decoded, when its time is still JSON text."""
+    """An incoming event as it is decoded, with its time still as JSON text."""
 
     created_at: msgspec.Raw = JSON_NULL  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""The test whether a key of a description names personal data (requirement 3.4).
+"""The test of whether a key of a description names personal data (requirement 3.4).
 
 The module compares a key with the lists of `private_words.py`. `private_texts.py` is about values,
 and `readings.py` about disguises.

@@ -1,4 +1,4 @@
-"""The test whether a text holds personal data, in exactly these characters (requirement 3.4).
+"""The test of whether a text holds personal data, in exactly these characters (requirement 3.4).
 
 The module finds only data that a checksum or a fixed form makes certain. It does not look for names
 or street addresses, which look like any other words, nor for numbers that could be something else,

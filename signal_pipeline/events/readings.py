@@ -1,4 +1,4 @@
-"""The readings of a text: as it is written, and without its disguises.
+"""The readings of a text: the text as it is written, and without its disguises.
 
 The module only decodes. `private_keys.py`, `private_texts.py` and `routes.py` decide what to look
 for.

@@ -92,7 +92,7 @@ class CutShortError(StreamError):
 
 
 class Ingest:
-    """The check and the store of events. Each thread needs its own."""
+    """One way into the database, which checks and stores events. Each thread needs its own."""
 
     def __init__(self, acceptance: Acceptance, writer: EventWriter, clock: Clock = utc_now) -> None:
         self.acceptance = acceptance

@@ -30,7 +30,7 @@ class Services:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request.
+    """What resolvers know about one request.
 
     Address and user agent live only as long as the request, and are used only for the hash.
     """

@@ -84,7 +84,7 @@ def _claims_it(claims: Claims, wanted: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """The check of who sent a request.
+    """The rules by which callers are identified.
 
     If `gateway_secret` is None, requests carry no signature (development without a gateway). With
     `closed`, as in production, a caller without a signature or a key is refused before any GraphQL
