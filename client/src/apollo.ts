@@ -1,17 +1,17 @@
-/** The transport for apps that have an Apollo Client, version 3.8 or newer: its links add the login token. */
+/** The transport for apps with an Apollo Client, version 3.8 or newer, whose links add the login token. */
 import { ApolloLink, gql } from "@apollo/client";
 
 import type { Answer, Transport } from "./transport.js";
 
-/** What is used of an Apollo Client; versions 3 and 4 both fit. */
+/** The parts of an Apollo Client that are used. Versions 3 and 4 both fit. */
 export interface LinkedClient {
-  // The two versions type a link in their own ways.
+  // The two versions type a link differently.
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   readonly link: any;
   readonly defaultContext?: object | undefined;
 }
 
-/** Sends events through the client's links, past its cache. */
+/** Returns a transport that sends events through the client's links, without its cache. */
 export function apolloTransport(client: LinkedClient): Transport {
   const link = new ApolloLink((operation) => client.link.request(withText(operation)));
   return ({ query, variables }) =>
@@ -23,8 +23,10 @@ export function apolloTransport(client: LinkedClient): Transport {
 }
 
 /**
- * The operation, but no link can keep its text back. A persisted-query link would send a hash first and the text only when
- * asked for it: the event would be lost with the page, or for good where the server does not ask.
+ * Returns the operation, changed so that no link can hold back its text.
+ *
+ * A persisted-query link would send a hash first, and the text only when the server asks for it. The event would be
+ * lost if the page goes away before that, or if the server never asks.
  */
 function withText(operation: ApolloLink.Operation): ApolloLink.Operation {
   const setContext: typeof operation.setContext = (next) => {

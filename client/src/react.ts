@@ -1,4 +1,4 @@
-/** Signal in React: a provider with the tracker's options, and the hooks that record events. */
+/** Signal for React: a provider with the tracker's options, and the hooks that record events. */
 import { createContext, createElement, type ReactElement, type ReactNode, useContext, useEffect, useInsertionEffect, useRef, useState } from "react";
 
 import type { EventType } from "./events.js";
@@ -7,30 +7,34 @@ import { type Fields, type Track, type TrackerOptions, trackerOf, warn } from ".
 const outside = ((eventType: string) => warn(eventType, "no provider")) as Track;
 const Context = createContext<Track>(outside);
 
-/** The options of `createTracker`, as props: the values of the last render count, so that hooks may feed them. */
+/** The options of `createTracker` as props. The values of the last render count, so that hooks can supply them. */
 export type SignalProviderProps = TrackerOptions & { readonly children?: ReactNode };
 
-/** Gives everything below it `useTrackEvent`. One per app. */
+/** Makes `useTrackEvent` work in everything below it. Use one per app. */
 export function SignalProvider({ children, ...options }: SignalProviderProps): ReactElement {
   const latest = useRef<TrackerOptions>(options);
   const [tracker] = useState(() => trackerOf(() => latest.current));
-  // Before any effect of a child could track.
+  // An insertion effect runs before any effect of a child can track.
   useInsertionEffect(() => {
     latest.current = options;
   });
   return createElement(Context.Provider, { value: tracker.track }, children);
 }
 
-/** `track(eventType, { entity, description })`: the same function at each render. Call it where the user acts. */
+/**
+ * Returns `track(eventType, { entity, description })`, the same function at each render. Call it where the user acts.
+ */
 export function useTrackEvent(): Track {
   return useContext(Context);
 }
 
 /**
- * Records one event each time `condition` becomes true, such as `open` of an overlay, and each time that `eventType` changes
- * while it is true. A component that mounts while it is true counts anew. One that an `<Activity>` hides and shows again
- * counts anew only if it was false in between. A change of entity or description is no opening: where it should count, give
- * the component a `key`.
+ * Records one event each time `condition` becomes true, such as `open` of an overlay, and each time `eventType` changes
+ * while it is true.
+ *
+ * A component that mounts while `condition` is true counts again. A component that an `<Activity>` hides and shows
+ * again counts again only if `condition` was false in between. A change of entity or description does not count. If it
+ * should, give the component a `key`.
  *
  * An effect that calls `track` itself would record twice under StrictMode, and again whenever its dependencies change.
  */
@@ -38,7 +42,8 @@ export function useTrackWhen<Type extends EventType>(condition: boolean, eventTy
   const track = useTrackEvent();
   const open = condition && eventType;
   const recorded = useRef<Type | false>(false);
-  // Unlike the others, an insertion effect also runs while an `<Activity>` hides the component, so that it sees a closing.
+  // Unlike other effects, an insertion effect also runs while an `<Activity>` hides the component. It therefore notices
+  // when the condition becomes false.
   useInsertionEffect(() => {
     if (recorded.current !== open) recorded.current = false;
   });

@@ -1,25 +1,27 @@
 /**
- * From a path or URL to its route template: what identifies somebody or something never leaves the browser.
+ * From a path or URL to its route template, so that ids of people and things never leave the browser.
  *
- * The same rules as the server's (`signal_pipeline/events/routes.py`), never weaker; a test holds the two together. What the
- * server also finds in a description, such as an IBAN, it finds in a route too, and this does not.
- * No lookbehind: one such expression breaks a whole bundle in Safari before 16.4.
+ * The rules are those of the server (`signal_pipeline/events/routes.py`), never weaker; a test compares the two. The
+ * server also finds in a route what it finds in a description, such as an IBAN; this module does not.
+ * No expression uses lookbehind, because a single one breaks the whole bundle in Safari before 16.4.
  */
 
 const MAX_CHARACTERS = 256;
-/** Controls, what nobody sees, and what means nothing to others. */
+/** Control characters, invisible characters, and characters without a common meaning. */
 const FORBIDDEN = /[\p{C}\p{Zl}\p{Zp}]/u;
 /**
- * In this order: `@` and a hidden query, a UUID, a ULID or long hex, a long number, IPv4, IPv6 (whole or shortened), a
- * parameter of the path.
+ * The forms of an id, in this order: `@` or a hidden query, a UUID, a ULID or long hex, a long number, IPv4, IPv6 (whole
+ * or shortened), a parameter of the path.
  */
 const ID =
   /[@?#]|([0-9a-f]{4}-){4}[0-9a-f]{12}|(^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25}|[0-9a-f]{16,})(?![0-9a-z])|\d{7}|\d(\.\d+){3}|:[0-9a-f]*:|(^|[;&])[\w.~ -]+=/i;
 
 /**
- * The route template of a path or absolute URL: without origin, query and fragment, `[id]` for each segment that is an id,
- * holds `@` or an address, or looks like a token. Templates and ordinary words stay. Undefined for what is no route, has
- * more than 256 characters, or holds control or invisible characters.
+ * Returns the route template of a path or absolute URL, without origin, query and fragment.
+ *
+ * It has `[id]` for each segment that is an id, holds `@` or an address, or looks like a token. Templates and ordinary
+ * words stay. The result is undefined if the text is not a route, has more than 256 characters, or holds control or
+ * invisible characters.
  */
 export function routeTemplate(pathOrUrl: string): string | undefined {
   const path = pathOrUrl.replace(/^[\w+.-]+:\/\/[^/?#]*/, "").split(/[?#]|%(25)*(3f|23)/i)[0] || "/";
@@ -28,13 +30,13 @@ export function routeTemplate(pathOrUrl: string): string | undefined {
   return path[0] !== "/" || tooLong || FORBIDDEN.test(path) ? undefined : template;
 }
 
-/** Whether a segment is an id, as it stands or as a reader could take it: decoded. */
+/** Returns whether a segment is an id, as it is written or after decoding. */
 function identifies(segment: string): boolean {
   for (let round = 0; round < 5; round++) {
     if (FORBIDDEN.test(segment) || segment.split("/").some(readsAsId)) return true;
     segment = segment
       .normalize("NFKC")
-      .replace(/(?!\d)\p{Nd}/gu, "0") // Of another script; which digit it is does not matter.
+      .replace(/(?!\d)\p{Nd}/gu, "0") // A digit of another script; which digit it is does not matter.
       .replace(/(%[0-9a-f]{2})+/gi, decoded);
   }
   return false;
@@ -44,7 +46,7 @@ function decoded(run: string): string {
   try {
     return decodeURIComponent(run);
   } catch {
-    return "@"; // Not UTF-8: what it hides cannot be told, so it counts as an id.
+    return "@"; // Not UTF-8. Nobody can tell what it hides, so it counts as an id.
   }
 }
 
@@ -52,7 +54,7 @@ function readsAsId(part: string): boolean {
   return (/\d/.test(part) && !/\p{L}/u.test(part)) || ID.test(part) || (part.match(/[0-9a-z]{8,}/gi) ?? []).some(isToken) || isMixed(part.replace(/[-_.~=]/g, ""));
 }
 
-/** Whether a run of letters and digits looks random: its kinds of character change too often for words. */
+/** Returns whether a run of letters and digits looks random: its kinds of characters change too often for words. */
 function isToken(run: string): boolean {
   const { length } = run;
   const changes = kindChanges(run);
@@ -62,7 +64,7 @@ function isToken(run: string): boolean {
   return (changes >= 4 && run.replace(/\D/g, "").length > 2) || (length >= 20 && changes >= 2);
 }
 
-/** The same for a whole segment without its separators: base64url may hold them anywhere. */
+/** Returns the same for a whole segment without its separators, which base64url can have anywhere. */
 const isMixed = (text: string): boolean =>
   text.length > 15 && /\d/.test(text) && hasBothCases(text) && kindChanges(text) >= 0.4 * text.length;
 

@@ -1,41 +1,42 @@
 /**
- * The tracker: decides whether an event may leave, sends it, and sees that nothing of this is ever felt by the page.
- * Rules: requirement 7.
+ * The tracker, which decides whether an event may leave the browser, sends it, and never disturbs the page.
+ * The rules are requirement 7.
  */
 import type { AppName, EventFields, EventType } from "./events.js";
 import { routeTemplate } from "./route.js";
 import { eventId, sessionId, utcDate } from "./session.js";
 import { type Answer, type EventInput, fetchTransport, type GetToken, type Operation, sendError, type Transport } from "./transport.js";
 
-/** The present user, as far as the tracker asks: `email` is compared with the internal list, and never sent. */
+/** The part of the current user that the tracker needs. `email` is compared with the internal list, and never sent. */
 export interface SignalUser {
-  /** Undefined means not loaded yet, null that there is none. */
+  /** Undefined means that it is not loaded yet; null means that there is none. */
   readonly email?: string | null | undefined;
 }
 
-/** Why an event was not sent; or the server's own reason, such as `unknown_event_type`. */
+/** The reason why an event was not sent, or the server's own reason, such as `unknown_event_type`. */
 export type DropReason = "user_loading" | "no_user" | "internal_user" | "expired" | "overflow" | (string & {});
 
 interface CommonOptions {
   readonly appName: AppName;
-  /** The present user; undefined while loading, null when there is none. Nothing is sent in both cases. */
+  /** Returns the current user: undefined while loading, null if there is none. Nothing is sent in either case. */
   readonly getUser: () => SignalUser | null | undefined;
   /**
-   * Whose events are not sent: comma-separated or a list, in any case. Public, as it stands in the app's bundle. Undefined,
-   * as a forgotten build variable is, sends nothing and is reported as `NoInternalEmails`; an empty text says that nobody is.
+   * The e-mail addresses of internal people, whose events are not sent: a list or a comma-separated text, in upper or
+   * lower case. The list is public, because it is in the app's bundle. If it is undefined, as a forgotten build variable
+   * is, nothing is sent, and the error `NoInternalEmails` is reported. An empty text means that nobody is internal.
    */
   readonly internalEmails: string | readonly string[] | null | undefined;
-  /** The route template, such as Next.js' `router.pathname`. Ids in it are replaced before it leaves. */
+  /** Returns the route template, such as Next.js' `router.pathname`. Ids in it are replaced before it is sent. */
   readonly getRoute?: (() => string | null | undefined) | undefined;
-  /** Collect events for up to two seconds, and send them together. Sent at once when the page is hidden. */
+  /** Whether to collect events for up to two seconds and send them together. A hidden page sends them at once. */
   readonly batch?: boolean | undefined;
-  /** An event was not stored, and why. Default: the server's refusals go to the console. */
+  /** Called for an event that was not stored, with the reason. By default, the server's refusals go to the console. */
   readonly onDrop?: ((eventType: string, reason: DropReason) => void) | undefined;
-  /** An event could not be sent: the error's name, never its text. Default: the console. */
+  /** Called for an event that could not be sent, with the error's name, never its text. By default, it is logged. */
   readonly onError?: ((eventType: string, errorName: string) => void) | undefined;
 }
 
-/** What a tracker needs: an endpoint with a token, or a transport of its own (such as `apolloTransport`). */
+/** The options of a tracker, with an endpoint and a token, or a transport (such as `apolloTransport`). */
 export type TrackerOptions = CommonOptions &
   (
     | { readonly endpoint: string; readonly getToken: GetToken; readonly transport?: undefined }
@@ -44,25 +45,25 @@ export type TrackerOptions = CommonOptions &
 
 /** The event types that need neither entity nor description. */
 type BareEventType = { [Type in EventType]: object extends EventFields[Type] ? Type : never }[EventType];
-/** What follows the event type in a call: `{ entity, description }`, as the catalogue says. */
+/** The arguments after the event type: `{ entity, description }`, as the catalogue says. */
 export type Fields<Type extends EventType> = [Type] extends [BareEventType]
   ? [fields?: EventFields[Type]]
   : [fields: EventFields[Type]];
 
-/** Records one event. Returns at once, and never throws. */
+/** Records one event. It returns at once and never throws. */
 export type Track = <Type extends EventType>(eventType: Type, ...fields: Fields<Type>) => void;
 
-/** See `createTracker`. */
+/** A tracker, made by `createTracker`. */
 export interface Tracker {
   readonly track: Track;
-  /** Sends what a batch holds, now. */
+  /** Sends the events of an unfinished batch now. */
   readonly flush: () => void;
 }
 
 interface Pending {
   readonly input: EventInput;
   readonly date: string;
-  /** The event type as it may be reported. */
+  /** The event type in a form that may be reported. */
   readonly type: string;
 }
 
@@ -75,15 +76,15 @@ const RETRY_AFTER_MS = [1_000, 4_000, 16_000];
 const MAX_PENDING = 200;
 const BATCH_EVENTS = 20;
 const BATCH_MS = 2_000;
-// Ours, and those of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR.
+// Codes of the server and of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR.
 const HEALING_CODE = /UNAVAILABLE|INTERNAL|DOWNSTREAM/;
 
 /**
- * Makes a tracker. Does nothing by itself: no request, no listener, no storage before the first event.
+ * Makes a tracker. It makes no request, adds no listener and uses no storage before the first event.
  */
 export const createTracker = (options: TrackerOptions): Tracker => trackerOf(() => options);
 
-/** A tracker whose options are asked for at each event. */
+/** Makes a tracker that asks for its options at each event. */
 export function trackerOf(options: () => TrackerOptions): Tracker {
   let pending = 0;
   let queue: Pending[] = [];
@@ -122,7 +123,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
       entityType: entity?.type,
       entityId: entity?.id,
       sessionId: sessionId(),
-      // As it is now: the caller may change it while the request waits.
+      // A copy, because the caller can change the description while the request waits.
       description: description && (JSON.parse(JSON.stringify(description)) as object),
       clientEventId: eventId(),
     };
@@ -146,11 +147,11 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
     if (events.length) void deliver(events);
   };
 
-  /** Sends until it is answered, refused or given up. Never rejects. */
+  /** Sends events until they are answered, refused or given up. It never rejects. */
   const deliver = async (events: readonly Pending[]): Promise<void> => {
     const total = events.length;
     for (let attempt = 0; ; attempt++) {
-      // Stored on another UTC date, its session id would join the two days' hashes.
+      // If an event were stored on another UTC date, its session id would link the hashes of the two days.
       const today = utcDate();
       events.filter((event) => event.date !== today).forEach((event) => drop(event.type, "expired"));
       events = events.filter((event) => event.date === today);
@@ -167,7 +168,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
     pending -= total;
   };
 
-  /** One request; what went wrong with it, if anything. */
+  /** Makes one request, and returns what went wrong with it, if anything. */
   const attemptOf = async (events: readonly Pending[]): Promise<object | undefined> => {
     try {
       const answer = await send(operationOf(events.map((event) => event.input)));
@@ -184,7 +185,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
 function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | undefined {
   const user = getUser();
   if (user === null) return "no_user";
-  if (user?.email === undefined) return "user_loading"; // Not known whether it is on the list.
+  if (user?.email === undefined) return "user_loading"; // Nobody knows yet whether it is on the list.
   if (internalEmails === undefined) throw sendError("NoInternalEmails", 400);
   const listed = String(internalEmails).toLowerCase().split(/[\s,]+/);
   return user.email && listed.includes(user.email.trim().toLowerCase()) ? "internal_user" : undefined;
@@ -197,7 +198,7 @@ function operationOf(inputs: readonly EventInput[]): Operation {
   return { query: `mutation Signal($input: ${type}) { ${field}(input: $input) { id } }`, variables: { input } } as Operation;
 }
 
-/** What is wrong with an answer, if anything. */
+/** Returns what is wrong with an answer, if anything. */
 function failureOf(answer: Answer | null): Error | undefined {
   if (answer?.errors?.length) {
     const code = String(answer.errors[0]?.extensions?.code ?? "GraphQLError");
@@ -206,7 +207,7 @@ function failureOf(answer: Answer | null): Error | undefined {
   return answer?.data ? undefined : sendError("NoData", 400);
 }
 
-/** What the server did with each event, in order, a reason where it dropped one; a gateway may leave it out. */
+/** Returns what the server did with each event, in order, with the reason for a drop. A gateway can leave this out. */
 function outcomesOf(answer: Answer | null): ({ reason?: unknown } | null | undefined)[] {
   return ([] as object[]).concat((answer?.extensions as { signal?: { events?: object } } | undefined)?.signal?.events ?? []);
 }
@@ -216,7 +217,7 @@ function mayHeal(failure: object): boolean {
   return statusCode === undefined ? name !== "SyntaxError" : statusCode >= 500 || statusCode === 429;
 }
 
-/** Waits, and then on until the browser is online. */
+/** Waits, and then waits on until the browser is online. */
 async function pause(milliseconds: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, milliseconds * (0.75 + Math.random() / 2)));
   if (globalThis.navigator?.onLine === false) {
@@ -224,7 +225,7 @@ async function pause(milliseconds: number): Promise<void> {
   }
 }
 
-/** A name as it may stand in a log: what else was passed stays unsaid. */
+/** Returns a name that is safe to log. Anything else becomes `(other)`. */
 const plain = (name: unknown): string => (typeof name === "string" && /^[a-z0-9_]{1,64}$/.test(name) ? name : "(other)");
 
 function errorName(error: unknown): string {
@@ -232,13 +233,13 @@ function errorName(error: unknown): string {
   return typeof name === "string" && /^\w{1,40}$/.test(name) ? name : "Error";
 }
 
-/** Says in the console what became of an event. */
+/** Logs in the console what became of an event. */
 export const warn = (eventType: string, what: string): void => console.warn(`signal: ${eventType}: ${what}`);
 
 function quietly<Result>(call: () => Result): Result | undefined {
   try {
     return call();
   } catch {
-    return undefined; // The app's own callback failed: its business, but not here.
+    return undefined; // The app's own callback failed, which must not disturb the tracker.
   }
 }

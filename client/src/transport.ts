@@ -1,4 +1,4 @@
-/** How events leave the browser: the wire's words, and the transport that uses `fetch`. */
+/** How events leave the browser: the types of the wire, and the transport that uses `fetch`. */
 
 /** The wire's `EventCreateInput` (requirement 6.2). */
 export interface EventInput {
@@ -18,7 +18,7 @@ export interface Operation {
   readonly variables: { readonly input: EventInput | readonly EventInput[] };
 }
 
-/** What the server answered: a GraphQL result. */
+/** The server's answer, a GraphQL result. */
 export interface Answer {
   readonly data?: unknown;
   readonly errors?: readonly { readonly extensions?: { readonly code?: unknown } | undefined }[] | undefined;
@@ -26,28 +26,34 @@ export interface Answer {
 }
 
 /**
- * Sends an operation. Called in the same turn as `track`, so that a navigation right after a click finds the request under
- * way. Rejects when there is no GraphQL answer; an error with a `statusCode` below 500 (but 429) is not tried again.
+ * Sends an operation.
+ *
+ * It is called in the same turn as `track`, so that the request is under way before a navigation right after a click.
+ * It rejects if there is no GraphQL answer. After an error with a `statusCode` below 500 (except 429), the tracker does
+ * not try again.
  */
 export type Transport = (operation: Operation) => Promise<Answer>;
 
 type Token = string | null | undefined;
-/** The login token of the present user; none means that nothing can be sent. */
+/** Returns the login token of the current user. Without a token, nothing can be sent. */
 export type GetToken = () => Token | Promise<Token>;
 
-/** An error whose name says what happened, and whose status whether trying again may help. */
+/** Makes an error whose name says what happened, and whose status says whether trying again can help. */
 export const sendError = (name: string, statusCode: number): Error => Object.assign(new Error(name), { name, statusCode });
 
 const TIMEOUT_MS = 10_000;
-// Browsers refuse keepalive requests beyond 64 KiB of bodies under way, for the whole page.
+// Browsers refuse keepalive requests once more than 64 KiB of bodies are under way for the whole page.
 const KEEPALIVE_BYTES = 60_000;
 let keptAlive = 0;
 
-/** Posts to a GraphQL endpoint with `authorization: JWT <token>`; survives navigation and closing of the tab. */
+/**
+ * Returns a transport that posts to a GraphQL endpoint with `authorization: JWT <token>`. Requests survive a navigation
+ * and the closing of the tab.
+ */
 export function fetchTransport(endpoint: string, getToken: GetToken): Transport {
   return (operation) => {
     const token = getToken();
-    // No `await` before the request where the token is at hand.
+    // There is no `await` before the request if the token is at hand.
     return typeof token === "string"
       ? post(endpoint, token, operation)
       : Promise.resolve(token).then((given) => post(endpoint, given, operation));

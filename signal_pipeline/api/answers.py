@@ -1,5 +1,6 @@
-"""From a GraphQL result to a response. Errors are worded here: a message of a library may repeat
-what somebody sent.
+"""From a GraphQL result to an HTTP response.
+
+Errors are worded here, because a library's message can repeat what somebody sent.
 """
 
 from __future__ import annotations
@@ -24,27 +25,25 @@ logger = logging.getLogger(__name__)
 QUERY_CANCELED = "57014"
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
-# Where in the input, as graphql-core says it behind the value that does not fit: the variable,
-# indexes, names of fields.
+# The place in the input that graphql-core names after a value that does not fit: the variable, then
+# indexes and names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
 _FIELDS = {to_camel_case(field.name) for each in _INPUTS for field in fields(each)}
-_VARIABLES = (
-    "input",
-    "filter",
-)  # As an argument is called; any other name is the client's own text.
+# The names of arguments. Any other name is the client's own text.
+_VARIABLES = ("input", "filter")
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response: its status, and its body in JSON."""
+    """An HTTP response: its status and its JSON body."""
 
     status: int
     body: bytes
 
     async def send(self, send: Send) -> None:
-        """Send it to an ASGI server."""
+        """Send the response through an ASGI server."""
         headers = [*_HEADERS, (b"content-length", b"%d" % len(self.body))]
         if self.status == 503:
             headers.append(_RETRY_AFTER)
@@ -53,12 +52,12 @@ class Response:
 
 
 def refusal(error: ApiError) -> Response:
-    """The response to a request that is refused whole."""
+    """Return the response to a request that is refused as a whole."""
     return Response(error.status, _encode({"errors": [_worded(error.code, str(error))]}))
 
 
 def answer(result: ExecutionResult, context: RequestContext) -> Response:
-    """The response to an executed request, with the outcome of its events."""
+    """Return the response to an executed request, with the outcomes of its events."""
     body: dict[str, object] = {"data": result.data}
     status = 200
     if result.errors:
@@ -77,8 +76,9 @@ def answer(result: ExecutionResult, context: RequestContext) -> Response:
 
 
 def _status(failures: Sequence[ApiError]) -> int:
-    """The worst of the failures that concern the server; a refusal of one field is part of a normal
-    answer.
+    """Return the worst status of 500 or above among the failures, or 200 if there is none.
+
+    The refusal of a single field is part of a normal answer.
     """
     return max((failure.status for failure in failures if failure.status >= 500), default=200)
 
@@ -111,8 +111,9 @@ def _validation_text(error: GraphQLError) -> str:
 
 
 def _place(message: str) -> str:
-    """The last place that a message names, if the schema has it: what looks like a place may be
-    part of a value.
+    """Return the last place that a message names, or "" if the schema does not have it.
+
+    Text that looks like a place can be part of a value.
     """
     *_, (variable, path) = [("", ""), *_PLACE.findall(message)]
     if not set(re.findall(r"[^\W\d]\w*", path)) <= _FIELDS:

@@ -40,7 +40,7 @@ LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the application is made of; everything in it was checked before."""
+    """The parts of the application, all of them already checked."""
 
     settings: Settings
     identification: Identification
@@ -53,7 +53,7 @@ class Parts:
 
 
 def create_app(parts: Parts) -> Starlette:
-    """The application around an ingest that is open already."""
+    """Build the application around an ingest that is already open."""
     development = not parts.settings.production
     documents = Documents(build_schema(), introspection=development)
 
@@ -83,7 +83,8 @@ def create_app(parts: Parts) -> Starlette:
             )
             app.state.asker = asker
             midnight = asyncio.create_task(_forget_at_midnight(parts.ingest))
-            # What was loaded stays: going through it again at each full collection stops everybody.
+            # What is loaded by now stays for good. If every full collection scanned it again, every
+            # request would wait for that.
             gc.freeze()
             yield
             gc.unfreeze()
@@ -103,8 +104,10 @@ def create_app(parts: Parts) -> Starlette:
 
 
 class _Application(Starlette):
-    """Starlette; but what no page of another origin sent goes straight to the endpoint of GraphQL,
-    past all its layers.
+    """A Starlette app that sends most `POST /graphql` straight to the endpoint.
+
+    A request without an `Origin` header comes from no page of another origin, so that it can skip
+    routing and middleware.
     """
 
     endpoint: GraphqlEndpoint
@@ -122,8 +125,9 @@ class _Application(Starlette):
 
 
 class _Graphql:
-    """The same endpoint behind the layers, as an application: a function would be given a request
-    of Starlette's.
+    """The same endpoint, reached through routing and middleware.
+
+    It is an ASGI application, because Starlette would pass its own `Request` to a function.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,17 +135,17 @@ class _Graphql:
 
 
 async def _forget_at_midnight(ingest: Ingest) -> None:
-    """An idle server gets no event that would make it forget yesterday's user agents."""
+    """Forget yesterday's user agents at each midnight UTC, even on a server that gets no events."""
     while True:
-        # In short steps: a sleep does not notice that the clock was set, or that the machine stood
-        # still.
+        # In short steps: a sleep does not notice that the clock was set or that the machine slept.
         await asyncio.sleep(min(ingest.seconds_to_midnight(), MIDNIGHT_STEP_SECONDS))
         ingest.forget_past_days()
 
 
 def _loopback_cors() -> Middleware:
-    """Development without a gateway: pages of this machine may call. In production the gateway
-    answers browsers.
+    """Allow pages on this machine to call the API during development without a gateway.
+
+    In production the gateway answers browsers.
     """
     return Middleware(
         CORSMiddleware,
@@ -153,13 +157,14 @@ def _loopback_cors() -> Middleware:
 
 
 async def _healthz(_: Request) -> Response:
-    """The process lives."""
+    """Answer that the process is alive."""
     return PlainTextResponse("ok")
 
 
 async def _readyz(request: Request) -> Response:
-    """The database answers. Asked from a thread of its own: slow reads do not make a process
-    unready.
+    """Answer whether the database responds.
+
+    A separate thread asks it, so that slow reads do not make the process look unready.
     """
     state = request.app.state
     try:

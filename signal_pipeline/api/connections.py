@@ -1,9 +1,9 @@
-"""How many connections a server holds, and for how long it waits for each client.
+"""Limits on how many connections a server holds, and on how long it waits for each client.
 
 The limits leave enough of the process's file limit for PostgreSQL and for files. A client that
-keeps the server waiting is closed after a time that depends on what it owes. When a limit is
-reached, the connection whose time is up first makes room for the new one, so that silent
-connections never shut out a client that speaks.
+keeps the server waiting is disconnected after a time that depends on what it owes. When a limit is
+reached, the connection that would time out first makes room for the new one. Silent connections
+therefore never shut out a client that speaks.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_CONNECTIONS = 1_000
 MIN_CONNECTIONS = 16
-RESERVED_FILES = (
-    64  # PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
-)
+# For PostgreSQL, Redis, the spool, the event loop, and modules that are imported late.
+RESERVED_FILES = 64
 MAX_BACKLOG = 2_048
 HEAD_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 5.0
@@ -47,15 +46,15 @@ class Connection(Protocol):
     wait: Wait | None
 
     def drop(self) -> None:
-        """Close the connection, whatever waits to be sent."""
+        """Close the connection, even if data waits to be sent."""
 
 
 @dataclass(eq=False, slots=True)
 class Wait:
-    """A reason to wait for a client, for at most `seconds`; `complaint` says what a dropped one
-    did.
+    """A reason to wait for a client, for at most `seconds`.
 
-    All of its connections wait equally long, so the first of `deadlines` is the first to expire.
+    `complaint` says in the log what a dropped client did. All connections with one reason wait
+    equally long, so the first of `deadlines` is the first to expire.
     """
 
     seconds: float
@@ -64,13 +63,13 @@ class Wait:
 
 
 class Waits:
-    """The reasons of one server."""
+    """The reasons for which one server waits."""
 
     def __init__(self) -> None:
         self.head = Wait(HEAD_SECONDS, "sent no complete headers in time")
-        # The application answers first, that the body did not come in time.
+        # Two seconds more, so that the application answers first that the body did not come.
         self.body = Wait(BODY_SECONDS + 2, "sent no complete body in time")
-        self.idle = Wait(KEEP_ALIVE_SECONDS, "")  # No fault: it is not counted.
+        self.idle = Wait(KEEP_ALIVE_SECONDS, "")  # Idling is no fault, so it is not counted.
         self.read = Wait(READ_SECONDS, "did not read their answers")
         self.close = Wait(CLOSE_SECONDS, "did not read why they were refused")
         self.all = (self.head, self.body, self.idle, self.read, self.close)
@@ -78,9 +77,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Connections in all and per peer, and the length of the queue of those that are not accepted
-    yet.
-    """
+    """The most connections in all and per peer, and the length of the queue for acceptance."""
 
     in_all: int = DEFAULT_CONNECTIONS
     per_peer: int = DEFAULT_CONNECTIONS // 2
@@ -88,14 +85,15 @@ class Limits:
 
 
 def connection_limits(settings: Settings) -> Limits:
-    """The limits that the settings ask for and the file limit of this process allows. Raises
-    SettingsError.
+    """Return the limits that the settings ask for, within the file limit of this process.
+
+    Raises SettingsError if the file limit leaves too little room.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         room, backlog = 1 << 30, MAX_BACKLOG
     else:
-        # A queue that is accepted at once holds files too, until the oldest have made room.
+        # If the whole queue is accepted at once, it holds files too until older ones make room.
         free = files - psutil.Process().num_fds() - RESERVED_FILES
         backlog = min(MAX_BACKLOG, max(free // 4, 1))
         room = free - backlog
@@ -110,10 +108,11 @@ def connection_limits(settings: Settings) -> Limits:
 
 
 class Connections:
-    """The open connections of one server; used in its event loop alone.
+    """The open connections of one server, used only in its event loop.
 
-    `trusted` are proxies: many people's connections come from one, so only the limit in all counts
-    for them. A peer's address is kept as long as it has a connection, as the socket itself does.
+    `trusted` are the proxies. Many people's connections come through one proxy, so only the overall
+    limit applies to it. A peer's address is kept as long as it has a connection, just as the socket
+    keeps it.
     """
 
     def __init__(self, limits: Limits, trusted: Sequence[Network] = ()) -> None:
@@ -122,14 +121,15 @@ class Connections:
         self._trusted = trusted
         self._loop = asyncio.get_running_loop()
         self._peers: dict[Connection, str | None] = {}
-        self._of_peer: dict[str, dict[Connection, None]] = {}  # In the order in which they came.
+        self._of_peer: dict[str, dict[Connection, None]] = {}  # In the order of arrival.
         self._dropped: Counter[str] = Counter()
         self._log_at = float("-inf")
         self._sweeper: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection, peer: str | None) -> bool:
-        """Take a new connection, if need be in the place of one that keeps us waiting; False where
-        every one is busy.
+        """Take a new connection, if necessary in place of one that keeps the server waiting.
+
+        Return False if a limit is reached and every connection under it is busy.
         """
         key = self._peer_key(peer)
         same = self._of_peer.get(key, {}) if key is not None else {}
@@ -150,9 +150,7 @@ class Connections:
         return True
 
     def enter(self, connection: Connection, wait: Wait | None) -> None:
-        """From now on the server waits for this of the client; with None, the client waits for the
-        server.
-        """
+        """Record what the server now waits for; None means that the client waits for the server."""
         if connection.wait is not None:
             del connection.wait.deadlines[connection]
         connection.wait = wait
@@ -160,7 +158,7 @@ class Connections:
             wait.deadlines[connection] = self._loop.time() + wait.seconds
 
     def remove(self, connection: Connection) -> None:
-        """Forget a connection that is closed, or soon will be."""
+        """Forget a connection that is closed or about to be."""
         self.enter(connection, None)
         key = self._peers.pop(connection, None)
         if key is not None:
@@ -169,8 +167,9 @@ class Connections:
                 del self._of_peer[key]
 
     def count(self, complaint: str) -> None:
-        """Count a connection that is closed for a fault of its client; the log gets the sum of each
-        minute.
+        """Count a connection that is closed because of its client.
+
+        The sums go to the log at most once a minute.
         """
         self._dropped[complaint] += 1
         if self._sweeper is None:
@@ -200,7 +199,7 @@ class Connections:
         self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep) if busy else None
 
     def _log(self) -> None:
-        """Log what was counted since the last time."""
+        """Log what was counted since the last entry."""
         if self._dropped:
             logger.warning(
                 "connections closed: %s",
@@ -210,8 +209,9 @@ class Connections:
             self._log_at = self._loop.time() + LOG_SECONDS
 
     def _peer_key(self, peer: str | None) -> str | None:
-        """What the limit per peer counts by: an address, or the /64 network of an IPv6 one; None
-        for who has no limit.
+        """Return what the limit per peer counts by: an IPv4 address, or the /64 network of an IPv6.
+
+        Return None for a peer without a limit of its own: a trusted proxy, or an unknown address.
         """
         if peer is None or is_trusted(peer, self._trusted):
             return None

@@ -1,7 +1,7 @@
-"""`POST /graphql`: from an HTTP request to its answer, as a plain ASGI application.
+"""The endpoint `POST /graphql`: from an HTTP request to its answer, as a plain ASGI application.
 
-Starlette's requests, responses and the wrappers around them took a quarter of the time of an event,
-so what comes once per event does without them.
+Starlette's requests and responses, with the wrappers around them, took a quarter of the time of an
+event. The code that runs once per event therefore does without them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class GraphqlEndpoint:
-    """Answers one GraphQL request after another.
+    """An ASGI application that answers GraphQL requests.
 
-    `peer_is_client`: the socket's own address stands for a client that no proxy forwarded
-    (development).
+    With `peer_is_client` (development), a request that no proxy forwarded takes the socket's own
+    address as the client's.
     """
 
     def __init__(
@@ -46,20 +46,18 @@ class GraphqlEndpoint:
         self._peer_is_client = peer_is_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; whatever fails, the answer is ours and holds no value of the
-        request.
-        """
+        """Answer a request. Even a failure is worded here and repeats no value of the request."""
         try:
             response = await self._response(scope, receive)
         except Exception as error:
-            # Not raised: the server would log it with its values.
+            # Not raised: the server would log the error with the values in it.
             logger.error("a request failed: %s", type(error).__name__)
             response = refusal(ApiError("INTERNAL", "an internal error", 500))
         await response.send(send)
 
     async def _response(self, scope: Scope, receive: Receive) -> Response:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
-        first = dict(reversed(headers))  # Of a header that came twice the first counts.
+        first = dict(reversed(headers))  # If a header comes twice, the first counts.
         try:
             call = await read_call(first.get(b"content-type", b""), receive)
             caller = await self._identification.caller(
@@ -90,5 +88,5 @@ class GraphqlEndpoint:
 
 
 def _every(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
-    """All values of a header, in order."""
+    """Return all values of a header, in order."""
     return [value.decode("latin-1") for name, value in headers if name == wanted]

@@ -1,8 +1,8 @@
 """Group commit: events of concurrent requests share one transaction.
 
-The event loop gathers what waits into batches, bounded in number and in time. One thread owns the
-ingest's connection: it stores a batch in one transaction, and only then answers: acknowledged means
-committed.
+The event loop gathers waiting events into batches, which are bounded in number and in time. One
+thread owns the ingest's connection. It stores a batch in one transaction and answers only then, so
+that acknowledged means committed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ logger = logging.getLogger(__name__)
 
 BATCH_EVENTS = 1_000
 BATCH_SECONDS = 0.005  # How long the first event of a batch waits for others.
-PATIENCE_SECONDS = 12.0  # A connection attempt gives up after ten.
+PATIENCE_SECONDS = 12.0  # A connection attempt gives up after ten seconds.
 MAX_WAITING_EVENTS = 20_000
-SPOOL_SECONDS = 1.0  # How often an idle thread looks whether the database is back.
+SPOOL_SECONDS = 1.0  # How often an idle thread checks whether the database is back.
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """The event waits on disk for the database; whether it is new or a duplicate is not known
-    yet.
+    """The answer for an event that waits on disk until the database is back.
+
+    It is not known yet whether the event is new or a duplicate.
     """
 
     kind: Literal["spooled"] = "spooled"
@@ -53,9 +54,9 @@ class _Job:
 
 
 class GroupCommit:
-    """Stores events from the event loop through one `Ingest`, many requests per transaction.
+    """A queue that stores events through one `Ingest`, with many requests per transaction.
 
-    `revive` is called when the database cannot be reached: it may start an embedded one again.
+    `revive` is called when the database cannot be reached, for example to restart an embedded one.
     """
 
     def __init__(
@@ -65,22 +66,22 @@ class GroupCommit:
         self._spool = spool
         self._revive = revive
         self._loop = asyncio.get_running_loop()
-        # Of the loop alone: what waits for a batch, how many of them do not wait for more, and
-        # whether the thread has one.
+        # Used only in the event loop: the jobs that wait for a batch, how many of them are enough
+        # for one, and whether the thread is storing one.
         self._gathered: deque[_Job] = deque()
         self._enough = 1
         self._storing = False
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting = 0  # Events: gathered, or being stored.
+        self._waiting = 0  # Counts events that are gathered or being stored.
         self._batches: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
         self._thread.start()
 
     async def store(self, checked: Sequence[Event | Drop]) -> list[Answer]:
-        """Store events of one request, in one transaction; returns when it is committed.
+        """Store the events of one request in one transaction, and return once it is committed.
 
-        Raises ApiError when the database is away or too slow. Sending the same events again is safe
-        then.
+        Raises ApiError if the database is away or too slow. It is safe to send the same events
+        again.
         """
         if self._waiting + len(checked) > MAX_WAITING_EVENTS:
             raise unavailable(
@@ -90,16 +91,15 @@ class GroupCommit:
         self._waiting += len(checked)
         self._gathered.append(job)
         self._next()
-        timer = self._loop.call_later(
-            PATIENCE_SECONDS, _give_up, job.future
-        )  # `wait_for` costs five times as much.
+        # `wait_for` costs five times as much as a timer.
+        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, job.future)
         try:
             return await job.future
         finally:
             timer.cancel()
 
     async def close(self) -> None:
-        """Store what waits, then end the thread."""
+        """Store all waiting events, then end the thread."""
         while (self._gathered or self._storing) and self._thread.is_alive():
             self._hand_over()
             await asyncio.sleep(BATCH_SECONDS)
@@ -107,13 +107,12 @@ class GroupCommit:
         await asyncio.to_thread(self._thread.join)
 
     def _next(self) -> None:
-        """See to the next batch, if the thread is free: now where enough is gathered, else in a
-        moment.
+        """Hand over the next batch if the thread is free: at once if it is big enough, else soon.
 
-        Half of what the last batch had is enough, and nobody waits for longer than BATCH_SECONDS.
-        So of events that come one by one none waits, and under load half of the callers are
-        answered while the events of the other half are stored: a batch of the few that come first
-        would leave all others waiting.
+        Half as many jobs as the last batch had are enough, and no job waits longer than
+        BATCH_SECONDS. Events that come one by one therefore do not wait. Under load, half of the
+        callers are answered while the events of the other half are stored. A batch of only the
+        first few events would leave all others waiting.
         """
         if self._storing or not self._gathered:
             return
@@ -123,14 +122,14 @@ class GroupCommit:
             self._timer = self._loop.call_later(BATCH_SECONDS, self._hand_over)
 
     def _hand_over(self) -> None:
-        """Give the thread its next batch, unless it has one."""
+        """Give the thread its next batch, unless it is busy with one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         batch, events = list[_Job](), 0
         while self._gathered and events < BATCH_EVENTS and not self._storing:
             job = self._gathered.popleft()
-            if job.future.done():  # Nobody waits for it any more.
+            if job.future.done():  # Its caller has stopped waiting.
                 self._waiting -= len(job.checked)
                 continue
             batch.append(job)
@@ -141,7 +140,7 @@ class GroupCommit:
             self._batches.put(batch)
 
     def _handed_back(self, jobs: list[_Job], results: list[list[Answer] | Exception]) -> None:
-        """Answer the requests of a batch, and see to the next one."""
+        """Answer the requests of a batch, and start the next one."""
         self._storing = False
         for job, result in zip(jobs, results, strict=True):
             self._waiting -= len(job.checked)
@@ -164,14 +163,14 @@ class GroupCommit:
         self._ingest.close()
 
     def _next_batch(self) -> list[_Job] | None:
-        """The next batch; an empty one when there is time for the spool, None at the end."""
+        """Return the next batch: an empty one when there is time for the spool, None at the end."""
         try:
             return self._batches.get(timeout=SPOOL_SECONDS if self._spool is not None else None)
         except queue.Empty:
             return []
 
     def _stored(self, jobs: list[_Job]) -> list[list[Answer] | Exception]:
-        """Each job's answers, or why there are none."""
+        """Return each job's answers, or the error that explains why there are none."""
         checked = [item for job in jobs for item in job.checked]
         try:
             answers = self._store_or_spool(checked)
@@ -186,9 +185,8 @@ class GroupCommit:
             logger.error("storing a batch failed: %s", type(error).__name__)
             if len(jobs) == 1:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
-            return [
-                result for job in jobs for result in self._stored([job])
-            ]  # One bad event must not fail the others.
+            # One bad event must not fail the others.
+            return [result for job in jobs for result in self._stored([job])]
         results: list[list[Answer] | Exception] = []
         for job in jobs:
             results.append(answers[: len(job.checked)])
@@ -214,13 +212,13 @@ class GroupCommit:
                 self._revived()
             elif not error.passes:
                 raise
-            return self._try(
-                checked
-            )  # An idle connection does not know of a restart, and a lock may be free now.
+            # An idle connection does not notice a restart, and a lock can be free by now.
+            return self._try(checked)
 
     def _revived(self) -> None:
-        """Have the database started again, if that is ours; one that does not start is still away,
-        no error of another kind.
+        """Restart the database if that is our task.
+
+        A database that does not start still counts as away, not as an error of another kind.
         """
         if self._revive is None:
             return
@@ -230,7 +228,7 @@ class GroupCommit:
             logger.warning("the database was not started again: %s", type(error).__name__)
 
     def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
-        """Store; a server that takes nothing for now counts as one that is away."""
+        """Store the events. A server that takes no writes for now counts as one that is away."""
         try:
             return self._ingest.store(checked)
         except DatabaseError as error:
@@ -247,7 +245,7 @@ class GroupCommit:
         ]
 
     def _drained(self) -> bool:
-        """Whether everything that was spooled is stored now."""
+        """Drain the spool, and return whether everything in it is stored now."""
         assert self._spool is not None
         try:
             self._spool.drain()

@@ -1,8 +1,8 @@
-"""HTTP/1.1 with bounds: uvicorn's protocol, which has none on headers, time, pipelining or answers
-that nobody reads.
+"""HTTP/1.1 with bounds, on top of uvicorn's protocol.
 
-Every client gets a bounded time for what it owes; see `connections`. What is refused here never
-reaches the application.
+Uvicorn bounds neither headers, nor time, nor pipelining, nor answers that the client never reads.
+Here every client gets a bounded time for what it owes; see `connections`. A request that is refused
+here never reaches the application.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ from signal_pipeline.api.connections import Connections, Wait
 from signal_pipeline.api.requests import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024
-CHUNK_BYTES = (
-    256 * 1024
-)  # What the loop hands over at most at once; in one chunk one request may end, and another begin.
+# The most that the loop hands over at once. One request can end and another begin in a chunk.
+CHUNK_BYTES = 256 * 1024
 MAX_HEADERS = 100
-MAX_REQUEST_BYTES = (
-    MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES
-)  # As received: with the frames of chunks, and trailers.
+# As received, with chunk framing and trailers.
+MAX_REQUEST_BYTES = MAX_HEAD_BYTES + 4 * MAX_BODY_BYTES
 MAX_PIPELINED = 100
 
 
 class _Part(Enum):
-    """Which part of a request has not been received whole."""
+    """The part of a request that has not been received in full."""
 
     HEAD = auto()
     BODY = auto()
@@ -42,7 +40,7 @@ class _Part(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a connection is closed, as the client is told and as it is counted."""
+    """The reason for closing a connection: what the client is told, and what the log counts."""
 
     status: int
     code: str
@@ -50,7 +48,7 @@ class _Refusal:
     complaint: str
 
     def response(self) -> bytes:
-        """The whole response."""
+        """Return the whole HTTP response."""
         error = {"message": self.message, "extensions": {"code": self.code}}
         body = json.dumps({"errors": [error]}).encode()
         lines = [
@@ -82,29 +80,34 @@ _FULL = _Refusal(
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `connections` makes what all of a server share, when the first is there."""
+    """A client's connection, with bounds on what it may send and on how long it may take.
+
+    `connections` returns the `Connections` that all connections of a server share. The first call
+    makes it.
+    """
 
     def __init__(self, connections: Callable[[], Connections], **given: Any) -> None:
         super().__init__(**given)
         self.wait: Wait | None = None
         self._connections = connections()
         self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
-        # At most so many bytes of the present request: the chunk in which it began counts whole.
+        # An upper bound of the present request's bytes: the chunk in which it began counts whole.
         self._received = 0
         self._chunk = 0
         self._refusal = _MALFORMED
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection, or say that there is no room."""
+        """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no longer, and tell the request that is being answered: uvicorn tells the last
-        one that came.
+        """Stop counting the connection, and tell the request that is being answered.
+
+        Uvicorn itself tells only the request that came last.
         """
         self._connections.remove(self)
         if self._running is not None and not self._running.response_complete:
@@ -113,20 +116,23 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def drop(self) -> None:
-        """Close the connection, whatever waits to be sent."""
+        """Close the connection, even if data waits to be sent."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Uvicorn's, which warns of each malformed request; here they are counted."""
+        """Parse received data as uvicorn does, but count malformed requests.
+
+        Uvicorn would log a warning for each.
+        """
         self._chunk = len(data)
         self._received += self._chunk
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # Answered as if the client had asked for no other protocol.
+            pass  # The request is answered as if it had not asked for another protocol.
         except httptools.HttpParserError:
             self._refuse(self._refusal)
             return
@@ -138,14 +144,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._settle()
 
     def on_message_begin(self) -> None:
-        """A client has begun to send a request."""
+        """Note that a client has begun to send a request."""
         self._part = _Part.HEAD
         self._received = self._chunk
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Raises ValueError, which the parser turns into an error of its own, for what is
-        refused.
+        """Check the headers and the length of the pipeline.
+
+        Raises ValueError if either is refused; the parser turns that into an error of its own.
         """
         if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
             self._refusal = _HEAD_TOO_LARGE
@@ -155,33 +162,34 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError(self._refusal.code)
         super().on_headers_complete()
         self._part = _Part.BODY
-        self.headers = []  # Trailers of a chunked body are no headers.
+        self.headers = []  # The trailers of a chunked body are not headers.
 
     def on_message_complete(self) -> None:
-        """A request is there, whole."""
+        """Note that a whole request has been received."""
         self._part = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Uvicorn's, without its timer for idle connections, and with reading paused while requests
-        are waiting.
+        """Finish a response as uvicorn does, with two differences.
+
+        There is no timer for idle connections, and reading stays paused while requests wait.
         """
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        if not self.pipeline:  # Else each answer would let in another chunk of requests.
+        if not self.pipeline:  # Otherwise each answer would let in another chunk of requests.
             self.flow.resume_reading()
         self._settle()
 
     def pause_writing(self) -> None:
-        """From here the client owes us that it reads."""
+        """Note that the client now has to read before the server can go on."""
         super().pause_writing()
         self._settle()
 
     def resume_writing(self) -> None:
-        """The client has read enough for now."""
+        """Note that the client has read enough for now."""
         super().resume_writing()
         self._settle()
 
@@ -198,14 +206,15 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _settle(self) -> None:
-        """Note whether the server waits for the client now, and for what."""
+        """Record whether the server now waits for the client, and for what."""
         wait = self._owed()
         if wait is not self.wait and not self.transport.is_closing():
             self._connections.enter(self, wait)
 
     def _owed(self) -> Wait | None:
-        """What the client owes; None where an answer is due to it. A request of which nothing has
-        come is no debt.
+        """Return what the client owes, or None if the server owes it an answer.
+
+        A client owes nothing for a request of which it has sent nothing yet.
         """
         waits = self._connections.waits
         if self.flow.write_paused:
@@ -219,7 +228,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return waits.head if self._part is _Part.HEAD else waits.idle
 
     def _refuse(self, refusal: _Refusal) -> None:
-        """Close the connection; say why, unless an answer to something else is due first."""
+        """Close the connection, and say why unless the answer to another request is due first."""
         cycle = self.cycle
         own = (
             cycle is None

@@ -1,6 +1,4 @@
-"""What the API says when it refuses. Texts are ours alone: no value of a request is ever
-repeated.
-"""
+"""The texts and codes with which the API refuses. No text ever repeats a value of a request."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ logger = logging.getLogger(__name__)
 
 
 class ApiError(SignalError):
-    """A refusal with a code for programs, a sentence for people, and the HTTP status of a request
-    that is refused whole.
+    """A refusal, with a code for programs and a sentence for people.
+
+    `status` is the HTTP status of a request that is refused as a whole.
     """
 
     def __init__(self, code: str, message: str, status: int = 200) -> None:
@@ -24,28 +23,29 @@ class ApiError(SignalError):
 
 
 def unauthenticated(message: str) -> ApiError:
-    """Whoever is calling did not prove it."""
+    """Return the refusal of a caller who has not proven who they are."""
     return ApiError("UNAUTHENTICATED", message, 401)
 
 
 def forbidden(message: str) -> ApiError:
-    """The caller is known, but may not do this."""
+    """Return the refusal of a known caller who may not do this."""
     return ApiError("FORBIDDEN", message)
 
 
 def bad_input(message: str) -> ApiError:
-    """The request is well formed but cannot be answered."""
+    """Return the refusal of a request that is well formed but cannot be answered."""
     return ApiError("BAD_USER_INPUT", message)
 
 
 def unavailable(message: str) -> ApiError:
-    """The database cannot answer now; the same request may be sent again."""
+    """Return the refusal for a database that cannot answer now; the client can try again."""
     return ApiError("SERVICE_UNAVAILABLE", message, 503)
 
 
 def unserved(error: DatabaseError) -> ApiError | None:
-    """Why the database serves nobody here, logged for the operator; None where that is not known of
-    anything but one request.
+    """Return the refusal if the database serves nobody, and log the reason for the operator.
+
+    Return None if the error concerns only one request, as far as is known.
     """
     if isinstance(error, DatabaseUnreachableError) or error.passes:
         logger.warning("%s", error)

@@ -12,15 +12,14 @@ from signal_pipeline.api.identity.signature import MAX_VALUES, TooManyValuesErro
 from signal_pipeline.api.refusals import ApiError
 
 MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
-MAX_QUERY_CHARACTERS = (
-    64 * 1024
-)  # Values belong into variables: GraphQL is read letter by letter, in Python.
+# Values belong in variables, because GraphQL is parsed letter by letter, in Python.
+MAX_QUERY_CHARACTERS = 64 * 1024
 BODY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One GraphQL request; numbers in it remember how they were written."""
+    """One GraphQL request, whose numbers remember how they were written."""
 
     query: str
     variables: dict[str, object] | None = None
@@ -29,7 +28,10 @@ class Call:
 
 
 async def read_call(content_type: bytes, receive: Receive) -> Call:
-    """Read and check the body of an ASGI request; raises ApiError, without a value of it."""
+    """Read and check the body of an ASGI request.
+
+    Raises ApiError, which repeats no value of the body.
+    """
     if content_type.partition(b";")[0].strip().lower() != b"application/json":
         raise ApiError("UNSUPPORTED_MEDIA_TYPE", "the content type must be application/json", 415)
     body = await _body(receive)

@@ -1,5 +1,6 @@
-"""`signal-pipeline serve`: checks the settings, opens everything, runs uvicorn until it is told to
-stop.
+"""The command `signal-pipeline serve`.
+
+It checks the settings, opens everything, and runs uvicorn until it is told to stop.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
 
 STATEMENT_SECONDS = 10.0
-STOP_SECONDS = 20  # In-flight requests finish meanwhile.
+STOP_SECONDS = 20  # In-flight requests have this long to finish.
 
 
 def run_server(
@@ -43,8 +44,9 @@ def run_server(
     gateway: bool = True,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; what was acknowledged is committed. Raises SignalError for
-    what is wrong at start.
+    """Serve until SIGTERM or Ctrl-C. Every acknowledged event is committed by then.
+
+    Raises SignalError if something is wrong at the start.
     """
     _check_bind(settings, host, gateway)
     identification = _identification(settings, gateway)
@@ -53,9 +55,9 @@ def run_server(
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(parts),
-            proxy_headers=False,  # It would believe what a client forged; see addresses.py.
+            proxy_headers=False,  # It would trust headers that a client forged; see forwarded.py.
             server_header=False,
-            access_log=False,  # It holds addresses.
+            access_log=False,  # It would hold addresses.
             log_config=None,
             http=_protocol(settings, limits),
             ws="none",
@@ -68,9 +70,8 @@ def run_server(
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    signal.signal(
-        signal.SIGTERM, stop
-    )  # uvicorn handles it once it runs, and sends it again when it is done.
+    # Once uvicorn runs, it handles SIGTERM, and raises it again when it is done.
+    signal.signal(signal.SIGTERM, stop)
     address, bound = listener.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
@@ -101,10 +102,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
-    """What makes a protocol for each connection; all of them share what counts them."""
-    shared = cache(
-        lambda: Connections(limits, settings.trusted_proxies)
-    )  # Needs the loop that runs by then.
+    """Return the factory of one protocol per connection; all of them share one `Connections`."""
+    # Made at the first connection, because it needs the running event loop.
+    shared = cache(lambda: Connections(limits, settings.trusted_proxies))
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 
@@ -118,7 +118,7 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
 
 
 def _identification(settings: Settings, gateway: bool) -> Identification:
-    """How callers are told apart. Production needs every key; development makes its own."""
+    """Set up how callers are identified. Production needs every key; development makes its own."""
     if settings.production:
         missing = [
             name
@@ -166,15 +166,14 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
 
 
 def _parts(settings: Settings, identification: Identification) -> Parts:
-    audit_key(
-        settings
-    )  # Each look at raw events is audited: not the first of them is to learn that it cannot be.
+    # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
+    audit_key(settings)
     models = dict(load_models())
     database = open_database(settings)
     if not settings.production:
         migrate(database, settings, models)
     ingest = Ingest.from_settings(settings, database)
-    if settings.production:  # In development a quick start is worth more than a quick first event.
+    if settings.production:  # In development a quick start matters more than a quick first event.
         load_lists()
     secret = check_secret(salt_secret(settings))
     url = settings.rate_limit_url.get_secret_value() if settings.rate_limit_url else None

@@ -1,1 +1,1 @@
-"""What Signal accepts: apps, event types, entity types, formats of ids, and its TypeScript."""
+"""The catalogue of what Signal accepts: its file, its loader, and its TypeScript."""

@@ -1,7 +1,7 @@
 """The catalogue: the apps, event types, entity types and id formats that Signal accepts.
 
-Here: reading `catalogue.yaml`, and refusing a file that is wrong in any way. Not here: checking an
-event against the catalogue (`events/acceptance.py`).
+The module reads `catalogue.yaml`, and refuses a file that is wrong in any way.
+`events/acceptance.py` checks events against the catalogue.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from signal_pipeline.errors import SignalError
 
 PACKAGED_CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 
-# Reserved labels such as "(all)", "(none)", "(unknown)" and "(other)" hold brackets: no name can
+# Reserved labels such as "(all)", "(none)", "(unknown)" and "(other)" have brackets: no name can
 # equal one.
 _UNDERSCORED_NAME = re.compile(r"[a-z0-9_]{1,64}")
 _APP_NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -31,14 +31,18 @@ _Entry = TypeVar("_Entry")
 
 
 class CatalogueError(SignalError):
-    """The catalogue file can not be used; the text is one line that names the file and the
-    entry.
+    """The error for a catalogue file that cannot be used.
+
+    Its text is one line that names the file and the entry.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """An app that sends events. `host` enters the user hash where no trusted proxy forwards one."""
+    """An app that sends events.
+
+    `host` enters the user hash if no trusted proxy forwards a host.
+    """
 
     name: str
     host: str
@@ -47,8 +51,9 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class EntityType:
-    """A kind of thing an event can be about. `id_format` names an entry of
-    `Catalogue.id_formats`.
+    """A kind of thing that an event can be about.
+
+    `id_format` names an entry of `Catalogue.id_formats`.
     """
 
     name: str
@@ -58,9 +63,10 @@ class EntityType:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A kind of event. `entity` and `entity_required` document what is usual: no event is dropped
-    for them (requirement 3.3). `description_schema` is a JSON Schema for an object, or
-    None.
+    """A kind of event.
+
+    `entity` and `entity_required` document what is usual; no event is dropped because of them
+    (requirement 3.3). `description_schema` is a JSON Schema for an object, or None.
     """
 
     name: str
@@ -75,8 +81,9 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The whole file, checked. `id_formats` maps a name to a regular expression, to be matched on
-    the whole lower-cased value. Retired entries are included.
+    """The whole checked file, with retired entries.
+
+    `id_formats` maps a name to a regular expression, which must match the whole lower-cased value.
     """
 
     version: int
@@ -87,9 +94,9 @@ class Catalogue:
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:
-    """Read and check a catalogue file; without a path, the packaged one.
+    """Read and check a catalogue file, or without a path the packaged one.
 
-    Raises CatalogueError if the file can not be read, or for the first thing that is wrong in it.
+    Raises CatalogueError if the file cannot be read, or for the first mistake in it.
     """
     source = PACKAGED_CATALOGUE if path is None else path
     try:
@@ -99,11 +106,11 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
 
 
 class _EntryError(Exception):
-    """What is wrong, and in which entry; `load_catalogue` adds the file."""
+    """The error that says what is wrong in which entry; `load_catalogue` adds the file."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader keeps the last of two equal keys; this one refuses them."""
+    """YAML's safe loader, except that it refuses two equal keys instead of keeping the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -125,7 +132,7 @@ def _parse(source: Path) -> object:
     except UnicodeDecodeError:
         raise _EntryError("is not UTF-8 text; save it as UTF-8") from None
     try:
-        # A subclass of SafeLoader: no tag can make anything but plain values.
+        # The loader is a subclass of SafeLoader: no tag can make anything but plain values.
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
@@ -220,10 +227,10 @@ def _check_schema(where: str, schema: dict[str, object]) -> None:
         )
     try:
         if _refers_elsewhere(schema):
-            # fastjsonschema would fetch it over the network.
+            # fastjsonschema would fetch the document over the network.
             raise ValueError("a $ref to another document; only '#/...' is possible")
         fastjsonschema.compile(schema)
-    except Exception as error:  # It raises what its generator trips over: AttributeError, re.error
+    except Exception as error:  # Its generator can raise anything, such as AttributeError, re.error
         reason = " ".join(str(error).split())
         raise _EntryError(f"{where}: description_schema is not usable: {reason}") from None
 
@@ -237,9 +244,7 @@ def _refers_elsewhere(schema: object) -> bool:
 
 
 class _Fields:
-    """The keys of one entry: each is taken once with its type, and `finish` refuses what is left
-    over.
-    """
+    """The keys of one entry. Each is taken once, with its type; `finish` refuses any other key."""
 
     def __init__(self, where: str, raw: object) -> None:
         if not isinstance(raw, dict):
@@ -248,8 +253,9 @@ class _Fields:
         self._left: dict[object, Any] = dict(raw)
 
     def take(self, key: str, kind: type, *default: Any) -> Any:
-        """The value of a key, of exactly this type (a bool is not an int); a text may not be
-        blank.
+        """Take the value of a key, which must be of exactly this type (a bool is not an int).
+
+        A text may not be blank.
         """
         if key not in self._left:
             if default:
@@ -265,7 +271,7 @@ class _Fields:
     def entries(
         self, key: str, pattern: re.Pattern[str], build: Callable[[str, object], _Entry]
     ) -> Mapping[str, _Entry]:
-        """A section of named entries, built one by one, in the order of the file."""
+        """Build the entries of a section one by one, in the order of the file."""
         built: dict[str, _Entry] = {}
         for name, raw in self.take(key, dict).items():
             if not isinstance(name, str) or not pattern.fullmatch(name):

@@ -1,9 +1,8 @@
-"""The catalogue as TypeScript: what `client/src/events.ts` holds, so that a wrong call does not
-compile.
+"""The catalogue as TypeScript for `client/src/events.ts`, so that a wrong call does not compile.
 
-Types only, no code. What a type cannot say (a length, a pattern) stays with the server's check. A
-description may hold only what its schema names: the client is stricter than the server, which lets
-unknown keys pass.
+The result is types only, without code. Only the server checks what a type cannot say, such as a
+length or a pattern. A description may hold only keys that its schema names: the client is stricter
+than the server, which lets unknown keys pass.
 """
 
 from __future__ import annotations
@@ -40,7 +39,10 @@ _SCALARS = {
 
 
 def typescript_types(catalogue: Catalogue) -> str:
-    """The text of `events.ts`. Retired entries are left out: their call sites no longer compile."""
+    """Return the text of `events.ts`.
+
+    Retired entries are left out, so that calls that use them no longer compile.
+    """
     apps = [app.name for app in catalogue.apps.values() if not app.retired]
     entities = [entity.name for entity in catalogue.entity_types.values() if not entity.retired]
     kinds = [kind for kind in catalogue.event_types.values() if not kind.retired]
@@ -78,7 +80,10 @@ def _event(kind: EventType, entities: Sequence[str]) -> str:
 
 
 def _type(schema: object) -> str:
-    """A JSON Schema as a type; what it cannot say becomes wider, at worst `unknown`."""
+    """Return a JSON Schema as a type.
+
+    The type is wider if TypeScript cannot say the same, at worst `unknown`.
+    """
     if not isinstance(schema, Mapping):
         return "unknown"
     if "const" in schema:
@@ -117,7 +122,7 @@ def _key(name: str) -> str:
 
 
 def _union(values: Iterable[object]) -> str:
-    """Literal types; an object or a list among them has none."""
+    """Return a union of literal types. An object or a list has none and becomes `unknown`."""
     literals = [
         "unknown" if isinstance(value, (dict, list)) else json.dumps(value) for value in values
     ]

@@ -1,5 +1,5 @@
-"""The pure rules of an event: what is accepted, how it is cleaned, how its user is hashed.
+"""The pure rules of one event: what is accepted, how it is cleaned, and how its user is hashed.
 
-Nothing here knows of Dagster, of a database or of the network. It uses the catalogue and the
-errors, nothing else of ours.
+Nothing here knows Dagster, a database or the network. Of Signal's own packages, it uses only the
+catalogue and the errors.
 """

@@ -1,8 +1,8 @@
-"""Acceptance: what becomes of one incoming event (requirements 3.1 to 3.6).
+"""Acceptance, which decides what becomes of one incoming event (requirements 3.1 to 3.6).
 
-Pure: no database, no Dagster. The result is an `Event`, ready to store and without address or user
-agent, or a `Drop` with its reason. Rate limits (step 7) belong to the wire, storing (step 8) to the
-store.
+It is pure: it needs neither a database nor Dagster. The result is an `Event` without address or
+user agent, ready to store, or a `Drop` with its reason. The API applies the rate limit (step 7),
+and the ingest stores the event (step 8).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_LINE_BYTES = 256 * 1024
 CLOCK_SKEW = timedelta(minutes=5)
 UNKNOWN_APP = "(unknown)"
 OTHER_TYPE = "(other)"
-KEPT_HASHERS = 512  # Days whose salts stay in memory; more days than a retention holds.
+KEPT_HASHERS = 512  # The most days whose salts stay in memory, more than a retention holds.
 
 
 class _Refused(Exception):
@@ -58,7 +58,7 @@ class Acceptance:
         self._start_date = start_date
         self._retention = timedelta(days=retention_days)
         self._hashers: dict[date, DayHasher] = {}
-        # The bounds of time at `_now`, kept since a whole batch is checked at one time.
+        # The bounds of time at `_now`. They are kept, because a whole batch is checked at one time.
         self._now = self._latest = datetime.min.replace(tzinfo=UTC)
         self._first_day = date.max
         self._types = {name for name, entry in catalogue.event_types.items() if not entry.retired}
@@ -77,7 +77,7 @@ class Acceptance:
         }
 
     def check_line(self, line: bytes, now: datetime) -> Event | Drop:
-        """Check one NDJSON line; `now` is the server's clock."""
+        """Check one NDJSON line; `now` is the time of the server's clock."""
         if len(line) > MAX_LINE_BYTES:
             return Drop("malformed", now.date(), UNKNOWN_APP, OTHER_TYPE)
         try:
@@ -89,7 +89,7 @@ class Acceptance:
         return self.check(event, now)
 
     def check(self, event: IncomingEvent, now: datetime) -> Event | Drop:
-        """Check one event; `now` is the server's clock, aware and UTC."""
+        """Check one event; `now` is the time of the server's clock, aware and in UTC."""
         try:
             return self._accepted(event, now)
         except _Refused as refusal:
@@ -97,8 +97,10 @@ class Acceptance:
             return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
 
     def drop(self, reason: Reason, event: IncomingEvent, now: datetime) -> Drop:
-        """The drop of `event` for the books: its own day if it can have one, else the day of
-        `now`.
+        """Return the drop of `event` for the books.
+
+        It is counted on the event's own day if that is between the start date and today, else on
+        the day of `now`.
         """
         return self._drop(reason, event.event_type, event.app_name, event.created_at, now)
 
@@ -119,7 +121,10 @@ class Acceptance:
         )
 
     def _undecodable(self, line: bytes, error: Exception, now: datetime) -> Drop:
-        """A line that is no event: what can be read of it still goes to its own books."""
+        """Return the drop of a line that is not an event.
+
+        It is still counted under the event type, app and day that can be read from it.
+        """
         if not isinstance(error, msgspec.ValidationError):
             return self._drop("malformed", None, None, None, now)
         try:
@@ -280,7 +285,7 @@ def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
 
 
 def _day_or_none(at: datetime) -> date | None:
-    """The UTC date of an aware time; None at the ends of the calendar, where it has none."""
+    """Return the UTC date of an aware time, or None if it lies beyond the calendar's ends."""
     if at.tzinfo is UTC:
         return at.date()
     try:
@@ -290,7 +295,7 @@ def _day_or_none(at: datetime) -> date | None:
 
 
 def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:
-    """One text for all spellings of the same line, so that a replay derives the same id."""
+    """Return the same text for all spellings of a line, so that a replay derives the same id."""
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at
     fields["description"] = _description(event.description)

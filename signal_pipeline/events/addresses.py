@@ -1,8 +1,8 @@
-"""The canonical text of an address and of a host: two of the three inputs of the user hash
-(requirement 2.3).
+"""The canonical text of an address and of a host, two of the three inputs of the user hash.
 
-Here: text in, canonical text out. Not here: which header or peer the text comes from. Nothing is
-cached: nothing keyed by an address may outlive its call.
+This is requirement 2.3. The module turns text into canonical text; it does not decide which header
+or peer the text comes from. Nothing is cached, because nothing keyed by an address may outlive its
+call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAXIMUM_HOST_CHARACTERS = 255
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"({_OCTET}(?:\.{_OCTET}){{3}})(?::[0-9]{{1,5}})?")
 _BRACKETED_IPV6 = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?")
-# The longest text of an IPv6 address has 45 characters; a zone comes after it.
+# The longest text of an IPv6 address has 45 characters; a zone can follow.
 _LONGEST_ADDRESS = 128
 
 _CANONICAL_HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
@@ -24,10 +24,10 @@ _HOST_AND_PORT = re.compile(r"(\[[^\[\]]+\]|[^:\[\]/\\@?#]+)(?::[0-9]{0,5})?")
 
 
 def canonical_ip(text: str | None) -> str:
-    """The canonical text of an IPv4 or IPv6 address, or "" for a missing or invalid one.
+    """Return the canonical text of an IPv4 or IPv6 address, or "" for a missing or invalid one.
 
-    Dotted IPv4, also for IPv4-mapped IPv6; otherwise RFC 5952. Surrounding blanks, a port
-    (`1.2.3.4:80`, `[::1]:80`) and a zone (`fe80::1%eth0`) are removed.
+    IPv4 and IPv4-mapped IPv6 are written with dots, other IPv6 as in RFC 5952. Surrounding blanks,
+    a port (`1.2.3.4:80`, `[::1]:80`) and a zone (`fe80::1%eth0`) are removed.
     """
     if not text:
         return ""
@@ -51,12 +51,11 @@ def canonical_ip(text: str | None) -> str:
 
 
 def _plain_address(text: str) -> str | None:
-    """The canonical text of an address without anything around it; None if the long way must
-    decide.
+    """Return the canonical text of a bare address, or None if the long way must decide.
 
-    The system's own functions are several times faster than the long way, which is all that is said
-    of them here: a text that they print with dots is IPv4 inside IPv6, which RFC 5952 and they
-    write differently.
+    The system's own functions are used because they are several times faster than the long way. If
+    they print IPv6 with dots, it holds an IPv4 address, which they write differently from RFC 5952;
+    the long way decides then.
     """
     try:
         if ":" not in text:
@@ -68,9 +67,9 @@ def _plain_address(text: str) -> str | None:
 
 
 def canonical_host(text: str) -> str:
-    """A host in lower case, without surrounding blanks, port or final dot.
+    """Return a host in lower case, without surrounding blanks, port or final dot.
 
-    Raises ValueError if it holds control characters or blanks, is empty, is longer than 255
+    Raises ValueError if the text holds control characters or blanks, is empty, is longer than 255
     characters, or is not a host with at most a port. The error does not repeat the text.
     """
     if len(text) <= MAXIMUM_HOST_CHARACTERS and _CANONICAL_HOST.fullmatch(text):

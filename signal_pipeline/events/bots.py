@@ -1,9 +1,12 @@
-"""Does a user agent belong to a program that nobody sits in front of? (requirement 3.5)
+"""The test of whether a user agent belongs to a program that no person uses (requirement 3.5).
 
-A person who is refused is worse than a bot that is counted. So three things are certain: what
-does not look like a browser is a bot; what names itself a test runner, a headless browser or a
-crawler is one; and an app's own browser window (Electron, a WebView) is a person's. Of the rest,
-two lists of crawlers decide, less the patterns that hit people (`crawler_patterns.yaml`).
+Refusing a person is worse than counting a bot. Three rules are therefore certain:
+- A user agent that does not look like a browser is a bot.
+- A user agent that names a test runner, a headless browser or a crawler is a bot.
+- An app's own browser window (Electron, a WebView) is a person's.
+
+Two lists of crawlers decide the rest, without the patterns that hit people
+(`crawler_patterns.yaml`).
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ from signal_pipeline.events.patterns import (
     lower_pattern,
 )
 
-# What a browser looks like; anything else is a bot. `Mozilla/5.0` must go on with a comment that
-# says something; "compatible" is what bots call themselves, and of browsers only these ever did.
+# The shape of a browser's user agent; anything else is a bot. After `Mozilla/5.0` there must be a
+# comment that says something. Bots call themselves "compatible"; only the browsers listed here ever
+# did so too.
 _BROWSER_SHAPE = re.compile(
     r"Mozilla/\d+\.\d+\w*(?: ?\[[^\]]*\])? ?\((?!compatible\W*\))"
     r"(?!compatible;(?! ?(?:MSIE|Konqueror|iCab|OmniWeb|NetPositive|Opera|AvantGo|Elaine|Windows"
@@ -39,13 +43,13 @@ _BROWSER_SHAPE = re.compile(
     r"|NetFront/|Obigo|Teleca)"
 )
 
-# Certain whatever else is said. A browser names no address of a web page, nor a service of
-# Google's; the other names are those of programs that only tests, monitors and crawlers send.
+# These are bots whatever else the text says. A browser names neither the address of a web page nor
+# a service of Google's. Only tests, monitors and crawlers send the other names.
 _CERTAIN_BOTS = (
     r"\bhttps?://",
     r"\bGoogle-[A-Z]|\bGoogle(?:AdSense| Page Speed| Search Console)|-Google/\d",
     r"\bgoogle_partner_monitoring|\bgoogleweblight",
-    # Test runners and what drives a browser for them
+    # Test runners, and programs that drive a browser for them
     r"(?i:\b(?:cypress|playwright|puppeteer|selenium|webdriver|testcafe|nightwatch|phantomjs"
     r"|casperjs|slimerjs|zombie(?:\.js)?|jsdom|happy-?dom|htmlunit|agent-novaact|detox|appium)\b)",
     r"Headless(?:Chrome|Firefox|Edg|Shell)|\bPTST\b|\bChrome-Lighthouse|\bwkhtmlto(?:pdf|image)\b",
@@ -55,27 +59,29 @@ _CERTAIN_BOTS = (
     # Monitors and measuring
     r"Cloudflare(?:Observatory|Diagnostics)|SyntheticsAgent|DatadogSynthetics|NewRelicSynthetics",
     r"\bpageburst\b|\bDejaClick\b|\bCatchpoint\b|PingdomTMS|YottaaMonitor|\biplabel\b|ThousandEyes",
-    # A crawler's own form, with its name in it
+    # The form in which a crawler names itself
     r"(?i:compatible;[^)]*(?:bot|crawler|spider|scraper)\b)",
 )
-# Words that a program of this kind puts into its own name, as one of the text's products. Not in an
-# app's own window: iRobot, Chatbot and CamScanner are apps.
+# Words that a bot puts into its own name, as one of the products in the text. They do not count in
+# an app's own window: iRobot, Chatbot and CamScanner are apps.
 _BOTS_OUTSIDE_APPS = (
     r"(?:[a-z_-]|\b)(?:[Bb]ot|[Cc]rawler|[Ss]pider|[Ss]craper)(?:/| ?\d|[;,) ]*$|; ?\+|\))",
     r"(?i:\b[a-z]*[_.-]?(?:scanner|monitor|checker|classifier)/\d)|[_-]scanner$",
 )
-# Of people, whatever the lists say: Electron is a desktop app that shows a page, `; wv)` Android's
-# WebView, the third a WebView of iOS.
+# These belong to people, whatever the lists say. Electron is a desktop app that shows a page,
+# `; wv)` is Android's WebView, and the third pattern is a WebView of iOS.
 _APP_WINDOWS = (
     r" Electron/\d|; wv(?:\)|-)|^Mozilla/5\.0 \(iP[^)]*\) AppleWebKit/[\d.]+ \(KHTML, like Gecko\)"
     r" Mobile/\w+(?: |$)"
 )
-# An Android device's model and build. A maker's name is no crawler's, whatever word is in it.
+# An Android device's model and build. A maker's name does not name a crawler, whatever word it
+# holds.
 _MODEL = re.compile(
     r"(?:Android|\bAdr )[^)]*?\b[Bb]uild/[^;)]*"
     r"|(?:Android|\bAdr )[^;)]*(?:; ?[a-z]{2}[-_][A-Za-z]{2,4})?;[^;)]*"
 )
-# Words of any kind of name: they hit people (CamScanner, `Presearch`), and Daum's apps.
+# Entries whose words are in all kinds of names. They hit people: CamScanner, `Presearch`, and users
+# of Daum's apps.
 _NOT_OF_DEVICE_DETECTOR = frozenset({"Generic Bot", "Daum"})
 _SPIDER = "Spider"
 _device_pattern = attrgetter("regex", "regex_flag", "family", "brand", "model")
@@ -98,7 +104,7 @@ class _Detectors(NamedTuple):
 
 
 def is_bot(text: str) -> bool:
-    """Whether a user agent of printable ASCII, not blank, is a program's that nobody looks at."""
+    """Return whether a user agent of printable ASCII, not blank, belongs to a bot."""
     if _BROWSER_SHAPE.match(text) is None:
         return True
     detectors = _detectors()
@@ -110,7 +116,7 @@ def is_bot(text: str) -> bool:
 
 
 def is_certain_bot(text: str) -> bool:
-    """Whether a text is a bot's whatever the lists of crawlers say."""
+    """Return whether a text is a bot's whatever the lists of crawlers say."""
     if _BROWSER_SHAPE.match(text) is None:
         return True
     return _detectors().crawler(_without_model(text)) == "certain"
@@ -121,14 +127,14 @@ def _without_model(text: str) -> str:
 
 
 def crawler_patterns() -> CrawlerPatterns:
-    """What is done with single patterns of the list of crawlers."""
+    """Return the decisions about single patterns of the list of crawlers."""
     text = files(__package__).joinpath("crawler_patterns.yaml").read_bytes()
     return msgspec.yaml.decode(text, type=CrawlerPatterns)
 
 
 @cache
 def _detectors() -> _Detectors:
-    """Compiled once, at the first user agent."""
+    """Compile the detectors once, at the first user agent."""
     left_out = crawler_patterns().left_out
     known = [entry["pattern"] for entry in crawleruseragents.CRAWLER_USER_AGENTS_DATA]
     return _Detectors(
@@ -145,7 +151,7 @@ def _detectors() -> _Detectors:
             ("listed", lower_pattern(pattern)) for pattern in _device_detector_bots()
         ),
         spider=DeviceExtractor(
-            # The third field is the family.
+            # `pattern[2]` is the family.
             pattern
             for pattern in map(_device_pattern, load_lazy_builtins()[2])
             if pattern[2] == _SPIDER
@@ -161,13 +167,15 @@ def _device_detector_bots() -> list[str]:
 
 @cache
 def _all_devices() -> DeviceExtractor:
-    """ua-parser's whole list of devices: slow to compile and to run, and rarely needed."""
+    """Compile ua-parser's whole list of devices, which is slow and rarely needed."""
     return DeviceExtractor(map(_device_pattern, load_lazy_builtins()[2]))
 
 
 def _is_spider(text: str) -> bool:
-    """Whether ua-parser says Spider. Of a Kindle that says Silk, one of its Spider patterns does,
-    but an earlier pattern of the list knows better.
+    """Return whether ua-parser's whole list says Spider.
+
+    One of its Spider patterns also matches a Kindle with Silk, but an earlier pattern of the whole
+    list recognises that device.
     """
     device = _all_devices().extract(text)
     return device is not None and device.family == _SPIDER

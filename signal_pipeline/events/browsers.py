@@ -1,19 +1,20 @@
 """The browser and the system that a user agent names, as members of closed lists.
 
-The names and the major version are inputs of the user hash (requirement 2.3): what moves a
-family to another bucket, or reads another version, changes the hashes of its users, and a replayed
-day no longer gives the hashes that it gave live. So every such change, a new release of
-ua-parser's patterns too, is a new version of HASH_RULES. A day records the versions that hashed
-it; a day with two is marked, since its users are over-counted. `names` recomputes the earlier
-versions that used the same patterns; one that other patterns made is gone with them, and
-`user_agents.hash_inputs` must leave it out.
+The names and the major version are inputs of the user hash (requirement 2.3). A change that moves a
+family to another bucket, or reads another version, changes the hashes of its users: a replayed day
+then no longer gives the hashes that it gave live. Every such change is therefore a new version of
+HASH_RULES, and so is a new release of ua-parser's patterns.
+
+A day records the versions that hashed it. A day with two versions is marked, since its users are
+over-counted. `names` recomputes earlier versions that used the same patterns. A version that was
+made by other patterns cannot be recomputed, and `user_agents.hash_inputs` must leave it out.
 
 Version 2 (0.2.0), against version 1 (0.1.0):
 - a browser that states its version without a minor (`FxiOS/149`, `Chrome/148`) is that browser;
 - a browser of iOS that asks for desktop sites (`Macintosh` with `CriOS/`) runs on iOS;
-- WebKit that names no browser (on a Mac, an Apple TV, a PlayStation) is a WebView, without a
-  version, where ua-parser says Apple Mail and reads WebKit's version;
-- HarmonyOS of its own (`OpenHarmony`) is a recognised system: Other, whatever else it says.
+- WebKit that names no browser (on a Mac, an Apple TV, a PlayStation) is a WebView without a
+  version; ua-parser says Apple Mail and reads WebKit's version;
+- native HarmonyOS (`OpenHarmony`) is a recognised system: Other, whatever else the text says.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ OS_FAMILIES = (*_SYSTEMS, OTHER, UNKNOWN)
 _BROWSER_OF = {family: bucket for bucket, families in _BROWSERS.items() for family in families}
 _SYSTEM_OF = {family: bucket for bucket, families in _SYSTEMS.items() for family in families}
 _MAJOR = re.compile(r"[0-9]{1,4}")
-# ua-parser wants a minor version of most of these.
+# ua-parser recognises most of these only with a minor version.
 _VERSIONED = (
     r"(FxiOS|CriOS|EdgiOS|EdgA|Edge?|OPiOS|OPR|OPT|OPX|GSA|Version|Chrome|Chromium|Firefox"
     r"|SamsungBrowser|YaBrowser|UCBrowser|Vivaldi|Brave|DuckDuckGo|Ddg)"
@@ -106,12 +107,12 @@ class Names(NamedTuple):
 
     @property
     def normalised(self) -> str:
-        """The user hash's input."""
+        """Return the input of the user hash, `browser|major|os`."""
         return f"{self.browser_family}|{self.major}|{self.os_family}"
 
 
 def names(text: str, rules: int = HASH_RULES) -> Names:
-    """The names in a user agent of printable ASCII, by the given version of the rules."""
+    """Return the names in a user agent of printable ASCII, by the given version of the rules."""
     extractors = _extractors()
     if rules > 1 and extractors.without_minor(text) is not None:
         text = _WITHOUT_MINOR.sub(r"\1/\2.0.0", text)
@@ -143,7 +144,7 @@ class _Extractors(NamedTuple):
 
 @cache
 def _extractors() -> _Extractors:
-    """Compiled once, at the first user agent: a command that ingests nothing need not pay."""
+    """Compile the extractors at the first user agent, so that other commands do not pay for it."""
     browsers, systems, _ = load_lazy_builtins()
     name_and_version = attrgetter("regex", "family", "major", "minor", "patch", "patch_minor")
     return _Extractors(

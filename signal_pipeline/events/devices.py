@@ -1,12 +1,15 @@
-"""Which of six kinds of device a user agent comes from.
+"""The kind of device, one of six, that a user agent comes from.
 
-Three steps, the first that answers decides: words that mean one kind whatever the system is; for
-Android, the model, looked up in device_detector's list of 17,000 models; words of the system.
-Only a list of models can tell a tablet that says "Mobile" from a phone: docs/user-agents.md has
-the measurements, docs/decisions.md says why the list is used and not our own rules.
+There are three steps, and the first that answers decides:
+1. words that mean one kind, whatever the system is;
+2. for Android, the model, looked up in device_detector's list of 17,000 models;
+3. words of the system.
 
-The device type is no part of the user hash: a changed rule holds for events accepted from then
-on, and no row carries a version of the rules.
+Only a list of models can tell a tablet that says "Mobile" from a phone. docs/user-agents.md has the
+measurements; docs/decisions.md says why Signal uses the list and not rules of its own.
+
+The device type is not part of the user hash. A changed rule applies to events that are accepted
+from then on, and no row carries a version of the rules.
 """
 
 from __future__ import annotations
@@ -25,28 +28,30 @@ from signal_pipeline.events.patterns import (
 UNKNOWN = "unknown"
 DEVICE_TYPES = ("desktop", "mobile", "tablet", "tv", "console", UNKNOWN)
 
-# Marks of browsers that exist on iOS alone: with "Macintosh", an iPad that asks for desktop sites.
+# Marks of browsers that exist only on iOS. Together with "Macintosh", they mean an iPad that asks
+# for desktop sites.
 IOS_BROWSERS = r"(?:CriOS|FxiOS|EdgiOS|OPiOS|OPT|GSA)/|\bMobile/[0-9A-Z]"
 
-# A screen's diagonal in inches. Televisions of all makers are named by it: 43UK30G.
+# A screen's diagonal in inches, which all makers put into the names of televisions: 43UK30G.
 _INCHES = r"(?:19|2[248]|32|39|4[0-389]|50|55|58|65|7[057]|8[256]|98)"
 
-# A console, a television or a headset may also say Android, Linux or Windows.
+# These words decide first, because a console, a television or a headset can also say Android, Linux
+# or Windows.
 _WORDS = (
-    # Headsets are none of our kinds, and their browser says another one in each of its modes.
+    # A headset is none of our kinds, and its browser names a different kind in each of its modes.
     (
         UNKNOWN,
         r"OculusBrowser|PicoBrowser|\bVR Safari|; (?:Mobile )?VR;|\bWolvic|\bVIVE (?:XR|Focus)"
         r"|; Quest(?: [0-9]S?| Pro)?(?: Build/[^;)]*)?[;)]",
     ),
-    # HarmonyOS says what it runs on in words of its own.
+    # HarmonyOS has its own words for what it runs on.
     ("desktop", r"\((?:[^)]*; )?(?i:PC|2in1); ?(?:Open)?Harmony"),
     ("mobile", r"\((?:[^)]*; )?(?i:Phone); ?(?:Open)?Harmony"),
     ("tablet", r"\((?:[^)]*; )?(?i:Tablet); ?(?:Open)?Harmony"),
     ("tv", r"\((?:[^)]*; )?TV; ?(?:Open)?Harmony"),
     (
         "console",
-        # In the platform's part: a phone may run an app of that name.
+        # Only in the part about the platform, because a phone can run an app of that name.
         r"^[^()]*\([^)]*(?i:play ?station|xbox|nintendo|gamepad|retroid|\bouya\b|PS[3-5]\))"
         r"|(?i:steam ?deck)",
     ),
@@ -56,7 +61,7 @@ _WORDS = (
     ("tablet", r"\bBNTV\d|\bB[TZ]V-[A-Z]{1,2}[01]\d"),
     (
         "tv",
-        # Not DTV, which phones with a tuner have in their names
+        # Not DTV, which is in the names of phones with a tuner
         r"(?:^|[^D]|HD)TV(?:[^a-zA-Z-]|$)|(?i:smart-?tv|viera|[- ]tv[;)])|Web0S|NetCast"
         r"|BRAVIA|AQUOS|Roku|CrKey|Chromecast|MiBOX|\bAFT[A-Z0-9]{1,9}\b|CE-HTML|\bOMI/\d|Andr0id"
         r"|Linux mips|BDPlayer|BrightSign|STB|TiVo|HbbTV|GoogleTV|AppleTV|wv-atv|SmartCast",
@@ -68,7 +73,7 @@ _WORDS = (
         r"iPad|Tablet(?:$|[^ a-z]| [^P]| P[^C])|PlayBook|Kindle|\bKF[A-Z]{2,5}\b"
         r"|hpwOS|PocketBook/|\bKobo\b",
     ),
-    # Android on a computer, of which a ThinkPad is one
+    # Android on a computer, such as a ThinkPad
     (
         "desktop",
         r"Subsystem for Android|Android[^)]*"
@@ -78,7 +83,7 @@ _WORDS = (
     ),
 )
 
-# What is left: Android by what it says of itself, then the words of other systems.
+# For the rest: what an Android device says about itself, then the words of other systems.
 _SYSTEMS = (
     ("mobile", r"Opera Mini/|Opera Mobi/"),
     (
@@ -99,10 +104,11 @@ _SYSTEMS = (
         r"|\bSM-[TXP]\d|\bTB[-0-9]|\bNexus (?:7|9|10)\b|\bMID[-_ ]?\d"
         r"|\b[A-Z][A-Za-z]{2,3}\d?-W[01]\d)",
     ),
-    # Some browsers on phones leave out the end, where "Mobile" would be: its absence says nothing.
+    # Some browsers on phones leave out the end, where "Mobile" would be. Its absence then says
+    # nothing.
     ("mobile", r"Android.*MIDP|Android.*(?:Chrome|AppleWebKit)/[0-9.]+$"),
     ("mobile", r"Android.*Mobile|Mobile.*Android"),
-    # Yandex's and Alibaba's apps say /apad, /APad on a tablet, and on a phone that folds.
+    # Yandex's and Alibaba's apps say /apad or /APad on a tablet, but also on a folding phone.
     ("tablet", r"Android"),
     (
         "mobile",
@@ -113,7 +119,7 @@ _SYSTEMS = (
     ("desktop", r"Windows|Win(?:9|NT)|Macintosh|Mac_PowerPC|X11|Linux|CrOS|BSD|SunOS|CYGWIN"),
 )
 
-# What device_detector calls a device, in our words; the rest (watches, speakers, cars) is unknown.
+# device_detector's kinds of devices in our words. The rest (watches, speakers, cars) is unknown.
 _OUR_WORD = {
     "smartphone": "mobile",
     "phablet": "mobile",
@@ -124,12 +130,12 @@ _OUR_WORD = {
     "console": "console",
     "desktop": "desktop",
 }
-# Chrome's reduced form, which has no model: most of the traffic.
+# Chrome's reduced form, which has no model and is most of the traffic.
 _REDUCED = "; Android 10; K)"
 
 
 def device_type(text: str) -> str:
-    """One of DEVICE_TYPES for a user agent of printable ASCII."""
+    """Return one of DEVICE_TYPES for a user agent of printable ASCII."""
     named = _words()(text)
     if named is not None:
         return named
@@ -141,20 +147,23 @@ def device_type(text: str) -> str:
 
 
 def load_models() -> None:
-    """Read and compile the list of models: about half a second, else at the first Android model."""
+    """Read and compile the list of models, which takes about half a second.
+
+    Otherwise the first Android model waits for that.
+    """
     _brands()
 
 
 def _model_type(text: str) -> str | None:
-    """The type of the model that an Android device names, or None for one that nobody knows."""
-    # The platform's part alone: names of apps behind it are no models.
+    """Return the type of the model that an Android device names, or None if it is unknown."""
+    # Only the part about the platform counts: the names of apps after it are not models.
     lowered = text.partition("AppleWebKit")[0].lower()
     brand = _brands().find(lowered)
     return None if brand is None else brand.type_of(lowered)
 
 
 class _Brand:
-    """One maker: the type of its devices, and the models that are of another type."""
+    """A maker: the type of its devices, and its models of another type."""
 
     def __init__(self, entry: Mapping[str, Any]) -> None:
         self.pattern = lower_pattern(entry["regex"])
@@ -163,12 +172,12 @@ class _Brand:
         self._others = [(kind, regex) for kind, regex in self._models if kind != self._type]
 
     def type_of(self, lowered: str) -> str:
-        """The type of the model that a text in lower case names; the maker's for others."""
+        """Return the type of the model that a lower-case text names, or else the maker's type."""
         if not self._others or self._find_other(lowered) is None:
             return self._type
-        return self._find(lowered) or self._type  # The first model of all decides.
+        return self._find(lowered) or self._type  # Of all models, the first that matches decides.
 
-    # Compiled when first needed: few makers are.
+    # Both are compiled when first needed, because few makers ever are.
     @cached_property
     def _find_other(self) -> Classifier:
         return classifier((kind, lower_pattern(regex)) for kind, regex in self._others)
@@ -183,14 +192,14 @@ def _our_word(entry: Mapping[str, Any]) -> str:
 
 
 class _Brands:
-    """All makers, in the list's order: the first that a text names is its maker."""
+    """All makers, in the list's order; a text belongs to the first maker that it names."""
 
     def __init__(self, brands: Sequence[_Brand]) -> None:
         self._brands = brands
         self._classify = classifier((str(at), brand.pattern) for at, brand in enumerate(brands))
 
     def find(self, lowered: str) -> _Brand | None:
-        """The maker that a text in lower case names, if any."""
+        """Return the maker that a lower-case text names, if any."""
         at = self._classify(lowered)
         return None if at is None else self._brands[int(at)]
 

@@ -1,6 +1,4 @@
-"""What passes through acceptance: an event as it was stated, as it is stored, and as the books
-count one that was refused.
-"""
+"""An event in its three forms: as it was stated, as it is stored, and as a drop in the books."""
 
 from __future__ import annotations
 
@@ -33,8 +31,8 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
 
     Attributes:
         created_at: an aware time; None means now. A line without `client_event_id` must carry one.
-        description: the JSON text of an object, empty or `null` for none.
-        host: the host the caller asked; None means the app's own.
+        description: the JSON text of an object; empty or `null` means none.
+        host: the host that the caller asked for; None means the app's own.
         ip: the caller's address, in memory only.
         user_agent: the caller's user agent, in memory only.
     """
@@ -54,7 +52,7 @@ class IncomingEvent(msgspec.Struct, rename="camel", gc=False):
 
 
 class Line(IncomingEvent, gc=False):
-    """An incoming event as it is decoded: its time is still the JSON text of it."""
+    """An incoming event as it is decoded, with its time still as JSON text."""
 
     created_at: msgspec.Raw = JSON_NULL  # type: ignore[assignment]
 
@@ -62,7 +60,7 @@ class Line(IncomingEvent, gc=False):
 class Event(msgspec.Struct, gc=False, frozen=True):
     """An event that passed every check: a row of `signal.events`.
 
-    `id` is given where the caller must know it before the event is stored; else the store makes
+    `id` is set if the caller must know it before the event is stored. Otherwise the ingest makes
     one.
     """
 
@@ -85,14 +83,13 @@ class Event(msgspec.Struct, gc=False, frozen=True):
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):
-    """An event that was refused, as the books count it: never a value of it.
+    """A refused event as the books count it. It never holds a value of the event.
 
     Attributes:
-        stated_type: for the log: the event type as it came if it is plain `[a-z0-9_]{1,64}`, else
+        stated_type: for the log: the stated event type if it is plain `[a-z0-9_]{1,64}`, else
             empty.
-        browser_family: of a bot, the bucket of its user agent, from the closed list; else empty. So
-            are `os_family`
-            and `device_type`.
+        browser_family: for a bot, the bucket of its user agent, from the closed list; else empty.
+            The same is true of `os_family` and `device_type`.
     """
 
     reason: Reason

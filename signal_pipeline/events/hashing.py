@@ -1,9 +1,8 @@
-"""The daily user hash (requirement 2.2), and the event id of a line that brings none
-(section 1).
+"""The daily user hash (requirement 2.2), and the event id of a line that has none (section 1).
 
-Here: HMAC under the secret and under a day's salt. Not here: making the inputs canonical
-(`addresses.py`, `user_agents.py`), or where the secret comes from. Salts are derived when needed
-and never stored.
+The module computes HMACs under the secret and under a day's salt. `addresses.py` and
+`user_agents.py` make the inputs canonical, and the caller brings the secret. Salts are derived when
+needed and never stored.
 """
 
 from __future__ import annotations
@@ -22,18 +21,21 @@ _REMEDY = "generate one with `openssl rand -hex 32`"
 _KEY_ID_MESSAGE = b"signal/key-id"
 _EVENT_ID_MESSAGE = b"signal/event-id"
 
-# RFC 2104: the key, filled up to one block of SHA-256, is combined with these bytes.
+# RFC 2104 combines the key, padded to one block of SHA-256, with these bytes.
 _BLOCK_BYTES = 64
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class WeakSecretError(SignalError):
-    """The secret is too short or not valid text. The message never tells anything of the secret."""
+    """The error for a secret that is too short or not valid text.
+
+    The message never reveals anything about the secret.
+    """
 
 
 def check_secret(secret: str) -> bytes:
-    """The secret's UTF-8 bytes, undecoded: hexadecimal or base64 text is taken as it stands.
+    """Return the secret's UTF-8 bytes. Hexadecimal or base64 text is not decoded.
 
     Raises WeakSecretError below 32 bytes, or if the text has no UTF-8 form.
     """
@@ -50,7 +52,7 @@ def check_secret(secret: str) -> bytes:
 
 
 def daily_salt(secret: bytes, day: date) -> bytes:
-    """The 32 bytes that key the hashes of one UTC date: HMAC-SHA256(secret, "YYYY-MM-DD")."""
+    """Return the 32-byte key of one UTC date's hashes: HMAC-SHA256(secret, "YYYY-MM-DD")."""
     if isinstance(day, datetime):
         raise TypeError(
             "a day is a date without a time of day; its UTC date must be chosen by the caller"
@@ -59,17 +61,19 @@ def daily_salt(secret: bytes, day: date) -> bytes:
 
 
 def key_id(secret: bytes) -> str:
-    """The first 8 hexadecimal digits of HMAC(secret, "signal/key-id"): tells two secrets apart,
-    reveals neither.
+    """Return the first 8 hexadecimal digits of HMAC(secret, "signal/key-id").
+
+    They tell two secrets apart, and reveal neither.
     """
     return _hmac_sha256(secret, _KEY_ID_MESSAGE).hex()[:8]
 
 
 class DayHasher:
-    """The hashes of one UTC date. Holds keyed states, not the salt, and copies them for each event.
+    """The hashes of one UTC date.
 
-    The two states of the user hash are HMAC-SHA256 spelled out (RFC 2104): `hmac.new(...).copy()`
-    gives the same bytes and takes twice as long, and this is done for every event.
+    It holds keyed hash states instead of the salt, and copies them for each event. The two states
+    of the user hash are HMAC-SHA256 written out (RFC 2104): `hmac.new(...).copy()` gives the same
+    bytes, but takes twice as long for every event.
     """
 
     __slots__ = ("_event_ids", "_inner", "_outer")
@@ -79,13 +83,14 @@ class DayHasher:
         block = salt.ljust(_BLOCK_BYTES, b"\0")
         self._inner = hashlib.sha256(block.translate(_INNER_PAD))
         self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
-        # A key of its own: no line, whatever it says, can yield the bytes of a user hash.
+        # Event ids have a key of their own, so that no line can ever yield the bytes of a user
+        # hash.
         self._event_ids = hmac.new(_hmac_sha256(salt, _EVENT_ID_MESSAGE), digestmod="sha256")
 
     def user_hash(self, host: str, ip: str, normalised_ua: str) -> bytes:
-        """32 bytes, the same for the same three canonical inputs on this day.
+        """Return 32 bytes that are the same for the same three canonical inputs on this day.
 
-        `ip` and `normalised_ua` are empty where missing. None of the three may hold U+001F, which
+        `ip` and `normalised_ua` are empty if missing. None of the three may hold U+001F, which
         separates them.
         """
         inner = self._inner.copy()
@@ -95,8 +100,9 @@ class DayHasher:
         return outer.digest()
 
     def event_id(self, canonical_line: bytes) -> UUID:
-        """A version-8 UUID (RFC 9562, 122 bits of HMAC) for a line without an id of its own; the
-        same line gives the same.
+        """Return an id for a line that has none; the same line always gets the same id.
+
+        It is a UUID of version 8 (RFC 9562) with 122 bits of an HMAC.
         """
         state = self._event_ids.copy()
         state.update(canonical_line)

@@ -1,7 +1,7 @@
 """Ids of events, sessions and entities: UUIDs (RFC 9562), in any version.
 
-The nil and the max UUID (5.9, 5.10) say that there is no id. Taken for one, they would make one
-event, session or entity of all that have none.
+The nil and the max UUID (RFC 9562, sections 5.9 and 5.10) mean that there is no id. If they counted
+as ids, all events, sessions or entities without an id would become one.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 
 
 def is_id(text: str) -> bool:
-    """Whether a text in lower case is a UUID that names something."""
+    """Return whether a lower-case text is a UUID other than the nil and the max UUID."""
     return _is_uuid(text) is not None and text not in NO_IDS

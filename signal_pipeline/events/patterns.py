@@ -1,9 +1,9 @@
-"""Ordered regular expressions as one Rust matcher: the first rule that matches decides.
+"""Ordered regular expressions as one Rust matcher, in which the first rule that matches decides.
 
-Here too: the lists of `device_detector`, Matomo's, of which the data is used and not the code.
+`ua_parser_rs` tries thousands of patterns in the time that Python's `re` needs for a few. Its
+engine has neither look-around nor possessive quantifiers.
 
-`ua_parser_rs` looks at thousands of patterns in the time that Python's `re` needs for a few.
-Its engine has no look-around and no possessive quantifiers.
+The module also reads the lists of Matomo's `device_detector`, whose data is used, but not its code.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ Classifier = Callable[[str], str | None]
 
 _LOOK_AROUND = re.compile(r"\(\?<?[=!](?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\)")
 _ESCAPE_OR_CAPITALS = re.compile(r"(\\.)|[A-Z]+")
-# Where device_detector lets a name begin. Everything is in lower case, see `device_pattern`.
+# The places where device_detector lets a name begin. All is in lower case; see `lower_pattern`.
 _NAME_START = r"(?:^|[^a-z0-9_-]|[^a-z0-9-]_|sprd-|mz-)"
 
 
 def classifier(rules: Iterable[tuple[str, str]]) -> Classifier:
-    """A function that names the first rule (name, pattern) that matches a text, or gives None."""
+    """Return a function that names the first rule that matches a text, or returns None.
+
+    A rule is a name and a pattern.
+    """
     patterns = ((f"(?:{pattern})", name, None, None, None, None) for name, pattern in rules)
     extract = UserAgentExtractor(patterns).extract
 
@@ -45,18 +48,18 @@ def classifier(rules: Iterable[tuple[str, str]]) -> Classifier:
 
 
 def device_detector_list(*path: str) -> Any:
-    """One of the lists in device_detector's folder of regular expressions, as it is."""
-    spec = find_spec("device_detector")  # Importing it would compile what is not used.
+    """Return one of the lists in device_detector's folder of regular expressions, unchanged."""
+    spec = find_spec("device_detector")  # Importing it would compile code that is not used.
     assert spec is not None and spec.origin is not None
     file = Path(spec.origin).parent.joinpath("regexes", "upstream", *path)
     return yaml_rs.loads(file.read_text(encoding="utf-8"))
 
 
 def lower_pattern(pattern: str) -> str:
-    """A pattern of device_detector for this engine, to be matched against text in lower case.
+    """Turn a pattern of device_detector into one for this engine and for lower-case text.
 
-    Lower case compiles in half the time of a pattern that ignores case. The few patterns with
-    look-around lose it: they match more than they say, which was measured to be harmless.
+    A lower-case pattern compiles in half the time of one that ignores case. The few patterns with
+    look-around lose it and match more than they should; measurements showed this to be harmless.
     """
     plain = _LOOK_AROUND.sub("", pattern)
     lower = _ESCAPE_OR_CAPITALS.sub(lambda found: found[1] or found[0].lower(), plain)

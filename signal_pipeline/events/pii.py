@@ -1,7 +1,8 @@
-"""Does a description hold personal data? (requirement 3.4)
+"""The test of whether a description holds personal data (requirement 3.4).
 
-Here: going through a description, each part in every reading. Not here: which keys and which texts
-are private (`private_keys.py`, `private_texts.py`), size and schema (`acceptance.py`).
+The module goes through a description, and looks at each part in every reading. `private_keys.py`
+and `private_texts.py` decide which keys and texts are private; `acceptance.py` checks size and
+schema.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from signal_pipeline.events.private_texts import (
 )
 from signal_pipeline.events.readings import readings
 
-# Nothing that is looked for in a text can do without one of these, or a digit.
+# Everything private in a text has one of these signs or a digit.
 _SIGN = re.compile("[@:.%&\\\\?+(=\u0080-\U0010ffff]")
-# A key of JSON inside a text, its quotes escaped however often.
+# A key of JSON inside a text; its quotes can be escaped any number of times.
 _JSON_KEY = re.compile(r'"([^"\\:{}]{1,64})\\*"\s*:')
 
 
 def holds_pii(value: object) -> bool:
-    """Whether a JSON value holds, at any depth, a PII-shaped key, the number of a payment card,
-    coordinates, or a text (a key included) with something private or with JSON with such a key
-    anywhere inside; also if written in compatibility characters, percent-encoded, or escaped for
-    HTML or JSON.
+    """Return whether a JSON value holds personal data, at any depth.
+
+    Personal data is a private key, the number of a payment card, coordinates, or a text with
+    something private in it. A text also counts if JSON inside it has a private key, and keys are
+    texts too. Compatibility characters, percent-encoding and escapes for HTML or JSON hide nothing.
     """
     pending = [value]
     while pending:
@@ -50,9 +52,7 @@ def holds_pii(value: object) -> bool:
 
 
 def _text_holds_pii(text: str) -> bool:
-    """Whether a text, as it stands or as one of its `readings`, is private or holds JSON with a
-    private key.
-    """
+    """Return whether a text, in any of its `readings`, is private or holds a private JSON key."""
     if not _SIGN.search(text):
         return is_private_number(text)
     return any(is_private_text(form) or _holds_json_key(form) for form in readings(text))
@@ -67,14 +67,14 @@ def _key_holds_pii(key: str) -> bool:
 
 
 def _is_card_number(number: float) -> bool:
-    """Whether a number is one of a payment card; a float that is one is a whole number."""
+    """Return whether a number is that of a payment card. A float counts if it is whole."""
     return (
         10**13 < abs(number) < 10**19 and number == int(number) and is_card(str(abs(int(number))))
     )
 
 
 def _is_position(numbers: Sequence[object]) -> bool:
-    """Whether a list is a position as GeoJSON writes it, with four decimals or more each."""
+    """Return whether a list is a position as in GeoJSON, with four or more decimals each."""
     fine = [
         number for number in numbers if isinstance(number, float) and round(number, 3) != number
     ]

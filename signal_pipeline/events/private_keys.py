@@ -1,13 +1,14 @@
-"""Does a key of a description name personal data? (requirement 3.4)
+"""The test of whether a key of a description names personal data (requirement 3.4).
 
-Here: how a key is compared with the lists of `private_words.py`. Not here: values
-(`private_texts.py`), disguises (`readings.py`).
+The module compares a key with the lists of `private_words.py`. `private_texts.py` is about values,
+and `readings.py` about disguises.
 
-A key counts as written by someone who varies spelling: after NFKC, in lower case, letters and
-digits only, and without its digits too. `name` is private as a whole key and of a person, but not
-in `templateName` or `language_name`, which tell nothing of one. Counts and flags pass, told by the
-words that a key is written with: `usersPerTeam`, `isOwner`, `emailVerified`. A key that only sounds
-personal costs one event, counted; so when in doubt, a word is on a list.
+Spelling does not matter: a key is compared after NFKC, in lower case, as letters and digits only,
+and also without its digits. `name` is private as a whole key and with a person before it, but not
+in `templateName` or `language_name`, which say nothing about a person. Counts and flags pass:
+`usersPerTeam`, `isOwner`, `emailVerified`. They are recognised by the words that make up the key.
+A key that only sounds personal costs one event, and the drop is counted. In doubt, a word is
+therefore on a list.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from signal_pipeline.events import private_words as listed
 
 REMEMBERED_KEYS = 4_096
 
-# No word of the lists is as long.
+# No word of the lists is this long.
 LONGEST_ENDING = 128
 
 
 def _words(*lists: str) -> frozenset[str]:
-    """The words of some lists, `a{b,c}` written out."""
+    """Return the words of some lists, with `a{b,c}` written out."""
     return frozenset(
         "".join(parts)
         for word in " ".join(lists).split()
@@ -35,7 +36,7 @@ def _words(*lists: str) -> frozenset[str]:
 
 
 def _ends(lists: str, ends: str) -> frozenset[str]:
-    """The words, each with each of the ends."""
+    """Return every word with every end."""
     return _words(*(f"{word}{{{ends}}}" for word in _words(lists)))
 
 
@@ -46,7 +47,7 @@ _WHOLE |= _ends(listed.PAGES_AT, ",url,urls,link,links,page,uri")
 _SENSITIVE = _words(listed.SENSITIVE)
 _ANYWHERE = _words(listed.ANYWHERE) | _SENSITIVE
 _without_harmless = partial(re.compile(listed.HARMLESS_ANYWHERE).sub, "-")
-# By its first four letters, what a word that holds them may hold.
+# The private words by their first four letters, so that only likely ones are compared.
 _BY_START = {
     word[:4]: [other for other in _ANYWHERE if other[:4] == word[:4]] for word in _ANYWHERE
 }
@@ -72,14 +73,14 @@ _HARMLESS_PERSONS = _ends(listed.HARMLESS_ROLES, ",s") | _ends(listed.DONE_BY_TH
 _OWNED = _ends(listed.OWNED, ",s") | {""}
 _SOMEBODY = _PERSONS | _words(listed.POSSESSIVES)
 
-# A digest says as much as what it was made of, to whoever can guess that.
+# A digest is as private as its input, because anyone who can guess the input can check it.
 _digest = re.compile(
     f"(?:hashed|encrypted)(.{{1,{LONGEST_ENDING}}})|(.{{1,{LONGEST_ENDING}}}?)(?:{listed.DIGEST}){{1,3}}"
 ).fullmatch
 
-# The words that a key is written with: `eventsPerUser`, `events_per_user`, `EVENTS-PER-USER`.
+# The words that make up a key: `eventsPerUser`, `events_per_user`, `EVENTS-PER-USER`.
 _split = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+").findall
-# Not one that another word goes on from: `USERaVATAR` begins with no `USE`.
+# Not a word that goes on: `USERaVATAR` does not begin with `USE`.
 _first_word = re.compile(r"[\W_]*([A-Z]?[a-z]+|[A-Z]+(?![A-Za-z]))").match
 _LAST_WORDS = _words(listed.LAST_WORDS)
 _FLAGS = _words(listed.FLAGS)
@@ -87,7 +88,7 @@ _STATES = _words(listed.STATES)
 _COUNTED = _words(listed.COUNTED)
 _WAYS = _words(listed.WAYS)
 _SENT_BY = _words(listed.SENT_BY)
-# The same where the words run together.
+# The same for keys whose words run together.
 _compact_flag = re.compile("(?:is|has|total|num|max|min|active)(.+)|.*per(.+)").fullmatch
 _is_done = re.compile("is[a-z]{3,}edbys?").fullmatch
 _COMPACT_ORDER = ("sortby", "groupby", "orderby", "filterby", "countby")
@@ -98,7 +99,7 @@ _is_plain = re.compile("[A-Za-z_-]{1,32}[0-9]{0,2}").fullmatch
 
 
 def is_private_key(key: str) -> bool:
-    """Whether a key, as it stands, names personal data."""
+    """Return whether a key names personal data, without looking for disguises."""
     if key in _harmless:
         return False
     text = key if key.isascii() else unicodedata.normalize("NFKC", key)
@@ -136,14 +137,15 @@ def _is_private(word: str) -> bool:
 
 
 def _ends_of(word: str) -> list[str]:
-    """The word, and all that it ends with, the longest first, and nothing at last; of a very long
-    word its end alone.
+    """Return all ends of a word, from the word itself down to the empty text.
+
+    For a very long word, only ends of at most LONGEST_ENDING characters are returned.
     """
     return [word[at:] for at in range(max(0, len(word) - LONGEST_ENDING), len(word) + 1)]
 
 
 def _ends_with(ends: list[str], private: frozenset[str], harmless: frozenset[str]) -> bool:
-    """Whether the longest of the ends that is known at all is private."""
+    """Return whether the longest end that is on one of the two lists is private."""
     if private.isdisjoint(ends):
         return False
     return next(end for end in ends if end in private or end in harmless) in private
@@ -165,12 +167,12 @@ def _is_somebody(word: str) -> bool:
 
 
 def _is_of_somebody(word: str, ends: list[str]) -> bool:
-    """Whether it is what is private as a whole key, with somebody before it."""
+    """Return whether a word is a person followed by a word that is private as a whole key."""
     return any(word.removesuffix(end) in _SOMEBODY for end in _WHOLE.intersection(ends))
 
 
 def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
-    """Whether a key that names personal data only says whether or how many."""
+    """Return whether a key that names personal data is only a flag or a count."""
     if any(sensitive in word for sensitive in _SENSITIVE):
         return False
     flagged = _compact_flag(word)
@@ -193,12 +195,13 @@ def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
         rests.append(words[:-1])
     if "per" in words:
         rests += [words[: words.index("per")], words[words.index("per") + 1 :]]
-    # Without that word it must still name personal data: `use_rid` is no flag, but a user id.
+    # Without the word of the flag, the key must still name personal data: `use_rid` is not a flag,
+    # but a user id.
     return any(_names_personal_data("".join(rest), rest) for rest in rests)
 
 
 def _by_a_way(words: list[str]) -> bool:
-    """Whether it says by which way something was sent, and not by whom: `shareViaEmail`."""
+    """Return whether a key says how something was sent, not who sent it: `shareViaEmail`."""
     if len(words) < 3 or words[-1] not in _WAYS:
         return False
     return words[-2] == "via" or (words[-2] == "by" and words[-3] in _SENT_BY)

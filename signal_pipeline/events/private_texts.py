@@ -1,8 +1,8 @@
-"""Does a text hold personal data, in these very characters? (requirement 3.4)
+"""The test of whether a text holds personal data, in exactly these characters (requirement 3.4).
 
-Here: what a checksum or a fixed form makes sure. Not here: names, addresses of streets and whatever
-else looks like any other words; numbers that could be something else, such as a phone number in
-national form; disguises (`readings.py`).
+The module finds only data that a checksum or a fixed form makes certain. It does not look for names
+or street addresses, which look like any other words, nor for numbers that could be something else,
+such as a phone number in national form. `readings.py` removes disguises.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])"
 _IPV4 = re.compile(rf"(?<![0-9])(?<![0-9]\.){_OCTET}(?:\.{_OCTET}){{3}}(?![0-9])(?!\.[0-9])")
 _GROUP = "[0-9A-Fa-f]{1,4}"
 _IPV6 = re.compile(
-    # Not a part of a longer chain, such as a fingerprint; behind eight groups there may be a port.
+    # Not a part of a longer chain, such as a fingerprint; a port can follow eight groups.
     r"(?<![0-9A-Fa-f])(?<!(?<![0-9A-Za-z])[0-9A-Fa-f]:)(?<!(?<![0-9A-Za-z])[0-9A-Fa-f]{2}:)"
     rf"(?!(?:[0-9A-Fa-f]{{2}}:){{8}}|(?:{_GROUP}:){{9}})(?:{_GROUP}:){{7}}{_GROUP}(?![0-9A-Fa-f])"
-    # Shortened; letters around it make it a name of a program, as in `std::add`. With two digits on
-    # either side it is one too, or a time, as in `a::b` and `10::30`: no address in use begins so.
+    # The shortened form. Letters around it make it a name in a program, as in `std::add`. With at
+    # most two digits on either side it is such a name or a time, as in `a::b` and `10::30`: no
+    # address in use begins that way.
     rf"|(?<![^\W_])(?![0-9A-Fa-f]{{1,2}}::[0-9A-Fa-f]{{1,2}}(?![0-9A-Fa-f:]))(?:{_GROUP}(?::{_GROUP}){{0,6}}::(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
     rf"|::{_GROUP}(?::{_GROUP}){{0,6}})(?![^\W_])"
 )
@@ -35,20 +36,21 @@ _MAC = re.compile(
     rf"|{_HEX}{{4}}(?:\.{_HEX}{{4}}){{2}}(?!\.[0-9A-Za-z]))(?![0-9A-Za-z])"
 )
 
-# A base64url run, followed by two dots as in a JWT; possessive, so that a long run is read once.
+# A run of base64url, followed by two dots as in a JWT. It is possessive, so that a long run is read
+# only once.
 _JWT_RUN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{13,}+(?=\.[A-Za-z0-9_-]*+\.)")
 # The first characters of a JSON object in base64: '{"', '{ ', '{' with a line break.
 _JWT_HEADER = re.compile(r"(?:eyJ|eyA|ewo|ew0)[A-Za-z0-9_-]{10}")
 
-# A query, a fragment with values, and what stands before the host: they carry searches, ids and
+# A query, a fragment with values, and the part before the host. They carry searches, ids and
 # passwords.
 _QUERY = re.compile(r"(?<!\()\?[\w.~%\[\]+-]{1,64}=[\w%+./~{\[-]")
 _URL_PARTS = re.compile(
     r"://(?:[^\s?#]{1,512}\?[\w%\[{=&+-]|[^\s#]{1,512}#[^\s=]{1,128}=\S|[^\s/?#@]{1,256}@)"
 )
 
-# E.164, as people write it; `_is_phone` counts. Not behind a word or number, as in
-# `1.2.0+20261123`.
+# E.164 as people write it; `_is_phone` counts the digits. It does not follow a word or a number, as
+# in `1.2.0+20261123`.
 _DIGIT = r"(?:[ ./-]{0,2}\(?[0-9]\)?)"
 _PHONE = re.compile(rf"\+(?<![\w.+-]\+) ?[1-9]{_DIGIT}{{6,17}}+(?![0-9])")
 _NORTH_AMERICAN = re.compile(
@@ -59,7 +61,7 @@ _CARD = re.compile(
     r"|[0-9]{3}([ ._-])[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{1,3})?"
     r"|[0-9]{3}([ ._-])[0-9]{6}\2[0-9]{4,5})(?![0-9A-Za-z])(?!\.[0-9])"
 )
-# What the issuers' numbers begin with, and how long they are: Visa, Mastercard, American Express,
+# The first digits and the lengths of each issuer's numbers: Visa, Mastercard, American Express,
 # Diners Club, Discover and UnionPay, JCB, Maestro, Mir.
 _ISSUED = re.compile(
     r"4(?:[0-9]{15}|[0-9]{18})"
@@ -71,7 +73,7 @@ _ISSUED = re.compile(
     r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])[0-9]{12}"
     r"|220[0-4][0-9]{12}"
 )
-# A digit that counts twice, its digits added up.
+# Twice each digit, with the digits of the result added up.
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 _IBAN_START = re.compile(
@@ -87,13 +89,14 @@ _IBAN_COUNTRIES = """
 """
 _IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_COUNTRIES.split()}
 
-# Two numbers fine enough for a house, in one text and not in a longer list.
+# Two numbers that are precise enough for a house, side by side and not in a longer list.
 _PAIR = re.compile(
     r"(?<![0-9A-Za-z.+-])(?<![0-9][,;])(?<![0-9][,;] )"
     r"([+-]?[0-9]{1,3}\.[0-9]{4,15}) ?[,;] ?([+-]?[0-9]{1,3}\.[0-9]{4,15})"
     r"(?![0-9A-Za-z.])(?! ?[,;] ?[+-]?[0-9]+\.[0-9])"
 )
-# Points of a drawing: what `translate(...)`, `scale: ...`, a `viewBox` or a path goes on with.
+# The points of a drawing, which follow `translate(...)`, `scale: ...`, a `viewBox`, or the start of
+# a path.
 _DRAWN = re.compile(
     r"(?:(?<![A-Za-z])"
     r"(?i:translate|scale|matrix|rotate|skew|viewbox|points|polygon|polyline)(?:3d|[XYZxyz])?"
@@ -128,8 +131,10 @@ _FOUR_DIGITS = re.compile("[0-9]{4}")
 
 
 def is_private_text(text: str) -> bool:
-    """Whether a text holds an e-mail address, an IP or MAC address, a JWT, a URL with a query or a
-    user, a phone number in international form, a payment card, an IBAN, or coordinates.
+    """Return whether a text holds personal data that can be told for certain.
+
+    That is an e-mail address, an IP or MAC address, a JWT, a URL with a query or a user, a phone
+    number in international form, the number of a payment card, an IBAN, or coordinates.
     """
     return bool(
         ("@" in text and _EMAIL.search(text))
@@ -145,7 +150,7 @@ def is_private_text(text: str) -> bool:
 
 
 def holds_address(text: str) -> bool:
-    """Whether a text holds an IPv4 or IPv6 address, in these very characters."""
+    """Return whether a text holds an IPv4 or IPv6 address, in exactly these characters."""
     return bool(
         (text.count(".") > 2 and _IPV4.search(text))
         or (("::" in text or text.count(":") > 6) and _IPV6.search(text))
@@ -153,8 +158,9 @@ def holds_address(text: str) -> bool:
 
 
 def is_private_number(text: str) -> bool:
-    """Whether a text holds a MAC address, a phone number, a payment card, an IBAN or coordinates.
-    Each is looked for only where it can be.
+    """Return whether a text holds a MAC address, a phone number, a card, an IBAN or coordinates.
+
+    Each is looked for only if the text has the signs that it needs.
     """
     if not _ANY_DIGIT.search(text):
         return False
@@ -178,8 +184,9 @@ def is_private_number(text: str) -> bool:
 
 
 def is_card(digits: str) -> bool:
-    """Whether digits are the number of a payment card: of an issuer, in its length, with its
-    checksum.
+    """Return whether digits are the number of a payment card.
+
+    First digits and length must be those of an issuer, and the checksum must be right.
     """
     if not _ISSUED.fullmatch(digits):
         return False
@@ -188,7 +195,10 @@ def is_card(digits: str) -> bool:
 
 
 def _is_mac(found: str) -> bool:
-    """With dashes or points a letter must be in it: numbers alone are a date or a version."""
+    """Return whether a match is a MAC address.
+
+    With dashes or points it must hold a letter: digits alone are a date or a version.
+    """
     return ":" in found or not found.translate(_NO_SIGNS).isdecimal()
 
 
@@ -205,7 +215,10 @@ def _holds_place(text: str) -> bool:
 
 
 def _is_phone(number: str) -> bool:
-    """Whether the digits are as many as a country has; a single point makes a decimal number."""
+    """Return whether a number has as many digits as the phone numbers of a country.
+
+    A number with a single point is a decimal number.
+    """
     digits = re.sub("[^0-9]", "", number.replace("(0)", ""))
     if number.count(".") == 1 and not number.startswith("+ "):
         return False
@@ -225,8 +238,9 @@ def _holds_iban(text: str) -> bool:
 
 @cache
 def _of_length(length: int) -> re.Pattern[str]:
-    """So many letters and digits, in one piece, in groups of four, or in one piece behind the check
-    digits.
+    """Return the pattern of an IBAN of this length.
+
+    It is in groups of four, or in one piece that can be apart from the check digits.
     """
     fours, rest = divmod(length, 4)
     last = rf"\1[0-9A-Za-z]{{{rest}}}" if rest else ""
@@ -237,8 +251,9 @@ def _of_length(length: int) -> re.Pattern[str]:
 
 
 def is_place(first: float, second: float) -> bool:
-    """Whether two numbers can be latitude and longitude, in either order. Two of at most 1 are
-    shares.
+    """Return whether two numbers can be latitude and longitude, in either order.
+
+    Two numbers of at most 1 are shares.
     """
     small, large = sorted((abs(first), abs(second)))
     return small <= 90 and 1 < large <= 180

@@ -1,12 +1,12 @@
-"""The words by which `private_keys.py` knows a key that names personal data: lists only.
+"""The lists of words by which `private_keys.py` recognises a key that names personal data.
 
-All are in lower case, letters and digits only, and English: a key in another language is not known.
-`{client,remote}ip{,s}` stands for every combination, as in a shell.
+All words are in lower case, letters and digits only, and English. A key in another language is not
+recognised. `{client,remote}ip{,s}` means every combination, as in a shell.
 """
 
 from __future__ import annotations
 
-# Private as a whole key, or with somebody before it: `age`, `userAge`. The plural too.
+# Private as a whole key or with a person before it (`age`, `userAge`), also in the plural.
 WHOLE = (
     # Names of a person
     "name login loginid realname legalname screenname displayname initials fname lname forename",
@@ -47,7 +47,7 @@ WHOLE = (
     "{church,parish,mosque,synagogue,congregation}{name,id} parish mosque synagogue congregation",
 )
 
-# Private whatever stands around them.
+# Private whatever is around them.
 ANYWHERE = """
     email phonenumber mobilenumber mobilephone telephone cellphone firstname lastname middlename
     maidenname givenname familyname fullname surname nickname username userid useragent uastring
@@ -59,7 +59,8 @@ ANYWHERE = """
     refreshtoken sessiontoken csrf xsrf securitycode connectionstring seedphrase mnemonic
     recoveryphrase {security,secret}{question,answer}
 """
-# The same, and even as a flag (`isPregnant`) or kind (`disabilityType`): GDPR, articles 9 and 10.
+# The same, and private even as a flag (`isPregnant`) or kind (`disabilityType`): GDPR, articles 9
+# and 10.
 SENSITIVE = """
     gender ethnic{it,origin,group,background} nationalit religio faith denomination diagnos{e,i}s
     biometric disabilit pregnan sexual lgbt pronoun medical medication vaccin allerg disease symptom
@@ -69,13 +70,13 @@ SENSITIVE = """
     {voice,palm}print {iris,retina}scan skin{color,colour,tone} party{member,affiliation} political
     tradeunion unionmember criminal immigration refugee
 """
-# What holds one of these and means something else, as a regular expression.
+# Words that hold one of these but mean something else, as a regular expression.
 HARMLESS_ANYWHERE = (
     "userid(?:le(?=$|[dmst])|entified)|rebirth|birthed|engender|faithful|faithless"
     "|(?:email|birthday)(?:template|editor|block|builder|layout|campaign)"
 )
 
-# Private whatever stands before them; the plural too, and their value or hash.
+# Private whatever comes before them, also in the plural and as their value or hash.
 AT_THE_END = """
     token {api,auth,device,push,id,fcm,apns,bearer}tokens secret cookie
     {session,auth,tracking}cookies jwt credential authheader forwardedfor {session,connect}sid
@@ -115,7 +116,7 @@ LINKS_OF = """
     activate unsubscribe recovery onetime unlock join access autologin private secret signed
     sso accept decline optin optout impersonate impersonation
 """
-# Where people have an account.
+# Services where people have an account.
 NETWORKS = """
     twitter facebook fb instagram insta linkedin github gitlab telegram whatsapp wechat viber
     discord snapchat tiktok reddit twitch mastodon bluesky skype messenger icq msn jabber vk weibo
@@ -124,17 +125,17 @@ NETWORKS = """
     fullstory hotjar braze onesignal rudderstack stripe paypal klaviyo mailchimp salesforce zendesk
     sendgrid mparticle msaccount microsoftaccount
 """
-# Those where the bare word, or the link, is a person's own page.
+# Services whose bare name, or a link to it, means a person's own page.
 PAGES_AT = """
     twitter facebook instagram insta linkedin github gitlab telegram snapchat tiktok mastodon bluesky
     bsky skype wechat
 """
-# Points on a screen have coordinates too.
+# Things on a screen, which have coordinates too.
 PIXELS = """
     mouse click cursor pointer canvas screen page viewport drag drop touch grid texture pixel node
     tooltip tile crop element window client svg mesh vertex uv local relative absolute
 """
-# Ends of other words; many tokens are what a language model counts, and many cookies are accepted.
+# The ends of harmless words. `tokens` are what a language model counts, and `cookies` are accepted.
 HARMLESS_AT_THE_END = """
     {micro,head,ear,smart,i,mega,saxo,xylo,gramo}phone{,s} canonid preset{code,link,url,uri}{,s}
     {as,de}signed{link,url,uri}{,s} tokens cookies platitude{,s} template{no,nr,num,number}{,s}
@@ -147,7 +148,7 @@ LAST_WORDS = """
     gps
 """
 
-# Somebody, by the part that they play, or by what they did or was done to them.
+# Words for a person: by their role, or by what they did or what was done to them.
 ROLES = """
     user person people author owner creator assignee assigner contact customer member guest reviewer
     approver recipient receiver sender inviter invitee requester requestor uploader commenter
@@ -170,7 +171,8 @@ HARMLESS_ROLES = """
     {re,dis}member {incre,imple}mentor designer midwife befriend presentto loudspeaker
     {f,ref,extr,compr,comp,red,tr,contr,re,ret,detr,benef}actor
 """
-# Whoever did anything is private (`createdBy`, `lastEditedBy`), but for what things do.
+# Anyone who did something is private (`createdBy`, `lastEditedBy`). These are the exceptions: things
+# do them.
 DONE_BY_THINGS = """
     order sort group filter index partition key limit trigger caus power block separat delimit divid
     multipli scal back support cover replac supersed follow preced prefix suffix bound match rank
@@ -178,17 +180,17 @@ DONE_BY_THINGS = """
     implement offset shift rotat zoom label labell describ control controll styl bas hash encrypt
     compress wrapp
 """
-# What belongs to somebody; not their kind (`ownerType`), nor what they may or do (`userRole`).
+# Private parts of a person, but neither their kind (`ownerType`) nor what they may do (`userRole`).
 OWNED = """
     id uid uuid guid identifier identity no number ref reference key code hash sub oid slug handle
     login name firstname lastname fullname displayname realname first last initial info information
     data detail profile record object obj list dto bio photo picture pic image url uri link href
     account credential claim location value string array card contact mail from to
 """
-# Somebody too, before what is private as a whole key.
+# Words that mean a person too, before a word that is private as a whole key.
 POSSESSIVES = "my your his her their account profile client visitor manager admin"
 
-# First words of a key that says whether or how many, and last words of one.
+# The first words of a flag or a count, and (STATES) the last words.
 FLAGS = """
     is are was were has have had can could should must will did does show shows hide hides allow
     allows enable enables disable disables require requires need needs use uses total num max min
@@ -201,16 +203,16 @@ STATES = """
     allowed supported expired strength complexity sent opened clicked submitted delivered bounced
     clicks opens bounces attempts failed
 """
-# Before a plural they count: `activeUsers`.
+# Before a plural, these words make a count: `activeUsers`.
 COUNTED = "active daily weekly monthly unique distinct online concurrent new returning"
-# What somebody did by such a way, not whose it is: `shareViaEmail`; but `createdByEmail` is the
-# creator's.
+# Ways to send something, which say nothing about a person: `shareViaEmail`. But `createdByEmail` is
+# the creator's.
 WAYS = "email mail sms phone whatsapp telephone"
 SENT_BY = """
     share shared notify notified contact contacted send sent deliver delivered remind verify confirm
     login
 """
-# What a digest is called; it stands for what it was made of. A regular expression, without digits.
+# Names of a digest, which is as private as its input. A regular expression, without digits.
 DIGEST = (
     "hash(?:e[sd])?|md|sha|hmac|digests?|encrypted|crypt|cipher(?:text)?|checksum|salted|pseudonym"
 )

@@ -1,7 +1,7 @@
-"""What a reader could take a text for: as it stands, and without the disguises it may wear.
+"""The readings of a text: the text as it is written, and without its disguises.
 
-Here: decoding. Not here: what is looked for in it (`private_keys.py`, `private_texts.py`,
-`routes.py`).
+The module only decodes. `private_keys.py`, `private_texts.py` and `routes.py` decide what to look
+for.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from html import unescape
 from urllib.parse import unquote
 
-# How often a text is decoded again: what is still hidden after that, no reader will see either.
+# How many times a text is decoded. No reader will see anything that is still hidden after that.
 _DECODINGS = 3
 
-# A character of HTML, by name or number (as many digits as Python converts), and one of JSON inside
-# JSON.
+# A character reference of HTML, by name or number (with as many digits as Python converts), and an
+# escape of JSON inside JSON.
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,4000}|#[xX][0-9A-Fa-f]{1,4000}|[A-Za-z]{2,32});?")
 _ESCAPE = re.compile(r"(?<!\\)\\++u([0-9A-Fa-f]{4})")
-# Invisible, though not of the category "Cf": joiners, fillers and selectors of variants.
+# Characters that are invisible although not in the category "Cf": joiners, fillers and variation
+# selectors.
 _UNSEEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -28,8 +29,10 @@ _REMEMBERED_CHARACTERS = 4_096
 
 
 def readings(text: str) -> Iterator[str]:
-    """The text itself, and what a reader could take it for: without compatibility and invisible
-    characters, percent-decoded, without escapes of HTML and JSON.
+    """Yield the text itself, then every other reading of it.
+
+    These are without compatibility and invisible characters, percent-decoded, and without escapes
+    of HTML and JSON.
     """
     yield text
     for _ in range(_DECODINGS):
@@ -48,19 +51,20 @@ def readings(text: str) -> Iterator[str]:
 
 
 def visible(text: str) -> str:
-    """The text without characters that nobody sees: marks of direction, joiners, fillers."""
+    """Return the text without invisible characters: direction marks, joiners, fillers."""
     return "".join(character for character in text if not _is_unseen(character))
 
 
 def _plain(text: str) -> str:
-    """NFKC and visible, with ASCII digits for those of any script, and with plain blanks and
-    dashes.
+    """Return the text in NFKC, without invisible characters.
+
+    Digits of any script become ASCII digits, and blanks and dashes become plain ones.
     """
     return unicodedata.normalize("NFKC", text).translate(_simpler)
 
 
 class _Simpler(dict[int, str]):
-    """What stands for a character, by its number; worked out when it is first met."""
+    """The replacement for each character, by its number, computed at first use."""
 
     def __missing__(self, number: int) -> str:
         character = chr(number)

@@ -1,12 +1,9 @@
-"""From the route of an event to the route template that is stored
-(requirements 1 and 3.1).
+"""From the route of an event to the route template that is stored (requirements 1 and 3.1).
 
-Here: cutting query and fragment, taking out characters that nobody sees, and replacing segments
-that
-are ids or tokens. Not here: whether a route is known. The client sends templates already; this is
-the
-net below it. It is cautious: a slug made of words and short numbers stays. Only templates are
-remembered: another route may hold an address or a token.
+The module cuts query and fragment, removes invisible characters, and replaces segments that are ids
+or tokens. It does not decide whether a route is known. The client already sends templates; this is
+the safety net below it. It is cautious: a slug made of words and short numbers stays. Only
+templates are remembered, because another route can hold an address or a token.
 """
 
 from __future__ import annotations
@@ -22,14 +19,16 @@ REMEMBERED_TEMPLATES = 4096
 
 _templates: set[str] = set()
 
-# Nothing to look at: no query, no digit, no sign of an address, no run of letters long enough for a
-# token. Possessive, so that it is one pass.
+# A text with nothing to look for: no query, no digit, no sign of an address, no run of letters long
+# enough for a token. It is possessive, so that it takes one pass.
 _PLAIN = re.compile(r"(?:[A-Za-z]{0,15}+[/\[\]()._~-]++)*+[A-Za-z]{0,15}+")
-# As they stand, or percent-encoded however often; and what NFKC makes of their full-width forms.
+# `?` and `#` as they are, percent-encoded any number of times, or in a form that NFKC turns into
+# them.
 _QUERY_OR_FRAGMENT = re.compile("[?#\uff1f\uff03\ufe56\ufe5f]|%(?:25)*(?:3[Ff]|23)")
-# Of a path (`;jsessionid=...`), or a query that hides in another way.
+# A parameter of a path (`;jsessionid=...`), or a query that hides in another way.
 _PARAMETER = re.compile(r"(?:^|[;&]) ?[\w.~-]+ ?=|[?#]")
-# Controls, ends of lines, halves of surrogate pairs, private and never assigned characters.
+# Control characters, line ends, halves of surrogate pairs, and characters that are private or never
+# assigned.
 _FORBIDDEN = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\uf8ff\\ufdd0-\\ufdef\\ufffe\\uffff\\U000f0000-\\U0010ffff"
     + "".join(
@@ -37,7 +36,7 @@ _FORBIDDEN = re.compile(
     )
     + "]"
 )
-# They turn what is written behind them around.
+# Characters that reverse the text after them.
 _DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
@@ -51,14 +50,14 @@ _LONGEST_WORD = 40
 
 
 def route_template(text: str) -> str:
-    """The route without query and fragment, `[id]` for each segment that is an id, holds `@` or an
-    address, or looks like a token. A template or an ordinary slug comes back as it is, and so does
-    the result of an earlier call.
+    """Return the route without query and fragment, and with `[id]` for each private segment.
 
-    Raises ValueError if the text does not start with "/", has more than 256 characters (the result
-    too: replacing may lengthen it), or holds control characters, lone surrogates, private
-        characters
-    or none at all. The error does not repeat the text.
+    Such a segment is an id, holds `@` or an address, or looks like a token. A template or an
+    ordinary slug comes back unchanged, and so does the result of an earlier call.
+
+    Raises ValueError if the text does not start with "/", if it holds control characters, lone
+    surrogates, or characters that are private or never assigned, and if the text or the result has
+    more than 256 characters (replacing can lengthen it). The error does not repeat the text.
     """
     if text in _templates:
         return text
@@ -83,15 +82,17 @@ def route_template(text: str) -> str:
 
 
 def _remembered(template: str) -> str:
-    """A route that came as it is stored; a full memory takes no more."""
+    """Remember a route that came as it is stored, unless the memory is full, and return it."""
     if len(_templates) < REMEMBERED_TEMPLATES:
         _templates.add(template)
     return template
 
 
 def _identifies(segment: str) -> bool:
-    """Whether a segment, as it stands or decoded, is an id, holds `@`, something private or a
-    parameter, looks like a token, or is not what it looks like.
+    """Return whether a segment, in any reading, must be replaced.
+
+    That is so if it is an id, holds `@`, something private or a parameter, looks like a token, or
+    is not what it looks like.
     """
     return any(_reads_as_id(part) for reading in readings(segment) for part in reading.split("/"))
 
@@ -114,11 +115,10 @@ def _reads_as_id(part: str) -> bool:
 
 
 def _is_token(run: str) -> bool:
-    """Whether a run of letters and digits looks random: its kinds of character change too often for
-    words.
+    """Return whether a run of letters and digits looks random.
 
-    Words change at most every third character, in camel case; a random run of letters and digits
-    changes at every second.
+    It does if its kinds of characters change too often for words. Words in camel case change at
+    most at every third character; a random run of letters and digits changes at every second.
     """
     digits = sum(character.isdigit() for character in run)
     changes = len(_CHANGE.findall(run))
@@ -133,8 +133,9 @@ def _is_token(run: str) -> bool:
 
 
 def _is_mixed_token(compact: str) -> bool:
-    """The same for a whole segment without its separators: base64url may hold `-` and `_`
-    anywhere.
+    """Return the same for a whole segment without its separators.
+
+    base64url can have `-` and `_` anywhere.
     """
     kinds = (str.islower, str.isupper, str.isdigit)
     mixed = all(any(kind(character) for character in compact) for kind in kinds)

@@ -1,8 +1,8 @@
 """From a raw user agent to the little that Signal keeps of it: bot or not, and coarse buckets.
 
-Here: cleaning and the cache. The bot test is in `bots.py`, the closed lists of names, which are
-part of the user hash, in `browsers.py`, the device types in `devices.py`. What is done with a bot:
-`acceptance.py`.
+The module cleans the text and holds the cache. `bots.py` has the test for bots, `browsers.py` the
+closed lists of names (which are part of the user hash), and `devices.py` the device types.
+`acceptance.py` decides what becomes of a bot's event.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 @dataclass(frozen=True, slots=True)
 class UserAgent:
-    """What is kept of a user agent: members of BROWSER_FAMILIES, OS_FAMILIES and DEVICE_TYPES, and
-    the browser's major version (at most four ASCII digits, or empty).
+    """The parts of a user agent that are kept.
 
-    `normalised` is the input of the user hash, `browser|major|os`; empty for a missing user agent.
-    A bot has buckets too: they are counted, and nothing of it is stored.
+    These are members of BROWSER_FAMILIES, OS_FAMILIES and DEVICE_TYPES, and the browser's major
+    version (at most four ASCII digits, or empty). `normalised` is the input of the user hash,
+    `browser|major|os`, and empty for a missing user agent. A bot has buckets too; they are counted,
+    and no event of a bot is stored.
     """
 
     bot: bool
@@ -42,17 +43,20 @@ _MISSING = UserAgent(False, UNKNOWN, "", UNKNOWN, UNKNOWN, "")
 
 
 def parse_user_agent(text: str | None) -> UserAgent:
-    """The buckets of a raw user agent; never raises. A missing or blank one is not a bot, and
-    unknown in everything.
+    """Return the buckets of a raw user agent. This never raises.
 
-    Only its first 512 characters count, and what is not printable ASCII counts as `?`. Results are
-    kept in a bounded cache, whose keys are user agents: `clear_cache` empties it, at midnight UTC.
+    A missing or blank user agent is not a bot, and all its buckets are unknown. Only the first 512
+    characters count, and every character that is not printable ASCII counts as `?`. Results are
+    kept in a bounded cache whose keys are user agents; `clear_cache` empties it at midnight UTC.
     """
     return _parse(text[:MAXIMUM_CHARACTERS]) if text else _MISSING
 
 
 def load_lists() -> None:
-    """Read and compile the lists, about a second, which the first user agents would wait for."""
+    """Read and compile the lists, which takes about a second.
+
+    Otherwise the first user agents wait for that.
+    """
     parse_user_agent("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0.0.0")
     load_models()
 
@@ -63,7 +67,10 @@ def clear_cache() -> None:
 
 
 def hash_inputs(text: str) -> dict[int, str]:
-    """`UserAgent.normalised` of a raw user agent by version of the rules of names, newest first."""
+    """Return `UserAgent.normalised` of a raw user agent for each version of HASH_RULES.
+
+    The newest version comes first.
+    """
     cleaned = _clean(text[:MAXIMUM_CHARACTERS])
     versions = range(HASH_RULES, 0, -1)
     return {rules: names(cleaned, rules).normalised if cleaned else "" for rules in versions}

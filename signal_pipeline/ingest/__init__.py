@@ -1,4 +1,4 @@
-"""The one way in: files, the landing and the API's batches are checked, hashed and stored."""
+"""The one way in, where files, the landing and the API's batches are checked, hashed and stored."""
 
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 

@@ -1,7 +1,7 @@
 """Events as rows of PostgreSQL's binary COPY format.
 
-What has one length in every row (ids, times, hashes) is laid out by numpy for a whole batch;
-words of the catalogue are encoded once. A generic writer costs three times as much per event.
+numpy lays out the columns of fixed length (ids, times, hashes) for a whole batch at once. Words of
+the catalogue are encoded once and cached. A generic writer costs three times as much per event.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _length = Struct(">i").pack
 _UUID = _length(16)
 _JSONB_VERSION = b"\x01"
 _MICROSECOND = timedelta(microseconds=1)
-_UNIX_MS = 946_684_800_000  # The epoch above, in milliseconds of Unix time.
+_UNIX_MS = 946_684_800_000  # EPOCH in milliseconds of Unix time.
 _UUID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant.
 _UUID_VERSION_7 = 0x7 << 76 | 0x2 << 62
 
 Bytes = npt.NDArray[np.uint8]
 
-# The number of fields, then per field its length and its bytes; numbers in network byte order.
+# The number of fields, then the length and the bytes of each; numbers are in network byte order.
 _EVENT_HEAD = np.dtype(
     [
         ("fields", ">i2"),
@@ -62,8 +62,9 @@ _EVENT_HEAD = np.dtype(
 
 
 def event_rows(events: Sequence[Event]) -> list[bytes]:
-    """The events as rows of binary COPY, columns as `EVENT_COLUMNS`, each with a new id;
-    `copy_data` makes a COPY of some.
+    """Return the events as rows of binary COPY, with the columns `EVENT_COLUMNS`.
+
+    An event without an id gets a new one. `copy_data` turns rows into the data of one COPY.
     """
     rows = []
     for event, head in zip(events, _heads(events), strict=True):
@@ -81,13 +82,14 @@ def event_rows(events: Sequence[Event]) -> list[bytes]:
 
 
 def copy_data(rows: Iterable[bytes]) -> bytes:
-    """The rows as all the data of one COPY."""
+    """Return the rows as the complete data of one COPY."""
     return b"".join((HEADER, *rows, TRAILER))
 
 
 def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
-    """UUIDs of version 7 (RFC 9562) for times in microseconds since 2000-01-01, one per row of 16
-    bytes.
+    """Return UUIDs of version 7 (RFC 9562), one per row of 16 bytes.
+
+    `times` are in microseconds since 2000-01-01.
     """
     ids = np.frombuffer(os.urandom(16 * len(times)), dtype=np.uint8).reshape(-1, 16).copy()
     milliseconds = (times // 1000 + _UNIX_MS).astype(">u8")
@@ -98,8 +100,9 @@ def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
 
 
 def new_event_id(at: datetime) -> bytes:
-    """One UUID of version 7 for an aware time, as 16 bytes; as `event_ids`, which is slow for a
-    single one.
+    """Return one UUID of version 7 for an aware time, as 16 bytes.
+
+    `event_ids` does the same, but is slow for a single id.
     """
     milliseconds = _microseconds(at) // 1000 + _UNIX_MS
     number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
@@ -111,14 +114,14 @@ def _microseconds(at: datetime) -> int:
 
 
 def _heads(events: Sequence[Event]) -> Iterable[bytes]:
-    """The first columns of each row, up to the user hash: they have one length."""
+    """Return the start of each row, up to the user hash: these columns have a fixed length."""
     times = np.array([_microseconds(event.created_at) for event in events], dtype=np.int64)
     heads = np.empty(len(events), dtype=_EVENT_HEAD)
     heads["fields"] = len(EVENT_COLUMNS)
     heads["len1"], heads["len2"], heads["len3"], heads["len4"] = 16, 8, 16, 32
     heads["id"] = event_ids(times)
     for position, event in enumerate(events):
-        if event.id is not None:  # Told to the caller already.
+        if event.id is not None:  # The caller knows this id already.
             heads["id"][position] = np.frombuffer(event.id, dtype=np.uint8)
     heads["created_at"] = times
     heads["client_event_id"] = _uuids([event.client_event_id for event in events])
@@ -129,7 +132,7 @@ def _heads(events: Sequence[Event]) -> Iterable[bytes]:
 
 
 def _uuids(texts: list[str]) -> Bytes:
-    """UUIDs as rows of 16 bytes."""
+    """Return UUIDs as rows of 16 bytes."""
     return np.frombuffer(bytes.fromhex("".join(texts).replace("-", "")), dtype=np.uint8).reshape(
         -1, 16
     )
@@ -137,7 +140,7 @@ def _uuids(texts: list[str]) -> Bytes:
 
 @lru_cache(maxsize=8192)
 def _words(*values: str | None) -> bytes:
-    # Cached: words of the catalogue, buckets and route templates. Nothing that stands for a person.
+    # The cache holds words of the catalogue, buckets and route templates, nothing about a person.
     return b"".join(NULL if value is None else _sized(value.encode()) for value in values)
 
 

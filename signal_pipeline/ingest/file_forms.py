@@ -1,7 +1,7 @@
-"""What a file is that should be NDJSON and is not, told from its first bytes.
+"""The form of a file that should be NDJSON and is not, recognised by its first bytes.
 
-Belongs here: names for other forms, for the person who sent such a file. No name ever repeats a
-text of the file.
+The module names other forms for the person who sent such a file. A name never repeats text from the
+file.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import codecs
 import json
 import re
 
-# Forms that are told by their first bytes for sure. Such a file may hold lines that are JSON
-# objects (a tar archive does): to read those would lose the others.
+# Forms that the first bytes identify for sure. Such a file can hold lines that are JSON objects (a
+# tar archive does), but reading only those would lose the rest.
 _SIGNATURES = (
-    (codecs.BOM_UTF32_LE, "UTF-32 text"),  # Begins as the mark of UTF-16 does.
+    (codecs.BOM_UTF32_LE, "UTF-32 text"),  # Before UTF-16, whose mark begins the same way.
     (codecs.BOM_UTF32_BE, "UTF-32 text"),
     (codecs.BOM_UTF16_LE, "UTF-16 text"),
     (codecs.BOM_UTF16_BE, "UTF-16 text"),
     (b"\x1e", "a JSON text sequence (RFC 7464)"),
-    (b"\x1f\x8b", "gzip data"),  # Only inside other compressed data; else it is read.
+    (b"\x1f\x8b", "gzip data"),  # Only inside other compressed data; elsewhere it is read.
     (b"\x28\xb5\x2f\xfd", "zstd data"),
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -47,7 +47,7 @@ _HTML = re.compile(r"<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 
 
 def signature(head: bytes) -> str | None:
-    """The form that these first bytes are a sure sign of; None if they are of none."""
+    """Return the form that these first bytes identify for sure, or None."""
     for sign, form in _SIGNATURES:
         if head.startswith(sign):
             return form
@@ -57,13 +57,12 @@ def signature(head: bytes) -> str | None:
 
 
 def likely_form(head: bytes) -> str:
-    """The likeliest form of content in which no line is a JSON object, by its first bytes."""
+    """Return the likeliest form of content in which no line is a JSON object."""
     if form := signature(head) or _of_nuls(head):
         return form
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(
-            head
-        )  # Its end may be half a character.
+        # The decoder is incremental, because the head can end in the middle of a character.
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return (
             "binary data"
@@ -81,10 +80,10 @@ def likely_form(head: bytes) -> str:
 
 
 def is_pretty_printed(head: bytes) -> bool:
-    """Whether the first JSON object of a file goes over several lines, and is whole in `head`, its
-    beginning.
+    """Return whether the first JSON object of a file spans several lines and is whole in `head`.
 
-    A line that was cut off in the middle, with others behind it, is none.
+    `head` is the beginning of the file. A line that was cut off in the middle and is followed by
+    others is no such object.
     """
     text = head.decode("utf-8", "replace").strip("\ufeff \t\r\n")
     first = text.partition("\n")[0].rstrip()
@@ -98,7 +97,7 @@ def is_pretty_printed(head: bytes) -> bool:
 
 
 def _of_nuls(head: bytes) -> str | None:
-    """The forms in which most characters of ASCII have bytes of zeros beside them."""
+    """Return the form if NUL bytes give it away, as in UTF-16 and UTF-32, or None."""
     if not head.strip(b"\x00"):
         return "nothing but NUL bytes"
     quarters = [head[place::4].count(0) / (len(head[place::4]) or 1) > 0.5 for place in range(4)]
@@ -138,7 +137,7 @@ def _of_broken_json(text: str, first: str) -> str | None:
 
 def _of_text(text: str) -> str:
     lines = [line for line in text.split("\n")[:LOOKED_AT] if line.strip()]
-    whole = lines[:-1] or lines  # The last may be cut.
+    whole = lines[:-1] or lines  # The last line can be cut off.
     if text.startswith("<"):
         return "HTML" if _HTML.match(text) else "XML"
     if _ACCESS_LOG.match(text):

@@ -1,9 +1,9 @@
-"""The landing folder: files of a trusted replay wait here, are ingested exactly once, then removed.
+"""The landing folder, where files of a trusted replay wait to be ingested exactly once.
 
-A file is known by a keyed digest of its content, never by its name. How far it is ingested is
-written in the same transaction as its events, so that a crash between two batches, or before the
-removal, changes nothing. What is no NDJSON, or cannot be read to its end, is kept under its name,
-and named until somebody sees to it.
+A file is identified by a keyed digest of its content, never by its name. How much of it is ingested
+is written in the same transaction as its events, so that a crash between two batches, or before the
+file is removed, does no harm. A file that is not NDJSON, or cannot be read to its end, stays under
+its name, and every drain reports it until somebody deals with it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ NAME_CHARACTERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Drained:
-    """What a drain of the landing did."""
+    """The result of a drain of the landing."""
 
     files: int
     counts: Counts
 
 
 class LandingError(SignalError):
-    """Something in the landing cannot be read, taken or removed, or a file changed while it was
-    being read.
+    """The error for an entry of the landing that cannot be ingested.
 
-    `drained` is what the drain did all the same; None if no drain raised this.
+    It cannot be read, taken or removed, or it changed while it was being read. `drained` is what
+    the drain did nevertheless; it is None if no drain raised this.
     """
 
     def __init__(self, message: str, drained: Drained | None = None) -> None:
@@ -51,8 +51,10 @@ class LandingError(SignalError):
 
 
 class Entry(NamedTuple):
-    """Something in the landing. `changed` is in seconds since 1970; `obstacle` is why it can never
-    be taken, if so.
+    """An entry of the landing folder.
+
+    `changed` is in seconds since 1970. `obstacle` says why the entry can never be taken; it is None
+    for a file.
     """
 
     changed: float
@@ -63,26 +65,25 @@ class Entry(NamedTuple):
 
     @property
     def unfinished(self) -> bool:
-        """Whether its name says that a writer is not done with it."""
+        """Return whether the name says that its writer is not done with it."""
         return self.path.name.startswith(".") or self.path.name.lower().endswith(".tmp")
 
 
 def landed_files(folder: Path) -> list[Path]:
-    """What waits in the landing, oldest first: all that is in it, of whatever name, but what is not
-    finished.
+    """Return the paths that wait in the landing, oldest first, whatever their names.
 
-    A writer moves a finished file in; a hidden one, or one whose name ends in `.tmp`, is not
-    finished. Empty folders hold nothing that could wait. Raises LandingError for a folder that
-    cannot be read.
+    A writer moves a file in when it is finished. A hidden file, or one whose name ends in `.tmp`,
+    is not finished and left out. Empty folders are left out too. Raises LandingError for a landing
+    that cannot be read.
     """
     return [entry.path for entry in entries(folder) if not entry.unfinished]
 
 
 def marks_of_landed(folder: Path) -> set[str]:
-    """A mark of each thing that waits, by its name and inode: what is appended to or gets other
-    rights keeps its mark.
+    """Return a mark of each entry that waits, made from its name and inode.
 
-    A digest, since marks are remembered and a name may tell of a person.
+    An entry keeps its mark if it grows or its permissions change. A mark is a digest, because marks
+    are remembered and a name can identify a person.
     """
     return {_mark(entry) for entry in entries(folder) if not entry.unfinished}
 
@@ -92,8 +93,9 @@ def _mark(entry: Entry) -> str:
 
 
 def changed_at(folder: Path) -> datetime | None:
-    """When something last came into the landing or left it, aware and UTC; None without a
-    landing.
+    """Return when something last entered or left the landing, or None if there is no landing.
+
+    The time is aware and in UTC.
     """
     with suppress(OSError):
         return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
@@ -101,19 +103,21 @@ def changed_at(folder: Path) -> datetime | None:
 
 
 def shown(path: Path) -> str:
-    """The name of a file, quoted, for people: on one line whatever is in it, and not too long."""
+    """Return a file's name for people: quoted, on one line, and not too long."""
     text = repr(path.name)
     return text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}..."
 
 
 def entries(folder: Path) -> list[Entry]:
-    """All that is in the landing and holds something, oldest first; a finished file that is empty
-    too, to be removed.
+    """Return the entries of the landing, oldest first.
+
+    Empty folders and empty unfinished files are left out. An empty finished file is included, so
+    that it gets removed. Raises LandingError for a landing that cannot be read.
     """
     found = []
     try:
         for path in folder.iterdir() if folder.is_dir() else ():
-            with suppress(FileNotFoundError):  # Another process has finished it just now.
+            with suppress(FileNotFoundError):  # Another process has just finished it.
                 facts = path.lstat()
                 changed = min(facts.st_mtime, facts.st_ctime)
                 entry = Entry(changed, path, facts.st_ino, facts.st_size, _obstacle(facts.st_mode))
@@ -130,8 +134,9 @@ def entries(folder: Path) -> list[Entry]:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether nothing is in a folder, or it is the file system's own, into which only root may
-    look.
+    """Return whether a folder is empty.
+
+    The file system's own `lost+found`, which only root may read, counts as empty.
     """
     try:
         return next(folder.iterdir(), None) is None
@@ -152,16 +157,16 @@ def _obstacle(mode: int) -> str | None:
 
 
 def listed(texts: list[str]) -> str:
-    """The first of them in one line, and how many more there are."""
+    """Return the first few texts on one line, and how many more there are."""
     more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
     return "; ".join([*texts[:NAMED], *more])
 
 
 def prepare_landing(folder: Path) -> None:
-    """Make the landing folder, readable by its owner only: it holds raw addresses until they are
-    consumed.
+    """Make the landing folder, readable only by its owner.
 
-    Raises LandingError for a folder that cannot be made or is somebody else's.
+    It holds raw addresses until its files are ingested. Raises LandingError for a folder that
+    cannot be made or belongs to somebody else.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,11 +178,13 @@ def prepare_landing(folder: Path) -> None:
 
 
 def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> Drained:
-    """Ingest every file that waits, each exactly once, and remove it.
+    """Ingest every waiting file exactly once, and remove it.
 
-    Several processes may drain at once: a file is held by one of them. Raises DatabaseError at
-    once, and LandingError after the other files are done, which names what is kept and carries what
-    was done; files not finished stay, and go on where they stopped.
+    Several processes can drain at once, since one of them holds each file. A file that is not
+    finished stays, and the next drain continues where this one stopped.
+
+    Raises DatabaseError at once. Raises LandingError after all other files are done; it names the
+    entries that are kept, and carries what was done.
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
@@ -213,10 +220,10 @@ def _ingest_file(
     except FileNotFoundError:  # Another process was faster.
         return False
     with stream:
-        check_form(stream)  # Before the whole file is read, and noted as begun.
+        check_form(stream)  # Before the whole file is read and recorded as begun.
         digest, size = _content_hmac(stream, secret)
         with _held(connection, digest) as held:
-            # Another process may have finished this file meanwhile, and a new one may have its
+            # Another process can have finished this file meanwhile, and a new file can have its
             # name.
             if not held or not _still_at(path, stream):
                 return False
@@ -246,13 +253,13 @@ def _ingest_rest(
     offset: int,
     counts: Counts,
 ) -> None:
-    """Ingest what is not stored yet, of a file that was done before too: more of it may be readable
-    now.
+    """Ingest the part of a file that is not stored yet.
 
-    A file is done once all is stored that could be read of it, though one that is cut short is
-    kept: a row that stayed open after such a file is deleted would hold up a rotation of the
-    secret. Each drain sets the time anew, so that the retention does not forget how far a kept file
-    is stored.
+    This includes a file that was done before, because more of it can be readable now. A file is
+    done once everything that could be read of it is stored. That is true of a file that is cut
+    short too, although the file itself is kept: if its row stayed open after somebody deletes the
+    file, it would hold up a rotation of the secret. Each drain sets the time anew, so that the
+    retention does not forget how much of a kept file is stored.
     """
 
     def advance(within: Connection, end: int) -> None:

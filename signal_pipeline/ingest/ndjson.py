@@ -1,8 +1,8 @@
 """NDJSON as it arrives: one JSON object a line, in UTF-8, plain or compressed with gzip or zstd.
 
-Belongs here: from the bytes of a stream to blocks of whole lines, and whether the stream is NDJSON
-at all. What another form is called: `file_forms.py`. What becomes of a line:
-`events/acceptance.py`.
+The module turns the bytes of a stream into blocks of whole lines, and decides whether the stream is
+NDJSON at all. `file_forms.py` names other forms; `events/acceptance.py` decides what becomes of a
+line.
 """
 
 from __future__ import annotations
@@ -35,23 +35,22 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd as zstd
 
-HEAD_BYTES = 64 * 1024  # By which a form is told.
-PART_BYTES = 1024 * 1024  # Decompressed at once.
-# Of a block: five times as many as of usual length fit in; each costs more memory than its bytes.
+HEAD_BYTES = 64 * 1024  # The bytes by which a form is recognised.
+PART_BYTES = 1024 * 1024  # The bytes that are decompressed at once.
+# The most lines of a block, five times as many as it holds at usual length. Each line costs more
+# memory than its bytes.
 MOST_LINES = 100_000
-LOOK_AHEAD_BYTES = (
-    64 * 1024 * 1024
-)  # Decompressed; what holds no JSON object up to there has another form.
+# Of decompressed data. Content without a JSON object up to there has another form.
+LOOK_AHEAD_BYTES = 64 * 1024 * 1024
 SAMPLED_LINES = 100
-UNREADABLE = b"?"  # In place of a line that is no JSON object.
+UNREADABLE = b"?"  # Replaces a line that is not a JSON object.
 MARK = codecs.BOM_UTF8
 Compression = Literal["gzip", "zstd"]
 _COMPRESSIONS: list[tuple[bytes, Compression]] = [
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
-    *(
-        (bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)
-    ),  # A frame that is skipped.
+    # Skippable frames
+    *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),
 ]
 _MARKS = re.compile(rb"(?:%b)+" % MARK)
 _LATER_MARKS = re.compile(rb"\n(?:%b)+" % MARK)
@@ -61,12 +60,13 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 class StreamError(SignalError):
-    """A stream cannot be read as NDJSON, or not to its end."""
+    """The error for a stream that cannot be read as NDJSON, or not to its end."""
 
 
 class FormError(StreamError):
-    """No line of a stream, or of its first 64 MiB, is a JSON object: it has another form, nothing
-    of it was stored.
+    """The error for a stream of another form, of which nothing was stored.
+
+    No line of the stream, or of its first 64 MiB, is a JSON object.
     """
 
     def __init__(self, form: str) -> None:
@@ -81,11 +81,11 @@ class Block:
     """Whole lines of a stream.
 
     Attributes:
-        end_offset: of the byte behind the last line, in decompressed bytes from the start of the
-            stream.
-        bytes: how many bytes of the stream, as it lies, were read since the block before.
-        first_line: the number of the first line in the stream, from 1 (from where reading began, if
-            not at the start).
+        end_offset: the offset of the byte after the last line, in decompressed bytes from the start
+            of the stream.
+        bytes: how many bytes of the stream were read since the block before; compressed bytes if
+            the stream is compressed.
+        first_line: the number of the first line, counted from 1 at the point where reading began.
     """
 
     lines: list[bytes]
@@ -95,18 +95,18 @@ class Block:
 
 
 class NdjsonReader:
-    """Reads a stream block by block, decompressed and without byte order marks, in bounded memory.
+    """A reader of a stream, block by block, in bounded memory.
 
-    Iterating raises FormError before the first block if no line of the first 64 MiB is a JSON
-    object. Of the lines before the first object only the number is kept, however many there are:
-    each is handed out as a line that cannot be read.
+    Lines are decompressed and have no byte order marks. Iterating raises FormError before the first
+    block if no line of the first 64 MiB is a JSON object. Lines before the first object are only
+    counted, however many there are, and each is returned as an unreadable line.
     """
 
     def __init__(self, stream: BinaryIO, block_bytes: int, start: int = 0) -> None:
-        """Look at the first bytes, then go to the offset `start`; a plain stream must be able to
-        seek for that.
+        """Look at the first bytes, then go to the offset `start`.
 
-        Raises FormError for a form that its first bytes are a sure sign of.
+        A plain stream must be able to seek for that. Raises FormError for a form that its first
+        bytes identify for sure.
         """
         self._raw = _Peeked(stream)
         self.compression = _compression(self._raw.head)
@@ -114,7 +114,7 @@ class NdjsonReader:
         self._content = _Peeked(self._inflated) if self._inflated else self._raw
         self._block_bytes = block_bytes
         self._start = start
-        self._found = start > 0  # Whether an object was found: only what is NDJSON is begun.
+        self._found = start > 0  # Whether an object was found. Only NDJSON is ever begun.
         if (form := signature(self._content.head)) is not None:
             raise FormError(self._named(form))
         if start and self._inflated:
@@ -125,10 +125,9 @@ class NdjsonReader:
 
     @property
     def fault(self) -> str | None:
-        """Why compressed data could not be read to its end, known after the last block; None if it
-        could.
+        """Return why compressed data could not be read to its end, or None if it could.
 
-        A line that was not read to its end is left out.
+        This is known after the last block. A line that was not read to its end is left out.
         """
         return self._inflated.fault if self._inflated else None
 
@@ -139,7 +138,7 @@ class NdjsonReader:
         yield from blocks
 
     def _blocks(self) -> Iterator[Block]:
-        """Cut the content behind line ends; of a line that is too long only the start is kept."""
+        """Cut the content after line ends. Only the start of a line that is too long is kept."""
         offset, number, told, rest = self._start, 1, 0, b""
         while data := self._content.read(self._block_bytes):
             if not self._found and offset > LOOK_AHEAD_BYTES:
@@ -157,7 +156,7 @@ class NdjsonReader:
             yield Block([without_marks(rest)], offset, self._raw.taken - told, number)
 
     def _up_to_an_object(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """The blocks up to the first that holds a JSON object, or all of them if they are blank."""
+        """Yield the blocks up to the first with a JSON object, or all of them if they are blank."""
         skipped: list[_Skipped] = []
         objects = listed = 0
         found: Block | None = None
@@ -173,12 +172,11 @@ class NdjsonReader:
                 found, self._found = block, True
                 break
             skipped.append(_Skipped.of(block))
-        if listed and listed >= objects:  # One object of an array has no comma beside it.
+        if listed and listed >= objects:  # One object of an array has no comma next to it.
             raise FormError(self._named("a JSON array with an object a line"))
         if found is not None and is_pretty_printed(self._content.head):
-            raise FormError(
-                self._named(PRETTY_PRINTED)
-            )  # What was found is a value inside a longer object.
+            # The object that was found is a value inside a longer object.
+            raise FormError(self._named(PRETTY_PRINTED))
         if found is None and any(each.lines for each in skipped):
             raise FormError(self._named(likely_form(self._content.head)))
         yield from (each.block() for each in skipped)
@@ -190,10 +188,10 @@ class NdjsonReader:
 
 
 def check_form(stream: BinaryIO, *, to_the_end: bool = False) -> None:
-    """Read a stream that can seek from its start until its form is known, and go back there.
+    """Read a seekable stream from its start until its form is known, and go back to the start.
 
-    Raises FormError; with `to_the_end` StreamError too, for compressed data that is cut short or
-    damaged.
+    Raises FormError for another form than NDJSON. With `to_the_end`, raises StreamError too, for
+    compressed data that is cut short or damaged.
     """
     stream.seek(0)
     reader = NdjsonReader(stream, PART_BYTES)
@@ -206,8 +204,9 @@ def check_form(stream: BinaryIO, *, to_the_end: bool = False) -> None:
 
 
 def is_object(line: bytes) -> bool:
-    """Whether a line is a JSON object, read as acceptance reads it: it skips what it does not
-    know.
+    """Return whether a line is a JSON object, read as acceptance reads it.
+
+    Acceptance skips fields that it does not know.
     """
     if len(line) > MAX_LINE_BYTES:
         return False
@@ -221,8 +220,9 @@ def is_object(line: bytes) -> bool:
 
 
 def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
-    """The lines of a block, in pieces if they are very many, each with the number of bytes behind
-    it.
+    """Yield the lines of a block, in pieces if there are very many.
+
+    Each piece comes with the number of bytes after it.
     """
     lines = without_marks(data).split(b"\n")
     if len(lines) <= MOST_LINES:
@@ -237,10 +237,11 @@ def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
 
 
 def without_marks(lines: bytes) -> bytes:
-    """Whole lines without byte order marks before them: files that begin with one may have been put
-    together.
+    """Return whole lines without byte order marks before them.
+
+    A later line can begin with a mark if several files were joined.
     """
-    if MARK[0] not in lines:  # A single byte is looked for at almost no cost.
+    if MARK[0] not in lines:  # Looking for a single byte costs almost nothing.
         return lines
     if first := _MARKS.match(lines):
         lines = lines[first.end() :]
@@ -248,7 +249,7 @@ def without_marks(lines: bytes) -> bytes:
 
 
 def _decoded(text: bytes) -> object:
-    """The value of a JSON text; None if it has none."""
+    """Return the value of a JSON text, or None if the text is not JSON."""
     try:
         return _decode_any(text)
     except _UNDECODABLE:
@@ -260,9 +261,7 @@ def _compression(head: bytes) -> Compression | None:
 
 
 class _Skipped(NamedTuple):
-    """A block without a JSON object: how many of its lines are not blank, and what else is known of
-    it.
-    """
+    """A block without a JSON object; `lines` is how many of its lines are not blank."""
 
     lines: int
     end_offset: int
@@ -289,7 +288,7 @@ class _Readable(Protocol):
 
 
 class _Peeked:
-    """A stream whose first bytes can be looked at before they are read; it counts what is read."""
+    """A stream whose first bytes can be seen before they are read, and which counts bytes read."""
 
     def __init__(self, stream: _Readable) -> None:
         self._stream = stream
@@ -308,7 +307,7 @@ class _Peeked:
         return data
 
     def _more(self, size: int) -> bytes:
-        """What comes next; an end is seen once, since a terminal can be read beyond it."""
+        """Return the next bytes, and remember an end, since a terminal can be read beyond it."""
         data = self._stream.read(size)
         self._ended = not data
         return data or b""
@@ -319,12 +318,13 @@ class _Peeked:
 
 
 class _Inflated:
-    """The content of compressed data, of several members or frames too, as far as it can be
-    read.
+    """The content of compressed data, as far as it can be read.
+
+    The data can have several members or frames.
     """
 
     def __init__(self, raw: _Peeked, compression: Compression) -> None:
-        stream = cast(BinaryIO, raw)  # All that either reads of it is `read`.
+        stream = cast(BinaryIO, raw)  # Both decompressors only call its `read`.
         self._file = (
             gzip.GzipFile(fileobj=stream, mode="rb")
             if compression == "gzip"

@@ -1,7 +1,7 @@
-"""The one way in: check events, store them, count what became of each.
+"""The one way in: events are checked and stored, and what became of each is counted.
 
-The command, the landing folder, the Dagster resource and the API all come through here. It needs
-neither Dagster nor the API, so that another Python service can embed it.
+The command, the landing folder, the Dagster resource and the API all come through here. The module
+needs neither Dagster nor the API, so that another Python service can embed it.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """The server's clock."""
+    """Return the time of the server's clock."""
     return datetime.now(UTC)
 
 
 @dataclass(slots=True)
 class Counts:
-    """received = accepted + duplicate + the sum of `dropped`, which is by reason.
+    """The outcomes of a call: received = accepted + duplicate + the sum of `dropped`.
 
-    `first_malformed` is the number of the first malformed line of a stream, from 1; None if it has
-    none.
+    `dropped` is by reason. `first_malformed` is the number of the first malformed line of a stream,
+    counted from 1; it is None if there is none.
     """
 
     received: int = 0
@@ -71,7 +71,7 @@ class Counts:
         self.dropped.update(other.dropped)
 
     def as_dict(self) -> dict[str, object]:
-        """The object that `ingest --json` prints."""
+        """Return the object that `ingest --json` prints."""
         return {
             "received": self.received,
             "accepted": self.accepted,
@@ -81,8 +81,9 @@ class Counts:
 
 
 class CutShortError(StreamError):
-    """Compressed data could not be read to its end; what was read before that is stored, and
-    counted in `counts`.
+    """The error for compressed data that could not be read to its end.
+
+    The events before that point are stored and counted in `counts`.
     """
 
     def __init__(self, fault: str, counts: Counts) -> None:
@@ -91,7 +92,7 @@ class CutShortError(StreamError):
 
 
 class Ingest:
-    """Checks and stores events; one per thread."""
+    """One way into the database, which checks and stores events. Each thread needs its own."""
 
     def __init__(self, acceptance: Acceptance, writer: EventWriter, clock: Clock = utc_now) -> None:
         self.acceptance = acceptance
@@ -103,7 +104,7 @@ class Ingest:
     def from_settings(
         cls, settings: Settings, database: Database | None = None, clock: Clock = utc_now
     ) -> Ingest:
-        """An ingest for the configured database, catalogue and secret.
+        """Make an ingest for the configured database, catalogue and secret.
 
         Raises SignalError for a missing or weak secret, a broken catalogue, or a database without
         the schema.
@@ -117,15 +118,15 @@ class Ingest:
         return cls(acceptance, EventWriter(database, hashing.key_id(secret)), clock)
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection to the database."""
         self._writer.close()
 
     def check(self, event: IncomingEvent) -> Event | Drop:
-        """What becomes of one event, before it is stored."""
+        """Decide what becomes of one event, before it is stored."""
         return self.acceptance.check(event, self._now())
 
     def check_line(self, line: bytes) -> Event | Drop:
-        """What becomes of one event in the form of a landing line, before it is stored."""
+        """Decide what becomes of one landing line, before it is stored."""
         return self.acceptance.check_line(line, self._now())
 
     def store(
@@ -133,8 +134,9 @@ class Ingest:
         checked: Batch | Sequence[Event | Drop],
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
-        """Store checked events, prepared or not, and count drops, in one transaction; returns each
-        one's outcome.
+        """Store checked events and count drops in one transaction, and return each outcome.
+
+        `checked` can be prepared or not. `within` is called in the same transaction.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within, self._clock().date())
@@ -149,16 +151,16 @@ class Ingest:
         progress: Callable[[int], None] | None = None,
         committed: Callable[[Connection, int], None] | None = None,
     ) -> Counts:
-        """Ingest NDJSON from a binary stream, plain or compressed, batch by batch, each in one
-        transaction.
+        """Ingest NDJSON from a binary stream, plain or compressed, in one transaction per batch.
 
-        `start` is where an earlier call stopped, for a stream that can seek. `progress` is told the
-        bytes of each committed batch. `committed` is called inside each batch's transaction with
-        the offset behind it, in decompressed bytes. The next batch is checked and laid out while
-        the last one is being stored.
+        `start` is the offset where an earlier call stopped, for a stream that can seek. `progress`
+        is called with the bytes of each committed batch. `committed` is called inside each batch's
+        transaction with the offset after the batch, in decompressed bytes. The next batch is
+        checked and laid out while the last one is being stored.
 
-        Raises FormError, before anything is stored, if no line is a JSON object; CutShortError for
-        compressed data that is cut short or damaged, after what could be read of it is stored.
+        Raises FormError, before anything is stored, if no line is a JSON object. Raises
+        CutShortError for compressed data that is cut short or damaged, after everything that could
+        be read of it is stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)
@@ -179,21 +181,20 @@ class Ingest:
         return counts
 
     def ingest_lines(self, lines: Iterable[bytes]) -> Counts:
-        """Ingest NDJSON lines that are in memory already, in one transaction."""
+        """Ingest NDJSON lines that are already in memory, in one transaction."""
         counts = Counts()
         counts.add(self.store(self._check_lines([without_marks(line) for line in lines])))
         return counts
 
     def seconds_to_midnight(self) -> float:
-        """How long this UTC day still lasts by the server's clock."""
+        """Return the seconds that this UTC day still lasts by the server's clock."""
         now = self._clock()
         return (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
 
     def forget_past_days(self) -> None:
-        """Forget the user agents of a day that is over; who keeps an idle ingest open calls this at
-        midnight UTC.
+        """Forget the user agents of a day that is over (requirement 2.8).
 
-        Requirement 2.8.
+        A server that keeps an idle ingest open calls this at midnight UTC.
         """
         self._now()
 
@@ -239,7 +240,10 @@ def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
 
 
 def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:
-    """One line per reason and event type: a dropped event never fails its caller, nor vanishes."""
+    """Log one line per reason and event type.
+
+    A dropped event never fails its caller, but it never vanishes without a trace either.
+    """
     dropped = Counter(
         (outcome.reason, item.stated_type if isinstance(item, Drop) else item.event_type)
         for item, outcome in zip(checked, outcomes, strict=True)

@@ -1,10 +1,10 @@
-"""The spool: events that were accepted while the database is away wait on disk, already hashed.
+"""The spool, where events wait on disk, already hashed, while the database is away.
 
-One file per batch, written and synced before anybody is answered, and drained in order. A file's
-random name is noted in the transaction that stores its events, so that a crash before its removal
-stores and counts nothing twice. What waits here is what the table `events` would hold: no address,
-no user agent. What PostgreSQL will never take is set aside as `.refused`, and deleted when its day
-is due for purging.
+Each batch has one file, which is written and synced before anybody is answered. Files are drained
+in order. The transaction that stores a file's events records the file's random name, so that a
+crash before the file is removed stores and counts nothing twice. A file holds what the table
+`events` would hold: no address, no user agent. Events that PostgreSQL will never take are set aside
+as `.refused`, and deleted when their day is due for purging.
 """
 
 from __future__ import annotations
@@ -33,21 +33,19 @@ logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
 _SUFFIX, _REFUSED = ".spool", ".refused"
-_NEVER = (
-    "22",
-    "23",
-    "P0001",
-)  # What a row is at fault for: its data, a constraint, a guard of our own.
+# Errors that the row itself causes: bad data, a constraint, a guard of our own.
+_NEVER = ("22", "23", "P0001")
 
 
 class SpoolError(SignalError):
-    """The spool cannot be used, or is full."""
+    """The error for a spool that cannot be used or is full."""
 
 
 class SpooledBatch(msgspec.Struct):
-    """One file: the events and drops of a batch, and which secret and rules of names hashed them.
+    """One file: the events and drops of a batch, and the secret and rules that hashed them.
 
-    A file of a server that knew the first rules alone names none.
+    `hash_rules` is the version of the rules for names. Servers that knew only version 1 did not
+    write it.
     """
 
     key_id: str
@@ -57,7 +55,7 @@ class SpooledBatch(msgspec.Struct):
 
 
 class _AlreadyStored(Exception):
-    """This file was stored before; only its removal is left."""
+    """The sign that a file was stored before and only has to be removed."""
 
 
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
@@ -81,9 +79,8 @@ class Spool:
             raise SpoolError(
                 "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
             ) from None
-        for draft in folder.glob(
-            "*.tmp"
-        ):  # Of a process that was killed: nobody was told that these events are taken.
+        # Left by a process that was killed before it acknowledged these events.
+        for draft in folder.glob("*.tmp"):
             draft.unlink()
         files = spooled_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)
@@ -92,13 +89,11 @@ class Spool:
         self.expire()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         self._lock.release()
 
     def append(self, checked: Sequence[Event | Drop]) -> None:
-        """Write a batch and sync it. Raises SpoolError when the spool is full or the disk
-        refuses.
-        """
+        """Write a batch and sync it. Raises SpoolError if the spool is full or the disk refuses."""
         data = _encoded(checked, self._key_id)
         if self._bytes + len(data) > MAX_SPOOL_BYTES:
             raise SpoolError(
@@ -111,8 +106,9 @@ class Spool:
         self.waiting = True
 
     def drain(self) -> None:
-        """Store every waiting batch, in order, each exactly once. Raises DatabaseError; what is
-        left stays and waits.
+        """Store every waiting batch, in order, exactly once.
+
+        Raises DatabaseError; the remaining files then stay and wait.
         """
         for path in spooled_files(self._folder):
             size, batch = path.stat().st_size, self._read(path)
@@ -123,8 +119,9 @@ class Spool:
         self.waiting = False
 
     def expire(self) -> None:
-        """Delete what was set aside and is due for purging, once a day, as the retention does with
-        what is stored.
+        """Delete set-aside files that are due for purging, at most once a day.
+
+        The retention does the same with stored events.
         """
         today = today_utc()
         if today == self._expired_on:
@@ -147,8 +144,9 @@ class Spool:
                 )
 
     def _stored(self, path: Path, batch: SpooledBatch) -> bool:
-        """Whether a batch is stored now; of one that the database refuses for good, the bad items
-        are set aside.
+        """Store a batch, and return whether its file can be removed.
+
+        If the database refuses the batch for good, only the bad items are set aside.
         """
         identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
         received_on = _written_on(path)
@@ -179,7 +177,7 @@ class Spool:
         return True
 
     def _write(self, path: Path, data: bytes) -> None:
-        """Write a whole file and sync it. Raises SpoolError."""
+        """Write a whole file and sync it. Raises SpoolError if that fails."""
         draft = path.with_suffix(".tmp")
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -190,12 +188,12 @@ class Spool:
             draft.rename(path)
             self._sync_folder()
         except OSError as error:
-            for half in (draft, path):  # Nobody is told that these events are taken.
+            for half in (draft, path):  # These events are not acknowledged.
                 half.unlink(missing_ok=True)
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read(self, path: Path) -> SpooledBatch | None:
-        """The batch of a file; one that cannot be read is set aside."""
+        """Return the batch of a file, or None after setting an unreadable file aside."""
         try:
             return _decode(path.read_bytes())
         except msgspec.MsgspecError:
@@ -203,7 +201,7 @@ class Spool:
             return None
 
     def _set_aside(self, path: Path, reason: str) -> None:
-        """Keep a file that cannot be stored out of the way of the others."""
+        """Move a file that cannot be stored out of the way of the others."""
         logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
         path.rename(path.with_suffix(_REFUSED))
 
@@ -216,8 +214,9 @@ class Spool:
 
 
 def spooled_files(folder: Path | None, *, refused: bool = False) -> list[Path]:
-    """The files that wait in a spool, in order; with `refused` also those that PostgreSQL would not
-    take.
+    """Return the files that wait in a spool, in order.
+
+    With `refused`, the files that PostgreSQL would not take are included.
     """
     suffixes = (_SUFFIX, _REFUSED) if refused else (_SUFFIX,)
     if folder is None or not folder.is_dir():
@@ -226,7 +225,7 @@ def spooled_files(folder: Path | None, *, refused: bool = False) -> list[Path]:
 
 
 def _first_day(path: Path) -> date:
-    """The earliest day of what a file holds; of one that is no batch, the day it was written."""
+    """Return the earliest day in a file, or the day it was written if it is not a batch."""
     with suppress(msgspec.MsgspecError):
         batch = _decode(path.read_bytes())
         if days := [*(event.day for event in batch.events), *(drop.day for drop in batch.drops)]:
@@ -251,8 +250,9 @@ def _write_once(
     identity: bytes,
     size: int,
 ) -> bool:
-    """Store items under an identity, unless they were before; False if PostgreSQL will never take
-    them.
+    """Store items under an identity, unless they were stored before.
+
+    Return False if PostgreSQL will never take them.
     """
 
     def once(connection: Connection) -> None:

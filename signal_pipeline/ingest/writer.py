@@ -1,8 +1,8 @@
-"""The bulk writer: checked events go in, with their keys, books, intake and versions, in one
-transaction.
+"""The bulk writer, which stores events with their keys, books, intake and versions.
 
-What may be stored is decided in `events.acceptance`; this module adds what only the database knows:
-whether an id is known, and whether a day is purged. Invariants 1 to 4.
+All of that is one transaction (invariants 1 to 4). `events.acceptance` decides which events may be
+stored. This module adds what only the database knows: whether an id is known, and whether a day is
+purged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NOT_RECORDED = "(not recorded)"
 
 
 class Outcome(NamedTuple):
-    """What became of one event; `reason` is set for a drop only."""
+    """What became of one event; `reason` is set only for a drop."""
 
     kind: Literal["accepted", "duplicate", "dropped"]
     reason: str | None = None
@@ -47,7 +47,7 @@ DUPLICATE = Outcome("duplicate")
 
 
 class Entry(NamedTuple):
-    """One line of the books, as counted for a call."""
+    """One line of the books, as it is counted for a call."""
 
     day: date
     app_name: str
@@ -64,8 +64,8 @@ Statement = tuple[LiteralString, list[object]]
 class Batch:
     """Checked events, laid out for the database.
 
-    `events` and `rows` are by position: what is offered to the ledger, each id once. `outcomes` are
-    those known without it.
+    `events` and `rows` are by position, and hold what is offered to the ledger, each id once.
+    `outcomes` are the outcomes that are known before the ledger is asked.
     """
 
     checked: Sequence[Event | Drop]
@@ -77,10 +77,10 @@ class Batch:
 
 
 def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) -> Batch:
-    """Lay out a batch; it needs no database, so that the next batch can be prepared while one is
-    stored.
+    """Lay out a batch, without a database.
 
-    Events of the days in `closed`, which are purged, are dropped.
+    The next batch can therefore be prepared while one is stored. Events of the days in `closed`,
+    which are purged, are dropped.
     """
     events, bots, outcomes = _sorted_out(checked, closed)
     every = list(events.values())
@@ -95,9 +95,9 @@ def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) ->
 
 
 class EventWriter:
-    """Writes batches of checked events over one connection, which it opens again when it was lost.
+    """A writer of batches of checked events over one connection, which it reopens if it is lost.
 
-    Not for use by two threads at once.
+    Two threads must not use it at once.
     """
 
     def __init__(self, database: Database, key_id: str, hash_rules: int = HASH_RULES) -> None:
@@ -108,7 +108,7 @@ class EventWriter:
         self._known_days: set[date] = set()
 
     def close(self) -> None:
-        """Close the connection; the writer may be used again."""
+        """Close the connection. The writer can be used again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -119,20 +119,18 @@ class EventWriter:
         within: Callable[[Connection], None] | None = None,
         received_on: date | None = None,
     ) -> list[Outcome]:
-        """Store a batch, prepared or not, in one transaction and return each event's outcome, in
-        order.
+        """Store a batch in one transaction, and return each event's outcome, in order.
 
-        `within` is called in the same transaction (a landed file's offset). `received_on` is the
-        UTC date of the receipt by the server's clock, None for today. Raises DatabaseError; then
-        nothing of the batch is stored, and nothing is in the books.
+        The batch can be prepared or not. `within` is called in the same transaction (it stores a
+        landed file's offset). `received_on` is the UTC date of receipt by the server's clock; None
+        means today. Raises DatabaseError; then nothing of the batch is stored or in the books.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
             try:
                 return retried(lambda: self._write(batch, within, received_on or today_utc()))
-            except (
-                BaseException
-            ):  # An interrupt too: a transaction left open would take in the next batch.
+            # An interrupt too: an open transaction would include the next batch.
+            except BaseException:
                 self.close()
                 raise
 
@@ -184,13 +182,11 @@ class EventWriter:
 
 @contextmanager
 def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
-    """Undo what an error leaves of a transaction; the connection may be used again."""
+    """Roll back a transaction after an error, so that the connection can be used again."""
     try:
         yield
     except BaseException:
-        with suppress(
-            psycopg.Error
-        ):  # The connection is lost; the error that says why is the first.
+        with suppress(psycopg.Error):  # The connection is lost; the first error says why.
             connection.rollback()
         raise
 
@@ -198,10 +194,10 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
 def _at_once(
     connection: Connection, *statements: Statement
 ) -> psycopg.ClientCursor[tuple[object, ...]]:
-    """Execute statements in one message; the cursor is at the result of the first.
+    """Execute statements in one message. The cursor is at the result of the first.
 
-    A small batch is little else than round trips, and at each of them a thread gives the
-    interpreter away and waits for it. psycopg's pipeline waits for each of its statements.
+    The time of a small batch is mostly round trips, and at each of them the thread releases the
+    interpreter and waits to get it back. psycopg's pipeline waits for each of its statements.
     """
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
@@ -209,8 +205,9 @@ def _at_once(
 
 
 def _purged(connection: Connection, days: list[date]) -> set[date]:
-    """Begin; hold the days against a purge until commit, and return those that are purged
-    already.
+    """Begin a transaction, protect the days from a purge, and return those already purged.
+
+    The days are protected until the commit.
     """
     cursor = _at_once(
         connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
@@ -222,8 +219,9 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
 def _sorted_out(
     checked: Sequence[Event | Drop], closed: Set[date]
 ) -> tuple[dict[int, Event], list[Drop], list[Outcome]]:
-    """Split a batch: events to offer the ledger by position (each id once), bots, and all outcomes
-    so far.
+    """Split a batch into events for the ledger, bots, and all outcomes so far.
+
+    The events are by position, each id once.
     """
     events: dict[int, Event] = {}
     bots: list[Drop] = []
@@ -245,8 +243,9 @@ def _sorted_out(
 
 
 def _keys(events: Sequence[Event]) -> Mapping[str, str]:
-    """The ledger's part of the events, as PostgreSQL's own texts of arrays: psycopg would go
-    through a list item by item.
+    """Return the ledger's part of the events, as texts of PostgreSQL arrays.
+
+    psycopg would go through a list item by item.
     """
     return {
         "ids": f"{{{','.join([event.client_event_id for event in events])}}}",
@@ -255,7 +254,7 @@ def _keys(events: Sequence[Event]) -> Mapping[str, str]:
 
 
 def _add_keys(connection: Connection, batch: Batch) -> set[str]:
-    """Add the events' ids to the ledger; returns those that were known."""
+    """Add the events' ids to the ledger, and return those that were already known."""
     if not batch.events:
         return set()
     return {
@@ -265,8 +264,9 @@ def _add_keys(connection: Connection, batch: Batch) -> set[str]:
 
 
 def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
-    """Store events whose ids are new. COPY writes whole pages at once, where INSERT would write
-    rows.
+    """Store events whose ids are new.
+
+    COPY writes whole pages at once, where INSERT would write single rows.
     """
     if rows:
         with connection.cursor().copy(_COPY_EVENTS) as copy:
@@ -294,8 +294,9 @@ def _add_to_books(books: Books, received_on: date) -> Statement:
 
 
 def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
-    """Bots by the buckets of their user agents, which the spool of an earlier version does not
-    tell.
+    """Return the statement that counts bots by the buckets of their user agents.
+
+    The spool of an earlier version does not record these buckets.
     """
     bots = Counter(map(_bot, drops))
     if not bots:

@@ -1,8 +1,8 @@
-"""Simulated traffic: landing lines of an internal admin app as they would come, trouble included.
+"""Simulated traffic: realistic landing lines of an internal admin app, including bad ones.
 
-A day's lines depend on the seed and the day alone, so that the same day is the same whenever and
-with whichever other days it is made. Addresses come from private and documentation ranges. What the
-traffic is made of: `simulate_world.yaml`.
+A day's lines depend only on the seed and the day: the same day is always the same, whenever and
+with whichever other days it is made. Addresses come from private and documentation ranges.
+`world.yaml` says what the traffic is made of.
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
 NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
 NEXT_DAY_RETRIES = 0.1
 LINES_PER_CHUNK = 20_000
-FIRST_VERSION, FIRST_VERSION_DAY = (
-    120,
-    date(2023, 12, 5),
-)  # Chrome 120; one version about every 28 days.
+# Chrome 120. A new version comes about every 28 days.
+FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)
 _POOL, _DAY = 1, 2  # Tags that keep the random streams of users and days apart.
 
 
@@ -56,11 +54,11 @@ def simulate(
     seed: int = 1,
     until: datetime | None = None,
 ) -> Iterator[bytes]:
-    """NDJSON in chunks of whole lines, for the `days` UTC days up to `end`, inclusive.
+    """Yield NDJSON in chunks of whole lines, for the `days` UTC days up to `end`, inclusive.
 
-    `events_per_day` is the mean number of lines of a day over a whole week, retries, bots and bad
-    lines included. Lines later than `until` are left out. Event types and apps that the catalogue
-    does not have, or has retired, do not occur (but for the bad lines).
+    `events_per_day` is the mean number of lines of a day over a whole week, including retries, bots
+    and bad lines. Lines later than `until` are left out. Event types and apps that are retired or
+    not in the catalogue occur only in bad lines.
     """
     for offset in range(days - 1, -1, -1):
         lines = _day_lines(catalogue, end - timedelta(days=offset), events_per_day, seed, until)
@@ -105,7 +103,7 @@ def _first_sends(
     seed: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, list[str]]:
-    """Lines without their time, and their times in milliseconds of the day."""
+    """Return times in milliseconds of the day, and the lines, which do not hold them yet."""
     world = _world()
     apps = [app for app in world["apps"] if app["name"] in _active(catalogue.apps)]
     types = [
@@ -171,7 +169,7 @@ def _users(seed: int, count: int) -> _Users:
     kinds = rng.random(count)
     addresses = [
         (
-            "203.0.113.7"  # The NAT of an office.
+            "203.0.113.7"  # An office that shares one address.
             if kind < 0.06
             else (
                 f"2001:db8:{number >> 12:x}:{number & 0xFFF:x}::{position + 1:x}"
@@ -189,8 +187,9 @@ def _users(seed: int, count: int) -> _Users:
 
 
 def _starts(apps: list[dict[str, Any]], app: Ints, rng: np.random.Generator) -> Ints:
-    """Session starts in milliseconds of the UTC day: two working days in different time zones, and
-    a little always.
+    """Return the starts of sessions, in milliseconds of the UTC day.
+
+    Most follow the working days of different time zones; a few are spread over the whole day.
     """
     peaks = np.array([entry["peak_hours"] for entry in apps], dtype=np.float64)
     peak = peaks[app, rng.integers(0, peaks.shape[1], len(app))]
@@ -203,7 +202,7 @@ def _starts(apps: list[dict[str, Any]], app: Ints, rng: np.random.Generator) -> 
 
 
 def _uuids(count: int, rng: np.random.Generator) -> list[str]:
-    """UUIDs of version 4."""
+    """Return UUIDs of version 4."""
     raw = rng.bytes(16 * count).hex()
     texts = (raw[at : at + 32] for at in range(0, len(raw), 32))
     return [
@@ -213,8 +212,9 @@ def _uuids(count: int, rng: np.random.Generator) -> list[str]:
 
 
 def _event_ids(times: Ints, rng: np.random.Generator) -> list[str]:
-    """UUIDs of version 7, as the client makes them: they begin with their time, in milliseconds
-    since 1970.
+    """Return UUIDs of version 7, as the client makes them.
+
+    They begin with their time, in milliseconds since 1970.
     """
     return [
         f"{time >> 16:08x}-{time & 0xFFFF:04x}-7{random[15:]}"
@@ -230,7 +230,7 @@ def _entities(seed: int, kind: str) -> list[str]:
 def _bodies(
     types: list[dict[str, Any]], kinds: Ints, seed: int, rng: np.random.Generator
 ) -> list[str]:
-    """Event type, route, entity and description of each event."""
+    """Return the event type, route, entity and description of each event, as parts of JSON."""
     total = len(kinds)
     route_pick = rng.integers(0, 2**16, total)
     popular = np.minimum(rng.zipf(1.4, total) - 1, 399)
@@ -250,7 +250,7 @@ def _bodies(
 
 
 def _spoilt(line: str, rng: np.random.Generator) -> str:
-    """One of the troubles that real traffic brings."""
+    """Return the line with one of the faults of real traffic."""
     fields = json.loads(line)
     trouble = int(rng.integers(0, 8))
     if trouble == 0:

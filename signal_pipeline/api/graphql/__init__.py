@@ -1,1 +1,1 @@
-"""The GraphQL schema: its types, its resolvers, and what they may answer."""
+"""The GraphQL schema: its types, its resolvers, and the rules for what they may answer."""

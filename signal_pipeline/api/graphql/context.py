@@ -1,4 +1,4 @@
-"""What resolvers know of a request, and of the process."""
+"""What resolvers know about a request and about the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from signal_pipeline.rollups.models import Model
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the process holds: shared by all requests."""
+    """What the process holds and all requests share."""
 
     ingest: Ingest
     commits: GroupCommit
@@ -25,13 +25,14 @@ class Services:
     database: Database  # For reading, with a statement timeout.
     models: Mapping[str, Model]
     readers: Executor
-    actor: Callable[[str], bytes]  # What the audit knows a user by.
+    actor: Callable[[str], bytes]  # Returns the digest by which the audit knows a user.
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. Address and user agent live as long as it does, and enter nothing but the
-    hash.
+    """What resolvers know about one request.
+
+    Address and user agent live only as long as the request, and are used only for the hash.
     """
 
     services: Services
@@ -45,12 +46,13 @@ class RequestContext:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the caller may see raw events and hashes."""
+        """Return whether the caller may see raw events and hashes."""
         return isinstance(self.caller, Authenticated) and "admin" in self.caller.roles
 
     def outcomes(self) -> dict[str, object]:
-        """`extensions.signal`: what became of each event of the request, in order, and of the only
-        one by itself.
+        """Return `extensions.signal`: what became of each event of the request, in order.
+
+        For a request with a single event, its outcome and reason are at the top level too.
         """
         each = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
         if len(each) == 1:

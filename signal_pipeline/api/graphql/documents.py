@@ -1,7 +1,7 @@
-"""Documents: parsed, validated and bounded once per text, then run.
+"""GraphQL documents, which are parsed, validated and bounded once per text, then run.
 
-Strawberry's own `execute` is not used: its extensions, made anew for each request, took a third of
-the time of an event.
+Strawberry's own `execute` is not used: it makes its extensions anew for each request, which took a
+third of the time of an event.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
 MAX_FIELDS = 200
 MAX_SPREADS = 10
 MAX_INLINE = 10
-MAX_REPEATS = 20  # Fields asked for again under the same name: each is held against each.
-MAX_ERRORS = 5  # For each, GraphQL looks for names that are alike.
+MAX_REPEATS = 20  # Fields requested again under the same name: each is compared with each.
+MAX_ERRORS = 5  # For each error, GraphQL looks for similar names.
 MAX_DEPTH = 16  # A usual introspection query has 14.
 CACHED_DOCUMENTS = 256
-CACHED_CHARACTERS = 8_192  # Longer texts carry values, and do not come twice.
+CACHED_CHARACTERS = 8_192  # A longer text carries values, and does not come twice.
 
 Checked = tuple[DocumentNode | None, list[GraphQLError], Plan | None]
 
 
 class Documents:
-    """Runs GraphQL calls against a schema; without introspection `__schema`, `__type` and
-    `_service` are refused.
+    """A runner of GraphQL calls against a schema.
+
+    Without `introspection` it refuses `__schema`, `__type` and `_service`.
     """
 
     def __init__(self, schema: strawberry.federation.Schema, *, introspection: bool) -> None:
@@ -59,7 +60,7 @@ class Documents:
         self._cached = lru_cache(CACHED_DOCUMENTS)(self._check)
 
     async def run(self, call: Call, context: RequestContext) -> ExecutionResult:
-        """The result of a call; errors in it are not worded for anybody yet."""
+        """Return the result of a call. Its errors are not worded for the client yet."""
         check = self._cached if len(call.query) <= CACHED_CHARACTERS else self._check
         document, errors, plan = check(call.query)
         if document is None:
@@ -79,7 +80,8 @@ class Documents:
     def _check(self, query: str) -> Checked:
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
-            # The bounds first: a rule of the specification takes the square of a document's fields.
+            # The bounds come first, because one rule of the specification takes time that grows
+            # with the square of a document's fields.
             errors = _beyond_bounds(document) or validate(
                 self._schema, document, self._rules, MAX_ERRORS
             )
@@ -99,8 +101,9 @@ class Documents:
 
 
 def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
-    """One operation, and bounds on what a document may ask. Fragments are bounded, never
-    expanded.
+    """Return an error for each bound that a document exceeds.
+
+    A document may have one operation. Fragments are bounded, never expanded.
     """
     counted = _count(document)
     bounds = {
@@ -145,11 +148,10 @@ def _count(document: DocumentNode) -> Counter[str]:
 
 
 class _NoIntrospection(ValidationRule):
-    """Production tells nobody its schema."""
+    """A rule that refuses introspection, so that production tells nobody its schema."""
 
-    def enter_field(
-        self, node: FieldNode, *_: Any
-    ) -> None:  # Any: graphql-core's visitor passes four more things.
+    # Any: graphql-core's visitor passes four more arguments.
+    def enter_field(self, node: FieldNode, *_: Any) -> None:
         if node.name.value in ("__schema", "__type", "_service"):
             self.report_error(
                 GraphQLError(

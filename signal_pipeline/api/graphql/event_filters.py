@@ -1,4 +1,4 @@
-"""Filters of the wire as values that PostgreSQL can compare with."""
+"""From the filters of the wire to values that PostgreSQL can compare with."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ LOWER_CASE = ("entity_id", "session_id")  # As they are stored.
 
 
 def given(part: object | None) -> dict[str, object]:
-    """The fields of an input that were sent and are not null, by their Python names."""
+    """Return the fields of an input that were sent and are not null, by their Python names."""
     if part is None or part is strawberry.UNSET:
         return {}
     return sent(vars(part))
 
 
 def sent(parts: Mapping[str, object]) -> dict[str, object]:
-    """Those that were sent and are not null. An empty text is a value: it matches nothing, or what
-    is empty.
+    """Return the parts that were sent and are not null.
+
+    An empty text is a value too: it matches only empty texts, or nothing.
     """
     return {
         name: value
@@ -30,8 +31,9 @@ def sent(parts: Mapping[str, object]) -> dict[str, object]:
 
 
 def text_filters(parts: dict[str, object], names: Collection[str]) -> dict[str, str]:
-    """Those parts that compare with a text column; raises ApiError for a text that no column can
-    hold.
+    """Return the parts that are compared with a text column.
+
+    Raises ApiError for a text that no column can hold.
     """
     filters = {}
     for name in names:

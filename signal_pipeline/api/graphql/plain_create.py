@@ -1,11 +1,11 @@
-"""The document that nearly every request sends, answered without the executor:
+"""A fast path for the document that nearly every request sends.
 
 `mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`, with any names and
 aliases.
 
-The executor takes ten times as long for it. Types, names and scalars come from the schema. Every
-other document, and every input that is not plainly good, is left to the executor, which also says
-what is wrong with it.
+GraphQL's executor takes ten times as long for it. Types, names and scalars come from the schema.
+Every other document, and every input that is not plainly good, goes to the executor, which also
+says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Reader = Callable[[Event], object]
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A field of the input: its name in Python, and what may be given for it."""
+    """A field of the input: its name in Python, and which values it takes."""
 
     name: str
     required: bool
@@ -57,7 +57,7 @@ class _Given:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to answer one document."""
+    """The plan by which one document is answered."""
 
     operation: str | None
     variable: str
@@ -67,7 +67,7 @@ class Plan:
 
 
 class PlainCreate:
-    """Plans and answers plain documents of a schema."""
+    """The planner and runner of plain documents of a schema."""
 
     def __init__(self, schema: GraphQLSchema, resolve: Resolver) -> None:
         taken, event = schema.get_type(EventCreateInput.__name__), schema.get_type(Event.__name__)
@@ -92,7 +92,7 @@ class PlainCreate:
         }
 
     def plan(self, document: DocumentNode) -> Plan | None:
-        """The plan of a valid document, None if it is not plain."""
+        """Return the plan of a valid document, or None if the document is not plain."""
         operation = document.definitions[0]
         if len(document.definitions) != 1 or not isinstance(operation, OperationDefinitionNode):
             return None
@@ -116,7 +116,7 @@ class PlainCreate:
             return None
         fields = [each for each in field.selection_set.selections if isinstance(each, FieldNode)]
         readers = {_key(each): self._readers[each.name.value] for each in fields}
-        # A fragment, a field that was asked for twice, a directive.
+        # A document with a fragment, a field that is requested twice, or a directive is not plain.
         directives = [
             *operation.directives,
             *(each for one in (field, *fields) for each in one.directives),
@@ -127,7 +127,7 @@ class PlainCreate:
         return Plan(name, value.name.value, field, _key(field), tuple(readers.items()))
 
     def input_of(self, plan: Plan, call: Call) -> EventCreateInput | None:
-        """The input of a call, None if it is not plainly good."""
+        """Return the input of a call, or None if it is not plainly good."""
         stated = (call.variables or {}).get(plan.variable)
         if call.operation_name not in (None, plan.operation) or not isinstance(stated, Mapping):
             return None
@@ -144,7 +144,7 @@ class PlainCreate:
     async def run(
         self, plan: Plan, given: EventCreateInput, context: RequestContext
     ) -> ExecutionResult:
-        """The result of a call with this input, as the executor would give it."""
+        """Return the result of a call with this input, as the executor would."""
         try:
             event = await self._resolve(context, given)
         except Exception as error:
@@ -160,7 +160,7 @@ def _key(field: FieldNode) -> str:
 
 
 def _python_name(field: object) -> str:
-    # Strawberry notes its own field beside each of graphql-core's.
+    # Strawberry attaches its own field to each of graphql-core's.
     return str(field.extensions["strawberry-definition"].python_name)  # type: ignore[attr-defined]
 
 

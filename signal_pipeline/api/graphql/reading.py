@@ -1,4 +1,4 @@
-"""`events`: raw events for admins (requirement 6.3)."""
+"""The query `events`: raw events for admins (requirement 6.3)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 async def read_events(
     context: RequestContext, wanted: EventFilter | None, limit: int | None
 ) -> list[Event]:
-    """The newest events that match; `limit` is clamped to 1..1000. Raises ApiError for anybody but
-    an admin.
+    """Return the newest events that match; `limit` is clamped to 1..1000.
+
+    Raises ApiError for anybody but an admin.
     """
     if not context.is_admin:
         raise forbidden("raw events are for admins only")
@@ -62,7 +63,7 @@ def _audited_read(
     limit: int,
     seconds: float,
 ) -> list[RawEvent]:
-    """Read, and say in the audit who did and how many rows they saw; not what they asked for."""
+    """Read events, and record in the audit log who read how many rows, but not what they asked."""
     rows = newest_events(services.database, filters, earliest, latest, limit, seconds)
     with safe_errors(), services.database.connect() as connection:
         audit.record_read(connection, services.actor(f"uid:{uid}"), len(rows))

@@ -1,5 +1,6 @@
-"""The schema: its root fields. Types stand in `types.py`; how a document is checked and run, in
-`documents.py`.
+"""The root fields of the schema.
+
+Types are in `types.py`; the code that checks and runs a document is in `documents.py`.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Mutation:
 
 
 def build_schema() -> strawberry.federation.Schema:
-    """The subgraph's schema."""
+    """Build the subgraph's schema."""
     return strawberry.federation.Schema(
         query=Query,
         mutation=Mutation,
@@ -109,5 +110,5 @@ def build_schema() -> strawberry.federation.Schema:
 
 
 def sdl() -> str:
-    """The subgraph's SDL, as a federation composer takes it."""
+    """Return the subgraph's SDL, as a federation composer takes it."""
     return build_schema().as_str() + "\n"

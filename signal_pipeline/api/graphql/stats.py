@@ -1,4 +1,7 @@
-"""`eventStats`: the numbers of `reports`, for whom may see them (requirements 6.6 and 8)."""
+"""The query `eventStats`: the numbers of `reports`, for callers who are allowed to see them.
+
+The rules are requirements 6.6 and 8.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,7 @@ ROW_KEYS = ("week", *FILTER_KEYS)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What `eventStats` was asked: a rollup (`by`) or keys (`group_by`), and which days and
-    events.
-    """
+    """A question to `eventStats`: a rollup (`by`) or keys (`group_by`), the days, the filters."""
 
     first: date
     last: date
@@ -48,7 +49,7 @@ class Question:
 
     @property
     def keys(self) -> set[str]:
-        """Every key that it touches."""
+        """Return every key that the question uses."""
         asked = {key.value for key in self.group_by} | ({self.by.value} if self.by else set())
         return asked | set(self.where)
 
@@ -61,7 +62,10 @@ def question(
     period: StatsPeriod | None,
     wanted: Mapping[str, str],
 ) -> Question:
-    """Check what was asked; raises ApiError. `wanted` is by the names of `StatsFilter`."""
+    """Check a question and return it. Raises ApiError.
+
+    `wanted` are the filters, by the names of `StatsFilter`.
+    """
     if (by is None) == (not group_by):
         raise bad_input("name a rollup with `by`, or keys with `groupBy`: one of them")
     if first > last:
@@ -79,8 +83,9 @@ def question(
 
 
 async def event_stats(context: RequestContext, asked: Question) -> EventStats:
-    """Aggregates from a rollup, or exactly from raw events. Raises ApiError for whom may not see
-    them.
+    """Return aggregates from a rollup, or counted exactly from raw events.
+
+    Raises ApiError for callers who may not see them.
     """
     _check_allowed(context, asked.keys)
     return await asyncio.get_running_loop().run_in_executor(
@@ -107,8 +112,10 @@ def _answer(
 def filters_of(
     wanted: StatsFilter | None, app: str | None, event_type: str | None
 ) -> dict[str, str]:
-    """The filters of a question in one mapping; `app` and `eventType` may stand beside `filter`.
-    Raises ApiError.
+    """Return the filters of a question in one mapping.
+
+    `app` and `eventType` can be arguments beside `filter`. Raises ApiError if the two disagree, or
+    if no event can hold a text.
     """
     inside, beside = given(wanted), sent({"app_name": app, "event_type": event_type})
     if any(inside.get(name, value) != value for name, value in beside.items()):
@@ -117,7 +124,10 @@ def filters_of(
 
 
 def _check_allowed(context: RequestContext, keys: set[str]) -> None:
-    """Admins see all; analysts and services see no entities, and one answer at a time."""
+    """Check that the caller may ask for these keys. Raises ApiError.
+
+    Admins see all. Analysts and services see no entities, and get one answer per request.
+    """
     caller = context.caller
     if context.is_admin:
         return
@@ -137,7 +147,7 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
 def _report(
     database: Database, models: Mapping[str, Model], asked: Question, *, hide_small: bool
 ) -> Report:
-    """Ask `reports`."""
+    """Ask `reports`. Raises ApiError if it cannot answer."""
     if asked.by is not None and f"daily_{asked.by.value}_activity" not in models:
         raise bad_input("this server has no such rollup")
     try:
@@ -172,7 +182,7 @@ def _rows(report: Report, asked: Question) -> list[EventStatsRow]:
 
 
 def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
-    """One row of a report; its numbers are headed by what they are, see `reports`."""
+    """Return one row of a report. Column names say what the numbers are; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
     summed_sessions = row.get(
         "summed_daily_sessions", sessions if row.get("activity_date") else None

@@ -1,4 +1,4 @@
-"""The GraphQL types of the wire (requirement 6), in one place. No behaviour but scalars."""
+"""The GraphQL types of the wire (requirement 6), in one place, without behaviour except scalars."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Json = NewType("Json", object)
 
 
 def _utc(value: object) -> datetime:
-    """A time of the wire as an aware one in UTC; one without an offset is taken as UTC.
+    """Return a time of the wire as an aware time in UTC. Without an offset it is taken as UTC.
 
-    Digits beyond microseconds are cut, as they are from the time of an event.
+    Digits beyond microseconds are cut, as in the time of an event.
     """
     if not isinstance(value, str):
         raise ValueError("not a DateTime")
@@ -61,7 +61,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     description="One interaction. What is not in the catalogue is dropped, never an error."
 )
 class EventCreateInput:
-    """One event as the client states it."""
+    """One event, as the client states it."""
 
     event_type: str = strawberry.field(description="A name of the catalogue.")
     app_name: str
@@ -75,7 +75,7 @@ class EventCreateInput:
 
 @strawberry.input(description="Every part must match; an absent or null one means no filter.")
 class EventFilter:
-    """Which raw events to read."""
+    """The raw events to read."""
 
     app_name: str | None = strawberry.UNSET
     event_type: str | None = strawberry.UNSET
@@ -122,7 +122,7 @@ class StatsBy(Enum):
 
 @strawberry.enum(description="What raw events are counted by.")
 class StatsKey(Enum):
-    """A key of an exact count."""
+    """A key that raw events are counted by."""
 
     DAY = "day"
     APP = "app"
@@ -161,7 +161,7 @@ class StatsState(Enum):
 
 @strawberry.input(description="Every part must match; an absent or null one means no filter.")
 class StatsFilter:
-    """Which raw events to count."""
+    """The raw events to count."""
 
     app_name: str | None = strawberry.UNSET
     event_type: str | None = strawberry.UNSET
@@ -203,7 +203,7 @@ class EventStatsRow:
 
 @strawberry.type(description="Aggregates, each row with its state.")
 class EventStats:
-    """Rows, how many were left out as too small, and what a reader must know of the window."""
+    """The rows, how many were left out as too small, and what a reader must know of the window."""
 
     rows: list[EventStatsRow]
     suppressed_rows: int

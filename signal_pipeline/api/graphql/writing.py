@@ -1,6 +1,4 @@
-"""`eventCreate` and `eventCreateMany`: from the wire's input to the same ingest as every other way
-in.
-"""
+"""The mutations `eventCreate` and `eventCreateMany`, which use the ingest of every other way in."""
 
 from __future__ import annotations
 
@@ -34,24 +32,22 @@ _warned_at = float("-inf")
 
 
 async def create_event(context: RequestContext, each: EventCreateInput) -> Event | None:
-    """As `create_events`, for one."""
+    """Store one event, as `create_events` does."""
     return (await create_events(context, [each]))[0]
 
 
 async def create_events(
     context: RequestContext, inputs: Sequence[EventCreateInput]
 ) -> list[Event | None]:
-    """Store events and return each that this call stored, None for every other; see
-    `extensions.signal`.
+    """Store events, and return each event that this call stored, or None in its place.
 
-    Raises ApiError for a caller who did not log in or who is an analyst, and when the database is
-    away.
+    `extensions.signal` says what became of every event. Raises ApiError for a caller who did not
+    log in or is only an analyst, for too many events, and if the database is away.
     """
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
-    if context.caller.roles == {
-        "analyst"
-    }:  # With people made up by other user agents, any small cell could be filled.
+    # By sending with other user agents, an analyst could make up people who fill any small row.
+    if context.caller.roles == {"analyst"}:
         raise forbidden(
             "analysts may not send events: they could add people to a row that is left out as too"
             " small"
@@ -71,7 +67,7 @@ async def create_events(
 async def _checked(
     context: RequestContext, caller: Authenticated, each: EventCreateInput
 ) -> AcceptedEvent | Drop:
-    """The rules of acceptance, then the rate limit (requirement 3, in its order)."""
+    """Apply the rules of acceptance, then the rate limit (requirement 3, in its order)."""
     item = context.services.ingest.check_line(_line(context, each))
     if isinstance(item, Drop):
         return item
@@ -81,8 +77,9 @@ async def _checked(
 
 
 def _warn_of_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
-    """Say that events come without an address, once a minute at most; `signal.address_gaps` counts
-    all.
+    """Log that events come without a valid address, at most once a minute.
+
+    `signal.address_gaps` counts all such events.
     """
     global _warned_at
     gaps = {item.address for item in checked if isinstance(item, AcceptedEvent)} - {"given"}
@@ -95,7 +92,7 @@ def _warn_of_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
 
 
 def _line(context: RequestContext, each: EventCreateInput) -> bytes:
-    """The event as a landing line would say it, with what the server saw of the caller."""
+    """Return the event as a landing line would state it, with what the server saw of the caller."""
     fields = {
         "eventType": each.event_type,
         "appName": each.app_name,
@@ -117,28 +114,27 @@ def _line(context: RequestContext, each: EventCreateInput) -> bytes:
                 if value is not None and value is not UNSET
             }
         )
-    except UnicodeEncodeError:  # Half a surrogate pair: a line that holds one is malformed.
+    except UnicodeEncodeError:  # Half a surrogate pair: such a line is malformed.
         return b""
 
 
 def _description(given: object) -> object:
-    """A description as JSON, its numbers as they were written."""
+    """Return a description as JSON, with its numbers as they were written."""
     if given is None or given is UNSET:
         return None
     try:
         return msgspec.Raw(canonical_json(_bounded(given)).encode())
-    # A number of a literal that JSON cannot hold (1e999). An array is dropped as an invalid field.
+    # JSON cannot hold a number such as 1e999. The array is dropped later, as an invalid field.
     except ValueError:
         return []
 
 
 def _bounded(description: object) -> object:
-    """A description, or in place of one that is too large another that is refused for the same
-    reason.
+    """Return a description, or if it is too large another one that is refused for the same reason.
 
-    Encoding takes as long as the description is large, and one variable can stand in each event of
-    a request. Each value and each letter is at least a byte of JSON, so that what is refused here
-    is what acceptance would refuse.
+    Encoding takes time in proportion to the size of a description, and one variable can be used in
+    every event of a request. Each value and each letter is at least one byte of JSON, so that
+    acceptance would refuse everything that is refused here.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:

@@ -1,9 +1,9 @@
-"""Who is calling: a service with an API key, a person with a login token, or anybody (requirement
-6.5).
+"""Who is calling: a service with an API key, a person with a login token, or the public.
 
-A person is believed when three things agree: the gateway's signature over the request, the login
-token verified against its issuer's keys, and the claims that the gateway forwarded. The signature
-alone does not bind the identity: whoever captured one could send it with forged claims.
+A person is believed if three things agree: the gateway's signature over the request, the login
+token (verified against its issuer's keys), and the claims that the gateway forwarded (requirement
+6.5). The signature alone does not bind the identity: anyone who captured one could send it again
+with forged claims.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Role = Literal["admin", "analyst"]
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A service, known by the digest of its key. May read aggregates."""
+    """A service, known by the digest of its key. It may read aggregates."""
 
     name: str
     kind: Literal["apiKey"] = "apiKey"
@@ -31,7 +31,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Authenticated:
-    """A person who came through the gateway. Has no text form: the user id must not reach a log."""
+    """A person who came through the gateway.
+
+    It has no text form, because the user id must not reach a log.
+    """
 
     uid: str
     roles: frozenset[Role]
@@ -40,7 +43,7 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class Public:
-    """Anybody."""
+    """A caller without any credential."""
 
     kind: Literal["public"] = "public"
 
@@ -50,15 +53,17 @@ Caller = ApiKey | Authenticated | Public
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who has a role: user ids, or a claim, `NAME` (must be true) or `NAME=VALUE` (equal, or in a
-    list).
+    """The rules for who has a role: listed user ids, or a claim of the token.
+
+    A claim is written as `NAME` (its value must be true) or `NAME=VALUE` (its value must equal
+    VALUE, or be a list that holds it).
     """
 
     uids: Mapping[Role, frozenset[str]]
     claims: Mapping[Role, str | None]
 
     def of(self, uid: str, claims: Claims) -> frozenset[Role]:
-        """The roles of a person."""
+        """Return the roles of a person."""
         roles: tuple[Role, ...] = ("admin", "analyst")
         return frozenset(
             role
@@ -79,11 +84,11 @@ def _claims_it(claims: Claims, wanted: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Tells callers apart. `gateway_secret` None: development without a gateway, requests carry no
-    signature.
+    """The rules by which callers are identified.
 
-    With `closed`, as in production, whoever has neither a signature nor a key is refused before any
-    GraphQL is parsed; without, a composer may read the schema.
+    If `gateway_secret` is None, requests carry no signature (development without a gateway). With
+    `closed`, as in production, a caller without a signature or a key is refused before any GraphQL
+    is parsed. Without it, a composer may read the schema.
     """
 
     tokens: TokenVerifier
@@ -95,9 +100,9 @@ class Identification:
     async def caller(
         self, authorization: str, query: str, variables: object, extensions: Mapping[str, object]
     ) -> Caller:
-        """Who sent this request; raises ApiError for a signature, token or key that is not good.
+        """Return who sent this request. Raises ApiError for a bad signature, token or key.
 
-        Nothing here falls back to `Public`: a credential that fails is an error, so that nobody
+        A credential that fails never falls back to `Public`: it is an error, so that no client
         sends events into the void for months.
         """
         scheme, _, credential = authorization.strip().partition(" ")
@@ -125,7 +130,7 @@ class Identification:
     def _check_signature(
         self, query: str, variables: object, extensions: Mapping[str, object]
     ) -> bool:
-        """Whether the request is signed; a signature that is wrong is refused from every caller."""
+        """Return whether the request is signed. Raises ApiError for a wrong signature."""
         signature = extensions.get("hmac-signature")
         if signature is None or self.gateway_secret is None:
             return False
@@ -138,7 +143,7 @@ class Identification:
     def _service(self, key: str) -> ApiKey:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         name = None
-        for known, known_name in self.api_keys.items():  # All of them, in constant time.
+        for known, known_name in self.api_keys.items():  # All keys, compared in constant time.
             if hmac.compare_digest(known, digest):
                 name = known_name
         if name is None:
@@ -147,7 +152,7 @@ class Identification:
 
 
 def _check_forwarded(extensions: Mapping[str, object], claims: Claims) -> None:
-    """The claims that the gateway forwarded must be the token's own."""
+    """Check that the claims that the gateway forwarded are the token's own. Raises ApiError."""
     forwarded = extensions.get("jwt")
     payload = forwarded.get("payload") if isinstance(forwarded, dict) else None
     if not isinstance(payload, dict) or not (payload.get("user_id") or payload.get("sub")):

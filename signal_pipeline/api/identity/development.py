@@ -1,7 +1,6 @@
-"""Development without a gateway and without an issuer: keys of this machine, and requests signed
-with them.
+"""Keys of this machine, and requests signed with them, for development without gateway or issuer.
 
-The keys stand under `SIGNAL_HOME/development`, mode 0600, and are never used in production.
+The keys are in `SIGNAL_HOME/development`, mode 0600, and are never used in production.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class SampleRequest:
     body: dict[str, object]
 
     def curl(self) -> str:
-        """A command that sends it."""
+        """Return a curl command that sends the request."""
         headers = " ".join(
             f"-H {shlex.quote(f'{name}: {value}')}" for name, value in self.headers.items()
         )
@@ -59,12 +58,12 @@ class SampleRequest:
 
 
 def private_key(settings: Settings) -> str:
-    """The development issuer's private key, PEM."""
+    """Return the development issuer's private key in PEM. It is generated once."""
     return generated_secret(settings.home_path / "development" / "issuer-key.pem", _new_key)
 
 
 def public_keys(settings: Settings) -> Path:
-    """The file with the development issuer's JWKS."""
+    """Return the path of the file with the development issuer's JWKS."""
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(loaded.public_key(), as_dict=True)
@@ -75,7 +74,7 @@ def public_keys(settings: Settings) -> Path:
 
 
 def gateway_secret(settings: Settings) -> str:
-    """The secret of a gateway on this machine: `SIGNAL_HMAC_SECRET`, else a generated one."""
+    """Return the secret of a gateway on this machine: `SIGNAL_HMAC_SECRET` or a generated one."""
     return configured_secret(settings) or generated_secret(
         settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32)
     )
@@ -84,10 +83,10 @@ def gateway_secret(settings: Settings) -> str:
 def sample_request(
     settings: Settings, user: str, *, admin: bool, analyst: bool, url: str
 ) -> SampleRequest:
-    """A signed request of a person: an event to store, for an admin the newest events, for an
-    analyst today's numbers.
+    """Return a signed request as a person would send it.
 
-    Raises SettingsError in production, and where tokens come from a real issuer.
+    It stores an event; for an admin it reads the newest events, and for an analyst today's numbers.
+    Raises SettingsError in production, and if tokens come from a real issuer.
     """
     if settings.production:
         raise SettingsError("`token` is for development: in production people log in")
@@ -107,7 +106,7 @@ def sample_request(
     headers = {
         "content-type": "application/json",
         "authorization": f"JWT {token}",
-        "user-agent": USER_AGENT,  # curl's own is a bot's.
+        "user-agent": USER_AGENT,  # curl's own counts as a bot.
         "x-forwarded-for": "198.51.100.7",
     }
     return SampleRequest(url, headers, body)

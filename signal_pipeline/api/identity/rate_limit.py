@@ -1,8 +1,8 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
-Counters are keyed by an HMAC under a key of the day, never by a user id, in memory or in a Redis
-that several processes share. Both count alike: the events of this minute, and those of the last one
-by the share of it that still lies within sixty seconds.
+Counters are keyed by an HMAC that differs from day to day, never by a user id. They are in memory,
+or in a Redis that several processes share. Both count alike: the events of this minute, plus the
+events of the last minute, weighted by the share of it that still lies within sixty seconds.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ logger = logging.getLogger(__name__)
 
 EVENTS_PER_MINUTE = 60
 STORAGE_SECONDS = 0.3  # How long an event waits for Redis.
-# After an error nobody asks Redis for so long: else each event of a request would wait in turn.
+# After an error, nobody asks Redis for this long. Otherwise every event of a request would wait.
 PAUSE_SECONDS = 5.0
-_STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library hands them on to the storage's own client.
+_STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,
     "socket_connect_timeout": STORAGE_SECONDS,
     "retry": None,
@@ -37,8 +37,9 @@ _LIMIT = RateLimitItemPerMinute(EVENTS_PER_MINUTE)
 
 
 class RateLimit:
-    """Counts the events of each person over the last minute. Raises SettingsError for a URL that
-    cannot be used.
+    """The counters of each person's events over the last minute.
+
+    Raises SettingsError for a URL that cannot be used.
     """
 
     def __init__(self, secret: bytes, url: str | None = None) -> None:
@@ -57,9 +58,9 @@ class RateLimit:
             ) from None
 
     async def allows(self, uid: str, today: date) -> bool:
-        """Count one event of a person, and say whether it is within the limit.
+        """Count one event of a person, and return whether it is within the limit.
 
-        When Redis is away the event passes: a lost event is worse than one too many.
+        If Redis is away the event passes, because a lost event is worse than one too many.
         """
         key = hmac.digest(
             self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256"
@@ -83,8 +84,9 @@ class RateLimit:
 
 
 class _MemoryWindow:
-    """The same count in memory. The library's own starts a thread every 10 ms that walks over all
-    keys.
+    """The same count in memory.
+
+    The library's own version starts a thread every 10 ms that goes through all keys.
     """
 
     def __init__(self) -> None:

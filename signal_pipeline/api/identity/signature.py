@@ -1,10 +1,11 @@
 """The gateway's canonical JSON, and its signature over a request.
 
-Hive Gateway signs `{query, variables}` with HMAC-SHA256: object keys sorted by UTF-16 code unit at
-every depth, no blanks, JavaScript's escapes, and its number format. Numbers keep the literals of
-the wire, since Python prints some floats differently (`1e-07` for `1e-7`). The signature proves
-that the gateway sent this query with these variables; it covers neither headers nor extensions, so
-that it says nothing about who the caller is.
+Hive Gateway signs `{query, variables}` with HMAC-SHA256. Its JSON has object keys sorted by UTF-16
+code unit at every depth, no blanks, JavaScript's escapes, and JavaScript's number format. Numbers
+keep the literals of the wire, since Python prints some floats differently (`1e-07` for `1e-7`).
+
+The signature proves that the gateway sent this query with these variables. It covers neither
+headers nor extensions, and therefore says nothing about who the caller is.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# What a request may hold: a hundred events with eighty values each. Beyond it, remembering how
-# numbers were written, and writing them again for the signature, would stop everybody's event loop
-# before it is known who is calling.
+# A request may hold a hundred events with eighty values each. With more values, remembering how
+# numbers were written and writing them again for the signature would block the event loop for
+# everybody, before it is known who is calling.
 MAX_VALUES = 8_000
 
 _BEFORE_VALUES = (b",", b"[", b"{")
@@ -61,12 +62,13 @@ _encode_text = json.encoder.encode_basestring
 
 
 class TooManyValuesError(Exception):
-    """A body has more than MAX_VALUES values."""
+    """The error for a body with more than MAX_VALUES values."""
 
 
 def parse_wire_json(body: bytes) -> object:
-    """Parse a body, numbers with their literals. Raises TooManyValuesError, ValueError (which never
-    repeats the body) or RecursionError.
+    """Parse a body; its numbers keep their literals.
+
+    Raises TooManyValuesError, RecursionError, or ValueError, which never repeats the body.
     """
     try:
         if _holds_more_values(body, MAX_VALUES):
@@ -77,26 +79,27 @@ def parse_wire_json(body: bytes) -> object:
 
 
 def _holds_more_values(body: bytes, most: int) -> bool:
-    """Whether a body has more values than that, without making them: each stands behind a comma or
-    opens a list or object.
+    """Return whether a body has more than `most` values, without parsing them.
+
+    Every value follows a comma, or the bracket that opens a list or an object.
     """
-    if (
-        sum(map(body.count, _BEFORE_VALUES)) < most
-    ):  # Most bodies; of the others texts may hold the signs too.
+    # This settles most bodies. In the others, texts can hold these signs too.
+    if sum(map(body.count, _BEFORE_VALUES)) < most:
         return False
     return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= most
 
 
 def canonical_json(value: object) -> str:
-    """The canonical text of a parsed value. Raises RecursionError for a value that is nested too
-    deep.
+    """Return the canonical text of a parsed value.
+
+    Raises RecursionError for a value that is nested too deep.
     """
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, dict):
-        # Sorting by code points gives the same order where every key is ASCII.
+        # If every key is ASCII, sorting by code points gives the same order.
         keys = sorted(value) if all(map(str.isascii, value)) else sorted(value, key=_utf16)
-        # Texts are most of what there is: a call less for each.
+        # Most values are texts: this saves a call for each.
         return (
             "{"
             + ",".join(
@@ -112,9 +115,8 @@ def canonical_json(value: object) -> str:
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
     if isinstance(value, WireInt | WireFloat):
         return value.literal
-    return json.dumps(
-        value, allow_nan=False
-    )  # A constant, or a number of a literal inside the query.
+    # A constant, or a number that is written inside the query.
+    return json.dumps(value, allow_nan=False)
 
 
 def _utf16(key: str) -> bytes:
@@ -129,7 +131,7 @@ def _text(text: str) -> str:
 
 
 def signature_of(secret: bytes, query: str, variables: object) -> str:
-    """The base64 signature of a request, as the gateway makes it; empty variables are left out."""
+    """Return the base64 signature of a request as the gateway makes it, without empty variables."""
     signed: dict[str, object] = {"query": query}
     if variables:
         signed["variables"] = variables
@@ -138,8 +140,9 @@ def signature_of(secret: bytes, query: str, variables: object) -> str:
 
 
 def signature_is_valid(secret: bytes, query: str, variables: object, signature: str) -> bool:
-    """Whether the gateway, which has the secret, signed this query with these variables; in
-    constant time.
+    """Return whether the gateway signed this query with these variables.
+
+    Only the gateway shares the secret. Digests are compared in constant time.
     """
     try:
         given = base64.b64decode(signature, validate=True)

@@ -1,8 +1,8 @@
 """Login tokens: JWTs of the issuer, verified against its published keys.
 
-RS256 only; issuer, audience, expiry and start are checked. A token is never stored or logged.
-Verified ones are remembered by digest for minutes, not until they expire: a key that its issuer
-withdraws must stop working.
+Only RS256 is accepted; issuer, audience, expiry and start are checked. A token is never stored or
+logged. Verified tokens are remembered by their digest for minutes, not until they expire, because a
+key that its issuer withdraws must stop working.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ logger = logging.getLogger(__name__)
 
 LEEWAY_SECONDS = 30
 KEYS_LIFE_SECONDS = 3600.0
-RETRY_SECONDS = 3.0  # The least time between two loads: an unknown key id must not make us a flood.
+RETRY_SECONDS = 3.0  # Between two loads: unknown key ids must not make us flood the issuer.
 LOAD_TIMEOUT_SECONDS = 5.0
 MAX_KEYS_BYTES = 1 << 20
 REMEMBERED_TOKENS = 10_000
 REMEMBERED_SECONDS = 300.0
 SWEEP_SECONDS = 60.0
 
-Claims = Mapping[str, Any]  # What an issuer writes into a token is its own business.
+Claims = Mapping[str, Any]  # Any: an issuer can write whatever it likes into a token.
 
 
 class KeysError(SignalError):
-    """The issuer's keys cannot be read."""
+    """The error for an issuer's keys that cannot be read."""
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but none away from https: keys over plain http can be replaced on their
-    way.
+    """A handler that follows redirects, but none from https to plain http.
+
+    Keys that travel over plain http can be replaced on their way.
     """
 
     def redirect_request(
@@ -65,8 +66,8 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 class PublicKeys:
     """The issuer's public keys by key id, loaded again as they age.
 
-    `source` is the path of a JWKS file or an http(s) URL. `load` at start, so that a wrong source
-    stops the start.
+    `source` is the path of a JWKS file or an http(s) URL. Call `load` at the start, so that a wrong
+    source stops the start.
     """
 
     def __init__(self, source: str) -> None:
@@ -74,12 +75,11 @@ class PublicKeys:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._loaded_at = self._tried_at = float("-inf")
         self._loading = asyncio.Lock()
-        self._refresh: asyncio.Task[None] | None = (
-            None  # Held here: the loop itself would let it be collected.
-        )
+        # Held here, because the event loop would let the task be garbage-collected.
+        self._refresh: asyncio.Task[None] | None = None
 
     def load(self) -> None:
-        """Read the keys now; raises KeysError with the reason."""
+        """Read the keys now. Raises KeysError with the reason if that fails."""
         try:
             keys = jwt.PyJWKSet.from_json(self._text()).keys
         except (
@@ -92,16 +92,16 @@ class PublicKeys:
             jwt.PyJWTError,
         ) as error:
             raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
-        finally:  # Counted from its end: a slow load must not be followed by the next at once.
+        finally:  # Counted from the end, so that a slow load is not followed by another at once.
             self._tried_at = time.monotonic()
         self._keys = {key.key_id or "": key for key in keys}
         self._loaded_at = time.monotonic()
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of this id; an unknown id or aged keys are a reason to load them again.
+        """Return the key of this id, or None if the issuer does not publish it.
 
-        Nobody with a known key waits for a load: it is answered at once, and aged keys are replaced
-        behind it.
+        An unknown id or old keys cause the keys to be loaded again. A caller with a known key never
+        waits for that: the key is returned at once, and old keys are replaced in the background.
         """
         known = self._keys.get(key_id)
         if known is None:
@@ -116,7 +116,7 @@ class PublicKeys:
             if time.monotonic() - self._tried_at > RETRY_SECONDS:
                 try:
                     await asyncio.to_thread(self.load)
-                except KeysError as error:  # The keys we have stay good meanwhile.
+                except KeysError as error:  # The keys that we have stay valid meanwhile.
                     logger.warning("%s", error)
 
     def _text(self) -> str:
@@ -128,20 +128,20 @@ class PublicKeys:
 
 
 class TokenVerifier:
-    """Verifies tokens of one issuer for one audience."""
+    """A verifier of one issuer's tokens for one audience."""
 
     def __init__(self, keys: PublicKeys, issuer: str, audience: str) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        self._verified: dict[
-            bytes, tuple[float, Claims]
-        ] = {}  # With the time until which it is believed.
+        # By digest, with the time until which a token is believed.
+        self._verified: dict[bytes, tuple[float, Claims]] = {}
         self._swept_at = time.time()
 
     async def claims(self, token: str) -> Claims:
-        """The claims of a good token; raises ApiError for any other, without saying what was in
-        it.
+        """Return the claims of a valid token.
+
+        Raises ApiError for any other token, without saying what was in it.
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = time.time()
@@ -159,8 +159,9 @@ class TokenVerifier:
         return claims
 
     def _forget_expired(self, now: float) -> None:
-        """Claims hold names and addresses: none stays in memory because its owner went away. Once a
-        minute.
+        """Forget expired claims, at most once a minute.
+
+        Claims hold names and addresses, and must not stay in memory after their owner has left.
         """
         if abs(now - self._swept_at) < SWEEP_SECONDS:
             return

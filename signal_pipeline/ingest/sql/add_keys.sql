@@ -1,5 +1,6 @@
--- Keys in key order: two writers that bring the same ids in different orders would deadlock.
--- Returns the ids that were known already. EXCEPT, since a plan for arrays of unknown length joins them in nested loops.
+-- Returns the ids that were already known.
+-- Keys are inserted in key order: two writers with the same ids in different orders would deadlock.
+-- EXCEPT, because a join would be planned as nested loops over arrays of unknown length.
 with fresh as (
     insert into signal.event_keys (client_event_id, day)
     select client_event_id, day

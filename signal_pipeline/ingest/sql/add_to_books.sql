@@ -1,5 +1,6 @@
--- The same outcomes twice: by the day of the event, and by the day of its receipt. Every writer locks
--- the rows of both in key order, the books' first: PostgreSQL runs a WITH that is not read last.
+-- Counts the same outcomes twice: by the day of the event, and by the day of its receipt.
+-- Every writer locks the rows of both tables in key order, and those of the books first, because
+-- PostgreSQL runs a WITH that nobody reads last.
 with outcomes as (
     select day, app_name, event_type, outcome, reason, events
     from unnest(%s::date[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])
