@@ -48,8 +48,7 @@ _HASH_BYTES = 32  # `user_hash` is the only bytea column.
 def day_batches(
     connection: Connection, day: date, columns: Sequence[SourceColumn]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the day's events in the caller's snapshot; each batch has its own dictionaries of
-    texts.
+    """Yield the day's events in the caller's snapshot; each batch has its own text dictionaries.
 
     Raises EngineError if a column does not have one value per event, or if a value does not have
     the form of its type.

@@ -86,9 +86,7 @@ class DuckdbEngine:
 
     @contextmanager
     def _results(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to an in-memory DuckDB database of its own, which is dropped at the
-        end.
-        """
+        """Yield a connection to an in-memory DuckDB database of its own, dropped at the end."""
         name = f"build_{next(self._numbers)}"
         with _safe_errors():
             results = self._duckdb().cursor()
@@ -210,7 +208,7 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
             "threads": threads,
             "temp_directory": str(folder / "spill"),
             "preserve_insertion_order": False,
-            # DuckDB downloads nothing.
+            # DuckDB must not download anything.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },

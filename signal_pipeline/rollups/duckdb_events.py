@@ -23,8 +23,7 @@ def fill_events(
     columns: Sequence[SourceColumn],
     batches: Iterable[pa.RecordBatch],
 ) -> None:
-    """Make the table `signal.events` from the batches, whose texts are dictionaries
-    (`day_columns.py`).
+    """Make the table `signal.events` from batches whose texts are dictionaries (`day_columns.py`).
 
     The first batch decides the ENUMs. If a later batch brings new words, the column is text until
     all batches are in.
@@ -85,7 +84,7 @@ def _retype(results: duckdb.DuckDBPyConnection, column: str, data_type: str) -> 
 
 
 def _enum(results: duckdb.DuckDBPyConnection, column: str, words: pa.Array) -> str:
-    """Create a type of these words; the column's earlier type stays until the database is dropped."""
+    """Create a type of these words; the earlier type stays until the database is dropped."""
     data_type = f'signal."{column} of {len(words)}"'
     results.register("words", pa.table({"word": words}))
     results.execute(f"create type {data_type} as enum (select word from words)")

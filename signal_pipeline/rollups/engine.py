@@ -21,7 +21,7 @@ from signal_pipeline.rollups.models import Model
 
 
 class EngineError(SignalError):
-    """An engine failed. It holds the class of the error or its SQLSTATE, never the text of a row."""
+    """An engine failed. Holds the class of the error or its SQLSTATE, never the text of a row."""
 
     def __init__(self, message: str, sqlstate: str | None = None) -> None:
         super().__init__(message)

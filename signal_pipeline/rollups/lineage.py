@@ -65,7 +65,7 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
 
 
 def checksum(sql: str) -> str:
-    """Return the SHA-256, in hex, of the tokens of the SQL; comments and white space do not count."""
+    """Return the SHA-256, in hex, of the SQL's tokens; comments and white space do not count."""
     tokens = sqlglot.tokenize(sql, read=_DIALECT)
     # The raw text of a token, not its parsed one: it distinguishes 'a' from "a", and does not
     # change with releases of sqlglot.

@@ -42,7 +42,7 @@ class Audit:
     reads_raw: bool = False
 
     def faults(self, connection: Connection, first: date, last: date) -> int:
-        """Return how many rows, groups or days from `first` to `last`, inclusive, break the test."""
+        """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
         start, end = window(first, last)
         bounds = {"first": first, "last": last, "start": start, "end": end}
         row = connection.execute(self.query, bounds).fetchone()

@@ -257,7 +257,7 @@ def _check_columns(query: Query, entry: ModelEntry) -> None:
 def _check_references(
     model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]
 ) -> None:
-    """Raise Problem for a test with an unknown table or column, or a condition that cannot be read."""
+    """Raise Problem for a test with an unknown table or column or a faulty condition."""
     try:
         for column in model.columns.values():
             for test in column.tests:

@@ -108,7 +108,7 @@ def _compute(connection: Connection, day: date, model: Model) -> None:
 def _execute(
     connection: Connection, statement: LiteralString | sql.Composed, binds: Sequence[object]
 ) -> psycopg.Cursor[tuple[object, ...]]:
-    """Run SQL with the binds $1 and $2 as written; a plain cursor would read a % in it as a bind."""
+    """Run SQL with the binds $1 and $2 as written; a plain cursor would take a % for a bind."""
     cursor = psycopg.RawCursor(connection)
     cursor.execute(statement, binds)
     return cursor
