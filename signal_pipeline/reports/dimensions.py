@@ -51,7 +51,7 @@ def find_keys(texts: Iterable[str]) -> list[Key]:
 
 
 def by_key(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
-    """Return the values by the names of their keys; raises QuestionError, also for a repeated key."""
+    """Return values by the names of their keys; raises QuestionError, also for a repeated key."""
     found: dict[str, Value] = {}
     for text, value in pairs:
         key = _find(text)

@@ -52,11 +52,11 @@ def newest_events(
     limit: int,
     seconds: float,
 ) -> list[RawEvent]:
-    """Return at most `limit` events that match every filter, newest first, between two times,
-    inclusive.
+    """Return at most `limit` events that match every filter, newest first.
 
-    Days are read one by one from the newest, so that a question for few events touches few
-    partitions. Raises DatabaseError, also if it takes longer than `seconds` in all.
+    Both times are inclusive. Days are read one by one from the newest, so that a question for few
+    events touches few partitions. Raises DatabaseError, also if it takes longer than `seconds` in
+    all.
     """
     conditions = sql.SQL(" ").join(
         sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))
