@@ -42,7 +42,7 @@ def days_between(first: date, last: date) -> list[date]:
 
 
 def first_kept_day(today: date, retention_days: int) -> date:
-    """Return the first day that is not yet due for purging; earlier days are due (requirement 9.1)."""
+    """Return the first day that is not yet due for purging; earlier ones are (requirement 9.1)."""
     return today - timedelta(days=retention_days)
 
 
@@ -75,9 +75,7 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 
 
 def lock_days(connection: Connection, days: list[date]) -> None:
-    """Lock the rows of the days until the transaction ends, so that none of them is purged
-    meanwhile.
-    """
+    """Lock the rows of the days until the transaction ends, so that no purge takes them meanwhile."""
     connection.execute(query(__package__, "lock_days"), [days])
 
 

@@ -139,9 +139,7 @@ def today_notes(day: date) -> list[str]:
 
 
 def days_note(days: Iterable[date], what: str) -> list[str]:
-    """Return a note that says how many days there are, what is true of them, and which; none for
-    none.
-    """
+    """Return a note on some days: how many, what is true of them, and which; none for no days."""
     return _note(_spans(days), what)
 
 

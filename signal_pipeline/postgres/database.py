@@ -162,7 +162,7 @@ def _kind(error: psycopg.Error) -> str:
 
 
 def retried(transaction: Callable[[], Result]) -> Result:
-    """Run a whole transaction; repeat it after a deadlock or serialization failure (40P01, 40001)."""
+    """Run a whole transaction, again after a deadlock or serialization failure (40P01, 40001)."""
     for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
         try:
             return transaction()

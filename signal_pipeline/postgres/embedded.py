@@ -276,7 +276,7 @@ def _start(server: PostgresServer) -> None:
 
 
 def _still_there(folder: Path) -> bool:
-    """True if a server starts here, or if processes of a killed one are left.
+    """True if a server runs or starts here, or if processes of a killed one are left.
 
     No other server can start until those have noticed.
     """
@@ -333,12 +333,11 @@ def wheel_program(name: str) -> str | None:
 
 
 def dagster_url(url: str, name: str | None = None) -> str:
-    """Return a libpq URL in the form that Dagster's storage needs, with the driver that it ships
-    with.
+    """Return a libpq URL in the form that Dagster's storage needs.
 
-    It is for the database `name`, or without a name for the URL's own database. A URL that names a
-    driver stays as it is. Raises EmbeddedError for a text that is neither a URL nor a connection
-    string of libpq.
+    The result is for the database `name`, or without a name for the URL's own database, and names
+    the driver that Dagster ships with. A URL that names a driver stays as it is. Raises
+    EmbeddedError for a text that is neither a URL nor a connection string of libpq.
     """
     if re.match(r"postgresql\+\w+://", url):
         return url
