@@ -1,9 +1,9 @@
-"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards, grants,
-comments.
+"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards and so on.
 
-This module brings the tables up to the models. `guards.sql` has the bodies of the guards; a
-migration runs it first. The caller decides who can run this. A table is never dropped and a column
-never removed, because rollups outlive the raw events that they were computed from.
+This module brings the tables, with their grants and comments, up to the models. `guards.sql` has
+the bodies of the guards; a migration runs it first. The caller decides who can run this. A table is
+never dropped and a column never removed, because rollups outlive the raw events that they were
+computed from.
 """
 
 from __future__ import annotations
@@ -73,12 +73,11 @@ class _Table:
 
 
 def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list[str]:
-    """Bring the tables up to the models in the caller's transaction; return the statements that
-    ran.
+    """Bring the tables up to the models; return the statements that ran.
 
-    If nothing changed, none run. Tables without a model are left alone. Raises TableError for a
-    column that was removed or retyped, for a new column that is not nullable, and for a changed
-    grain.
+    It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
+    model are left alone. Raises TableError for a column that was removed or retyped, for a new
+    column that is not nullable, and for a changed grain.
     """
     return [
         statement.as_string(connection)

@@ -1,7 +1,8 @@
 -- The guards of the rollups: only the erasure of an entity can change rows of a purged day.
 --
 -- migrate_rollups (rollup_tables.py) puts them on each rollup as statement triggers. They run with
--- the rights of their owner, so that a role that can only write rollups can lock rows of signal.days.
+-- the rights of their owner, so that a role that can only write rollups can lock rows of
+-- signal.days.
 
 -- A transaction with a row in this table can delete rows of purged days. Only the function at the
 -- end of this file writes the table, and it deletes its own row before it returns. No role has any
