@@ -59,8 +59,9 @@ def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Send hostile payloads by file and over HTTP, then open connections that are hostile
-    themselves.
+    """Send hostile payloads by file and over HTTP.
+
+    Then open connections that are hostile themselves.
     """
     world = World(home)
     wait_for_midnight(options.payloads / 50)

@@ -236,7 +236,7 @@ RARE = {"random numbers of 9 to 19 digits", "barcodes (EAN-13)"}  # Not in mixed
 
 
 def mixed(random: Random) -> dict[str, object]:
-    """Return a description of one to five ordinary keys; one value in ten is a list or an object."""
+    """Return a description of one to five ordinary keys; one value in ten is a list or object."""
     found: dict[str, object] = {}
     kinds = [make for name, make in KINDS.items() if name not in RARE]
     for key in random.sample(KEYS, random.randint(1, 5)):

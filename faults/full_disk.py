@@ -2,8 +2,8 @@
 
 Meanwhile the API and files bring events. The disk is a small file system in memory, which only root
 can mount. PostgreSQL's data are on it; in one of two places so is all of `SIGNAL_HOME`, with the
-spool and the landing. Nothing that was acknowledged is lost, no file is removed before its events
-are stored, and the same server must accept again by itself.
+spool and the landing. Every acknowledged event must survive, no file must be removed before its
+events are stored, and the same server must accept again by itself.
 """
 
 from __future__ import annotations

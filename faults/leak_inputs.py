@@ -80,9 +80,7 @@ def marked(**changes: object) -> bytes:
 
 
 def all_kinds() -> list[bytes]:
-    """Return lines that are accepted, and lines that fail at each check with a mark where they
-    fail.
-    """
+    """Return lines that are accepted, and lines that fail at each check, with a mark just there."""
     return [
         marked(clientEventId=STORED, sessionId=SESSION, entityType="journey", entityId=ENTITY),
         marked(ip=IPV6),

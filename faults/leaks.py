@@ -106,7 +106,7 @@ class LeakTest:
         }
 
     def by_command(self) -> None:
-        """Send good and bad lines and requests of data subjects; run a failing and a good backfill."""
+        """Send good and bad lines and data subjects' requests; run a failing and a good backfill."""
         self.connect().close()  # This process keeps the server up between the commands.
         self._run(0, "migrate")
         with self.connect() as connection:

@@ -75,7 +75,7 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 
 
 def lock_days(connection: Connection, days: list[date]) -> None:
-    """Lock the rows of the days until the transaction ends, so that they are not purged meanwhile."""
+    """Lock the rows of the days until the transaction ends, so that no purge takes them before."""
     connection.execute(query(__package__, "lock_days"), [days])
 
 
