@@ -149,7 +149,7 @@ class KillTest:
         self._verify({day: self.days[day] for day in (due, recent, self._today)}, f"round {number}")
 
     def _send(self, day: date, random: Random, number: int) -> Path:
-        """Make new lines of a day: some for the command, and on a due day others for the landing."""
+        """Make new lines of a day: some for the command, on a due day others for the landing."""
         state = self.days.setdefault(day, oracle.Day())
         commanded = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
         file = self.world.home / f"{day}.lines"

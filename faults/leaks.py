@@ -106,7 +106,10 @@ class LeakTest:
         }
 
     def by_command(self) -> None:
-        """Send good and bad lines and data subjects' requests; run a failing and a good backfill."""
+        """Run the commands on marked inputs.
+
+        They are good and bad lines, requests of data subjects, and a failing and a good backfill.
+        """
         self.connect().close()  # This process keeps the server up between the commands.
         self._run(0, "migrate")
         with self.connect() as connection:

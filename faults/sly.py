@@ -1,5 +1,4 @@
-"""Payloads that must be accepted although a part of them is hostile, with the rows they must
-become.
+"""Payloads that must be accepted although a part of them is hostile, and the rows they become.
 
 The rows are spelled out by hand from requirements 1 to 3, so this is an oracle of its own.
 """

@@ -1,5 +1,4 @@
-"""A year in an hour: a false clock walks through days, each with traffic, faults, night and
-pruning.
+"""A year in an hour: a false clock walks through days with traffic, faults, nights and pruning.
 
 One process walks. PostgreSQL, the API and the walk follow the same false clock (`false_clock.py`).
 The runs are Dagster's own, on its storage in PostgreSQL, but each is executed in the walk's
@@ -84,9 +83,7 @@ class Year:
         self.rotated = self.first
         # The day whose rows are missing, and the last night without them.
         self.hole: tuple[date, date] | None = None
-        self.missed = (
-            False  # The last night was missed; no sensor ticks here that would build its day.
-        )
+        self.missed = False  # The last night was missed: no sensor here builds its day.
         self.port = 0
         self.api: BaseProcess | None = None
         self.settings = load_settings()
