@@ -1,7 +1,7 @@
 """How fresh rollups are with `signal-pipeline dev` and its defaults, measured end to end.
 
-- `python bench/freshness.py samples`: one event at a time, committed by another process. It measures
-  the seconds until the event is in every rollup.
+- `python bench/freshness.py samples`: one event at a time, committed by another process. It
+  measures the seconds until the event is in every rollup.
 - `python bench/freshness.py idle`: ten minutes without events. It counts the runs.
 - `python bench/freshness.py steady`: 100 events/s for ten minutes, on a large today. It counts the
   runs, and measures how late they are.

@@ -16,7 +16,8 @@ from bench.measure import Cost
 class Row:
     """One line of the table.
 
-    `met` says whether `ratio` reaches `target`; each is None or empty if there is none.
+    `met` says whether the row reaches its `target`; None if it has no target. `ratio` is None if
+    the row has no peer.
     """
 
     what: str

@@ -33,7 +33,8 @@ CONNECTIONS = 64
 WARM_UP = 200
 # Requests per round. Fewer are over too soon for a clock of CPU time that ticks every 10 ms.
 AT_LEAST = 2_000
-BARE_TURNS = 10  # The bare handler is so much quicker; it answers each request as often.
+# The bare handler is that much quicker, so each request is sent to it that many times.
+BARE_TURNS = 10
 EVENTS_PER_USER = 40  # This is below the rate limit per minute.
 START_PATIENCE = 60.0
 

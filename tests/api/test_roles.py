@@ -1,5 +1,6 @@
-"""The API needs no more rights in PostgreSQL than the role `signal_api` gives; the writer's are
-enough to write.
+"""The API needs no more rights in PostgreSQL than the role `signal_api` gives.
+
+To write, the writer's rights are enough.
 """
 
 from __future__ import annotations
