@@ -44,7 +44,7 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     # PostgreSQL uses it.
     _temporary = tempfile.mkdtemp(
         prefix="sig-"
-    )  # Short, because the path of a socket has at most 107 bytes.
+    )  # Short: the path of a socket has at most 107 bytes.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
     atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
 os.environ["SIGNAL_START_DATE"] = (

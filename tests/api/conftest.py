@@ -1,7 +1,4 @@
-"""Fixtures of the wire: one server per module, on a database of its own.
-
-After every test they check the books.
-"""
+"""Fixtures of the wire: one server per module, on a database of its own."""
 
 from __future__ import annotations
 

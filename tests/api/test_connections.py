@@ -119,7 +119,7 @@ def _send_slowly(first: bytes, again: bytes, every: float = 0.4) -> Callable[[so
 
 
 def _never_read(client: socket.socket) -> None:
-    """Ask again and again without reading; the requests are large, so they are no pipelined flood."""
+    """Ask again and again without reading; large requests are no flood of pipelined ones."""
     request = HEALTH[:-2] + b"x-padding: " + b"p" * 4_000 + b"\r\n\r\n"
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
@@ -448,7 +448,7 @@ def test_the_limits_hold_and_only_who_waits_makes_room(steps: list[tuple[str | N
 
 
 def load_settings_networks() -> tuple[connections.Network, ...]:
-    """A proxy that we trust."""
+    """The networks of a proxy that we trust."""
     return (connections.ip_network("10.0.0.0/8"),)
 
 

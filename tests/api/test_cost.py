@@ -26,9 +26,8 @@ from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.api.requests import MAX_BODY_BYTES, MAX_QUERY_CHARACTERS, Call, read_call
 from signal_pipeline.settings import Network
 
-SECONDS = (
-    0.06  # Processor seconds; the aim is 0.03, on a machine that does nothing else. It was 0.3.
-)
+# Processor seconds. The aim is 0.03 on a machine that does nothing else; it was once 0.3.
+SECONDS = 0.06
 ROOM = MAX_BODY_BYTES - 200
 
 

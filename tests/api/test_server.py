@@ -1,6 +1,6 @@
-"""The server process: what it refuses at the start, and how it stops.
+"""The server process: what it refuses at the start, how it answers, and how it stops.
 
-It also answers requests that are not GraphQL, and some things it never says.
+Its answers to bad requests, and its log, never repeat a value.
 """
 
 from __future__ import annotations

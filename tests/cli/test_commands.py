@@ -490,6 +490,5 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     assert done.returncode == 0
     assert "signal_builder cannot be made" in done.stderr
     assert "CREATEROLE" in done.stderr
-    assert (
-        open_to_all == []
-    )  # Functions with their owner's rights are closed to others even without the roles.
+    # Functions with their owner's rights are closed to others even without the roles.
+    assert open_to_all == []
