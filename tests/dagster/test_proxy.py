@@ -225,7 +225,7 @@ def test_what_a_page_of_another_site_sends_is_refused(
         assert status == 403 or path in (
             "//graphql",
             "/graphql/",
-        )  # These are other pages to Dagster.
+        )  # Dagster has other pages.
     assert pools() == before
 
 

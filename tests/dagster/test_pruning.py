@@ -193,7 +193,8 @@ def their_raw_events() -> None:
 def neighbours_rows(instance: dg.DagsterInstance) -> None:
     """Leave another team's rows in the storage.
 
-    There are several of each kind, so that none is the only one, the last of its kind.
+    Each kind is left several times, so that pruning would not keep a row only because it is the
+    last of its kind.
     """
     one = dg.in_process_executor
     built = dg.Definitions(
@@ -249,7 +250,7 @@ def test_nothing_of_others_goes(
     before = storage_rows(storage)
     pruned = prune(instance, ours)
     after = storage_rows(storage)
-    # A key that is ours too: our run updated its row.
+    # One key is ours too, and its row has changed.
     assert theirs - after == {row for row in theirs if row[0] == "asset_keys"} - after
     gone = before - after
     assert {table for table, *_ in gone} == {"event_logs", "asset_event_tags", "runs", "run_tags"}
