@@ -290,9 +290,7 @@ def test_a_route_of_256_characters_passes() -> None:
     assert len(longest) == 255
     assert event(route=longest + "c").route == longest + "c"
     assert reason(route=longest + "cd") == "invalid_field"
-    assert (
-        reason(route="/?" + "q" * 255) == "invalid_field"
-    )  # The length is measured before the query is cut.
+    assert reason(route="/?" + "q" * 255) == "invalid_field"  # Measured before the query is cut.
 
 
 def test_a_description_of_2048_bytes_passes() -> None:

@@ -52,9 +52,7 @@ def hold(home: Path, tmp_path: Path) -> Iterator[Hold]:
     for process in started:
         with suppress(ValueError):
             process.communicate()
-    for process in (
-        psutil.process_iter()
-    ):  # A failed test can leave a server of this home; no other server is stopped.
+    for process in psutil.process_iter():  # A failed test can leave a server of this home.
         with suppress(psutil.Error, OSError):
             if process.cwd() == str(home / "postgres"):
                 process.terminate()
