@@ -16,7 +16,7 @@ SAMPLED_EVERY = 12
 
 
 def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
-    """Measure, only once as it is long, in a database whose history is filled."""
+    """Measure in a database whose history is filled; only once, as it is long."""
     database, models = database_of(settings), load_models()
     arguments = ["backfill", "--from", str(HISTORY[0]), "--to", str(HISTORY[-1]), "--json"]
     signal = bench.server.watch.cost(lambda: run_command(arguments, environment(settings)))

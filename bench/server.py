@@ -73,7 +73,7 @@ class Server:
         )
 
     def checkpoint(self) -> None:
-        """Write everything out, so that no measurement pays for the one before it."""
+        """Write everything out, so that a measurement does not pay for the previous one."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("checkpoint")
 

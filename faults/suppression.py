@@ -1,8 +1,8 @@
 """A patient analyst: asks all that `eventStats` answers below admin, and solves for hidden rows.
 
 Worlds are small and made from a seed, since the analyst looks for small cells. The analyst knows
-every value that there could be, whether each hidden row exists, and that browser, system, device
-and app split people as well as events.
+every possible value, whether each hidden row exists, and that browser, system, device and app split
+people as well as events.
 """
 
 from __future__ import annotations

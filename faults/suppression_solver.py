@@ -26,7 +26,7 @@ SLACK = 1e-6
 class System:
     """What is known about the cells over some dimensions.
 
-    `dimensions` holds every value that there could be.
+    `dimensions` holds every possible value.
     """
 
     dimensions: Mapping[str, Values]

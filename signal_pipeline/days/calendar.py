@@ -75,7 +75,7 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 
 
 def lock_days(connection: Connection, days: list[date]) -> None:
-    """Lock the rows of the days until the transaction ends, so that no purge takes them before."""
+    """Lock the rows of the days until the transaction ends, so that purges have to wait."""
     connection.execute(query(__package__, "lock_days"), [days])
 
 

@@ -29,7 +29,7 @@ Npm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def surroundings() -> dict[str, str]:
-    """The environment without Signal's variables: packages' scripts and builds need none of them."""
+    """The environment without Signal's variables: packages' scripts and builds need none."""
     return {
         name: value
         for name, value in os.environ.items()
