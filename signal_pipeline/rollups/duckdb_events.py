@@ -15,7 +15,7 @@ from signal_pipeline.rollups.models import SourceColumn
 
 ENUM_VALUES = 50_000  # A text column with more distinct values stays text.
 
-_DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have the same names.
+_DUCKDB_TYPES = {"jsonb": "json"}  # The others of schema_yml.SOURCE_TYPES have the same names.
 
 
 def fill_events(

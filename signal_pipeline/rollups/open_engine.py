@@ -12,8 +12,8 @@ def open_engine(settings: Settings, database: Database, *, many_days: bool = Fal
 
     With `many_days`, the caller builds several days at once, so each build uses one thread.
     """
-    # The engines are imported only when a day is to be built: DuckDB and Arrow take a quarter of
-    # the time that it takes to load the definitions.
+    # The engines are imported only when a day is to be built: to import DuckDB and Arrow would take
+    # a quarter of the time in which the definitions load.
     if settings.rollup_engine == "postgres":
         from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
