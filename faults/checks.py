@@ -25,7 +25,7 @@ COLUMNS = {"route": "route", "entityType": "entity_type", "entityId": "entity_id
 def faults(connection: Connection, days: Mapping[date, Day], home: Path) -> list[str]:
     """Return what is wrong, one sentence each; empty if every promise holds.
 
-    All work must be finished before.
+    All work must be finished first.
     """
     found = [*_leftovers(connection, home), *_intake(connection)]
     for day, oracle in days.items():

@@ -88,5 +88,5 @@ def start_postgres() -> str:
 
 
 def utc(day_and_time: str) -> datetime:
-    """Return `2026-11-28 00:30` as an instant."""
+    """Return a text such as `2026-11-28 00:30` as an instant in UTC."""
     return datetime.fromisoformat(day_and_time).replace(tzinfo=UTC)

@@ -41,7 +41,7 @@ LINES_PER_FILE = 2_000
 MAX_FILES = 60
 LINES_PER_SENDER = 6_000
 FULL_SECONDS = 12.0  # How long the load goes on while the disk is full.
-ROUND_SECONDS = 600  # More than a round takes.
+ROUND_SECONDS = 600  # A round takes less than this.
 
 
 class FullDisk:

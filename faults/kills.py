@@ -184,7 +184,7 @@ class KillTest:
     def _settle_api(self, number: int, random: Random) -> None:
         """Compare what the API acknowledged with what is stored.
 
-        Every few rounds, take the database away under it before.
+        Every few rounds, first take the database away under it.
         """
         if number % ROUNDS_PER_OUTAGE == 0:
             self.tally.kills += outage(self._api, self.world, random)

@@ -42,7 +42,7 @@ from signal_pipeline.days.calendar import day_lock, today_utc
 from signal_pipeline.settings import load_settings
 
 AT_ONCE = 4
-BUSY = 1  # Processes that only compute, so that the time between two writes is not too short.
+BUSY = 1  # Processes that only compute, so that some time passes between two writes.
 LOCAL_EVERY = 5  # One run in so many belongs to a command.
 LINES = 300
 # A run that has given back its lock before its end is written seems dead for this long.

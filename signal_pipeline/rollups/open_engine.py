@@ -12,8 +12,8 @@ def open_engine(settings: Settings, database: Database, *, many_days: bool = Fal
 
     With `many_days`, the caller builds several days at once, so each build uses one thread.
     """
-    # The engines are imported only when a day is to be built: to import DuckDB and Arrow would take
-    # a quarter of the time in which the definitions load.
+    # Import an engine only when a day is to be built: DuckDB and Arrow would make up a quarter of
+    # the time to load the definitions.
     if settings.rollup_engine == "postgres":
         from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
