@@ -18,11 +18,12 @@ select pg_database_size(current_database()), pg_database_size(%s),
         where relnamespace = 'signal'::regnamespace and relkind = 'r' and (relname ~ '^events_' or relname = 'event_keys')),
     (select count(*) from signal.events), (select count(*) from signal.receipts)
 """
+# The retention bounds the raw events; `home` is the files beside the database.
 STEADY = (
     "raw",
     "home",
     "events",
-)  # The retention bounds raw events; `home` is the files beside the database.
+)
 SLACK_BYTES = 2**20
 
 
