@@ -1,7 +1,6 @@
-"""Signal's measurements: each row of one table beside a peer or a physical limit, on the same rows
-in the same run.
+"""Signal's measurements: each row of one table beside a peer or a physical limit.
 
-`python -m bench` prints the table and writes `bench/results.json`. Here: what runs and how it is
-measured. Peers stand in `peers/`, each in a file of its own; what was found, in
-`docs/performance.md`.
+Both sides get the same rows in the same run. `python -m bench` prints the table and writes
+`bench/results.json`. This package decides what runs and how it is measured. The peers are in
+`peers/`, each in a file of its own. The results are in `docs/performance.md`.
 """

@@ -37,7 +37,7 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
 
 
 def main() -> int:
-    """Measure; exit 1 if a part failed."""
+    """Measure; exit with 1 if a part failed."""
     options = _options()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")

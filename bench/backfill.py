@@ -16,13 +16,13 @@ SAMPLED_EVERY = 12
 
 
 def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
-    """Measured once, it is long: in a database whose history is filled."""
+    """Measure in a database whose history is filled; only once, as it is long."""
     database, models = database_of(settings), load_models()
     arguments = ["backfill", "--from", str(HISTORY[0]), "--to", str(HISTORY[-1]), "--json"]
     signal = bench.server.watch.cost(lambda: run_command(arguments, environment(settings)))
     with database.connect() as connection:
         row = connection.execute(
-            # The time in which at least one day was being built.
+            # The time during which at least one day was being built.
             """
             select
                 (select count(distinct day) from signal.builds),
@@ -37,7 +37,7 @@ def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
     days, building = row
     assert isinstance(building, float)
     assert days == HISTORY_DAYS, f"{days} days were built"
-    sample = HISTORY[:-1][::SAMPLED_EVERY]  # The last day has got more events meanwhile.
+    sample = HISTORY[:-1][::SAMPLED_EVERY]  # The last day has received more events meanwhile.
     one = bench.server.watch.cost(
         lambda: [build_day(database, PostgresEngine(), models, day) for day in sample]
     )

@@ -1,8 +1,7 @@
-"""`python -m bench.child COMMAND…`: run a command, then say on the last line of stderr what it
-used, as JSON.
+"""`python -m bench.child COMMAND…`: run a command and report what it used.
 
-A small process in between: Linux counts the memory of the process that forked a command as the
-command's own.
+The last line of stderr is the report, as JSON. A small process is needed in between, because Linux
+counts the memory of the process that forked a command as the command's own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Whole commands as a user runs them, each a process of its own: their time and their peak
-memory.
-"""
+"""Whole commands as a user runs them, each in a process of its own: their time and peak memory."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ DEMO_SECONDS = 120
 
 
 def measure(bench: Bench) -> list[Row]:
-    """`ingest` of the file, `backfill` of a day of ten times the scale, `demo`."""
+    """Measure `ingest` of the file, and `backfill` of a day of ten times the scale."""
     day = YESTERDAY - timedelta(days=1)
     file = lines_of(bench.folder, bench.events)
     lines = sum(1 for _ in file.open("rb"))
@@ -57,7 +55,7 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def measure_demo(bench: Bench) -> list[Row]:
-    """`make demo` after the installation, in a home of its own."""
+    """Measure `make demo` after the installation, in a home of its own."""
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
     }

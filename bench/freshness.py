@@ -1,12 +1,13 @@
 """How fresh rollups are with `signal-pipeline dev` and its defaults, measured end to end.
 
-    python bench/freshness.py samples   # one event at a time, committed by another process: seconds
-until it is in every rollup python bench/freshness.py idle      # ten minutes without events: how
-many runs python bench/freshness.py steady    # 100 events/s for ten minutes on a large today: how
-many runs, how late
+- `python bench/freshness.py samples`: one event at a time, committed by another process. It
+  measures the seconds until the event is in every rollup.
+- `python bench/freshness.py idle`: ten minutes without events. It counts the runs.
+- `python bench/freshness.py steady`: 100 events/s for ten minutes, on a large today. It counts the
+  runs, and measures how late they are.
 
-Prints one JSON object. Each starts an empty `SIGNAL_HOME` of its own below the temporary folder,
-and removes nothing of yours.
+It prints one JSON object. Each measurement starts an empty `SIGNAL_HOME` of its own below the
+temporary folder, and removes nothing of yours.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Bench:
 
     @contextmanager
     def dev(self) -> Iterator[None]:
-        """Dagster's UI and daemon, until the context ends."""
+        """Run Dagster's UI and daemon until the context ends."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -76,14 +77,14 @@ class Bench:
             log.close()
 
     def runs(self) -> dict[str, int]:
-        """How many runs of each job there were so far."""
+        """Return how many runs of each job there were so far."""
         with psycopg.connect(self._dagster_url()) as dagster:
             return dict(
                 dagster.execute("select pipeline_name, count(*) from runs group by 1").fetchall()
             )
 
     def storage(self) -> dict[str, int]:
-        """The size of Dagster's storage."""
+        """Return the size of Dagster's storage."""
         with psycopg.connect(self._dagster_url()) as dagster:
             row = dagster.execute(
                 "select pg_database_size(current_database()), (select count(*) from event_logs),"
@@ -96,8 +97,9 @@ class Bench:
         return self.database.url.replace("/signal?", "/signal_dagster?")
 
     def behind(self) -> int:
-        """By how many versions the slowest rollup of today is behind; today's version when one was
-        never built.
+        """Return by how many versions today's slowest rollup is behind.
+
+        If a rollup was never built, that is today's version.
         """
         row = self.connection.execute(
             "select d.version - case when count(b.*) = %s then min(b.version) else 0 end from"
@@ -109,8 +111,9 @@ class Bench:
 
 
 def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
-    """Seconds from the commit of one event to its presence in every rollup, `count` times, at
-    random moments of a tick.
+    """Measure the seconds from the commit of one event to its presence in every rollup.
+
+    That is done `count` times, at random moments of a tick.
     """
     taken: list[float] = []
     storage: dict[str, int] = {}
@@ -124,7 +127,7 @@ def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
             assert ingest.ingest_lines([_line()]).accepted == 1
             committed = time.perf_counter()
             _wait(lambda: bench.behind() == 0, 300)
-            if number == 0:  # It also waits for the code location to load.
+            if number == 0:  # The first event also waits for the code location to load.
                 storage = bench.storage()
             else:
                 taken.append(time.perf_counter() - committed)
@@ -144,7 +147,7 @@ def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
 
 
 def idle(minutes: float = MINUTES) -> dict[str, object]:
-    """Runs that start while nothing happens."""
+    """Count the runs that start while nothing happens."""
     with _bench() as bench, bench.dev():
         with closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
             ingest.ingest_lines([_line()])
@@ -163,7 +166,7 @@ def idle(minutes: float = MINUTES) -> dict[str, object]:
 def steady(
     minutes: float = MINUTES, rate: int = RATE, large: int = LARGE_TODAY
 ) -> dict[str, object]:
-    """Runs while `rate` events a second arrive on a today that holds `large` events."""
+    """Count the runs while `rate` events a second arrive on a today that holds `large` events."""
     with _bench() as bench:
         _fill_today(bench, large)
         with bench.dev(), closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
@@ -197,7 +200,7 @@ def steady(
 
 
 def _fill_today(bench: Bench, events: int) -> None:
-    """Events spread over the hours of today that are past, by five thousand people."""
+    """Fill the past hours of today with events of five thousand people."""
     midnight = datetime.combine(today_utc(), datetime.min.time(), UTC)
     past = datetime.now(UTC) - midnight
     with closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:

@@ -1,4 +1,4 @@
-"""Ingest: NDJSON to committed rows, against COPY, inserts of other kinds, and its own history."""
+"""Ingest, from NDJSON to committed rows, against COPY, other inserts, and its own history."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from signal_pipeline.settings import Settings
 
 
 def measure(bench: Bench) -> list[Row]:
-    """The ingest of one file into an empty day, and peers on the events that it stored."""
+    """Measure the ingest of a file into an empty day, and peers on the events that it stored."""
     file = lines_of(bench.folder, bench.events)
     lines = sum(1 for _ in file.open("rb"))
     with bench.server.database() as settings:
-        fill_day(
-            settings, lines_of(bench.folder, 5_000, seed=9), YESTERDAY
-        )  # Loads what is loaded once.
+        # This loads everything that is loaded only once.
+        fill_day(settings, lines_of(bench.folder, 5_000, seed=9), YESTERDAY)
     costs = []
     for _ in range(bench.repeats):
         with bench.server.database() as settings:
@@ -43,12 +42,12 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def per(cost: Cost, events: int) -> Cost:
-    """The cost of one of so many events."""
+    """Return the cost of one event, given the cost of that many."""
     return Cost(cost.wall / events, cost.client / events, cost.server / events)
 
 
 def _events(settings: Settings, lines: Sequence[bytes]) -> list[Event]:
-    """The acceptable events of some lines, each id once."""
+    """Return the acceptable events of some lines, each id once."""
     ingest = ingest_at_end_of(settings, YESTERDAY)
     now = ingest._now()
     checked = (ingest.acceptance.check_line(line, now) for line in lines)
@@ -99,7 +98,7 @@ def _inserts(bench: Bench, settings: Settings, signal: Cost, events: Sequence[Ev
 
 
 def _stages(lines: Sequence[bytes]) -> list[Row]:
-    """CPU of the client's stages, per event."""
+    """Measure the CPU of the client's stages, per event."""
     import msgspec
 
     from signal_pipeline.catalogue.load import load_catalogue
@@ -151,7 +150,10 @@ def _user_agents() -> list[Row]:
 
 
 def _each(function: Callable[..., object], items: Sequence[object], repeats: int = 3) -> float:
-    """CPU seconds per item, the least of some repetitions: what disturbs only adds."""
+    """Return CPU seconds per item.
+
+    It is the least of some repetitions, because disturbances only add time.
+    """
     return min(_timed(lambda: _apply(function, items)) for _ in range(repeats)) / len(items)
 
 
@@ -167,8 +169,9 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def measure_history(bench: Bench) -> list[Row]:
-    """The same file into a database with one day and into one with half a year; and a table that is
-    not partitioned.
+    """Ingest the same file into a database with one day and into one with half a year.
+
+    The peer is a table that is not partitioned.
     """
     from bench.backfill import measure_in
 

@@ -1,5 +1,6 @@
-"""Time of a piece of work: wall seconds, and CPU seconds of this process, its children and
-PostgreSQL together.
+"""The time of a piece of work: wall seconds and CPU seconds.
+
+The CPU seconds are those of this process, its children and PostgreSQL together.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds; `cpu` is `client` (this process and its finished children) plus `server` (all of
-    PostgreSQL's processes).
+    """Seconds of wall time and CPU.
+
+    `cpu` is `client` (this process and its finished children) plus `server` (all of PostgreSQL's
+    processes).
     """
 
     wall: float
@@ -30,7 +33,7 @@ class Cost:
         return self.client + self.server
 
     def as_dict(self) -> Mapping[str, float]:
-        """For `results.json`."""
+        """Return the object for `results.json`."""
         return {"wall": self.wall, "cpu": self.cpu, "client": self.client, "server": self.server}
 
 
@@ -41,7 +44,7 @@ class Stopwatch:
         self._postmaster = psutil.Process(postmaster)
 
     def cost(self, work: Callable[[], object]) -> Cost:
-        """Do it once."""
+        """Do the work once, and return its cost."""
         gc.collect()
         wall, client, server = time.perf_counter(), _own_seconds(), self._server_seconds()
         work()
@@ -52,8 +55,8 @@ class Stopwatch:
         )
 
     def _server_seconds(self) -> float:
-        # Backends that ended are in the postmaster's own sum of its children; read again if one
-        # ended meanwhile.
+        # The postmaster's own sum of its children includes backends that ended. So the times are
+        # read again if one ended meanwhile.
         while True:
             children = self._postmaster.children()
             try:
@@ -74,7 +77,7 @@ def _own_seconds() -> float:
 
 
 def median(costs: Iterable[Cost]) -> Cost:
-    """The median of each figure by itself."""
+    """Return the median of each figure by itself."""
     every = list(costs)
     return Cost(
         statistics.median(cost.wall for cost in every),

@@ -1,4 +1,6 @@
-"""What Dagster itself costs: loading definitions, and the time from a commit to fresh rollups under
+"""What Dagster itself costs.
+
+Two things are measured: loading definitions, and the time from a commit to fresh rollups under
 `signal-pipeline dev`.
 """
 
@@ -14,7 +16,7 @@ from bench.table import Row, limit
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Definitions, then freshness."""
+    """Measure the definitions, then freshness."""
     with bench.server.database() as settings:
         given = environment(settings)
         ours, bare = (

@@ -1,5 +1,6 @@
-"""Retention: what it costs to purge a day, against DELETE and VACUUM; how long a writer waits
-meanwhile; the ledger's size.
+"""Retention: the cost of purging a day, against DELETE and VACUUM.
+
+It also measures how long a writer waits meanwhile, and the ledger's size.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ READER_SECONDS = 5.0
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Purges of days of the scale's size, in a database that holds a few of them."""
+    """Measure purges of days of the scale's size, in a database that holds a few of them."""
     models = load_models()
     with bench.server.database() as settings:
         fill_day(settings, lines_of(bench.folder, bench.events), YESTERDAY)
@@ -43,8 +44,8 @@ def measure(bench: Bench) -> list[Row]:
             for day in DUE:
                 multiply(connection, YESTERDAY, day, bench.events, 2)
             plain_table.make(connection, with_history=True)
-            # A day that is due was vacuumed half a year ago: no autovacuum is in the way of its
-            # drop, or in its WAL.
+            # A due day was vacuumed half a year ago, so no autovacuum delays its drop, or appears
+            # in its WAL.
             connection.execute("vacuum analyze")
             connection.execute("alter system set autovacuum = off")
             connection.execute("select pg_reload_conf()")
@@ -56,9 +57,8 @@ def measure(bench: Bench) -> list[Row]:
             engine = DuckdbEngine(database.url, settings.tmp_path)
             for day in TO_PURGE:
                 build_day(database, engine, models, day)
-            connection.execute(
-                "delete from signal.books where day = any(%s)", [CACHED + EVICTED]
-            )  # These are used up by hand.
+            # These days are used up by hand.
+            connection.execute("delete from signal.books where day = any(%s)", [CACHED + EVICTED])
             rows = _parts(bench, connection, events)
             connection.execute("alter system reset autovacuum")
             connection.execute("select pg_reload_conf()")
@@ -73,7 +73,7 @@ def _number(connection: Connection, query: LiteralString) -> int:
 
 
 def _logged(bench: Bench, connection: Connection, work: Callable[[], object]) -> tuple[Cost, int]:
-    """The cost of some work, and the bytes of WAL it wrote."""
+    """Return the cost of some work, and the bytes of WAL that it wrote."""
     bench.server.checkpoint()
     before = _number(connection, "select pg_current_wal_lsn() - '0/0'::pg_lsn")
     cost = bench.server.watch.cost(work)
@@ -81,7 +81,10 @@ def _logged(bench: Bench, connection: Connection, work: Callable[[], object]) ->
 
 
 def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
-    """Each part of the purge of a day on its own: medians over the days that are used up here."""
+    """Measure each part of a day's purge on its own.
+
+    The figures are medians over the days that are used up here.
+    """
     cached = [_purged_by_hand(bench, connection, day) for day in CACHED]
     done = [_purged_by_hand(bench, connection, day, evicted=True) for day in EVICTED]
     connection.execute("drop table plain_table")
@@ -93,7 +96,7 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
     )
     what = f"purge of a day of {events:,} events"
     return [
-        # A day that is due was written half a year ago, and is in nobody's cache any more.
+        # A due day was written half a year ago, so no cache holds it any more.
         faster(f"{what}: the events, in time", drop, "DELETE + VACUUM", peer, at_least=20),
         faster(
             f"{what}: the same, all files still in the system's cache",
@@ -123,7 +126,7 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
 def _purged_by_hand(
     bench: Bench, connection: Connection, day: date, *, evicted: bool = False
 ) -> list[tuple[Cost, int]]:
-    """The ledger's keys, the partition, and the same day of the plain table."""
+    """Purge the ledger's keys, the partition, and the same day of the plain table."""
     partition = f"events_{day:%Y%m%d}"
     works: list[tuple[str, Callable[[], object]]] = [
         (
@@ -142,8 +145,9 @@ def _purged_by_hand(
 
 
 def _pause(bench: Bench, settings: Settings) -> Row:
-    """The longest call of a steady writer while a day is purged and a long reader holds its
-    partition.
+    """Measure the longest call of a steady writer while a day is purged.
+
+    Meanwhile a long reader holds the day's partition.
     """
     stop, pauses, late = threading.Event(), [0.0], [0.0]
     ready = threading.Event()
@@ -211,8 +215,9 @@ def _clicks() -> list[bytes]:
 
 
 def _ledger(bench: Bench) -> list[Row]:
-    """The ledger alone over many days of steady state: a day comes, the oldest goes, autovacuum's
-    work is done by hand.
+    """Measure the ledger alone over many days of steady state.
+
+    Each day a new day comes, the oldest goes, and autovacuum's work is done by hand.
     """
     kept, days, keys = 10, 30, bench.events // 20
     first = today_utc() - timedelta(days=kept + days)

@@ -1,5 +1,7 @@
-"""Rollups of one large day: Signal's build, against the same SQL inside PostgreSQL, and engines on
-data that they hold.
+"""Rollups of one large day.
+
+Signal's build is compared with the same SQL inside PostgreSQL, and with engines on data that they
+hold.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ DAY = YESTERDAY - timedelta(days=1)
 
 
 def measure(bench: Bench) -> list[Row]:
-    """A day of twice the scale."""
+    """Measure a day of twice the scale."""
     models = load_models()
     with bench.server.database() as settings:
         fill_day(settings, lines_of(bench.folder, bench.events), YESTERDAY)

@@ -1,4 +1,4 @@
-"""What every measurement is given: the server, the scale, how often to repeat."""
+"""The input of every measurement: the server, the scale, how often to repeat."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from bench.server import Server
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One run of the measurements. `events` is the scale: that of the ingested file; all other
-    sizes follow from it.
+    """One run of the measurements.
+
+    `events` is the scale, the size of the ingested file; all other sizes follow from it.
     """
 
     server: Server
@@ -28,7 +29,7 @@ class Bench:
     def median(
         self, work: Callable[[], object], prepare: Callable[[], object] = lambda: None
     ) -> Cost:
-        """The median of some repetitions; `prepare` is not measured."""
+        """Return the median of some repetitions; `prepare` is not measured."""
         costs = []
         for _ in range(self.repeats):
             prepare()
@@ -39,8 +40,9 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What became of a child process: wall and CPU seconds, peak memory in MiB, and the JSON object
-    it printed last.
+    """The result of a child process.
+
+    It has wall and CPU seconds, peak memory in MiB, and the JSON object that was printed last.
     """
 
     wall: float
@@ -52,8 +54,9 @@ class Child:
 def run_command(
     arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
 ) -> Child:
-    """Run `signal-pipeline` with these arguments to its end; raises RuntimeError with its last
-    lines if it fails.
+    """Run `signal-pipeline` with these arguments to its end.
+
+    Raises RuntimeError with its last lines if it fails.
     """
     command = [str(Path(sys.executable).with_name("signal-pipeline")), *arguments]
     return run_child(command, environment, cwd)

@@ -1,5 +1,6 @@
-"""The PostgreSQL that everything runs on: Signal's own embedded server in a temporary home, one
-database per piece of work.
+"""The PostgreSQL that everything runs on: Signal's own embedded server in a temporary home.
+
+Each piece of work has a database of its own.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class Server:
 
     @contextmanager
     def database(self, *, migrated: bool = True) -> Iterator[Settings]:
-        """Settings for a database of its own, dropped afterwards; its start date leaves room for
-        the whole history.
+        """Yield settings for a database of its own, which is dropped afterwards.
+
+        Its start date leaves room for the whole history.
         """
         name = f"bench_{next(self._numbers)}"
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -60,7 +62,7 @@ class Server:
                 connection.execute(f"drop database {name} with (force)")
 
     def settings(self, name: str) -> Settings:
-        """Settings for a database of this server."""
+        """Return settings for a database of this server."""
         return Settings(
             _env_file=None,  # type: ignore[call-arg]
             database_url=self.url.replace("/signal?", f"/{name}?"),
@@ -71,15 +73,15 @@ class Server:
         )
 
     def checkpoint(self) -> None:
-        """Write everything out, so that no measurement pays for the one before it."""
+        """Write everything out, so that a measurement does not pay for the previous one."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("checkpoint")
 
     def evict(self, connection: Connection, prefix: str) -> None:
-        """Take the files of all tables and indexes whose name begins so out of the system's cache;
-        written out before.
+        """Remove the files of tables and indexes with this prefix from the system's cache.
 
-        Linux only; elsewhere they stay in it.
+        They are written out before. This works on Linux only; elsewhere the files stay in the
+        cache.
         """
         self.checkpoint()
         rows = connection.execute(
@@ -96,20 +98,21 @@ class Server:
 
 
 def database_of(settings: Settings) -> Database:
-    """The database of these settings."""
+    """Return the database of these settings."""
     return Database(settings.database_url or "")
 
 
 def ingest_at_end_of(settings: Settings, day: date) -> Ingest:
-    """An ingest whose clock stands just after a day, so that any day inside the history can be
-    filled as it came.
+    """Return an ingest whose clock stands at the end of a day.
+
+    So any day inside the history can be filled as its events came.
     """
     at = datetime.fromisoformat(f"{day}T23:59:59+00:00")
     return Ingest.from_settings(settings, database_of(settings), lambda: at)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The environment of a child process that works on the same database."""
+    """Return the environment of a child process that works on the same database."""
     kept = {
         key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
     }

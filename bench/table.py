@@ -14,8 +14,10 @@ from bench.measure import Cost
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `ratio` is compared with `target`, which `met` answers; None where
-    there is none.
+    """One line of the table.
+
+    `met` says whether the row reaches its `target`; None if it has no target. `ratio` is None if
+    the row has no peer.
     """
 
     what: str
@@ -29,12 +31,12 @@ class Row:
 
 
 def seconds(cost: Cost) -> str:
-    """Wall and CPU seconds."""
+    """Return wall and CPU seconds."""
     return f"{cost.wall:.2f} s (CPU {cost.cpu:.2f} s)"
 
 
 def per_event(cost: Cost) -> str:
-    """A rate, and what one event costs; `cost` is that of one event."""
+    """Return a rate, and what one event costs; `cost` is that of one event."""
     return f"{1 / cost.wall:,.0f}/s (CPU {cost.cpu * 1e6:.1f} µs)"
 
 
@@ -48,7 +50,7 @@ def faster(
     text: str = "s",
     note: str = "",
 ) -> Row:
-    """How many times Signal's speed is the peer's, for the same work or per event."""
+    """Compare speeds: by which factor Signal is faster, for the same work or per event."""
     show = per_event if text == "event" else seconds
     ratio = peer.wall / signal.wall
     return Row(
@@ -64,7 +66,7 @@ def faster(
 
 
 def slower(what: str, signal: Cost, name: str, peer: Cost, *, at_most: float | None = None) -> Row:
-    """How many times the peer's time Signal takes for the same work."""
+    """Compare times: by which factor Signal takes longer for the same work."""
     ratio = signal.wall / peer.wall
     return Row(
         what,
@@ -79,7 +81,7 @@ def slower(what: str, signal: Cost, name: str, peer: Cost, *, at_most: float | N
 
 
 def limit(what: str, figure: float, unit: str, at_most: float | None = None, note: str = "") -> Row:
-    """A figure that has a bound, or none."""
+    """Return a row for a figure, with or without a bound."""
     return Row(
         what,
         f"{figure:,.4g} {unit}",
@@ -91,7 +93,7 @@ def limit(what: str, figure: float, unit: str, at_most: float | None = None, not
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The table as the documentation shows it."""
+    """Return the table as the documentation shows it."""
     lines = [
         "| what | Signal | beside it, same rows, same run | ratio (by CPU) | target | met |",
         "| --- | --- | --- | ---: | --- | --- |",
@@ -107,7 +109,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def machine() -> dict[str, object]:
-    """What the figures were measured on."""
+    """Return the facts of the machine that was measured."""
     memory = psutil.virtual_memory().total / 2**30
     return {
         "cpus": os.cpu_count(),

@@ -1,6 +1,4 @@
-"""The data of the measurements: simulated landing lines, and days multiplied out of them inside
-PostgreSQL.
-"""
+"""The measurements' data: simulated landing lines, and days multiplied from them in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,14 +18,14 @@ from signal_pipeline.simulation.traffic import simulate
 
 YESTERDAY = today_utc() - timedelta(days=1)
 HISTORY = days_between(YESTERDAY - timedelta(days=HISTORY_DAYS - 1), YESTERDAY)
-# A Monday's share in `simulate`: asked for so much less, it gives about as many lines as wanted.
+# A Monday's weight in `simulate`. Dividing by it gives about as many lines as wanted.
 WEIGHT = 1.22
 
-# An id's time, and the random end of it: changed places make it a random id.
+# An id's time and its random end. With places exchanged, the id is random.
 _ID = re.compile(rb'"clientEventId":"(.{8})-(.{4})-(.{9})-(.{8})(.{4})"')
 
-# Copies of a day's events as another day's: new ids of their time, new people and sessions per
-# copy, the same routes; every second copy has entities of its own.
+# Copies a day's events to another day. Each copy has new ids of the new time, new people and new
+# sessions, but the same routes; every second copy has entities of its own.
 _COPIES = """
 insert into {target} (
     id, created_at, app_name, event_type, route, entity_type, entity_id, user_hash, session_id, device_type, browser_family,
@@ -49,8 +47,9 @@ cross join generate_series(%(first)s::int, %(last)s::int) as n
 def lines_of(
     folder: Path, lines: int, day: date = YESTERDAY, seed: int = 1, *, random_ids: bool = False
 ) -> Path:
-    """A file of about so many simulated lines of one day; the client's ids are of version 7, or
-    random on demand.
+    """Return a file of about so many simulated lines of one day.
+
+    The client's ids are of version 7, or random on demand.
     """
     path = folder / f"lines-{lines}-{day}-{seed}{'-random' * random_ids}.ndjson"
     if not path.exists():
@@ -72,7 +71,7 @@ def lines_of(
 
 
 def fill_day(settings: Settings, file: Path, day: date) -> int:
-    """Ingest a file of one day as it came then; returns how many events the day has."""
+    """Ingest a file of one day as it came then; return how many events the day has."""
     ingest = ingest_at_end_of(settings, day)
     try:
         with file.open("rb") as stream:
@@ -90,8 +89,9 @@ def multiply(
     *,
     random_ids: bool = False,
 ) -> None:
-    """Fill a day that has no events yet with `copies` copies of some of another day's events; keys,
-    books and version too.
+    """Fill a day that has no events yet with `copies` copies of some of another day's events.
+
+    Keys, books and version are filled too.
     """
     start, end = window(source)
     partition = sql.Identifier("signal", f"events_{target:%Y%m%d}")
@@ -138,8 +138,9 @@ def multiply(
 
 
 def fill_history(settings: Settings, events_per_day: int, *, random_ids: bool = False) -> None:
-    """Fill all of `HISTORY` but yesterday, which must have at least so many events, over two
-    connections.
+    """Fill all of `HISTORY` except yesterday, over two connections.
+
+    Yesterday must have at least so many events.
     """
 
     def fill(days: list[date]) -> None:

@@ -1,5 +1,6 @@
-"""`eventCreate` over HTTP with its token and signature, committed, against a bare ASGI handler on
-the same requests.
+"""`eventCreate` over HTTP with its token and signature, committed.
+
+It is compared with a bare ASGI handler on the same requests.
 """
 
 from __future__ import annotations
@@ -30,22 +31,25 @@ from signal_pipeline.settings import Settings
 
 CONNECTIONS = 64
 WARM_UP = 200
-# Requests of a round; fewer are over too soon for a clock of CPU time that ticks in 10 ms.
+# Requests per round. Fewer are over too soon for a clock of CPU time that ticks every 10 ms.
 AT_LEAST = 2_000
-BARE_TURNS = 10  # The bare handler is that much quicker, and answers each request as often.
-EVENTS_PER_USER = 40  # Below the rate limit of a minute.
+# The bare handler is that much quicker, so each request is sent to it that many times.
+BARE_TURNS = 10
+EVENTS_PER_USER = 40  # This is below the rate limit per minute.
 START_PATIENCE = 60.0
 
 
 def measure(bench: Bench) -> list[Row]:
-    """One worker each, the same bytes, the same connections."""
+    """Measure with one worker each, the same bytes, and the same connections."""
     what = "`eventCreate`, token and signature checked, committed, one worker"
     if importlib.util.find_spec("signal_pipeline.api") is None:
         return [Row(what, "", "this version has no API")]
     count = max(AT_LEAST, bench.events // 250)
     with bench.server.database() as settings:
         serve = [str(Path(sys.executable).with_name("signal-pipeline")), "serve", "--port"]
-        first = _requests(settings, WARM_UP, bench.repeats)  # Not measured: what is loaded once.
+        first = _requests(
+            settings, WARM_UP, bench.repeats
+        )  # Not measured: they load what is loaded once.
         rounds = [_requests(settings, count, turn) for turn in range(bench.repeats)]
         own = _measured(bench, serve, environment(settings), first, rounds)
         with database_of(settings).connect() as connection:
@@ -68,7 +72,7 @@ def measure(bench: Bench) -> list[Row]:
 
 
 def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
-    """Whole HTTP requests, each with an event of its own; a user's share one token."""
+    """Return whole HTTP requests, each with its own event; a user's requests share one token."""
     from signal_pipeline.api.identity.development import gateway_secret, sample_request
     from signal_pipeline.api.identity.signature import signature_of
 
@@ -104,8 +108,9 @@ def _measured(
     first: Sequence[bytes],
     rounds: Sequence[Sequence[bytes]],
 ) -> Cost:
-    """The median cost of one request; the CPU is the worker's and PostgreSQL's, not that of who
-    asks.
+    """Return the median cost of one request.
+
+    The CPU is the worker's and PostgreSQL's, not the client's.
     """
     port = _free_port()
     with (bench.folder / "wire.log").open("ab") as log:

@@ -1,3 +1,4 @@
-"""Faults on purpose: what kills, floods and searches Signal, and compares what is left with an
-oracle. Run by `make faults`.
+"""Faults on purpose, run by `make faults`.
+
+They kill, flood and search Signal, and compare what is left with an oracle.
 """

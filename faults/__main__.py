@@ -1,9 +1,8 @@
-"""`make faults`: long tests that kill, flood, soak and search, each bounded; prints its seed and
-figures.
+"""`make faults`: long tests that kill, flood, soak and search, each bounded.
 
-No parts of the default: `accuracy` measures user agents against labels, which it must be given;
-`fulldisk` mounts a disk, which takes root; `year` walks a false clock through 400 days in an hour
-or more.
+It prints its seed and figures. These parts run only when they are named: `accuracy` measures user
+agents against labels, which it must be given; `fulldisk` mounts a disk, which takes root; `year`
+walks a false clock through 400 days in an hour or more.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from signal_pipeline.settings import load_settings
 
 
 def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Kill until enough have died."""
+    """Kill processes until enough have died."""
     test = KillTest(World(home), seed)
     test.prepare()
     tally = test.run(options.kills - options.sensor_kills, options.seconds)
@@ -60,7 +59,10 @@ def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Payloads by file, and others over HTTP; then connections that are hostile themselves."""
+    """Send hostile payloads by file and over HTTP.
+
+    Then open connections that are hostile themselves.
+    """
     world = World(home)
     wait_for_midnight(options.payloads / 50)
     world.finish(actions.migrate_all)
@@ -79,7 +81,7 @@ def run_hostile(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Everything at once."""
+    """Run everything at once."""
     figures = soak(World(home), seed, options.soak_seconds)
     return f"{options.soak_seconds} s: " + ", ".join(
         f"{value:,} {name}" for name, value in figures.items()
@@ -87,7 +89,7 @@ def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
-    """Marked inputs by every way in, Dagster's UI and daemon included."""
+    """Send marked inputs by every way in, with Dagster's UI and daemon running."""
     test = LeakTest(home)
     test.by_command()
     test.by_api()
@@ -96,7 +98,7 @@ def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
 
 
 def run_neighbours(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Beside another team in one Dagster instance."""
+    """Run beside another team in one Dagster instance."""
     return str(
         neighbours(
             World(home), options.races, options.neighbour_seconds, options.neighbour_kills, seed
@@ -105,13 +107,14 @@ def run_neighbours(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_full_disk(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """No room for WAL, under load."""
+    """Leave no room for WAL while the system is under load."""
     return fill_disks(home, seed, options.disk_rounds)
 
 
 def run_suppression(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """A patient analyst in one small world after the other, each of two days of a week of its
-    own.
+    """Let a patient analyst work on one small world after the other.
+
+    Each world is two days in a week of its own.
     """
     World(home)
     actions.migrate_all()
@@ -136,14 +139,14 @@ def run_suppression(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 
 def run_accuracy(_home: Path, _seed: int, options: argparse.Namespace) -> str:
-    """User agents against labels that people made."""
+    """Compare user agents with labels that people made."""
     if not options.labels.exists():
         raise FaultFoundError(f"there are no labels in {options.labels}: give --labels")
     return "\n" + "\n".join(accuracy(options.labels, options.ua_parser_js)) + "\n"
 
 
 def run_year(home: Path, seed: int, options: argparse.Namespace) -> str:
-    """Day after day by a false clock."""
+    """Walk day after day by a false clock."""
     return f"{options.days} days; {year(home, options.days, options.keep_days, seed)}"
 
 
@@ -159,7 +162,7 @@ PARTS = {**DEFAULT_PARTS, "accuracy": run_accuracy, "fulldisk": run_full_disk, "
 
 
 def main() -> int:
-    """Run the parts; exit 1 at the first broken promise."""
+    """Run the parts; exit with 1 at the first broken promise."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument(
         "parts",

@@ -1,8 +1,8 @@
-"""How right bots, devices and buckets are, against labels that no part of Signal made.
+"""How often bots, devices and buckets are right, against labels that no part of Signal made.
 
 `python -m faults accuracy` reads tab-separated labels (`--labels FILE`, gzip or not): kind (person,
 old, bot), device (one of DEVICE_TYPES, or empty), source, user agent. With `--ua-parser-js FOLDER`,
-a checkout of that project, it reads that project's tests too: their labels are independent of the
+a checkout of that project, it also reads that project's tests. Their labels are independent of the
 list of models that Signal uses, and of the lists of bots.
 """
 
@@ -18,13 +18,13 @@ from typing import NamedTuple
 from signal_pipeline.events.user_agents import parse_user_agent
 
 LABELS = Path(__file__).parents[2] / "shared" / "data" / "user_agents.tsv.gz"
-# ua-parser-js' words for devices, and ours.
+# The words of ua-parser-js for devices, and ours.
 _DEVICES = {"mobile": "mobile", "tablet": "tablet", "smarttv": "tv", "console": "console"}
 _PROGRAMS = ("crawler", "cli", "fetcher", "library")
 
 
 class Labelled(NamedTuple):
-    """`kind` is person, old (people's older and odd shapes) or bot; `device` may be empty."""
+    """`kind` is person, old (people's older and odd shapes) or bot; `device` can be empty."""
 
     kind: str
     device: str
@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
 
 
 def read_labels(file: Path = LABELS) -> list[Labelled]:
-    """The labelled user agents of a file with a line of headings."""
+    """Return the labelled user agents of a file with a line of headings."""
     open_text = gzip.open if file.suffix == ".gz" else open
     with open_text(file, "rt", encoding="utf-8", newline="") as lines:
         next(lines)
@@ -41,7 +41,7 @@ def read_labels(file: Path = LABELS) -> list[Labelled]:
 
 
 def read_ua_parser_js(folder: Path) -> Iterator[Labelled]:
-    """The tests of ua-parser-js: devices, and programs that are no browsers."""
+    """Yield the tests of ua-parser-js: devices, and programs that are no browsers."""
     data = folder / "test" / "data" / "ua"
     for file in sorted((data / "device").glob("*.json")):
         for entry in json.loads(file.read_text(encoding="utf-8")):
@@ -54,9 +54,9 @@ def read_ua_parser_js(folder: Path) -> Iterator[Labelled]:
 
 
 def report(title: str, items: Iterable[Labelled]) -> list[str]:
-    """Rows of a table in Markdown: by kind how many are bots, by device how many are right.
+    """Return rows of a Markdown table: how many are bots by kind, how many are right by device.
 
-    Bots by source too: a list that was made from one source's bots finds all of them.
+    Bots are also counted by source: a list that was made from one source's bots finds all of them.
     """
     bots, kinds = Counter[str](), Counter[str]()
     right, known, wrong = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
@@ -90,7 +90,7 @@ def _share(part: int, of: int) -> str:
 
 
 def accuracy(labels: Path, ua_parser_js: Path | None) -> list[str]:
-    """The whole table."""
+    """Return the whole table."""
     rows = ["| what | labels | measured |", "| --- | --- | ---: |"]
     rows += report(labels.name.partition(".")[0], read_labels(labels))
     if ua_parser_js is not None:

@@ -1,7 +1,6 @@
-"""What the victims do: each function runs in a process of its own, which may be killed at any
-moment.
+"""The victims' work: each function runs in a process that can be killed at any moment.
 
-They are Signal's own entry points, called as the command and the runs call them.
+The functions are Signal's own entry points, called as the command and the runs call them.
 """
 
 from __future__ import annotations
@@ -30,15 +29,14 @@ from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings, salt_secret
 
-SMALL_BATCH = (
-    8 * 1024
-)  # About twenty lines: many commits in a small file, and as many places to die between them.
+# About twenty lines: many commits in a small file, and as many places to die between them.
+SMALL_BATCH = 8 * 1024
 ACTOR = b"f" * 32
 ERRORS = "victims.log"
 
 
 def quiet() -> None:
-    """Errors of a victim go to a file of its home, not to the terminal."""
+    """Send a victim's errors to a file of its home, not to the terminal."""
     logging.disable(logging.CRITICAL)
     sys.stderr = (load_settings().home_path / ERRORS).open("a")
 
@@ -71,8 +69,9 @@ def drain(now: datetime) -> None:
 
 
 def serve(port: int, spool: Path, url: str | None) -> None:
-    """Serve the API until killed or told to stop. With the URL of a database the server cannot
-    start it again.
+    """Serve the API until killed or told to stop.
+
+    With the URL of a database the server cannot start the database again.
     """
     quiet()
     os.environ["SIGNAL_SPOOL_DIR"] = str(spool)
@@ -82,7 +81,7 @@ def serve(port: int, spool: Path, url: str | None) -> None:
 
 
 def backfill(first: date, last: date) -> None:
-    """Rebuild days through Dagster, with its storage on the same server."""
+    """Rebuild days through Dagster, whose storage is on the same server."""
     quiet()
     settings, models = load_settings(), load_models()
     database = open_database(settings)
@@ -106,7 +105,7 @@ def build(day: date) -> None:
 
 
 def purge() -> None:
-    """The retention by hand."""
+    """Run the retention by hand."""
     quiet()
     settings = load_settings()
     retention.purge_due_days(
@@ -115,6 +114,6 @@ def purge() -> None:
 
 
 def erase_user(user_hash: bytes, day: date) -> None:
-    """A data subject's request."""
+    """Fulfil a data subject's request for erasure."""
     quiet()
     erase(open_database(load_settings()), load_models(), Subject.user(user_hash, day), ACTOR)

@@ -1,9 +1,9 @@
-"""The API under fire: real servers get events over HTTP and are killed, also while PostgreSQL is
-away and events are spooled.
+"""The API under fire: real servers get events over HTTP and are killed.
 
-An event is acknowledged when its answer is 200, without errors, `accepted` or `spooled`. Whatever
-dies, it is stored exactly once; one that was not acknowledged is stored at most once, and exactly
-once after a retry.
+They are also killed while PostgreSQL is away and events are spooled. An event is acknowledged if
+its answer is 200, without errors, and `accepted` or `spooled`. Whatever dies, an acknowledged event
+is stored exactly once. An event that was not acknowledged is stored at most once, and exactly once
+after a retry.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from signal_pipeline.postgres.embedded import running_url
 from signal_pipeline.settings import load_settings
 
 SENDERS = 3
-LINES_PER_SENDER = 300  # Of one life of a server.
+LINES_PER_SENDER = 300  # In one life of a server.
 PAUSE_SECONDS = 0.01
 ACKNOWLEDGED = {("accepted", None), ("spooled", None)}
 
 
 class ApiUnderFire:
-    """Who sends, one server after another, and what is known of each event of the present round."""
+    """The senders, one server after another, and what is known about the present round's events."""
 
     def __init__(self, world: World, day: date, random: Random) -> None:
-        # Events acknowledged, by outcome; `unknown`: without an answer, or refused.
+        # Acknowledged events by outcome; `unknown` counts those without an answer, or refused.
         self.counts: Counter[str] = Counter()
         self.day = day
         self._world, self._random = world, random
@@ -48,8 +48,9 @@ class ApiUnderFire:
     def start(
         self, *, revives: bool = True, lines_per_sender: int = LINES_PER_SENDER
     ) -> BaseProcess:
-        """A server under load. It starts an embedded PostgreSQL that is gone again, unless
-        `revives` is false.
+        """Start a server under load.
+
+        It restarts an embedded PostgreSQL that is gone, unless `revives` is false.
         """
         port, process = self._serve(revives)
         self._stop.clear()
@@ -86,10 +87,10 @@ class ApiUnderFire:
             time.sleep(0.1)
 
     def settle(self, state: oracle.Day) -> list[str]:
-        """Serve undisturbed: drain the spool, check what was promised, retry half of what is
-        unknown; returns what is wrong.
+        """Serve undisturbed, and return what is wrong.
 
-        What is stored then is added to the oracle's day.
+        The server drains the spool, what was promised is checked, and half of the unknown events
+        are sent again. What is stored then is added to the oracle's day.
         """
         port, process = self._serve(revives=True)
         if not wait_until_up(port, PATIENCE_SECONDS):
@@ -132,7 +133,7 @@ class ApiUnderFire:
                     try:
                         client.connect()
                         break
-                    except NoAnswerError:  # Not up yet, or dead: nothing was sent.
+                    except NoAnswerError:  # The server is not up yet, or dead: nothing was sent.
                         time.sleep(0.02)
                 if self._stop.is_set():
                     return
@@ -170,8 +171,9 @@ class ApiUnderFire:
 
 
 def outage(api: ApiUnderFire, world: World, random: Random) -> Counter[str]:
-    """PostgreSQL goes away under a server that cannot start it, so that events go to the spool;
-    then the server dies, and its followers die while they drain. Returns the kills.
+    """Take PostgreSQL away under a server that cannot start it; return the kills.
+
+    Events go to the spool. Then the server dies, and its followers die while they drain.
     """
     kills: Counter[str] = Counter()
     process = api.start(revives=False)

@@ -12,8 +12,8 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
 
-# Rollups that the oracle works out itself, by the columns behind app and type and the line's own
-# names.
+# The rollups that the oracle works out itself, each with the line's own names for the columns after
+# app and type.
 ROLLUPS: Mapping[str, tuple[str, ...]] = {
     "daily_app_activity": (),
     "daily_route_activity": ("route",),
@@ -23,8 +23,9 @@ COLUMNS = {"route": "route", "entityType": "entity_type", "entityId": "entity_id
 
 
 def faults(connection: Connection, days: Mapping[date, Day], home: Path) -> list[str]:
-    """What is wrong, one sentence each; empty when every promise holds. Everything must be finished
-    before.
+    """Return what is wrong, one sentence each; empty if every promise holds.
+
+    All work must be finished first.
     """
     found = [*_leftovers(connection, home), *_intake(connection)]
     for day, oracle in days.items():
@@ -117,7 +118,7 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
     erased = sum(int(str(events)) for (_, outcome), events in books.items() if outcome == "erased")
     if erased != len(oracle.erased):
         found.append(f"{day}: books: erased {erased}, not {len(oracle.erased)}")
-    # A landed file is received exactly once, so that its duplicates and drops are exact too.
+    # A landed file is received exactly once, so its duplicates and drops are exact too.
     landed = (books.get((OF_LANDING, "duplicate"), 0), books.get((OF_LANDING, "dropped"), 0))
     if landed != (0, oracle.landing_drops):
         found.append(
@@ -135,8 +136,10 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
 
 
 def _intake(connection: Connection) -> list[str]:
-    """What was received together must be what the books hold, by other days; and so must the bots,
-    by families.
+    """Compare the intake and the bots with the books.
+
+    The intake must hold in total what the books hold, although it counts by other days. The bots,
+    counted by families, must agree with the books too.
     """
     received = _rows(
         connection,

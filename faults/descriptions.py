@@ -2,8 +2,8 @@
 
 `python -m faults.descriptions [--number N] [--seed S]` prints a table in Markdown: each kind of
 value alone, ordinary keys, descriptions of several of both, and those of simulated traffic. None of
-them tells anything of a person, so each drop is a false one. What is private is tried in
-tests/events/test_private_keys.py and test_private_texts.py.
+them tells anything about a person, so each drop is a false one. tests/events/test_private_keys.py
+and test_private_texts.py try private values.
 """
 
 from __future__ import annotations
@@ -232,11 +232,11 @@ KINDS: Mapping[str, Make] = {
     "random numbers of 9 to 19 digits": _long_numbers,
     "barcodes (EAN-13)": lambda random: f"{random.randrange(10**12, 10**13)}",
 }
-RARE = {"random numbers of 9 to 19 digits", "barcodes (EAN-13)"}  # Left out of mixed descriptions.
+RARE = {"random numbers of 9 to 19 digits", "barcodes (EAN-13)"}  # Not in mixed descriptions.
 
 
 def mixed(random: Random) -> dict[str, object]:
-    """A description of one to five ordinary keys, one value in ten a list or an object."""
+    """Return a description of one to five ordinary keys; one value in ten is a list or object."""
     found: dict[str, object] = {}
     kinds = [make for name, make in KINDS.items() if name not in RARE]
     for key in random.sample(KEYS, random.randint(1, 5)):
@@ -248,7 +248,7 @@ def mixed(random: Random) -> dict[str, object]:
 
 
 def report(number: int, seed: int) -> list[str]:
-    """The table's rows."""
+    """Return the table's rows."""
     random = Random(seed)
     rows = ["| what | how many | dropped |", "| --- | ---: | ---: |"]
     rows += [
@@ -265,7 +265,7 @@ def report(number: int, seed: int) -> list[str]:
 
 
 def simulated(events: int, seed: int) -> list[Mapping[str, object]]:
-    """The descriptions of a simulated day, without those that are spoilt on purpose."""
+    """Return the descriptions of a simulated day, without those that are spoilt on purpose."""
     found = []
     chunks = simulate(
         catalogue=load_catalogue(), days=1, events_per_day=events, end=date(2026, 11, 20), seed=seed

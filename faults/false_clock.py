@@ -1,8 +1,7 @@
-"""A clock that can be moved, for every process that inherits it, PostgreSQL's too. It flows, and
-jumps when told.
+"""A clock that flows and can be moved, for all processes that inherit it, PostgreSQL's too.
 
 It is libfaketime (Debian's package `faketime`): all processes read their distance to the true time
-from one file. Signal's code is as it is: it asks the system's clock, and so do Dagster and
+from one file. Signal's code is unchanged: it asks the system's clock, and so do Dagster and
 PostgreSQL.
 """
 
@@ -17,7 +16,7 @@ from pathlib import Path
 from signal_pipeline.postgres.embedded import data_folder, start_embedded, wheel_program
 from signal_pipeline.settings import load_settings
 
-# The library cannot sleep until an instant of the monotonic clock, as Python does.
+# The library cannot sleep until an instant of the monotonic clock, which Python's sleep does.
 SITE_CUSTOMIZE = """import select, time
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 """
@@ -25,7 +24,7 @@ MISSING = "libfaketime is missing (on Debian: apt-get install faketime)"
 
 
 def library() -> Path | None:
-    """The installed library, in its form for programs with threads; None if there is none."""
+    """Return the installed library, in its form for programs with threads, or None."""
     found = [
         path for path in Path("/usr/lib").glob("**/faketime/libfaketimeMT.so.1") if path.is_file()
     ]
@@ -33,8 +32,9 @@ def library() -> Path | None:
 
 
 def environment(file: Path) -> dict[str, str]:
-    """What a process must inherit to go by the clock in `file`. Raises FileNotFoundError without
-    the library.
+    """Return the variables that a process must inherit to follow the clock in `file`.
+
+    Raises FileNotFoundError without the library.
     """
     found = library()
     if found is None:
@@ -49,21 +49,22 @@ def environment(file: Path) -> dict[str, str]:
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_NO_CACHE": "1",
         "PYTHONPATH": str(site),
-        # Waits and durations stay true; and each name is that of some version.
+        # Waits and durations stay true. Each of the two names belongs to some versions of the
+        # library.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
 
 
 class FalseClock:
-    """Moves the clock that this process goes by, and with it that of all others."""
+    """Moves the clock of this process, and with it the clock of all others."""
 
     def __init__(self) -> None:
         self._file = Path(os.environ["FAKETIME_TIMESTAMP_FILE"])
         self._ahead = int(self._file.read_text())
 
     def set(self, at: datetime) -> None:
-        """It is `at` now, for everybody at once."""
+        """Set the time to `at`, for all processes at once."""
         self._ahead += round(at.timestamp() - time.time())
         draft = self._file.with_suffix(".tmp")
         draft.write_text(f"{self._ahead:+d}\n")
@@ -71,10 +72,10 @@ class FalseClock:
 
 
 def start_postgres() -> str:
-    """The embedded server of this process's home, going by this process's clock; returns its URL.
+    """Start the embedded server of this process's home on this process's clock; return its URL.
 
-    Signal gives its server few variables of its own environment, and this clock is none of them: so
-    it is started again.
+    Signal passes only few variables of its own environment to its server, and not those of this
+    clock. So the server is restarted.
     """
     home = load_settings().home_path
     url, folder = start_embedded(home), data_folder(home)
@@ -87,5 +88,5 @@ def start_postgres() -> str:
 
 
 def utc(day_and_time: str) -> datetime:
-    """`2026-11-28 00:30` as an instant."""
+    """Return a text such as `2026-11-28 00:30` as an instant in UTC."""
     return datetime.fromisoformat(day_and_time).replace(tzinfo=UTC)

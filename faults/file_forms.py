@@ -1,5 +1,6 @@
-"""The forms in which a file of lines may come: those that are read, and some that must be refused
-and change nothing.
+"""The forms in which a file of lines can come.
+
+Some are read; the others must be refused and change nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class DealtOut:
-    """Lines in files of every form that is read, in turn; each file is put together of many
-    members, frames or marked parts.
+    """Lines in files of every form that is read, in turn.
+
+    Each file consists of many members, frames or marked parts.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +58,7 @@ class DealtOut:
 
 
 def other_forms(lines: Sequence[bytes]) -> dict[str, bytes]:
-    """Good lines in forms that are not NDJSON."""
+    """Return good lines in forms that are not NDJSON."""
     text = b"".join(line + b"\n" for line in lines).decode()
     return {
         "array": b"[" + b",".join(lines) + b"]",

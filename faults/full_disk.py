@@ -1,10 +1,9 @@
-"""A disk that fills up under load: PostgreSQL's WAL finds no room while the API and files bring
-events; then there is room again.
+"""A disk that fills up under load: PostgreSQL finds no room for its WAL, then there is room again.
 
-The disk is a small file system in memory, mounted for this, which takes root. PostgreSQL's data
-lies on it, and in one of two places all of `SIGNAL_HOME`, with the spool and the landing. Nothing
-that was acknowledged may be lost, no file may go before its events are stored, and the same server
-must accept again by itself.
+Meanwhile the API and files bring events. The disk is a small file system in memory, which only root
+can mount. PostgreSQL's data are on it; in one of two places so is all of `SIGNAL_HOME`, with the
+spool and the landing. Every acknowledged event must survive, no file must be removed before its
+events are stored, and the same server must accept again by itself.
 """
 
 from __future__ import annotations
@@ -25,21 +24,24 @@ from faults.api_kills import ApiUnderFire
 from faults.checks import faults
 from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World, wait_for_midnight
 
+# What is on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
 PLACES = (
     "data",
     "everything",
-)  # What lies on the small disk: PostgreSQL's data, or all of `SIGNAL_HOME`.
+)
 DISK_MB = 256
+# What the ballast leaves, in turn: no room for the next segment of WAL, then room for one and for
+# few tables.
 ROOMS_MB = (
     12,
     20,
-)  # What the ballast leaves, in turn: no room for the next segment of WAL; for one, and few tables.
-FULL_MB = 16  # Less is full: a segment of WAL has no room.
+)
+FULL_MB = 16  # With less than this a disk is full: it has no room for a segment of WAL.
 LINES_PER_FILE = 2_000
 MAX_FILES = 60
 LINES_PER_SENDER = 6_000
 FULL_SECONDS = 12.0  # How long the load goes on while the disk is full.
-ROUND_SECONDS = 600  # More than a round takes.
+ROUND_SECONDS = 600  # A round takes less than this.
 
 
 class FullDisk:
@@ -69,12 +71,13 @@ class FullDisk:
         self.world.finish(actions.migrate_all)
 
     def close(self) -> None:
-        """Give the disk back; PostgreSQL has stopped with its last user."""
+        """Unmount the disk; PostgreSQL has stopped with its last user."""
         subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
 
     def round(self, number: int) -> None:
-        """Fill the disk under load, go on for a while, make room, and look whether everything is
-        there.
+        """Fill the disk under load, go on for a while, and make room again.
+
+        Then check that everything is there.
         """
         wait_for_midnight(ROUND_SECONDS)
         day = self._today - timedelta(days=1 + number)
@@ -86,12 +89,11 @@ class FullDisk:
             self._api.until_answered(server)
             with self._ballast(ROOMS_MB[number % len(ROOMS_MB)]):
                 failed = self._fill(day, number)
-                with self._ballast(
-                    0
-                ):  # The spool finds no room either, where it lies on this disk.
+                # If the spool is on this disk, it finds no room either.
+                with self._ballast(0):
                     time.sleep(FULL_SECONDS)
                 time.sleep(FULL_SECONDS)
-                # Whoever comes while the disk is full ends, with an error or without.
+                # Processes that come while the disk is full must end, with an error or without.
                 self._ingest(self._file(day, f"{number}-late"), day, failed)
                 self._drain(day)
             self.counts["times that PostgreSQL had to be started again"] += (
@@ -112,12 +114,11 @@ class FullDisk:
         }
 
     def _fill(self, day: date, number: int) -> list[Path]:
-        """Bring files until the disk is full and one fails; returns what failed."""
+        """Bring files until the disk is full and one fails; return the files that failed."""
         failed: list[Path] = []
         for at in range(MAX_FILES):
-            with suppress(
-                OSError
-            ):  # The landing may lie on the full disk: then its writer keeps the file.
+            # If the landing is on the full disk, its writer keeps the file.
+            with suppress(OSError):
                 self._land(day, f"{number}-{at}")
             self._drain(day)
             self._ingest(self._file(day, f"{number}-{at}"), day, failed)
@@ -158,7 +159,7 @@ class FullDisk:
         self.counts["drains failed" if process.exitcode else "drains done"] += 1
 
     def _until_well(self) -> None:
-        """Wait until the API accepts again and its spool is empty, and note how long that took."""
+        """Wait until the API accepts again and its spool is empty; note how long that took."""
         freed = time.monotonic()
         accepted = self._api.counts["accepted"]
         while self._api.counts["accepted"] == accepted:
@@ -171,8 +172,9 @@ class FullDisk:
         self.counts["seconds until all was well"] += round(time.monotonic() - freed)
 
     def _verify(self, day: date, failed: list[Path]) -> None:
-        """What was done is there; what failed is there after another try; nothing is there
-        twice.
+        """Check that the work that was done is there, and that nothing is there twice.
+
+        Work that failed must be there after another try.
         """
         for path in failed:
             self.world.finish(actions.ingest_file, path, _end_of(day))
@@ -188,13 +190,13 @@ class FullDisk:
             raise FaultFoundError(f"{self.place}: {'; '.join(found)}")
 
     def _checkpoint(self) -> None:
-        """Give back the WAL of the round before."""
+        """Release the WAL of the previous round."""
         with self.world.connect() as connection:
             connection.execute("checkpoint")
 
     @contextmanager
     def _ballast(self, room_mb: int) -> Iterator[None]:
-        """Something else on the disk, that leaves little room."""
+        """Put a file on the disk that leaves little room."""
         ballast = self._disk / f"ballast-{room_mb}"
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, self._free() - (room_mb << 20))
@@ -208,7 +210,7 @@ class FullDisk:
 
 
 def fill_disks(folder: Path, seed: int, rounds: int) -> str:
-    """Some rounds in each place; returns figures. Raises FaultFoundError and StuckError."""
+    """Run some rounds in each place; return figures. Raises FaultFoundError and StuckError."""
     if os.geteuid() != 0:
         raise FaultFoundError("a disk can be mounted by root only")
     said = []

@@ -1,4 +1,4 @@
-"""Hostile payloads: what hypothesis makes from a good one, to crash a parser or slip past a check.
+"""Hostile payloads that hypothesis makes from a good one, to crash a parser or slip past a check.
 
 One in four must pass all the same; see `sly.py`.
 """
@@ -96,7 +96,7 @@ TEXTS = (
 
 
 def times() -> list[object]:
-    """Times at every edge, by the present clock."""
+    """Return times at every edge, by the present clock."""
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     offsets = (
@@ -192,7 +192,7 @@ ENCODINGS: dict[str, Encoder] = {
     "UTF-16": lambda text: text.decode(errors="replace").encode("utf-16"),
     "no object": lambda text: b"null",
 }
-# Most payloads reach the checks behind the parser.
+# Weighted, so that most payloads reach the checks after the parser.
 _ENCODINGS = st.sampled_from([*["as it is"] * 24, *ENCODINGS])
 
 
@@ -222,8 +222,9 @@ def _escaped(value: object) -> str:
 
 
 class Payload(NamedTuple):
-    """One payload: its fields, how their JSON is mangled, and what must be stored if it must
-    pass.
+    """One payload: its fields, how their JSON is mangled, and the row that it must become.
+
+    `stored` is None if the payload does not have to pass.
     """
 
     fields: dict[str, object]
@@ -239,8 +240,8 @@ class Payload(NamedTuple):
 def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
     """Make at least that many payloads and hand each over; the same seed makes the same ones.
 
-    Of one example with several changes come several payloads: with the first change, with the first
-    two, and so on; and one that must pass.
+    An example with several changes gives several payloads: one with the first change, one with the
+    first two, and so on, and one that must pass.
     """
     edges = times()
 

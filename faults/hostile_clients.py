@@ -1,7 +1,7 @@
-"""Hostile connections to a real server with few files: silent, trickling, flooding, never reading;
-strangers must be served.
+"""Hostile connections to a real server with few files, while strangers must still be served.
 
-Bounded in number and time, on loopback.
+They are silent, trickle, flood, or never read. They are bounded in number and time, and on
+loopback.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from faults.world import PATIENCE_SECONDS, FaultFoundError, World
 from signal_pipeline.settings import load_settings
 
 FILES = 256
-PER_LOOK = 50  # Connections between two looks at whether a stranger is served.
-HEALTH_SECONDS = 10.0  # A machine under load may need some.
+PER_LOOK = 50  # Connections between two checks that a stranger is served.
+HEALTH_SECONDS = 10.0  # A machine under load can need some.
 CLOSED_SECONDS = 60.0
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -52,7 +52,7 @@ AGAIN = (b"", b"x", b"\r\n", b"a: b\r\n", b"1\r\n \r\n", b"\x00\xff", HEALTH)
 
 
 def by_connection(world: World, number: int, seed: int) -> str:
-    """Open that many connections; returns figures. Raises FaultFoundError."""
+    """Open that many connections; return figures. Raises FaultFoundError."""
     random, port = Random(f"{seed}/connections"), free_port()
     server = world.start(serve_with_few_files, port, world.home / "spool-of-connections")
     if not wait_until_up(port, PATIENCE_SECONDS):
@@ -87,7 +87,7 @@ def by_connection(world: World, number: int, seed: int) -> str:
 
 
 def serve_with_few_files(port: int, spool: Path) -> None:
-    """Serve at a low file limit."""
+    """Serve with a low limit of open files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
     actions.serve(port, spool, None)
@@ -100,13 +100,14 @@ def _connect(port: int) -> socket.socket:
 
 
 def _send(client: socket.socket, text: bytes) -> None:
-    with suppress(OSError):  # Closed by now, or full: this one never reads.
+    with suppress(OSError):  # The connection is closed, or full because this client never reads.
         client.send(text)
 
 
 def _served(port: int, stranger: Client, random: Random, seed: int) -> float:
-    """Check the health on a connection of its own, and have an event accepted; returns the seconds
-    of the first.
+    """Check the health on a new connection, and have an event accepted.
+
+    Returns the seconds that the health check took.
     """
     begun = time.monotonic()
     try:
@@ -128,7 +129,10 @@ def _served(port: int, stranger: Client, random: Random, seed: int) -> float:
 
 
 def _outcome(stranger: Client, event: list[oracle.Line]) -> str:
-    """The outcome of an event; its idle connection may have made room for another: then `lost`."""
+    """Return the outcome of an event.
+
+    It is `lost` if the stranger's idle connection was closed to make room for another.
+    """
     try:
         answer = stranger.send(event)
     except NoAnswerError:
@@ -137,7 +141,7 @@ def _outcome(stranger: Client, event: list[oracle.Line]) -> str:
 
 
 def _left_open(clients: list[socket.socket]) -> int:
-    """How many the server has not closed after a time; nobody reads from them but to see that."""
+    """Return how many connections the server has not closed in time; reading only shows that."""
     give_up = time.monotonic() + CLOSED_SECONDS
     while clients and time.monotonic() < give_up:
         clients = [client for client in clients if _is_open(client)]

@@ -1,6 +1,4 @@
-"""The ways in for hostile payloads: a file for the command, and requests over HTTP to a real
-server.
-"""
+"""The ways in for hostile payloads: files for the command, and HTTP requests to a real server."""
 
 from __future__ import annotations
 
@@ -22,17 +20,16 @@ from faults.wire import CREATE_MANY, Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World
 from signal_pipeline.settings import load_settings
 
-FEW = 20  # Lines of a file of another form.
+FEW = 20  # The number of lines in a file of another form.
 SENDERS = 4
 WAITING = 200
 HEADERS = {"ip": "x-forwarded-for", "userAgent": "user-agent"}
 
 
 def by_file(world: World, number: int, seed: int) -> Counter[str]:
-    """Write payloads to files of every form and ingest them by the command; returns the books.
-    Raises FaultFoundError.
+    """Write payloads to files of every form and ingest them with the command; return the books.
 
-    Files of other forms are refused beside them.
+    Files of other forms are then refused. Raises FaultFoundError.
     """
     before, sent = _books(world), 0
     expected: dict[str, Stored] = {}
@@ -90,7 +87,8 @@ def _ingest(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
 
 
 def by_api(world: World, number: int, seed: int) -> Counter[str]:
-    """Send payloads over HTTP to a real server; returns the books, and how many were `refused`.
+    """Send payloads over HTTP to a real server; return the books, and the number of `refused` ones.
+
     Raises FaultFoundError.
     """
     before = _books(world)
@@ -116,7 +114,7 @@ def by_api(world: World, number: int, seed: int) -> Counter[str]:
 
 
 class _Senders:
-    """Threads that send payloads, and what was answered."""
+    """Threads that send payloads, and the answers that they got."""
 
     def __init__(self, port: int) -> None:
         self.answered: Counter[str] = Counter()
@@ -130,7 +128,7 @@ class _Senders:
             thread.start()
 
     def send(self, payload: Payload) -> None:
-        """Hand a payload to the next thread that is free."""
+        """Hand a payload to the next free thread."""
         self._queue.put(payload)
 
     def finish(self) -> None:
@@ -179,7 +177,7 @@ class _Senders:
 
 
 def _headers(fields: dict[str, object]) -> dict[str, bytes]:
-    """Address and user agent as headers; what no header can carry becomes `?`."""
+    """Return address and user agent as headers; characters that no header can carry become `?`."""
     found = {}
     for name, header in HEADERS.items():
         if isinstance(text := fields.get(name), str):

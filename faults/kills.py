@@ -1,9 +1,9 @@
-"""Kill tests: processes die by SIGKILL at random points, PostgreSQL stops at once, and what is left
-is compared with the oracle.
+"""Kill tests: processes die by SIGKILL at random points, and PostgreSQL stops at once.
 
-A round has a due day and a recent day of its own. Ingests, a drain, an erasure, backfills and the
-retention work on them, several at a time, and are killed, and so are servers of the API, whose
-events belong to today; then everything is run to its end, undisturbed, and checked.
+What is left is compared with the oracle. A round has a due day and a recent day of its own.
+Ingests, a drain, an erasure, backfills and the retention work on them, several at a time, and are
+killed. So are servers of the API, whose events belong to today. Then everything is run to its end,
+undisturbed, and checked.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ POSTGRES_SHARE = 0.12
 ROUNDS_PER_BACKFILL = 8
 API_SHARE = 0.4
 ROUNDS_PER_OUTAGE = 2
-ROUND_SECONDS = 120  # More than a round takes.
+ROUND_SECONDS = 120  # A round takes less than this.
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was done. `kills` counts processes that were alive when they were killed, by what they
-    were doing.
+    """What was done.
+
+    `kills` counts processes that were alive when they were killed, by what they were doing.
     """
 
     rounds: int = 0
@@ -54,7 +55,7 @@ class Tally:
 
 
 class Work:
-    """Something to do, by the name that the tally counts it under."""
+    """Something to do, and the name that the tally counts it under."""
 
     def __init__(self, name: str, action: Callable[..., None], *arguments: object) -> None:
         self.name, self.action, self.arguments = name, action, arguments
@@ -83,13 +84,14 @@ class KillTest:
         self.tally.api_events = self._api.counts
 
     def prepare(self) -> None:
-        """Start and migrate; Dagster's storage is made by a first, empty backfill."""
+        """Start and migrate; a first, empty backfill makes Dagster's storage."""
         self.world.finish(actions.migrate_all)
         self.world.finish(actions.backfill, self._today, self._today)
 
     def run(self, kills: int, seconds: float, report: Callable[[str], None] = print) -> Tally:
-        """Rounds until that many kills or seconds; raises FaultFoundError at the first broken
-        promise.
+        """Run rounds until there were that many kills, or that many seconds have passed.
+
+        Raises FaultFoundError at the first broken promise.
         """
         give_up = time.monotonic() + seconds
         while self.tally.total < kills and time.monotonic() < give_up:
@@ -102,7 +104,7 @@ class KillTest:
         return self.tally
 
     def round(self) -> None:
-        """One round."""
+        """Run one round."""
         wait_for_midnight(ROUND_SECONDS)
         self._today = self._api.day = datetime.now(UTC).date()
         number = self.tally.rounds
@@ -111,7 +113,7 @@ class KillTest:
         recent = self._today - timedelta(days=1 + number % RECENT_DAYS)
         files = {day: self._send(day, random, number) for day in (due, recent)}
         person = self._ask_for_erasure(recent, random)
-        # A run of Dagster takes seconds of its own: one round in a few has one.
+        # A run of Dagster takes seconds, so only one round in a few has one.
         whole_runs = (
             []
             if number % ROUNDS_PER_BACKFILL
@@ -131,7 +133,7 @@ class KillTest:
             ],
             random,
         )
-        # A purge in between would rightly refuse the lines that had not come yet.
+        # The retention comes last: an earlier purge would rightly refuse the lines still to come.
         self._break_and_finish(
             [
                 Work("ingest", actions.ingest_file, files[recent], _end_of(recent)),
@@ -147,9 +149,7 @@ class KillTest:
         self._verify({day: self.days[day] for day in (due, recent, self._today)}, f"round {number}")
 
     def _send(self, day: date, random: Random, number: int) -> Path:
-        """New lines of a day: some for the command, some of them again for a second process, some
-        in the landing.
-        """
+        """Make new lines of a day: some for the command, on a due day others for the landing."""
         state = self.days.setdefault(day, oracle.Day())
         commanded = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
         file = self.world.home / f"{day}.lines"
@@ -182,8 +182,9 @@ class KillTest:
         return oracle.user_hash(SECRET, day, line)
 
     def _settle_api(self, number: int, random: Random) -> None:
-        """Let the database go away under the API, now and then; then compare what it acknowledged
-        with what is stored.
+        """Compare what the API acknowledged with what is stored.
+
+        Every few rounds, first take the database away under it.
         """
         if number % ROUNDS_PER_OUTAGE == 0:
             self.tally.kills += outage(self._api, self.world, random)
@@ -193,9 +194,7 @@ class KillTest:
         self.world.finish(actions.build, self._today)
 
     def _break_and_finish(self, work: list[Work], random: Random) -> None:
-        """Start some of the work, in the order of dependence or not, and kill it; then do all of
-        it, in order.
-        """
+        """Start some of the work, in any order, and kill it; then do all of it, in order."""
         for _ in range(random.randrange(2, 5)):
             chosen = random.sample(work, random.choice((1, 2, 2, 3)))
             victims = [

@@ -1,7 +1,6 @@
-"""Runs as a daemon launches them: they belong to a code location, and a process of their own
-executes each.
+"""Runs like those that a daemon launches: each has a code location and a process of its own.
 
-Dagster makes such runs from a workspace only; its private parts make them here, so that a test can
+Dagster makes such runs only from a workspace. Its private parts make them here, so that a test can
 have many of them.
 """
 
@@ -31,14 +30,14 @@ REPOSITORY = "__repository__"
 
 
 def label(location: str) -> str:
-    """How Dagster names the code location on its runs."""
+    """Return the label that Dagster puts on the code location's runs."""
     return f"{REPOSITORY}@{location}"
 
 
 def create_run(
     instance: dg.DagsterInstance, job: dg.JobDefinition, location: str = "signal", **options: Any
 ) -> dg.DagsterRun:
-    """A run of a job of that code location, not executed yet."""
+    """Create a run of a job of that code location, without executing it."""
     module = RepositoryPythonOrigin(
         sys.executable, ModuleCodePointer("signal_pipeline.definitions", "defs")
     )
@@ -58,7 +57,7 @@ def execute_on(instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefi
 
 
 def execute(run_id: str) -> None:
-    """Execute a run of ours in this process, which is the run's own."""
+    """Execute a run of ours in this process, which belongs to the run."""
     quiet()
     with open_instance(load_settings()) as instance:
         run = instance.get_run_by_id(run_id)

@@ -1,7 +1,6 @@
-"""What the leak test sends: values that must not be found at rest, and lines and requests full of
-them.
+"""The inputs of the leak test: values that must not be found at rest, in lines and requests.
 
-Some are accepted; the others fail at every check there is, with a mark just where they fail.
+Some inputs are accepted. The others fail at every check there is, with a mark just where they fail.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ NOWHERE: Mapping[str, str | bytes] = {
 SESSION, ENTITY, STORED, SPOOLED = (str(uuid.uuid4()) for _ in range(4))
 DAY_SALT = hmac.digest(SECRET.encode(), str(YESTERDAY).encode(), "sha256")
 USER_HASH = hmac.digest(DAY_SALT, f"{HOST}\x1f{IPV4}\x1fChrome|150|Windows".encode(), "sha256")
-# Of an event these may be stored, but no log, error or run may tell them.
+# An event stores these values, but no log, error or run is allowed to contain them.
 STORED_ONLY: Mapping[str, str | bytes] = {
     "session": SESSION,
     "entity": ENTITY,
@@ -62,7 +61,7 @@ STORED_ONLY: Mapping[str, str | bytes] = {
 
 
 def marked(**changes: object) -> bytes:
-    """A line full of marks; a change to None takes the key out."""
+    """Return a line full of marks; a change to None removes the key."""
     fields: dict[str, object] = {
         "eventType": "journey_create_clicked",
         "appName": "journeys-admin",
@@ -81,7 +80,7 @@ def marked(**changes: object) -> bytes:
 
 
 def all_kinds() -> list[bytes]:
-    """Lines that are accepted, and lines that fail at each check with a mark where they fail."""
+    """Return lines that are accepted, and lines that fail at each check, with a mark just there."""
     return [
         marked(clientEventId=STORED, sessionId=SESSION, entityType="journey", entityId=ENTITY),
         marked(ip=IPV6),
@@ -101,7 +100,7 @@ def all_kinds() -> list[bytes]:
 
 
 def _refused() -> list[dict[str, object]]:
-    """What makes an event a drop, by file as over HTTP."""
+    """Return the changes that make an event a drop, by file as over HTTP."""
     return [
         {"eventType": EMAIL},
         {"appName": EMAIL},
@@ -119,7 +118,7 @@ def _refused() -> list[dict[str, object]]:
 
 
 class Request(NamedTuple):
-    """A request, and the statuses that may answer it."""
+    """A request, and the statuses that are right as its answer."""
 
     body: bytes
     headers: Headers
@@ -136,7 +135,7 @@ FROM_US = {
 
 
 def event(**changes: object) -> dict[str, object]:
-    """One event of the wire, without marks of its own."""
+    """Return one event for the API, without marks of its own."""
     return {
         "eventType": "journey_create_clicked",
         "appName": "journeys-admin",
@@ -149,14 +148,15 @@ def event(**changes: object) -> dict[str, object]:
 def create(
     gateway: Gateway, *events: dict[str, object], statuses: frozenset[int] = GOOD, **headers: str
 ) -> Request:
-    """A signed request that sends events, from a marked address and user agent."""
+    """Return a signed request that sends events, from a marked address and user agent."""
     body, signed = gateway.body(CREATE_MANY, json.dumps({"input": events}).encode(), len(events))
     return Request(body, {**signed, **FROM_US, **headers}, statuses)
 
 
 def requests(gateway: Gateway) -> Iterator[Request]:
-    """Requests that are accepted, and requests that fail at each check with a mark where they
-    fail.
+    """Yield requests that are accepted, and requests that fail at each check.
+
+    The latter have a mark where they fail.
     """
     yield create(gateway, event(sessionId=SESSION, entityType="journey", entityId=ENTITY))
     yield create(
@@ -177,7 +177,7 @@ def requests(gateway: Gateway) -> Iterator[Request]:
     good = create(gateway, event(sessionId=SESSION))
     yield good._replace(
         body=good.body.replace(b"/journeys", EMAIL.encode()), statuses=BAD
-    )  # The signature is of another.
+    )  # The signature belongs to another body.
     yield good._replace(headers={**good.headers, "authorization": f"JWT {TOKEN}"}, statuses=BAD)
     yield good._replace(
         headers={**good.headers, "authorization": f"{USER_ID} {TOKEN}"}, statuses=BAD
@@ -203,15 +203,16 @@ def requests(gateway: Gateway) -> Iterator[Request]:
 
 
 def ask(gateway: Gateway, query: str) -> Request:
-    """A signed query from a marked address and user agent; what is wrong with it may be refused
-    whole.
+    """Return a signed query from a marked address and user agent.
+
+    A faulty query is answered, or refused as a whole.
     """
     body, signed = gateway.body(query, b"{}")
     return Request(body, {**signed, **FROM_US}, GOOD | BAD)
 
 
 def reads(gateway: Gateway) -> Iterator[Request]:
-    """Questions full of marks; of an admin, some reach the database."""
+    """Yield questions full of marks; those of an admin can reach the database."""
     yield ask(
         gateway,
         f'{{ events(filter: {{route: "{EMAIL}", sessionId: "{SESSION}", entityId: "{IPV4}"}}) {{ id'

@@ -1,9 +1,8 @@
-"""The leak test: everything runs with marked inputs, errors are provoked on purpose, then every
-store is searched.
+"""The leak test: everything runs with marked inputs, and then every store is searched.
 
-Searched: dumps of both databases, the data files and WAL, PostgreSQL's log, the spool while events
-wait in it, the output of every process, Dagster's GraphQL where its UI ran, and every other file
-below `SIGNAL_HOME`, temporary ones included.
+Errors are provoked on purpose. These places are searched: dumps of both databases, the data files
+and WAL, PostgreSQL's log, the spool while events wait in it, the output of every process, Dagster's
+GraphQL if its UI ran, and every other file below `SIGNAL_HOME`, temporary ones included.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ from signal_pipeline.postgres.embedded import (
 from signal_pipeline.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
-# Values that are compressed or packed could hide a mark.
+# Compressed or packed values could hide a mark.
 SPREAD_OUT = """
 do $$
 declare c record;
@@ -85,7 +84,7 @@ class LeakTest:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.answers = b""  # What Dagster's UI said.
+        self.answers = b""  # The answers of Dagster's UI.
         for name in ("tmpdir", "outputs", "landing"):
             (home / name).mkdir(parents=True)
         (home / "tmpdir").chmod(0o777)
@@ -101,13 +100,16 @@ class LeakTest:
             "SIGNAL_HMAC_SECRET": GATEWAY_SECRET,
             "SIGNAL_API_KEYS": f"marked:{hashlib.sha256(API_KEY.encode()).hexdigest()}",
             "SIGNAL_SPOOL_DIR": str(home / "spool"),
-            # Nobody listens there, and a failure tells more than a success.
+            # Nobody listens at this address, because a failure tells more than a success.
             "SIGNAL_ALERT_URLS": f"json://{ALERTS}:{ALERTS}@127.0.0.1:1/{ALERTS}?+X-Token={ALERTS}",
             "TMPDIR": str(home / "tmpdir"),
         }
 
     def by_command(self) -> None:
-        """Good and bad lines, requests of data subjects, a failing and a good backfill."""
+        """Run the commands on marked inputs.
+
+        They are good and bad lines, requests of data subjects, and a failing and a good backfill.
+        """
         self.connect().close()  # This process keeps the server up between the commands.
         self._run(0, "migrate")
         with self.connect() as connection:
@@ -130,8 +132,9 @@ class LeakTest:
         self._run(1, "alert-test")
 
     def by_api(self) -> None:
-        """Good and bad requests, errors of the database, and events that wait in the spool while it
-        is away.
+        """Send good and bad requests, and provoke errors of the database.
+
+        Events wait in the spool while the database is away.
         """
         with self._serve() as port:
             settings = Settings(
@@ -169,12 +172,12 @@ class LeakTest:
         until("the spool is drained", lambda: not list((self.home / "spool").glob("*.spool")))
 
     def search(self) -> str:
-        """Search before and after erasures; returns figures, raises FaultFoundError."""
+        """Search before and after erasures; return figures. Raises FaultFoundError."""
         person = f"{HOST}\n{IPV4}\n{AGENT}\n".encode()
         subject = self._run(0, "subject", "--day", YESTERDAY, lines=[person])
         _demand(USER_HASH.hex() in subject.read_text(), "the subject is found")
-        # The search sees what is there: the ids of the stored events, in the dump and in the data
-        # files.
+        # The search must find what is there: the ids of the stored events, in the dump and in the
+        # data files.
         with self.connect() as connection:
             connection.execute("checkpoint")
         kept = {"event id": STORED, "spooled event id": SPOOLED}
@@ -213,7 +216,7 @@ class LeakTest:
         )
 
     def connect(self, database: str = DATABASE) -> psycopg.Connection[tuple[object, ...]]:
-        """A connection to the home's server, started if need be."""
+        """Connect to the home's server, and start it if necessary."""
         return psycopg.connect(self._url(database), autocommit=True)
 
     def stop_postgres(self) -> None:
@@ -225,8 +228,9 @@ class LeakTest:
 
     @contextmanager
     def broken(self, table: str, condition: str) -> Iterator[None]:
-        """New rows of a table fail unless they fulfil the condition, with a message whose detail
-        would show the whole row.
+        """Make new rows of a table fail unless they fulfil the condition.
+
+        The detail of the error would show the whole row.
         """
         with self.connect() as connection:
             connection.execute(
@@ -237,7 +241,7 @@ class LeakTest:
 
     @contextmanager
     def process(self, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A command that runs until it is told to stop, its output below the home."""
+        """Run a command until it is told to stop, with its output below the home."""
         with (self.home / "outputs" / str(arguments[0])).open("ab") as output:
             process = subprocess.Popen(
                 [*COMMAND, *map(str, arguments)],
@@ -256,14 +260,14 @@ class LeakTest:
 
     @contextmanager
     def _serve(self) -> Iterator[int]:
-        """A server that cannot start PostgreSQL again."""
+        """Run a server that cannot start PostgreSQL again."""
         port = free_port()
         with self.process("serve", "--port", port, SIGNAL_DATABASE_URL=self._url(DATABASE)):
             _demand(wait_until_up(port, PATIENCE_SECONDS), "the API starts")
             yield port
 
     def _run(self, code: int, *arguments: object, lines: list[bytes] | None = None) -> Path:
-        """Run a command that must end with this code; returns the file with its output."""
+        """Run a command that must end with this code; return the file with its output."""
         path = (
             self.home
             / "outputs"
@@ -304,7 +308,7 @@ def _demand(true: bool, what: str) -> None:
 
 
 def until(what: str, true: Callable[[], bool]) -> None:
-    """Wait until something is true; errors count as not yet."""
+    """Wait until the condition is true; an error counts as not yet."""
     give_up = time.monotonic() + 2 * PATIENCE_SECONDS
     while time.monotonic() < give_up:
         with suppress(OSError, psycopg.Error, ValueError):

@@ -1,5 +1,6 @@
-"""The long part of the leak test: Dagster's UI and daemon run on marked files, fail and recover,
-and tell what they know.
+"""The long part of the leak test: Dagster's UI and daemon run on marked files.
+
+Runs fail and recover, and then the UI is asked for all that it knows.
 """
 
 from __future__ import annotations
@@ -26,9 +27,7 @@ RUNS = """{ runsOrError(limit: 100) { ... on Runs { results {
 
 
 def by_dagster(test: LeakTest) -> None:
-    """A landed file that fails, a stop of PostgreSQL, a landed file that succeeds, and its
-    rollups.
-    """
+    """Land a file that fails, stop PostgreSQL, land a file that succeeds, and await its rollups."""
     port = free_port()
     with test.process("dev", "--port", port):
         until("the UI answers", lambda: "runsOrError" in _ask(port))
@@ -39,7 +38,8 @@ def by_dagster(test: LeakTest) -> None:
         _land(test, "good", [marked(sessionId=SESSION) for _ in range(50)])
         until("the landing is empty", lambda: not list((test.home / "landing").glob("*.ndjson")))
         until("the rollups are fresh", lambda: _fresh(test))
-        # Its pool holds connections to the server that was stopped: the first requests fail.
+        # The UI's pool holds connections to the server that was stopped, so the first requests
+        # fail.
         until("the UI answers again", lambda: '"SUCCESS"' in _ask(port))
         test.answers = _ask(port).encode()
 
@@ -51,7 +51,7 @@ def _land(test: LeakTest, name: str, lines: list[bytes]) -> None:
 
 
 def _ask(port: int, job: str = "") -> str:
-    """What the UI says of all runs, or of those of a job."""
+    """Return what the UI says about all runs, or about those of one job."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/graphql",
         json.dumps({"query": RUNS}).encode(),
@@ -66,7 +66,7 @@ def _ask(port: int, job: str = "") -> str:
 
 
 def _fresh(test: LeakTest) -> bool:
-    """Whether every open day with events has builds of its version."""
+    """True if every open day with events has builds of its version."""
     with test.connect() as connection:
         row = connection.execute(
             "select count(*) filter (where b.version is distinct from d.version), count(*) from"

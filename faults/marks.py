@@ -1,8 +1,7 @@
-"""Marks that must not be found at rest, in every form that they could take, and the search for
-them.
+"""Marks that must not be found at rest, in every form that they could take, and their search.
 
-A mark is a text that stands for a private value in a test run. Its forms: plain, hexadecimal,
-Base64, URL-encoded, UTF-16, and its unkeyed digests, which could be enumerated.
+A mark is a text that represents a private value in a test run. Its forms are plain, hexadecimal,
+Base64, URL-encoded and UTF-16, and its unkeyed digests, which could be enumerated.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ MINIMUM_BYTES = 6  # Shorter needles are found by chance.
 
 
 def forms(name: str, value: str | bytes) -> Iterator[tuple[str, bytes]]:
-    """Each form of a value, with a name that does not repeat it."""
+    """Yield each form of a value, with a name that does not repeat it."""
     raw = value if isinstance(value, bytes) else value.encode()
     yield from _texts(name, raw)
     if isinstance(value, str):
@@ -37,7 +36,7 @@ def _texts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
     yield name, raw
     yield f"{name} in hex", raw.hex().encode()
     yield f"{name} in upper hex", raw.hex().upper().encode()
-    for shift in range(3):  # Base64 of a longer text that holds it shows one of three cores.
+    for shift in range(3):  # Base64 of a text that contains it has one of three cores.
         encoded = base64.b64encode(b"\0" * shift + raw)
         core = encoded[
             (0, 2, 3)[shift] : len(encoded) // 4 * 4 - (4 if (len(raw) + shift) % 3 else 0)
@@ -47,7 +46,7 @@ def _texts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def needles(marks: Mapping[str, str | bytes]) -> dict[bytes, str]:
-    """Every form of every mark, and what to call a hit."""
+    """Return every form of every mark, and what to call a hit."""
     found: dict[bytes, str] = {}
     for name, value in marks.items():
         for label, needle in forms(name, value):
@@ -57,12 +56,12 @@ def needles(marks: Mapping[str, str | bytes]) -> dict[bytes, str]:
 
 
 def hits(wanted: Mapping[bytes, str], haystack: bytes | mmap.mmap) -> set[str]:
-    """The labels of the needles that stand in the haystack."""
+    """Return the labels of the needles that occur in the haystack."""
     return {label for needle, label in wanted.items() if haystack.find(needle) >= 0}
 
 
 def hits_in_files(wanted: Mapping[bytes, str], files: Iterable[Path]) -> dict[str, set[str]]:
-    """The hits by file; sockets and empty files are left out."""
+    """Return the hits by file; sockets and empty files are left out."""
     found = {}
     for path in files:
         if not path.is_file() or path.is_symlink() or path.stat().st_size == 0:

@@ -1,8 +1,7 @@
-"""Another team's code location beside Signal's: a job under a name that Signal uses too, which runs
-for long.
+"""Another team's code location beside Signal's: a long job under a name that Signal also uses.
 
-Each start leaves a line in the file `NEIGHBOUR_STARTS`: what Signal ended, Dagster would start
-again.
+Each start adds a line to the file `NEIGHBOUR_STARTS`, because Dagster would start again a run that
+Signal ended.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import dagster as dg
 
 
 def work(who: str) -> None:
-    """Take `NEIGHBOUR_SECONDS`."""
+    """Note the start, and take `NEIGHBOUR_SECONDS`."""
     with Path(os.environ["NEIGHBOUR_STARTS"]).open("a") as starts:
         starts.write(f"{who}\n")
     time.sleep(float(os.environ["NEIGHBOUR_SECONDS"]))
@@ -23,13 +22,13 @@ def work(who: str) -> None:
 
 @dg.op
 def mail() -> None:
-    """Something that must not happen twice."""
+    """Do something that must not happen twice."""
     work("job")
 
 
 @dg.job
 def nightly_job() -> None:
-    """Signal has a job of this name too."""
+    """A job whose name Signal uses too."""
     mail()
 
 
@@ -43,7 +42,7 @@ def once_sensor() -> dg.RunRequest:
 
 @dg.asset
 def their_asset() -> None:
-    """What a script of theirs materializes."""
+    """An asset that a script of theirs materializes."""
     work("script")
 
 

@@ -1,10 +1,12 @@
-"""Signal in a Dagster instance that others use too: it ends no run that lives, and soon ends those
-of its own that are dead.
+"""Signal in a Dagster instance that others use too.
 
-Three parts. `race`: runs of Signal's own end while somebody looks for dead ones without pause or
-patience. `live_beside`: runs of another team, under a job name that Signal uses too, and a script
-of theirs, live through Signal's sensors. `kill_ours`: meanwhile runs that the daemon launched for
-Signal get SIGKILL, and the time is taken until they are ended and their pool is free.
+Signal ends no run that lives, and soon ends its own dead ones. There are three parts:
+
+- `race`: runs of Signal's own end while dead runs are looked for without pause or patience.
+- `live_beside`: runs of another team, under a job name that Signal uses too, and a script of
+  theirs, outlive Signal's sensors.
+- `kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL, and the time is
+  taken until they are ended and their pool is free.
 """
 
 from __future__ import annotations
@@ -40,10 +42,10 @@ from signal_pipeline.days.calendar import day_lock, today_utc
 from signal_pipeline.settings import load_settings
 
 AT_ONCE = 4
-BUSY = 1  # Processes that only compute, so that what happens between two writes takes its time.
-LOCAL_EVERY = 5  # One run in so many is a command's.
+BUSY = 1  # Processes that only compute, so that some time passes between two writes.
+LOCAL_EVERY = 5  # One run in so many belongs to a command.
 LINES = 300
-# What a run gives back before its end is written seems dead for so long.
+# A run that has given back its lock before its end is written seems dead for this long.
 SLOW = """
 create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.5); return new; end $$;
 create trigger slow before update on runs for each row when (new.status = 'SUCCESS') execute function slow();
@@ -54,13 +56,12 @@ ENDED_WITHIN_SECONDS = 30.0
 
 @dataclass(slots=True)
 class Figures:
-    """What was tried, and how long it took until a killed run was ended, in seconds."""
+    """What was tried, and after how many seconds a killed run was ended."""
 
     runs: Counter[str] = field(default_factory=Counter)
     looks: int = 0
-    unlocked: int = (
-        0  # Looks that found a run without its lock: before it took it, or about its end.
-    )
+    # Looks that found a run without its lock: before it took the lock, or around its end.
+    unlocked: int = 0
     lived: float = 0.0
     ended_after: list[float] = field(default_factory=list)
 
@@ -76,8 +77,9 @@ class Figures:
 
 
 def neighbours(world: World, races: int, seconds: float, kills: int, seed: int) -> Figures:
-    """All three parts; raises FaultFoundError at the first run that was ended and had not been
-    dead.
+    """Run all three parts.
+
+    Raises FaultFoundError at the first run that was ended although it was not dead.
     """
     figures = Figures()
     world.finish(actions.migrate_all)
@@ -93,9 +95,7 @@ def spin() -> None:
 
 
 def race(world: World, runs: int, figures: Figures) -> None:
-    """Let that many runs end, each in a process of its own, under looks that follow each other at
-    once.
-    """
+    """Let that many runs end, each in a process of its own, while looks follow without a pause."""
     with ExitStack() as stack:
         instance = stack.enter_context(open_instance(load_settings()))
         stack.enter_context(patch.object(liveness, "LOST_SECONDS", 0.0))
@@ -107,7 +107,7 @@ def race(world: World, runs: int, figures: Figures) -> None:
 
 @contextmanager
 def _slow_ends() -> Iterator[None]:
-    """Let Dagster's storage take its time to write the end of a run."""
+    """Make Dagster's storage slow to write the end of a run."""
     with dagster_storage() as storage:
         storage.execute(SLOW)
         yield
@@ -154,8 +154,9 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
 
 
 def live_beside(world: World, seconds: float, kills: int, random: Random, figures: Figures) -> None:
-    """Run both code locations under one daemon; the neighbour's runs take so many seconds, ours are
-    killed meanwhile.
+    """Run both code locations under one daemon.
+
+    The neighbour's runs take so many seconds; ours are killed meanwhile.
     """
     starts = world.home / "neighbour.starts"
     environment = {**os.environ, "NEIGHBOUR_STARTS": str(starts), "NEIGHBOUR_SECONDS": str(seconds)}
@@ -212,7 +213,7 @@ def _daemon(world: World, environment: dict[str, str]) -> Iterator[psutil.Proces
 
 
 def _theirs(instance: dg.DagsterInstance, *statuses: dg.DagsterRunStatus) -> list[dg.DagsterRun]:
-    """Runs of the neighbour's job and script."""
+    """Return the runs of the neighbour's job and script."""
     runs = instance.get_runs(dg.RunsFilter(statuses=list(statuses)))
     ours = load_names()
     return [
@@ -233,8 +234,9 @@ def _kill_ours(
     random: Random,
     figures: Figures,
 ) -> tuple[date, oracle.Day]:
-    """Give a day late events, kill the run that builds it in the middle, and take the time until
-    its end is written.
+    """Give a day late events, and kill the run that builds it in the middle.
+
+    The time until its end is written is taken.
     """
     day = today_utc() - timedelta(days=1 + len(figures.ended_after))
     state, file = oracle.Day(), world.home / f"{day}.late"
@@ -257,7 +259,7 @@ def _kill_ours(
 
 
 def _kill_builders(instance: dg.DagsterInstance, daemon: psutil.Process, killed: set[str]) -> bool:
-    """Kill the run that has its place in the pool, and waits for the lock of its day."""
+    """Kill the run that has its place in the pool and waits for the lock of its day."""
     waiting = instance.event_log_storage.get_concurrency_info("rollups").active_run_ids
     for run in running_runs():
         if run.job == ROLLUPS_JOB and run.run_id in waiting and kill_below(daemon, run.pid):

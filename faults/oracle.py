@@ -1,7 +1,7 @@
-"""The oracle: what must be in the database, worked out from the lines that were sent, without
-Signal's code.
+"""The oracle: what must be in the database, worked out from the lines that were sent.
 
-A day of the oracle is a dictionary of lines by their `clientEventId`.
+It does not use Signal's code. A day of the oracle is a dictionary of lines by their
+`clientEventId`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ MAC = (
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 BOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 BUCKETS_OF_BOT = ("Other", "unknown", "unknown")
+# The app shows by which way an event came.
 OF_LANDING, OF_COMMAND, OF_API = (
     "cms",
     "journeys-admin",
     "videos-admin",
-)  # The app tells which way an event came.
+)
 HOSTS = {
     OF_LANDING: "cms.example.org",
     OF_COMMAND: "admin.example.org",
@@ -37,7 +38,7 @@ Line = dict[str, str]
 
 
 def lines_of(day: date, app_name: str, count: int, random: Random) -> list[Line]:
-    """Good lines of a few people on one day."""
+    """Return good lines of a few people on one day."""
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00")
     lines = []
     for _ in range(count):
@@ -62,12 +63,12 @@ def lines_of(day: date, app_name: str, count: int, random: Random) -> list[Line]
 
 
 def encode(lines: Iterable[Line]) -> bytes:
-    """Lines as NDJSON."""
+    """Return the lines as NDJSON."""
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 def user_hash(secret: str, day: date, line: Line) -> bytes:
-    """The hash of a line's person, spelled out from requirement 2."""
+    """Return the hash of a line's person, spelled out from requirement 2."""
     salt = hmac.digest(secret.encode(), str(day).encode(), "sha256")
     browser = "Chrome|150|macOS" if line["userAgent"] == MAC else "Firefox|140|Windows"
     return hmac.digest(
@@ -77,8 +78,10 @@ def user_hash(secret: str, day: date, line: Line) -> bytes:
 
 @dataclass(slots=True)
 class Day:
-    """One day: the stored lines, what was erased, how many the landing dropped (of an unknown type,
-    and bots), and whether it is purged.
+    """One day: the stored lines, the erased ones, and whether it is purged.
+
+    `landing_drops` counts what the landing dropped (lines of an unknown type, and bots);
+    `landing_bots` counts the bots.
     """
 
     stored: dict[str, Line] = field(default_factory=dict)
@@ -88,7 +91,7 @@ class Day:
     purged: bool = False
 
     def add(self, lines: Iterable[Line]) -> None:
-        """The lines will be accepted, once each."""
+        """Expect the lines to be accepted, once each."""
         self.stored |= {
             line["clientEventId"]: line
             for line in lines
@@ -96,7 +99,7 @@ class Day:
         }
 
     def erase(self, app_name: str, ip: str, user_agent: str) -> None:
-        """One person asks to be erased."""
+        """Erase the lines of one person."""
         theirs = {
             key: line
             for key, line in self.stored.items()
@@ -106,14 +109,15 @@ class Day:
         self.stored = {key: line for key, line in self.stored.items() if key not in theirs}
 
     def accepted(self, app_name: str) -> int:
-        """What the books must say was accepted of an app."""
+        """Return how many events of an app the books must count as accepted."""
         return sum(
             line["appName"] == app_name for line in [*self.stored.values(), *self.erased.values()]
         )
 
     def rollup(self, dimensions: tuple[str, ...]) -> Counter[tuple[str, ...]]:
-        """Rows (app, type, dimensions, events, users, sessions) of a rollup, as a multiset of
-        texts.
+        """Return the rows of a rollup as a multiset of texts.
+
+        The columns are app, type, dimensions, events, users, sessions.
         """
         groups: dict[tuple[str, ...], list[Line]] = {}
         for line in self.stored.values():

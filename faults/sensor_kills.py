@@ -1,8 +1,8 @@
 """Runs that the daemon launched for a sensor are killed; afterwards everything heals by itself.
 
 `signal-pipeline dev` runs on the world. Late events and landed files make its sensors start runs,
-whose processes get SIGKILL. Nobody helps: a sensor ends the dead run, a retry or a later tick does
-its work, and the days are compared with the oracle.
+whose processes get SIGKILL. Nobody helps: a sensor ends the dead run, and a retry or a later tick
+does its work. Then the days are compared with the oracle.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ from signal_pipeline.postgres.database import Connection, open_database
 from signal_pipeline.settings import load_settings
 
 LINES = 5_000
-PATIENCE_SECONDS = (
-    420.0  # A killed run is noticed after half a minute, retried, and at worst backed off from.
-)
+# A killed run is noticed after half a minute and retried; at worst there is a back-off.
+PATIENCE_SECONDS = 420.0
 KILLS_PER_DAY = 2
-DAYS_PER_KILL = 3  # A run may end before its kill.
+DAYS_PER_KILL = 3  # A run can end before its kill.
 LONGEST_RUN_SECONDS = 0.6
 WATCH_SECONDS = 5.0
-# The process of each run that is under way, as Dagster's in-process executor tells it.
+# The process of each run that is under way, as Dagster's in-process executor reports it.
 RUNNING = r"""
 select r.run_id, r.pipeline_name, substring(e.event from 'Executing steps in process \(pid: ([0-9]+)\)')::int
 from runs as r join event_logs as e using (run_id)
@@ -56,7 +55,7 @@ class Run(NamedTuple):
 def kill_sensor_runs(
     world: World, days: dict[date, oracle.Day], kills: int, seed: int
 ) -> Counter[str]:
-    """Kill that many runs; raises StuckError when a day does not become right again."""
+    """Kill that many runs. Raises StuckError if a day does not become right again."""
     done: Counter[str] = Counter()
     random = Random(f"{seed}/sensors")
     today = datetime.now(UTC).date()
@@ -73,7 +72,7 @@ def kill_sensor_runs(
 
 @contextmanager
 def _daemon(world: World) -> Iterator[psutil.Process]:
-    """Dagster's daemon, as `signal-pipeline dev` runs it."""
+    """Run Dagster's daemon as `signal-pipeline dev` does."""
     command = [
         sys.executable,
         "-c",
@@ -92,7 +91,7 @@ def _daemon(world: World) -> Iterator[psutil.Process]:
 
 
 def _give_work(world: World, state: oracle.Day, day: date, random: Random) -> None:
-    """Late events of a day, and a landed file of the same day."""
+    """Bring late events of a day, and a landed file of the same day."""
     late = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
     file = world.home / f"{day}.late"
     file.write_bytes(oracle.encode(late))
@@ -105,8 +104,9 @@ def _give_work(world: World, state: oracle.Day, day: date, random: Random) -> No
 def _kill_and_heal(
     world: World, daemon: psutil.Process, days: Mapping[date, oracle.Day], most: int, random: Random
 ) -> Counter[str]:
-    """Kill up to that many of the runs that work on these days, and wait until the days are right
-    and no run seems alive.
+    """Kill at most that many of the runs that work on these days, and wait until all is well.
+
+    Then the days are right and no killed run seems to be alive.
     """
     done: Counter[str] = Counter()
     killed: set[str] = set()
@@ -131,7 +131,7 @@ def _kill_and_heal(
 
 
 def _watch(known: set[str]) -> list[Run]:
-    """Look closely for a while whether a run begins: runs are short. Returns what runs."""
+    """Look closely for a while whether a run begins, as runs are short; return what runs."""
     until = time.monotonic() + WATCH_SECONDS
     while True:
         running = running_runs()
@@ -151,7 +151,7 @@ def kill_below(daemon: psutil.Process, pid: int) -> bool:
 
 
 def dagster_storage() -> Connection:
-    """A connection to the database in which Dagster keeps its state."""
+    """Connect to the database in which Dagster keeps its state."""
     url = open_database(load_settings()).url
     return psycopg.connect(
         psycopg.conninfo.make_conninfo(url, dbname=DAGSTER_DATABASE), autocommit=True
@@ -159,6 +159,6 @@ def dagster_storage() -> Connection:
 
 
 def running_runs() -> list[Run]:
-    """The runs that are under way, with their processes."""
+    """Return the runs that are under way, with their processes."""
     with dagster_storage() as connection:
         return [Run(*row) for row in connection.execute(RUNNING).fetchall()]

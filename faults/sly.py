@@ -1,7 +1,6 @@
-"""Payloads that must be accepted although a part of them is hostile, and the row that each must
-become.
+"""Payloads that must be accepted although a part of them is hostile, and the rows they become.
 
-What is stored is spelled out by hand from requirements 1 to 3, so that it is an oracle of its own.
+The rows are spelled out by hand from requirements 1 to 3, so this is an oracle of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PER_QUERY = 5_000
 
 
 class Agent(NamedTuple):
-    """The buckets of a user agent; `major` enters the hash only."""
+    """The buckets of a user agent; `major` is only used in the hash."""
 
     device: str
     browser: str
@@ -73,7 +72,7 @@ ADDRESSES: Sequence[tuple[str, str]] = (
     ("'; drop table signal.events; --", ""),
     ("198.51.100.7" * 1_000, ""),
 )
-LINE_HOSTS: Sequence[tuple[str | None, str | None]] = (  # None: the app's own.
+LINE_HOSTS: Sequence[tuple[str | None, str | None]] = (  # None is the app's own.
     (None, None),
     ("", None),
     ("ADMIN.Example.ORG.:8443", "admin.example.org"),
@@ -112,7 +111,7 @@ ROUTES: Sequence[tuple[str | None, str | None]] = (
     ("/people/someone\u2060@private.example", "/people/[id]"),
     ("/a%0D%0Ab/x", "/[id]/x"),
 )
-# Beside the nil and the max UUID, which are no ids.
+# Ids next to the nil and the max UUID, which are no ids.
 SESSIONS = (
     None,
     None,
@@ -156,7 +155,7 @@ HARMLESS_TEXTS = (
     "1.2.3 and 10:30",
     "@handle",
     "\U0001f600",
-    # One digit, letter or sign from what is private.
+    # These differ by one digit, letter or sign from a private text.
     "4111111111111112",
     "DE88 3704 0044 0532 0130 00",
     "+1 202 555 012",
@@ -165,7 +164,7 @@ HARMLESS_TEXTS = (
     "1.2.0+20261123101530",
     "what? a=b",
     "https://www.example.org/a#part",
-    # Longer than a time of ours, and none.
+    # Longer than a time of ours, and not a time.
     "2026-11-20T23:59:59.9999999Z",
 )
 NUMBERS = (
@@ -182,7 +181,7 @@ NUMBERS = (
     5e-324,
     0.1,
 )
-# Nothing of these can make up an address, even after NFKC.
+# No text of these letters can contain an address, even after NFKC.
 _LETTERS = st.characters(
     categories=("L", "Zs", "So", "Sc"), include_characters="'\"\\/<>&;-_$\t"
 ).filter(lambda letter: not set("@.:%") & set(unicodedata.normalize("NFKC", letter)))
@@ -207,9 +206,7 @@ def _descriptions() -> st.SearchStrategy[dict[str, object] | None]:
 
 
 def _times(now: datetime) -> list[tuple[str, datetime]]:
-    """Texts of times that are neither too late nor in the future, and the instants that they
-    mean.
-    """
+    """Return texts of times that are neither too late nor in the future, with their instants."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     tick = timedelta(microseconds=1)
     instants = [now, now + timedelta(minutes=1), midnight, midnight - tick, midnight + tick]
@@ -233,7 +230,7 @@ def _times(now: datetime) -> list[tuple[str, datetime]]:
             (at.astimezone(timezone(timedelta(hours=hours))).isoformat(), at)
             for hours in (14, -12, 5.75)
         ]
-        # What is written beyond microseconds is cut: the last of them is still the last.
+        # Digits beyond microseconds are cut, so the last microsecond of a day is still of that day.
         found += [
             (f"{at:%Y-%m-%dT%H:%M:%S.%f}{digits}{zone}", at)
             for digits in ("9", "999", "5000000")
@@ -247,7 +244,7 @@ def _times(now: datetime) -> list[tuple[str, datetime]]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a row must say. `created_at` None: the server's clock."""
+    """The values that a row must have; if `created_at` is None, the server's clock decides."""
 
     app_name: str
     event_type: str
@@ -261,24 +258,24 @@ class Stored:
     created_at: datetime | None
 
     def as_on_the_wire(self) -> Stored:
-        """What the same payload becomes over HTTP: the server has a clock of its own, and the app's
-        host.
+        """Return what the same payload becomes over HTTP.
+
+        There the server uses its own clock, and the app's host.
         """
         return replace(self, host=HOSTS[self.app_name], created_at=None)
 
 
 class Sly(NamedTuple):
-    """A payload's fields, as a line states them, and what a line of them must become."""
+    """A payload's fields as a line states them, and the row that this line must become."""
 
     fields: dict[str, object]
     stored: Stored
 
 
 def sly_payloads(now: datetime, at_seed: int) -> st.SearchStrategy[Sly]:
-    """Payloads that must be accepted; those of another seed have other ids."""
-    numbers = itertools.count(
-        2**121 + (at_seed << 64)
-    )  # Not drawn: an example that comes again must not be a duplicate.
+    """Return payloads that must be accepted; another seed gives other ids."""
+    # The numbers are not drawn, since an example that is repeated must not be a duplicate.
+    numbers = itertools.count(2**121 + (at_seed << 64))
 
     def make(parts: tuple[Any, ...]) -> Sly:
         app_name, event_type, route, agent, address, host, at, session, description, upper = parts
@@ -320,8 +317,9 @@ def sly_payloads(now: datetime, at_seed: int) -> st.SearchStrategy[Sly]:
 
 
 def differences(connection: Connection, secret: str, expected: Mapping[str, Stored]) -> list[str]:
-    """What is wrong with the rows of these ids, one sentence for each that differs; names columns,
-    not values.
+    """Return what is wrong with the rows of these ids, one sentence for each that differs.
+
+    The sentences name columns, not values.
     """
     found, keys = [], list(expected)
     for ids in (keys[at : at + PER_QUERY] for at in range(0, len(keys), PER_QUERY)):

@@ -1,9 +1,8 @@
-"""The soak: ingesters, the API, builders, a backfill, the retention and erasures at the same time,
-with deadlocks and serialization failures injected; at the end every promise is compared with the
-oracle.
+"""The soak: everything runs at once, with deadlocks and serialization failures injected.
 
-The injected failures come from triggers of the soak's own database, at random statements of
-writers, builds and purges.
+Ingesters, the API, builders, a backfill, the retention and erasures work at the same time. At the
+end every promise is compared with the oracle. Triggers of the soak's own database inject the
+failures, at random statements of writers, builds and purges.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import load_settings
 
 INGESTERS = 4
-CALLERS = 3  # Of the API, at the same time.
-REQUESTS_PER_SECOND = 30  # Of each caller.
+CALLERS = 3  # Callers of the API, at the same time.
+REQUESTS_PER_SECOND = 30  # By each caller.
 EVENTS_PER_REQUEST = 5
 SETTLE_SECONDS = 180
 DAYS = 3
@@ -58,7 +57,7 @@ create trigger inject after insert on signal.receipts for each statement execute
 
 
 def _batch(seed: int, who: int, number: int, days: list[date]) -> tuple[date, list[oracle.Line]]:
-    """One batch of an ingester; some lines are sent by its neighbour too."""
+    """Return one batch of an ingester; its neighbour sends some of the lines too."""
     random = Random(f"{seed}/{who}/{number}")
     day = random.choice(days)
     own = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, random)
@@ -69,7 +68,7 @@ def _batch(seed: int, who: int, number: int, days: list[date]) -> tuple[date, li
 
 
 def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Path) -> None:
-    """One ingester; writes down each batch before it sends it."""
+    """Run one ingester, which writes down each batch before it sends it."""
     actions.quiet()
     ingest_module.BATCH_BYTES = actions.SMALL_BATCH
     number = 0
@@ -83,8 +82,9 @@ def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Pat
 
 
 def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
-    """One request of a caller: events of one person; the last one is sent by the neighbour too, as
-    the same person.
+    """Return one request of a caller: events of one person.
+
+    The neighbour sends the last one too, as the same person.
     """
     lines = oracle.lines_of(
         day, oracle.OF_API, EVENTS_PER_REQUEST - 1, Random(f"{seed}/api/own/{who}/{number}")
@@ -99,8 +99,9 @@ def _request(seed: int, who: int, number: int, day: date) -> list[oracle.Line]:
 
 
 def keep_calling(seed: int, who: int, port: int, day: date, until: float, log: Path) -> None:
-    """One caller of the API, at a steady pace; sends a request again until all its events are
-    acknowledged, then writes it down.
+    """Run one caller of the API, at a steady pace.
+
+    It sends a request again until all its events are acknowledged, and then writes it down.
     """
     actions.quiet()
     number = 0
@@ -132,20 +133,20 @@ def _acknowledged(client: Client, lines: list[oracle.Line]) -> bool:
 
 
 def keep_building(days: list[date], until: float, pause: float) -> None:
-    """One builder: day after day, whatever its state."""
+    """Run one builder, which builds day after day, whatever their state."""
     actions.quiet()
     settings, models = load_settings(), load_models()
     database = open_database(settings)
     engine = open_engine(settings, database)
     while time.time() < until:
         for day in days:
-            with suppress(SignalError):  # Purged meanwhile, or not there yet.
+            with suppress(SignalError):  # The day is purged, or not there yet.
                 build_day(database, engine, models, day)
         time.sleep(pause)
 
 
 def keep_purging(until: float) -> None:
-    """The retention, again and again."""
+    """Run the retention again and again."""
     actions.quiet()
     settings = load_settings()
     while time.time() < until:
@@ -154,7 +155,7 @@ def keep_purging(until: float) -> None:
 
 
 def keep_erasing(people: list[tuple[bytes, date]], until: float) -> None:
-    """A few people ask to be erased, again and again while their events still come in."""
+    """Erase a few people again and again while their events still come in."""
     actions.quiet()
     while time.time() < until:
         for user_hash, day in people:
@@ -168,8 +169,9 @@ def keep_erasing(people: list[tuple[bytes, date]], until: float) -> None:
 
 
 def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
-    """Run everything at once for that long, finish, compare; returns figures. Raises
-    FaultFoundError.
+    """Run everything at once for that long, finish, and compare; return figures.
+
+    Raises FaultFoundError.
     """
     wait_for_midnight(seconds + SETTLE_SECONDS)
     today = datetime.now(UTC).date()

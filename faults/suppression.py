@@ -1,9 +1,8 @@
-"""A patient analyst: asks `eventStats` whatever it answers below admin, and solves for the rows
-that it left out.
+"""A patient analyst: asks all that `eventStats` answers below admin, and solves for hidden rows.
 
-Worlds are small and made from a seed, since small cells are what is looked for. The analyst knows
-every value that there could be, whether each row that was left out exists, and that browser,
-system, device and app split people as well as events.
+Worlds are small and made from a seed, since the analyst looks for small cells. The analyst knows
+every possible value, whether each hidden row exists, and that browser, system, device and app split
+people as well as events.
 """
 
 from __future__ import annotations
@@ -60,13 +59,13 @@ Ask = Callable[..., EventStats]
 
 @dataclass(slots=True)
 class Recovered:
-    """Cells of one to four people that were left out: what the analyst got back."""
+    """Hidden cells of one to four people, and how many the analyst recovered."""
 
     hidden: int = 0
     exactly: int = 0
     of_one_person: int = 0
     one_person_exactly: int = 0
-    under_five: int = 0  # Not exactly, but at most four events or people.
+    under_five: int = 0  # Not recovered exactly, but at most four events or people.
     questions: int = 0
     large: Counter[str] = field(default_factory=Counter)  # Rows of five people or more, by kind.
     large_hidden: Counter[str] = field(default_factory=Counter)
@@ -96,7 +95,7 @@ def analyst(
     *,
     is_admin: bool = False,
 ) -> Ask:
-    """`eventStats` for a service, or for an admin, one answer per request."""
+    """Return `eventStats` for a service, or for an admin; each call is one request."""
     caller = Authenticated("boss", frozenset({"admin"})) if is_admin else ApiKey("dashboard")
     services = Services(None, None, None, database, models, readers, None)  # type: ignore[arg-type] - not asked
 
@@ -116,7 +115,7 @@ def analyst(
 
 
 class Analyst:
-    """Asks everything and remembers what was shown."""
+    """Asks everything, and remembers what was shown."""
 
     def __init__(self, clicks: Sequence[Click], ask: Ask, seed: int) -> None:
         self.clicks, self._ask, self._random = clicks, ask, Random(seed)
@@ -137,19 +136,20 @@ class Analyst:
         }
 
     def windows(self) -> Iterator[tuple[date, date]]:
-        """Every window of the days."""
+        """Yield every window of the days."""
         yield from ((first, last) for first in self.days for last in self.days if first <= last)
 
     def ask_everything(self, filtered: int = 80, crossings: int = 60) -> None:
-        """Every set of keys and every rollup over every window, some filters, and whether small
-        cells exist.
+        """Ask for every set of keys and every rollup over every window.
+
+        Then ask with some filters, and ask whether small cells exist.
         """
         for first, last in self.windows():
             whole = (first, last) == (self.days[0], self.days[-1])
             for keys in (
                 keys for size in range(1, len(KEYS) + 1) for keys in combinations(KEYS, size)
             ):
-                if whole or "day" not in keys:  # A row of a day is the same in a shorter window.
+                if whole or "day" not in keys:  # A row of one day is the same in a shorter window.
                     self._raw(first, last, keys, {})
             for (by, splits), kind in product(
                 ROLLUPS.items(), (None, "(all)", self.dimensions["event_type"][0])
@@ -174,8 +174,9 @@ class Analyst:
             yield dict(zip(names, values, strict=True))
 
     def _ask_what_exists(self, place: Mapping[str, str]) -> None:
-        """A filter on every value at once tells by `suppressedRows` whether a row that is not shown
-        exists.
+        """Ask whether a row that is not shown exists.
+
+        With a filter on every value at once, `suppressedRows` shows it.
         """
         where = {name: value for name, value in place.items() if name != "day"}
         day = date.fromisoformat(place["day"])
@@ -186,8 +187,10 @@ class Analyst:
             self._events.known_to_exist.add(frozenset(place.items()))
 
     def _exists(self, cell: Cell) -> bool:
-        """What is counted for a row that is not there says nothing: the analyst tells it by asking
-        for one that cannot be.
+        """True if the row exists.
+
+        A count of suppressed rows says nothing if the row does not exist. The analyst recognises
+        that case by asking for a row that cannot exist.
         """
         return bool(self.rows_of(cell))
 
@@ -242,9 +245,9 @@ class Analyst:
         keys: Sequence[str],
         where: Mapping[str, str],
     ) -> None:
-        """Nothing was left out, so what is not shown is zero."""
+        """Note zeros: nothing was left out, so every row that is not shown is zero."""
         if len(keys) > 4:
-            return  # Sums of zeros that are asked for elsewhere.
+            return  # These are sums of zeros that other questions ask for.
         names = [key for key in keys if key != "day"]
         shown = {
             (row.day if "day" in keys else None, *(_value(row, key) for key in names))
@@ -279,7 +282,7 @@ class Analyst:
         return self._events.sums
 
     def rows_of(self, cell: Cell) -> list[Click]:
-        """The clicks of a cell, which the analyst does not know."""
+        """Return the clicks of a cell, which the analyst does not know."""
         wanted = [(name, text.split(" ") if name == "day" else [text]) for name, text in cell]
         return [
             click
@@ -288,7 +291,10 @@ class Analyst:
         ]
 
     def small_and_large(self) -> tuple[list[tuple[Cell, int]], list[Cell]]:
-        """Every cell that can be asked for, by day and over every window, with people or events."""
+        """Return every cell with clicks that can be asked for, by day and over every window.
+
+        The first list has the small cells with their people, the second the large cells.
+        """
         people: dict[Cell, dict[str, set[tuple[str, int]]]] = {}
         for (first, last), size in product(self.windows(), range(len(KEYS))):
             for names in combinations([name for name in KEYS if name != "day"], size):
@@ -306,14 +312,14 @@ class Analyst:
         return small, [cell for cell, peak in peaks.items() if peak >= FIVE]
 
     def solve(self, most: int) -> Recovered:
-        """Try the smallest cells first, `most` of them."""
+        """Try at most `most` of the small cells."""
         small, large = self.small_and_large()
         self.figures.large = Counter(_kind(cell) for cell in large)
         self.figures.large_hidden = Counter(
             _kind(cell) for cell in large if cell not in self._events.sums
         )
         self._random.shuffle(small)
-        # Cells of few dimensions first: they have the most relations to what is shown.
+        # Cells of few dimensions come first: they have the most relations to what is shown.
         for cell, users in sorted(small, key=lambda each: len(each[0]))[:most]:
             self._try(cell, users)
         return self.figures
@@ -359,7 +365,7 @@ def attack(
     engine: Engine,
     people: tuple[int, int] = (6, 40),
 ) -> Recovered:
-    """One world from its first click to what the analyst recovered."""
+    """Run one world from its first click to what the analyst recovered."""
     clicks = make_world(seed, days, people)
     store(clicks, database, settings, models, engine)
     with ThreadPoolExecutor(1) as readers:

@@ -1,8 +1,8 @@
-"""What an analyst can work out of the numbers that were shown: linear equations over cells, and
-their bounds. No Signal here.
+"""What an analyst can work out from the numbers that were shown. No Signal here.
 
-The unknowns are the cells of the full crossing: so many events (or people) of one day, app, type,
-route, device, browser and system. A number that was shown is the sum of some of them.
+They are linear equations over cells, and this module finds their bounds. The unknowns are the cells
+of the full crossing: so many events (or people) of one day, app, type, route, device, browser and
+system. A number that was shown is the sum of some of them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, vstack
 
 Values = Sequence[str]
-Cell = frozenset[
-    tuple[str, str]
-]  # Which values of which dimensions; a day may be several, joined by a space.
+# The values of some dimensions; the day can be several days, joined by a space.
+Cell = frozenset[tuple[str, str]]
 SLACK = 1e-6
 
 
 @dataclass(slots=True)
 class System:
-    """What is known of the cells over some dimensions. `dimensions` holds every value that there
-    could be.
+    """What is known about the cells over some dimensions.
+
+    `dimensions` holds every possible value.
     """
 
     dimensions: Mapping[str, Values]
@@ -43,7 +43,7 @@ class System:
                 self._masks[name, value] = column == value
 
     def mask(self, cell: Cell) -> np.ndarray:
-        """Which unknowns a cell adds up."""
+        """Return which unknowns a cell adds up."""
         found = np.ones(len(next(iter(self._masks.values()))), dtype=bool)
         for name, text in cell:
             each = [
@@ -53,8 +53,9 @@ class System:
         return found
 
     def bounds(self, cell: Cell) -> tuple[int, int | None]:
-        """The least and the most that a cell can hold, given all that is known; None if there is no
-        most.
+        """Return the least and the most that a cell can hold, given all that is known.
+
+        The most is None if it is unbounded.
         """
         if self._matrices is None:
             self._matrices = self._solved_for()

@@ -1,5 +1,6 @@
-"""Small worlds for the patient analyst: a few days, apps, types and routes, and few people at rare
-devices.
+"""Small worlds for the patient analyst.
+
+They have a few days, apps, types and routes, and few people at rare devices.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MAC, WINDOWS = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64)",
 )
-# What a person can sit at: device, browser, system, user agent, and how many of a hundred do.
+# The machines of people: device, browser, system, user agent, and how many of a hundred people have
+# one.
 SEATS = (
     ("desktop", "Chrome", "macOS", f"{MAC} {WEBKIT} {GECKO} Chrome/150.0.0.0 Safari/537.36", 45),
     (
@@ -76,12 +78,12 @@ class Click(NamedTuple):
     person: int
 
     def value(self, dimension: str) -> str:
-        """Its value of a dimension, as a text."""
+        """Return its value of a dimension, as a text."""
         return str(getattr(self, dimension))
 
 
 def make_world(seed: int, days: Sequence[date], people: tuple[int, int] = (6, 40)) -> list[Click]:
-    """Clicks of a few days; most people do the common thing, few the rare one."""
+    """Return clicks of a few days; most people do the common thing, few the rare one."""
     random = Random(seed)
     clicks = []
     for day, app in product(days, APPS):
@@ -103,7 +105,7 @@ def store(
     models: Mapping[str, Model],
     engine: Engine,
 ) -> None:
-    """Ingest and build them."""
+    """Ingest the clicks and build their days."""
     lines = [_line(number, click) for number, click in enumerate(clicks)]
     with closing(Ingest.from_settings(settings, database)) as ingest:
         assert ingest.ingest_lines(lines).accepted == len(lines)

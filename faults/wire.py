@@ -1,5 +1,6 @@
-"""Requests as the gateway sends them, over HTTP, with token and signature; and what a server said
-became of each event.
+"""Requests over HTTP as the gateway sends them, with token and signature, and their answers.
+
+An answer says what became of each event.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from signal_pipeline.settings import Settings
 CREATE_MANY = (
     "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { clientEventId } }"
 )
-EVENTS_PER_USER = 40  # Below the rate limit of a minute.
+EVENTS_PER_USER = 40  # This is below the rate limit per minute.
 ANSWER_SECONDS = 60.0
 INPUTS = (
     "eventType",
@@ -40,8 +41,9 @@ Headers = Mapping[str, str | bytes]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered. `outcomes`: of each event in order, empty where the request was
-    refused.
+    """What a server answered.
+
+    `outcomes` has an entry for each event, in order; it is empty if the request was refused.
     """
 
     status: int
@@ -49,7 +51,7 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether the request was refused, whole or in part."""
+        """True if the request was refused, whole or in part."""
         return self.status != 200 or "errors" in self.body
 
     @property
@@ -62,8 +64,9 @@ class Answer:
 
 
 class Gateway:
-    """Signs requests of many people, each below the rate limit. One per thread; `name` tells its
-    people from others'.
+    """Signs requests of many people, each below the rate limit.
+
+    Each thread has one; `name` distinguishes its people from those of others.
     """
 
     def __init__(self, settings: Settings, name: str, *, admin: bool = False) -> None:
@@ -77,8 +80,9 @@ class Gateway:
         self._claims: object = None
 
     def body(self, query: str, variables: bytes, events: int = 1) -> tuple[bytes, dict[str, str]]:
-        """A signed body around the JSON text of variables, which need not be JSON, and the headers
-        of whoever sends it.
+        """Return a signed body around the JSON text of variables, and the sender's headers.
+
+        The text of the variables need not be JSON.
         """
         if self._left < events:
             self._next_person()
@@ -117,7 +121,7 @@ class Client:
         self._gateway = gateway
 
     def connect(self) -> None:
-        """Connect unless it is. Raises NoAnswerError."""
+        """Connect unless connected. Raises NoAnswerError."""
         if self._connection.sock is None:
             self._connection.connect()
 
@@ -126,8 +130,9 @@ class Client:
         self._connection.close()
 
     def send(self, lines: Sequence[Line]) -> Answer:
-        """Send lines of one person in one request. Raises NoAnswerError: whether they were stored
-        is not known then.
+        """Send lines of one person in one request.
+
+        Raises NoAnswerError; then it is not known whether they were stored.
         """
         inputs = [{name: line[name] for name in INPUTS if name in line} for line in lines]
         body, headers = self._gateway.body(
@@ -149,18 +154,18 @@ class Client:
             raise
         try:
             return Answer(response.status, json.loads(content))
-        except ValueError:  # Refused before it reached the application.
+        except ValueError:  # The request was refused before it reached the application.
             return Answer(response.status, {})
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """Return a loopback port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def wait_until_up(port: int, seconds: float) -> bool:
-    """Whether a server answers within that time."""
+    """Return whether a server answers within that time."""
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port), timeout=1)):
@@ -170,7 +175,7 @@ def wait_until_up(port: int, seconds: float) -> bool:
 
 
 def of_one_person(lines: Sequence[Line], sizes: Iterator[int]) -> Iterator[list[Line]]:
-    """Cut lines into requests; all of a request come from the person of its first."""
+    """Cut lines into requests; all lines of a request get the person of its first line."""
     at = 0
     while at < len(lines):
         taken = lines[at : at + next(sizes)]

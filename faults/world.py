@@ -1,6 +1,4 @@
-"""One Signal to break: a home with its own embedded PostgreSQL, and processes in it that can be
-killed at any moment.
-"""
+"""One Signal to break: a home with its own embedded PostgreSQL, and processes to kill in it."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ PATIENCE_SECONDS = 120.0
 
 
 class FaultFoundError(Exception):
-    """A promise was broken; the text says which, and the seed and round to see it again."""
+    """A promise was broken; the text says which, with the seed and round to see it again."""
 
 
 class StuckError(Exception):
@@ -33,8 +31,9 @@ class StuckError(Exception):
 
 
 def wait_for_midnight(seconds: float) -> None:
-    """Wait for the next UTC date if it begins within that time: the API's events belong to the date
-    of their arrival.
+    """Wait for the next UTC date if it begins within that time.
+
+    The API's events belong to the date of their arrival.
     """
     now = datetime.now(UTC)
     left = (
@@ -47,8 +46,9 @@ def wait_for_midnight(seconds: float) -> None:
 def _in_environment(
     environment: dict[str, str], action: Callable[..., None], *arguments: object
 ) -> None:
-    """Run an action of this world: all worlds of a process share the one that forks, which has the
-    first one's environment.
+    """Run an action in this world's environment.
+
+    All worlds of a process share the process that forks, which has the first world's environment.
     """
     os.environ.clear()
     os.environ.update(environment)
@@ -70,15 +70,15 @@ class World:
             "SIGNAL_START_DATE": str(self.start_date),
         }
         self._environment = dict(os.environ)
-        # Victims are forked from a process that has imported everything: they reach the interesting
-        # places at once.
+        # Victims are forked from a process that has imported everything, so they reach the
+        # interesting places at once.
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["faults.actions"])
 
     @classmethod
     @contextmanager
     def in_folder(cls, folder: Path) -> Iterator[World]:
-        """A world for a while; the environment is put back."""
+        """Yield a world; the environment is restored afterwards."""
         before = dict(os.environ)
         try:
             yield cls(folder)
@@ -87,7 +87,7 @@ class World:
             os.environ.update(before)
 
     def set(self, name: str, value: str) -> None:
-        """Set a variable, for this process and for actions that begin from now on."""
+        """Set a variable for this process, and for actions that begin from now on."""
         os.environ[name] = self._environment[name] = value
 
     def start(self, action: Callable[..., None], *arguments: object) -> BaseProcess:
@@ -99,7 +99,7 @@ class World:
         return process
 
     def finish(self, action: Callable[..., None], *arguments: object) -> float:
-        """Run an action to its end, undisturbed; returns its seconds. Raises StuckError."""
+        """Run an action to its end, undisturbed; return its seconds. Raises StuckError."""
         started = time.monotonic()
         process = self.start(action, *arguments)
         process.join(PATIENCE_SECONDS)
@@ -122,11 +122,11 @@ class World:
         draft.rename(landing / f"{name}.ndjson")
 
     def connect(self) -> Connection:
-        """A connection, the database started if need be."""
+        """Return a connection; start the database if necessary."""
         return open_database(load_settings()).connect()
 
     def postmaster(self) -> int | None:
-        """The process id of the running PostgreSQL."""
+        """Return the process id of the running PostgreSQL, or None."""
         file = data_folder(self.home.resolve()) / "postmaster.pid"
         with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
             pid = int(file.read_text().split("\n", 1)[0])
@@ -135,8 +135,9 @@ class World:
         return None
 
     def stop_postgres(self, how: signal.Signals) -> bool:
-        """Stop PostgreSQL at once: SIGQUIT is its immediate stop, SIGKILL leaves its children to
-        notice.
+        """Stop PostgreSQL at once; return whether it was running.
+
+        SIGQUIT is its immediate stop. After SIGKILL its children have to notice.
         """
         pid = self.postmaster()
         if pid is None:

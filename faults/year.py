@@ -1,10 +1,10 @@
-"""A year in an hour: a false clock walks day after day, each with its traffic, its faults, its
-night and its pruning.
+"""A year in an hour: a false clock walks through days with traffic, faults, nights and pruning.
 
-One process walks; PostgreSQL, the API and the walk go by the same false clock (`false_clock.py`).
-The runs are Dagster's own, on its storage in PostgreSQL, each executed in the walk's process: one
-in a process of its own would take ten seconds more, most of them to import. What sensors and
-schedules would ask for, the walk asks for. At the end every number is compared with the oracle.
+One process walks. PostgreSQL, the API and the walk follow the same false clock (`false_clock.py`).
+The runs are Dagster's own, on its storage in PostgreSQL, but each is executed in the walk's
+process: a process for each would take ten seconds more, most of them to import. The walk itself
+asks for what sensors and schedules would ask for. At the end every number is compared with the
+oracle.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ from signal_pipeline.settings import load_settings
 
 REQUESTS = 3
 MISSED_NIGHTS = 0.06
-HOLE_NIGHTS = 3  # Rows are away for so many nights when their day is due, and come back.
+HOLE_NIGHTS = 3  # When their day is due, rows are missing for so many nights, and then return.
 MEASURE_EVERY = 5
 NEW_SECRET = SECRET.replace("faults", "faults-after-a-rotation")
 
 
 def _with_newer_bots() -> None:
-    """The next release's list of crawlers."""
+    """Use the list of crawlers of the next release."""
     known = bots.is_bot
     setattr(user_agents, "is_bot", lambda text: "ExampleAuditor" in text or known(text))  # noqa: B010
     user_agents.clear_cache()
 
 
 def serve(port: int, spool: Path, newer_bots: bool) -> None:
-    """The API, of this release or of the next."""
+    """Serve the API, of this release or of the next."""
     if newer_bots:
         _with_newer_bots()
     actions.serve(port, spool, None)
 
 
 class Year:
-    """The walk; `state` is what the oracle expects of each day, `received` what was sent in all."""
+    """The walk; the oracle expects `state` of each day, and `received` counts all that was sent."""
 
     def __init__(self, world: World, days: int, seed: int) -> None:
         self.world, self.days, self.seed = world, days, seed
@@ -81,10 +81,9 @@ class Year:
         self.sizes: list[Sizes] = []
         self.newer_bots, self.secret = False, SECRET
         self.rotated = self.first
-        self.hole: tuple[date, date] | None = (
-            None  # The day without its rows, and the last night that it is.
-        )
-        self.missed = False  # The last night: no sensor ticks here that would build its day.
+        # The day whose rows are missing, and the last night without them.
+        self.hole: tuple[date, date] | None = None
+        self.missed = False  # The last night was missed: no sensor here builds its day.
         self.port = 0
         self.api: BaseProcess | None = None
         self.settings = load_settings()
@@ -92,7 +91,7 @@ class Year:
         self.database = open_database(self.settings)
 
     def walk(self, instance: dg.DagsterInstance) -> None:
-        """Day after day, then the comparison. Raises FaultFoundError."""
+        """Walk day after day, then compare. Raises FaultFoundError."""
         self.instance = instance
         started = time.monotonic()
         for number in range(self.days):
@@ -115,9 +114,8 @@ class Year:
         with closing(Client(self.port, Gateway(self.settings, f"people-{day}"))) as client:
             for request in range(REQUESTS):
                 lines = self.lines.of_api(day, request)
-                for _ in range(
-                    1 + (self.random.random() < 0.2)
-                ):  # Now and then a retry: all duplicates.
+                # Now and then there is a retry, whose events are all duplicates.
+                for _ in range(1 + (self.random.random() < 0.2)):
                     self._send(client, lines)
                 self.state[day].add(lines)
         if number % 5 == 4:
@@ -126,14 +124,15 @@ class Year:
             self._late(day)
 
     def _night(self, number: int, day: date) -> None:
-        """After midnight: the day's file and a command's lines come, the night runs, Dagster is
-        pruned.
+        """After midnight: the day's file and a command's lines come, and the night runs.
+
+        Then Dagster is pruned.
         """
         tomorrow = day + timedelta(days=1)
         self._at(tomorrow, "00:05")
         self._land(day, self._of_file(day))
         self._ingest(day)
-        # Once in a retention, and not so late that the walk ends without the purge.
+        # Once per retention, and early enough for the purge to come before the walk ends.
         if number % (self.keep + 1) == self.keep and number + HOLE_NIGHTS + 2 < self.days:
             self._make_hole(
                 before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1)
@@ -222,14 +221,14 @@ class Year:
         return [*good, *bots, *unknown]
 
     def _late(self, day: date) -> None:
-        """In the evening a file with lines of earlier days comes, and the landing's run and the
-        builds that sensors ask for.
+        """In the evening a file with lines of earlier days comes.
+
+        The landing's run follows, and the builds that sensors ask for.
         """
         earlier = before(day, self.random.randrange(1, min(LATE_DAYS, self.keep - 2)))
         lines = []
-        if (
-            earlier >= self.rotated and earlier in self.state
-        ):  # Before a rotation the same person has another hash.
+        # Before a rotation the same person has another hash.
+        if earlier >= self.rotated and earlier in self.state:
             lines += self.lines.late(earlier, day)
             self.state[earlier].add(lines)
         purged = before(day, self.keep + 5)
@@ -250,7 +249,7 @@ class Year:
         self.received += len(lines)
 
     def _ingest(self, day: date) -> None:
-        """The command's lines; the newer list drops those of the auditor."""
+        """Ingest the command's lines; the newer list drops those of the auditor."""
         lines = self.lines.of_command(day)
         with closing(Ingest.from_settings(self.settings, self.database)) as ingest:
             counts = ingest.ingest_stream(BytesIO(oracle.encode(lines)))
@@ -277,7 +276,7 @@ class Year:
         self.done["erasures"] += 1
 
     def _rotate(self, day: date) -> None:
-        """A new secret, when the files of the days before are in."""
+        """Change the secret, after the files of earlier days have come in."""
         self._at(day, "00:50")
         self.secret = NEW_SECRET
         self.world.set("SIGNALS_SALT_SECRET", NEW_SECRET)
@@ -316,7 +315,7 @@ class Year:
         print(self.sizes[-1].line(), flush=True)
 
     def _compare(self) -> None:
-        """Every day against the oracle, and all that was sent against the books."""
+        """Compare every day with the oracle, and all that was sent with the books."""
         self.stop_api()
         with self.database.connect() as connection:
             found = faults(connection, self.state, self.world.home)
@@ -336,7 +335,7 @@ class Year:
 
 
 def year(folder: Path, days: int, keep: int, seed: int) -> str:
-    """Walk in a process that goes by the false clock; returns figures. Raises FaultFoundError."""
+    """Walk in a process that follows the false clock; return figures. Raises FaultFoundError."""
     program = "import sys; from faults.year import main; main(sys.argv)"
     command = [sys.executable, "-c", program, str(folder / "home"), str(days), str(keep), str(seed)]
     if false_clock.library() is None:
@@ -355,7 +354,7 @@ def year(folder: Path, days: int, keep: int, seed: int) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """The walk itself, in a process that goes by the false clock."""
+    """Do the walk itself, in a process that follows the false clock."""
     home, (days, keep, seed) = Path(arguments[1]), map(int, arguments[2:])
     home.mkdir(mode=0o755)
     world = World(home, days_before=keep + 1)

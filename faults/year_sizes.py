@@ -1,4 +1,4 @@
-"""How large everything is after so many days of the long walk, and what grows that must not."""
+"""The sizes after so many days of the long walk, and what grows that must not."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ select pg_database_size(current_database()), pg_database_size(%s),
         where relnamespace = 'signal'::regnamespace and relkind = 'r' and (relname ~ '^events_' or relname = 'event_keys')),
     (select count(*) from signal.events), (select count(*) from signal.receipts)
 """
-STEADY = ("raw", "home", "events")  # What the retention bounds, and files beside the database.
+# The retention bounds the raw events; `home` is the files beside the database.
+STEADY = (
+    "raw",
+    "home",
+    "events",
+)
 SLACK_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of both databases, of raw events with their keys, of files beside the server's, and of
-    the server's, WAL included; rows; seconds a day on average.
+    """Bytes, rows, and average seconds per day.
+
+    The bytes are those of both databases, of raw events with their keys, of the files beside the
+    server's, and of the server's files, WAL included.
     """
 
     days: int
@@ -39,12 +46,12 @@ class Sizes:
     seconds: float
 
     def line(self) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return json.dumps(asdict(self))
 
 
 def measure(connection: Connection, home: Path, days: int, seconds: float) -> Sizes:
-    """The sizes now."""
+    """Return the present sizes."""
     row = connection.execute(SIZES, [DAGSTER_DATABASE]).fetchone()
     assert row
     signal, dagster, raw, events, receipts = (int(str(value)) for value in row)
@@ -54,7 +61,7 @@ def measure(connection: Connection, home: Path, days: int, seconds: float) -> Si
 
 
 def growing(sizes: Sequence[Sizes], since: int) -> dict[str, list[int]]:
-    """What grows after so many days although it must not, with its curve."""
+    """Return what grows after so many days although it must not, with its curve."""
     steady = [each for each in sizes if each.days > since]
     curves = {name: [getattr(each, name) for each in steady] for name in STEADY}
     half = len(steady) // 2
@@ -69,6 +76,6 @@ def _bytes_below(folder: Path, without: Path | None = None) -> int:
     total = 0
     for path in folder.rglob("*"):
         if without is None or without not in path.parents:
-            with suppress(OSError):  # Gone meanwhile.
+            with suppress(OSError):  # The file is gone.
                 total += path.lstat().st_size if path.is_file() else 0
     return total

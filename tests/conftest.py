@@ -40,16 +40,18 @@ SECRET = "a-secret-for-tests-of-more-than-32-bytes"
 REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
-    # pytest closes its shared folder to other users at each start, under the feet of another run's
-    # PostgreSQL.
-    _temporary = tempfile.mkdtemp(prefix="sig-")  # Short: a socket's path has at most 107 bytes.
+    # At each start pytest closes its shared folder to other users, even while another run's
+    # PostgreSQL uses it.
+    _temporary = tempfile.mkdtemp(
+        prefix="sig-"
+    )  # Short: the path of a socket has at most 107 bytes.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
     atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
 os.environ["SIGNAL_START_DATE"] = (
     START_DATE.isoformat()
 )  # Partitions are made when definitions are imported.
 
-# How fast an example runs depends on the machine and says nothing.
+# The speed of an example depends on the machine and says nothing.
 hypothesis_settings.register_profile(
     "signal", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -71,7 +73,7 @@ def _installed_postgres() -> Path | None:
 
 
 def _run_as_owner(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: as root, another user owns the server."""
+    """Run as the server's owner: PostgreSQL refuses to run as root, so root uses another user."""
     if os.geteuid() != 0:
         return {}
     for name in ("postgres", "nobody"):
@@ -109,8 +111,9 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run on both servers, or on the embedded one where what differs between them is tested
-    elsewhere.
+    """Run on both servers, or only on the embedded one.
+
+    The latter is for tests whose differences between the servers are tested elsewhere.
     """
     if "server" in metafunc.fixturenames:
         once = metafunc.definition.get_closest_marker("embedded_only")
@@ -120,15 +123,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Begin with the slowest tests."""
     slow_first(items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPart:
-    """Spread parts over the workers when there are some (`-n`)."""
+    """Spread parts over the workers if there are several (`-n`)."""
     config.option.loadscopereorder = (
-        False  # Else the part with the most tests goes first, not the slowest.
+        False  # Otherwise the part with the most tests goes first, not the slowest.
     )
     return ByPart(config, log)
 
@@ -137,8 +140,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPart:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """Starts a server of a kind when it is first asked for one, and gives its URL from then on.
 
-    `server` has a parameter, so pytest ends it whenever a test of the other kind comes: the servers
-    outlive it here.
+    `server` has a parameter, so pytest ends it whenever a test of the other kind comes. The servers
+    here outlive it.
     """
     started: dict[str, str] = {}
     with ExitStack() as stops:
@@ -242,7 +245,7 @@ def ingest(settings: Settings, database: Database) -> Iterator[Ingest]:
 
 @pytest.fixture
 def ingest_at(settings: Settings, database: Database) -> Iterator[Callable[[datetime], Ingest]]:
-    """Makes an ingest whose clock stands still at a given time: old days can be filled."""
+    """Makes an ingest whose clock is fixed at a given time, so that old days can be filled."""
     opened: list[Ingest] = []
 
     def make(now: datetime) -> Ingest:

@@ -1,5 +1,6 @@
-"""The files of deploy/ cannot rot: systemd takes the units, what they run exists, and what they set
-is read by somebody.
+"""The files of deploy/ cannot go stale.
+
+systemd accepts the units, the programs that they run exist, and every setting in them is read.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ COMMANDS = sorted(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_exists_with_its_options(command: str) -> None:
-    """Click reads all options before it prints the help: an unknown one is an error."""
+    """Click reads all options before it prints the help, so an unknown one is an error."""
     program, *arguments = shlex.split(command)
     done = subprocess.run(
         [PROGRAMS / program, *arguments, "--help"], capture_output=True, text=True, check=False
@@ -111,7 +112,7 @@ def test_the_guide_names_every_file_and_every_secret_of_the_containers() -> None
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """A copy of the units in which the programs are where they are here."""
+    """A copy of the units, with the programs' real places on this machine."""
     folder = shutil.copytree(DEPLOY / "systemd", tmp_path / "systemd")
     for path in folder.glob("*.service"):
         path.write_text(path.read_text().replace("/opt/signal/bin", str(PROGRAMS)))
@@ -119,7 +120,7 @@ def units(tmp_path: Path) -> Path:
 
 
 def analyze(units: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Ask systemd about the units, as if they were installed."""
+    """Ask systemd about the units as if they were installed."""
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("no systemd-analyze found: the units were not verified")
@@ -138,7 +139,7 @@ def test_systemd_takes_the_units(units: Path) -> None:
     done = analyze(units, "verify", *(f"./{name}" for name in UNITS))
     said = [
         line for line in done.stderr.splitlines() if "signal" in line
-    ]  # It speaks of other units too.
+    ]  # It reports on other units too.
     assert (done.returncode, said) == (0, [])
 
 

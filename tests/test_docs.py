@@ -1,5 +1,6 @@
-"""The documents are true: the commands, options, targets, files and examples that they name exist
-and work.
+"""The documents are true.
+
+The commands, options, targets, files and examples that they name exist and work.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ TEXTS = {
 
 
 def options() -> Mapping[str, set[str]]:
-    """The commands and what each takes."""
+    """The commands and the options of each."""
     command = typer.main.get_command(app)
     return {
         name: {
@@ -87,7 +88,7 @@ def test_the_addresses_for_alerts_are_understood() -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """What a link can follow `#` with: headings as GitHub names them."""
+    """The anchors that a link can name after `#`: headings as GitHub names them."""
     headings = re.findall(r"(?m)^#+ (.+)$", text)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -108,8 +109,9 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
-    """`requirement 3.4` is section 3, rule 4 of docs/requirements.md; `invariant 6` is one of
-    docs/architecture.md.
+    """`requirement 3.4` is section 3, rule 4 of docs/requirements.md.
+
+    `invariant 6` is one of docs/architecture.md.
     """
     rules = {"requirement": set[str](), "invariant": set[str]()}
     section = ""

@@ -210,7 +210,7 @@ def test_a_setting_that_is_not_utf8_is_one_line(
     name = str(Settings.model_fields[field].validation_alias or f"SIGNAL_{field.upper()}")
     monkeypatch.setenv(name, os.fsdecode(b"/caf\xe9-hidden"))
     if field in ("home", "landing_dir", "catalogue", "spool_dir"):
-        load_settings()  # A folder may be called so.
+        load_settings()  # A folder can have this name.
         return
     with pytest.raises(SettingsError, match=f"^{name}: is not UTF-8 text") as raised:
         load_settings()

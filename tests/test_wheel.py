@@ -1,5 +1,6 @@
-"""The wheel holds all that a checkout holds: the command works from it alone, and says so when a
-file of it is broken.
+"""The wheel holds everything that a checkout holds.
+
+The command works from the wheel alone, and says so if a file in it is broken.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def test_the_command_works_from_the_wheel_alone(
 def test_dagster_loads_the_wheel_from_another_folder(
     environment: Settings, unpacked: Path, tmp_path: Path
 ) -> None:
-    """By the web server itself, and as a code server of either kind."""
+    """The web server itself loads it, and a code server of either kind."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")

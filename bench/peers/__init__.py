@@ -1,1 +1,1 @@
-"""What Signal is measured against: each peer honestly tuned, in a file of its own."""
+"""The peers that Signal is measured against, each honestly tuned and in a file of its own."""

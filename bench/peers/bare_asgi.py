@@ -1,5 +1,6 @@
-"""The limit of one HTTP worker: an ASGI handler that reads the request and answers a constant, on
-the same uvicorn.
+"""The limit of one HTTP worker: an ASGI handler on the same uvicorn.
+
+It reads the request and answers a constant.
 """
 
 from __future__ import annotations

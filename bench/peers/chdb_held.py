@@ -1,7 +1,7 @@
-"""ClickHouse inside the process (chdb) on events that it holds already in a MergeTree, exact
-distinct counts.
+"""ClickHouse inside the process (chdb), on events that are already in a MergeTree.
 
-An optional dependency: `make bench` installs it (the extra `bench`).
+Its distinct counts are exact. It is an optional dependency, which `make bench` installs (the extra
+`bench`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from signal_pipeline.rollups.models import Model
 
 
 def load(parquet: Path, folder: Path) -> Any:
-    """A session that holds the events; None where chdb is not installed."""
+    """Return a session that holds the events, or None if chdb is not installed."""
     try:
-        chdb: Any = importlib.import_module(
-            "chdb.session"
-        )  # Not there for the type checker either.
+        # By name, since the type checker does not have it either.
+        chdb: Any = importlib.import_module("chdb.session")
     except ImportError:
         return None
     session = chdb.Session(str(folder))
@@ -32,7 +31,7 @@ def load(parquet: Path, folder: Path) -> Any:
 
 
 def compute(session: Any, models: Mapping[str, Model]) -> None:
-    """Every rollup of the day: by event type, and over all types."""
+    """Compute every rollup of the day, by event type and over all types."""
     for name, model in models.items():
         keys = [column for column in model.grain if column not in ("activity_date", "event_type")]
         where = "" if model.covers_all_events else "where entity_id is not null"

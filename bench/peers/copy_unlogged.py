@@ -1,5 +1,6 @@
-"""The physical limit of getting rows into PostgreSQL: COPY of ready rows into an unlogged table
-without any index.
+"""The physical limit of getting rows into PostgreSQL.
+
+It is the COPY of ready rows into an unlogged table without any index.
 """
 
 from __future__ import annotations

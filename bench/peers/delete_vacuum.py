@@ -1,5 +1,6 @@
-"""Retention without partitions: DELETE of a day's rows from one indexed table, then VACUUM to free
-their space.
+"""Retention without partitions.
+
+It deletes a day's rows from one indexed table with DELETE, then frees their space with VACUUM.
 """
 
 from __future__ import annotations

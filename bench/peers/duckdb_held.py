@@ -1,5 +1,6 @@
-"""DuckDB on events that it holds already: the rollups' own SQL without any transfer, all results
-kept.
+"""DuckDB on events that it already holds.
+
+It runs the rollups' own SQL without any transfer, and keeps all results.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from signal_pipeline.rollups.models import Model
 
 
 def load(parquet: Path) -> duckdb.DuckDBPyConnection:
-    """A connection that holds the events of the file in its own format; as many threads as the
-    engine takes.
+    """Return a connection that holds the events of the file in DuckDB's own format.
+
+    It has as many threads as the engine.
     """
     connection = duckdb.connect(config={"threads": 2, "preserve_insertion_order": False})
     connection.execute("set TimeZone = 'UTC'")
@@ -28,7 +30,7 @@ def load(parquet: Path) -> duckdb.DuckDBPyConnection:
 
 
 def compute(connection: duckdb.DuckDBPyConnection, models: Mapping[str, Model], day: date) -> None:
-    """Every rollup of the day."""
+    """Compute every rollup of the day."""
     for name, model in models.items():
         connection.execute(
             f"create or replace temporary table {name} as {model.sql}", list(window(day))

@@ -1,5 +1,6 @@
-"""Bulk inserts as they are often written: `executemany` of SQLAlchemy and of psycopg, batches of
-10,000, the same plain table.
+"""Bulk inserts as they are often written: `executemany` of SQLAlchemy and of psycopg.
+
+Both insert batches of 10,000 into the same plain table.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ BATCH = 10_000
 
 
 def with_sqlalchemy(engine: Engine, events: Sequence[Event]) -> None:
-    """`INSERT … ON CONFLICT DO NOTHING` through SQLAlchemy's core."""
+    """Run `INSERT … ON CONFLICT DO NOTHING` through SQLAlchemy's core."""
     statement = insert(PlainEvent).on_conflict_do_nothing(index_elements=["client_event_id"])
     for at in range(0, len(events), BATCH):
         with engine.begin() as connection:
@@ -25,7 +26,7 @@ def with_sqlalchemy(engine: Engine, events: Sequence[Event]) -> None:
 
 
 def with_psycopg(url: str, events: Sequence[Event]) -> None:
-    """The same through psycopg 3."""
+    """Do the same through psycopg 3."""
     columns = list(values(events[0]))
     statement = (
         f"insert into plain_events ({', '.join(columns)}) values"

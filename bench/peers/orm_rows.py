@@ -1,5 +1,6 @@
-"""The original plan: SQLAlchemy's ORM, one INSERT and one commit per event, one table with a unique
-key and three indexes.
+"""The original plan: SQLAlchemy's ORM, with one INSERT and one commit per event.
+
+It has one table with a unique key and three indexes.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class PlainEvent(Base):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine with the peer's table, empty."""
+    """Return an engine with the peer's table, empty."""
     engine = create_engine(
         url.replace("postgresql://", "postgresql+psycopg://"), hide_parameters=True
     )
@@ -56,7 +57,7 @@ def open_engine(url: str) -> Engine:
 
 
 def values(event: Event) -> dict[str, Any]:
-    """An event's columns."""
+    """Return an event's columns."""
     return {
         "id": uuid.uuid4(),
         "created_at": event.created_at,
@@ -76,7 +77,7 @@ def values(event: Event) -> dict[str, Any]:
 
 
 def insert(engine: Engine, events: Sequence[Event]) -> None:
-    """One row, one commit, per event."""
+    """Insert one row, with one commit, per event."""
     with Session(engine) as session:
         for event in events:
             session.add(PlainEvent(**values(event)))
@@ -84,6 +85,6 @@ def insert(engine: Engine, events: Sequence[Event]) -> None:
 
 
 def empty(engine: Engine) -> None:
-    """Take all rows out."""
+    """Remove all rows."""
     with engine.begin() as connection:
         connection.execute(text("truncate plain_events"))

@@ -1,5 +1,6 @@
-"""One table that is not partitioned, with the unique key and the same indexes: its indexes grow
-with the history.
+"""One table that is not partitioned, with the unique key and the same indexes.
+
+Its indexes grow with the history.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _COLUMNS = ", ".join(EVENT_COLUMNS)
 
 
 def make(connection: Connection, *, with_history: bool) -> None:
-    """Make the table, filled with every stored event or empty, then indexed."""
+    """Make the table, filled with every stored event or empty, then index it."""
     connection.execute("drop table if exists plain_table")
     connection.execute("create table plain_table (like signal.events)")
     if with_history:
@@ -34,8 +35,9 @@ def make(connection: Connection, *, with_history: bool) -> None:
 
 
 def load(connection: Connection, batches: Sequence[bytes]) -> None:
-    """Load batches, given in binary COPY format, each in one transaction: through a stage, as
-    duplicates must be left out.
+    """Load batches in binary COPY format, each in one transaction.
+
+    They go through a staging table, because duplicates must be left out.
     """
     for rows in batches:
         _load_one(connection, rows)

@@ -1,1 +1,1 @@
-"""What is known of a UTC day: its calendar, freshness, quality, profile, coverage and receipt."""
+"""What is known about a UTC day: calendar, freshness, quality, profile, coverage and receipt."""

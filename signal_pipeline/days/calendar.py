@@ -1,6 +1,6 @@
 """Days: UTC dates, their windows, their states, and the lock that builds and purges share.
 
-The one place where a window is computed.
+This is the only place that computes a window.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
-DAY_LOCK = 7_291_001  # The class of the advisory locks on days; any constant that nobody else uses.
+DAY_LOCK = 7_291_001  # Class of the advisory locks on days: any constant that nobody else uses.
 
 
 class NotMigratedError(SignalError):
-    """The schema is missing."""
+    """The database has no Signal schema, or no start date."""
 
 
 def today_utc() -> date:
-    """Today's UTC date by this machine's clock."""
+    """Return today's UTC date by this machine's clock."""
     return datetime.now(UTC).date()
 
 
 def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
-    """The half-open window `[start, end)` of UTC instants of the days `first` to `last`,
-    inclusive.
+    """Return the half-open window `[start, end)` of UTC instants of some days.
+
+    The days are `first` to `last`, inclusive; `last` defaults to `first`.
     """
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = last or first
@@ -36,18 +37,19 @@ def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
 
 
 def days_between(first: date, last: date) -> list[date]:
-    """Every day from `first` to `last`, inclusive."""
+    """Return every day from `first` to `last`, inclusive."""
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def first_kept_day(today: date, retention_days: int) -> date:
-    """The first day that is not yet due for purging: a day before it is due (requirement 9.1)."""
+    """Return the first day that is not yet due for purging; earlier ones are (requirement 9.1)."""
     return today - timedelta(days=retention_days)
 
 
 def stored_start_date(connection: Connection) -> date:
-    """The first day that may hold events; raises NotMigratedError on a database without the
-    schema.
+    """Return the first day that can hold events.
+
+    Raises NotMigratedError on a database without the schema.
     """
     if connection.execute("select to_regclass('signal.instance')").fetchone() == (None,):
         raise NotMigratedError("the database has no Signal schema: run `signal-pipeline migrate`")
@@ -58,7 +60,7 @@ def stored_start_date(connection: Connection) -> date:
 
 
 def installed_day(connection: Connection) -> date:
-    """The UTC date of the first migration."""
+    """Return the UTC date of the first migration."""
     row = connection.execute(
         "select (created_at at time zone 'UTC')::date from signal.instance"
     ).fetchone()
@@ -73,20 +75,19 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 
 
 def lock_days(connection: Connection, days: list[date]) -> None:
-    """Hold the rows of the days until the transaction ends, so that none of them is purged
-    meanwhile.
-    """
+    """Lock the rows of the days until the transaction ends, so that purges have to wait."""
     connection.execute(query(__package__, "lock_days"), [days])
 
 
 def raise_versions(connection: Connection, days: list[date]) -> None:
-    """Tell that the raw events of these days have changed: their builds are stale from now on."""
+    """Record that the raw events of these days have changed, which makes their builds stale."""
     connection.execute(query(__package__, "raise_versions"), [days])
 
 
 def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[date, int]:
-    """Days of these that hold fewer raw events than the books say, each with how many are
-    missing.
+    """Return the days that hold fewer raw events than the books say.
+
+    The values are the numbers of missing events.
     """
     rows = connection.execute(
         query(__package__, "days_missing_raw_events"), {"days": days}
@@ -98,8 +99,8 @@ def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[da
 def day_lock(connection: Connection, day: date) -> Iterator[None]:
     """Hold the day's session lock, which builds, erasures and purges of one day share.
 
-    It must be taken before the snapshot transaction begins: inside REPEATABLE READ the snapshot
-    would be older than the wait, and the build silently old.
+    Take it before the snapshot transaction begins: inside REPEATABLE READ the snapshot would be
+    older than the wait, and the build would be old without anybody noticing.
     """
     key = [DAY_LOCK, (day - date(2000, 1, 1)).days]
     connection.execute("select pg_advisory_lock(%s, %s)", key)

@@ -1,8 +1,7 @@
-"""Coverage: which days of a window can be known, and why the others cannot. An unknown day is
-never a zero (requirement 8.6).
+"""Coverage: which days of a window can be known, and why the others cannot.
 
-Every report and every answer to an officer asks here. How fresh the rollups of a known day are:
-`freshness.py`.
+An unknown day is never a zero (requirement 8.6). Every report and every answer to an officer asks
+here. `freshness.py` says how fresh the rollups of a known day are.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from signal_pipeline.postgres.database import Connection
 ONE_DAY = timedelta(days=1)
 MOST_SPANS = 5
 State = Literal["open", "purged"]
-Span = tuple[date, date]  # The first and the last of days that follow each other.
+Span = tuple[date, date]  # The first and the last of consecutive days.
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The days `first` to `last`, inclusive, as somebody asked for them.
+    """The days `first` to `last`, inclusive, as a caller asked for them.
 
-    `states` holds the days that have a row. A day without one never had an event, nor a build.
+    `states` holds the days that have a row. A day without a row never had an event or a build.
     """
 
     first: date
@@ -38,7 +37,7 @@ class Coverage:
     @property
     def known(self) -> Span:
         """The part of the window that can hold events. An empty part ends before it begins."""
-        # A clock that is ahead of ours may have made tomorrow's row.
+        # A machine whose clock is ahead of ours can already have made tomorrow's row.
         return max(self.first, self.start_date), min(self.last, max([self.today, *self.states]))
 
     @property
@@ -48,20 +47,21 @@ class Coverage:
 
     @property
     def untouched(self) -> list[date]:
-        """The days before today that have no row, from the start date on."""
+        """The days from the start date to yesterday that have no row."""
         return [
             day for day in days_between(*self.known) if day < self.today and day not in self.states
         ]
 
     def cuts(self, first: date, last: date) -> bool:
-        """Whether sums over `first` to `last` lack days: before the start date, outside the window,
-        or not over.
+        """True if sums over `first` to `last` lack days.
+
+        Such days are before the start date, outside the window, or not over.
         """
         known_first, known_last = self.known
         return first < known_first or last > known_last or last >= self.today
 
     def notes(self) -> list[str]:
-        """The days of the window that nobody can know, whatever was built."""
+        """Return notes on the days of the window that nobody can know, whatever was built."""
         before = (
             [(self.first, min(self.last, self.start_date - ONE_DAY))]
             if self.first < self.start_date
@@ -76,7 +76,7 @@ class Coverage:
         ]
 
     def today_note(self, *, is_built: bool = True) -> list[str]:
-        """That today is not over, if it is in the window."""
+        """Return a note that today is not over, if it is in the window."""
         if not self.first <= self.today <= self.last:
             return []
         if is_built:
@@ -85,7 +85,7 @@ class Coverage:
 
 
 def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
-    """The coverage of the days `first` to `last`, inclusive.
+    """Return the coverage of the days `first` to `last`, inclusive.
 
     Raises NotMigratedError without a start date.
     """
@@ -103,7 +103,10 @@ def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
 
 
 def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
-    """A sentence on why no raw event of a day can be found; None if the day's events are kept."""
+    """Return a sentence on why no raw event of the day can be found.
+
+    It is None if the day's events are kept.
+    """
     coverage = read_coverage(connection, day, day)
     if coverage.purged:
         return _why_purged(connection, day)
@@ -122,7 +125,7 @@ def _why_purged(connection: Connection, day: date) -> str:
     receipt = connection.execute(
         "select purged_at, raw_events from signal.receipts where day = %s", [day]
     ).fetchone()
-    assert receipt is not None  # No day is purged without one.
+    assert receipt is not None  # Every purged day has a receipt.
     purged_at, events = cast("tuple[datetime, int]", receipt)
     return (
         f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M}"
@@ -131,12 +134,12 @@ def _why_purged(connection: Connection, day: date) -> str:
 
 
 def today_notes(day: date) -> list[str]:
-    """That a day is not over, if it is today: what was not found may still come."""
+    """Return a note that the day is not over, if it is today: what was not found can still come."""
     return [f"{day} is not over: more events of it may come"] if day == today_utc() else []
 
 
 def days_note(days: Iterable[date], what: str) -> list[str]:
-    """A note on some days: how many, what of them, and which; no note on none."""
+    """Return a note on some days: how many, what is true of them, and which; none for no days."""
     return _note(_spans(days), what)
 
 
@@ -145,7 +148,7 @@ def _note(spans: Sequence[Span], what: str) -> list[str]:
 
 
 def listed(spans: Sequence[Span]) -> str:
-    """Spans of days in words; of many, the first ones."""
+    """Return spans of days in words; of many, only the first ones are named."""
     shown = ", ".join(
         str(first) if first == last else f"{first} to {last}" for first, last in spans[:MOST_SPANS]
     )

@@ -1,7 +1,7 @@
-"""How fresh each rollup of each day is, read from the database each time it is asked.
+"""How fresh each rollup of each day is, read from the database each time.
 
-A build is fresh when it read the day's present version with the model's present checksum. Words:
-docs/architecture.md.
+A build is fresh if it read the day's present version and used the model's present checksum.
+docs/architecture.md defines the words.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 
 @dataclass(frozen=True, slots=True)
 class DayStatus:
-    """One day: its version and state, its raw events by the books, each rollup's freshness, and its
-    last build.
+    """One day: its version and state, its raw events by the books, and its builds.
 
-    `build_seconds`: how long the slowest last build of a rollup took; 0 for a day that was never
-    built.
+    `rollups` holds each rollup's freshness. `build_seconds` is the time that the slowest of its
+    rollups' last builds took; 0 for a day that was never built.
     """
 
     day: date
@@ -38,7 +37,7 @@ class DayStatus:
 
     @property
     def wants_build(self) -> bool:
-        """Whether a build would change something and is allowed."""
+        """True if a build would change something and is allowed."""
         return any(freshness in ("stale", "missing") for freshness in self.rollups.values())
 
 
@@ -48,7 +47,10 @@ def day_statuses(
     first: date | None = None,
     last: date | None = None,
 ) -> list[DayStatus]:
-    """The status of every known day from `first` to `last`, in order; `checksums` is by rollup."""
+    """Return the status of every known day from `first` to `last`, in order.
+
+    `checksums` is by rollup.
+    """
     rows = connection.execute(
         query(__package__, "day_statuses"), {"first": first, "last": last}
     ).fetchall()
@@ -83,7 +85,8 @@ def _freshness(
         return "unavailable" if purged else "missing"
     if incomplete:
         return "incomplete"
-    # The raw events of a purged day are gone: its rollups are final, whatever the model says today.
+    # The raw events of a purged day are gone, so its rollups are final, whatever the model says
+    # today.
     if purged or build == [version, checksum]:
         return "fresh"
     return "stale"

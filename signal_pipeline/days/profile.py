@@ -14,8 +14,9 @@ from signal_pipeline.postgres.query import query
 
 @dataclass(frozen=True, slots=True)
 class DayProfile:
-    """One day: raw events that are there, outcomes by the books (`dropped: reason` for drops),
-    first and last event.
+    """One day: its raw events that are there, its outcomes by the books, its first and last event.
+
+    `outcomes` has `dropped: reason` for drops.
     """
 
     day: date
@@ -28,7 +29,7 @@ class DayProfile:
 
 
 def day_profile(connection: Connection, day: date) -> DayProfile:
-    """The profile of one day; an unknown day has no events."""
+    """Return the profile of one day; an unknown day has no events."""
     start, end = window(day)
     row = connection.execute(
         query(__package__, "day_profile"), {"day": day, "start": start, "end": end}
@@ -47,15 +48,16 @@ def day_profile(connection: Connection, day: date) -> DayProfile:
 
 
 def day_outcomes(connection: Connection, day: date) -> Mapping[str, int]:
-    """What the books say of one day: events by `accepted`, `duplicate`, `erased` and `dropped:
-    reason`.
+    """Return what the books say about one day.
+
+    The values are events by `accepted`, `duplicate`, `erased` and `dropped: reason`.
     """
     rows = connection.execute(query(__package__, "day_outcomes"), [day]).fetchall()
     return {cast(str, label): cast(int, events) for label, events in rows}
 
 
 def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[date, dict[str, int]]:
-    """Received events by outcome, per day from `first` to `last`, inclusive."""
+    """Return received events by outcome, per day from `first` to `last`, inclusive."""
     days: dict[date, dict[str, int]] = {}
     for day, outcome, events in connection.execute(
         query(__package__, "books_by_day"), {"first": first, "last": last}
@@ -65,8 +67,9 @@ def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[dat
 
 
 def dropped_since(connection: Connection, at: datetime) -> bool:
-    """Whether any event was dropped after an aware time. Drops raise no version: of the days it
-    could not be told.
+    """True if any event was dropped after an aware time.
+
+    Drops raise no version, so the days do not show it.
     """
     statement = (
         "select exists (select from signal.intake where outcome = 'dropped' and changed_at > %s)"

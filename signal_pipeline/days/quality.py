@@ -1,8 +1,8 @@
-"""How far a day's distinct users can be trusted, without keeping an address.
+"""How far a day's distinct users can be trusted, measured without keeping an address.
 
-Measures per day: the share of accepted events that were hashed with an empty address, per app;
-whether two secrets, or two versions of the rules of names, hashed the day; and how people are told
-apart, from the raw events while they are kept. Requirements 2 and 4.
+Per day, it measures each app's share of accepted events that were hashed with an empty address;
+whether two secrets, or two versions of the rules of names, hashed the day; and, while the raw
+events are kept, how people are told apart. Requirements 2 and 4.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ DEGRADED_SHARE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class DayQuality:
-    """One day: the share of events without an address by app; how many secrets, and versions of the
-    rules of names, hashed it.
+    """One day: each app's share of events without an address, and how the day was hashed.
+
+    `keys` and `hash_rules` count the secrets, and the versions of the rules of names, that hashed
+    it.
     """
 
     without_address: Mapping[str, float]
@@ -30,8 +32,10 @@ class DayQuality:
     hash_rules: int
 
     def labels(self, apps: Sequence[str] | None) -> set[str]:
-        """`degraded` when an app's share is above 1 %, `over-counted` when two secrets or two rules
-        hashed the day.
+        """Return the labels that apply to the given apps, or to all apps.
+
+        `degraded` is for an app's share above 1 %; `over-counted` is for a day that two secrets or
+        two rules hashed.
         """
         shares = [
             share for app, share in self.without_address.items() if apps is None or app in apps
@@ -45,7 +49,7 @@ class DayQuality:
 
 
 def day_quality(connection: Connection, first: date, last: date) -> dict[date, DayQuality]:
-    """The quality of each known day from `first` to `last`, inclusive."""
+    """Return the quality of each known day from `first` to `last`, inclusive."""
     rows = connection.execute(
         query(__package__, "day_quality"), {"first": first, "last": last}
     ).fetchall()
@@ -59,11 +63,11 @@ def day_quality(connection: Connection, first: date, last: date) -> dict[date, D
 
 @dataclass(frozen=True, slots=True)
 class DayIdentities:
-    """How people are told apart on one day. `top_share`: the share of its events behind the hash
-    with the most.
+    """How people are told apart on one day.
 
-    Many sessions behind one hash mean that a proxy or NAT has merged people; several hashes in one
-    session, that an address or browser changed within it and people are counted twice.
+    `top_share` is the share of the day's events that the hash with the most events has. Many
+    sessions behind one hash mean that a proxy or NAT has merged people. Several hashes in one
+    session mean that an address or browser changed within it, and that people are counted twice.
     """
 
     events: int
@@ -75,7 +79,7 @@ class DayIdentities:
 
 
 def day_identities(connection: Connection, first: date, last: date) -> dict[date, DayIdentities]:
-    """The measures of each day from `first` to `last` that holds raw events."""
+    """Return the measures of each day from `first` to `last` that holds raw events."""
     start, end = window(first, last)
     rows = connection.execute(
         query(__package__, "day_identities"), {"start": start, "end": end}

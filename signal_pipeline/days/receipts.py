@@ -12,8 +12,9 @@ from signal_pipeline.postgres.query import query
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One purged day: what was there, when it went. `bytes`: disk space of its partition, indexes
-    included.
+    """One purged day: what was there and when it was deleted.
+
+    `bytes` is the disk space of its partition, indexes included.
     """
 
     day: date
@@ -29,7 +30,7 @@ class Receipt:
 
 
 def list_receipts(connection: Connection) -> list[Receipt]:
-    """Every receipt, oldest day first."""
+    """Return every receipt, oldest day first."""
     rows = connection.execute(query(__package__, "receipts")).fetchall()
     return [
         Receipt(

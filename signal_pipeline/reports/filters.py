@@ -1,5 +1,6 @@
-"""Which filters of a report can match anything: a mistyped name would read as a feature that nobody
-uses.
+"""Checks that each filter of a report can match an event.
+
+Otherwise a mistyped name would read as a feature that nobody uses.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.postgres.database import Database, safe_errors
 from signal_pipeline.reports.of_rollups import ALL_TYPES, NONE, ReportError
 
-# Names that the catalogue may have lost since events came with them.
+# Where to look for names that the catalogue lost after events came with them.
 _STORED: Mapping[str, LiteralString] = {
     "app": "select from signal.books where app_name = %s and outcome = 'accepted' limit 1",
     "event-type": "select from signal.books where event_type = %s and outcome = 'accepted' limit 1",
@@ -24,17 +25,17 @@ _STORED: Mapping[str, LiteralString] = {
 
 
 class UnknownFilterError(ReportError, UsageError):
-    """A filter names what no event can have."""
+    """A filter has a value that no event can have."""
 
 
 def check_filters(
     database: Database, catalogue: Catalogue, where: Mapping[str, str], *, of_rollup: bool
 ) -> None:
-    """Raise UnknownFilterError for a name that is neither in the catalogue (retired ones are) nor
-    stored.
+    """Raise UnknownFilterError for a value that no event can have.
 
-    Keys are those of `dimensions.KEYS`. The event type `(all)` is a row of rollups only; by other
-    keys, every type counts without a filter.
+    A name must be in the catalogue, retired ones included, or stored. Keys are those of
+    `dimensions.KEYS`. Only rollups have rows of the event type `(all)`; raw events of every type
+    count if there is no filter.
     """
     known: Mapping[str, Collection[str]] = {
         "app": catalogue.apps,

@@ -1,4 +1,4 @@
-"""Reading raw events, newest first. Who may read them is decided by the caller."""
+"""Reading raw events, newest first. The caller decides who is allowed to read them."""
 
 from __future__ import annotations
 
@@ -52,20 +52,22 @@ def newest_events(
     limit: int,
     seconds: float,
 ) -> list[RawEvent]:
-    """At most `limit` events that match every filter, newest first, between two times, inclusive.
+    """Return at most `limit` events that match every filter, newest first.
 
-    Read day by day from the newest, so that a question for few events touches few partitions.
-    Raises DatabaseError, also when it takes longer than `seconds` in all.
+    Both times are inclusive. Days are read one by one from the newest, so that a question for few
+    events touches few partitions. Raises DatabaseError, also if it takes longer than `seconds` in
+    all.
     """
     conditions = sql.SQL(" ").join(
         sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))
         for name in FILTERS
         if name in filters
     )
+    # With other filters, reading by type could pass over most of an app's events.
     by_type = filters.keys() <= {
         "app_name",
         "event_type",
-    }  # Other filters could pass over most of an app's events.
+    }
     statement = sql.SQL(
         query(__package__, "newest_events_by_type" if by_type else "newest_events")
     ).format(filters=conditions)

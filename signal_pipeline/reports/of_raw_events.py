@@ -1,7 +1,7 @@
-"""Reports by any combination of dimensions: counted exactly from raw events inside the retention.
+"""Reports by any combination of dimensions, counted exactly from raw events inside the retention.
 
-Beyond it a rollup answers where it can: event counts, by one rollup's dimension at a time
-(requirement 8.1). Whatever cannot be right is refused.
+Beyond the retention a rollup answers where it can: counts of events, by the dimension of one rollup
+at a time (requirement 8.1). A report that cannot be right is refused.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ from signal_pipeline.rollups.models import Model
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is counted, and by which keys. `where` holds filters by the names of keys; a filter by
-    day has narrowed `first` and `last` instead. `one_day`: whether the window was asked as one day.
+    """What is counted, and by which keys.
+
+    `where` holds filters by the names of keys; a filter by day has narrowed `first` and `last`
+    instead. `one_day` is true if the window was one day before that.
     """
 
     keys: Sequence[Key]
@@ -49,17 +51,17 @@ class _Question:
 
     @property
     def by_day(self) -> bool:
-        """Whether users and sessions of a row are those of one day."""
+        """True if the users and sessions of a row are those of one day."""
         return self.one_day or KEYS["day"] in self.keys
 
     @property
     def dimensions(self) -> set[str]:
-        """The columns that it tells apart or filters."""
+        """The columns that the question groups by or filters."""
         return {key.column for key in (*self.keys, *(KEYS[name] for name in self.where))}
 
 
-# Before the snapshot: a purge behind it would drop the partition of a day that the snapshot holds
-# open, and the day would count as zero.
+# Taken before the snapshot: a later purge would drop the partition of a day that is open in the
+# snapshot, and the day would count as zero.
 KEEP_PARTITIONS: LiteralString = "lock table only signal.events in access share mode"
 
 
@@ -71,10 +73,10 @@ def grouped_report(
     first: date,
     last: date,
 ) -> Report:
-    """`raw_report` where every raw day of the window is kept, else from the rollup that has these
-    dimensions.
+    """Return a `raw_report` if all raw days of the window are kept, else a report from a rollup.
 
-    Raises ReportError when there is none, since a count of what is left would be too low.
+    The rollup must have all dimensions of the question. Raises ReportError if there is none, since
+    a count of what is left would be too low.
     """
     asked = _question(keys, where, first, last)
     with safe_errors(), database.connect() as connection, connection.transaction():
@@ -98,14 +100,13 @@ def raw_report(
     *,
     hide_small: bool = False,
 ) -> Report:
-    """Exact counts from raw events by any keys of `KEYS`, under equality filters. Notes name the
-    days that are unknown.
+    """Return exact counts from raw events by any keys of `KEYS`, under equality filters.
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over
-    several days, sessions are distinct over the window and users are headed `summed_daily_users`:
-    users across days do not exist, on purpose. With `hide_small`, small cells and what would give
-    them back are left out. Raises QuestionError for an unknown key, PurgedError for days whose raw
-    events are gone.
+    several days, sessions are distinct over the window, and users are headed `summed_daily_users`:
+    users across days do not exist, on purpose. With `hide_small`, small cells are left out, and so
+    are the rows from which one could work them out. Notes name the unknown days. Raises
+    QuestionError for an unknown key, PurgedError for days whose raw events are gone.
     """
     asked = _question(keys, where, first, last, hide_small=hide_small)
     with safe_errors(), database.connect() as connection, connection.transaction():
@@ -134,7 +135,7 @@ def _question(
     if hide_small and {"entity", "entity-type"} & {*filters, *(key.name for key in found)}:
         raise QuestionError("small cells by entity cannot be left out: nearly every row is one")
     if "entity" in filters:
-        filters["entity"] = filters["entity"].lower()  # As it is stored.
+        filters["entity"] = filters["entity"].lower()  # Ids are stored in lower case.
     return _Question(found, filters, first, last, one_day)
 
 
@@ -201,24 +202,24 @@ def _equals(key: Key) -> sql.Composed:
 
 
 def _raw_filter(key: Key, value: str) -> sql.Composed:
-    """An equality on the column itself, so that its index serves."""
+    """Return an equality on the column itself, so that PostgreSQL can use its index."""
     if value == NONE:
         return sql.SQL("and {} is null").format(sql.Identifier(key.column))
     return _equals(key)
 
 
 class _RawLabels:
-    """What must stand beside numbers that are counted from raw events."""
+    """The labels and notes that must accompany numbers counted from raw events."""
 
     def __init__(self, connection: Connection, coverage: Coverage) -> None:
         self._coverage = coverage
         self._quality = day_quality(connection, *coverage.known)
         self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
-        # A day without any event is known to have none, unless nobody was there to take one.
+        # A day without any event is known to have none, unless Signal was not yet installed.
         self._before_us = {day for day in coverage.untouched if day < coverage.installed}
 
     def of(self, row: Mapping[object, object]) -> list[str]:
-        """The labels of one row, over all days that it counts."""
+        """Return the labels of one row, over all days that it counts."""
         first = last = cast("date | None", row.get("activity_date"))
         if first is None or last is None:
             first, last = self._coverage.first, self._coverage.last
@@ -235,7 +236,7 @@ class _RawLabels:
         return sorted(labels) or ["exact"]
 
     def notes(self) -> list[str]:
-        """What a reader must know of the whole window."""
+        """Return what a reader must know about the whole window."""
         installed = self._coverage.installed
         silent = set(self._coverage.untouched) - self._before_us
         return [
@@ -255,7 +256,7 @@ class _RawLabels:
 
 
 def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
-    """The rollup that has all these dimensions; the one with the fewest rows where several do."""
+    """Return the rollup with the fewest dimensions among those that have all these dimensions."""
     wanted = asked.dimensions - {"activity_date", "app_name", "event_type"}
     able = [
         model
@@ -273,8 +274,8 @@ def _rollup_answer(
     asked: _Question,
     coverage: Coverage,
 ) -> Report:
-    # Users and sessions are distinct within a row of the rollup, so they are shown only where no
-    # two rows of a day meet.
+    # Users and sessions are distinct within a row of the rollup, so they are shown only if each row
+    # of the report is one rollup row per day.
     told_apart = asked.dimensions >= {"app_name", *model.dimensions}
     users_name, sessions_name = (
         ("users", "sessions") if asked.by_day else ("summed_daily_users", "summed_daily_sessions")

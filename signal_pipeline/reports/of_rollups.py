@@ -1,7 +1,7 @@
-"""Reports from the daily rollups, over any window, each number with its state. Reports from raw
-events: `of_raw_events.py`.
+"""Reports from the daily rollups, over any window, each number with its state.
 
-Sums of daily users and sessions are headed as sums (requirement 8.3).
+Sums of daily users and sessions are headed as sums (requirement 8.3). `of_raw_events.py` has the
+reports from raw events.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
 NONE = "(none)"
 MEASURES = ("events", "users", "sessions")
-# The column that says what a row's numbers cover, and its SQL.
+# For each period: the column that says what a row's numbers cover, and its SQL.
 _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
     "day": ("activity_date", sql.SQL("activity_date")),
     "week": ("week", sql.SQL("to_char(activity_date, 'IYYY-\"W\"IW')")),
@@ -41,19 +41,19 @@ class ReportError(SignalError):
 
 
 class QuestionError(ReportError, UsageError):
-    """A question that makes no sense, whatever is stored; exit 2."""
+    """A question that makes no sense, whatever is stored. The exit code is 2."""
 
 
 class PurgedError(ReportError):
-    """Raw events of the window are gone, so that a count of what is left would be too low."""
+    """Raw events of the window are gone, so a count of what is left would be too low."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Rows, and notes that belong under them.
+    """Rows, and the notes that belong under them.
 
-    For each row, `labels` are the words of its `state`. `left_out` counts the rows that are not
-    shown below admin.
+    For each row, `labels` are the words of its `state`. `left_out` counts the rows that only admins
+    would see.
     """
 
     rows: pd.DataFrame
@@ -74,12 +74,12 @@ def rollup_report(
     event_type: str | None = None,
     hide_small: bool = False,
 ) -> Report:
-    """The rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per day, ISO week or in
-    total.
+    """Return the rollup `daily_<kind>_activity` from `first` to `last`, inclusive, per period `by`.
 
-    Rows of the event type `(all)` are subtotals over all event types. Notes name the days that are
-    unknown. With `hide_small`, small cells and what would give them back are left out. Raises
-    ReportError for an unknown kind or a window that ends before it begins.
+    `by` is a day, an ISO week, or the total. Rows of the event type `(all)` are subtotals over all
+    event types. Notes name the unknown days. With `hide_small`, small cells are left out, and so
+    are the rows from which one could work them out. Raises ReportError for an unknown kind or a
+    window that ends before it begins.
     """
     model = models.get(f"daily_{kind}_activity")
     if model is None:
@@ -110,14 +110,15 @@ def report_of(
     notes: list[str],
     hidden: HiddenRows | None = None,
 ) -> Report:
-    """The report of rows less those that are hidden; `labels_of` gives the words of a row's
-    state.
+    """Return the report of the rows without those that are hidden.
+
+    `labels_of` gives the words of a row's state.
     """
     if hidden is not None:
         rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(
             drop=True
         )
-    rows = rows.drop(columns=["total"], errors="ignore")  # The whole window: its value is null.
+    rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
     return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
@@ -155,7 +156,7 @@ def _dimensions(model: Model) -> list[str]:
 def frame(
     connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]
 ) -> pd.DataFrame:
-    """The rows of a statement."""
+    """Return the rows of a statement."""
     cursor = connection.execute(statement, parameters)
     assert cursor.description is not None
     names = [column.name for column in cursor.description]
@@ -163,16 +164,15 @@ def frame(
 
 
 class RollupLabels:
-    """What must stand beside the numbers of a rollup's rows."""
+    """The labels and notes that must accompany the numbers of a rollup's rows."""
 
     def __init__(
         self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
     ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
-        self._labels: dict[
-            tuple[date, date, str | None], list[str]
-        ] = {}  # A long report has few periods and apps.
+        # Labels are kept, since even a long report has few periods and apps.
+        self._labels: dict[tuple[date, date, str | None], list[str]] = {}
         checksums = {name: model.checksum for name, model in models.items()}
         first, last = coverage.known
         self._days = {
@@ -184,8 +184,9 @@ class RollupLabels:
         ).fetchall()
 
     def of(self, row: Mapping[object, object]) -> list[str]:
-        """The labels of one row, over all days of its period: a day without a build is missing from
-        every sum.
+        """Return the labels of one row, over all days of its period.
+
+        A day without a build is missing from every sum.
         """
         key = (*self._period(row), cast("str | None", row.get("app_name")))
         if key not in self._labels:
@@ -221,7 +222,7 @@ class RollupLabels:
         return labels
 
     def notes(self) -> list[str]:
-        """What a reader must know of the whole window."""
+        """Return what a reader must know about the whole window."""
         today = self._coverage.today
         missing = [day for day in self._with("missing") if day < today]
         out = "so they are unknown and not in these numbers"

@@ -1,12 +1,11 @@
-"""Small cells: which rows of an answer are left out below admin, so that no difference of answers
-gives one back.
+"""Small cells: the rows that callers below admin do not get, so that no difference reveals one.
 
-The parts are groups (one day, app and event type) and their splits by one of `SPLITS`. In a split
-with a small cell, large cells are left out with the small ones until the sum of all that is left
-out tells nothing of any. Every other row is a sum of parts, over days, apps or types, and is left
-out with any of them. By two or more of `SPLITS` together nothing is shown unless the crossing of
-all of them has no small cell. So whatever can be worked out is a sum of what was shown
-(docs/privacy.md).
+The parts are groups (one day, app and event type), and their splits by one of `SPLITS`. In a split
+with a small cell, large cells are left out with the small ones, until the sum of all that is left
+out says nothing about any of them. Every other row is a sum of parts, over days, apps or types; it
+is left out if any of its parts is. An answer by two or more of `SPLITS` together shows nothing of a
+group unless the crossing of all of them has no small cell. So everything that can be worked out is
+a sum of what was shown (docs/privacy.md).
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ Clause = sql.Composed
 
 @dataclass(frozen=True, slots=True)
 class HiddenRows:
-    """The rows that are left out: their values of `columns`."""
+    """The rows that are left out, as their values of `columns`."""
 
     columns: Sequence[str]
     values: Collection[tuple[object, ...]]
 
     def holds(self, row: Row) -> bool:
-        """Whether a row of the answer is left out."""
+        """True if this row of the answer is left out."""
         return tuple(row[column] for column in self.columns) in self.values
 
 
@@ -47,8 +46,9 @@ def hidden_of_rollup(
     period: tuple[str, sql.Composable],
     parameters: Mapping[str, object],
 ) -> HiddenRows:
-    """Of a rollup's rows over periods; `period` is the column's name and its SQL, the `parameters`
-    are the report's.
+    """Return the hidden rows of a rollup over periods.
+
+    `period` is the name of the column and its SQL; `parameters` are those of the report.
     """
     (split,) = [name for name in dimensions if name in SPLITS] or [GROUP]
     name, expression = period
@@ -60,7 +60,7 @@ def hidden_of_rollup(
     if split != GROUP:
         columns.append((split, sql.Identifier("value")))
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
-    # Each type's part is also a part of the row over all types.
+    # The part of each type also counts towards the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
     return _hidden(
         connection,
@@ -78,7 +78,10 @@ def hidden_of_raw(
     filters: Mapping[str, str],
     window: Mapping[str, object],
 ) -> HiddenRows:
-    """Of rows counted from raw events by `keys`, columns, under `filters`, values by column."""
+    """Return the hidden rows of a count of raw events by the columns `keys`.
+
+    `filters` holds values by column.
+    """
     splits = {column for column in (*keys, *filters) if column in SPLITS}
     dimension = CROSSING if len(splits) > 1 else min(splits, default=GROUP)
     columns = [

@@ -1,8 +1,7 @@
-"""Build a day: compute its rollups from one snapshot of its raw events, and swap them in, in one
-transaction.
+"""Builds of a day: its rollups computed from one snapshot and swapped in with one transaction.
 
-Invariants 5 to 8 and 10. Which days to build is decided by the caller; how rows are computed, by
-the engine.
+Invariants 5 to 8 and 10. The caller decides which days to build; the engine decides how rows are
+computed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from signal_pipeline.rollups.models import Model
 
 
 class BuildRefusedError(SignalError):
-    """A build that would be wrong is refused and changes nothing; `reason` says why."""
+    """A build was refused because it would be wrong. It changed nothing; `reason` says why."""
 
     def __init__(self, day: date, reason: str) -> None:
         super().__init__(f"day {day}: {reason}")
@@ -33,7 +32,7 @@ class BuildRefusedError(SignalError):
 
 
 class DayPurgedError(BuildRefusedError):
-    """The raw events of the day are gone: its rollups stay as they are."""
+    """The day's raw events are gone, so its rollups stay as they are."""
 
     def __init__(self, day: date) -> None:
         super().__init__(day, "purged, unchanged")
@@ -41,11 +40,11 @@ class DayPurgedError(BuildRefusedError):
 
 @dataclass(frozen=True, slots=True)
 class DayBuild:
-    """What one build read and wrote. `rows` is by rollup; `seconds` covers reading, computing and
-    writing.
+    """What one build read and wrote.
 
-    `state`: `open`, or for a build that is final since the raw events are gone `purged`, or
-    `incomplete` if they went before the day was proven complete.
+    `rows` is by rollup; `seconds` covers reading, computing and writing. `state` is `open`, or
+    `purged` if the raw events are gone and the build is final, or `incomplete` if they went before
+    the day was proven complete.
     """
 
     day: date
@@ -63,8 +62,9 @@ def build_day(
 ) -> DayBuild:
     """Build the given rollups of one day.
 
-    Raises DayPurgedError, or BuildRefusedError when the day cannot hold events, raw events are
-    missing by the books, or another build was faster with a newer version; then nothing changes.
+    Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
+    if raw events are missing by the books, or if another build was faster and read a newer version.
+    In these cases nothing changes.
     """
     with safe_errors(), database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -88,10 +88,10 @@ def build_day(
 def recorded_builds(
     connection: Connection, models: Mapping[str, Model], days: Sequence[date]
 ) -> list[DayBuild]:
-    """What is recorded of builds that were made before: of open days whose rollups all have one of
-    the present version, and of purged days for those rollups that were ever built.
+    """Return the recorded builds of the days, for open and for purged ones.
 
-    `seconds` is that of the rollup that took longest.
+    An open day is returned if every rollup has a build of the day's present version. A purged day
+    is returned with the rollups that were ever built. `seconds` is that of the slowest rollup.
     """
     rows = connection.execute(
         query(__package__, "recorded_builds"), {"days": list(days), "rollups": list(models)}
@@ -118,9 +118,7 @@ def refuse_impossible_day(connection: Connection, day: date) -> None:
 
 
 def refuse_incomplete(snapshot: DaySnapshot) -> None:
-    """Raise DayPurgedError or BuildRefusedError for a snapshot that holds fewer raw events than it
-    should.
-    """
+    """Raise DayPurgedError or BuildRefusedError if raw events are missing from the snapshot."""
     if snapshot.state == "purged":
         raise DayPurgedError(snapshot.day)
     if snapshot.raw_events < snapshot.expected_events:
@@ -169,8 +167,9 @@ def _swap(
 
 
 def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
-    """What must never be visible is asserted before the commit: a check afterwards rolls nothing
-    back.
+    """Refuse a total that differs from the raw count.
+
+    This is asserted before the commit, because a check afterwards could not roll anything back.
     """
     if not model.covers_all_events:
         return

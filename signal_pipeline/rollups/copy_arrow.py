@@ -1,10 +1,8 @@
-"""Arrow batches as rows of PostgreSQL's binary COPY format, column by column and without a loop
-over rows.
+"""Arrow batches as rows of PostgreSQL's binary COPY format, by column and without a loop over rows.
 
-Each field becomes its length and its bytes; Arrow joins the fields of all rows at once, and the
-joined column's buffer is
-what COPY reads. Types are those that a rollup's column can have (`schema_yml.COLUMN_TYPES`). The
-format: `postgres/copy_format.py`.
+Each field becomes its length and its bytes. Arrow joins the fields of all rows at once, and the
+buffer of the joined column is what COPY reads. The types are those that a column of a rollup can
+have (`schema_yml.COLUMN_TYPES`). `postgres/copy_format.py` describes the format.
 """
 
 from __future__ import annotations
@@ -26,7 +24,8 @@ _UNIX_MICROSECONDS = _UNIX_DAYS * 86_400_000_000
 
 Values = npt.NDArray[np.generic]
 
-# Per type of PostgreSQL: the Arrow type to read it as, and its values in network byte order.
+# For each PostgreSQL type: the Arrow type to read it as, and how to bring its values into network
+# byte order.
 _FIXED: dict[str, tuple[pa.DataType, Callable[[Values], Values]]] = {
     "bigint": (pa.int64(), lambda values: values.astype(">i8")),
     "integer": (pa.int32(), lambda values: values.astype(">i4")),
@@ -43,7 +42,7 @@ _FIXED: dict[str, tuple[pa.DataType, Callable[[Values], Values]]] = {
 def copy_stream(
     batches: Iterable[pa.RecordBatch], types: Sequence[str]
 ) -> Iterator[bytes | memoryview]:
-    """The batches as the parts of one COPY; `types` are PostgreSQL's, one per column."""
+    """Yield the batches as the parts of one COPY; `types` are PostgreSQL's, one per column."""
     yield HEADER
     for batch in batches:
         if batch.num_rows:
@@ -62,14 +61,14 @@ def _rows(batch: pa.RecordBatch, types: Sequence[str]) -> memoryview:
 
 
 def _text(column: pa.Array) -> list[pa.Array]:
-    """The lengths, and the texts; a null has the length -1 and no text."""
+    """Return the lengths and the texts; a null has the length -1 and no text."""
     texts = column.cast(pa.binary())
     lengths = pc.binary_length(texts).fill_null(-1).to_numpy(zero_copy_only=False)
     return [_binary(lengths.astype(">i4")), texts.fill_null(b"")]
 
 
 def _fixed(column: pa.Array, data_type: str) -> pa.Array:
-    """Each value behind its length."""
+    """Return each value preceded by its length."""
     arrow_type, in_network_order = _FIXED[data_type]
     numbers = column.cast(arrow_type).fill_null(0).to_numpy(zero_copy_only=False)
     values = in_network_order(numbers)
@@ -80,7 +79,7 @@ def _fixed(column: pa.Array, data_type: str) -> pa.Array:
 
 
 def _binary(items: npt.NDArray[np.void] | Values) -> pa.Array:
-    """A binary array over items of one size, without a copy."""
+    """Return a binary array over items of equal size, without a copy."""
     offsets = np.arange(len(items) + 1, dtype=np.int32) * items.dtype.itemsize
     return pa.Array.from_buffers(
         pa.binary(), len(items), [None, pa.py_buffer(offsets), pa.py_buffer(items)]

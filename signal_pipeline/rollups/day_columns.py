@@ -1,9 +1,9 @@
-"""A day's events out of PostgreSQL, as Arrow batches, column by column.
+"""A day's events read from PostgreSQL as Arrow batches, column by column.
 
-PostgreSQL joins each column of some blocks of the table into one value, so that neither side
-handles fields one by one: row by row, the transfer of a field costs the reader about 0.1 µs, more
-than a rollup costs to compute with it. The types are those that a model's source may have
-(`rollups.yml.SOURCE_TYPES`).
+PostgreSQL joins each column over some blocks of the table into one value, so that neither side
+handles single fields. Row by row, the transfer of a field costs the reader about 0.1 µs, which is
+more than computing a rollup with it. The types are those that a model's source can have
+(`schema_yml.SOURCE_TYPES`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.engine import EngineError
 from signal_pipeline.rollups.models import SourceColumn
 
-BLOCKS = 512  # Of 8 KiB, per query: PostgreSQL is slower where it joins longer values.
-QUERIES = 4  # Per batch: some 65,000 events, about 10 MB of columns. A usual day is one batch.
+BLOCKS = 512  # Blocks of 8 KiB per query; PostgreSQL slows down when it joins longer values.
+QUERIES = 4  # Queries per batch: about 65,000 events, 10 MB of columns. A usual day is one batch.
 
-# Two bytes that no UTF-8 has: neither can be in a text, whatever was accepted.
+# UTF-8 never contains these two bytes, so no text that was accepted can contain them.
 _END = b"\xff"
 _NULL = b"\xfe"
 _UNIX_MICROSECONDS = 946_684_800_000_000  # PostgreSQL's epoch, 2000-01-01, in Unix time.
 
-# How a column is joined: as text, but for types whose values all have one length. A uuid may be
-# null: its validity is beside it.
+# How a column is joined: as text, except for types whose values all have the same length. A uuid
+# can be null, so its validity is joined beside it.
 _TEXT = r"string_agg(coalesce(textsend({0}::text), '\xfe'), '\xff')"
 _JOINED = {
     "timestamptz": ["string_agg(timestamptz_send({0}), '')"],
@@ -42,17 +42,16 @@ _JOINED = {
     ],
 }
 _LAST_BLOCK = 2**32 - 1
-_HASH_BYTES = 32  # The only bytea, `user_hash`.
+_HASH_BYTES = 32  # `user_hash` is the only bytea column.
 
 
 def day_batches(
     connection: Connection, day: date, columns: Sequence[SourceColumn]
 ) -> Iterator[pa.RecordBatch]:
-    """The day's events in the caller's snapshot: texts as dictionaries, which differ from batch to
-    batch.
+    """Yield the day's events in the caller's snapshot; each batch has its own text dictionaries.
 
-    Raises EngineError when a column has not one value per event, or values of another form than its
-    type's.
+    Raises EngineError if a column does not have one value per event, or if a value does not have
+    the form of its type.
     """
     query, binds = _query(columns), list(window(day))
     starts = range(0, max(1, _blocks(connection, day)), BLOCKS)
@@ -60,12 +59,12 @@ def day_batches(
         for some in range(0, len(starts), QUERIES):
             rows = []
             for at in starts[some : some + QUERIES]:
-                # The last has no end: a table whose size is not told here (a distributed one) is
-                # read whole.
+                # The last range is open: a table whose size is not known here (a distributed one)
+                # is read whole.
                 end = _LAST_BLOCK if at == starts[-1] else at + BLOCKS
                 cursor.execute(query, [*binds, f"({at},0)", f"({end},0)"], prepare=False)
                 rows += cursor.fetchall()
-            # What was joined of nothing is null.
+            # An aggregate over no rows is null.
             counts, *joined = (list(filter(_given, values)) for values in zip(*rows, strict=True))
             if events := sum(counts):
                 parts = iter(cast("list[list[bytes]]", joined))
@@ -78,8 +77,10 @@ def _given(value: object) -> bool:
 
 
 def _blocks(connection: Connection, day: date) -> int:
-    """How many blocks the day's partition has, after the snapshot was taken: what it shows is in
-    them.
+    """Return how many blocks the day's partition has.
+
+    The size is read after the snapshot was taken, so every row that the snapshot shows is in these
+    blocks.
     """
     row = connection.execute(
         "select pg_relation_size(coalesce(to_regclass(%s), 'signal.events')) /"
@@ -106,7 +107,7 @@ def _arrays(
 ) -> list[pa.Array]:
     try:
         return [_array(column, events, parts) for column in columns]
-    except (ValueError, pa.ArrowException):  # Their texts quote values.
+    except (ValueError, pa.ArrowException):  # Their messages quote values.
         raise EngineError(
             "cannot read the day from PostgreSQL: a value has not the form of its type"
         ) from None
@@ -129,8 +130,10 @@ def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> p
 
 
 def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
-    """Each value with the byte that ends it: so only the few that differ need be taken out of what
-    was joined.
+    """Encode texts that each end with `_END` as a dictionary.
+
+    The end bytes stay with the values while Arrow finds the distinct ones, so only those few are
+    cut out of the joined bytes.
     """
     data = np.frombuffer(ended, "u1")
     ends = np.flatnonzero(data == _END[0])
@@ -145,7 +148,8 @@ def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     null = pc.index(words, pa.scalar(_NULL, pa.binary())).as_py()
     if null < 0:
         return pa.DictionaryArray.from_arrays(encoded.indices, words.cast(pa.string()))
-    # The null leaves the dictionary, and the words behind it move up.
+    # The null is removed from the dictionary, and the indices of the words after it move down by
+    # one.
     codes = encoded.indices.to_numpy()
     kept = pa.concat_arrays([words[:null], words[null + 1 :]]).cast(pa.string())
     return pa.DictionaryArray.from_arrays(

@@ -1,8 +1,7 @@
-"""What a rebuild of a day would change: computed into a shadow, held against what is stored, and
-thrown away.
+"""What a rebuild of a day would change, for `backfill --plan --diff`.
 
-Nothing is written but temporary tables. The day is locked meanwhile, as for a build. Who asks for
-it: `backfill --plan --diff`.
+The day is computed into a shadow table, compared with what is stored, and thrown away. Only
+temporary tables are written. The day is locked meanwhile, as for a build.
 """
 
 from __future__ import annotations
@@ -24,8 +23,9 @@ from signal_pipeline.rollups.models import Model
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One rollup of one day: rows that a rebuild would add, remove and change, and the events of
-    its '(all)' rows.
+    """What a rebuild would change in one rollup of one day.
+
+    It counts the rows that would be added, removed and changed, and the events of the '(all)' rows.
     """
 
     day: date
@@ -40,18 +40,18 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether a rebuild would change nothing."""
+        """True if a rebuild would change nothing."""
         return not (self.added or self.removed or self.changed)
 
     def as_dict(self) -> dict[str, object]:
-        """The object that `backfill --plan --diff --json` prints."""
+        """Return the object that `backfill --plan --diff --json` prints."""
         return {**asdict(self), "day": str(self.day)}
 
 
 def day_difference(
     database: Database, engine: Engine, models: Mapping[str, Model], day: date
 ) -> list[Difference]:
-    """The difference of each rollup of a day that has a row in `signal.days`.
+    """Return the difference of each rollup for a day that has a row in `signal.days`.
 
     Raises BuildRefusedError where a build would be refused, EngineError and DatabaseError.
     """

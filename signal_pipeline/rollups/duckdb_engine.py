@@ -1,9 +1,8 @@
-"""The default engine: a day is read out of PostgreSQL once, in batches, DuckDB computes every model
-from it, COPY writes back.
+"""The default engine: it reads a day from PostgreSQL once, and DuckDB computes every model from it.
 
-Here: the temporary DuckDB database, and the way back. The way in: `day_columns.py`,
-`duckdb_events.py`. It is about seven times faster than `count(distinct)` inside PostgreSQL, and
-bounded in memory: DuckDB spills into a private folder below `SIGNAL_HOME/tmp`.
+This module has the temporary DuckDB database and the way back by COPY; `day_columns.py` and
+`duckdb_events.py` have the way in. It is about seven times faster than `count(distinct)` inside
+PostgreSQL. Its memory is bounded: DuckDB spills into a private folder below `SIGNAL_HOME/tmp`.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ ROWS_PER_BATCH = 50_000
 
 
 class DuckdbEngine:
-    """Computes outside of PostgreSQL; see `rollups.engine.Engine`.
+    """Computes outside PostgreSQL; see `rollups.engine.Engine`.
 
-    `url` is the database's libpq URL; `folder` (`SIGNAL_HOME/tmp`) takes what DuckDB spills.
-    Threads may read at once: they share DuckDB's memory, and its `threads`. What a read has opened
-    is kept for the next one, as long as the engine is referred to.
+    `url` is the database's libpq URL; DuckDB spills into `folder` (`SIGNAL_HOME/tmp`). Several
+    threads can read at once: they share DuckDB's memory and its `threads`. What a read has opened
+    is kept for the next one, until the engine is garbage-collected.
     """
 
     name = "duckdb"
@@ -72,8 +71,9 @@ class DuckdbEngine:
         day: date,
         models: Mapping[str, Model],
     ) -> Iterator[_Built]:
-        """See `Engine.read`; it reads by a connection of its own, and keeps the results in DuckDB
-        until the end.
+        """Read a day; see `Engine.read`.
+
+        It uses a connection of its own, and keeps the results in DuckDB until the context ends.
         """
         columns = _needed(models)
         with self._results() as results:
@@ -86,16 +86,15 @@ class DuckdbEngine:
 
     @contextmanager
     def _results(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to a database of its own in DuckDB's memory, which is gone at the end."""
+        """Yield a connection to an in-memory DuckDB database of its own, dropped at the end."""
         name = f"build_{next(self._numbers)}"
         with _safe_errors():
             results = self._duckdb().cursor()
         with closing(results):
             with _safe_errors():
                 results.execute("set TimeZone = 'UTC'")
-                results.execute(
-                    "set enable_progress_bar = false"
-                )  # It would be drawn into the output of a command.
+                # The progress bar would be drawn into the output of a command.
+                results.execute("set enable_progress_bar = false")
                 results.execute(f"attach ':memory:' as {name}")
                 results.execute(f"use {name}")
             try:
@@ -117,9 +116,7 @@ class DuckdbEngine:
 
     @contextmanager
     def _source(self) -> Iterator[Connection]:
-        """A connection to PostgreSQL in a transaction of its own; after an error it is not used
-        again.
-        """
+        """Yield a PostgreSQL connection in a read-only transaction; after an error it is closed."""
         try:
             with safe_errors():
                 source = self._idle.pop() if self._idle else self._database.connect()
@@ -148,16 +145,15 @@ def _load(
     day: date,
     columns: Sequence[SourceColumn],
 ) -> DaySnapshot:
-    """Stream the day's events into DuckDB, and the facts of the day from the same snapshot."""
-    # Several workers would add up to more work, and the other builder wants the other core.
+    """Stream the day's events into DuckDB; return the facts of the day from the same snapshot."""
+    # Parallel workers would do more work in total, and the other builder wants the other core.
     source.execute("set local max_parallel_workers_per_gather = 0")
     facts = psycopg.RawCursor(source).execute(query(__package__, "read_day"), [day]).fetchone()
     if facts is None:
         raise missing_day(day)
     version, state, expected_events = cast("tuple[int, str, int]", facts)
-    with closing(
-        _ahead(day_batches(source, day, columns))
-    ) as batches:  # At an error too the reader ends before its transaction.
+    # `closing`: after an error too, the reader ends before its transaction.
+    with closing(_ahead(day_batches(source, day, columns))) as batches:
         fill_events(results, columns, batches)
     raw_events, first, last = _one_row(results, query(__package__, "raw_span"), list(window(day)))
     return DaySnapshot(
@@ -172,7 +168,7 @@ def _load(
 
 
 def _ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
-    """The batches, each next one read while DuckDB takes the last."""
+    """Yield the batches; each next one is read while DuckDB takes the last."""
     with ThreadPoolExecutor(1, thread_name_prefix="signal-read") as pool:
         coming = pool.submit(next, batches, None)
         while (batch := coming.result()) is not None:
@@ -188,7 +184,7 @@ class _Built:
     def write(
         self, connection: Connection, model: Model, table: sql.Identifier | None = None
     ) -> int:
-        # In the order of the primary key: its index grows at one end, which halves the cost.
+        # In the order of the primary key, its index grows at one end, which halves the cost.
         select = sql.SQL("select {} from {} order by {}").format(
             _names(model.columns), _result(model), _names(model.grain)
         )
@@ -205,15 +201,14 @@ class _Built:
 
 def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
-        # In memory: nearly twice as fast as a file for a usual day, and a huge one spills all the
-        # same.
+        # In memory, a usual day is nearly twice as fast as in a file, and a huge one still spills.
         ":memory:",
         config={
             "memory_limit": MEMORY_LIMIT,
             "threads": threads,
             "temp_directory": str(folder / "spill"),
             "preserve_insertion_order": False,
-            # Nothing is fetched from the net.
+            # DuckDB must not download anything.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         },
@@ -221,8 +216,9 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
 
 
 def _needed(models: Mapping[str, Model]) -> list[SourceColumn]:
-    """The columns of the events that any of the models reads; always `created_at`, which bounds
-    each of them.
+    """Return the columns of the events that any of the models reads.
+
+    `created_at` is always among them, since it bounds each model.
     """
     return list(dict.fromkeys(column for model in models.values() for column in model.reads))
 
@@ -242,7 +238,9 @@ def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> Non
 def _one_row(
     results: duckdb.DuckDBPyConnection, statement: str, binds: Sequence[object] = ()
 ) -> tuple[Any, ...]:
-    """The only row; taken by `fetchall`, as DuckDB streams nothing beside a result that is not read
+    """Return the only row.
+
+    It is taken with `fetchall`, because DuckDB cannot stream another result while one is not read
     to its end.
     """
     (row,) = results.execute(statement, list(binds)).fetchall()
@@ -256,7 +254,7 @@ def _batches(results: duckdb.DuckDBPyConnection, select: str) -> Iterator[pa.Rec
 
 @contextmanager
 def _safe_errors() -> Iterator[None]:
-    """Turn errors of DuckDB into EngineError: their texts quote values."""
+    """Turn errors of DuckDB into EngineError, because their messages quote values."""
     try:
         yield
     except duckdb.Error as error:

@@ -1,5 +1,6 @@
-"""The day's events inside DuckDB: texts with few values as ENUMs, because to group by a small
-number costs half.
+"""The day's events inside DuckDB.
+
+Texts with few distinct values become ENUMs, because grouping by a small number costs half.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ import pyarrow.compute as pc
 
 from signal_pipeline.rollups.models import SourceColumn
 
-ENUM_VALUES = 50_000  # A text column with more values than that stays text.
+ENUM_VALUES = 50_000  # A text column with more distinct values stays text.
 
-_DUCKDB_TYPES = {"jsonb": "json"}  # The other types of models.SOURCE_TYPES have the same names.
+_DUCKDB_TYPES = {"jsonb": "json"}  # The others of schema_yml.SOURCE_TYPES have the same names.
 
 
 def fill_events(
@@ -22,11 +23,10 @@ def fill_events(
     columns: Sequence[SourceColumn],
     batches: Iterable[pa.RecordBatch],
 ) -> None:
-    """Make the table `signal.events` of the batches, whose texts are dictionaries
-    (`day_columns.py`).
+    """Make the table `signal.events` from batches whose texts are dictionaries (`day_columns.py`).
 
-    The first batch decides the ENUMs. A column for which a later batch has other words is text
-    until the end.
+    The first batch decides the ENUMs. If a later batch brings new words, the column is text until
+    all batches are in.
     """
     types = {
         column.name: _DUCKDB_TYPES.get(column.data_type, column.data_type) for column in columns
@@ -61,8 +61,10 @@ def _create(results: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
 
 
 def _add_words(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
-    """Add the batch's words, sorted, so that an ENUM compares as texts do; a column with too many
-    leaves. Which changed.
+    """Add the batch's words and return the columns that changed.
+
+    The words are sorted, so that an ENUM compares as its texts do. A column with too many words is
+    removed from `words`.
     """
     changed = []
     for name, known in list(words.items()):
@@ -82,7 +84,7 @@ def _retype(results: duckdb.DuckDBPyConnection, column: str, data_type: str) -> 
 
 
 def _enum(results: duckdb.DuckDBPyConnection, column: str, words: pa.Array) -> str:
-    """A new type of these words; what the column had before stays until the database goes."""
+    """Create a type of these words; the earlier type stays until the database is dropped."""
     data_type = f'signal."{column} of {len(words)}"'
     results.register("words", pa.table({"word": words}))
     results.execute(f"create type {data_type} as enum (select word from words)")

@@ -1,8 +1,7 @@
-"""What a model's SQL says: its output columns and where they come from, what it reads, its
-checksum.
+"""What a model's SQL says: its output columns and their origins, what it reads, its checksum.
 
-Here: the text of one SELECT, parsed with sqlglot, and the rules that it must keep. The text is only
-analysed: engines execute it as written. Why the rules: docs/decisions.md.
+The text of one SELECT is parsed with sqlglot and checked against the rules for models. It is only
+analysed: engines execute it as written. docs/decisions.md gives the reasons for the rules.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ _UNREPEATABLE = (
 class Query:
     """The facts of one SELECT over `signal.events`.
 
-    `columns` gives, for each output column in order, the columns of the events that its value comes
-    from (none for a constant, a bind, or a count of rows). `reads` are all columns of the events
-    that the SQL touches.
+    For each output column, in order, `columns` gives the columns of the events that its value comes
+    from. There are none for a constant, a bind, or a count of rows. `reads` are all columns of the
+    events that the SQL touches.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -47,10 +46,10 @@ class Query:
 
 
 def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
-    """Check a model's SQL and take its facts; `event_columns` maps the columns of the events to
-    their types.
+    """Check a model's SQL and return its facts.
 
-    Raises Problem for SQL that is not one SELECT over `signal.events` between the binds $1 and $2.
+    `event_columns` maps the columns of the events to their types. Raises Problem for SQL that is
+    not one SELECT over `signal.events` between the binds $1 and $2.
     """
     tree = _parse(sql)
     _check_binds(tree)
@@ -66,10 +65,10 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
 
 
 def checksum(sql: str) -> str:
-    """SHA-256, in hex, of the tokens of the SQL: comments and white space do not count."""
+    """Return the SHA-256, in hex, of the SQL's tokens; comments and white space do not count."""
     tokens = sqlglot.tokenize(sql, read=_DIALECT)
-    # The raw text of a token, not its parsed one: it tells 'a' from "a", and outlives releases of
-    # sqlglot.
+    # The raw text of a token, not its parsed one: it distinguishes 'a' from "a", and does not
+    # change with releases of sqlglot.
     texts = (sql[token.start : token.end + 1] for token in tokens)
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
@@ -132,7 +131,7 @@ def _name(table: exp.Table) -> str:
 
 
 def _qualified(tree: exp.Expr, event_columns: Mapping[str, str]) -> exp.Expr:
-    """The tree with every column given its table and every star written out."""
+    """Return the tree with every column given its table and every star written out."""
     try:
         return qualify(
             tree.copy(), schema=_schema(event_columns), dialect=_DIALECT, quote_identifiers=False
@@ -156,8 +155,9 @@ def _reads(tree: exp.Expr) -> frozenset[str]:
 
 
 def _check_bounds(scope: Scope, alias: str) -> None:
-    """Raise Problem unless this scan of the events is bounded by the day: one engine sees other
-    days, one does not.
+    """Raise Problem unless the day bounds this scan of the events.
+
+    Without bounds the engines would differ: one of them sees other days, the other does not.
     """
     where = scope.expression.args.get("where")
     conditions = where.this.flatten() if where and isinstance(where.this, exp.And) else ()

@@ -29,11 +29,10 @@ from signal_pipeline.rollups.models import (
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One test of one model. `query` counts the rows, groups or days at fault between two bound
-    days.
+    """One test of one model.
 
-    `reads_raw`: whether it counts the raw events of all these days, which is too much for every
-    hour.
+    `query` counts the rows, groups or days at fault between two bound days. `reads_raw` is true if
+    it counts the raw events of all these days, which is too much work for every hour.
     """
 
     model: str
@@ -43,9 +42,7 @@ class Audit:
     reads_raw: bool = False
 
     def faults(self, connection: Connection, first: date, last: date) -> int:
-        """How many rows, groups or days break the test from `first` to `last`, inclusive; 0 is
-        good.
-        """
+        """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
         start, end = window(first, last)
         bounds = {"first": first, "last": last, "start": start, "end": end}
         row = connection.execute(self.query, bounds).fetchone()
@@ -54,7 +51,7 @@ class Audit:
 
 
 def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
-    """Every test of every model."""
+    """Return every test of every model."""
     return [
         audit
         for model in models.values()
@@ -63,8 +60,9 @@ def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
 
 
 def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
-    """The tests that hold a rollup against other numbers, without those that a build asserts itself
-    before its commit.
+    """Return the tests that compare a rollup with other numbers.
+
+    Tests that a build itself asserts before its commit are left out.
     """
     return [
         _reconciles(model, test)
@@ -75,7 +73,7 @@ def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
 
 
 def _counts_every_event(test: ReconcilesWith) -> bool:
-    """Whether it asks for the day's total over all raw events, which a build counts and asserts."""
+    """True if the test compares the day's total over all raw events, which a build asserts."""
     return test.to == "events" and test.where is None and not test.by
 
 
@@ -130,7 +128,7 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
         other = sql.SQL(query(__package__, "events_by_day")).format(
             columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
             by=_list(by),
-            condition=sql.SQL(test.where or "true"),  # Parsed and checked by the loader.
+            condition=sql.SQL(test.where or "true"),  # The loader has parsed and checked it.
         )
     else:
         other = _rollup_by_day(test.to, by, fold)

@@ -1,9 +1,8 @@
-"""The loader of `dbt_like_sql/`: every model as a frozen `Model`, its SQL checked against its entry
-in `schema.yml`.
+"""The loader of `dbt_like_sql/`: each model as a frozen `Model`, checked against `schema.yml`.
 
-Adding a rollup is one file in `models/` and one entry in `schema.yml`. Here: what ties the files
-together. The shape of the yml files is in `schema_yml.py`, the analysis of one SQL text in
-`lineage.py`, tables in `schema/rollup_tables.py`. No Dagster.
+To add a rollup, write one file in `models/` and one entry in `schema.yml`. This module ties the
+files together. `schema_yml.py` has the shape of the yml files, `lineage.py` the analysis of one SQL
+text, and `schema/rollup_tables.py` the tables. No Dagster.
 """
 
 from __future__ import annotations
@@ -65,9 +64,7 @@ class SourceColumn:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a rollup. `source_columns` are those columns of `signal.events` that its value
-    comes from.
-    """
+    """A column of a rollup; its value comes from the `source_columns` of `signal.events`."""
 
     name: str
     data_type: str
@@ -78,12 +75,12 @@ class Column:
 
     @property
     def nullable(self) -> bool:
-        """Whether the table lets it be null: it has no `not_null` test."""
+        """True if the table allows null, because the column has no `not_null` test."""
         return not any(isinstance(test, NotNull) for test in self.tests)
 
     @property
     def origin(self) -> str:
-        """Where the value comes from, for people: "from `events.user_hash`"."""
+        """Where the value comes from, in words: "from `events.user_hash`"."""
         if self.counts_rows:
             return "from `events` rows"
         if not self.source_columns:
@@ -92,17 +89,17 @@ class Column:
 
     @property
     def described(self) -> str:
-        """The description with the origin behind it, for a UI that does not show lineage."""
+        """The description followed by the origin, for a UI that does not show lineage."""
         return f"{self.description} ({self.origin})"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A rollup: the SELECT that computes one day of it, and what `schema.yml` says of it.
+    """A rollup: the SELECT that computes one day of it, and what `schema.yml` says about it.
 
     `sql` is executed as written, with the day's start and end as the binds $1 and $2. `columns` are
     in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
-    `checksum` is over the tokens of the SQL, in hex: a change of it makes builds stale.
+    `checksum` is over the tokens of the SQL, in hex; when it changes, builds become stale.
     """
 
     name: str
@@ -119,18 +116,18 @@ class Model:
 
     @property
     def grain(self) -> tuple[str, ...]:
-        """The columns that tell the rows apart: the primary key of the table."""
+        """The columns that identify a row: the primary key of the table."""
         return next(test.columns for test in self.tests if isinstance(test, Unique))
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """The columns of the grain without the date, the app and the event type."""
+        """The columns of the grain other than the date, the app and the event type."""
         common = (DATE_COLUMN, "app_name", "event_type")
         return tuple(column for column in self.grain if column not in common)
 
     @property
     def covers_all_events(self) -> bool:
-        """Whether the `events` of its '(all)' rows add up to all raw events of the day."""
+        """True if the `events` of its '(all)' rows add up to all raw events of the day."""
         return any(
             isinstance(test, ReconcilesWith) and test.to == "events" and test.where is None
             for test in self.tests
@@ -138,10 +135,10 @@ class Model:
 
 
 def load_models(folder: Path | None = None) -> Mapping[str, Model]:
-    """All models by name, in the order of `schema.yml`; None is the folder that comes with the
-    package.
+    """Return all models by name, in the order of `schema.yml`.
 
-    Raises ModelError for the first thing that is wrong.
+    `folder` defaults to the one that comes with the package. Raises ModelError for the first thing
+    that is wrong.
     """
     folder = folder or _own_folder()
     with _File(folder / "sources.yml"):
@@ -165,7 +162,7 @@ def load_models(folder: Path | None = None) -> Mapping[str, Model]:
 
 
 def event_columns() -> list[SourceColumn]:
-    """The columns of `signal.events` as `sources.yml` describes them; raises ModelError."""
+    """Return the columns of `signal.events` that `sources.yml` describes; raises ModelError."""
     path = _own_folder() / "sources.yml"
     with _File(path):
         return _source_columns(read_sources(path)["events"])
@@ -184,7 +181,7 @@ def _own_folder() -> Path:
 
 
 class _File:
-    """Names the file in front of a Problem that is raised inside."""
+    """Puts the name of the file before a Problem that is raised inside."""
 
     def __init__(self, path: Path) -> None:
         self._name = path.name if path.suffix == ".yml" else f"models/{path.name}"
@@ -243,7 +240,7 @@ def _column(entry: ColumnEntry, query: Query) -> Column:
 
 
 def _check_columns(query: Query, entry: ModelEntry) -> None:
-    """Raise Problem unless the SELECT gives the columns of the entry, in its order."""
+    """Raise Problem unless the SELECT gives the columns of the entry, in the entry's order."""
     written = list(query.columns)
     wanted = [column.name for column in entry.columns]
     if written[0] != DATE_COLUMN:
@@ -260,7 +257,7 @@ def _check_columns(query: Query, entry: ModelEntry) -> None:
 def _check_references(
     model: Model, fields: Mapping[str, list[str]], event_columns: Mapping[str, str]
 ) -> None:
-    """Raise Problem for a test that names a table, a column or a condition that is not there."""
+    """Raise Problem for a test with an unknown table or column or a faulty condition."""
     try:
         for column in model.columns.values():
             for test in column.tests:

@@ -1,4 +1,4 @@
-"""Which engine computes rollups: the setting `SIGNAL_ROLLUP_ENGINE`."""
+"""The choice of the engine that computes rollups: the setting `SIGNAL_ROLLUP_ENGINE`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from signal_pipeline.settings import Settings
 
 
 def open_engine(settings: Settings, database: Database, *, many_days: bool = False) -> Engine:
-    """The configured engine for this database; of many days, several are built at once, each in one
-    thread.
+    """Return the configured engine for this database.
+
+    With `many_days`, the caller builds several days at once, so each build uses one thread.
     """
-    # Imported when a day is to be built: DuckDB and Arrow are a quarter of the time to load the
-    # definitions.
+    # Import an engine only when a day is to be built: DuckDB and Arrow would make up a quarter of
+    # the time to load the definitions.
     if settings.rollup_engine == "postgres":
         from signal_pipeline.rollups.postgres_engine import PostgresEngine
 

@@ -1,6 +1,6 @@
-"""The engine that lets PostgreSQL compute: for a cluster, and to check the other engine against.
+"""The engine that lets PostgreSQL compute: for a cluster, and to check the other engine.
 
-Here: the models' SQL run inside the database, into temporary tables of the caller's connection.
+It runs the models' SQL inside the database, into temporary tables of the caller's connection.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class PostgresEngine:
     def read(
         self, connection: Connection, day: date, models: Mapping[str, Model]
     ) -> Iterator[_Built]:
-        """See `Engine.read`; the results wait in temporary tables, which are dropped at the end."""
+        """Read a day; see `Engine.read`.
+
+        The results wait in temporary tables, which are dropped at the end.
+        """
         if connection.info.transaction_status != TransactionStatus.IDLE:
             raise EngineError(
                 "the connection is in a transaction: the snapshot would be older than it"
@@ -50,7 +53,7 @@ class PostgresEngine:
                     _compute(connection, day, model)
             yield _Built(snapshot)
         finally:
-            # A lost connection has taken its temporary tables along.
+            # If the connection is lost, its temporary tables are gone too.
             with suppress(psycopg.Error), connection.transaction():
                 for model in models.values():
                     connection.execute(sql.SQL("drop table if exists {}").format(_temporary(model)))
@@ -63,7 +66,7 @@ class _Built:
     def write(
         self, connection: Connection, model: Model, table: sql.Identifier | None = None
     ) -> int:
-        # In the order of the primary key: its index grows at one end, which halves the cost.
+        # In the order of the primary key, its index grows at one end, which halves the cost.
         statement = sql.SQL("insert into {} ({}) select {} from {} order by {}").format(
             table or sql.Identifier("signal", model.name),
             _names(model.columns),
@@ -105,7 +108,7 @@ def _compute(connection: Connection, day: date, model: Model) -> None:
 def _execute(
     connection: Connection, statement: LiteralString | sql.Composed, binds: Sequence[object]
 ) -> psycopg.Cursor[tuple[object, ...]]:
-    """Run SQL with binds $1, $2 as written: a plain cursor would take a % in it for a bind."""
+    """Run SQL with the binds $1 and $2 as written; a plain cursor would take a % for a bind."""
     cursor = psycopg.RawCursor(connection)
     cursor.execute(statement, binds)
     return cursor

@@ -1,7 +1,7 @@
-"""The shape of `schema.yml` and `sources.yml`: which keys and tests there are, and their types.
+"""The shape of `schema.yml` and `sources.yml`: their keys, their tests, and the types of both.
 
-Here: one file, one entry at a time. What ties entries to SQL files and to each other stands in
-`models.py`. The format follows dbt's property files:
+This module checks one file, one entry at a time. `models.py` ties the entries to SQL files and to
+each other. The format follows dbt's property files:
 https://docs.getdbt.com/reference/model-properties
 """
 
@@ -29,16 +29,17 @@ Shape = TypeVar("Shape")
 
 
 class Problem(Exception):
-    """What is wrong with a model, in one line; the loader puts the name of the file before it."""
+    """One line that says what is wrong with a model; the loader puts the file's name before it."""
 
 
 class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column is never null; also a constraint of the table."""
+    """The column is never null. The table has the same constraint."""
 
 
 class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column holds one of `values`, or a name of that part of the catalogue, retired names
-    included.
+    """The column holds one of `values`, or a name from that part of the catalogue.
+
+    Retired names of the catalogue are included.
     """
 
     values: tuple[str, ...] = ()
@@ -46,16 +47,14 @@ class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Relationships(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each value of the column stands in `field` of `to`, another model or a source table."""
+    """Each value of the column occurs in `field` of `to`, another model or a source table."""
 
     to: str
     field: str
 
 
 class Unique(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No two rows agree in these columns: the grain of the model, and the primary key of its
-    table.
-    """
+    """No two rows agree in these columns: the model's grain, and the primary key of its table."""
 
     columns: tuple[str, ...]
 
@@ -63,8 +62,8 @@ class Unique(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Per day, and per value of the columns `by`, `events` adds up to the same number as in `to`.
 
-    `to` is `events` (the raw events, those that meet the condition `where`) or another rollup.
-    Unless `event_type` is in `by`, only rows of the event type '(all)' are added up.
+    `to` is `events` (the raw events that meet the condition `where`) or another rollup. Unless
+    `event_type` is in `by`, only rows of the event type '(all)' are added up.
     """
 
     to: str
@@ -87,7 +86,7 @@ _MODEL_TESTS: Mapping[str, type[ModelTest]] = {
 
 
 class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A column as the file has it; `tests` are read by `column_tests`."""
+    """A column as written in the file; `column_tests` reads its `tests`."""
 
     name: str
     data_type: str
@@ -96,7 +95,7 @@ class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as `schema.yml` has it; `tests` are read by `model_tests`."""
+    """A model as written in `schema.yml`; `model_tests` reads its `tests`."""
 
     name: str
     description: str
@@ -107,7 +106,7 @@ class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A table as `sources.yml` has it."""
+    """A table as written in `sources.yml`."""
 
     name: str
     description: str
@@ -134,7 +133,7 @@ class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_schema(path: Path) -> dict[str, ModelEntry]:
-    """The models of `schema.yml` by name, in the order of the file; raises Problem."""
+    """Return the models of `schema.yml` by name, in the order of the file; raises Problem."""
     entries = [
         _convert(entry, ModelEntry, _name_of(entry))
         for entry in _convert(_load(path), _SchemaFile, "").models
@@ -149,7 +148,7 @@ def read_schema(path: Path) -> dict[str, ModelEntry]:
 
 
 def read_sources(path: Path) -> dict[str, TableEntry]:
-    """The tables of `sources.yml` by name, all of them in the schema `signal`; raises Problem."""
+    """Return the tables of `sources.yml` by name, all in the schema `signal`; raises Problem."""
     sources = _convert(_load(path), _SourcesFile, "").sources
     tables = [table for source in sources for table in source.tables]
     for table in tables:
@@ -161,14 +160,12 @@ def read_sources(path: Path) -> dict[str, TableEntry]:
 
 
 def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
-    """The tests of a column; raises Problem for one that does not exist or has wrong arguments."""
+    """Return the tests of a column; raises Problem for an unknown test or wrong arguments."""
     return tuple(_test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.tests)
 
 
 def model_tests(model: ModelEntry) -> tuple[ModelTest, ...]:
-    """The tests of a whole model; raises Problem for one that does not exist or has wrong
-    arguments.
-    """
+    """Return the tests of a whole model; raises Problem for an unknown test or wrong arguments."""
     return tuple(_test(entry, _MODEL_TESTS, "model") for entry in model.tests)
 
 
@@ -194,7 +191,7 @@ def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> No
 
 
 def _check_model(model: ModelEntry) -> None:
-    """Raise Problem unless the entry is complete and agrees with itself."""
+    """Raise Problem unless the entry is complete and consistent."""
     if not _OWNER.fullmatch(model.owner):
         raise Problem(f"the owner {model.owner!r} is neither team:<name> nor an e-mail address")
     if not _GRAIN.search(model.description.strip()):

@@ -1,8 +1,7 @@
-"""Private temporary folders below `SIGNAL_HOME/tmp`, removed at the end, and after a crash by the
-next one.
+"""Private temporary folders below `SIGNAL_HOME/tmp`.
 
-Here: folders. What is spilled into them (rows of events, with their hashes) is the engine's
-business.
+A folder is removed at the end; after a crash, the next call removes it. What is spilled into it
+(rows of events, with their hashes) is the engine's business.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _PREFIX = "build-"
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """A new folder of mode 0700 in `parent`, which becomes 0700 too; it is gone afterwards.
+    """Yield a new folder in `parent`, both of mode 0700; the new one is removed at the end.
 
-    A folder is in use as long as somebody holds a lock on it, so what a killed process left is
-    removed here.
+    A folder is in use as long as a process holds a lock on it. Unlocked folders, which killed
+    processes left, are removed here.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent.chmod(0o700)

@@ -1,9 +1,8 @@
-"""Bring the schema up to date: Alembic's migrations, guards, roles, then the rollup tables from
-`schema.yml`.
+"""The command `migrate`: Alembic's migrations, then guards, roles, and the tables of the rollups.
 
-Safe to run at any time and by several processes at once: everything happens in one transaction
-under a lock. Only the owner of the schema can change it; whoever else asks, such as `dev` as
-`signal_admin`, learns whether it is up to date.
+It can run at any time and in several processes at once, because everything happens in one
+transaction under a lock. Only the owner of the schema can change it. Any other user, such as `dev`
+as `signal_admin`, learns whether it is up to date.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_api", "sign
 
 
 class StartDateError(SignalError):
-    """The start date would leave days with data outside."""
+    """The start date would exclude days that hold data."""
 
 
 class NotOwnerError(SignalError):
-    """The schema is not up to date, and the user may not change it."""
+    """The schema is not up to date, and this user is not allowed to change it."""
 
 
 def migrate(database: Database, settings: Settings, models: Mapping[str, Model]) -> None:
     """Create or update the schema `signal`.
 
-    Guards, roles and grants are made again each time, since a restore may have lost them; what else
-    is up to date is left alone. For a user who does not own the schema it changes nothing; raises
-    NotOwnerError if that would be needed.
+    Guards, roles and grants are made again each time, since a restore can lose them. Everything
+    else that is up to date is left alone. For a user who does not own the schema it changes
+    nothing; it raises NotOwnerError if a change is needed.
     """
     # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
     engine = create_engine(
@@ -66,8 +65,10 @@ def migrate(database: Database, settings: Settings, models: Mapping[str, Model])
 
 
 def missing_roles(database: Database) -> list[str]:
-    """What the server lacks of the least-privilege roles, since whoever migrated last may not make
-    it: roles, and memberships as `signal_api in signal_reader`. What is there has its grants.
+    """Return the least-privilege roles and memberships that the server lacks.
+
+    They are missing if the user who migrated last had no right to make them. A membership reads
+    `signal_api in signal_reader`. Roles that exist have their grants.
     """
     with safe_errors(), database.connect() as connection:
         rows = connection.execute(
@@ -95,7 +96,8 @@ def _migrate(
     if facts is not None and not facts[0]:
         _check_up_to_date(driver, settings, models, facts[1] == wanted)
         return
-    if facts is None:  # Even where it exists, "if not exists" needs the right to make one.
+    # Not `if not exists`: even where the schema exists, that needs the right to create one.
+    if facts is None:
         driver.execute("create schema signal")
     command.upgrade(config, "head")
     _store_start_date(driver, settings)
@@ -108,15 +110,17 @@ def _migrate(
 
 
 def _grant_memberships(connection: Connection) -> None:
-    """Make roles members of others. What is so already is left alone: only who may manage a role
-    can grant it, and on a server of several databases another login may have made it.
+    """Make roles members of others; leave existing memberships alone.
+
+    Only a user who can manage a role can grant it, and on a server of several databases another
+    login can have made it.
     """
     for given, member in connection.execute(query(__package__, "missing_memberships")).fetchall():
         statement = sql.SQL("grant {} to {}").format(
             *map(sql.Identifier, (str(given), str(member)))
         )
-        # Learnt from `missing_roles`, or done by a migration of another database at the same
-        # moment.
+        # The caller learns of a missing right from `missing_roles`. A migration of another database
+        # can have made the membership at the same moment.
         with (
             suppress(errors.InsufficientPrivilege, errors.UniqueViolation),
             connection.transaction(),
@@ -125,8 +129,9 @@ def _grant_memberships(connection: Connection) -> None:
 
 
 def _state(config: Config) -> str:
-    """What the schema's comment says when it is up to date: the last migration, and a digest of
-    guards and roles.
+    """Return the comment of a schema that is up to date.
+
+    It names the last migration, and a digest of guards and roles.
     """
     texts = (
         query(__package__, "guards")

@@ -1,9 +1,9 @@
-"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards, grants and
-comments.
+"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards and so on.
 
-Here: bringing the schema up to the models. The bodies of the guards stand in `guards.sql`, which a
-migration runs first; who may run this is the caller's business. A table is never dropped and a
-column never removed: rollups outlive the raw events that they were computed from.
+This module brings the tables, with their grants and comments, up to the models. `guards.sql` has
+the bodies of the guards; a migration runs it first. The caller decides who can run this. A table is
+never dropped and a column never removed, because rollups outlive the raw events that they were
+computed from.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _TRIGGERS: Mapping[str, LiteralString] = {
         "before truncate on {table} for each statement execute function signal.refuse_truncate()"
     ),
 }
-# How PostgreSQL spells the types that it gives another name.
+# PostgreSQL's own names for types that it spells in another way.
 _CATALOGUE_TYPES = {"timestamptz": "timestamp with time zone"}
 
 
@@ -73,12 +73,11 @@ class _Table:
 
 
 def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list[str]:
-    """Bring the tables up to the models, in the caller's transaction; returns the statements that
-    it took.
+    """Bring the tables up to the models; return the statements that ran.
 
-    None are needed, and none run, when nothing changed. Tables without a model are left alone.
-    Raises TableError for a column that was removed or retyped, or added not nullable, and for a
-    changed grain.
+    It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
+    model are left alone. Raises TableError for a column that was removed or retyped, for a new
+    column that is not nullable, and for a changed grain.
     """
     return [
         statement.as_string(connection)
@@ -88,7 +87,7 @@ def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list
 
 
 def view_name(model: Model) -> str:
-    """The view of the rollup without '(all)' rows: its `events` are safe to add up."""
+    """Return the name of the view without '(all)' rows, whose `events` are safe to add up."""
     return f"{model.name}_by_type"
 
 
@@ -125,7 +124,7 @@ def _create_table(model: Model) -> Statement:
 def _column_definition(column: Column) -> Statement:
     return sql.SQL("{} {}{}{}").format(
         sql.Identifier(column.name),
-        sql.SQL(column.data_type),  # One of models.COLUMN_TYPES.
+        sql.SQL(column.data_type),  # One of schema_yml.COLUMN_TYPES.
         sql.SQL(' collate "C"' if column.data_type == "text" else ""),
         sql.SQL("" if column.nullable else " not null"),
     )
@@ -163,9 +162,10 @@ def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
 
 
 def _companions(model: Model, table: _Table) -> Iterator[Statement]:
-    """The view, the triggers and the comments that the table lacks."""
+    """Yield statements for the view, the triggers and the comments that the table lacks."""
     name = _qualified(model.name)
-    # In the order of the table, where a new column is last: PostgreSQL can only append to a view.
+    # The view has the order of the table, in which a new column is last, because PostgreSQL can
+    # only append columns to a view.
     if table.view_columns != tuple(table.columns):
         yield sql.SQL(
             "create or replace view {} as select {} from {} where event_type <> '(all)'"

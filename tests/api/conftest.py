@@ -1,6 +1,4 @@
-"""Fixtures of the wire: one server per module on a database of its own, and the books as every test
-leaves them.
-"""
+"""Fixtures of the wire: one server per module, on a database of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="module")
 def issuer() -> Issuer:
-    """Whom the server trusts."""
+    """The issuer that the server trusts."""
     return Issuer()
 
 
@@ -76,8 +74,9 @@ StartServer = Callable[..., Server]
 def start(
     issuer: Issuer, api_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StartServer]:
-    """Starts servers with changed settings (None takes one out); they are stopped with the
-    module.
+    """Starts servers with changed settings; None removes a setting.
+
+    The servers are stopped with the module.
     """
     started: list[Server] = []
 

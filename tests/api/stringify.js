@@ -1,4 +1,5 @@
-// The gateway's canonical form by JavaScript's own means: one JSON document per line in, its canonical text out as JSON.
+// The gateway's canonical form by JavaScript's own means. The input is one JSON document per line;
+// the output is its canonical text as JSON.
 const canonical = (value) => {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
   if (value === null || typeof value !== 'object') return JSON.stringify(value)

@@ -95,7 +95,7 @@ def test_a_service_may_not_write(api: Server) -> None:
 def test_an_analyst_may_not_write_in_any_form(
     api: Server, issuer: Issuer, rows: Connection
 ) -> None:
-    """Made-up people would lift a row over five; each other user agent is another person."""
+    """Made-up people would lift a row over five, as each other user agent is another person."""
     before = count(rows)
     many = "mutation ($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { id } }"
     aliased = "mutation ($input: EventCreateInput!) { a: eventCreate(input: $input) { id } }"
@@ -178,7 +178,7 @@ def test_a_token_of_another_key_is_refused(api: Server, issuer: Issuer) -> None:
 
 
 def test_weak_algorithms_are_refused(api: Server, issuer: Issuer) -> None:
-    """No signature, and the classic: HMAC keyed with the public key."""
+    """No signature, and the classic attack: an HMAC keyed with the public key."""
     claims = issuer.claims()
     nothing = jwt.encode(claims, None, "none", {"kid": issuer.key_id})
     head, body, _ = issuer.token(claims).split(".")
@@ -205,7 +205,7 @@ def test_a_token_as_an_api_key_is_refused(api: Server, issuer: Issuer) -> None:
 def test_a_forged_user_with_a_captured_signature_is_refused(
     api: Server, issuer: Issuer, rows: Connection
 ) -> None:
-    """The gateway's signature does not cover the forwarded user; the token must."""
+    """The gateway's signature does not cover the forwarded user, so the token must."""
     before = count(rows)
     boss = issuer.claims("boss-1")
     _refused(
@@ -216,7 +216,7 @@ def test_a_forged_user_with_a_captured_signature_is_refused(
     )
     _refused(api, claims=issuer.claims("user-1"), extensions={"jwt": {"payload": boss}})
     spoofed = api.call(EVENTS, uid=None, extensions={"jwt": {"payload": boss}})
-    assert code(spoofed.json()) == "FORBIDDEN"  # Without a token nobody is anybody.
+    assert code(spoofed.json()) == "FORBIDDEN"  # Without a token a caller has no identity.
     more = {**issuer.claims("user-1"), "roles": "signal-admin"}
     _refused(api, claims=issuer.claims("user-1"), extensions={"jwt": {"payload": more}})
     assert count(rows) == before
@@ -249,8 +249,9 @@ def test_a_missing_or_wrong_signature_is_refused(api: Server) -> None:
     "query", ["{ __typename }", "{ events { " + "id " * 495 + "} }", "{ nope", CREATE]
 )
 def test_without_signature_and_key_nothing_is_parsed(api: Server, query: str) -> None:
-    """Only the gateway and services are listened to: whoever merely reaches the port may not even
-    ask.
+    """The server listens only to the gateway and to services.
+
+    A client that merely reaches the port cannot ask anything.
     """
     stranger = api.call(query, uid=None, extensions={"hmac-signature": None})
     assert (stranger.status_code, code(stranger.json())) == (401, "UNAUTHENTICATED")

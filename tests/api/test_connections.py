@@ -1,5 +1,6 @@
-"""Clients that connect and owe something: silence, trickles, floods of headers, answers nobody
-reads, too many at once.
+"""Clients that connect and then misbehave.
+
+They are silent, trickle, send floods of headers, do not read answers, or are too many at once.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def _connect(
 
 
 def _said(client: socket.socket) -> bytes:
-    """What comes until the server closes; fails if it does not."""
+    """All that comes until the server closes the connection; fails if it does not."""
     said = b""
     with suppress(ConnectionError):
         while part := client.recv(1 << 16):
@@ -55,7 +56,7 @@ def _said(client: socket.socket) -> bytes:
 
 
 def _answer(client: socket.socket) -> bytes:
-    """One answer, whole."""
+    """One whole answer."""
     said = b""
     while b"\r\n\r\n" not in said:
         part = client.recv(1 << 12)
@@ -81,7 +82,7 @@ def _is_open(client: socket.socket) -> bool:
 
 @contextmanager
 def _file_limit(files: int) -> Iterator[None]:
-    """For this process, and those that it starts."""
+    """Sets the limit of open files for this process and those that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     try:
@@ -91,7 +92,7 @@ def _file_limit(files: int) -> Iterator[None]:
 
 
 def _healthy(server: Server, seconds: float = 5) -> None:
-    """A stranger's health check on a new connection; a busy machine may need some time for it."""
+    """A stranger's health check on a new connection; a busy machine can need some time for it."""
     with _connect(server, "127.0.0.9") as client:
         client.settimeout(seconds)
         client.sendall(HEALTH)
@@ -118,7 +119,7 @@ def _send_slowly(first: bytes, again: bytes, every: float = 0.4) -> Callable[[so
 
 
 def _never_read(client: socket.socket) -> None:
-    """Ask and ask; so large requests are no flood of pipelined ones."""
+    """Ask again and again without reading; large requests are no flood of pipelined ones."""
     request = HEALTH[:-2] + b"x-padding: " + b"p" * 4_000 + b"\r\n\r\n"
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
@@ -186,7 +187,7 @@ def test_whoever_owes_something_is_closed_in_time_and_logged_once_a_minute(
             faithful.sendall(HEALTH)
             assert _answer(faithful).startswith(b"HTTP/1.1 200 ")
             threads[0].join(1)
-    # A busy machine is late; what is not bounded takes until the test's patience is over.
+    # A busy machine is late. An unbounded wait takes until the test's patience is over.
     late = {name: seconds for name, seconds in took.items() if not seconds < OWING[name][1] + 40}
     assert not late
     assert (
@@ -209,11 +210,11 @@ SILENT = {
 
 
 def test_a_thousand_silent_connections_shut_nobody_out(start: StartServer) -> None:
-    """At a file limit that is far too low for them."""
+    """The file limit is far too low for them."""
     with _file_limit(256):
         server = start(
             SIGNAL_TRUSTED_PROXIES="127.0.0.0/8"
-        )  # All from proxies, so that no limit of a peer helps.
+        )  # All come from proxies, so no limit per peer helps.
     for text in SILENT.values():
         with ExitStack() as opened:
             for _ in range(1_000 if not text else 400):
@@ -243,7 +244,7 @@ def test_one_peer_leaves_room_for_others_unless_it_is_a_trusted_proxy(start: Sta
         until(lambda: sum(map(_is_open, many)) == 4)
         assert all(
             map(_is_open, [*many[-4:], *first, *proxied])
-        )  # The oldest of the peer that has too many made room.
+        )  # The oldest connection of the peer with too many made room.
 
 
 def test_whom_nothing_makes_room_for_is_told_to_come_again(
@@ -280,7 +281,7 @@ def _answers(rows: Connection) -> int:
 
 @dataclass(frozen=True)
 class Head:
-    """What stands before the empty line, and whether it is taken."""
+    """The text before the empty line, and whether it is accepted."""
 
     text: bytes
     taken: bool
@@ -314,7 +315,7 @@ def test_headers_are_bounded(api: Server, name: str, pieces: bool) -> None:
             assert _answer(client).startswith(b"HTTP/1.1 ")
             client.sendall(HEALTH)
             assert _answer(client).startswith(b"HTTP/1.1 200")
-        else:  # A client that goes on sending may be reset before it has read why.
+        else:  # A client that goes on sending can be reset before it has read why.
             assert _said(client)[:13] in (b"", b"HTTP/1.1 431 ")
     _healthy(api)
 
@@ -338,7 +339,7 @@ def test_what_is_no_http_is_answered_and_logged_once_a_minute(start: StartServer
 
 
 def test_trailers_are_no_headers(api: Server) -> None:
-    """Headers say who calls and from where; whoever writes a body may not add to them."""
+    """Headers say who calls and from where, so the writer of a body must not add to them."""
     request = api.request("{ __typename }")
     head = "".join(
         f"{name}: {value}\r\n"
@@ -447,7 +448,7 @@ def test_the_limits_hold_and_only_who_waits_makes_room(steps: list[tuple[str | N
 
 
 def load_settings_networks() -> tuple[connections.Network, ...]:
-    """A trusted proxy of ours."""
+    """The networks of a proxy that we trust."""
     return (connections.ip_network("10.0.0.0/8"),)
 
 

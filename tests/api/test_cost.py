@@ -1,4 +1,4 @@
-"""What a request may cost before it is known who sends it, and what a document may cost at all."""
+"""What a request can cost before its sender is known, and what a document can cost at all."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.api.requests import MAX_BODY_BYTES, MAX_QUERY_CHARACTERS, Call, read_call
 from signal_pipeline.settings import Network
 
-SECONDS = (
-    0.06  # Of the processor; the aim is 0.03, on a machine that does nothing else. It was 0.3.
-)
+# Processor seconds. The aim is 0.03 on a machine that does nothing else; it was once 0.3.
+SECONDS = 0.06
 ROOM = MAX_BODY_BYTES - 200
 
 
@@ -154,7 +153,7 @@ def _count(value: object) -> int:
 
 @given(values)
 def test_values_are_counted_as_they_are_and_texts_are_not(value: object) -> None:
-    """An empty list counts as one more, since nothing stands behind its bracket."""
+    """An empty list counts as one more, since nothing follows its bracket."""
     body = json.dumps(value, separators=(",", ":")).encode()
     empty = sum(not each for each in _containers(value))
     with pytest.MonkeyPatch.context() as patch:

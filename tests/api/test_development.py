@@ -33,7 +33,7 @@ def fresh(home: Path, issuer: Issuer) -> Iterator[Server]:
 
 
 def sample_of(fresh: Server, home: Path, *arguments: str) -> str:
-    """What `token` prints."""
+    """The output of `token`."""
     done = run({"SIGNAL_HOME": str(home)}, "token", "--url", f"{fresh.url}/graphql", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -115,7 +115,7 @@ def test_pages_of_this_machine_may_call(fresh: Server) -> None:
 
 
 def test_a_page_of_this_machine_is_answered_as_a_gateway_is(fresh: Server, home: Path) -> None:
-    """What has an origin takes the longer way, through CORS, to the same endpoint."""
+    """A request with an origin takes the longer way, through CORS, to the same endpoint."""
     sample = json.loads(sample_of(fresh, home, "--user", "u", "--json"))
     origin = "http://localhost:4200"
     plain, page = (

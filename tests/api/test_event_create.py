@@ -30,7 +30,7 @@ Books = dict[tuple[str, str, str, str], int]
 
 
 def books(rows: Connection) -> Books:
-    """What the books count today, by app, type, outcome and reason."""
+    """Today's counts of the books, by app, type, outcome and reason."""
     return {
         (str(app), str(kind), str(result), str(reason)): int(str(events))
         for app, kind, result, reason, events in rows.execute(
@@ -40,7 +40,7 @@ def books(rows: Connection) -> Books:
 
 
 def added(before: Books, after: Books) -> Books:
-    """What was booked between."""
+    """The counts that were booked in between."""
     return {
         key: events - before.get(key, 0)
         for key, events in after.items()
@@ -247,7 +247,7 @@ def test_a_number_that_json_cannot_hold_is_a_drop_of_its_event_alone(
 def test_a_large_variable_that_many_events_share_is_never_written_out(
     api: Server, rows: Connection
 ) -> None:
-    """Written out, each of these descriptions would be longer than a line may be."""
+    """Written out, each of these descriptions would be longer than a line is allowed to be."""
 
     def literal(description: str) -> str:
         fields = {name: json.dumps(value) for name, value in event().items()}
@@ -287,8 +287,9 @@ def test_a_request_holds_a_hundred_events_with_the_largest_descriptions(api: Ser
 def test_two_hundred_concurrent_double_clicks_are_two_rows_each_and_retries_none(
     api: Server, rows: Connection
 ) -> None:
-    """A double click carries two ids and counts twice; a retry carries the same id and counts
-    once.
+    """A double click has two ids and counts twice.
+
+    A retry has the same id and counts once.
     """
     clicks = [
         (f"clicker-{number}", fields) for number in range(100) for fields in (event(), event())
@@ -321,8 +322,9 @@ def test_two_hundred_concurrent_double_clicks_are_two_rows_each_and_retries_none
 def test_a_retry_after_midnight_is_one_row(
     api: Server, rows: Connection, api_database: Database, tmp_path: Path
 ) -> None:
-    """Yesterday's event, sent again today: the ledger knows it, although its hash would be
-    another.
+    """Yesterday's event is sent again today.
+
+    The ledger knows it, although its hash would differ.
     """
     yesterday = datetime.now(UTC).replace(hour=23, minute=59, second=59) - timedelta(days=1)
     settings = Settings(
@@ -360,7 +362,7 @@ def test_more_than_sixty_events_a_minute_are_dropped_and_booked(
     limited = reasons.count("rate_limited")
     assert (
         39 <= limited <= 40
-    )  # The window slides: one may pass when the clock's minute changes in between.
+    )  # The window slides: one can pass when the clock's minute changes in between.
     assert set(reasons) == {None, "rate_limited"}
     assert outcome(api.create(uid="calm-1")) == ("accepted", None)
     key = ("journeys-admin", "journey_create_clicked", "dropped", "rate_limited")
@@ -424,7 +426,7 @@ def test_the_hash_is_of_the_address_that_the_proxies_vouch_for(
 
 
 def gaps(rows: Connection) -> tuple[int, int]:
-    """Events without an address, and with one that is none."""
+    """Events without an address, and with an invalid one."""
     row = rows.execute(
         "select coalesce(sum(missing), 0)::int, coalesce(sum(invalid), 0)::int from"
         " signal.address_gaps"
@@ -456,8 +458,9 @@ def test_the_host_is_the_forwarded_one_of_a_trusted_proxy(
     "values", [["a.example, app.example"], ["a.example", "b.example, app.example:443"]]
 )
 def test_a_client_cannot_choose_its_host(api: Server, rows: Connection, values: list[str]) -> None:
-    """A proxy appends what it saw: what stands left of it is the client's text, which could be new
-    with each request.
+    """A proxy appends the address that it saw.
+
+    The text left of it comes from the client, which could change it with each request.
     """
     fields = event()
     request = api.request(CREATE, {"input": fields})

@@ -1,4 +1,4 @@
-"""Generated requests, signed and not: never a 5xx, never an echo, and the books closed."""
+"""Generated requests, signed and not: never a 5xx, never an echo, and balanced books."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SCALARS = {
 
 
 def values_of(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of a type of the schema, now and then of another."""
+    """Values of a type of the schema, now and then of another type."""
     if isinstance(kind, GraphQLNonNull):
         return values_of(kind.of_type)
     if isinstance(kind, GraphQLList):
@@ -83,7 +83,7 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 
 def total(rows: Connection) -> int:
-    """Everything in the books."""
+    """The sum of everything in the books."""
     row = rows.execute("select coalesce(sum(events), 0)::int from signal.books").fetchone()
     assert row is not None
     return int(str(row[0]))
@@ -111,8 +111,8 @@ def test_generated_events_close_the_books(api: Server, rows: Connection, inputs:
     assert total(rows) - before == len(said)
 
 
-# Descriptions as literals of the query: numbers that no variable can hold, since a body with them
-# is not JSON.
+# Descriptions as literals of the query contain numbers that no variable can hold, since a body with
+# them is not JSON.
 numbers = st.sampled_from(
     ["1e999", "-1e999", "1e-999", "9" * 400, "9" * 5_000, "-0", "1.5E300"]
 ) | st.integers().map(str)

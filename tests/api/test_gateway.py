@@ -1,5 +1,6 @@
-"""A real gateway and a real composer in front of a real server. Skipped where node or its registry
-is missing.
+"""A real gateway and a real composer in front of a real server.
+
+Skipped where node or its registry is missing.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def test_the_sdl_composes_with_another_subgraph(node_project: Path, tmp_path: Pa
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway: what an app calls."""
+    """A running gateway, which an app calls."""
 
     url: str
     issuer: Issuer
@@ -133,8 +134,9 @@ class Gateway:
 def running_gateway(
     project: Path, folder: Path, api: Server, issuer: Issuer, **settings: str
 ) -> Iterator[Gateway]:
-    """A real Hive Gateway in front of a server; `settings` are further variables that its
-    configuration reads.
+    """A real Hive Gateway in front of a server.
+
+    `settings` are further variables that its configuration reads.
     """
     supergraph = compose(project, folder, f"{api.url}/graphql")
     (folder / "issuer.pem").write_text(issuer.public_pem())
@@ -190,7 +192,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def stored(rows: Connection, fields: dict[str, object]) -> list[tuple[object, ...]]:
-    """What is stored of an event."""
+    """The stored row of an event."""
     return rows.execute(
         "select id::text, description from signal.events where client_event_id = %s",
         [fields["clientEventId"]],
@@ -299,8 +301,9 @@ def test_a_drop_does_not_fail_the_caller(gateway: Gateway, rows: Connection) -> 
 
 
 def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str, dict[str, Any]]:
-    """What an app with Apollo Client 4 and its persisted-query link saw: two events, and between
-    them `own`.
+    """What an app with Apollo Client 4 and its persisted-query link saw.
+
+    It sends two events, and `own` between them.
     """
     client = install_client()
     headers = {
@@ -319,7 +322,7 @@ def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str
 
 
 def assert_events_arrived(seen: dict[str, dict[str, Any]], rows: Connection) -> None:
-    """Both events are stored, each sent once, with its text."""
+    """Both events are stored, and each was sent once, with its text."""
     for name in ("first", "second"):
         event_seen = seen[name]
         assert (event_seen["said"], event_seen["steps"]) == ([], ["text"]), name

@@ -1,5 +1,6 @@
-"""Group commit: each request is answered once and for what became of its events, whatever the
-thread that stores them does.
+"""Group commit: each request is answered once, and with the outcome of its own events.
+
+That holds whatever the thread that stores them does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PATIENCE = 20.0
 
 
 class Ingest:
-    """Stands in for the database: says which batches came, and stores none before it is let."""
+    """Stands in for the database: records the batches, and stores none until it is allowed to."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -49,7 +50,7 @@ def item(name: str) -> Drop:
 
 
 def run(test: Callable[[GroupCommit, Ingest], Awaitable[None]], **given: Any) -> Ingest:
-    """Run a test in a loop of its own; the group commit is closed behind it."""
+    """Run a test in a loop of its own; the group commit is closed afterwards."""
     ingest = Ingest()
 
     async def whole() -> None:
@@ -127,7 +128,7 @@ def test_what_nobody_waits_for_any_more_is_not_stored() -> None:
         await asyncio.sleep(0)
         ingest.let.set()
         assert await asyncio.gather(*first, stays) == [[ACCEPTED]] * 2
-        # All of the next batch are gone: the one behind it is stored all the same.
+        # All senders of the next batch are gone; the batch after it is stored all the same.
         second = await held(commits, ingest, "d")
         (gone,) = sent(commits, "e")
         await asyncio.sleep(0)
@@ -151,7 +152,7 @@ def test_while_the_database_hangs_requests_give_up_and_no_more_are_taken_than_fi
         for answer in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(answer, ApiError)
             assert (answer.code, "too slow" in str(answer)) == ("SERVICE_UNAVAILABLE", True)
-        # What was given up still takes room, until the thread is back.
+        # Requests that were given up still take room, until the thread is back.
         with pytest.raises(ApiError, match="too many events wait"):
             await commits.store([item("c")])
         ingest.let.set()

@@ -33,7 +33,7 @@ def test_an_idle_server_forgets_user_agents_at_midnight(
         return datetime.now(UTC) + shift
 
     monkeypatch.setattr(ingest_module, "clear_cache", lambda: forgotten.append(clock()))
-    unused: Any = None  # Asked for by requests only, and none is made.
+    unused: Any = None  # Only requests ask for it, and none is made.
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         assert ingest.ingest_lines([line(clock())]).accepted == 1
         app = create_app(Parts(settings, unused, ingest, unused, None, database, {}, None))

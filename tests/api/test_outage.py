@@ -1,5 +1,6 @@
-"""The database goes away and comes back: a clear answer meanwhile, recovery by itself, and the
-spool, exactly once.
+"""The database goes away and comes back.
+
+Meanwhile answers are clear, the server recovers by itself, and the spool is stored exactly once.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def outage(server: str, api_database: Database) -> Callable[[], object]:
-    """A context in which nobody can connect to the module's database, and who was connected is
-    thrown out.
+    """A context in which nobody can connect to the module's database.
+
+    All existing connections are closed.
     """
     name = psycopg.conninfo.conninfo_to_dict(api_database.url)["dbname"]
 
@@ -103,7 +105,7 @@ def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(
     assert outcome(server.create(fields))[0] in (
         "accepted",
         "duplicate",
-    )  # It may have been stored after the answer.
+    )  # It can have been stored after the answer.
     (stored,) = rows.execute(
         "select count(*) from signal.events where client_event_id = %s", [fields["clientEventId"]]
     ).fetchall()
@@ -168,7 +170,7 @@ def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
     assert counts(api_database) == (before[0] + 3, before[1] + 6)
     assert outcome(server.create(waiting[1])) == ("duplicate", None)
 
-    # A crash after the commit and before the removal: the files are there again.
+    # As after a crash between the commit and the removal, the files are there again.
     assert server.stop() == 0
     before = counts(api_database)
     for path in copies.glob("*.spool"):
@@ -235,7 +237,7 @@ def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
             "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
         )
         try:
-            for _ in range(2):  # And again, as after a crash before the file's removal.
+            for _ in range(2):  # Twice, as after a crash before the file's removal.
                 spool.drain()
                 assert counts(api_database) == (before[0] + 3, before[1] + 4)
                 (refused,) = (tmp_path / "spool").glob("*.refused")
@@ -274,7 +276,7 @@ def test_room_is_free_again_as_soon_as_a_file_is_stored(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A drain that a full disk stops half way has made room for new events all the same."""
+    """A drain that a full disk stops half way still makes room for new events."""
     folder, good, cms = (
         tmp_path / "spool",
         _event(settings, api_database),
@@ -337,7 +339,7 @@ def test_what_could_not_be_written_whole_leaves_nothing(
         taken = _event(settings, api_database)
         resource.setrlimit(
             resource.RLIMIT_FSIZE, (16, hard)
-        )  # As a full disk does: the file's start is written.
+        )  # Like a full disk: the start of the file is written.
         try:
             with pytest.raises(SpoolError, match="cannot be written"):
                 spool.append([taken])
@@ -370,8 +372,9 @@ def test_what_was_set_aside_is_deleted_when_its_day_is_due(
 def test_a_database_that_takes_no_writes_for_now_is_as_good_as_away(
     start: StartServer, api_database: Database, rows: Connection, server: str, tmp_path: Path
 ) -> None:
-    """A standby before its promotion, or a full disk: nothing is lost, nothing is an internal
-    error.
+    """A standby before its promotion, or a full disk.
+
+    Nothing is lost, and nothing is an internal error.
     """
     name = rows.info.dbname
     with_spool, without = start(SIGNAL_SPOOL_DIR=str(tmp_path)), start()

@@ -1,5 +1,6 @@
-"""A plain document is answered as the executor answers it: graphql-core's, asked directly, is the
-oracle.
+"""A plain document is answered as the executor answers it.
+
+The oracle is graphql-core's executor, asked directly.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ names = st.sampled_from([None, None, None, "Send", "Other", ""])
 
 
 class Resolver:
-    """Stands in for the writing of events: what it was given, and the same answer each time."""
+    """Stands in for the writing of events: keeps its input, and always gives the same answer."""
 
     def __init__(self, answer: Answer = STORED) -> None:
         self.answer = answer
@@ -129,7 +130,7 @@ class Resolver:
 
 
 def shown(result: Any) -> object:
-    """All that an answer is made of."""
+    """Everything that an answer consists of."""
     errors = [
         (str(e.message), e.path, e.locations, type(e.original_error)) for e in result.errors or []
     ]
@@ -145,7 +146,7 @@ async def executed(query: str, given: Any, name: str | None) -> ExecutionResult:
 def both(
     query: str, given: Any, name: str | None, answer: Answer, patch: pytest.MonkeyPatch
 ) -> tuple[object, object]:
-    """What is answered and what was stored: by us, and by the executor."""
+    """The answer and what was stored: by us, and by the executor."""
     answers = []
     for run in (
         lambda: DOCUMENTS.run(Call(query, given, name), None),  # type: ignore[arg-type]

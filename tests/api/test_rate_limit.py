@@ -1,4 +1,4 @@
-"""The rate limit by itself: in memory, and in a Redis that two processes share."""
+"""The rate limit on its own: in memory, and in a Redis that two processes share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def passed(limit: RateLimit, uid: str, events: int, day: date = TODAY) -> int:
 
 @pytest.fixture
 def redis_port(tmp_path: Path) -> Iterator[int]:
-    """A Redis of the test's own."""
+    """The port of a Redis of the test's own."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is missing: shared rate limits were not tried")
@@ -56,7 +56,7 @@ def test_each_person_has_a_limit_of_their_own() -> None:
     assert passed(limit, "one", 100) in (
         EVENTS_PER_MINUTE,
         EVENTS_PER_MINUTE + 1,
-    )  # The clock's minute may change.
+    )  # The clock's minute can change.
     assert passed(limit, "other", 50) == 50
 
 

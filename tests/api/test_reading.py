@@ -52,8 +52,9 @@ def _at(day: date, hour: int, minute: int, **changes: object) -> Row:
 
 
 def _lines(number: int, day: date) -> list[Row]:
-    """One day: seven people create from a template, two of the same open the overlay of a
-    journey.
+    """One day: seven people create from a template.
+
+    Two of them also open the overlay of a journey.
     """
     overlay = {"eventType": "editor_analytics_overlay_opened", "route": "/journeys/[journeyId]"}
     about = {"entityType": "journey", "entityId": JOURNEY, "description": {"number": number}}
@@ -78,7 +79,7 @@ def _lines(number: int, day: date) -> list[Row]:
 def lines(
     api_database: Database, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory
 ) -> list[Row]:
-    """Events of three days, rollups of the first two fresh, of the third stale."""
+    """Events of three days; the rollups of the first two are fresh, that of the third is stale."""
     home = tmp_path_factory.mktemp("reading")
     settings = Settings(
         _env_file=None,
@@ -285,8 +286,9 @@ def test_small_cells_and_what_would_give_them_back_are_left_out(
 def test_a_total_that_is_asked_alone_does_not_give_back_a_hidden_type(
     api: Server, lines: list[Row], question: Row
 ) -> None:
-    """The types of the same keys are another question away: the total minus those that are shown is
-    the hidden one.
+    """Another question gives the types of the same keys.
+
+    The total minus the types that are shown would be the hidden one.
     """
     assert stats(api, **question)["rows"]
     hidden = stats(api, "analyst-1", **question)
@@ -313,7 +315,7 @@ def test_a_week_of_one_person_is_no_crowd(api: Server, lines: list[Row]) -> None
 def test_the_only_other_value_of_a_split_goes_with_a_small_one(
     api: Server, lines: list[Row]
 ) -> None:
-    """Six people at desktops and one at a phone: all seven minus the six would be the one."""
+    """Six people use desktops and one a phone: all seven minus the six would be the one."""
     feature = {"eventType": "journey_create_clicked"}
     assert [
         row["events"] for row in stats(api, "analyst-1", groupBy=["DAY"], **feature)["rows"]
@@ -334,8 +336,9 @@ def test_the_only_other_value_of_a_split_goes_with_a_small_one(
 def test_several_splits_at_once_are_shown_where_nothing_in_them_is_small(
     api: Server, lines: list[Row]
 ) -> None:
-    """What is left out is counted once for each combination of the other keys, so that its size
-    tells nothing.
+    """Hidden rows are counted once per combination of the other keys.
+
+    So their number reveals nothing.
     """
     question: Row = {"groupBy": ["DAY", "DEVICE", "ROUTE"], "eventType": "journey_create_clicked"}
     assert len(stats(api, **question)["rows"]) == 6
@@ -447,7 +450,7 @@ def test_today_is_partial(api: Server, lines: list[Row]) -> None:
 def test_days_that_cannot_be_known_are_named(
     api: Server, lines: list[Row], uid: str, question: Row
 ) -> None:
-    api.create(uid="writer-1")  # Of today, which a window to come must not show.
+    api.create(uid="writer-1")  # An event of today, which a window in the future must not show.
     before, tomorrow = START_DATE - timedelta(days=1), TODAY + timedelta(days=1)
     past = stats(api, uid, **{"from": "0001-01-01", "to": str(before), **question})
     days = (START_DATE - date.min).days

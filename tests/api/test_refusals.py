@@ -1,5 +1,6 @@
-"""PostgreSQL is there and refuses: what is tried again, what counts as an outage, and whom it
-concerns.
+"""PostgreSQL is up and refuses.
+
+The tests show what is tried again, what counts as an outage, and whose events are affected.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ StartServer = Callable[..., Server]
 
 @contextmanager
 def refusing(rows: Connection, sqlstate: str, times: int) -> Iterator[None]:
-    """The next writes end with this error; what a sequence has counted, no rollback takes back."""
+    """The next writes end with this error; a sequence counts them, which no rollback undoes."""
     rows.execute(
         "create sequence public.refusals; create function public.refuse() returns trigger language"
         " plpgsql"
@@ -82,7 +83,10 @@ def test_what_stays_so_is_an_outage(
 def test_a_lock_that_stays_holds_up_nobody_else(
     start: StartServer, api_database: Database, rows: Connection, tmp_path: Path
 ) -> None:
-    """It may belong to one row: in the spool it would hold up every later event of all apps."""
+    """The lock can be of one row only.
+
+    In the spool the event would hold up every later event of all apps.
+    """
     server, fields, before = start(SIGNAL_SPOOL_DIR=str(tmp_path)), event(), counts(api_database)
     with refusing(rows, "55P03", 10**6):
         answer = server.call(CREATE, {"input": fields})
@@ -112,7 +116,7 @@ def test_what_the_login_may_not_is_said_to_the_operator_and_may_be_sent_again(
 def test_one_event_that_the_database_refuses_does_not_fail_the_others(
     api: Server, rows: Connection
 ) -> None:
-    """Requests of one batch share a transaction, not a fate."""
+    """Requests of one batch share a transaction, but one of them does not fail the others."""
     rows.execute(
         "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
     )

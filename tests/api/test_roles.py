@@ -1,5 +1,6 @@
-"""The API needs no more rights in PostgreSQL than the role `signal_api` gives; the writer's are
-enough to write.
+"""The API needs no more rights in PostgreSQL than the role `signal_api` gives.
+
+To write, the writer's rights are enough.
 """
 
 from __future__ import annotations
@@ -58,10 +59,11 @@ def test_the_role_of_the_api_is_enough_to_serve(
     assert api.create(sent)["data"]["eventCreate"]["clientEventId"] == sent["clientEventId"]
     assert outcome(api.create(sent)) == ("duplicate", None)
     assert outcome(api.create(event(appName="none"))) == ("dropped", "unknown_app")
+    # The missing address is a gap, which is counted.
     assert outcome(api.create(headers={"x-forwarded-for": ""})) == (
         "accepted",
         None,
-    )  # A gap, which is counted.
+    )
     filtered = (
         f'query {{ events(filter: {{entityId: "{sent["entityId"]}"}}) {{ clientEventId userHash'
         " } }"

@@ -1,5 +1,6 @@
-"""The process: what it refuses at start, how it stops, what it answers to what is no GraphQL, and
-what it never says.
+"""The server process: what it refuses at the start, how it answers, and how it stops.
+
+Its answers to bad requests, and its log, never repeat a value.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ def test_documents_are_bounded(api: Server, query: str) -> None:
 
 
 def test_a_document_that_is_too_large_is_not_looked_at_any_further(api: Server) -> None:
-    """The rules of the specification compare every field with every other."""
+    """The specification's rules compare every field with every other."""
     (error,) = api.call("{ events { noSuchField " + "id " * 250 + "} }", uid=None).json()["errors"]
     assert error["message"] == "the request is refused: at most 200 fields"
 

@@ -1,5 +1,6 @@
-"""The issuer's keys: from a file or a URL, read again when they change, kept when they cannot be
-read.
+"""The issuer's keys, from a file or a URL.
+
+They are read again when they change, and kept when they cannot be read.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from signal_pipeline.api.refusals import ApiError
 
 @pytest.fixture
 def verifier(tmp_path: Path) -> TokenVerifier:
-    """A verifier whose keys stand in `jwks.json`; they are those of an issuer called old."""
+    """A verifier whose keys are in `jwks.json`; they are those of an issuer called old."""
     return _verifier(str(write_jwks(tmp_path / "jwks.json", Issuer("old"))))
 
 
@@ -44,7 +45,7 @@ def _verifier(source: str) -> TokenVerifier:
 
 
 def good(verifier: TokenVerifier, issuer: Issuer) -> bool:
-    """Whether a new token of this issuer is believed."""
+    """Whether a new token of this issuer is accepted."""
     claims = issuer.claims()
     try:
         return dict(asyncio.run(verifier.claims(issuer.token(claims)))) == claims
@@ -93,7 +94,7 @@ def test_a_withdrawn_key_is_no_longer_good_for_tokens_that_were_seen(
         for _ in range(200):
             await verifier.claims(
                 token
-            )  # Good until the keys are loaded again, behind the first of these.
+            )  # Good until the keys are loaded again, after the first of these.
             await asyncio.sleep(0.05)
 
     with pytest.raises(ApiError, match="key is unknown"):
@@ -168,8 +169,9 @@ def test_keys_come_from_a_url_too(folder_url: str, issuer: Issuer, tmp_path: Pat
 
 @pytest.fixture
 def redirects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """Starts https servers, of a certificate that is believed, which send everybody on to one
-    place; gives their URL.
+    """Starts https servers with a trusted certificate, which redirect everybody to one place.
+
+    Gives their URL.
     """
     key, name = (
         ec.generate_private_key(ec.SECP256R1()),
@@ -249,7 +251,7 @@ def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str) -> None:
 
 
 class _Slow(PublicKeys):
-    """Keys whose source answers when it is let."""
+    """Keys whose source answers when it is allowed to."""
 
     def __init__(self, source: str) -> None:
         super().__init__(source)
@@ -275,7 +277,7 @@ def test_known_keys_are_good_at_once_while_others_are_loaded_slowly(
         while keys.loads < 2:
             await asyncio.sleep(0.01)
         try:
-            keys._loaded_at = float("-inf")  # Aged, too.
+            keys._loaded_at = float("-inf")  # The keys have aged, too.
             return await asyncio.wait_for(keys.key("key-1"), 5)
         finally:
             keys.go_on.set()

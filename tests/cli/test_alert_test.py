@@ -1,4 +1,4 @@
-"""`signal-pipeline alert-test`, and what is said where alerts are wanted and cannot be sent."""
+"""`signal-pipeline alert-test`, and its output where alerts are wanted and cannot be sent."""
 
 from __future__ import annotations
 

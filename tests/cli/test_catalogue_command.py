@@ -31,7 +31,7 @@ KINDS = load_catalogue().event_types
 def put(
     connection: Connection, day: date, event_type: str, events: int, app_name: str = "cms"
 ) -> None:
-    """One row of the rollup, as a build would write it."""
+    """Insert one row of the rollup, as a build would."""
     connection.execute("select signal.ensure_day(%s)", [day])
     connection.execute(
         "insert into signal.daily_app_activity values (%s, %s, %s, %s, 1, 1)",
@@ -208,6 +208,6 @@ def test_no_text_of_the_catalogue_leaves_its_comment(text: str) -> None:
     inside, after = comment.split("*/", 1)
     assert (
         inside.isprintable()
-    )  # No line break, and no mark that shows code in another order than it runs.
+    )  # No line break, and no character that shows code in another order than it runs.
     assert after.startswith("\n  a: {")
     assert json.dumps("journey") in before

@@ -1,5 +1,7 @@
-"""Who holds which secret: the environments of all processes that a command starts, at any depth, as
-the system shows them.
+"""Which process holds which secret.
+
+The tests read the environments of all processes that a command starts, at any depth, as the system
+shows them.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ HOLD = (
     "import sys; from pathlib import Path; from signal_pipeline.postgres import embedded\n{old}"
     "print(embedded.start_embedded(Path(sys.argv[1])), flush=True); sys.stdin.read()"
 )
-# As versions did that handed their environment on.
+# Like versions that passed their environment on.
 OLD = """
 embedded.wheel.pgexec = embedded.pgexec
 embedded._take_secrets_from = lambda *_: None
@@ -71,8 +73,9 @@ embedded._write_settings = write_old
 
 
 class Watched:
-    """A running command, and which secrets each process below it was seen to hold, by what the
-    process is.
+    """A running command, and the secrets that each process below it was seen to hold.
+
+    The secrets are by the kind of process.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -99,8 +102,9 @@ class Watched:
 
 
 def _kind(process: psutil.Process) -> str:
-    """What a process is. One that is being started looks like its parent until it has its own
-    program.
+    """The kind of a process.
+
+    A new process looks like its parent until it has its own program.
     """
     line = " ".join(process.cmdline())
     known = (
@@ -116,8 +120,9 @@ def _kind(process: psutil.Process) -> str:
 
 @contextmanager
 def watched(folder: Path, *arguments: str, **changes: str) -> Iterator[Watched]:
-    """A command with every secret, some in the environment and some in `.env`, on an embedded
-    database of its own.
+    """A command with every secret, on an embedded database of its own.
+
+    Some secrets are in the environment and some in `.env`.
     """
     (folder / ".env").write_text(f"{SALT}={SECRETS[SALT]}\n{AUDIT}={SECRETS[AUDIT]}\n")
     (folder / ".env").chmod(0o600)
@@ -169,7 +174,7 @@ def test_of_dagster_only_the_code_location_can_make_hashes(tmp_path: Path) -> No
     for kind in ("dagster dev", "dagster_webserver", "dagster._daemon"):
         assert dev.seen.pop(kind) <= {"PGPASSWORD"}, (
             kind
-        )  # Not Signal's own: a dagster.yaml may read it.
+        )  # Not Signal's own: a dagster.yaml can read it.
     assert set().union(*dev.seen.values()) <= location, dev.seen
     assert not set().union(
         *(dev.seen.get(name, set()) for name in ("initdb", "pg_ctl", "postgres"))
@@ -191,14 +196,15 @@ def test_what_serve_and_demo_start_holds_no_secret(tmp_path: Path, command: str,
     assert "postgres" in running.seen
     del running.seen[
         "postgres"
-    ]  # Its processes write over what the system shows of their environment.
+    ]  # Its processes overwrite what the system shows of their environment.
     assert set().union(*running.seen.values()) == set(), running.seen
 
 
 @pytest.fixture
 def hold(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Starts a process with every secret that uses the embedded server until its stdin is
-    closed.
+    """Starts a process with every secret that uses the embedded server.
+
+    It does so until its stdin is closed.
     """
     started: list[subprocess.Popen[str]] = []
 
@@ -239,7 +245,7 @@ def test_a_server_with_secrets_that_another_process_uses_is_named(
     url = _url(old)
     new = hold()
     assert _url(new) == url
-    assert SALT in environment_of_server(url)  # Not stopped under the feet of the other.
+    assert SALT in environment_of_server(url)  # It was not stopped while the other used it.
     _, said = new.communicate()
     assert "stop every process that uses" in said
     assert len(said.splitlines()) == 1

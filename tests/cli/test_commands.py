@@ -35,12 +35,12 @@ def signal(environment: Settings, tmp_path: Path) -> Signal:
 
 
 def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
-    """The JSON object that stands last on stdout."""
+    """The JSON object at the end of stdout."""
     return commands.last_json(done.stdout)
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that an error is; fails on a traceback."""
+    """The one line of an error; fails on a traceback."""
     return commands.error_of(done.stderr)
 
 
@@ -490,6 +490,5 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     assert done.returncode == 0
     assert "signal_builder cannot be made" in done.stderr
     assert "CREATEROLE" in done.stderr
-    assert (
-        open_to_all == []
-    )  # Functions with their owner's rights are closed without the roles too.
+    # Functions with their owner's rights are closed to others even without the roles.
+    assert open_to_all == []

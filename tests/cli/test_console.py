@@ -1,5 +1,6 @@
-"""Whatever a person, a file or the database says is shown as it is, and nothing of it acts on the
-terminal.
+"""Text from a person, a file or the database is shown as it is.
+
+None of it acts on the terminal.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ CHECKED = dg.DagsterEventType.ASSET_CHECK_EVALUATION
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh machine: nothing set but the home."""
+    """A fresh machine: nothing is set but the home."""
     for name in (
         "SIGNAL_START_DATE",
         "SIGNAL_DATABASE_URL",

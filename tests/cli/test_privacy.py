@@ -43,12 +43,12 @@ def signal(environment: Settings, tmp_path: Path) -> Signal:
 
 
 def last_json(done: Done) -> dict[str, object]:
-    """The JSON object that stands last on stdout."""
+    """The JSON object at the end of stdout."""
     return commands.last_json(done.stdout)
 
 
 def error_of(done: Done) -> str:
-    """The one line that an error is; fails on a traceback."""
+    """The one line of an error; fails on a traceback."""
     return commands.error_of(done.stderr)
 
 
@@ -112,7 +112,10 @@ def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: C
 def test_an_erasure_waits_for_what_is_spooled(
     signal: Signal, fill: Fill, connection: Connection, tmp_path: Path
 ) -> None:
-    """Events of the subject may wait there; stored behind the erasure, they would be back."""
+    """Events of the subject can wait in the spool.
+
+    If they were stored after the erasure, they would be back.
+    """
     fill(YESTERDAY, 100)
     entity, spool = str(uuid.UUID(int=3)), tmp_path / "spool"
     spool.mkdir()
@@ -148,7 +151,10 @@ WRONG = {
 def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
     signal: Signal, ingest: Ingest, connection: Connection
 ) -> None:
-    """A Mac's bare WebView was "Other" with WebKit's version once; the day keeps that hash."""
+    """A Mac's bare WebView was once "Other" with WebKit's version.
+
+    The day keeps that hash.
+    """
     webview = (
         "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko)"
     )
@@ -396,7 +402,7 @@ def test_purged_days_are_named_where_all_days_are_searched(
 def test_what_may_still_come_is_said(
     signal: Signal, settings: Settings, connection: Connection, tmp_path: Path
 ) -> None:
-    """Today is not over, and what waits in the landing or a spool is not stored yet."""
+    """Today is not over, and events in the landing or a spool are not stored yet."""
     spool = tmp_path / "spool"
     for folder, name in ((settings.landing_path, "a.ndjson"), (spool, "000000000001-ab.spool")):
         folder.mkdir(parents=True)

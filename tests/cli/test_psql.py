@@ -1,5 +1,6 @@
-"""`signal-pipeline sql` on the embedded server: psql keeps it up, and a printed URL says how long
-it works.
+"""`signal-pipeline sql` on the embedded server.
+
+psql keeps the server up, and a printed URL says how long it works.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def terminal(home: Path) -> Iterator[Terminal]:
     opened = Terminal(home)
     opened.wait_for("=> ")
     yield opened
-    with suppress(ProcessLookupError):  # What a failed test may leave.
+    with suppress(ProcessLookupError):  # A failed test can leave it.
         os.kill(opened.pid, signal.SIGTERM)
         opened.exit_code()
 

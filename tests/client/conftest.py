@@ -1,5 +1,7 @@
-"""The npm package: installed when it is missing or its lock changed, built once. Skipped where it
-cannot be.
+"""The npm package, built once.
+
+It is installed if it is missing or its lock changed. Tests are skipped where it cannot be
+installed.
 """
 
 from __future__ import annotations

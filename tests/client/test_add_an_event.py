@@ -41,11 +41,11 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def copy(installed: Path, tmp_path: Path) -> Path:
-    """A copy of the project as somebody new has it, after `make install` and `npm ci`."""
+    """A copy of the project as a new user has it, after `make install` and `npm ci`."""
     folder = tmp_path / "project"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
     for name in ("requirements.lock", "pyproject.toml"):
-        # Older than what `make install` left: there is nothing to install.
+        # Older than the files of `make install`, so there is nothing to install.
         os.utime(folder / name, (0, 0))
     (folder / ".venv").symlink_to(ROOT / ".venv")
     (folder / "client" / "node_modules").symlink_to(installed / "node_modules")
@@ -53,7 +53,7 @@ def copy(installed: Path, tmp_path: Path) -> Path:
 
 
 def compiled(client: Path, folder: Path) -> str:
-    """What the compiler says of the page's call in an app that uses this client."""
+    """The compiler's output for the page's call in an app that uses this client."""
     app = folder / "app"
     (app / "node_modules" / "@types").mkdir(parents=True)
     (app / "node_modules" / "signal-client").symlink_to(client)
@@ -87,7 +87,7 @@ def test_the_page_followed_word_for_word(
         (entry,) = blocks("yaml")
         catalogue.write(entry)
     # pytest closes the temporary folder that all runs share to other users, and the database's
-    # owner is one.
+    # owner is another user.
     apart = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
     surroundings = {**os.environ, **apart, "PYTHONPATH": str(copy), "COLUMNS": "200"}
     printed = ""

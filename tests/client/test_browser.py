@@ -1,8 +1,7 @@
-"""The client in a real Chromium against a real `signal-pipeline serve`, and what stands in
-PostgreSQL afterwards.
+"""The client in a real Chromium against a real `signal-pipeline serve`.
 
-`client/e2e/run.mjs` plays every scenario once; each has its own journey, by which its rows are
-found.
+The tests look at what is in PostgreSQL afterwards. `client/e2e/run.mjs` plays every scenario once;
+each has its own journey, by which its rows are found.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ CHROMIUM = next(
 HELP = "editor_helpscout_overlay_opened"
 WAYS = ("plain", "promised", "batch", "apollo")
 
-Scenario = dict[str, Any]  # What JavaScript printed.
+Scenario = dict[str, Any]  # The output of JavaScript.
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +131,7 @@ class Seen:
 def seen(
     request: pytest.FixtureRequest, played: dict[str, Scenario], browser_database: Database
 ) -> Iterator[Seen]:
-    """The scenario of the test's parameter, else of its name."""
+    """The scenario named by the test's parameter, else by its name."""
     name = (
         getattr(request, "param", None) or request.node.name.removeprefix("test_").partition("[")[0]
     )
@@ -145,8 +144,8 @@ def test_click(seen: Seen) -> None:
     (sent,) = seen.page["events"]
     assert (event_type, browser, len(user_hash)) == (HELP, "Chrome", 32)
     assert (session, client_event_id) == (sent["sessionId"], sent["clientEventId"])
-    # The app gave its whole address, with ids: only the template left the browser, and no Referer
-    # told the rest.
+    # The app gave its whole address, with ids. Only the template left the browser, and no Referer
+    # revealed the rest.
     assert route == sent["route"] == "/journeys/[id]/edit"
     assert "referer" not in seen.page["headers"]
 

@@ -1,5 +1,6 @@
-"""The client's own tests, its size, its generated types, and its route helper against the
-server's.
+"""The client's own tests, its size, its generated types, and its route helper.
+
+The route helper is compared with the server's.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
 from signal_pipeline.catalogue.typescript import typescript_types
 from signal_pipeline.events.routes import route_template
 
-# Two colons count as an address on the client: it may be stricter.
+# Two colons count as an address on the client, which can be stricter.
 STRICTER = {"/std::vector"}
 
 
@@ -54,7 +55,7 @@ def test_its_lock_names_no_host(installed: Path) -> None:
 
 
 def _server_tests() -> ModuleType:
-    """The server's own cases, so that there is one list of them."""
+    """The server's own cases, so that there is only one list of them."""
     spec = importlib.util.spec_from_file_location(
         "server_routes", ROOT / "tests" / "events" / "test_routes.py"
     )
@@ -71,7 +72,7 @@ def _cases(test: object) -> list[str]:
 
 
 def client_templates(built: Path, routes: list[str]) -> list[str | None]:
-    """What the client makes of each route."""
+    """The client's template of each route."""
     done = subprocess.run(
         ["node", "test/routes.mjs"],
         cwd=built,
@@ -168,8 +169,9 @@ def _private_parts(source: random.Random) -> list[str]:
 
 
 def test_the_client_is_never_weaker_than_the_server(built: Path) -> None:
-    """What the client lets through, the server would store as it is: it finds nothing more to
-    replace.
+    """The server would store what the client lets through as it is.
+
+    It finds nothing more to replace.
     """
     routes = [f"/journeys/{part}/edit" for part in _private_parts(random.Random(7))]
     weaker = []

@@ -1,5 +1,6 @@
-"""Alerts by a real sensor on a real instance to a real server: one message for each change, and
-none that tells too much.
+"""Alerts by a real sensor, on a real instance, to a real server.
+
+There is one message for each change, and none reveals too much.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def box(environment: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
-    """Where alerts go."""
+    """The destination of the alerts."""
     with open_inbox() as opened:
         monkeypatch.setenv("SIGNAL_ALERT_URLS", opened.url)
         yield opened
@@ -52,8 +53,9 @@ def box(environment: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbo
 
 @pytest.fixture
 def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Tick:
-    """Evaluates the sensor once, with the cursor that the last tick has left; returns what it
-    says.
+    """Evaluates the sensor once, with the cursor of the last tick.
+
+    Returns what it says.
     """
     cursor: list[str | None] = [None]
 

@@ -1,5 +1,7 @@
-"""Backfills by the command: what is planned, what would change, what is built, and how one goes on
-after a stop.
+"""Backfills by the command.
+
+The tests show what is planned, what would change, what is built, and how one continues after a
+stop.
 """
 
 from __future__ import annotations
@@ -110,7 +112,7 @@ def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A record from outside is no proof that nothing runs."""
+    """A record that another process wrote does not prove that nothing runs."""
     for day in DAYS[:2]:
         fill(day, 5)
     mark = rollups._mark

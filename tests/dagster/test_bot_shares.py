@@ -1,4 +1,4 @@
-"""When an app's bots are unusual: what must be seen, and what must not cry."""
+"""When an app's bots are unusual: what must be seen, and what must raise no alarm."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def traffic(
     bots_rest: bool = True,
     refused: Callable[[date], float] = lambda day: 0,
 ) -> Days:
-    """Days of an app by chance. `refused` is the share of a day's people that is taken for bots."""
+    """Random days of an app.
+
+    `refused` is the share of a day's people that is taken for bots.
+    """
     chance = np.random.default_rng(seed)
     days = {}
     for day in (start + timedelta(days=n) for n in range(length)):
@@ -40,12 +43,12 @@ def traffic(
 
 
 def after(day: date, share: float) -> Callable[[date], float]:
-    """So many of the people from a day on."""
+    """A share of the people, from a day on."""
     return lambda each: share if each >= day else 0
 
 
 def changes(days: Days, recent: int = 8) -> list[BotChange]:
-    """What is found at the end of the last day."""
+    """The changes that are found at the end of the last day."""
     last = max(days)
     return bot_changes(
         days, [day for day in days if (last - day).days < recent], last + timedelta(days=1)
@@ -65,7 +68,7 @@ def test_a_makers_phones_that_became_bots_are_seen_on_the_day(share: float, seed
 
 @pytest.mark.parametrize(("people", "within"), [(2_000, 1), (700, 2), (300, 4), (150, 7)])
 def test_a_small_app_needs_some_days(people: int, within: int) -> None:
-    """Three in a hundred people of an app that had no bot at all."""
+    """Three in a hundred people, of an app that had no bots at all."""
     jump = MONDAY + timedelta(days=35)
     seen = [
         bool(changes(traffic(seed, 35 + within, people, 0, refused=after(jump, 0.03))))
@@ -148,7 +151,7 @@ def test_an_app_that_grew_a_hundredfold_keeps_its_share() -> None:
     ids=["few bots", "few events", "a small share"],
 )
 def test_what_is_too_little_is_no_change(too_little: BotDay, enough: BotDay) -> None:
-    """Of an app that had no bots at all, on one day alone."""
+    """An app that had no bots at all, on one day alone."""
     last = MONDAY + timedelta(days=35)
     days = {MONDAY + timedelta(days=n): BotDay(too_little.received, 0) for n in range(35)}
     assert changes({**days, last: too_little}) == []

@@ -24,7 +24,7 @@ MARKDOWN.validateLink = lambda url: True  # type: ignore[method-assign] - it kno
 
 
 def inline(text: str) -> list[Token]:
-    """What Markdown sees in a line of text."""
+    """The elements that Markdown sees in a line of text."""
     (token,) = MARKDOWN.parseInline(text)
     return token.children or []
 
@@ -129,7 +129,7 @@ def test_a_text_in_a_table_is_text(route: str, name: str) -> None:
         expected = re.sub(r"(\\+)\|", r"\1\1|", shown).strip()
         assert "".join(child.content for child in cell).strip() == expected
         assert [child.type for child in cell] in (["code_inline"], ["text"], [])
-        if re.search(r"[/@]|www", shown):  # What some flavours of Markdown make a link of.
+        if re.search(r"[/@]|www", shown):  # Some flavours of Markdown make links of these.
             assert cell[0].type == "code_inline"
 
 

@@ -1,5 +1,6 @@
-"""Every check is shown red once by a database that was broken on purpose, with a message that says
-what to do.
+"""Every check is shown red once, by a database that was broken on purpose.
+
+Its message says what to do.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ Checked = Callable[..., dict[tuple[str, str], dg.AssetCheckEvaluation]]
 
 @pytest.fixture
 def checked(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Checked:
-    """Evaluates every check, without building anything, and returns the evaluations by asset and
-    name.
+    """Evaluates every check without building anything.
+
+    Returns the evaluations by asset and name.
     """
 
     def evaluate() -> dict[tuple[str, str], dg.AssetCheckEvaluation]:

@@ -1,5 +1,6 @@
-"""The real thing: `signal-pipeline dev` with its daemon, events from other processes, a backfill
-through its GraphQL.
+"""A real `signal-pipeline dev` with its daemon.
+
+Events come from other processes, and a backfill through its GraphQL.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`signal-pipeline dev` stops all that it has started, whenever it is told to, and nothing else."""
+"""`signal-pipeline dev` stops everything that it has started, and nothing else.
+
+It does so whenever it is told to stop.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     done = run_command("migrate", cwd=folder, SIGNAL_HOME=str(folder), **EMBEDDED)
     assert done.returncode == 0, done.stderr
     yield folder
-    for pid, _ in alive(folder):  # What a failed test may leave.
+    for pid, _ in alive(folder):  # A failed test can leave them.
         os.kill(pid, signal.SIGKILL)
 
 
@@ -103,8 +106,8 @@ def test_nothing_is_left_when_a_run_is_just_starting(
     assert "Traceback" not in log.read_text().partition("stopping Dagster ...")[0]
 
 
-# In Dagster's place: a process with a session of its own and an orphan of which no parent knows.
-# Both use the server, and heed no signal but SIGKILL.
+# In Dagster's place: a process with a session of its own, and an orphan that no parent knows. Both
+# use the server, and heed no signal but SIGKILL.
 STUBBORN = """
 import subprocess, sys
 from signal_pipeline.cli.commands import main

@@ -1,4 +1,4 @@
-"""The probes of drops: what is seen of a fault, and what is none."""
+"""The probes of drops: how a fault shows, and what is no fault."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHONE = (
     "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/28.0"
     " Chrome/130.0.0.0 Mobile Safari/537.36"
 )
-# As a new list would take the same phones for bots. The address must never be seen again.
+# A new list could take the same phones for bots. The address must never be seen again.
 REFUSED_PHONE = f"{PHONE} https://secret.example.org"
 CRAWLER = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 Receive = Callable[..., None]
@@ -60,8 +60,10 @@ def lines_of(day: date, app: str = "cms", **agents: int) -> list[bytes]:
 
 
 def booked(connection: Connection, app: str, days: dict[date, tuple[int, int]]) -> None:
-    """Days of an app in the books: how many were received, and how many of them were bots, whose
-    families are known.
+    """Days of an app in the books.
+
+    They state how many events were received, and how many of these were bots; the bots' families
+    are known.
     """
     for day, (received, bots) in days.items():
         connection.execute(

@@ -1,5 +1,6 @@
-"""The data team's guide says what there is: every asset, check, sensor and schedule, and pictures
-that exist.
+"""The data team's guide is complete.
+
+It names every asset, check, sensor and schedule, and its pictures exist.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 GUIDE = (PROJECT / "docs" / "data-team.md").read_text()
-# Checks that the guide names by their pattern: made from schema.yml.
+# Checks that the guide names by their pattern: they are made from schema.yml.
 PATTERNS = (
     "reconciles_with_",
     "grain_is_unique",
@@ -23,7 +24,7 @@ PATTERNS = (
 
 
 def named(name: str) -> bool:
-    """Whether the guide names it."""
+    """True if the guide names it."""
     return f"`{name}`" in GUIDE
 
 

@@ -87,7 +87,7 @@ def test_checks_that_were_evaluated_while_a_backfill_ran_are_asked_for_when_it_h
     connection: Connection,
     every_check: set[dg.AssetCheckKey],
 ) -> None:
-    """Its marks are newer than what the hour's checks have found meanwhile."""
+    """The backfill's marks are newer than what the hour's checks have found meanwhile."""
     tags = {LOCK_TAG: lock_space(connection), **range_tags(YESTERDAY - timedelta(days=9), TODAY)}
     run = instance.create_run_for_job(
         defs.resolve_implicit_global_asset_job_def(),

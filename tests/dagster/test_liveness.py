@@ -1,5 +1,6 @@
-"""A killed run is found out, ended, and its place in the pool is free; a run that may live is left
-alone, whoever's it is.
+"""A killed run is noticed and ended, and its place in the pool is freed.
+
+A run that could be alive is left alone, whoever owns it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def stored(
 
 @pytest.fixture
 def ours(connection: Connection) -> Ours:
-    """What is ours in the code location `signal`."""
+    """The names and locks that are ours in the code location `signal`."""
     return Ours(load_names(), lock_space(connection), launched.label("signal"))
 
 
@@ -65,7 +66,7 @@ def ours(connection: Connection) -> Ours:
 def looks(
     stored: dg.DagsterInstance, connection: Connection, ours: Ours
 ) -> Callable[[float], list[str]]:
-    """Two looks that lie so many seconds apart: which runs they end."""
+    """Looks twice, with so many seconds in between; returns the runs that were ended."""
 
     def look_twice(seconds: float) -> list[str]:
         ended, suspects = end_dead_runs(stored, connection, ours, {}, 0.0)
@@ -84,14 +85,14 @@ def start(run: dg.DagsterRun) -> subprocess.Popen[bytes]:
 
 
 def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
-    """The status of a run by its record."""
+    """The status in a run's record."""
     record = instance.get_run_by_id(run.run_id)
     assert record
     return record.status
 
 
 def holds_its_place(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether the run is in the pool of the rollups."""
+    """True if the run is in the pool of the rollups."""
     return run.run_id in instance.event_log_storage.get_concurrency_info("rollups").active_run_ids
 
 
@@ -99,7 +100,7 @@ def holds_its_place(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 def victim(
     stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, fill: Fill
 ) -> Iterator[tuple[dg.DagsterRun, subprocess.Popen[bytes]]]:
-    """A launched run of ours with its process, which waits in the middle of its build."""
+    """A launched run of ours and its process, which waits in the middle of its build."""
     fill(YESTERDAY)
     tags = {"dagster/partition": str(YESTERDAY)}
     run = launched.create_run(stored, defs.resolve_job_def("rollups_job"), tags=tags)
@@ -223,7 +224,10 @@ def test_a_run_whose_lock_was_away_for_a_moment_begins_to_count_anew(
 def test_a_run_that_ends_between_the_looks_stays_as_it_ended(
     stored: dg.DagsterInstance, connection: Connection, ours: Ours
 ) -> None:
-    """Its record is read again: the list of runs is older than the look at the locks."""
+    """Its record is read again.
+
+    The list of runs is older than the look at the locks.
+    """
     run = stored.create_run_for_job(_empty_job, tags={LOCK_TAG: ours.locks}, status=STARTED)
     _, suspects = end_dead_runs(stored, connection, ours, {}, 0.0)
     listed = stored.get_run_records
@@ -273,12 +277,12 @@ def test_a_run_that_never_took_its_lock_has_longer(
 
 @dg.job
 def _empty_job() -> None:
-    """Nothing."""
+    """A job that does nothing."""
 
 
 @dg.job(name="nightly_job")
 def _their_nightly_job() -> None:
-    """The job of another team, under a name that is ours too."""
+    """A job of another team, under a name that is ours too."""
 
 
 @dg.asset(name="theirs")
@@ -333,7 +337,10 @@ def of_another_signal(
 def of_our_location_before_it_moved(
     instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
 ) -> dg.DagsterRun:
-    """Launched by our location when it was configured for another database, where its lock is."""
+    """A run that our location launched when it was configured for another database.
+
+    Its lock is in that database.
+    """
     return launched.create_run(
         instance, defs.resolve_job_def("rollups_job"), tags={LOCK_TAG: "1/1"}, status=STARTED
     )
@@ -342,7 +349,10 @@ def of_our_location_before_it_moved(
 def of_another_location_by_our_resource(
     instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
 ) -> dg.DagsterRun:
-    """It takes our lock in its steps alone: another executor runs each in a process of its own."""
+    """A run that takes our lock only in its steps.
+
+    Another executor runs each step in a process of its own.
+    """
     return launched.create_run(
         instance, _empty_job, "neighbour", tags={LOCK_TAG: ours.locks}, status=STARTED
     )

@@ -1,5 +1,6 @@
-"""A model that is really edited, and one that is really added, beside purged days: what becomes
-stale, built and reported.
+"""A model that is really edited, and one that is really added, beside purged days.
+
+The tests show what becomes stale, and what is built and reported.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def history(fill: Fill, run: Run, database: Database, models: dict[str, Model]) -> None:
-    """Two open days and a purged one, built by the models as they are."""
+    """Two open days and a purged one, built by the unchanged models."""
     for day in (OLD, *DAYS):
         fill(day, 40)
         assert run("rollups_job", day).success
@@ -52,7 +53,7 @@ def freshness(connection: Connection, models: Mapping[str, Model], rollup: str) 
 
 
 def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[dg.RunRequest]:
-    """What the sensor asks for."""
+    """The runs that the sensor asks for."""
     context = dg.build_sensor_context(
         instance=instance, definitions=defs, resources=defs.resources or {}
     )
@@ -62,7 +63,7 @@ def tick(defs: dg.Definitions, instance: dg.DagsterInstance) -> list[dg.RunReque
 
 
 def build(defs: dg.Definitions, instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
-    """Run what was asked for."""
+    """Run what the sensor asked for."""
     result = defs.resolve_job_def("rollups_job").execute_in_process(
         instance=instance,
         tags=dict(request.tags),

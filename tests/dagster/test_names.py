@@ -1,4 +1,4 @@
-"""Names: those that users know without a prefix, all of them apart under a prefix."""
+"""Names: without a prefix those that users know, under a prefix all of them different."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Named = dict[str, set[str]]
 
 
 def names_in(defs: dg.Definitions) -> Named:
-    """Every name that Dagster knows our definitions by."""
+    """Every name by which Dagster knows our definitions."""
     graph, repository = defs.resolve_asset_graph(), defs.get_repository_def()
     jobs = {name for name in repository.job_names if not name.startswith("__")}
     nodes = [node for job in jobs for node in repository.get_job(job).all_node_defs]

@@ -1,5 +1,6 @@
-"""One Dagster instance for two Signals and another team: a workspace of three code locations under
-one daemon.
+"""One Dagster instance for two Signals and another team.
+
+It has a workspace of three code locations under one daemon.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
 
-NEIGHBOUR_SECONDS = 40.0  # More than it takes to end a dead run.
+NEIGHBOUR_SECONDS = 40.0  # Longer than it takes to end a dead run.
 PREFIXES = {"north": "north", "south": "data-team/south"}
 PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
 
@@ -99,7 +100,7 @@ class Shared:
         ]
 
     def finished(self, location: str | None) -> bool:
-        """Whether a run of the location has ended well."""
+        """True if a run of the location has ended well."""
         return any(run.is_success for run in self.runs(location))
 
     def unfinished(self) -> list[dg.DagsterRun]:
@@ -205,8 +206,8 @@ def test_each_works_on_its_own_and_nobody_touches_what_is_anothers(
         for each, events in ((north, 40), (south, 7)):
             each.command("ingest", "-", stdin=b"\n".join(traffic(YESTERDAY, events)))
         eventually(lambda: (north.built(), south.built()) == (40, 7), "both have built yesterday")
-        # A command of south's takes longer than north waits before it ends a dead run, and so do
-        # the neighbour's runs.
+        # A command of south's takes longer than north waits before it ends a dead run. The
+        # neighbour's runs take longer than that too.
         day = YESTERDAY - timedelta(days=30)
         with south.database.connect() as holder, day_lock(holder, day):
             command = [*PROGRAM, "backfill", "--from", str(day), "--to", str(day)]
@@ -254,7 +255,7 @@ def _prune_north_alone(shared: Shared, north: Signal) -> None:
 
 
 def dagster_databases(server: str) -> tuple[object, ...] | None:
-    """How many databases of Dagster's the server holds: other tests may have made one."""
+    """How many databases of Dagster's the server holds; other tests can have made one."""
     with psycopg.connect(server) as connection:
         found = connection.execute(
             "select count(*) from pg_database where datname = 'signal_dagster'"
@@ -266,7 +267,7 @@ def dagster_databases(server: str) -> tuple[object, ...] | None:
 def test_a_command_leaves_the_configuration_of_an_instance_as_it_is(
     environment: Settings, admin_url: str, fill: Fill, tmp_path: Path, server: str, configured: bool
 ) -> None:
-    """Theirs is on SQLite; the login of Signal may make no database."""
+    """Their storage is SQLite; the login of Signal has no right to create a database."""
     fill(YESTERDAY)
     home = tmp_path / "theirs"
     (home / "history").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Probes by themselves: what must not turn a check red."""
+"""Probes on their own: what must not turn a check red."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ def built(connection: Connection, day: date, model: str, minutes_ago: int) -> No
 
 @pytest.fixture
 def three_old_days(connection: Connection, fill: Fill) -> list[date]:
-    """The three days before today, which changed two days ago and were built by the model `old`
-    then, and today.
+    """The three days before today, and today.
+
+    The three changed two days ago, and the model `old` built them then.
     """
     days = [TODAY - timedelta(days=n) for n in (3, 2, 1)]
     for day in (*days, TODAY):
@@ -73,8 +74,8 @@ def test_a_changed_model_makes_days_wait_from_its_first_build(
 ) -> None:
     first, second, third = three_old_days
     assert waits(connection, "old") == []
-    # Nothing tells a model that was loaded a moment ago from one that cannot build; today's build
-    # is of no old day.
+    # A model that was loaded a moment ago looks the same as one that cannot build. Today's build is
+    # not of an old day.
     assert waits(connection, "new") == [str(first), str(second), str(third)]
     built(connection, TODAY, "new", 1)
     assert waits(connection, "new") == [str(first), str(second), str(third)]
@@ -93,7 +94,7 @@ def test_a_model_that_comes_back_is_waited_for_from_then(
     for day in (second, third):
         built(connection, day, "new", 1_440)
     built(connection, third, "old", 10)
-    # The day before them keeps its build by the old model; it says nothing of when that model came
+    # The day before them keeps its build by the old model, which does not say when that model came
     # back.
     assert waits(connection, "old") == []
     built(connection, third, "old", 100)
@@ -140,16 +141,15 @@ def test_a_rebuild_does_not_excuse_the_days_that_wait(
         " first_built_at = first_built_at - interval '2 hours' where day = %s",
         [third],
     )
-    connection.execute(
-        "delete from signal.builds where day = %s", [second]
-    )  # This one was never built.
+    # The second day was never built.
+    connection.execute("delete from signal.builds where day = %s", [second])
     build_day(database, engine, {ROLLUP: model}, third)
     assert waits(connection, model.checksum) == [str(first), str(second)]
-    # Nor do fresh days excuse one beside them that was never built.
+    # Fresh days do not excuse a day beside them that was never built.
     build_day(database, engine, {ROLLUP: model}, first)
     build_day(database, engine, {ROLLUP: model}, third)
     assert waits(connection, model.checksum) == [str(second)]
-    # Another model is another beginning.
+    # Another model starts afresh.
     build_day(database, engine, {ROLLUP: replace(model, checksum="new")}, third)
     assert waits(connection, "new") == []
 
@@ -169,7 +169,7 @@ def test_raw_events_are_held_against_books_and_builds(
         " %(day)s::date + 1"
     )
     connection.execute(lost, {"day": first})
-    # Whoever takes the loss out of the books as well is found by the build that counted it.
+    # If the loss is removed from the books as well, the build that counted the events reveals it.
     connection.execute(lost, {"day": second})
     connection.execute(
         "update signal.books set events = events - 1 where (day, app_name, event_type) = (select"

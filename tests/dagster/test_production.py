@@ -1,5 +1,6 @@
-"""What docs/operations.md has for production: Dagster's parts as processes of their own, as the
-admin.
+"""The production setup of docs/operations.md.
+
+Dagster's parts are processes of their own, which run as the admin.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ FAILURES = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection 
 
 @pytest.fixture
 def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Code location, daemon and web server as docs/operations.md starts them; gives a function that
-    asks GraphQL.
+    """Code location, daemon and web server, started as in docs/operations.md.
+
+    Gives a function that asks GraphQL.
     """
     name = f"dagster_parts_{os.getpid()}"
     ensure_database(server, name)

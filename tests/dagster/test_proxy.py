@@ -1,8 +1,8 @@
-"""The nginx files of deploy/: what another site sends through a browser does not reach Dagster, and
-people's own work does.
+"""The nginx files of deploy/.
 
+A request that another site sends through a browser does not reach Dagster; people's own work does.
 Dagster's web server runs mutations that come by GET or as a text, and opens web sockets to any
-origin. nginx is before a real one here.
+origin. Here nginx is in front of a real one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ JSON = "application/json"
 LOGIN = {"Authorization": "Basic " + b64encode(b"ann:a-word").decode()}
 MUTATION = 'mutation { setConcurrencyLimit(concurrencyKey: "KEY", limit: 1) }'
 POOLS = "{ instance { concurrencyLimits { concurrencyKey } } }"
-# What Chromium adds to a request that a page of another site makes, and to a link that a person
+# The headers that Chromium adds to a request by a page of another site, and to a link that a person
 # follows there.
 FOREIGN = {
     "Origin": "https://evil.example.com",
@@ -84,8 +84,9 @@ def certificate(folder: Path) -> None:
 
 @contextmanager
 def nginx(file: str, folder: Path, upstream: str, upstream_port: int) -> Iterator[int]:
-    """A running nginx with a file of deploy/, whose ports and paths alone are changed; gives its
-    port.
+    """A running nginx with a file of deploy/; gives its port.
+
+    Only the ports and paths in the file are changed.
     """
     port = free_port()
     certificate(folder)
@@ -120,7 +121,7 @@ def nginx(file: str, folder: Path, upstream: str, upstream_port: int) -> Iterato
 def send(
     port: int, method: str, path: str, headers: dict[str, str], body: str = "", host: str = HOST
 ) -> tuple[int, bytes]:
-    """A request through nginx: status and body; status 0 where it hung up."""
+    """A request through nginx; returns status and body, and status 0 if nginx hung up."""
     connection = http.client.HTTPSConnection(
         "127.0.0.1", port, timeout=60, context=ssl._create_unverified_context()
     )
@@ -154,7 +155,7 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def proxy(dagster: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of nginx before it."""
+    """The port of the nginx in front of it."""
     with nginx(
         "nginx-dagster.conf", tmp_path_factory.mktemp("nginx"), "127.0.0.1:3000", dagster
     ) as port:
@@ -163,7 +164,7 @@ def proxy(dagster: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
 
 @pytest.fixture
 def pools(dagster: int) -> Callable[[], set[str]]:
-    """Asks Dagster itself which pools it has: what the mutation adds to."""
+    """Asks Dagster itself for its pools, to which the mutation adds one."""
     return lambda: {
         each["concurrencyKey"] for each in asker(dagster)(POOLS)["instance"]["concurrencyLimits"]
     }
@@ -221,12 +222,15 @@ def test_what_a_page_of_another_site_sends_is_refused(
         }[form]
         sent = {name: value for name, value in {**FOREIGN, **LOGIN, **headers}.items() if value}
         status, _ = send(proxy, method, f"{path}?{query}" if form == "query" else path, sent, body)
-        assert status == 403 or path in ("//graphql", "/graphql/")  # Other pages to Dagster.
+        assert status == 403 or path in (
+            "//graphql",
+            "/graphql/",
+        )  # Dagster has other pages.
     assert pools() == before
 
 
 def test_dagster_by_itself_would_take_them(dagster: int, pools: Callable[[], set[str]]) -> None:
-    """Else the refusals above would prove nothing."""
+    """Otherwise the refusals above would prove nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", dagster, timeout=60)
     for key, method, headers in (
         ("by-get", "GET", FOREIGN),
@@ -285,7 +289,7 @@ def test_what_programs_report_does_not_come_through(proxy: int, what: str) -> No
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with the headers that came."""
+    """Answers with the headers that it got."""
 
     def do_GET(self) -> None:
         self.send_response(200)

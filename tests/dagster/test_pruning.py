@@ -1,4 +1,4 @@
-"""Pruning a real Dagster storage on PostgreSQL: old logs go, the state of every partition stays."""
+"""Pruning a real Dagster storage on PostgreSQL: old logs go, each partition's state stays."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def storage(server: str) -> Iterator[Database]:
 
 @pytest.fixture
 def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance on it."""
+    """A Dagster instance on the empty database."""
     url = dagster_url(server, "dagster_pruned")
     config = {"storage": {"postgres": {"postgres_url": url}}, "telemetry": {"enabled": False}}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
@@ -47,7 +47,7 @@ def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.Dags
 
 @pytest.fixture
 def ours(environment: Settings, connection: Connection) -> Ours:
-    """What is ours in the code location `signal`."""
+    """The names and locks that are ours in the code location `signal`."""
     return Ours(load_names(), lock_space(connection), launched.label("signal"))
 
 
@@ -60,7 +60,7 @@ def rows(storage: Database, table: str) -> int:
 
 
 def prune(instance: dg.DagsterInstance, ours: Ours, days: int = 1) -> Pruned:
-    """Prune what is older than a time to come: everything is old."""
+    """Prune everything that is older than a time in the future, which is everything."""
     pruned = prune_dagster_storage(instance, ours, datetime.now(UTC) + timedelta(days=days))
     assert pruned
     return pruned
@@ -128,9 +128,8 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
             "select count(distinct (asset_key, check_name)) from asset_check_executions"
         )
         (count,) = checks.fetchone() or (0,)
-    assert (
-        prune(instance, ours).deleted["checks"] == 3 * count
-    )  # The plans of both nights, the results of the first.
+    # The plans of both nights, and the results of the first.
+    assert prune(instance, ours).deleted["checks"] == 3 * count
     with storage.connect() as connection:
         left = connection.execute(
             "select execution_status, count(*) from asset_check_executions group by 1"
@@ -151,7 +150,7 @@ def test_a_run_that_has_not_ended_keeps_its_events(
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
 def their_table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """Materialized and observed."""
+    """An asset that is materialized and observed."""
     context.log_event(
         dg.AssetObservation("their_source", tags={"dagster/data_version": context.run.run_id})
     )
@@ -160,13 +159,13 @@ def their_table(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]
 
 @dg.asset_check(asset=their_table)
 def their_check() -> dg.AssetCheckResult:
-    """Green."""
+    """A green check."""
     return dg.AssetCheckResult(passed=True)
 
 
 @dg.op
 def mail() -> None:
-    """Nothing."""
+    """An op that does nothing."""
 
 
 @dg.job(name="nightly_job", executor_def=dg.in_process_executor)
@@ -183,17 +182,19 @@ def mail_job() -> None:
 
 @dg.asset
 def their_other_table() -> None:
-    """Without a check."""
+    """An asset without a check."""
 
 
 @dg.asset(name="raw_events")
 def their_raw_events() -> None:
-    """An asset under a key of ours, in another code location: a mistake of theirs."""
+    """An asset of another code location, by mistake under a key of ours."""
 
 
 def neighbours_rows(instance: dg.DagsterInstance) -> None:
-    """What another team leaves in the storage, several times, so that nothing of it is the last of
-    its kind.
+    """Leave another team's rows in the storage.
+
+    Each kind is left several times, so that pruning would not keep a row only because it is the
+    last of its kind.
     """
     one = dg.in_process_executor
     built = dg.Definitions(
@@ -210,7 +211,7 @@ def neighbours_rows(instance: dg.DagsterInstance) -> None:
     )
     theirs, others = map(built.resolve_job_def, ("theirs", "others"))
     for _ in range(3):
-        for location in ("neighbour", "signal"):  # They may share our code location too.
+        for location in ("neighbour", "signal"):  # They can share our code location too.
             partition = {"dagster/partition": "a"}
             launched.execute_on(
                 instance, launched.create_run(instance, theirs, location, tags=partition), theirs
@@ -249,9 +250,8 @@ def test_nothing_of_others_goes(
     before = storage_rows(storage)
     pruned = prune(instance, ours)
     after = storage_rows(storage)
-    assert (
-        theirs - after == {row for row in theirs if row[0] == "asset_keys"} - after
-    )  # Ours, of one key, moved on.
+    # One key is ours too, and its row has changed.
+    assert theirs - after == {row for row in theirs if row[0] == "asset_keys"} - after
     gone = before - after
     assert {table for table, *_ in gone} == {"event_logs", "asset_event_tags", "runs", "run_tags"}
     assert len([row for row in gone if row[0] == "event_logs"]) == pruned.deleted["events"] > 200

@@ -1,5 +1,6 @@
-"""Crashes and races with real processes: builders, a purge and writers of one day, and a range that
-is killed in the middle.
+"""Crashes and races with real processes.
+
+Builders, a purge and writers work on one day, and a range is killed in the middle.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from signal_pipeline.settings import Settings, load_settings
 pytestmark = pytest.mark.embedded_only
 Models = dict[str, Model]
 
-# Builds or purges a day in a loop, and prints what became of each round.
+# Builds or purges a day in a loop, and prints the result of each round.
 ACTOR = """
 import sys
 from datetime import date
@@ -90,7 +91,7 @@ def test_two_builders_and_a_purge_of_one_day_leave_what_the_receipt_says(
         assert all("purged, unchanged" in builder[n] for n in refused)
         assert refused == list(
             range(len(builder) - len(refused), len(builder))
-        )  # Once purged, purged for good.
+        )  # A purged day stays purged.
     assert {name: rows_of(connection, name, day) for name in models} == wanted
     receipts = connection.execute("select day, raw_events, version from signal.receipts").fetchall()
     assert receipts == [(day, 200, 1)]
@@ -182,7 +183,7 @@ def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
 
 @pytest.fixture
 def app_role(connection: Connection) -> Iterator[str]:
-    """A role that may read and write every table, as an application's would, and owns none."""
+    """A role that can read and write every table, as an application's would, and owns none."""
     name = f"app_{os.getpid()}"
     connection.execute(sql.SQL("create role {} login").format(sql.Identifier(name)))
     connection.execute(sql.SQL("grant usage on schema signal to {}").format(sql.Identifier(name)))

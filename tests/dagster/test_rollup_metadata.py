@@ -1,4 +1,4 @@
-"""What the UI shows of a rollup's day: texts of events as text, and unknown days as unknown."""
+"""What the UI shows about a rollup's day: events' texts as text, unknown days as unknown."""
 
 from __future__ import annotations
 

@@ -150,8 +150,9 @@ def test_a_day_that_was_purged_before_a_rollup_was_built_is_not_marked_for_it_an
 def test_days_before_the_start_date_are_named_in_one_sentence_and_hold_up_no_other(
     run: Run, instance: dg.DagsterInstance, connection: Connection
 ) -> None:
-    """Dagster knows the start date that its processes were started with; the database may have a
-    later one.
+    """Dagster knows the start date that its processes were started with.
+
+    The database can have a later one.
     """
     connection.execute("update signal.instance set start_date = %s", [YESTERDAY])
     first = YESTERDAY - timedelta(days=3)
@@ -260,8 +261,9 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     settings: Settings,
     models: dict[str, Model],
 ) -> None:
-    """A killed run commits builds that it cannot mark any more; nobody asks for them again, since
-    they are fresh.
+    """A killed run commits builds that it cannot mark any more.
+
+    Nobody asks for them again, since they are fresh.
     """
     purged, killed, stale = due_day(), YESTERDAY - timedelta(days=40), YESTERDAY
     for day in (purged, killed):
@@ -427,7 +429,7 @@ def test_a_day_whose_rollups_are_at_fault_is_kept_and_holds_up_no_other(
     for day in (good, bad):
         fill(day)
         assert run("rollups_job", day).success
-    # The total stays, and the parts differ: only the test against the other rollup sees it.
+    # The total stays, but the parts differ: only the test against the other rollup sees it.
     connection.execute(
         "update signal.daily_device_activity set events = events + 1 where activity_date = %s and"
         " event_type <> '(all)'",

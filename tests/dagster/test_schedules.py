@@ -22,7 +22,7 @@ pytestmark = pytest.mark.embedded_only
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance on disk: a schedule's context opens it anew."""
+    """A Dagster instance on disk, since the context of a schedule opens it anew."""
     folder = tmp_path / "dagster"
     folder.mkdir()
     with dg.DagsterInstance.local_temp(str(folder)) as on_disk:
@@ -73,7 +73,7 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     fill(YESTERDAY)
     assert isinstance(hour(), dg.RunRequest)
     assert run("nightly_job", YESTERDAY).success
-    # The night's own builds came after its start: one more evaluation, then rest.
+    # The night's own builds came after its start, so there is one more evaluation, and then rest.
     assert isinstance(hour(), dg.RunRequest)
     assert run("checks_job", None).success
     assert isinstance(hour(), dg.SkipReason)

@@ -1,5 +1,6 @@
-"""Sensors and schedules against a real database and a real instance: each case that brings or
-withholds a run.
+"""Sensors and schedules against a real database and a real instance.
+
+The cases are those that start or withhold a run.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def cursor_of(result: dg.SensorResult | dg.SkipReason) -> str | None:
 
 
 def skipped(result: dg.SensorResult | dg.SkipReason) -> str:
-    """Why a tick that keeps its cursor asks for nothing."""
+    """The reason why a tick that keeps its cursor asks for nothing."""
     assert isinstance(result, dg.SensorResult)
     assert isinstance(result.skip_reason, dg.SkipReason)
     return result.skip_reason.skip_message or ""
@@ -168,7 +169,7 @@ def test_runs_of_others_under_our_names_change_nothing(
     environment.landing_path.mkdir()
     (environment.landing_path / "a.ndjson").write_bytes(line())
     for name in ("rollups_job", "raw_events_job"):
-        for tags in ({}, {LOCK_TAG: "1/1"}):  # Another team's; another Signal's.
+        for tags in ({}, {LOCK_TAG: "1/1"}):  # Another team's, then another Signal's.
             days = {START: str(YESTERDAY), END: str(YESTERDAY)}
             job = defs.resolve_job_def(name)
             instance.create_run_for_job(job, tags={**days, **tags}, status=status)
@@ -286,7 +287,7 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
 ) -> None:
     environment.landing_path.mkdir()
     bad = environment.landing_path / "a-bad.ndjson"
-    bad.symlink_to("/proc/self/mem")  # A file that cannot be read, even by root.
+    bad.symlink_to("/proc/self/mem")  # Even root cannot read this file.
     (environment.landing_path / "b-good.ndjson").write_bytes(line())
     failed = run("raw_events_job", TODAY)
     assert not failed.success

@@ -1,7 +1,7 @@
-"""Signal in the Dagster of a team: beside `deploy/your_team.py`, on an instance that is configured
-for nobody.
+"""Signal in the Dagster of a team, beside `deploy/your_team.py`.
 
-One web server, one daemon, one PostgreSQL; the `dagster.yaml` names a storage and nothing else.
+The instance is configured for nobody. There is one web server, one daemon and one PostgreSQL; the
+`dagster.yaml` names a storage and nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "your_team.py"
 LATE_DAY = YESTERDAY - timedelta(days=3)
-FOLLOWING = 600  # Several ticks and a process for each run: patience for a busy machine.
+FOLLOWING = 600  # Several ticks, and a process for each run: patience for a busy machine.
 LINEAGE = """
 query Lineage($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) {
@@ -63,7 +63,10 @@ class Shared:
         return self.instance.get_materialized_partitions(dg.AssetKey(asset))
 
     def events(self, asset: str, day: date | None = None) -> object:
-        """What the last materialization of the asset, of that day if one is given, counted."""
+        """What the last materialization of the asset counted.
+
+        If a day is given, it is the last one of that day.
+        """
         keys = dg.AssetRecordsFilter(
             dg.AssetKey(asset), asset_partitions=[str(day)] if day else None
         )
@@ -98,7 +101,7 @@ def shared(
     every = {
         **os.environ,
         "DAGSTER_HOME": str(home),
-        "DAGSTER_GRPC_TIMEOUT_SECONDS": "240",  # No measurement either.
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": "240",  # This is no measurement either.
         "TEAM_SIGNAL_URL": database.url.replace("postgres@", "signal_reader@"),
         "TEAM_START_DATE": START_DATE.isoformat(),
     }

@@ -1,5 +1,6 @@
-"""Which days of a window can be known: each is, or is not, for one reason; and how days are named
-in a note.
+"""Which days of a window can be known: each is or is not, for one reason.
+
+It also tests how a note names days.
 """
 
 from __future__ import annotations

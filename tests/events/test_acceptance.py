@@ -1,5 +1,6 @@
-"""What becomes of one event: every reason, their order, the edges, and whose books count it
-(requirement 3).
+"""The outcome of one event: every reason, their order, and the edges (requirement 3).
+
+It also tests whose books count the event.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ acceptance = Acceptance(load_catalogue(), SECRET, START, KEEP)
 
 
 def line(**changes: object) -> bytes:
-    """One good line, with changes; a change to Ellipsis takes the key out."""
+    """One good line, with changes; a change to Ellipsis removes the key."""
     fields: dict[str, object] = {
         "eventType": "journey_create_clicked",
         "appName": "journeys-admin",
@@ -255,7 +256,7 @@ def test_what_is_no_event_is_malformed(text: bytes) -> None:
 
 
 def test_the_checks_come_in_order() -> None:
-    """A line with every fault is dropped for the first; with that one mended, for the next."""
+    """A line with every fault is dropped for the first; once that is mended, for the next."""
     faults: dict[str, object] = {
         "route": "no-route",
         "eventType": "no_such_type",

@@ -1,5 +1,6 @@
-"""Who is a bot: people in apps and on any maker's phones are not, programs that name themselves
-are.
+"""Who is a bot.
+
+People in apps and on any maker's phones are not; programs that name themselves are.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SAYS_WHAT_IT_IS = re.compile(
 @pytest.mark.parametrize(
     "text",
     [
-        # A maker's build numbers and models, whatever a list of crawlers makes of them
+        # A maker's build numbers and models, however a list of crawlers judges them
         f"Mozilla/5.0 (Linux; Android 15; CPH2653 Build/AP3A.240617.008; wv) {WEBVIEW}",
         f"Mozilla/5.0 (Linux; Android 15; RMX5250 Build/AP3A.240617.008) {WEBVIEW}",
         (
@@ -97,7 +98,7 @@ def test_people_are_no_bots(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # Test runners and what drives a browser for them
+        # Test runners, and programs that drive a browser for them
         f"{MAC}Cypress/3.8.1 Chrome/78.0.3904.130 Electron/7.1.4 Safari/537.36",
         f"{DESKTOP}Chrome/120.0.0.0 Safari/537.36 Playwright/1.40.0",
         f"{DESKTOP}HeadlessChrome/120.0.0.0 Safari/537.36",
@@ -112,7 +113,7 @@ def test_people_are_no_bots(text: str) -> None:
         # Shells
         "Mozilla/5.0 (Windows NT; Windows NT 10.0; en-US) WindowsPowerShell/5.1.19041.1682",
         "Mozilla/5.0 (Windows NT 10.0; Microsoft Windows 10.0.15063; en-US) PowerShell/6.0.0",
-        # Monitors and measuring
+        # Monitors and measuring programs
         f"{MAC}Chrome/109.0.0.0 Safari/537.36 CloudflareObservatory/1.0",
         f"{MAC}Chrome/67.0.3396.99 Safari/537.36 CloudflareDiagnostics/1.0",
         f"{DESKTOP}Chrome/120.0.0.0 Safari/537.36 SyntheticsAgent",
@@ -144,8 +145,9 @@ def test_programs_are_bots(text: str) -> None:
 
 @needs_labels
 def test_no_pattern_of_the_lists_hits_labelled_people() -> None:
-    """A new release that brings such a pattern fails here: leave it out, by name and with the
-    reason.
+    """A new release that brings such a pattern fails here.
+
+    Leave the pattern out, by name and with the reason.
     """
     people = [item.text for item in read_labels() if item.kind == "person"]
     refused = [text for text in people if parse_user_agent(text).bot]
@@ -161,8 +163,9 @@ def test_labelled_bots_are_found() -> None:
 
 
 def test_each_pattern_with_a_browsers_shape_was_looked_at() -> None:
-    """Of a pattern that hits its own list's browsers, somebody has to say whether they are
-    people.
+    """Some patterns hit browsers of their own list.
+
+    Somebody has to decide whether these are people.
     """
     decided = crawler_patterns()
     like_browsers = {

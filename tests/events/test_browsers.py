@@ -1,4 +1,7 @@
-"""Names that are part of the hash: read right, by a version of the rules that changes with them."""
+"""Names that are part of the hash.
+
+They are read correctly, and the version of the rules changes whenever the names do.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def test_names(text: str, normalised: str) -> None:
 
 
 def test_a_bot_has_names_too() -> None:
-    """They are counted by family, so that a maker's phones on the list of crawlers can be seen."""
+    """Bots are counted by family, so that a maker's phones on the list of crawlers can be seen."""
     agent = parse_user_agent(f"{ANDROID}Chrome/120.0.0.0 Mobile Safari/537.36 DejaClick/2.9.1")
     buckets = (agent.browser_family, agent.os_family, agent.device_type)
     assert (agent.bot, buckets) == (True, ("Chrome", "Android", "mobile"))
@@ -91,8 +94,8 @@ def test_earlier_rules_still_give_the_hash_input_that_they_gave() -> None:
 def test_what_decides_the_hash_changes_with_its_version_alone() -> None:
     """Moving a family, or another release of ua-parser's patterns, is a new version of HASH_RULES.
 
-    Then: add it to the docstring of `browsers.py`, keep what the earlier versions gave, and write
-    the new digest here.
+    Then add it to the docstring of `browsers.py`, keep the results of the earlier versions, and
+    write the new digest here.
     """
     decides = {
         "browsers": browsers._BROWSERS,

@@ -1,4 +1,6 @@
-"""Device types: right for labelled devices, one for each mode of a device, and never against the
+"""Device types.
+
+They are right for labelled devices, the same in each mode of a device, and never contradict the
 system.
 """
 
@@ -20,8 +22,9 @@ MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHT
 
 @needs_labels
 def test_labelled_devices_are_right() -> None:
-    """The list of models was made from most of these labels: docs/user-agents.md has those it was
-    not.
+    """The list of models was made from most of these labels.
+
+    docs/user-agents.md has the labels that it was not made from.
     """
     right, known = Counter[str](), Counter[str]()
     for item in read_labels():
@@ -51,9 +54,9 @@ def test_no_device_contradicts_its_system() -> None:
         (f"{MAC}EdgiOS/148.0 Version/17.0 Safari/605.1.15", "tablet", "iOS"),
         (f"{MAC}OPT/5.0 Safari/605.1.15", "tablet", "iOS"),
         (f"{MAC}Mobile/15E148 Safari/604.1", "tablet", "iOS"),
-        # A Mac is a Mac; an iPad in Safari that says so too cannot be told from it.
+        # A Mac is a Mac. An iPad in Safari that says so too cannot be distinguished from it.
         (f"{MAC}Version/18.0 Safari/605.1.15", "desktop", "macOS"),
-        # HarmonyOS by its own words, whatever else is said
+        # HarmonyOS, by its own words, whatever else is said
         (
             f"Mozilla/5.0 (PC; OpenHarmony 5.0) {TAIL} Chrome/114.0.0.0 Safari/537.36",
             "desktop",
@@ -83,7 +86,7 @@ def test_no_device_contradicts_its_system() -> None:
             "tablet",
             "Other",
         ),
-        # A headset is one thing in each mode of its browser.
+        # A headset has one type in each mode of its browser.
         (
             (
                 f"Mozilla/5.0 (X11; Linux x86_64; Quest 3) {TAIL} OculusBrowser/38.0 Chrome/132.0"
@@ -131,7 +134,7 @@ def test_no_device_contradicts_its_system() -> None:
             "tv",
             "Linux",
         ),
-        # Tablets whose names hold TV, and phones with a tuner
+        # Tablets whose names contain TV, and phones with a tuner
         (
             f"Mozilla/5.0 (Linux; Android 7.0; BTV-W09) {TAIL} Chrome/97.0 Safari/537.36",
             "tablet",
@@ -150,7 +153,7 @@ def test_no_device_contradicts_its_system() -> None:
             "mobile",
             "Android",
         ),
-        # Tablets that say Mobile, which only a list of models knows
+        # Tablets that say Mobile, and that only a list of models knows
         (
             f"Mozilla/5.0 (Linux; Android 10; iPlay_20) {TAIL} Chrome/120.0 Mobile Safari/537.36",
             "tablet",

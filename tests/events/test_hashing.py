@@ -154,7 +154,7 @@ def test_a_secret_that_is_not_utf8_is_refused_without_being_told() -> None:
     with pytest.raises(WeakSecretError) as caught:
         check_secret(secret)
     assert "private" not in str(caught.value)
-    # The original error holds the secret: it must not be printed along.
+    # The original error contains the secret, so it must not be printed along.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
 

@@ -1,4 +1,4 @@
-"""Keys and values that hold personal data, in the disguises they come in; and what must pass."""
+"""Keys and values that hold personal data, in their disguises, and those that must pass."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Keys that a reviewer expects to be refused, in every spelling, and their neighbours that must
-pass.
+"""Keys that a reviewer expects to be refused, in every spelling.
+
+Their neighbours must pass.
 """
 
 from __future__ import annotations
@@ -228,8 +229,9 @@ def test_whoever_did_something_is_refused(verb: str) -> None:
 
 @pytest.mark.parametrize("key", ["use_rid", "use-r-name", "USErId", "hashedPassword"])
 def test_a_flag_is_no_disguise(key: str) -> None:
-    """The word that would make it a flag is not one of its own, or takes nothing from what the rest
-    says.
+    """A word can make a key a flag, which would be harmless.
+
+    Here that word is not one of its own, or takes nothing from what the rest says.
     """
     assert holds_pii({key: 1})
 

@@ -1,5 +1,6 @@
-"""Texts that a checksum or a fixed form makes private, against arithmetic of the test's own; and
-what only looks so.
+"""Texts that a checksum or a fixed form makes private, and texts that only look so.
+
+The checksums are worked out by the test's own arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from signal_pipeline.events.pii import holds_pii
 
-# Numbers that issuers publish for tests, of each brand that is known.
+# Numbers that issuers publish for tests, of each known brand.
 CARDS = (
     *(
         "4111111111111111",
@@ -38,7 +39,7 @@ CARDS = (
     ),
     *("6759649826438453", "6304000000000000", "2200000000000004"),
 )
-# Of the IBAN registry's own examples, of each length and kind.
+# The IBAN registry's own examples, of each length and kind.
 IBANS = (
     *(
         "NO93 8601 1117 947",
@@ -293,7 +294,7 @@ def test_a_private_text_is_found_in_disguise(text: str) -> None:
         blank,
     ):
         assert holds_pii([disguise]), disguise
-    if not set(text) & set("'\"’”°º′″´"):  # NFKC takes these apart.
+    if not set(text) & set("'\"’”°º′″´"):  # NFKC splits these.
         assert holds_pii([wide])
 
 

@@ -157,7 +157,7 @@ def test_query_and_fragment_are_cut(route: str, expected: str) -> None:
     [
         ("/a\uff1ftoken=abc", "/a"),
         ("/a\uff03part", "/a"),
-        # In another disguise the whole segment goes.
+        # In another disguise the whole segment is replaced.
         ("/a%EF%BC%9Ftoken=abc/b", "/[id]/b"),
         ("/a&#63;token=abc", "/a&"),
         ("/a&quest;token=abc/b", "/[id]/b"),

@@ -1,5 +1,6 @@
-"""Every instant that RFC 3339 can write is read to the microsecond, against arithmetic on whole
-numbers.
+"""Every instant that RFC 3339 can express is read to the microsecond.
+
+The oracle is arithmetic on whole numbers.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def stated_times(draw: st.DrawFn, first_year: int, last_year: int) -> tuple[str,
 
 
 def since_epoch(at: datetime) -> int:
-    """Microseconds from 1970, by whole numbers only: an aware time near the calendar's ends has no
-    UTC form.
+    """Microseconds from 1970, by whole numbers only.
+
+    An aware time near the calendar's ends has no UTC form.
     """
     offset = at.utcoffset()
     assert offset is not None

@@ -151,7 +151,7 @@ def test_browsers(text: str, browser: str, major: str, system: str, device: str)
         ("Mozilla/5.0 (Windows Phone 10.0; Android 6.0.1) AppleWebKit/537.36 Mobile", "mobile"),
         ("Mozilla/5.0 (BB10; Touch) AppleWebKit/537.10 Version/10.0 Mobile Safari", "mobile"),
         ("Nokia6100/1.0 (04.01) Profile/MIDP-1.0 Configuration/CLDC-1.0", "mobile"),
-        # Named by the diagonal of the screen, though they say Mobile or say nothing
+        # Named by the diagonal of the screen, although they say Mobile or nothing
         (f"{ANDROID_9}43UK30G) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36", "tv"),
         (
             (
@@ -191,7 +191,7 @@ def test_browsers(text: str, browser: str, major: str, system: str, device: str)
             f"{ANDROID_9}Coolpad 3632A) AppleWebKit/537.36 Chrome/80.0 Mobile Safari/537.36",
             "mobile",
         ),
-        # Names of apps, behind the browser
+        # Names of apps, after the browser
         (
             f"{ANDROID_9}SM-G960F) AppleWebKit/537.36 Chrome/74.0 Mobile Safari/537.36 Dropbox/3",
             "mobile",
@@ -215,7 +215,7 @@ def test_browsers(text: str, browser: str, major: str, system: str, device: str)
             "mobile",
         ),
         (f"{ANDROID_9}SM-T500) AppleWebKit/537.36 Chrome/74.0 Safari/537.36 Coolpad/1", "tablet"),
-        # Without its end
+        # The end is missing
         (
             (
                 f"{ANDROID_9}V2056A; wv) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0"
@@ -276,7 +276,7 @@ def test_a_missing_user_agent_is_no_bot_and_unknown(text: str | None) -> None:
             " +http://www.google.com/bot.html)"
         ),
         f"{WINDOWS}HeadlessChrome/120.0.0.0 Safari/537.36",
-        # Known to ua-parser alone
+        # Only ua-parser knows these
         "Mozilla/5.0 (Windows NT 10.0) htdig/3.1 AppleWebKit/537.36 Chrome/120.0.0.0 Safari/537.36",
         "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.0)",
         "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/534.34 (KHTML, like Gecko) PhantomJS/1.9",

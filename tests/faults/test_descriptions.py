@@ -1,5 +1,6 @@
-"""Ordinary descriptions are not dropped for personal data that they do not hold: less than one in a
-thousand.
+"""Ordinary descriptions are not dropped for personal data that they do not contain.
+
+Less than one in a thousand is.
 """
 
 from __future__ import annotations

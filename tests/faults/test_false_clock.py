@@ -1,5 +1,6 @@
-"""A clock that jumps, for real: libfaketime moves it for Signal alone, or for Signal, Dagster and
-PostgreSQL together.
+"""A clock that really jumps.
+
+libfaketime moves it for Signal alone, or for Signal, Dagster and PostgreSQL together.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def test_a_machine_that_is_ahead_of_postgresql_purges_only_what_both_call_due(
     assert count(connection, "select count(*) from signal.events") == 50
 
 
-# Everything below goes by the false clock: this driver, PostgreSQL, and the commands that it
+# Everything below follows the false clock: this driver, PostgreSQL, and the commands that it
 # starts.
 DRIVER = """
 import json, sys
@@ -128,7 +129,7 @@ say("next night", **night(jumped))
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What was there, and said, after each step of the driver."""
+    """The state and the output after each step of the driver."""
     folder = tmp_path_factory.mktemp("clock")
     for parent in (folder, folder.parent):
         parent.chmod(0o755)

@@ -1,5 +1,7 @@
-"""Hostile payloads by file and over HTTP: no crash, every one accounted for, what passes is stored
-as it should be, nothing private is stored. `make faults` runs more.
+"""Hostile payloads by file and over HTTP; `make faults` runs more.
+
+There is no crash, and every payload is accounted for. Payloads that pass are stored as they should
+be, and nothing private is stored.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ REASONS = {
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A home of its own; the environment is put back."""
+    """A home of its own; the environment is restored afterwards."""
     folder: Path = tmp_path_factory.mktemp("hostile")
     folder.chmod(0o755)
     with World.in_folder(folder) as world:
@@ -71,7 +73,7 @@ def test_every_payload_over_http_is_accounted_for_or_refused(world: World) -> No
 
 
 def test_a_row_that_is_not_as_sent_is_found(world: World) -> None:
-    """The comparison itself: it would pass by doing nothing otherwise."""
+    """Tests the comparison itself, which could otherwise pass by doing nothing."""
     key, day = "00000000-0000-4000-8000-000000000001", datetime.now(UTC) - timedelta(days=1)
     right = Stored(
         "cms",

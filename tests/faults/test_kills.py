@@ -1,5 +1,6 @@
-"""A short kill test: `make faults` kills two hundred times and more. Each seed makes other choices;
-it is in the message.
+"""A short kill test; `make faults` kills two hundred times and more.
+
+Each seed makes other choices; it is in the message.
 """
 
 from __future__ import annotations
@@ -21,6 +22,6 @@ def test_killed_processes_lose_nothing_and_leave_nothing(tmp_path: Path) -> None
         test.prepare()
         tally = test.run(kills=12, seconds=60)
     assert tally.total > 3
-    # The first round has the database away while the API takes events.
+    # The first round takes the database away while the API takes events.
     assert tally.kills["api"] > 0
     assert tally.api_events["spooled"] > 0

@@ -1,4 +1,4 @@
-"""Nothing private at rest. `make faults` does the same with Dagster's UI and daemon running too."""
+"""Nothing private is at rest; `make faults` also runs Dagster's UI and daemon."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""The search for marks finds what it should, in every form: a leak test whose search is blind would
-always pass.
+"""The search for marks finds what it should, in every form.
+
+A leak test whose search is blind would always pass.
 """
 
 from __future__ import annotations

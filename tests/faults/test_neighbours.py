@@ -1,5 +1,6 @@
-"""A short test beside another team: `make faults` has two hundred runs end, and the neighbour's
-runs take 90 seconds.
+"""A short test beside another team.
+
+In `make faults` two hundred runs end, and the neighbour's runs take 90 seconds.
 """
 
 from __future__ import annotations

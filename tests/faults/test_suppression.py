@@ -1,4 +1,7 @@
-"""A patient analyst over a few small worlds: `python -m faults suppression` takes more."""
+"""A patient analyst over a few small worlds.
+
+`python -m faults suppression` takes more.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def test_nothing_that_is_left_out_can_be_worked_out(
     with ThreadPoolExecutor(1) as readers:
         tries = Analyst(clicks, analyst(database, models, readers), seed)
         tries.ask_everything(filtered=40, crossings=20)
-    # What is shown is exact, whatever it was asked by.
+    # Figures that are shown are exact, whatever keys they were asked by.
     assert [cell for cell, events in tries.sums.items() if events != len(tries.rows_of(cell))] == []
     figures = tries.solve(60)
     assert (figures.exactly, figures.under_five) == (0, 0), (seed, figures.examples)
@@ -44,8 +47,9 @@ def test_nothing_that_is_left_out_can_be_worked_out(
 def test_the_analyst_is_not_blind(
     database: Database, settings: Settings, models: dict[str, Model]
 ) -> None:
-    """Where only the small rows themselves are left out, the same questions give many of them
-    back.
+    """Here only the small rows themselves are left out.
+
+    The same questions then recover many of them.
     """
     clicks = make_world(7, DAYS, (6, 30))
     store(clicks, database, settings, models, open_engine(settings, database))

@@ -1,5 +1,6 @@
-"""The long walk of the false clock, cut short: that it walks, compares and measures. The long one:
-`python -m faults year`.
+"""The long walk of the false clock, cut short: it walks, compares and measures.
+
+The long one is `python -m faults year`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Any interleaving, batching, duplication and re-ordering of random events gives what the oracle
-says (invariants 1, 2, 7).
+"""Random events in any interleaving, batching, duplication and order.
+
+The result is what the oracle says (invariants 1, 2, 7).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ EDGES = [
     MIDNIGHT + timedelta(days=1),
     datetime.fromisoformat(f"{START_DATE}T00:00:00Z") - timedelta(microseconds=1),
 ]
-# Few different values, so that ids, users and sessions meet.
+# Few different values, so that ids, users and sessions coincide.
 ids = st.integers(1, 12).map(lambda number: str(uuid.UUID(int=number)))
 fields = st.fixed_dictionaries(
     {
@@ -107,7 +108,7 @@ def batched(items: list[bytes], sizes: random.Random) -> list[list[bytes]]:
 
 
 def forget(connection: Connection) -> None:
-    """Empty every table but the days, whose partitions may stay."""
+    """Empty every table except the days, whose partitions can stay."""
     connection.execute(
         "truncate signal.event_keys, signal.books, signal.day_keys, signal.address_gaps,"
         " signal.builds"
@@ -134,7 +135,7 @@ def test_stored_events_books_and_rollups_are_the_oracles(
     sent: list[bytes],
     shuffle: random.Random,
 ) -> None:
-    """Lines arrive in any order, some twice, in batches of any size, by two writers in turn."""
+    """Two writers take turns; lines arrive in any order, some twice, in batches of any size."""
     forget(connection)
     arriving = [*sent, *(shuffle.choices(sent, k=len(sent) // 2) if sent else [])]
     shuffle.shuffle(arriving)
@@ -150,7 +151,7 @@ def test_stored_events_books_and_rollups_are_the_oracles(
     assert stored_intake(connection) == oracle.intake
     assert stored_bots(connection) == oracle.bots
     stored = stored_events(connection)
-    for event in stored:  # The oracle knows that a derived id is one, not which.
+    for event in stored:  # The oracle knows that an id is derived, but not which one it is.
         if event["client_event_id"].version == 8:
             event["client_event_id"] = None
     assert sorted(stored, key=str) == sorted(oracle.events.values(), key=str)
@@ -169,8 +170,9 @@ def test_the_order_of_arrival_changes_nothing(
     sent: list[dict[str, object]],
     shuffle: random.Random,
 ) -> None:
-    """Events with an id of their own, each sent up to three times, in two orders and batchings: the
-    same.
+    """Events with an id of their own are each sent up to three times.
+
+    Two orders and batchings give the same result.
     """
     distinct = [
         json.dumps({**event, "clientEventId": str(uuid.UUID(int=number))}).encode()

@@ -1,4 +1,4 @@
-"""The landing: each file exactly once, whatever happens in between; nothing of it stays."""
+"""The landing: each file exactly once, whatever happens in between, and none of it stays."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def drain(database: Database, settings: Settings, ingest: Ingest) -> Drain:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some twenty lines a batch."""
+    """Makes batches of about twenty lines."""
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 8_000)
 
 
@@ -214,8 +214,9 @@ def test_a_new_file_under_the_name_of_a_finished_one_is_not_lost(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two drains read a file; one is done with it, and a new one gets its name, before the other
-    goes on.
+    """Two drains read a file, and one finishes it.
+
+    A new file gets its name before the other drain continues.
     """
     land(traffic(DAY, 5))
     digest = landing._content_hmac
@@ -273,8 +274,9 @@ def test_nothing_that_names_a_file_or_a_person_stays(
 def killed_at_half(
     environment: Settings, land: Land, connection: Connection, tmp_path: Path
 ) -> Callable[[], int]:
-    """Kills a process that drains the landing once some of its events are stored; returns how many
-    are.
+    """Kills a process that drains the landing once some of its events are stored.
+
+    Returns how many are stored.
     """
     program = (
         "from signal_pipeline import ingest as i; i.BATCH_BYTES = 20_000\n"
@@ -310,7 +312,7 @@ def test_a_killed_drain_goes_on_where_it_stopped(
     assert before < len(lines), "the process was faster than its killer: give it more lines"
     assert file.exists()
     rest = Counts()
-    while file.exists():  # Held until the server notices that the process is gone.
+    while file.exists():  # The file is held until the server notices that the process is gone.
         rest.merge(drain())
     assert 0 < rest.received <= len(lines) - before
     assert received(connection) == len(lines)

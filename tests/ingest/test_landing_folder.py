@@ -1,5 +1,6 @@
-"""What else comes into the landing: other forms, other names, what is no file. Nothing of it is
-lost or waits unseen.
+"""Other things that come into the landing: other forms, other names, and non-files.
+
+None of them is lost, or waits unseen.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def age(path: Path, days: float) -> None:
 
 
 def books_and_files(connection: Connection) -> tuple[int, int]:
-    """How many events are in the books, and how many landed files are noted."""
+    """How many events are in the books, and how many landed files are recorded."""
     row = connection.execute("select count(*) from signal.landed_files").fetchone()
     assert row is not None
     return stored_books(connection).total(), int(str(row[0]))
@@ -275,7 +276,7 @@ def test_what_is_no_file_waits_and_is_named(
     (landing.parent / "elsewhere").chmod(0o644)
     os.mkfifo(landing / "fifo.ndjson")
     with closing(socket.socket(socket.AF_UNIX)) as listener:
-        monkeypatch.chdir(landing)  # A socket's path has at most 107 bytes.
+        monkeypatch.chdir(landing)  # The path of a socket has at most 107 bytes.
         listener.bind("socket")
         expected = {"folder.ndjson", "dangling", "link.ndjson", "fifo.ndjson", "socket"}
         assert {path.name for path in landed_files(landing)} == {*expected, good.name}

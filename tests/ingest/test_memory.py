@@ -1,5 +1,6 @@
-"""Peak memory of a process that ingests a long file, and of one that builds a large day: bounded,
-whatever their size.
+"""The peak memory of a process that ingests a long file, and of one that builds a large day.
+
+It is bounded, whatever their size.
 """
 
 from __future__ import annotations

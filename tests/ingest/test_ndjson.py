@@ -1,5 +1,6 @@
-"""Reading NDJSON: the same lines however a stream is marked, compressed or cut; other forms are
-told and never read.
+"""Reading NDJSON gives the same lines however a stream is marked, compressed or cut.
+
+Other forms are named and never read.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ PACKINGS: dict[str, Packing] = {
 
 
 class Trickle(io.RawIOBase):
-    """A stream that gives few bytes at a time and cannot seek, as a pipe may."""
+    """A stream that gives few bytes at a time and cannot seek, as a pipe can be."""
 
     def __init__(self, data: bytes) -> None:
         self._rest = data
@@ -67,12 +68,12 @@ def blocks(data: bytes, size: int = 1 << 20, start: int = 0) -> list[Block]:
 
 
 def filled(found: list[Block]) -> list[bytes]:
-    """The lines that hold something."""
+    """The lines that are not empty."""
     return [text for block in found for text in block.lines if text.strip()]
 
 
 def form_of(data: bytes) -> str:
-    """What the error of a stream of another form says that it is."""
+    """The form that the error names for a stream of another form."""
     with pytest.raises(FormError, match=r"^looks like .*, not like NDJSON") as error:
         blocks(data)
     return str(error.value).removeprefix("looks like ").partition(", not like")[0]
@@ -198,7 +199,7 @@ def test_no_text_of_a_stream_is_in_the_error() -> None:
 
 @pytest.fixture(scope="module")
 def long_lines() -> list[bytes]:
-    """Lines with random ids, so that they are long when compressed too."""
+    """Lines with random ids, so that they stay long when compressed."""
     return [line() for _ in range(30_000)]
 
 
@@ -220,7 +221,7 @@ def test_of_damaged_data_what_comes_before_is_read(packing: str, long_lines: lis
     content = b"".join(text + b"\n" for text in long_lines)
     checked = {
         zstd.CompressionParameter.checksum_flag: 1
-    }  # Without, zstd takes some damage for data.
+    }  # Without it, zstd takes some damage for data.
     member = (
         zstd.compress(content, options=checked) if packing == "zstd" else gzip.compress(content)
     )
@@ -254,8 +255,9 @@ def test_the_form_is_checked_from_the_start_and_compressed_data_to_its_end_on_de
 
 
 def test_a_bad_start_of_any_length_takes_no_memory_and_loses_no_number() -> None:
-    """Sixty megabytes of lines without an object, from a file of some kilobytes, and one object
-    behind them.
+    """Sixty megabytes of lines without an object, and then one object.
+
+    The file itself has only some kilobytes.
     """
     bad = (b"no object" * 100 + b"\n") * 2_000
     data = gzip.compress(bad, 1) * 33 + gzip.compress(b'{"eventType": "a"}')
@@ -285,7 +287,7 @@ def test_an_object_is_looked_for_in_the_beginning_only(
     assert filled(blocks(PACKINGS[packing](near + b"\n" + OBJECTS[0]), 50_000))[-1] == OBJECTS[0]
     with pytest.raises(FormError, match=form):
         blocks(PACKINGS[packing](far + b"\n" + OBJECTS[0]), 50_000)
-    whole = OBJECTS[0] + b"\n" + far + b"\n" + OBJECTS[0]  # Behind an object nothing is looked for.
+    whole = OBJECTS[0] + b"\n" + far + b"\n" + OBJECTS[0]  # After an object nothing is looked for.
     assert filled(blocks(PACKINGS[packing](whole), 50_000))[-1] == OBJECTS[0]
 
 
@@ -321,7 +323,7 @@ def test_a_long_line_is_kept_in_part_only() -> None:
         (
             b'{"eventType": "a", "appName": "b", "unknown": "\xff"}',
             True,
-        ),  # Acceptance skips what it does not know.
+        ),  # Acceptance skips fields that it does not know.
         (b'{"eventType": "a", "appName": "b", "description": {"c": "\xff"}}', False),
         (b'{"eventType": "a", "appName": "b", "description": null}', True),
         (b'{"eventType": 5}', True),

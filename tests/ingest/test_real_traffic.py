@@ -1,5 +1,6 @@
-"""Four days of a real access log: every number of every rollup, every event and every drop, against
-the oracle.
+"""Four days of a real access log, against the oracle.
+
+Every number of every rollup, every event and every drop is compared.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def oracle() -> Oracle:
-    """The oracle, having read the file."""
+    """The oracle, after it has read the file."""
     oracle = Oracle(SECRET, START_DATE)
     oracle.take(REAL_TRAFFIC.read_bytes().split(b"\n"), NOW)
     return oracle
@@ -89,7 +90,7 @@ def test_real_traffic_again_is_all_duplicates(
 
 @pytest.mark.embedded_only
 def test_the_command_counts_real_traffic_as_the_oracle_does(environment: Settings) -> None:
-    """With today's clock: the same as in November as long as the file's days are kept."""
+    """Today's clock gives the same as November's, as long as the file's days are kept."""
     now = datetime.now(UTC)
     oracle = Oracle(SECRET, START_DATE)
     oracle.take(REAL_TRAFFIC.read_bytes().split(b"\n"), now)

@@ -1,5 +1,6 @@
-"""The bulk writer: one transaction, one event per id, closed books, versions that tell each change
-(invariants 1 to 5).
+"""The bulk writer: one transaction, one event per id, balanced books (invariants 1 to 5).
+
+Versions show each change.
 """
 
 from __future__ import annotations
@@ -222,7 +223,10 @@ def test_a_failure_leaves_nothing_behind(writer: EventWriter, connection: Connec
 def test_an_interrupt_leaves_no_transaction_for_the_next_batch_to_end(
     writer: EventWriter, connection: Connection
 ) -> None:
-    """Else the next batch would take its own events for duplicates, and commit them unbooked."""
+    """Otherwise the next batch would take its own events for duplicates.
+
+    It would also commit them unbooked.
+    """
     event = good()
 
     def interrupt(_: Connection) -> None:
@@ -337,7 +341,7 @@ def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
     models: dict[str, Model],
     tmp_path: Path,
 ) -> None:
-    """The late committer: its transaction began before the build, and ends after it."""
+    """A late committer: its transaction began before the build, and ends after it."""
     engine = DuckdbEngine(database.url, tmp_path)
     writer.write([good()])
 

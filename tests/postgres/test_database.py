@@ -1,4 +1,4 @@
-"""What an error of PostgreSQL says: whether the server is away, and nothing of a row."""
+"""What an error of PostgreSQL says: whether the server is away, and nothing about a row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_cancelled_statement_does_not_mean_that_the_server_is_away(database: D
     [
         ("08006", True, False, False),
         ("57P01", True, False, False),  # Shut down, as 57P02 and 57P03.
-        ("57P05", True, False, False),  # Idle for too long, and 25P03 inside a transaction.
+        ("57P05", True, False, False),  # Idle for too long; 25P03 is the same inside a transaction.
         ("25P03", True, False, False),
         ("40001", False, True, False),
         ("40P01", False, True, False),

@@ -1,5 +1,6 @@
-"""The embedded PostgreSQL: shared by processes, stopped with its last user, whatever was killed in
-between.
+"""The embedded PostgreSQL: shared by processes, and stopped with its last user.
+
+That holds whatever was killed in between.
 """
 
 from __future__ import annotations
@@ -51,9 +52,7 @@ def hold(home: Path, tmp_path: Path) -> Iterator[Hold]:
     for process in started:
         with suppress(ValueError):
             process.communicate()
-    for (
-        process
-    ) in psutil.process_iter():  # What a failed test may leave: a server of this home, no other.
+    for process in psutil.process_iter():  # A failed test can leave a server of this home.
         with suppress(psutil.Error, OSError):
             if process.cwd() == str(home / "postgres"):
                 process.terminate()
@@ -354,7 +353,7 @@ def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(
 def test_a_server_whose_folder_may_not_be_read_is_still_known(
     home: Path, hold: Hold, tmp_path: Path
 ) -> None:
-    """As in a container, where root may not see in which folder another user's process works."""
+    """As in a container, where root cannot see in which folder another user's process works."""
     holder = hold()
     url = url_of(holder)
     blind = (

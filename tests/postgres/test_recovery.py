@@ -1,5 +1,7 @@
-"""Recovery, tried: a dump of a live system is restored and goes on exactly-once; data of the
-previous version is migrated.
+"""Recovery, tried out.
+
+A dump of a live system is restored, and ingest continues exactly-once. Data of the previous version
+is migrated.
 """
 
 from __future__ import annotations
@@ -93,7 +95,7 @@ def test_a_dump_of_a_live_system_goes_on_exactly_once(
         assert books_reconcile(connection).passed
     with closing(
         Ingest.from_settings(settings, restored)
-    ) as ingest:  # What came after the dump is sent again.
+    ) as ingest:  # The events after the dump are sent again.
         counts = [ingest.ingest_lines(batch) for batch in batches]
         assert sum(c.accepted + c.duplicate for c in counts) == 600
         assert ingest.ingest_lines([line(createdAt=f"{DUE}T10:00:00Z")]).dropped == {"too_late": 1}
@@ -165,8 +167,9 @@ def test_a_clock_that_jumps_back_over_midnight_books_on_its_days(
 def test_a_full_disk_fails_the_batch_and_nothing_of_it_is_stored(
     connection: Connection, ingest: Ingest
 ) -> None:
-    """PostgreSQL reports a full disk as SQLSTATE 53100; a trigger of the test says so in the middle
-    of a batch.
+    """PostgreSQL reports a full disk as SQLSTATE 53100.
+
+    A trigger of the test raises it in the middle of a batch.
     """
     connection.execute(
         "create function signal.full_disk() returns trigger language plpgsql as $$ begin raise"

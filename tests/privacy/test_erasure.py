@@ -1,5 +1,6 @@
-"""Erasure: what goes, what stays, what is booked and audited, and that nobody can bring it back or
-do it unseen.
+"""Erasure: what is deleted, what stays, and what is booked and audited.
+
+Nobody can bring an erased subject back, or erase one unseen.
 """
 
 from __future__ import annotations

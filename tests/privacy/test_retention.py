@@ -1,5 +1,6 @@
-"""Retention: what is proven before a day goes, what goes with it, and what can never change
-afterwards.
+"""Retention: what is proven before a day is purged, and what is deleted with it.
+
+It also tests what can never change afterwards.
 """
 
 from __future__ import annotations

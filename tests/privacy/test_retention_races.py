@@ -1,5 +1,6 @@
-"""Retention beside others: a purge waits for writers, gives way to readers, and leaves no half of a
-day to builders.
+"""Retention beside others.
+
+A purge waits for writers, gives way to readers, and leaves no half of a day to builders.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ Models = dict[str, Model]
 def test_a_purge_waits_for_a_writer_that_holds_the_day(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
-    """The writer decided before the purge: its event must be seen by the proof, which then
-    fails.
+    """The writer decided before the purge.
+
+    The proof must see its event, and then fails.
     """
     fill(DUE)
     build(DUE)
@@ -172,8 +174,9 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
     build: Build,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The report has read that the day is open: its partition must not go before the events are
-    counted.
+    """The report has read that the day is open.
+
+    Its partition must not be dropped before the events are counted.
     """
     fill(DUE)
     build(DUE)

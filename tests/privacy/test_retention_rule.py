@@ -1,5 +1,6 @@
-"""Which days are past their retention when no clock is believed alone: examples of clocks that are
-wrong, and invariants.
+"""Which days are past their retention when no single clock is trusted.
+
+The tests are examples of wrong clocks, and invariants.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def test_no_day_is_due_before_more_days_than_its_retention_were_seen_after_it(
             if each not in since
         ]
         assert len(since) > keep
-        # Nor later: a day that is kept has been followed by no more of them.
+        # And not later: no day that is kept has been followed by more of them.
         kept = judgement.first_kept
         counted = {
             each
@@ -178,7 +179,7 @@ def test_no_day_is_due_before_more_days_than_its_retention_were_seen_after_it(
             days(kept + timedelta(days=1), day(installed)) if kept < day(installed) else frozenset()
         )
         assert len(counted) <= keep
-    # Confirming what was not seen makes clock and signs agree.
+    # Once the unseen days are confirmed, the clock and the signs agree.
     again = judged(day(today), signs | {*judgement.unseen}, keep, day(installed))
     assert again.first_kept == again.by_clock
     assert again.unseen == []

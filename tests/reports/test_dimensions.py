@@ -1,5 +1,6 @@
-"""What a report is asked by: a column's name is as good as its key's, and every interface has the
-same keys.
+"""The keys of a report.
+
+A column's name is as good as its key's, and every interface has the same keys.
 """
 
 from __future__ import annotations

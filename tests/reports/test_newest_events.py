@@ -24,7 +24,7 @@ def test_the_newest_events_of_all_apps_and_types_are_merged_in_order(
 ) -> None:
     for day in (YESTERDAY, YESTERDAY - timedelta(days=1)):
         fill(day, 120)
-    # Many at one instant, so that only the id tells their order.
+    # Many events at one instant, so that only the id decides their order.
     noon = datetime(YESTERDAY.year, YESTERDAY.month, YESTERDAY.day, 12, tzinfo=UTC)
     connection.execute(
         "update signal.events set created_at = %s where created_at >= %s", [noon, noon]
@@ -47,8 +47,9 @@ NOON = {day: datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in D
 
 @pytest.fixture
 def stored(database: Database, connection: Connection, fill: Fill) -> list[RawEvent]:
-    """Every stored event of three days; of each day many at one instant, some at its very ends, and
-    one type erased.
+    """Every stored event of three days.
+
+    Each day has many at one instant and some at its very ends; one type is erased.
     """
     for day in DAYS:
         fill(day, 60)

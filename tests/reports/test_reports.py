@@ -1,5 +1,6 @@
-"""Reports: exact against the oracle, sums named as sums, every number with its state, refusal where
-it would be wrong.
+"""Reports are exact against the oracle, and each number has its state.
+
+Sums are named as sums, and a report that would be wrong is refused.
 """
 
 from __future__ import annotations
@@ -449,7 +450,7 @@ def test_incomplete_days_are_labelled_for_ever(
     due = TODAY - timedelta(days=181)
     fill(due)
     build(due)
-    fill(due, seed=2)  # The build is stale now, so that the day fails its proof.
+    fill(due, seed=2)  # The build is stale now, so the day fails its proof.
     purge_incomplete(database, models, due, "a test", 180)
     assert states(database, models, due, due) == {str(due): "incomplete, purged"}
 
@@ -480,13 +481,14 @@ def test_a_day_with_many_missing_addresses_is_degraded_for_that_app_alone(
 def test_a_day_of_two_rules_of_names_is_over_counted(
     database: Database, models: Models, ingest: Ingest, connection: Connection, build: Build
 ) -> None:
-    """The day of an upgrade that changes them: a person whose browser is named otherwise has two
-    hashes.
+    """An upgrade on this day changes the rules of names.
+
+    A person whose browser is then named differently has two hashes.
     """
     ingest.ingest_lines([line(datetime(SUNDAY.year, SUNDAY.month, SUNDAY.day, 12, tzinfo=UTC))])
     build(SUNDAY)
     assert states(database, models, SUNDAY, SUNDAY) == {str(SUNDAY): "fresh"}
-    # What the version before wrote: it knew no other rules than the first.
+    # The rows of the version before: it knew only the first rules.
     connection.execute(
         "insert into signal.day_keys (day, key_id) select day, key_id from signal.day_keys"
     )

@@ -1,5 +1,6 @@
-"""Small cells below admin: whoever knows the rule, and every answer, learns no count of one to four
-people.
+"""Small cells below admin.
+
+Even if one knows the rule and every answer, one learns no count of one to four people.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ def _by_app(report: Report, key: str) -> dict[str, Spread]:
 def test_no_count_of_a_few_people_follows_from_the_rule(
     database: Database, connection: Connection, models: dict[str, Model]
 ) -> None:
-    """Of all spreads that give the same answers, a hidden cell has more than one number in them, up
-    to five or more.
+    """Take all spreads that give the same answers.
+
+    In them a hidden cell has more than one number, up to five or more.
     """
     connection.execute("insert into signal.days (day) values (%s) on conflict do nothing", [DAY])
     connection.execute(SPREADS.format(most=MOST, day=DAY))  # type: ignore[arg-type]
@@ -126,7 +128,7 @@ def days(fill: Fill, build: Build) -> list[date]:
 def test_a_row_that_is_shown_is_the_row_that_an_admin_sees(
     database: Database, models: dict[str, Model], days: list[date]
 ) -> None:
-    """And nothing else changes: every row is shown, or counted as left out."""
+    """Nothing else changes: every row is shown, or counted as left out."""
     window = days[0], days[-1]
     questions = [
         (

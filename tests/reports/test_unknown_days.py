@@ -1,5 +1,6 @@
-"""A day that cannot be known is named, with the reason, in every form of a report: it never reads
-as "nobody uses it".
+"""A day that cannot be known is named, with the reason, in every form of a report.
+
+It never reads as "nobody uses it".
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def raw(database: Database) -> Ask:
 
 @pytest.fixture
 def long_installed(connection: Connection) -> None:
-    """A database that was there from the start date on."""
+    """A database that existed from the start date on."""
     connection.execute(
         "update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'",
         [START_DATE],
@@ -226,7 +227,7 @@ def test_a_filter_by_day_asks_for_that_day_alone(database: Database, fill: Fill)
 def test_an_event_of_tomorrow_from_a_clock_that_is_ahead_is_partial(
     database: Database, raw: Ask, settings: Settings
 ) -> None:
-    """Five minutes of skew are accepted, over midnight too."""
+    """Five minutes of skew are accepted, past midnight too."""
     midnight = datetime(TOMORROW.year, TOMORROW.month, TOMORROW.day, tzinfo=UTC)
     with closing(
         Ingest.from_settings(settings, database, lambda: midnight - timedelta(minutes=1))

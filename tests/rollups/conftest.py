@@ -54,7 +54,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def url(server_url: str) -> str:
-    """How to connect to a database of our own on it."""
+    """The URL of a database of our own on the server."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute("drop database if exists rollups_test with (force)")
         connection.execute("create database rollups_test")
@@ -95,7 +95,7 @@ AddRollup = Callable[..., None]
 
 @pytest.fixture
 def add_rollup(folder: Path) -> AddRollup:
-    """Adds one rollup to the copied folder: one SQL file, one yml entry."""
+    """Adds one rollup to the copied folder: one SQL file, and one entry in `schema.yml`."""
 
     def add(name: str, extra_select: str, extra_group: str, extra_columns: str, grain: str) -> None:
         group = f", {extra_group}" if extra_group else ""

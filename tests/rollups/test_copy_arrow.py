@@ -1,5 +1,6 @@
-"""Arrow batches reach PostgreSQL as they are: every type of a rollup's column, with nulls, in any
-number of batches.
+"""Arrow batches reach PostgreSQL unchanged.
+
+The tests cover every type of a rollup's column, with nulls, in any number of batches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A day's events as columns: whatever was stored comes out as it is, in however many batches."""
+"""A day's events as columns come out as they were stored, in however many batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ START = datetime(2026, 3, 8, tzinfo=UTC)
 COLUMNS = event_columns()
 NAMES = [column.name for column in COLUMNS]
 
-# PostgreSQL's texts hold all but the null character and halves of surrogate pairs.
+# PostgreSQL's texts can hold all characters but the null character and halves of surrogate pairs.
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=6)
 rows = st.lists(
     st.tuples(

@@ -1,4 +1,4 @@
-"""Both engines on a real PostgreSQL, held against each other and against plain Python."""
+"""Both engines on a real PostgreSQL, compared with each other and with plain Python."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def insert(connection: Connection, events: Iterable[Event]) -> None:
 def build(
     engine: Engine, connection: Connection, models: Mapping[str, Model], day: date = DAY
 ) -> tuple[DaySnapshot, dict[str, int]]:
-    """What a build does, without its checks and records."""
+    """Does what a build does, without its checks and records."""
     with engine.read(connection, day, models) as built, connection.transaction():
         for model in models.values():
             table = sql.Identifier("signal", model.name)
@@ -140,7 +140,7 @@ def day(rollups: Connection) -> Connection:
 
 @pytest.fixture(scope="module")
 def many_events() -> list[Event]:
-    """Some thousand events over three days, with all that may be null sometimes null."""
+    """Some thousand events over three days; everything that can be null sometimes is."""
     chance = random.Random(20260308)
     times = [
         START - timedelta(days=1) + timedelta(seconds=chance.uniform(0, 259_200))
@@ -325,8 +325,9 @@ def test_a_write_can_be_done_again_after_a_rollback(
 def test_version_books_and_events_are_of_one_snapshot(
     engine: Engine, day: Connection, url: str, models: Mapping[str, Model]
 ) -> None:
-    """A writer commits an event, its entry in the books and the version together; no read may see
-    them apart.
+    """A writer commits an event, its entry in the books and the version together.
+
+    No read must see them apart.
     """
     day.execute("update signal.days set version = 0")
     day.execute("insert into signal.books values (%s, 'accepted', 0)", [DAY])
@@ -438,7 +439,7 @@ def test_errors_hold_no_text_of_a_row(
     assert "private" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    # The connection is good for the next build.
+    # The connection can be used for the next build.
     day.execute("delete from signal.events")
     build(engine, day, models)
 
@@ -517,7 +518,7 @@ def test_after_an_error_the_reader_has_ended_before_its_transaction_does(
     models: Mapping[str, Model],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The next batch is read by another thread, on the connection that the error closes."""
+    """Another thread reads the next batch on the connection that the error closes."""
     read: list[int] = []
 
     def batches(*_: object) -> Iterator[pa.RecordBatch]:
@@ -567,7 +568,7 @@ event_lists = st.lists(
 
 @pytest.fixture(scope="module")
 def kept(url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """What the examples of one property share: the address, and a folder."""
+    """What the examples of one property share: the URL, and a folder."""
     return make_conninfo(url, options="-c timezone=America/New_York"), tmp_path_factory.mktemp(
         "tmp"
     )

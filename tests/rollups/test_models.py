@@ -1,4 +1,4 @@
-"""The loader: what it takes from the files, and what it refuses."""
+"""The loader: what it reads from the files, and what it refuses."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_broken_sql_is_refused_by_its_file(folder: Path, sql: str, problem: str)
     _assert_refused(folder, "models/daily_app_activity.sql: ", problem)
 
 
-# Each: what stands in schema.yml, what stands there instead, what the loader says.
+# Each case: a text of schema.yml, its replacement, and the loader's answer.
 BROKEN_YML = [
     ("    owner: team:signal", "    ownr: team:signal", "daily_app_activity: object contains"),
     ("    owner: team:signal\n", "", "daily_app_activity: object missing required field `owner`"),

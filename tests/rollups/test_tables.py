@@ -1,5 +1,6 @@
-"""The tables of the rollups on a real PostgreSQL: their shape, their upkeep, their guards, their
-grants.
+"""The tables of the rollups on a real PostgreSQL.
+
+The tests cover their shape, their upkeep, their guards, and their grants.
 """
 
 from __future__ import annotations
@@ -270,7 +271,7 @@ def test_a_write_waits_for_a_purge_and_is_then_refused(guarded: Connection, url:
             except errors.RaiseException as error:
                 refusals.append(error.diag.message_primary or "")
 
-    # Another connection watches: within one transaction, pg_stat_activity stands still.
+    # Another connection watches, because within one transaction pg_stat_activity does not change.
     with psycopg.connect(url, autocommit=True) as watching, guarded.transaction():
         guarded.execute("select from signal.days where day = %s for update", [OPEN_DAY])
         thread = threading.Thread(target=write)

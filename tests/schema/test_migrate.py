@@ -1,5 +1,6 @@
-"""Migrating: any number of times, by any number of processes, with a start date that never leaves
-data outside.
+"""Migrating any number of times, by any number of processes.
+
+The start date never excludes data.
 """
 
 from __future__ import annotations
@@ -192,8 +193,9 @@ def test_a_database_of_before_the_apis_role_gets_it(
 def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
     empty: Database, models: Models, tmp_path: Path
 ) -> None:
-    """On a server of several databases, another login may have made the roles; then nobody else may
-    manage them.
+    """On a server of several databases, another login can have made the roles.
+
+    Then nobody else is allowed to manage them.
     """
     migrate(empty, configured(empty, tmp_path), models)
     owned = Database(empty.url.replace("postgres@", "test_other_owner@"))
@@ -208,7 +210,7 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
             for _ in range(2):
                 migrate(owned, configured(owned, tmp_path), models)
             assert missing_roles(owned) == ["signal_builder", "signal_api in signal_reader"]
-            # What it may by the reader alone, it has not.
+            # It lacks the rights that it would have only as a member of the reader.
             assert connection.execute(RIGHTS).fetchone() == (
                 False,
                 False,

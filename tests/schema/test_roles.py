@@ -1,4 +1,7 @@
-"""Least privilege, tried both ways: what each role may do works, and what it may not is refused."""
+"""Least privilege, tried both ways.
+
+Everything that a role is allowed to do works, and everything else is refused.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ As = Callable[[str], Database]
 
 @pytest.fixture
 def as_role(database: Database, connection: Connection) -> As:
-    """The test's database by a login that has one role."""
+    """The test's database, by a login that has one role."""
 
     def log_in(role: str) -> Database:
         login = f"test_{role}"
@@ -215,8 +218,9 @@ def test_the_api_may_do_this_and_nothing_else(
 def test_the_reader_may_select_and_nothing_else(
     connection: Connection, models: Models, filled: None
 ) -> None:
-    """Whoever could write, also by a function, a sequence or a table of their own, could add people
-    to a small cell.
+    """A reader that could write could add people to a small cell.
+
+    A function, a sequence or a table of its own would be enough.
     """
     rollups = {relation for name in models for relation in (name, f"{name}_by_type")}
     counts = {"address_gaps", "books", "bots", "builds", "day_keys", "days", "instance", "intake"}
@@ -237,8 +241,9 @@ def test_the_reader_may_select_and_nothing_else(
 def test_tables_of_the_readers_own_do_not_change_what_others_read(
     as_role: As, models: Models, filled: None, database: Database
 ) -> None:
-    """Temporary tables are everybody's in PostgreSQL; a session's own shadow nothing, since every
-    name has its schema.
+    """In PostgreSQL everybody can make temporary tables.
+
+    Those of a session shadow nothing, since every name has its schema.
     """
     before = rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows
     with as_role("signal_reader").connect() as connection:
@@ -292,8 +297,8 @@ def _newest_entry(connection: Connection) -> tuple[datetime, int]:
 def test_the_api_can_only_say_that_somebody_reads_now(as_role: As, connection: Connection) -> None:
     before = _newest_entry(connection)
     with as_role("signal_api").connect() as api:
-        # Neither the time at which a transaction began, nor objects of the caller's own, change an
-        # entry.
+        # An entry is changed neither by the time at which a transaction began, nor by objects of
+        # the caller's own.
         api.execute("set search_path = pg_temp, signal")
         with api.transaction():
             api.execute("select signal.audit_read(%s, 3)", [b"a" * 32])
@@ -392,8 +397,9 @@ def test_only_the_admin_purges_and_erases(
 def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(
     as_role: As, filled: None
 ) -> None:
-    """The classic attack on SECURITY DEFINER: temporary objects and a search_path of the caller's
-    own.
+    """The classic attack on SECURITY DEFINER.
+
+    The caller has temporary objects and a search_path of its own.
     """
     with as_role("signal_writer").connect() as connection:
         connection.execute("create temporary table days (day date, state text)")

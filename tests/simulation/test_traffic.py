@@ -1,5 +1,6 @@
-"""Simulated traffic: the same for the same seed and day, and with the troubles of real traffic in
-known shares.
+"""Simulated traffic: the same for the same seed and day.
+
+It has the troubles of real traffic in known shares.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""The retention on a database with gaps in its signs: what it keeps, what a confirmation does, and
-what is no gap.
+"""The retention on a database with gaps in its signs.
+
+The tests show what it keeps, what a confirmation does, and what is no gap.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from signal_pipeline.settings import Settings
 pytestmark = pytest.mark.embedded_only
 KEEP = 180
 TODAY = datetime.now(UTC).date()
-OFF = 60  # Days ago since which nothing ran.
+OFF = 60  # Nothing has run for so many days.
 Models = dict[str, Model]
 HELD, DUE = TODAY - timedelta(days=200), TODAY - timedelta(days=300)
 
@@ -47,8 +48,9 @@ def live_since(connection: Connection) -> Callable[[int, int], None]:
 
 @pytest.fixture
 def two_months_off(live_since: Callable[[int, int], None], fill: Fill, build: Build) -> None:
-    """A day that is due by evidence, one that is due by the clock alone, and nothing since two
-    months.
+    """A day that is due by evidence, and one that is due by the clock alone.
+
+    There is no sign of the last two months.
     """
     live_since(390, OFF)
     for day in (HELD, DUE):

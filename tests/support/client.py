@@ -1,4 +1,4 @@
-"""Where the npm package is, and how tests install it and run npm in it."""
+"""The place of the npm package, and how tests install it and run npm in it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "client"
 
 OLDEST_NODE = 20
-# No registry, or one that does not give these packages out. A lock that does not fit, or a wrong
-# checksum, is a failure.
+# There is no registry, or one that does not provide these packages. A lock that does not fit, or a
+# wrong checksum, is a failure.
 NO_REGISTRY = re.compile(
     r"npm error code (E40[134]|E5\d\d|ETARGET|ECONN\w+|ENOTFOUND|EAI_AGAIN|E\w*TIMEDOUT\w*)"
 )
@@ -29,7 +29,7 @@ Npm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def surroundings() -> dict[str, str]:
-    """The environment without what is Signal's: packages' scripts and builds need none of it."""
+    """The environment without Signal's variables: packages' scripts and builds need none."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -57,8 +57,9 @@ def npm_in(folder: Path) -> Npm:
 
 
 def install_client() -> Path:
-    """The client's folder, with the packages of its lock; skips the test where they cannot be
-    had.
+    """The client's folder, with the packages of its lock.
+
+    Skips the test where they cannot be installed.
     """
     if shutil.which("npm") is None or shutil.which("node") is None:
         pytest.skip("node and npm are not here: the client was not tested")
@@ -67,8 +68,8 @@ def install_client() -> Path:
     ).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
         pytest.skip(f"node is {version}, older than {OLDEST_NODE}: the client was not tested")
-    # Not in the folder: npm removes what it does not know. The tests of several processes may get
-    # here at once.
+    # Not in the folder, because npm removes what it does not know. The tests of several processes
+    # can get here at once.
     name = hashlib.sha256(str(CLIENT).encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir()) / f"signal-client-{name}.lock"):
         _install()

@@ -12,7 +12,7 @@ PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
 
 
 def environment_with(changes: dict[str, str | None]) -> dict[str, str]:
-    """The present environment; a change to None takes a variable out."""
+    """The present environment, with changes; a change to None removes a variable."""
     merged = {**os.environ, "COLUMNS": "200", **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
@@ -24,8 +24,9 @@ def run_command(
     program: str = PROGRAM[-1],
     **changes: str | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `signal-pipeline`, or another Python program, to its end; keyword arguments change the
-    environment.
+    """Run `signal-pipeline`, or another Python program, to its end.
+
+    Keyword arguments change the environment.
     """
     command = [*PROGRAM[:-1], program, *map(str, arguments)]
     env = environment_with(changes)
@@ -38,8 +39,9 @@ def run_command(
 def start_command(
     *arguments: object, cwd: Path, program: str = PROGRAM[-1], **changes: str | None
 ) -> subprocess.Popen[str]:
-    """Start `signal-pipeline`, or another Python program, in the background; its stdin ends with
-    `communicate`.
+    """Start `signal-pipeline`, or another Python program, in the background.
+
+    Its stdin ends with `communicate`.
     """
     pipe = subprocess.PIPE
     command, env = [*PROGRAM[:-1], program, *map(str, arguments)], environment_with(changes)
@@ -49,14 +51,14 @@ def start_command(
 
 
 def last_json(stdout: str) -> dict[str, object]:
-    """The JSON object that stands last on stdout."""
+    """The JSON object at the end of stdout."""
     value = json.loads(stdout.splitlines()[-1])
     assert isinstance(value, dict)
     return value
 
 
 def error_of(stderr: str) -> str:
-    """The one line that an error is; fails on a traceback."""
+    """The one line of an error; fails on a traceback."""
     assert "Traceback" not in stderr
     lines = [text for text in stderr.splitlines() if text.startswith("error: ")]
     assert len(lines) == 1, stderr

@@ -26,9 +26,9 @@ from signal_pipeline.rollups.models import Model
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
 RETENTION_DAYS = 180
-PATIENCE_SECONDS = 240  # No measurement: a busy machine may be slow.
+PATIENCE_SECONDS = 240  # No measurement: a busy machine can be slow.
 Run = Callable[..., dg.ExecuteInProcessResult]
-# Tables of Dagster's storage, and whose each row is.
+# The tables of Dagster's storage, and the owner of each of their rows.
 STORAGE_TABLES = {
     "event_logs": "run_id",
     "asset_event_tags": "(select run_id from event_logs as e where e.id = t.event_id)",
@@ -44,12 +44,12 @@ STORAGE_TABLES = {
 
 
 def due_day(overdue: int = 1) -> date:
-    """A day that is due for purging since `overdue` days."""
+    """A day that has been due for purging for `overdue` days."""
     return TODAY - timedelta(days=RETENTION_DAYS + overdue)
 
 
 def purge(database: Database, models: dict[str, Model], day: date) -> None:
-    """Purge a due day for real."""
+    """Really purge a due day."""
     assert purge_due_days(database, models, RETENTION_DAYS).purged == [day]
 
 
@@ -77,8 +77,9 @@ def materialized(
 def eventually(
     question: Callable[[], object], what: str, patience: float = PATIENCE_SECONDS
 ) -> None:
-    """Ask until the answer is yes; fails after a patience that has nothing to do with how fast it
-    should be.
+    """Ask until the answer is yes.
+
+    It fails after a patience that says nothing about how fast it should be.
     """
     give_up = time.monotonic() + patience
     while not question():
@@ -87,14 +88,14 @@ def eventually(
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A loopback port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens on a port of loopback."""
+    """True if somebody listens on a loopback port."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
@@ -102,8 +103,9 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, str]], None]]:
-    """A function that starts a program of Dagster's in the folder; all of them are stopped at the
-    end, with their children.
+    """A function that starts a program of Dagster's in the folder.
+
+    All of them are stopped at the end, with their children.
     """
     started: list[subprocess.Popen[bytes]] = []
     with (folder / "processes.log").open("wb") as log:
@@ -132,7 +134,7 @@ def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, s
 
 
 def storage_rows(storage: Database) -> set[tuple[object, ...]]:
-    """Every row of Dagster's, as its table, whose it is, and its text."""
+    """Every row of Dagster's storage: its table, its owner, and its text."""
     with storage.connect() as connection:
         return {
             (table, *row)
@@ -156,7 +158,7 @@ def asker(port: int) -> Callable[..., Any]:
 
 
 def answers(ask: Callable[..., Any]) -> bool:
-    """Whether the UI is up."""
+    """True if the UI is up."""
     try:
         return bool(ask("{ version }"))
     except OSError:
@@ -170,8 +172,9 @@ def ingest(lines: list[bytes]) -> None:
 
 
 def built(connection: Connection, day: date) -> int | None:
-    """How many raw events the slowest rollup of the day was built from; None if one was never
-    built.
+    """How many raw events the slowest rollup of the day was built from.
+
+    None if a rollup was never built.
     """
     row = connection.execute(
         "select count(*), min(raw_events) from signal.builds where day = %s", [day]

@@ -1,4 +1,4 @@
-"""Files that hold events in another form than NDJSON, each with what it looks like."""
+"""Files that hold events in other forms than NDJSON, each with the name of its form."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Inbox:
-    """What has arrived; `closed` answers every message with an error instead."""
+    """The messages that have arrived; if `closed`, every message is answered with an error."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = (
@@ -21,7 +21,7 @@ class Inbox:
         self.closed = False
 
     def titles(self) -> list[str]:
-        """The titles of what has arrived since the last call."""
+        """The titles of the messages that have arrived since the last call."""
         titles = [message["title"] for message in self.messages]
         self.messages.clear()
         return titles

@@ -1,9 +1,8 @@
-"""An independent oracle: what must be stored, counted and rolled up, in plain Python straight from
-NDJSON lines.
+"""An independent oracle: what must be stored, counted and rolled up, from NDJSON lines.
 
-It shares with the package only the pure rules that have oracles of their own: user-agent buckets,
-PII, route templates. The decoding, the order of the checks, the HMACs, the books and the aggregates
-are worked out here a second time, for clarity and not for speed.
+It is plain Python, and shares with the package only the pure rules that have oracles of their own:
+user-agent buckets, PII, route templates. It works out the decoding, the order of the checks, the
+HMACs, the books and the aggregates a second time, for clarity and not for speed.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class _BotRefused(_Refused):
 
 
 class Oracle:
-    """Takes lines in the order of their arrival, and knows what must have become of them."""
+    """Takes lines in the order of their arrival, and knows the outcome of each."""
 
     def __init__(self, secret: str, start_date: date, retention_days: int = 180) -> None:
         self._secret = secret.encode()
@@ -73,14 +72,14 @@ class Oracle:
         self.bots: Counter[Bot] = Counter()
 
     def take(self, lines: Iterable[bytes], now: datetime) -> None:
-        """Count lines that arrive at `now`; blank ones are none."""
+        """Count lines that arrive at `now`; blank lines do not count."""
         for line in lines:
             if line.strip():
                 self._take(line, now)
 
     @property
     def counts(self) -> dict[str, object]:
-        """What `ingest --json` must print."""
+        """The output that `ingest --json` must print."""
         kinds: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         for (_, _, _, outcome, reason), events in self.books.items():
@@ -99,7 +98,7 @@ class Oracle:
         return sorted({event["created_at"].date() for event in self.events.values()})
 
     def rows(self, rollup: str, day: date) -> set[Row]:
-        """What a rollup must hold of one day, columns in the order of its table."""
+        """The rows that a rollup must hold of one day, columns in the order of its table."""
         return rollup_rows(
             (event for event in self.events.values() if event["created_at"].date() == day),
             rollup,
@@ -269,7 +268,7 @@ def _is_uuid(value: object) -> bool:
 
 
 def _time(value: object) -> datetime | None:
-    """The instant of a text of RFC 3339, digits beyond microseconds cut."""
+    """The instant of a text of RFC 3339; digits beyond microseconds are cut."""
     parts = TIME.fullmatch(value) if isinstance(value, str) else None
     if parts is None:
         return None

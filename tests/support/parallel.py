@@ -1,9 +1,9 @@
-"""How `make test` spreads the tests over its workers: a file goes to one worker, slow files go
-first.
+"""How `make test` spreads the tests over its workers.
 
-Whatever a file shares, such as a server of its fixtures, is then made once. Each worker has its own
-PostgreSQL servers, so names of databases and roles cannot clash. A file that runs on both servers
-is two parts: they share nothing.
+Each file goes to one worker, and slow files go first. So a thing that a file shares, such as a
+server of its fixtures, is made once. Each worker has its own PostgreSQL servers, so names of
+databases and roles cannot clash. A file that runs on both servers is two parts, because they share
+nothing.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import re
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# The longest first: a long file that starts last keeps one worker busy while the others wait. What
-# is not here follows.
+# The longest come first, because a long file that starts last keeps one worker busy while the
+# others wait. Files that are not in this list follow.
 SLOW_FIRST = (
     "tests/cli/test_commands.py",
     "tests/dagster/test_dev.py",
@@ -40,7 +40,7 @@ TOGETHER = ("tests/client/",)
 
 
 def part(nodeid: str) -> str:
-    """The name of the part that a test belongs to: one worker runs it whole."""
+    """The name of the part that a test belongs to; one worker runs it whole."""
     file, _, test = nodeid.partition("::")
     for folder in TOGETHER:
         if file.startswith(folder):
@@ -50,8 +50,9 @@ def part(nodeid: str) -> str:
 
 
 def slow_first(items: list[pytest.Item]) -> None:
-    """Put the parts in the order in which workers take them; the order of the tests within a part
-    stays.
+    """Put the parts in the order in which workers take them.
+
+    The order of the tests within a part stays.
     """
     rank = {name: number for number, name in enumerate(SLOW_FIRST)}
     items.sort(key=lambda item: rank.get(part(item.nodeid), len(rank)))

@@ -11,7 +11,7 @@ from signal_pipeline.postgres.database import Database
 
 
 def migrate_to(database: Database, revision: str) -> None:
-    """Make the schema of an empty database as a migration left it, beginning 300 days ago."""
+    """Make the schema of an empty database as of a migration, beginning 300 days ago."""
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(database.url), poolclass=NullPool
     )

@@ -1,4 +1,4 @@
-"""What a database holds, in the shape in which the oracle states it."""
+"""The content of a database, in the shape in which the oracle states it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def stored_books(connection: Connection) -> Counter[Entry]:
 
 
 def stored_intake(connection: Connection) -> Counter[Receipt]:
-    """What was received together, entry by entry."""
+    """The counts of events received together, entry by entry."""
     rows = connection.execute(
         "select received_on, app_name, outcome, reason, events from signal.intake"
     ).fetchall()
@@ -70,7 +70,7 @@ def stored_bots(connection: Connection) -> Counter[Bot]:
 
 
 def count(connection: Connection, query: str, *values: object) -> int:
-    """The one number that a query gives."""
+    """The one number that a query returns."""
     row = connection.execute(query, values).fetchone()  # type: ignore[arg-type]
     assert row is not None
     assert isinstance(row[0], int)
@@ -102,7 +102,10 @@ def assert_rollups_agree(
     oracle: Oracle,
     day: date,
 ) -> None:
-    """Build a day on both engines; every row of every rollup is what the oracle says."""
+    """Build a day on both engines.
+
+    Every row of every rollup must be what the oracle says.
+    """
     for engine in (DuckdbEngine(database.url, tmp), PostgresEngine()):
         build_day(database, engine, models, day)
         for rollup in models:

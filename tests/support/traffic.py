@@ -18,7 +18,7 @@ IPHONE = (
 
 
 def line(at: datetime | None = None, **changes: object) -> bytes:
-    """One good landing line; a change to None takes the key out."""
+    """One good landing line; a change to None removes the key."""
     fields: dict[str, object] = {
         "eventType": "journey_create_clicked",
         "appName": "journeys-admin",
@@ -33,8 +33,9 @@ def line(at: datetime | None = None, **changes: object) -> bytes:
 
 
 def traffic(day: date, count: int, seed: int = 1) -> list[bytes]:
-    """`count` good lines of one day: several people, apps, devices, sessions, entities and
-    routes.
+    """`count` good lines of one day.
+
+    They come from several people, apps, devices, sessions, entities and routes.
     """
     random = Random(f"{seed} {day}")
     start = datetime.fromisoformat(f"{day}T00:00:00+00:00")

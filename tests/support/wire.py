@@ -1,5 +1,6 @@
-"""A gateway, an issuer and a server for the tests of the wire: real keys, real signatures, a real
-process.
+"""A gateway, an issuer and a server for the tests of the wire.
+
+The keys, the signatures and the process are real.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ CREATE_MANY = (
 
 
 def event(**changes: object) -> dict[str, object]:
-    """One good input; a change to None takes the key out."""
+    """One good input; a change to None removes the key."""
     fields: dict[str, object] = {
         "eventType": "journey_create_clicked",
         "appName": "journeys-admin",
@@ -56,8 +57,9 @@ def event(**changes: object) -> dict[str, object]:
 
 
 def sign(query: str, variables: object, secret: str = GATEWAY_SECRET) -> str:
-    """The gateway's signature of values whose JSON Python and JavaScript print alike; see
-    test_canonical for others.
+    """The gateway's signature of values whose JSON Python and JavaScript print alike.
+
+    test_signature has the others.
     """
     signed = {"query": query, **({"variables": variables} if variables else {})}
     text = json.dumps(signed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -67,7 +69,7 @@ def sign(query: str, variables: object, secret: str = GATEWAY_SECRET) -> str:
 
 
 class Issuer:
-    """Whoever gives out login tokens."""
+    """An issuer of login tokens."""
 
     def __init__(self, key_id: str = "key-1") -> None:
         self.key_id = key_id
@@ -92,7 +94,7 @@ class Issuer:
         )
 
     def claims(self, uid: str = "user-1", **changes: object) -> dict[str, object]:
-        """The claims of a good token; a change to None takes one out."""
+        """The claims of a good token; a change to None removes one."""
         now = int(time.time())
         every = {
             "iss": ISSUER,
@@ -112,7 +114,7 @@ class Issuer:
 
 @dataclass
 class Server:
-    """A running `signal-pipeline serve`, and how the gateway would call it."""
+    """A running `signal-pipeline serve`, and the calls that the gateway would make."""
 
     process: subprocess.Popen[str]
     url: str
@@ -135,8 +137,9 @@ class Server:
         extensions: dict[str, object] | None = None,
         **more: object,
     ) -> dict[str, Any]:
-        """What the gateway would send for a person (None: for nobody); every part can be
-        replaced.
+        """The request that the gateway would send for a person (None: for nobody).
+
+        Every part can be replaced.
         """
         all_headers = {
             "content-type": "application/json",
@@ -170,7 +173,7 @@ class Server:
         return self.post(self.request(query, variables, **changes))
 
     def create(self, fields: dict[str, object] | None = None, **changes: Any) -> dict[str, Any]:
-        """Send one event; returns the answer's body."""
+        """Send one event; return the answer's body."""
         answer: dict[str, Any] = self.call(CREATE, {"input": fields or event()}, **changes).json()
         return answer
 
@@ -187,7 +190,7 @@ class Server:
         return hmac.digest(salt, f"{host}\x1f{ip}\x1f{agent}".encode(), "sha256")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Tell it to stop and wait; returns its exit code."""
+        """Tell it to stop, and wait; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(60)
@@ -214,8 +217,9 @@ def write_jwks(path: Path, *issuers: Issuer) -> Path:
 def start_server(
     issuer: Issuer, environment: dict[str, str], folder: Path, *arguments: str
 ) -> Server:
-    """Start `serve` on a free port and wait until it listens; fails with its output if it ends
-    before.
+    """Start `serve` on a free port and wait until it listens.
+
+    If it ends before, fail with its output.
     """
     clean = {
         name: value

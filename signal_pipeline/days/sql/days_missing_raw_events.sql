@@ -1,4 +1,5 @@
--- Of some days, those that hold fewer raw events than the books say, and by how many; each day asked for is counted.
+-- The days among those asked for that hold fewer raw events than the books say, and by how many.
+-- Each day asked for is counted.
 select d.day, b.expected - e.events
 from signal.days as d
 cross join lateral (

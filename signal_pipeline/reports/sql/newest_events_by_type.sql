@@ -1,4 +1,5 @@
--- The newest of each app and type, from the end of its index, merged: no day is read and sorted whole.
+-- Merges the newest events of each app and type, read from the end of its index, so that no day is
+-- read and sorted whole.
 select e.*
 from (
     select distinct app_name, event_type

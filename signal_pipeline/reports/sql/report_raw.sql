@@ -1,4 +1,5 @@
--- Users are distinct per day first, so that a sum over days is a sum of daily users and nothing else.
+-- Users are first counted per day, so that the sum over days is a sum of daily users and nothing
+-- else.
 with window_events as (
     select {columns}, (created_at at time zone 'UTC')::date as day, user_hash, session_id
     from signal.events

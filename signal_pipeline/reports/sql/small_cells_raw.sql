@@ -11,7 +11,7 @@ with people as materialized (
     from signal.events
     where created_at >= %(start)s and created_at < %(end)s {filters}
 ),
--- Far fewer than the above: a person sits at one machine, and takes many routes.
+-- Far fewer rows than in `people`: a person uses one machine and visits many routes.
 seats as materialized (
     select distinct activity_date, app_name, event_type, device_type, browser_family, os_family, user_hash
     from people

@@ -1,4 +1,4 @@
--- The stored rows of a day against those of a shadow. The keys of a rollup are never null.
+-- Compares the stored rows of a day with those of a shadow. The keys of a rollup are never null.
 select
     count(stored.activity_date) as stored_rows,
     count(computed.activity_date) as computed_rows,

@@ -1,2 +1,2 @@
--- How many rows that a model gave are not of the day ($1).
+-- How many of a model's rows do not belong to the day ($1).
 select count(*) from {} where activity_date is distinct from $1

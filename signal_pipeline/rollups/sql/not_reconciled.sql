@@ -1,4 +1,5 @@
--- Only days whose build is of their present version: a stale day differs, and is labelled so.
+-- Only days whose build is of their present version count: a stale day differs, and is labelled
+-- stale.
 select count(*)
 from ({own}) as own
 full join ({other}) as other using ({by})

@@ -1,4 +1,4 @@
--- A day ($1), and how many events it should hold by the books.
+-- A day ($1), with the number of events that it should hold by the books.
 select
     d.version,
     d.state,

@@ -1,5 +1,6 @@
--- Open days with a build of their present version for each rollup; in one snapshot, so that the raw events are the ones read.
--- Purged days with whatever was built of them: that is final.
+-- Open days that have a build of their present version for each rollup, and purged days with
+-- whatever was built of them, which is final. It all comes from one snapshot, so that the raw
+-- events are those that the build read.
 select
     d.day, d.version, b.raw_events, e.first_event, e.last_event, b.rows, b.seconds,
     case when d.incomplete then 'incomplete' else d.state end as state

@@ -1,3 +1,1 @@
-"""Alembic's migrations: one pair of files per version, Python for the order, SQL for the
-content.
-"""
+"""Alembic's migrations: a pair of files per version, Python for the order, SQL for the content."""

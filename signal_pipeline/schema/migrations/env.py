@@ -1,6 +1,4 @@
-"""Alembic's entry point: runs the migrations on the connection that `schema/migrate.py` hands
-over.
-"""
+"""Alembic's entry point: runs the migrations on the connection from `schema/migrate.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the SQL file of a migration."""
+"""The runner of a migration's SQL file."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 
 def run_file(connection: Connection, path: Path) -> None:
-    """Run every statement of a file, as written: through SQLAlchemy a `%` would be taken for a
-    bind.
+    """Run every statement of a file as written.
+
+    SQLAlchemy would take a `%` in it for a bind.
     """
     driver = connection.connection.driver_connection
     assert driver is not None

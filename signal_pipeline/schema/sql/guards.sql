@@ -1,13 +1,16 @@
--- The guards of the rollups: rows of a purged day cannot change by any path but the erasure of an entity.
+-- The guards of the rollups: only the erasure of an entity can change rows of a purged day.
 --
--- migrate_rollups (tables.py) puts them on each rollup as statement triggers. They run with the rights of
--- their owner, so that a role that may only write rollups can lock rows of signal.days.
+-- migrate_rollups (rollup_tables.py) puts them on each rollup as statement triggers. They run with
+-- the rights of their owner, so that a role that can only write rollups can lock rows of
+-- signal.days.
 
--- A transaction that stands here may delete rows of purged days. Only the function at the end writes it, and takes its
--- own row out again before it returns: no role has any right on the table.
+-- A transaction with a row in this table can delete rows of purged days. Only the function at the
+-- end of this file writes the table, and it deletes its own row before it returns. No role has any
+-- right on the table.
 create table if not exists signal.guard_passes (transaction xid8 primary key);
 
--- Key share excludes a purge, which takes the row for update, and lets writers raise the version.
+-- The key share lock excludes a purge, which takes the row for update, and lets writers raise the
+-- version.
 create or replace function signal.guard_rollup() returns trigger
 language plpgsql
 security definer
@@ -56,8 +59,9 @@ begin
 end
 $$;
 
--- The guards' only exception: an entity's own rows leave every rollup of the purged days that has entities. Each changed
--- day and rollup is audited here, in the same transaction; the audit does not say which entity it was.
+-- The only exception from the guards: an entity's own rows are deleted from every rollup that has
+-- entities, on purged days. Each changed day and rollup is audited here, in the same transaction.
+-- The audit does not say which entity it was.
 create or replace function signal.erase_entity_from_purged_days(
     erased_type text, erased_id text, certificate uuid, acted_by bytea
 ) returns table (erased_day date, erased_rows bigint)

@@ -1,4 +1,5 @@
--- Which of the wanted privileges on one table or view the roles do not have yet; roles that do not exist are left out.
+-- The wanted privileges on one table or view that the roles do not have yet. Roles that do not
+-- exist are left out.
 select wanted.role, wanted.privilege
 from unnest(%(roles)s::text[], %(privileges)s::text[]) as wanted (role, privilege)
 join pg_roles as r on r.rolname = wanted.role

@@ -1,4 +1,5 @@
--- The API does what writer and reader do, the admin what all others do: the memberships that are not so yet.
+-- The memberships that are missing. The API does what writer and reader do; the admin does what all
+-- others do.
 select given.rolname, member.rolname
 from (
     values

@@ -1,8 +1,9 @@
--- The least-privilege roles and what each may do. Runs at each migration: a restored database may come without them.
--- They have no password until the owner gives the reader one. Give a login of your own one of them: grant signal_api to my_login.
--- Of the rollups, migrate_rollups grants the rest; which role is a member of which, stands in missing_memberships.sql.
+-- The least-privilege roles and their grants. It runs at each migration, because a restored
+-- database can come without them. The roles have no password until the owner gives the reader one.
+-- Give a login of your own one of them: grant signal_api to my_login. migrate_rollups makes the
+-- grants on the rollups; missing_memberships.sql says which role is a member of which.
 
--- Before the roles, which may be left out: this holds without them too.
+-- This comes before the roles because it must hold without them too: making them can be refused.
 revoke execute on function signal.ensure_day(date) from public;
 
 do $$
@@ -14,15 +15,16 @@ begin
     ] loop
         if not exists (select from pg_roles where rolname = wanted) then
             begin
-                -- The reader may log in where the server trusts it; a login without a password is refused elsewhere.
+                -- The reader can log in where the server trusts it; elsewhere a login without a
+                -- password is refused.
                 execute format('create role %I %s', wanted, case wanted when 'signal_reader' then 'login' else 'nologin' end);
             exception when duplicate_object or unique_violation then
-                null;  -- Made by a migration of another database at the same moment.
+                null;  -- A migration of another database made it at the same moment.
             end;
         end if;
     end loop;
 exception when insufficient_privilege then
-    null;  -- Who migrates learns of it from `missing_roles`.
+    null;  -- The user who migrates learns of it from `missing_roles`.
 end
 $$;
 
@@ -30,7 +32,7 @@ do $$
 declare
     wanted record;
 begin
-    -- A role that is missing does not keep the others from theirs.
+    -- If a role is missing, the others get their grants all the same.
     for wanted in
         select r.rolname, g.privileges
         from (
@@ -39,7 +41,8 @@ begin
             (format('temporary on database %I', current_database()), '{signal_writer, signal_builder, signal_admin}'),
             ('execute on function signal.ensure_day(date)', '{signal_writer, signal_builder, signal_admin}'),
 
-            -- The writer stores events and cannot read them. Of the ledger it sees ids, to tell a duplicate.
+            -- The writer stores events and cannot read them. It sees the ids of the ledger, to
+            -- recognise duplicates.
             ('insert on signal.events', '{signal_writer}'),
             ('insert, select (client_event_id) on signal.event_keys', '{signal_writer}'),
             ('select, update (version, changed_at) on signal.days', '{signal_writer}'),
@@ -54,7 +57,7 @@ begin
             ('select on signal.events', '{signal_builder}'),
             ('select, insert, update on signal.builds', '{signal_builder}'),
 
-            -- The reader sees rollups, and the counts without which no honest label could stand beside them.
+            -- The reader sees rollups, and the counts from which the labels beside them are made.
             ('select on signal.builds', '{signal_reader}'),
             (
                 'select on signal.days, signal.books, signal.instance, signal.address_gaps, signal.day_keys',
@@ -62,11 +65,12 @@ begin
             ),
             ('select on signal.intake, signal.bots', '{signal_builder, signal_reader}'),
 
-            -- The API stores events, reads rollups, and lets its own admins look at raw events, each look audited.
+            -- The API stores events, reads rollups, and lets its own admins look at raw events;
+            -- each look is audited.
             ('select on signal.events', '{signal_api}'),
             ('execute on function signal.audit_read(bytea, bigint)', '{signal_api, signal_admin}'),
 
-            -- The admin purges and erases; what the others may, it may as their member.
+            -- The admin purges and erases. It has the rights of the others as their member.
             ('select, delete on signal.events, signal.event_keys, signal.landed_files', '{signal_admin}'),
             ('update on signal.days', '{signal_admin}'),
             ('select, insert on signal.receipts, signal.seen_days', '{signal_admin}'),
@@ -83,7 +87,7 @@ begin
         execute format('grant %s to %I', wanted.privileges, wanted.rolname);
     end loop;
 
-    -- Earlier versions let them add any entry to the audit.
+    -- Earlier versions let these roles add any entry to the audit.
     for wanted in
         select rolname from pg_roles where rolname in ('signal_writer', 'signal_api', 'signal_admin')
     loop

@@ -1,4 +1,4 @@
--- What there is of one rollup: its columns in order, its key, its triggers, the columns of its view.
+-- What exists of one rollup: its columns in order, its key, its triggers, the columns of its view.
 select
     (
         select
@@ -22,7 +22,7 @@ select
         where i.indrelid = t.oid and i.indisprimary
     ) as key,
     array(
-        -- A guard that somebody disabled is none: it is made again.
+        -- A disabled guard does not count, so it is made again.
         select tgname::text from pg_trigger where tgrelid = t.oid and not tgisinternal and tgenabled in ('O', 'A')
     ) as triggers,
     array(

@@ -1,4 +1,5 @@
-// Composes subgraphs to a supergraph: node compose.mjs NAME URL SDL_FILE [NAME URL SDL_FILE ...] > supergraph.graphql
+// Composes subgraphs into a supergraph: node compose.mjs NAME URL SDL_FILE [NAME URL SDL_FILE ...]
+// > supergraph.graphql
 import { readFileSync } from 'node:fs'
 import { composeServices } from '@theguild/federation-composition'
 import { parse } from 'graphql'

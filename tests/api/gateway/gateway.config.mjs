@@ -1,10 +1,11 @@
-// The gateway as an operator sets it up for Signal (docs/api.md); everything that differs comes from the environment.
+// The gateway as an operator sets it up for Signal (docs/api.md). All settings that differ come
+// from the environment.
 import { readFileSync } from 'node:fs'
 import { defineConfig, extractFromHeader } from '@graphql-hive/gateway'
 
 const { SUPERGRAPH, PORT, HMAC_SECRET, ISSUER_PEM, ISSUER, AUDIENCE, REFUSE_HASHES } = process.env
 
-// For apps with Apollo's persisted-query link: asks them for the text of their operations.
+// Asks apps with Apollo's persisted-query link for the text of their operations.
 const persistedDocuments = {
   allowArbitraryDocuments: true,
   getPersistedOperation: () => null,

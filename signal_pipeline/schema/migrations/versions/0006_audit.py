@@ -1,4 +1,4 @@
-"""Entries of the audit are made by functions, which set what an attacker would forge."""
+"""Audit entries are made by functions, which set the fields that an attacker would forge."""
 
 from __future__ import annotations
 

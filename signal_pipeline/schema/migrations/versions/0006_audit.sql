@@ -1,5 +1,6 @@
--- Who is audited does not write the entry: these functions do, with the time, the number and the action that are theirs to set.
--- Until now a role could insert an entry of any time, number and action. Which role may call which: schema/sql/roles.sql.
+-- A role that is audited does not write its own entries. These functions do, and set the time, the
+-- number and the action. Until this version a role could insert an entry with any time, number and
+-- action. schema/sql/roles.sql says which role can call which function.
 
 create function signal.audit_read(acted_by bytea, seen bigint) returns void
 language sql

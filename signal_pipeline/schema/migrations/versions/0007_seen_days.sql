@@ -1,4 +1,5 @@
--- The retention counts the age of a day in dates that left a sign, so that a clock that jumps makes no day old.
+-- The retention counts the age of a day in dates that left a sign, so that a jump of the clock
+-- makes no day old.
 
 create table signal.seen_days (
     day date primary key,
@@ -7,8 +8,8 @@ create table signal.seen_days (
 comment on table signal.seen_days is
     'UTC dates on which Signal was at work or from which it has events; confirmed: a person said that the date has passed.';
 
--- Versions before this one kept no list, and a rebuild replaces the time of the build before it: up to the last sign of
--- an older installation its dates are believed. What comes after it is judged.
+-- Earlier versions kept no list, and a rebuild replaces the time of the build before it. So all
+-- dates up to the last sign of an older installation are believed. Later dates are judged.
 insert into signal.seen_days (day)
 select generate_series((i.created_at at time zone 'UTC')::date, last_sign, interval '1 day')::date
 from signal.instance as i
