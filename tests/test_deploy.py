@@ -101,6 +101,15 @@ def test_only_what_ingests_gets_the_secret() -> None:
     assert holders == {"code", "api"}
 
 
+def test_each_file_of_settings_has_a_line_of_its_own() -> None:
+    """systemd takes all that follows `EnvironmentFile=` for one path; a missing file fails the start."""
+    files = [
+        path for text in UNITS.values() for path in re.findall(r"(?m)^EnvironmentFile=(.*)$", text)
+    ]
+    assert len(files) > 5
+    assert not [path for path in files if re.search(r"\s", path)]
+
+
 def test_the_guide_names_every_file_and_every_secret_of_the_containers() -> None:
     guide = (ROOT / "docs" / "deploy.md").read_text()
     for path in DEPLOY.iterdir():

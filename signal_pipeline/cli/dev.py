@@ -64,6 +64,10 @@ def run_dev(settings: Settings, port: int) -> int:
         # One start date for every process: partitions must not depend on when a process was
         # started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
+    for name in [
+        name for name, value in os.environ.items() if name.startswith("SIGNAL") and not value
+    ]:
+        del os.environ[name]  # An empty setting is none here; `load_dotenv` would take it for one.
     load_dotenv(Path.cwd() / ".env")  # The same file that this process has read.
     os.environ |= _absolute_paths(settings)
     home = prepare_dagster(settings)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.child_environments import psql_environment
@@ -31,8 +32,11 @@ LIFETIMES = {
         " `signal-pipeline sql` on a terminal for a psql"
     ),
 }
-_VARIABLES = {name: f"PG{name.upper()}" for name in ("host", "port", "user", "password")} | {
-    "dbname": "PGDATABASE"
+# libpq's own list: what a URL says, TLS and all, reaches psql as the variable of that name.
+_VARIABLES = {
+    option.keyword.decode(): option.envvar.decode()
+    for option in pq.Conninfo.get_defaults()
+    if option.envvar
 }
 
 
@@ -69,8 +73,6 @@ def open_psql(url: str) -> int | None:
     parts = _parts(url)
     # Passed in the environment, because everybody on the machine can read a process's arguments.
     values = {_VARIABLES[name]: value for name, value in parts.items() if name in _VARIABLES}
-    if "options" in parts:
-        values["PGOPTIONS"] = parts["options"]
     with _keyboard_signals_left_to_child():
         environment = {**psql_environment(), **values}
         # No arguments, so nothing from a caller.

@@ -71,22 +71,22 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     Either is a privacy alarm (requirement 9.2). The retention is refused if it believes no clock.
     """
     judgement, held = judge_due_days(connection, settings.retention_days)
-    if refusal := judgement.refusal(held):
-        return Finding(
-            False, f"THE RETENTION IS REFUSED: {refusal}", {"days": [str(day) for day in held]}
+    found, refusal = [], judgement.refusal(held)
+    overdue = due_days(connection, judgement.by_clock - timedelta(days=OVERDUE_DAYS))
+    late = [day for day in overdue if not refusal or day not in held]
+    if refusal:
+        found.append(f"THE RETENTION IS REFUSED: {refusal}")
+    if late:
+        found.append(
+            f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the"
+            f" first is {late[0]}. See `signal-pipeline retention --dry-run` for the reason;"
+            " rebuild the day with `backfill`, or delete it with `signal-pipeline retention"
+            f" --purge-incomplete {late[0]} --reason TEXT`."
         )
-    first_kept = judgement.by_clock
-    late = due_days(connection, first_kept - timedelta(days=OVERDUE_DAYS))
-    if not late:
+    if not found:
         return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")
-    return Finding(
-        False,
-        f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the"
-        f" first is {late[0]}. See `signal-pipeline retention --dry-run` for the reason; rebuild"
-        " the day with `backfill`, or delete it with `signal-pipeline retention --purge-incomplete"
-        f" {late[0]} --reason TEXT`.",
-        {"days": [str(day) for day in late]},
-    )
+    days = sorted({*late, *held}) if refusal else late
+    return Finding(False, " ".join(found), {"days": [str(day) for day in days]})
 
 
 def nothing_expired(connection: Connection, settings: Settings) -> Finding:

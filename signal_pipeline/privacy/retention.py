@@ -88,13 +88,14 @@ def purge_due_days(
     dry_run: bool = False,
     confirm_days: int = 0,
     actor: bytes | None = None,
+    run_id: str | None = None,
 ) -> Purged:
     """Purge every due day that passes its proof.
 
     A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
     date after today is allowed only with `dry_run`. Days that are due only by a clock are kept too,
     unless a person confirms with `confirm_days` that up to so many may go. `actor`: see
-    `privacy/audit_log.py`.
+    `privacy/audit_log.py`. `run_id` is the Dagster run in which somebody confirmed, if it was one.
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
@@ -107,7 +108,7 @@ def purge_due_days(
             remember_days(connection, judgement.facts)
         if held and len(held) <= confirm_days and not judgement.facts.apart:
             if not dry_run:
-                write_confirmed(connection, judgement.unseen, len(held), actor)
+                write_confirmed(connection, judgement.unseen, len(held), actor, run_id)
             held, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)

@@ -35,20 +35,27 @@ def remember_days(connection: Connection, facts: ClockFacts) -> None:
 
 
 def confirm_days(
-    connection: Connection, unseen: list[date], held: int, actor: bytes | None
+    connection: Connection,
+    unseen: list[date],
+    held: int,
+    actor: bytes | None,
+    run_id: str | None = None,
 ) -> None:
     """Write down that a person says that these dates have passed; audited.
 
-    `held` is how many raw days may go because of it.
+    `held` is how many raw days may go because of it. Without an `actor`, `run_id` names the Dagster
+    run whose configuration said so, and Dagster knows who launched that.
     """
     with connection.transaction():
         _add(connection, unseen, confirmed=True)
-        details = {
+        details: dict[str, object] = {
             "first": str(unseen[0]),
             "last": str(unseen[-1]),
             "days": len(unseen),
             "raw_days": held,
         }
+        if run_id is not None:
+            details["run"] = run_id
         audit.record(connection, "confirm_days", actor=actor, details=details)
 
 

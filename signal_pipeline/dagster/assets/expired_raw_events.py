@@ -57,7 +57,11 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
         """
         settings = load_settings()
         result = purge_due_days(
-            postgres.database(), models, settings.retention_days, confirm_days=config.confirm_days
+            postgres.database(),
+            models,
+            settings.retention_days,
+            confirm_days=config.confirm_days,
+            run_id=context.run_id,
         )
         if result.refusal:
             context.log.error("%s", result.refusal)

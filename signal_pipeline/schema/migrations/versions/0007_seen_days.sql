@@ -11,7 +11,12 @@ comment on table signal.seen_days is
 -- Earlier versions kept no list, and a rebuild replaces the time of the build before it. So all
 -- dates up to the last sign of an older installation are believed. Later dates are judged.
 insert into signal.seen_days (day)
-select generate_series((i.created_at at time zone 'UTC')::date, last_sign, interval '1 day')::date
+select generate_series(
+    (i.created_at at time zone 'UTC')::date,
+    -- A sign of a clock that ran ahead is no proof that the days until then have passed.
+    least(last_sign, (now() at time zone 'UTC')::date),
+    interval '1 day'
+)::date
 from signal.instance as i
 cross join (
     select greatest(
