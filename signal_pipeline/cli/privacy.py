@@ -229,8 +229,8 @@ def subject(
 
 
 ROTATION = """\
-The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash. To pull the kill
-switch:
+The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash.
+To pull the kill switch:
   1. let the landing and every process's spool run empty: this command exits 1 while something
      waits
   2. make a new secret: openssl rand -hex 32

@@ -83,7 +83,7 @@ def test_the_page_followed_word_for_word(
     copy: Path, built: Path, environment: Settings, connection: Connection, tmp_path: Path
 ) -> None:
     assert "TS2345" in compiled(built, tmp_path / "before")
-    with (copy / "signal_pipeline" / "catalogue.yaml").open("a", encoding="utf-8") as catalogue:
+    with (copy / "signal_pipeline" / "catalogue" / "catalogue.yaml").open("a", encoding="utf-8") as catalogue:
         (entry,) = blocks("yaml")
         catalogue.write(entry)
     # pytest closes the temporary folder that all runs share to other users, and the database's

@@ -279,7 +279,7 @@ def killed_at_half(
     Returns how many are stored.
     """
     program = (
-        "from signal_pipeline import ingest as i; i.BATCH_BYTES = 20_000\n"
+        "from signal_pipeline.ingest import pipeline as i; i.BATCH_BYTES = 20_000\n"
         "from signal_pipeline.ingest.landing import drain_landing\n"
         "from signal_pipeline.settings import *\n"
         "from signal_pipeline.postgres.database import open_database\n"
