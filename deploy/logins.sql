@@ -1,5 +1,7 @@
--- The logins that Signal's parts use, and Dagster's database. For the owner of the database, after `signal-pipeline migrate`;
--- may be run again, and then sets the passwords. They come from the environment: CODE_PASSWORD, API_PASSWORD, DAGSTER_PASSWORD.
+-- Makes the logins that Signal's parts use, and Dagster's database.
+-- The owner of the database runs this after `signal-pipeline migrate`. A second run sets the
+-- passwords.
+-- The passwords come from the environment: CODE_PASSWORD, API_PASSWORD, DAGSTER_PASSWORD.
 set client_min_messages = warning;
 \getenv code_password CODE_PASSWORD
 \getenv api_password API_PASSWORD
@@ -14,6 +16,6 @@ alter role signal_dagster password :'dagster_password';
 grant signal_admin to signal_code;
 grant signal_api to signal_wire;
 
-grant signal_dagster to current_user;  -- Else only a superuser could make its database.
+grant signal_dagster to current_user;  -- Otherwise only a superuser could make its database.
 select 'create database signal_dagster owner signal_dagster'
 where not exists (select from pg_database where datname = 'signal_dagster') \gexec

@@ -1,8 +1,7 @@
-"""A team's own code location beside Signal: three assets that follow `daily_app_activity`, which
-they know by its key alone.
+"""A team's own code location beside Signal, with three assets that follow `daily_app_activity`.
 
-It needs nothing of Signal's but the numbers: `TEAM_SIGNAL_URL` is a login in the role
-`signal_reader`. See docs/deploy.md.
+The assets know Signal's asset only by its key. The project needs nothing of Signal's except the
+numbers: `TEAM_SIGNAL_URL` is the URL of a login in the role `signal_reader`. See docs/deploy.md.
 """
 
 import os
@@ -11,18 +10,18 @@ from datetime import date
 import dagster as dg
 import psycopg
 
-# Behind the prefix where there is one: dg.AssetKey(["data-team", "signal", "daily_app_activity"]).
+# With a prefix, this is dg.AssetKey(["data-team", "signal", "daily_app_activity"]).
 APP_ACTIVITY = dg.AssetKey("daily_app_activity")
 
-# Not before Signal's start date (`select start_date from signal.instance`): it has no partition to
-# map to there.
+# These days must not begin before Signal's start date (`select start_date from signal.instance`),
+# since Signal has no partitions there to map to.
 days = dg.DailyPartitionsDefinition(
     start_date=os.environ.get("TEAM_START_DATE", "2026-01-01"), timezone="UTC"
 )
 
 
 def events_of(first: date, last: date) -> int:
-    """The events of the days `first` to `last`, inclusive, by Signal's rollup."""
+    """Return the number of events of the days `first` to `last`, inclusive, by Signal's rollup."""
     query = (
         "select coalesce(sum(events), 0)::bigint from signal.daily_app_activity"
         " where event_type = '(all)' and activity_date between %s and %s"
@@ -33,7 +32,7 @@ def events_of(first: date, last: date) -> int:
 
 
 def result(first: date, last: date) -> dg.MaterializeResult[None]:
-    """What the UI shows of each asset here."""
+    """Return the metadata that the UI shows for each asset here."""
     return dg.MaterializeResult(metadata={"events": events_of(first, last)})
 
 
@@ -43,8 +42,9 @@ def result(first: date, last: date) -> dg.MaterializeResult[None]:
     automation_condition=dg.AutomationCondition.eager(),
 )
 def newest_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """Yesterday once it is over, each time Signal builds it again; older days are left as they
-    are.
+    """Follow the newest day that is over, each time Signal builds it.
+
+    Older days stay as they are.
     """
     day = date.fromisoformat(context.partition_key)
     return result(day, day)
@@ -58,8 +58,9 @@ def newest_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     ),
 )
 def every_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """Every day that is over, each time Signal builds it again: a late event on an old day comes
-    through.
+    """Follow every day that is over, each time Signal builds it.
+
+    So a late event on an old day comes through.
     """
     day = date.fromisoformat(context.partition_key)
     return result(day, day)
@@ -72,14 +73,15 @@ def every_day(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     ),
 )
 def all_days() -> dg.MaterializeResult[None]:
-    """One number over all days; Signal's oldest days may never have been built, and must not hold
-    it back.
+    """Compute one number over all days.
+
+    It does not wait for Signal's oldest days, which perhaps were never built.
     """
     return result(date.min, date.max)
 
 
-# Declared here because Dagster's own sensor for conditions is off until somebody turns it on in the
-# UI.
+# Dagster's own sensor for conditions is off until somebody turns it on in the UI, so this project
+# declares one that runs.
 follow_signal = dg.AutomationConditionSensorDefinition(
     "follow_signal",
     target=dg.AssetSelection.all(),
@@ -90,6 +92,6 @@ follow_signal = dg.AutomationConditionSensorDefinition(
 defs = dg.Definitions(
     assets=[newest_day, every_day, all_days],
     sensors=[follow_signal],
-    # One small query: a process of its own would take longer than the work.
+    # Each asset is one small query; starting a process would take longer than the query.
     executor=dg.in_process_executor,
 )
