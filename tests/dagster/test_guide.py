@@ -58,8 +58,9 @@ def test_the_guide_names_what_runs_by_itself(defs: dg.Definitions, name: str) ->
 
 
 def test_the_pictures_are_there_and_small() -> None:
-    pictures = re.findall(r"!\[[^]]+\]\((images/[^)]+)\)", GUIDE)
-    assert len(pictures) == 5
+    pages = [path.read_text() for path in (PROJECT / "docs").glob("*.md")]
+    pictures = re.findall(r"!\[[^]]+\]\((images/[^)]+)\)", "".join(pages))
+    assert len(pictures) > 5
     for picture in pictures:
         assert (PROJECT / "docs" / picture).stat().st_size < 150_000
     kept = {f"images/{path.name}" for path in (PROJECT / "docs" / "images").iterdir()}

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -475,7 +475,10 @@ def test_the_retention_does_not_forget_a_file_that_is_kept(
     connection.execute("update signal.landed_files set done_at = now() - interval '999 days'")
     with pytest.raises(LandingError, match="cut short"):
         drain()
-    connection.execute(query("signal_pipeline.privacy", "forget_landed_files"), [datetime.now(UTC) - timedelta(days=180)])
+    connection.execute(
+        query("signal_pipeline.privacy", "forget_landed_files"),
+        [datetime.now(UTC) - timedelta(days=180)],
+    )
     with pytest.raises(LandingError, match="cut short"):
         drain()
     assert stored_books(connection) == before
