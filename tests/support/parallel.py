@@ -16,6 +16,15 @@ from xdist.scheduler import LoadScopeScheduling
 # The longest come first, because a long file that starts last keeps one worker busy while the
 # others wait. Files that are not in this list follow.
 SLOW_FIRST = (
+    "tests/dagster/test_shared.py",
+    "tests/dagster/test_production.py",
+    "tests/faults/test_false_clock.py",
+    "tests/api/test_connections.py",
+    "tests/test_deploy.py",
+    "tests/cli/test_child_environments.py",
+    "tests/faults/test_suppression.py",
+    "tests/faults/test_year.py",
+    "tests/reports/test_small_cells.py",
     "tests/cli/test_commands.py",
     "tests/dagster/test_dev.py",
     "tests/dagster/test_dev_stop.py",
