@@ -74,6 +74,32 @@ class Shared:
         materialization = found[0].asset_materialization if found else None
         return materialization.metadata["events"].value if materialization else None
 
+    def ticks(self) -> list[float]:
+        """When the team's automation finished a look, as Unix times."""
+        states = [
+            state
+            for state in self.instance.all_instigator_state()
+            if state.instigator_name == "follow_signal"
+        ]
+        return [
+            tick.end_timestamp
+            for state in states
+            for tick in self.instance.get_ticks(state.instigator_origin_id, state.selector_id)
+            if tick.end_timestamp
+        ]
+
+    def is_at_rest(self) -> bool:
+        """No run is in flight, and the automation has looked twice since the last one ended.
+
+        Dagster takes a run of a follower for the answer to an update that came while the run was in
+        flight, and forgets the update.
+        """
+        records = self.instance.get_run_records()
+        if any(record.end_time is None for record in records):
+            return False
+        last = max((record.end_time or 0.0 for record in records), default=0.0)
+        return len([tick for tick in self.ticks() if tick > last]) >= 2
+
 
 @pytest.fixture
 def shared(
@@ -137,6 +163,7 @@ def test_a_teams_assets_follow_signals(shared: Shared, connection: Connection) -
     assert shared.events("every_day", LATE_DAY) == 9
     assert str(LATE_DAY) not in shared.days("newest_day")
 
+    eventually(shared.is_at_rest, "the team's automation has nothing more to do", FOLLOWING)
     ingest(traffic(LATE_DAY, 5, seed=3))
     eventually(
         lambda: shared.events("every_day", LATE_DAY) == 14, "late events come through", FOLLOWING
