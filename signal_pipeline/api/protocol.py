@@ -100,6 +100,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
+        # `pause_writing` then comes with the first byte that waits, and `resume_writing` when none
+        # is left. So an unread answer is noticed whatever its size, and before uvicorn closes the
+        # connection behind it.
+        transport.set_write_buffer_limits(high=0)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
             transport.close()
@@ -184,12 +188,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._settle()
 
     def pause_writing(self) -> None:
-        """Note that the client now has to read before the server can go on."""
+        """Note that a part of an answer waits until the client reads."""
         super().pause_writing()
         self._settle()
 
     def resume_writing(self) -> None:
-        """Note that the client has read enough for now."""
+        """Note that nothing waits to be sent any more."""
         super().resume_writing()
         self._settle()
 
@@ -206,7 +210,10 @@ class BoundedProtocol(HttpToolsProtocol):
         )
 
     def _settle(self) -> None:
-        """Record whether the server now waits for the client, and for what."""
+        """Record whether the server now waits for the client, and for what.
+
+        A connection that is closing keeps its deadline, until its last byte is sent.
+        """
         wait = self._owed()
         if wait is not self.wait and not self.transport.is_closing():
             self._connections.enter(self, wait)

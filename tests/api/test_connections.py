@@ -11,18 +11,26 @@ import resource
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from support.wire import CREATE, Server, code, event, outcome, until
+from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn.server import ServerState
 
 from signal_pipeline.api import connections
 from signal_pipeline.api.connections import Connections, Limits, Wait, connection_limits
-from signal_pipeline.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from signal_pipeline.api.protocol import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    BoundedProtocol,
+)
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import SettingsError, load_settings
 
@@ -30,6 +38,7 @@ pytestmark = pytest.mark.embedded_only
 
 StartServer = Callable[..., Server]
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+LAST_HEALTH = HEALTH[:-2] + b"connection: close\r\n\r\n"
 POST = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 PATIENCE = 90.0
 
@@ -92,8 +101,8 @@ def _file_limit(files: int) -> Iterator[None]:
 
 
 def _healthy(server: Server, seconds: float = 5) -> None:
-    """A stranger's health check on a new connection; a busy machine can need some time for it."""
-    with _connect(server, "127.0.0.9") as client:
+    """A health check on a new connection; a busy machine can need some time for it."""
+    with _connect(server) as client:
         client.settimeout(seconds)
         client.sendall(HEALTH)
         assert client.recv(12) == b"HTTP/1.1 200"
@@ -124,6 +133,16 @@ def _never_read(client: socket.socket) -> None:
     give_up = time.monotonic() + PATIENCE
     while time.monotonic() < give_up:
         client.sendall(request)
+    raise AssertionError("it was not closed")
+
+
+def _never_read_the_last(client: socket.socket) -> None:
+    """Ask for a close behind as many requests as may wait, and read nothing."""
+    client.sendall(HEALTH * (MAX_PIPELINED - 1) + LAST_HEALTH)
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
+        client.sendall(b"x")  # Raises once the server has closed.
+        time.sleep(0.4)
     raise AssertionError("it was not closed")
 
 
@@ -164,6 +183,7 @@ OWING: dict[str, tuple[Callable[[socket.socket], None], float]] = {
         connections.BODY_SECONDS,
     ),
     "answers that it does not read": (_never_read, connections.READ_SECONDS),
+    "a last answer that it does not read": (_never_read_the_last, connections.READ_SECONDS),
 }
 
 
@@ -187,6 +207,7 @@ def test_whoever_owes_something_is_closed_in_time_and_logged_once_a_minute(
             faithful.sendall(HEALTH)
             assert _answer(faithful).startswith(b"HTTP/1.1 200 ")
             threads[0].join(1)
+    assert took.keys() == OWING.keys()  # Whoever was never closed has raised instead.
     # A busy machine is late. An unbounded wait takes until the test's patience is over.
     late = {name: seconds for name, seconds in took.items() if not seconds < OWING[name][1] + 40}
     assert not late
@@ -234,6 +255,19 @@ def test_a_thousand_silent_connections_shut_nobody_out(start: StartServer) -> No
     assert server.stop() == 0
 
 
+def _can_bind(address: str) -> bool:
+    with socket.socket() as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(
+    not all(map(_can_bind, ("127.0.0.2", "127.0.0.3", "127.0.0.9"))),
+    reason="several peers need addresses beside 127.0.0.1, which macOS does not have by itself",
+)
 def test_one_peer_leaves_room_for_others_unless_it_is_a_trusted_proxy(start: StartServer) -> None:
     limits = {"SIGNAL_MAX_CONNECTIONS": "20", "SIGNAL_MAX_CONNECTIONS_PER_PEER": "4"}
     server = start(**limits, SIGNAL_TRUSTED_PROXIES="127.0.0.9/32")
@@ -455,3 +489,148 @@ def load_settings_networks() -> tuple[connections.Network, ...]:
 def test_a_refusal_has_a_code_like_every_other(api: Server) -> None:
     answer = api.client.get(f"{api.url}/healthz", headers={"a": "x" * (MAX_HEAD_BYTES + 1)})
     assert (answer.status_code, code(answer.json())) == (431, "HEADERS_TOO_LARGE")
+
+
+ANSWER = b"a" * 50_000  # More than the small buffers below take, less than 64 KiB.
+
+
+@dataclass
+class _Here:
+    """A server in this process, whose system buffers are small and whose answers are large."""
+
+    port: int = 0
+    state: ServerState = field(default_factory=ServerState)
+    made: list[BoundedProtocol] = field(default_factory=list)
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def connect(self, text: bytes) -> socket.socket:
+        """A client that has sent a text and reads nothing."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", self.port))
+        await loop.sock_sendall(client, text)
+        return client
+
+    async def app(self, scope: Scope, _: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer at once, or what is asked for at /later when it may be."""
+        if scope["type"] == "http" and scope["path"] == "/later":
+            await self.may_answer.wait()
+        length = (b"content-length", str(len(ANSWER)).encode())
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": ANSWER, "more_body": False})
+
+
+@asynccontextmanager
+async def _here() -> AsyncIterator[_Here]:
+    here = _Here()
+    config = uvicorn.Config(here.app, interface="asgi3", ws="none", log_config=None)
+    config.load()
+    shared = Connections(Limits())
+
+    def protocol() -> BoundedProtocol:
+        here.made.append(
+            BoundedProtocol(lambda: shared, config=config, server_state=here.state, app_state={})
+        )
+        return here.made[-1]
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    here.port = listener.getsockname()[1]
+    server = await asyncio.get_running_loop().create_server(protocol, sock=listener)
+    try:
+        yield here
+    finally:
+        server.close()
+        for each in here.made:
+            if each in here.state.connections:
+                each.transport.abort()
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def _read(client: socket.socket, answers: int = 1 << 30) -> bytes:
+    """All that comes until so many answers are there, or until the server closes."""
+    said = b""
+    async with asyncio.timeout(PATIENCE):
+        while said.count(b"a" * len(ANSWER)) < answers:
+            part = await asyncio.get_running_loop().sock_recv(client, 1 << 16)
+            if not part:
+                break
+            said += part
+    return said
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def in_a_loop(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[_Here], Awaitable[None]]], None]:
+    """Runs a scenario against a server in this process, whose idle connections are closed early."""
+    monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "SWEEP_SECONDS", 0.05)
+
+    def run(scenario: Callable[[_Here], Awaitable[None]]) -> None:
+        async def steps() -> None:
+            async with _here() as here:
+                await scenario(here)
+
+        factory = uvicorn.Config("", loop=request.param, log_config=None).get_loop_factory()
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(steps())
+
+    return run
+
+
+InALoop = Callable[[Callable[[_Here], Awaitable[None]]], None]
+
+
+@pytest.mark.parametrize(
+    "text", [LAST_HEALTH, HEALTH + LAST_HEALTH, HEALTH], ids=["last", "pipelined", "kept"]
+)
+def test_an_unread_answer_is_bounded_even_behind_a_close(
+    in_a_loop: InALoop, monkeypatch: pytest.MonkeyPatch, text: bytes
+) -> None:
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.2)
+
+    async def scenario(here: _Here) -> None:
+        with await here.connect(text):
+            await _until(lambda: here.state.total_requests > 0)
+            assert here.made[0].transport.get_write_buffer_size() > 0
+            await _until(lambda: not here.state.connections)
+
+    in_a_loop(scenario)
+
+
+@pytest.mark.parametrize("text", [HEALTH, LAST_HEALTH], ids=["kept", "last"])
+def test_a_small_answer_may_be_read_later_than_an_idle_connection_lasts(
+    in_a_loop: InALoop, text: bytes
+) -> None:
+    async def scenario(here: _Here) -> None:
+        with await here.connect(text) as late:
+            await _until(lambda: here.state.total_requests == 1)
+            with await here.connect(HEALTH) as idle:  # Its idle time begins later, and ends.
+                assert (await _read(idle)).endswith(ANSWER)
+            assert (await _read(late)).endswith(ANSWER)
+
+    in_a_loop(scenario)
+
+
+def test_whoever_has_read_an_answer_owes_nothing_while_the_next_is_made(
+    in_a_loop: InALoop,
+) -> None:
+    async def scenario(here: _Here) -> None:
+        with await here.connect(HEALTH + HEALTH.replace(b"healthz", b"later")) as client:
+            await _until(lambda: here.state.total_requests == 1)
+            (connection,) = here.made
+            assert connection.wait is not None
+            assert await _read(client, answers=1)
+            await _until(lambda: connection.wait is None)
+            here.may_answer.set()
+            assert await _read(client, answers=1)
+
+    in_a_loop(scenario)
