@@ -1,8 +1,8 @@
 """A patient analyst: asks all that `eventStats` answers below admin, and solves for hidden rows.
 
 Worlds are small and made from a seed, since the analyst looks for small cells. The analyst knows
-every possible value, whether each hidden row exists, and that browser, system, device and app split
-people as well as events.
+every possible value, whether each hidden row exists, which devices a system runs on, and that
+browser, system, device and app split people as well as events.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import combinations, product
 from random import Random
 
 from faults.suppression_solver import Cell, System
-from faults.suppression_world import Click, make_world, store
+from faults.suppression_world import DEVICES_OF, Click, make_world, store
 from signal_pipeline.api.graphql.context import RequestContext, Services
 from signal_pipeline.api.graphql.stats import event_stats, question
 from signal_pipeline.api.graphql.types import (
@@ -114,6 +114,15 @@ def analyst(
     return ask
 
 
+def impossible_machines(dimensions: Mapping[str, Sequence[str]]) -> dict[Cell, int]:
+    """Return zero for each system on a device that it does not run on."""
+    return {
+        frozenset({("os_family", system), ("device_type", device)}): 0
+        for system, device in product(dimensions["os_family"], dimensions["device_type"])
+        if device not in DEVICES_OF[system]
+    }
+
+
 class Analyst:
     """Asks everything, and remembers what was shown."""
 
@@ -134,6 +143,9 @@ class Analyst:
                 (None, *self.dimensions["event_type"]), (None, *self.dimensions["route"])
             )
         }
+
+        for system in (self._events, *self._people.values()):
+            system.sums |= impossible_machines(self.dimensions)
 
     def windows(self) -> Iterator[tuple[date, date]]:
         """Yield every window of the days."""

@@ -23,27 +23,29 @@ from signal_pipeline.settings import Settings
 
 GECKO, WEBKIT = "(KHTML, like Gecko)", "AppleWebKit/537.36"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15"
-MAC, WINDOWS = (
+IPAD = "Mozilla/5.0 (iPad; CPU OS 18_6 like Mac OS X) AppleWebKit/605.1.15"
+MAC, WINDOWS, LINUX = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64)",
+    "Mozilla/5.0 (X11; Linux x86_64)",
 )
+PHONE, TABLET = (
+    "Mozilla/5.0 (Linux; Android 15; Pixel 9)",
+    "Mozilla/5.0 (Linux; Android 15; Pixel Tablet)",
+)
+CHROME = f"{WEBKIT} {GECKO} Chrome/150.0.0.0"
 # The machines of people: device, browser, system, user agent, and how many of a hundred people have
 # one.
 SEATS = (
-    ("desktop", "Chrome", "macOS", f"{MAC} {WEBKIT} {GECKO} Chrome/150.0.0.0 Safari/537.36", 45),
-    (
-        "desktop",
-        "Chrome",
-        "Windows",
-        f"{WINDOWS} {WEBKIT} {GECKO} Chrome/150.0.0.0 Safari/537.36",
-        25,
-    ),
+    ("desktop", "Chrome", "macOS", f"{MAC} {CHROME} Safari/537.36", 39),
+    ("desktop", "Chrome", "Windows", f"{WINDOWS} {CHROME} Safari/537.36", 21),
+    ("desktop", "Chrome", "Linux", f"{LINUX} {CHROME} Safari/537.36", 5),
     (
         "desktop",
         "Safari",
         "macOS",
         f"{MAC} AppleWebKit/605.1.15 {GECKO} Version/18.6 Safari/605.1.15",
-        12,
+        10,
     ),
     (
         "desktop",
@@ -52,9 +54,16 @@ SEATS = (
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0",
         8,
     ),
-    ("mobile", "Safari", "iOS", f"{IPHONE} {GECKO} Version/18.6 Mobile/15E148 Safari/604.1", 7),
-    ("mobile", "Chrome", "iOS", f"{IPHONE} {GECKO} CriOS/150.0.0.0 Mobile/15E148 Safari/604.1", 3),
+    ("mobile", "Safari", "iOS", f"{IPHONE} {GECKO} Version/18.6 Mobile/15E148 Safari/604.1", 5),
+    ("mobile", "Chrome", "iOS", f"{IPHONE} {GECKO} CriOS/150.0.0.0 Mobile/15E148 Safari/604.1", 2),
+    ("mobile", "Chrome", "Android", f"{PHONE} {CHROME} Mobile Safari/537.36", 6),
+    ("tablet", "Chrome", "Android", f"{TABLET} {CHROME} Safari/537.36", 2),
+    ("tablet", "Safari", "iOS", f"{IPAD} {GECKO} Version/18.6 Mobile/15E148 Safari/604.1", 2),
 )
+# Which device types a system runs on is publicly known.
+DEVICES_OF = {
+    system: {seat[0] for seat in SEATS if seat[2] == system} for _, _, system, _, _ in SEATS
+}
 APPS = ("cms", "journeys-admin")
 TYPES = (
     "journey_create_clicked",
@@ -125,7 +134,8 @@ def _line(number: int, click: Click) -> bytes:
             "clientEventId": str(uuid.uuid4()),
             "sessionId": str(uuid.UUID(int=1 + click.day.toordinal() * 1000 + click.person)),
             "createdAt": at.isoformat(),
-            "ip": f"198.51.100.{click.person}",
+            # An address for each: a phone and a tablet at one address can be one person to Signal.
+            "ip": f"2001:db8:0:{click.person:x}::1",
             "userAgent": click.user_agent,
         }
     ).encode()

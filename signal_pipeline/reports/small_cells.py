@@ -1,11 +1,12 @@
 """Small cells: the rows that callers below admin do not get, so that no difference reveals one.
 
-The parts are groups (one day, app and event type), and their splits by one of `SPLITS`. In a split
-with a small cell, large cells are left out with the small ones, until the sum of all that is left
-out says nothing about any of them. Every other row is a sum of parts, over days, apps or types; it
-is left out if any of its parts is. An answer by two or more of `SPLITS` together shows nothing of a
-group unless the crossing of all of them has no small cell. So everything that can be worked out is
-a sum of what was shown (docs/privacy.md).
+The parts are groups (one day, app and event type), and their splits by one of `SPLITS`. Device,
+browser and system nest, and so are left out whole, all three, if any of them has a small cell. In a
+split by route with a small cell, large cells are left out with the small ones, until the sum of all
+that is left out says nothing about any of them. Every other row is a sum of parts, over days, apps
+or types; it is left out if any of its parts is. An answer by two or more of `SPLITS` together shows
+nothing of a group unless the crossing of all of them has no small cell. So everything that can be
+worked out is a sum of what was shown (docs/privacy.md).
 """
 
 from __future__ import annotations

@@ -6,14 +6,18 @@ Even if one knows the rule and every answer, one learns no count of one to four 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import date, timedelta
 from pathlib import Path
+from random import Random, SystemRandom
 
 import pytest
 from conftest import START_DATE, Build, Fill
 from support.commands import run_command
 
+from faults.suppression import impossible_machines
+from faults.suppression_solver import System
+from faults.suppression_world import SEATS
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
@@ -25,8 +29,8 @@ pytestmark = pytest.mark.embedded_only
 
 DAY = date.today() - timedelta(days=2)
 MOST = 20
-# Each way to spread up to MOST people over four systems, as an app of its own, whose people each
-# clicked once.
+# Each way to spread up to MOST people over four values of a split, as an app of its own, whose
+# people each clicked once.
 SPREADS = """
 with spread as (
     select row_number() over () as number, array[a, b, c, d] as people
@@ -34,15 +38,16 @@ with spread as (
         generate_series(0, {most}) as d
     where a + b + c + d between 1 and {most}
 )
-insert into signal.daily_os_activity (activity_date, app_name, event_type, os_family, events, users, sessions)
+insert into signal.daily_{kind}_activity
+    (activity_date, app_name, event_type, {column}, events, users, sessions)
 select '{day}', number::text, 'picked', chr(96 + place::int), users, users, users
-from spread cross join unnest(people) with ordinality as system (users, place)
+from spread cross join unnest(people) with ordinality as value (users, place)
 where users > 0
 """
 TOTALS = """
 insert into signal.daily_app_activity (activity_date, app_name, event_type, events, users, sessions)
 select activity_date, app_name, event_type, sum(events), sum(users), sum(sessions)
-from signal.daily_os_activity group by activity_date, app_name, event_type
+from signal.daily_{kind}_activity group by activity_date, app_name, event_type
 """
 Spread = dict[str, int]
 
@@ -54,22 +59,22 @@ def _by_app(report: Report, key: str) -> dict[str, Spread]:
     return rows
 
 
+@pytest.mark.parametrize(("kind", "column"), [("route", "route"), ("os", "os_family")])
 def test_no_count_of_a_few_people_follows_from_the_rule(
-    database: Database, connection: Connection, models: dict[str, Model]
+    database: Database, connection: Connection, models: dict[str, Model], kind: str, column: str
 ) -> None:
     """Take all spreads that give the same answers.
 
     In them a hidden cell has more than one number, up to five or more.
     """
     connection.execute("insert into signal.days (day) values (%s) on conflict do nothing", [DAY])
-    connection.execute(SPREADS.format(most=MOST, day=DAY))  # type: ignore[arg-type]
-    connection.execute(TOTALS)
-    truth = _by_app(
-        rollup_report(database, models, "os", DAY, DAY, event_type="picked"), "os_family"
-    )
+    spreads_of_apps = SPREADS.format(most=MOST, day=DAY, kind=kind, column=column)
+    connection.execute(spreads_of_apps)  # type: ignore[arg-type]
+    connection.execute(TOTALS.format(kind=kind))  # type: ignore[arg-type]
+    truth = _by_app(rollup_report(database, models, kind, DAY, DAY, event_type="picked"), column)
     shown = _by_app(
-        rollup_report(database, models, "os", DAY, DAY, event_type="picked", hide_small=True),
-        "os_family",
+        rollup_report(database, models, kind, DAY, DAY, event_type="picked", hide_small=True),
+        column,
     )
     totals = _by_app(
         rollup_report(database, models, "app", DAY, DAY, event_type="picked", hide_small=True), ""
@@ -84,19 +89,105 @@ def test_no_count_of_a_few_people_follows_from_the_rule(
             spread
         )
     hidden_somewhere = 0
-    for (_, systems, seen), spreads in alike.items():
-        hidden = systems - {system for system, _ in seen}
+    for (_, values, seen), spreads in alike.items():
+        hidden = values - {value for value, _ in seen}
         hidden_somewhere += bool(hidden)
-        for system in hidden:
-            counts = {spread[system] for spread in spreads}
+        for value in hidden:
+            counts = {spread[value] for spread in spreads}
             assert len(counts) > 1, (seen, spreads)
         assert not hidden or len(hidden) > 1
         assert all(users >= 5 for _, users in seen)
-        assert all(
-            not hidden or sum(spread[system] for system in hidden) >= 5 for spread in spreads
-        )
+        assert all(not hidden or sum(spread[value] for value in hidden) >= 5 for spread in spreads)
     assert hidden_somewhere > 50
     assert any(len(seen) == 4 for _, _, seen in alike)
+
+
+MACHINES = {"device": "device_type", "browser": "browser_family", "os": "os_family"}
+Machines = Counter[tuple[str, str, str]]
+
+
+def _random_machines(random: Random) -> Machines:
+    seats = random.sample(SEATS, random.randint(1, len(SEATS)))
+    people = random.choices(
+        [seat[:3] for seat in seats], [seat[-1] for seat in seats], k=random.randint(1, 60)
+    )
+    return Counter(people)
+
+
+def test_nothing_small_follows_from_device_browser_and_system_together(
+    database: Database, connection: Connection, models: dict[str, Model]
+) -> None:
+    """Phones are iOS and Android, desktops macOS and Windows: the splits are parts of each other.
+
+    By system 20, 6 and 3, and by device 20 and 9: iOS and the phones give Android.
+    """
+    seed = SystemRandom().randrange(10**6)
+    known: Machines = Counter(
+        {
+            ("desktop", "Chrome", "macOS"): 20,
+            ("mobile", "Safari", "iOS"): 6,
+            ("mobile", "Chrome", "Android"): 3,
+        }
+    )
+    # One of each would be four people: only three more, so that each small cell were under five.
+    few: Machines = Counter(
+        {
+            ("desktop", "Chrome", "macOS"): 4,
+            ("desktop", "Chrome", "Windows"): 1,
+            ("mobile", "Chrome", "iOS"): 1,
+            ("tablet", "Chrome", "iOS"): 1,
+        }
+    )
+    random = Random(seed)
+    worlds = {"known": known, "few": few} | {
+        str(number): _random_machines(random) for number in range(150)
+    }
+    connection.execute("insert into signal.days (day) values (%s) on conflict do nothing", [DAY])
+    for app, machines in worlds.items():
+        for place, (kind, column) in enumerate(MACHINES.items()):
+            split = Counter[str]()
+            for machine, users in machines.items():
+                split[machine[place]] += users
+            for value, users in split.items():
+                connection.execute(
+                    f"insert into signal.daily_{kind}_activity (activity_date, app_name,"  # type: ignore[arg-type]
+                    f" event_type, {column}, events, users, sessions)"
+                    " values (%s, %s, 'picked', %s, %s, %s, %s)",
+                    [DAY, app, value, users, users, users],
+                )
+    connection.execute(TOTALS.format(kind="os"))  # type: ignore[arg-type]
+    admin, analyst = (
+        {
+            kind: _by_app(
+                rollup_report(
+                    database, models, kind, DAY, DAY, event_type="picked", hide_small=hide
+                ),
+                MACHINES.get(kind, ""),
+            )
+            for kind in ("app", *MACHINES)
+        }
+        for hide in (False, True)
+    )
+    assert not any("known" in analyst[kind] for kind in MACHINES)
+    small_cells = shown = 0
+    for app in worlds:
+        shown += len(analyst["os"].get(app, {}))
+        dimensions = {column: sorted(admin[kind].get(app, {})) for kind, column in MACHINES.items()}
+        system = System(dimensions, impossible_machines(dimensions))
+        system.sums |= {frozenset(): users for users in analyst["app"].get(app, {}).values()}
+        for kind, column in MACHINES.items():
+            for value, users in admin[kind][app].items():
+                cell = frozenset({(column, value)})
+                system.known_to_exist.add(cell)
+                if value in analyst[kind].get(app, {}):
+                    system.sums[cell] = users
+        for value, users in admin["os"][app].items():
+            if users < 5:
+                small_cells += 1
+                least, most = system.bounds(frozenset({("os_family", value)}))
+                assert most is None or (least < most and most >= 5), (seed, worlds[app], value)
+    assert small_cells > 100
+    assert shown > 10
 
 
 def test_without_a_small_cell_nothing_is_left_out(

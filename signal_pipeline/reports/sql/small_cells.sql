@@ -6,6 +6,10 @@ with parts as ({parts}),
 splits as (
     select
         *,
+        dimension in ('device_type', 'browser_family', 'os_family') as is_of_machine,
+        dimension in ('device_type', 'os_family') as is_device_or_system,
+        count(*) filter (where dimension in ('device_type', 'os_family')) over all_splits
+            as devices_and_systems,
         count(*) over split as cells,
         sum(users) over split as users_of_split,
         count(*) filter (where users < %(least)s) over split as small_cells,
@@ -16,6 +20,7 @@ splits as (
         coalesce(sum(users) filter (where users >= %(least)s) over before, 0) as users_before
     from parts
     window
+        all_splits as (partition by activity_date, app_name, event_type),
         split as (partition by activity_date, app_name, event_type, dimension),
         before as (
             partition by activity_date, app_name, event_type, dimension
@@ -25,15 +30,27 @@ splits as (
 judged as (
     select
         *,
-        -- Small, or left out with the small ones until each of those could have any number of
-        -- people from one to four.
-        small_cells > 0 and (
-            users < %(least)s
-            or large_before = 0
-            or small_users + users_before < (%(least)s - 1) * small_cells + %(least)s * large_before
-        ) as is_hidden,
+        case
+            -- Device, browser and system nest (whoever has iOS has a phone or a tablet), so that the
+            -- sums of one split give back the small cells of another: all three go, or none.
+            when is_of_machine then bool_or(is_of_machine and small_cells > 0) over all_splits
+            -- Small, or left out with the small ones until each of those could have any number of
+            -- people from one to four.
+            else small_cells > 0 and (
+                users < %(least)s
+                or large_before = 0
+                or small_users + users_before
+                < (%(least)s - 1) * small_cells + %(least)s * large_before
+            )
+        end as is_hidden,
         -- A group of a few people, or one whose number of cells alone reveals that they are small.
-        bool_or(dimension <> 'crossing' and small_cells = cells and users_of_split < cells + %(least)s - 1) over all_splits
+        bool_or(dimension <> 'crossing' and users_of_split < cells + %(least)s - 1) over all_splits
+        -- Device and system together can need one more than either: one of each of macOS, Windows
+        -- and iOS, and of phones and tablets, are four people at least. All their cells, less one,
+        -- are as many as they can ever need.
+        or bool_or(
+            is_device_or_system and users_of_split < devices_and_systems - 1 + %(least)s - 1
+        ) over all_splits
         or not bool_or(dimension = 'group') over all_splits as is_closed
     from splits
     window all_splits as (partition by activity_date, app_name, event_type)
