@@ -1,5 +1,5 @@
 -- Activity per app and device type.
--- The '(all)' rows are computed from the events, because distinct counts do not add up.
+-- The '(all)' rows are computed, not summed: distinct counts do not add up.
 select
     cast(cast($1 as timestamptz) at time zone 'UTC' as date) as activity_date,
     app_name,
