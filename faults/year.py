@@ -83,7 +83,8 @@ class Year:
         self.rotated = self.first
         # The day whose rows are missing, and the last night without them.
         self.hole: tuple[date, date] | None = None
-        self.missed = False  # The last night was missed: no sensor here builds its day.
+        # A day waits for the next night, after a missed one or an erasure: no sensor here builds it.
+        self.waits = False
         self.port = 0
         self.api: BaseProcess | None = None
         self.settings = load_settings()
@@ -120,6 +121,7 @@ class Year:
                 self.state[day].add(lines)
         if number % 5 == 4:
             self._erase(before(day, self.random.randrange(4)))
+            self.waits = True
         if number % 3 == 2:
             self._late(day)
 
@@ -140,7 +142,7 @@ class Year:
         self._at(tomorrow, "00:30")
         if self.random.random() < MISSED_NIGHTS and number + 1 < self.days:
             self.done["missed nights"] += 1
-            self.missed = True
+            self.waits = True
         else:
             self._nightly(day, tomorrow)
         if number == self.days * 3 // 5:
@@ -167,11 +169,11 @@ class Year:
             name = line.split(" ")[1]
             self.red[name] += 1
             by_hole = self.hole is not None and name in ("books_reconcile", "nothing_overdue")
-            if not by_hole and not (self.missed and name in ("no_day_waits", "yesterday_is_built")):
+            if not by_hole and not (self.waits and name in ("no_day_waits", "yesterday_is_built")):
                 raise FaultFoundError(f"seed {self.seed}: after {job} of {day}: {line}")
 
     def _nightly(self, day: date, tomorrow: date) -> None:
-        self.missed = False
+        self.waits = False
         self._run("nightly_job", day)
         for old, expected in self.state.items():
             if old < before(tomorrow, self.keep) and (self.hole is None or old != self.hole[0]):
