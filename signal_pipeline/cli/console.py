@@ -31,8 +31,6 @@ from rich.table import Table
 from signal_pipeline.printable import printable
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
-    from datetime import date
-
     from signal_pipeline.catalogue.load import Catalogue
     from signal_pipeline.dagster.backfill import Backfilled, Plan
     from signal_pipeline.days.freshness import DayStatus

@@ -81,10 +81,7 @@ def run_dev(settings: Settings, port: int) -> int:
         with tempfile.TemporaryDirectory(prefix="signal-") as folder:
             return _run_dagster(Path(folder), home, port, mark, settings)
     # Ctrl-C, or another signal by way of the command's handler.
-    except (
-        KeyboardInterrupt,
-        SystemExit,
-    ):
+    except (KeyboardInterrupt, SystemExit):
         ignore_ending_signals()
         console.say("stopping Dagster ...")
         return 0

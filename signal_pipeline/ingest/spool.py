@@ -112,7 +112,8 @@ class Spool:
         """
         for path in spooled_files(self._folder):
             size, batch = path.stat().st_size, self._read(path)
-            if batch is not None and self._stored(path, batch):
+            if batch is not None:
+                self._store(path, batch)
                 path.unlink()
                 self._sync_folder()
             self._bytes -= size
@@ -143,8 +144,8 @@ class Spool:
                     len(expired),
                 )
 
-    def _stored(self, path: Path, batch: SpooledBatch) -> bool:
-        """Store a batch, and return whether its file can be removed.
+    def _store(self, path: Path, batch: SpooledBatch) -> None:
+        """Store a batch.
 
         If the database refuses the batch for good, only the bad items are set aside.
         """
@@ -153,7 +154,7 @@ class Spool:
         with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
             items: list[Event | Drop] = [*batch.events, *batch.drops]
             if _write_once(writer, items, received_on, identity, size):
-                return True
+                return
             refused = [
                 item
                 for number, item in enumerate(items)
@@ -174,7 +175,6 @@ class Spool:
             self._write(
                 path.with_suffix(_REFUSED), _encoded(refused, batch.key_id, batch.hash_rules)
             )
-        return True
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a whole file and sync it. Raises SpoolError if that fails."""
