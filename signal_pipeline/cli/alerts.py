@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import typer
-
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Json
 from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import load_settings
 
-app = typer.Typer()
 
-
-@app.command("alert-test")
 def alert_test(as_json: Json = False) -> None:
     """Send a test message to each address of SIGNAL_ALERT_URLS.
 

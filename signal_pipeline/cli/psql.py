@@ -1,23 +1,27 @@
-"""Lets people read rollups with SQL: a URL and a psql as the login `signal_reader`."""
+"""The command `sql`: a psql, or a URL, as the login `signal_reader`, which reads only rollups."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
 import psycopg
+import typer
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.child_environments import psql_environment
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import Json
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.postgres.embedded import has_other_users, wheel_program
-from signal_pipeline.settings import Settings
+from signal_pipeline.settings import Settings, load_settings
 
 ROLE = "signal_reader"
 LIFETIMES = {
@@ -42,6 +46,24 @@ _VARIABLES = {
 
 class ReaderError(SignalError):
     """The server does not let the reader log in; the text says what to do."""
+
+
+def sql(as_json: Json = False) -> None:
+    """Open psql as the role that reads only rollups.
+
+    Without a terminal or psql, or with --json, prints its URL.
+    """
+    settings = load_settings()
+    url = reader_url(open_database(settings))
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal and not as_json and (code := open_psql(url)) is not None:
+        raise typer.Exit(code)
+    lives = url_lifetime(settings)
+    console.say(LIFETIMES[lives])
+    if as_json:
+        console.print_json({"url": url, "lives": lives})
+    else:
+        sys.stdout.write(url + "\n")
 
 
 def reader_url(database: Database) -> str:

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from signal_pipeline.catalogue.load import load_catalogue
-from signal_pipeline.cli import console
 from signal_pipeline.cli.options import From, To, check_order, parse_text
+from signal_pipeline.cli.show import show_report
 from signal_pipeline.errors import UsageError
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
-
-app = typer.Typer()
 
 
 class Period(StrEnum):
@@ -33,7 +31,6 @@ class Format(StrEnum):
     json = "json"
 
 
-@app.command()
 def report(
     first: From,
     last: To,
@@ -96,7 +93,7 @@ def report(
         result = raw_report(database, keys, filters, first, last, hide_small=True)
     else:
         result = grouped_report(database, models, keys, filters, first, last)
-    console.show_report(result, output.value)
+    show_report(result, output.value)
 
 
 def _pair(text: str) -> tuple[str, str]:

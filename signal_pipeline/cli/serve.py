@@ -61,9 +61,3 @@ def token(
         console.print_json({"url": sample.url, "headers": sample.headers, "body": sample.body})
     else:
         sys.stdout.write(sample.curl() + "\n")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `signal-pipeline`."""
-    for command in (serve, schema, token):
-        app.command()(command)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from signal_pipeline.catalogue.load import App, Catalogue, EntityType, EventType
-from signal_pipeline.cli import console
+from signal_pipeline.cli import console, show
 from signal_pipeline.cli.demo_summary import show_summary
 from signal_pipeline.dagster.backfill import Backfilled, Plan
 from signal_pipeline.days.freshness import DayStatus
@@ -65,28 +65,28 @@ def show_catalogue(text: str) -> None:
         {"e": EntityType(text, "f", True)},
         {},
     )
-    console.show_catalogue(catalogue, Usage({}, [text]), DAY)
+    show.show_catalogue(catalogue, Usage({}, [text]), DAY)
 
 
 SHOWS: dict[str, Callable[[str], None]] = {
     "a line": console.say,
     "an error": console.complain,
     "a bold line": lambda text: console.say(text, to=console.out, bold=True),
-    "a reason of the books": lambda text: console.show_counts(Counts(1, 0, 0, Counter({text: 1}))),
-    "a plan's refusal": lambda text: console.show_plan(Plan([], {DAY: text}, {}), None),
-    "a rollup": lambda text: console.show_plan(
+    "a reason of the books": lambda text: show.show_counts(Counts(1, 0, 0, Counter({text: 1}))),
+    "a plan's refusal": lambda text: show.show_plan(Plan([], {DAY: text}, {}), None),
+    "a rollup": lambda text: show.show_plan(
         Plan([DAY], {}, {}), [Difference(DAY, text, 0, 1, 1, 0, 0, 0, 9)]
     ),
-    "a build's refusal": lambda text: console.show_backfill(Backfilled(refused={DAY: text})),
-    "why a day is kept": lambda text: console.show_purged(Purged(False, [DAY], {DAY: text})),
-    "a state": lambda text: console.show_days(
+    "a build's refusal": lambda text: show.show_backfill(Backfilled(refused={DAY: text})),
+    "why a day is kept": lambda text: show.show_purged(Purged(False, [DAY], {DAY: text})),
+    "a state": lambda text: show.show_days(
         [DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}
     ),  # type: ignore[arg-type]
-    "a receipt": lambda text: console.show_receipts(
+    "a receipt": lambda text: show.show_receipts(
         [Receipt(DAY, AT, 1, 1, AT, AT, 1, 9, True, text)]
     ),
     "the catalogue": show_catalogue,
-    "a report": lambda text: console.show_report(
+    "a report": lambda text: show.show_report(
         Report(pd.DataFrame({"route": [text]}, dtype=object), [text]), "table"
     ),
 }
@@ -143,11 +143,11 @@ def test_a_csv_is_data_in_a_pipe_and_printable_on_a_terminal(
     text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = Report(pd.DataFrame({"route": [text], "events": [1]}))
-    console.show_report(report, "csv")
+    show.show_report(report, "csv")
     piped = capsys.readouterr().out
     assert text in piped
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    console.show_report(report, "csv")
+    show.show_report(report, "csv")
     assert capsys.readouterr().out == f"route,events\n{printable(text)},1\n"
 
 

@@ -1,7 +1,4 @@
-"""The commands `erase`, `subject`, `rotate-secret` and `sql`.
-
-They serve data subjects, the secret, and the reader's SQL.
-"""
+"""The commands that answer a data subject's request: `erase` and `subject`."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ import typer
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Json, parse_day
+from signal_pipeline.cli.show import show_backfill
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.events.ids import NO_IDS
 from signal_pipeline.postgres.database import open_database
@@ -25,13 +23,10 @@ from signal_pipeline.settings import Settings, load_settings
 if TYPE_CHECKING:
     from signal_pipeline.privacy.erasure import Certificate, Subject
 
-app = typer.Typer()
-
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 OptionalDay = Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")]
 
 
-@app.command()
 def erase(
     user_hash: Annotated[
         str | None, typer.Option(metavar="HEX", help="With --day: one person on one day.")
@@ -194,11 +189,10 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
         result = run_backfill(
             instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress
         )
-    console.show_backfill(result)
+    show_backfill(result)
     return result.refused
 
 
-@app.command()
 def subject(
     day: Annotated[date, typer.Option(parser=parse_day, metavar="YYYY-MM-DD", help="The UTC day.")],
     export: Annotated[
@@ -226,84 +220,3 @@ def subject(
     if export is not None:
         export_rows(found.rows, export)
         console.say(f"written to {export}; delete it when the request is answered")
-
-
-ROTATION = """\
-The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash.
-To pull the kill switch:
-  1. let the landing and every process's spool run empty: this command exits 1 while something
-     waits
-  2. make a new secret: openssl rand -hex 32
-  3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and
-     restart them
-  4. destroy the old one everywhere: environments, secret stores, backups
-  5. run this command again with the new secret: it must be the newest below
-From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a
-replay of older days gives other hashes. A line without clientEventId gets its id from the secret:
-replayed after a rotation it is stored again, so never replay such lines of earlier days. A day
-that saw two secrets is marked, since its users are over-counted."""
-
-
-@app.command("rotate-secret")
-def rotate_secret(as_json: Json = False) -> None:
-    """Explain the kill switch; check which secrets hashed which days, and that nothing waits.
-
-    Changes nothing.
-    """
-    from signal_pipeline.privacy.rotation import check_rotation
-
-    settings = load_settings()
-    found = check_rotation(settings, open_database(settings))
-    for line in ROTATION.splitlines():
-        console.say(line)
-    console.say(f"present secret: key id {found.present}")
-    for key in found.keys:
-        mark = " (present)" if key.key_id == found.present else ""
-        console.say(
-            f"{key.key_id}{mark}: {key.first} to {key.last}, {key.days} day(s), {key.mixed} of them"
-            " mixed"
-        )
-    if found.mixed_days:
-        console.say(f"mixed days: {', '.join(map(str, found.mixed_days))}")
-    if found.used_today:
-        console.say(
-            "a rotation now would mark today as mixed: it has events under the present secret"
-        )
-    if not found.complete:
-        console.say(
-            "the newest day was hashed by another secret: a process that ingests still holds"
-            " that one"
-        )
-    if as_json:
-        console.print_json(found.as_dict())
-    waiting = found.waiting
-    for label, paths in (("landing", waiting.landing), ("spool", waiting.spool)):
-        for path in paths:
-            console.say(f"waits in the {label}: {path}")
-    if waiting:
-        raise SignalError(
-            f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not"
-            f" finished, {len(waiting.landing)} file(s) wait in the landing, {len(waiting.spool)}"
-            " in the spool"
-        )
-
-
-@app.command()
-def sql(as_json: Json = False) -> None:
-    """Open psql as the role that reads only rollups.
-
-    Without a terminal or psql, or with --json, prints its URL.
-    """
-    from signal_pipeline.cli.psql import LIFETIMES, open_psql, reader_url, url_lifetime
-
-    settings = load_settings()
-    url = reader_url(open_database(settings))
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if terminal and not as_json and (code := open_psql(url)) is not None:
-        raise typer.Exit(code)
-    lives = url_lifetime(settings)
-    console.say(LIFETIMES[lives])
-    if as_json:
-        console.print_json({"url": url, "lives": lives})
-    else:
-        sys.stdout.write(url + "\n")

@@ -1,0 +1,73 @@
+"""The command `retention`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import Json, parse_day, parse_text
+from signal_pipeline.cli.show import show_purged
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.settings import load_settings
+
+
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
+    as_of: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
+    purge_incomplete: Annotated[
+        date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
+    ] = "",
+    confirm_days: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Up to N raw days that are due by the clock alone may go."
+        ),
+    ] = 0,
+    as_json: Json = False,
+) -> None:
+    """Delete raw days past their retention, each after its rollups are proven complete.
+
+    Some days can be past it by the clock alone, because Signal saw nothing of the days between.
+    They are kept until you confirm them.
+    """
+    from signal_pipeline.privacy import retention as job
+    from signal_pipeline.privacy.audit_log import operator
+    from signal_pipeline.rollups.models import load_models
+
+    if as_of and as_of > today_utc() and not dry_run:
+        raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
+    if purge_incomplete and not reason.strip():
+        raise UsageError("--purge-incomplete needs --reason TEXT")
+    if purge_incomplete and (dry_run or as_of or confirm_days):
+        raise UsageError(
+            "--purge-incomplete deletes that day now: it goes with none of --dry-run, --as-of and"
+            " --confirm-days"
+        )
+    settings, models = load_settings(), load_models()
+    database, actor = open_database(settings), operator(settings)
+    keep = settings.retention_days
+    if purge_incomplete:
+        result = job.purge_incomplete(database, models, purge_incomplete, reason, keep, actor=actor)
+    else:
+        result = job.purge_due_days(
+            database,
+            models,
+            keep,
+            as_of=as_of,
+            dry_run=dry_run,
+            confirm_days=confirm_days,
+            actor=actor,
+        )
+    show_purged(result)
+    if as_json:
+        console.print_json(result.as_dict())
+    if result.refusal and not dry_run:
+        raise SignalError(result.refusal)

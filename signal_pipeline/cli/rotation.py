@@ -1,0 +1,67 @@
+"""The command `rotate-secret`."""
+
+from __future__ import annotations
+
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import Json
+from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import open_database
+from signal_pipeline.settings import load_settings
+
+ROTATION = """\
+The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash.
+To pull the kill switch:
+  1. let the landing and every process's spool run empty: this command exits 1 while something
+     waits
+  2. make a new secret: openssl rand -hex 32
+  3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and
+     restart them
+  4. destroy the old one everywhere: environments, secret stores, backups
+  5. run this command again with the new secret: it must be the newest below
+From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a
+replay of older days gives other hashes. A line without clientEventId gets its id from the secret:
+replayed after a rotation it is stored again, so never replay such lines of earlier days. A day
+that saw two secrets is marked, since its users are over-counted."""
+
+
+def rotate_secret(as_json: Json = False) -> None:
+    """Explain the kill switch; check which secrets hashed which days, and that nothing waits.
+
+    Changes nothing.
+    """
+    from signal_pipeline.privacy.rotation import check_rotation
+
+    settings = load_settings()
+    found = check_rotation(settings, open_database(settings))
+    for line in ROTATION.splitlines():
+        console.say(line)
+    console.say(f"present secret: key id {found.present}")
+    for key in found.keys:
+        mark = " (present)" if key.key_id == found.present else ""
+        console.say(
+            f"{key.key_id}{mark}: {key.first} to {key.last}, {key.days} day(s), {key.mixed} of them"
+            " mixed"
+        )
+    if found.mixed_days:
+        console.say(f"mixed days: {', '.join(map(str, found.mixed_days))}")
+    if found.used_today:
+        console.say(
+            "a rotation now would mark today as mixed: it has events under the present secret"
+        )
+    if not found.complete:
+        console.say(
+            "the newest day was hashed by another secret: a process that ingests still holds"
+            " that one"
+        )
+    if as_json:
+        console.print_json(found.as_dict())
+    waiting = found.waiting
+    for label, paths in (("landing", waiting.landing), ("spool", waiting.spool)):
+        for path in paths:
+            console.say(f"waits in the {label}: {path}")
+    if waiting:
+        raise SignalError(
+            f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not"
+            f" finished, {len(waiting.landing)} file(s) wait in the landing, {len(waiting.spool)}"
+            " in the spool"
+        )

@@ -1,0 +1,249 @@
+"""Shows the results of commands: what each of them prints, in which columns and words."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from signal_pipeline.cli import console
+from signal_pipeline.printable import printable
+
+if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
+    from signal_pipeline.catalogue.load import Catalogue
+    from signal_pipeline.dagster.backfill import Backfilled, Plan
+    from signal_pipeline.days.freshness import DayStatus
+    from signal_pipeline.days.quality import DayQuality
+    from signal_pipeline.days.receipts import Receipt
+    from signal_pipeline.ingest.pipeline import Counts
+    from signal_pipeline.privacy.retention import Purged
+    from signal_pipeline.reports.event_type_usage import Usage
+    from signal_pipeline.reports.of_rollups import Report
+    from signal_pipeline.rollups.difference import Difference
+
+SHOWN_ROWS = 60
+
+
+def show_counts(counts: Counts) -> None:
+    """Show what became of the events of an ingest."""
+    rows = (
+        ("received", counts.received),
+        ("accepted", counts.accepted),
+        ("duplicate", counts.duplicate),
+        *((f"dropped: {reason}", events) for reason, events in sorted(counts.dropped.items())),
+    )
+    console.print_table(("outcome", "events"), rows, right=(1,))
+
+
+def warn_of_malformed(name: str, counts: Counts) -> None:
+    """Warn of a file whose lines are mostly malformed, with the number of the first such line."""
+    malformed = counts.dropped["malformed"]
+    if malformed * 2 > counts.received:
+        console.say(
+            f"warning: {name}: {malformed:,} of {counts.received:,} lines are malformed; the first"
+            f" is line {counts.first_malformed:,}"
+        )
+
+
+def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
+    """Show what a backfill would do, day by day.
+
+    With differences, show also what would change in each rollup.
+    """
+    rows = []
+    for day in sorted([*plan.days, *plan.refused, *plan.fresh]):
+        status = plan.present.get(day)
+        now = _freshness(status) if status else "no events yet"
+        if day in plan.refused:
+            rows.append((day, "refused", plan.refused[day]))
+        else:
+            rows.append((day, "left alone" if day in plan.fresh else "rebuilt", now))
+    console.print_table(("day", "would be", "now"), rows)
+    if differences is not None:
+        _show_differences(differences)
+
+
+def _show_differences(differences: Sequence[Difference]) -> None:
+    changed = [difference for difference in differences if not difference.same]
+    console.say(
+        f"{len(changed)} of {len(differences)} rollup days would change; nothing was changed now"
+    )
+    if not changed:
+        return
+    rows = (
+        (
+            each.day,
+            each.rollup,
+            f"{each.stored_rows:,} -> {each.computed_rows:,}",
+            *(each.added, each.removed, each.changed),
+            f"{each.stored_events:,} -> {each.computed_events:,}",
+        )
+        for each in changed
+    )
+    columns = ("day", "rollup", "rows", "added", "removed", "changed", "events")
+    console.print_table(columns, rows, right=range(2, len(columns)))
+
+
+def _freshness(status: DayStatus) -> str:
+    kinds = sorted(set(status.rollups.values()))
+    return f"{', '.join(kinds)}; {status.events:,} events"
+
+
+def show_backfill(result: Backfilled) -> None:
+    """Show what a backfill did."""
+    console.say(
+        f"{len(result.built)} day(s) rebuilt in {result.runs} run(s), {result.seconds:.1f} s"
+    )
+    for day, reason in sorted(result.refused.items()):
+        console.say(f"{day}: refused: {reason}")
+
+
+def show_purged(result: Purged) -> None:
+    """Show what the retention did, or would do."""
+    verb = "would be purged" if result.dry_run else "purged"
+    console.say(f"{len(result.purged)} day(s) {verb}; {len(result.kept)} due day(s) kept")
+    for day in result.purged:
+        console.say(f"{day}: {verb}")
+    for day, reason in result.kept.items():
+        console.say(f"{day}: kept: {reason}")
+    if result.refusal and result.dry_run:
+        console.say(f"would be refused: {result.refusal}")
+
+
+def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
+    """Show one line per day, newest first."""
+    rows = []
+    for status in sorted(days, key=lambda status: status.day, reverse=True):
+        counted = {
+            kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()
+        }
+        rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
+        users = ", ".join(_labels(quality, status.day)) or "exact"
+        rows.append((status.day, status.events, str(status.version), status.state, rollups, users))
+    console.print_table(
+        ("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2)
+    )
+
+
+def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
+    return sorted(quality[day].labels(None)) if day in quality else []
+
+
+def show_receipts(receipts: Sequence[Receipt]) -> None:
+    """Show one line per purge."""
+    rows = []
+    for receipt in receipts:
+        times = [f"{at:%H:%M:%S}" if at else "" for at in (receipt.first_event, receipt.last_event)]
+        note = f"incomplete: {receipt.reason}" if receipt.incomplete else ""
+        purged_at, megabytes = (
+            f"{receipt.purged_at:%Y-%m-%d %H:%M:%S}",
+            f"{receipt.bytes / 1e6:.1f}",
+        )
+        rows.append((receipt.day, purged_at, receipt.raw_events, *times, megabytes, note))
+    columns = ("day", "purged at (UTC)", "raw events", "first event", "last event", "MB", "note")
+    console.print_table(columns, rows, right=(2, 5))
+
+
+def status_object(
+    days: Sequence[DayStatus],
+    quality: Mapping[date, DayQuality],
+    receipts: Sequence[Receipt] | None,
+) -> dict[str, object]:
+    """Return the object that `status --json` prints.
+
+    A day has `labels` only if its users are not exact. `events` are those accepted and not erased
+    by the books, 0 for a purged day; nothing counts what is stored.
+    """
+    value: dict[str, object] = {
+        "days": [
+            {
+                "day": str(status.day),
+                "events": status.events,
+                "version": status.version,
+                "state": status.state,
+                "rollups": dict(status.rollups),
+                **({"labels": labels} if (labels := _labels(quality, status.day)) else {}),
+            }
+            for status in days
+        ]
+    }
+    if receipts is not None:
+        value["receipts"] = [
+            {name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts
+        ]
+    return value
+
+
+def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
+    """Show the event types with their use, then the apps and entity types."""
+    rows = []
+    seen = usage.seen or {}
+    for kind in catalogue.event_types.values():
+        used = seen.get(kind.name)
+        entity = (
+            f"{kind.entity or ''}{'' if kind.entity_required or not kind.entity else ' (if known)'}"
+        )
+        fields = (kind.description_schema or {}).get("properties")
+        described = ", ".join(map(str, fields)) if isinstance(fields, dict) else ""
+        use = (used.events, used.last_day) if used else ("", "")
+        fires_when = " ".join(kind.fires_when.split())
+        rows.append(
+            (kind.name, usage.state(kind, today), *use, entity, described, kind.owner, fires_when)
+        )
+    columns = (
+        "event type",
+        "state",
+        "events",
+        "last day",
+        "entity",
+        "description",
+        "owner",
+        "fires when",
+    )
+    console.print_table(columns, rows, right=(2,), to=console.out)
+    for title, entries in (("apps", catalogue.apps), ("entity types", catalogue.entity_types)):
+        names = (
+            f"{entry.name}{' (retired)' if entry.retired else ''}" for entry in entries.values()
+        )
+        console.say(f"{title}: {', '.join(names)}", to=console.out)
+    for state in ("never seen", "long dead"):
+        named = [
+            kind.name
+            for kind in catalogue.event_types.values()
+            if usage.state(kind, today) == state
+        ]
+        if usage.seen is not None:
+            console.say(f"{state}: {', '.join(named) or 'none'}", to=console.out)
+    for note in usage.notes:
+        console.say(f"note: {note}")
+
+
+def show_report(report: Report, format_name: str) -> None:
+    """Print a report as a table, as CSV or as a list of JSON objects; notes go to stderr."""
+    rows = report.rows
+    if format_name == "csv":
+        # A pipe gets the data as it is.
+        shown = rows.map(lambda value: printable(value) if isinstance(value, str) else value)
+        (shown if sys.stdout.isatty() else rows).to_csv(sys.stdout, index=False)
+    elif format_name == "json":
+        console.print_json(rows.astype(object).where(rows.notna(), None).to_dict("records"))
+    else:
+        numbers = [
+            place for place, name in enumerate(rows.columns) if rows[name].dtype.kind in "if"
+        ]
+        console.print_table(
+            list(rows.columns),
+            rows.head(SHOWN_ROWS).itertuples(index=False),
+            right=numbers,
+            to=console.out,
+        )
+        if len(rows) > SHOWN_ROWS:
+            console.say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")
+    for note in report.notes:
+        console.say(f"note: {note}")
+    if report.left_out:
+        console.say(
+            f"note: {report.left_out:,} row(s) are left out as small cells, or together with some:"
+            " see docs/privacy.md"
+        )
