@@ -7,6 +7,7 @@ does; `show.py` decides how a result looks.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 
@@ -14,21 +15,23 @@ import typer
 
 from signal_pipeline.cli import console
 from signal_pipeline.cli.alerts import alert_test
+from signal_pipeline.cli.backfill import backfill
 from signal_pipeline.cli.data import catalogue, ingest, simulate
 from signal_pipeline.cli.data_subjects import erase, subject
 from signal_pipeline.cli.psql import sql
 from signal_pipeline.cli.reports import report
 from signal_pipeline.cli.retention import retention
-from signal_pipeline.cli.rollups import backfill, status
 from signal_pipeline.cli.rotation import rotate_secret
 from signal_pipeline.cli.serve import schema, serve, token
 from signal_pipeline.cli.start import demo, dev, migrate
+from signal_pipeline.cli.status import status
 from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import safe_errors
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import open_env_file
 
+COMPLETION = "_SIGNAL_PIPELINE_COMPLETE"  # Set by the shell's completion script.
 # The names of the commands are made from those of the functions: `rotate-secret`.
 PANELS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Set up and run": (demo, migrate, dev, serve, alert_test),
@@ -54,7 +57,8 @@ def main() -> None:
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     exit_on_signals()
-    if warning := open_env_file():
+    # While the shell completes a word, nothing else belongs on its line.
+    if COMPLETION not in os.environ and (warning := open_env_file()):
         console.say(f"warning: {warning}")
     try:
         with safe_errors():

@@ -13,7 +13,7 @@ import typer
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
-from signal_pipeline.cli.options import Json, parse_day
+from signal_pipeline.cli.options import Day, Json
 from signal_pipeline.cli.show import show_catalogue, show_counts, warn_of_malformed
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError
@@ -78,7 +78,7 @@ def simulate(
     days: Annotated[int, typer.Option(min=1)],
     events_per_day: Annotated[int, typer.Option(min=1)],
     seed: int = 1,
-    end: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
+    end: Day = None,
     out: Annotated[Path | None, typer.Option(help="A file; default stdout.")] = None,
 ) -> None:
     """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""

@@ -13,7 +13,8 @@ import typer
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
-from signal_pipeline.cli.options import Json, parse_day
+from signal_pipeline.cli.backfill import rebuild
+from signal_pipeline.cli.options import Day, Json, parse_day
 from signal_pipeline.cli.show import show_backfill
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.events.ids import NO_IDS
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
     from signal_pipeline.privacy.erasure import Certificate, Subject
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
-OptionalDay = Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")]
 
 
 def erase(
     user_hash: Annotated[
         str | None, typer.Option(metavar="HEX", help="With --day: one person on one day.")
     ] = None,
-    day: OptionalDay = None,
+    day: Day = None,
     session: Annotated[str | None, typer.Option(metavar="UUID", help="One browser tab.")] = None,
     entity: Annotated[
         tuple[str, str] | None, typer.Option(metavar="TYPE ID", help="One entity, on all days.")
@@ -177,18 +177,10 @@ def _show_certificate(certificate: Certificate) -> None:
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     if not days:
         return {}
-    from signal_pipeline.dagster.backfill import Plan, run_backfill
-    from signal_pipeline.dagster.home import open_instance
-    from signal_pipeline.dagster.partitions import DAYS_PER_RUN
+    from signal_pipeline.dagster.backfill import Plan
     from signal_pipeline.rollups.models import load_models
 
-    with open_instance(settings) as instance, console.days_done(len(days), "rebuild") as progress:
-        from signal_pipeline.definitions import defs
-
-        plan, database = Plan(days, {}, {}), open_database(settings)
-        result = run_backfill(
-            instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress
-        )
+    result = rebuild(settings, open_database(settings), Plan(days, {}, {}), list(load_models()))
     show_backfill(result)
     return result.refused
 

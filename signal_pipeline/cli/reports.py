@@ -8,8 +8,17 @@ from typing import Annotated
 import typer
 
 from signal_pipeline.catalogue.load import load_catalogue
-from signal_pipeline.cli.options import From, To, check_order, parse_text
+from signal_pipeline.cli import console
+from signal_pipeline.cli.completion import (
+    complete_app,
+    complete_event_type,
+    complete_filter,
+    complete_keys,
+    complete_rollup_kind,
+)
+from signal_pipeline.cli.options import Last, OptionalFrom, OptionalTo, chosen_days, parse_text
 from signal_pipeline.cli.show import show_report
+from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import UsageError
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
@@ -32,49 +41,73 @@ class Format(StrEnum):
 
 
 def report(
-    first: From,
-    last: To,
     kind: Annotated[
-        str | None, typer.Argument(metavar="app|device|route|entity|browser|os")
+        str | None,
+        typer.Argument(
+            metavar="app|device|route|entity|browser|os", autocompletion=complete_rollup_kind
+        ),
     ] = None,
-    by: Annotated[Period | None, typer.Option(help="Of a rollup; default day.")] = None,
+    first: OptionalFrom = None,
+    last: OptionalTo = None,
+    span: Last = None,
+    by: Annotated[
+        Period | None, typer.Option(help="The span of a rollup's rows; default day.")
+    ] = None,
     app_name: Annotated[
-        str | None, typer.Option("--app", parser=parse_text, metavar="TEXT")
+        str | None,
+        typer.Option("--app", parser=parse_text, metavar="TEXT", autocompletion=complete_app),
     ] = None,
     event_type: Annotated[
-        str | None, typer.Option("--event-type", parser=parse_text, metavar="TEXT")
+        str | None,
+        typer.Option(
+            "--event-type", parser=parse_text, metavar="TEXT", autocompletion=complete_event_type
+        ),
     ] = None,
     group_by: Annotated[
-        str | None, typer.Option(metavar="K,...", help="Exact, from raw events.")
+        str | None,
+        typer.Option(
+            metavar="K,...",
+            help="Count raw events exactly by these keys.",
+            autocompletion=complete_keys,
+        ),
     ] = None,
-    where: Annotated[list[str] | None, typer.Option(parser=parse_text, metavar="K=V")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=parse_text,
+            metavar="K=V",
+            help="With --group-by: count only such events.",
+            autocompletion=complete_filter,
+        ),
+    ] = None,
     hide_small: Annotated[
-        bool, typer.Option("--hide-small", help="Leave out what analysts may not see.")
+        bool, typer.Option("--hide-small", help="Leave out what analysts are not allowed to see.")
     ] = False,
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events."""
-    from signal_pipeline.reports.dimensions import by_key, find_keys
+    from signal_pipeline.reports.dimensions import by_key, find_keys, rollup_kinds, rollup_name
     from signal_pipeline.reports.filters import check_filters
-    from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
+    from signal_pipeline.reports.grouped_report import grouped_report
+    from signal_pipeline.reports.of_raw_events import raw_report
     from signal_pipeline.reports.of_rollups import rollup_report
     from signal_pipeline.rollups.models import load_models
 
-    check_order(first, last)
+    first_day, last_day = chosen_days(first, last, span, today_utc())
     if (kind is None) == (group_by is None):
         raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
     if kind and where:
         raise UsageError("--where needs --group-by: a rollup takes --app and --event-type")
     if group_by and by:
-        raise UsageError(f"--by {by} is of a rollup: with --group-by, put day among the keys")
+        raise UsageError(f"--by {by} needs a rollup: with --group-by, put day among the keys")
     options = [("app", app_name), ("event-type", event_type)]
     filters = by_key(
         [*map(_pair, where or []), *((key, value) for key, value in options if value is not None)]
     )
     keys = [key.name for key in find_keys(group_by.split(","))] if group_by is not None else []
     settings, models = load_settings(), load_models()
-    if kind and f"daily_{kind}_activity" not in models:
-        raise UsageError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
+    if kind and rollup_name(kind) not in models:
+        raise UsageError(f"no rollup for {kind!r}: choose from {', '.join(rollup_kinds(models))}")
     database = open_database(settings)
     check_filters(database, load_catalogue(settings.catalogue), filters, of_rollup=kind is not None)
     if kind:
@@ -82,18 +115,20 @@ def report(
             database,
             models,
             kind,
-            first,
-            last,
+            first_day,
+            last_day,
             by=(by or Period.day).value,
             app=app_name,
             event_type=event_type,
             hide_small=hide_small,
         )
     elif hide_small:
-        result = raw_report(database, keys, filters, first, last, hide_small=True)
+        result = raw_report(database, keys, filters, first_day, last_day, hide_small=True)
     else:
-        result = grouped_report(database, models, keys, filters, first, last)
+        result = grouped_report(database, models, keys, filters, first_day, last_day)
     show_report(result, output.value)
+    if span is not None:
+        console.say(f"note: from {first_day} to {last_day} (UTC)")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 import typer
 
 from signal_pipeline.cli import console
-from signal_pipeline.cli.options import Json, parse_day, parse_text
+from signal_pipeline.cli.options import Day, Json, parse_text
 from signal_pipeline.cli.show import show_purged
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError, UsageError
@@ -18,10 +17,8 @@ from signal_pipeline.settings import load_settings
 
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
-    as_of: Annotated[date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")] = None,
-    purge_incomplete: Annotated[
-        date | None, typer.Option(parser=parse_day, metavar="YYYY-MM-DD")
-    ] = None,
+    as_of: Day = None,
+    purge_incomplete: Day = None,
     reason: Annotated[
         str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
     ] = "",

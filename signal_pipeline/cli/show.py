@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ if TYPE_CHECKING:  # The command must start fast, and these import Dagster and p
     from signal_pipeline.ingest.pipeline import Counts
     from signal_pipeline.privacy.retention import Purged
     from signal_pipeline.reports.event_type_usage import Usage
-    from signal_pipeline.reports.of_rollups import Report
+    from signal_pipeline.reports.report import Report
     from signal_pipeline.rollups.difference import Difference
 
 SHOWN_ROWS = 60
@@ -123,6 +124,22 @@ def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> 
         rows.append((status.day, status.events, str(status.version), status.state, rollups, users))
     console.print_table(
         ("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2)
+    )
+
+
+def show_hidden_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
+    """Count the days that are not shown, by state, by freshness and by label."""
+    if not days:
+        return
+    counts = Counter(
+        word
+        for status in days
+        for word in {status.state, *status.rollups.values(), *_labels(quality, status.day)}
+    )
+    words = ", ".join(f"{number:,} {word}" for word, number in sorted(counts.items()))
+    console.say(
+        f"note: {len(days):,} older day(s) need no look and are not shown ({words}): --days N shows"
+        " the newest N"
     )
 
 

@@ -1,44 +1,85 @@
-"""The keys by which a report can be asked: each with its column and its SQL over raw events."""
+"""The keys that a report can group and filter by: the only list of them.
+
+Commands, reports, small cells and shell completion read it. A test holds the enums and inputs of
+`api/graphql/types.py` to it, because a GraphQL schema spells out each name.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import LiteralString, TypeVar
+from typing import Literal, LiteralString, TypeVar
 
-from signal_pipeline.reports.of_rollups import QuestionError
+from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
+from signal_pipeline.events.devices import DEVICE_TYPES
+from signal_pipeline.reports.report_errors import QuestionError
 
+ALL_TYPES = "(all)"
+NONE = "(none)"
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key: the name that the command takes, the column that tables show, and its SQL.
+    """One key of a report.
 
-    `raw` is the SQL expression over `signal.events`.
+    Attributes:
+        name: what the command takes. The wire writes it in capitals with `_`.
+        column: its column in rollups and in reports; also in `signal.events`, but for the day.
+        kind: `group` if every rollup has it, `split` if it splits a group, or `entity`.
+        raw: its SQL expression over `signal.events`.
+        values: all values that it can have, where they are a closed list.
     """
 
     name: str
     column: str
+    kind: Literal["group", "split", "entity"]
     raw: LiteralString
+    values: Callable[[Catalogue], Collection[str]] | None = None
 
 
 KEYS: Mapping[str, Key] = {
     key.name: key
     for key in (
-        Key("day", "activity_date", "(created_at at time zone 'UTC')::date"),
-        Key("app", "app_name", "app_name"),
-        Key("event-type", "event_type", "event_type"),
-        Key("route", "route", "coalesce(route, '(none)')"),
-        Key("entity-type", "entity_type", "coalesce(entity_type, '(none)')"),
-        Key("entity", "entity_id", "coalesce(entity_id, '(none)')"),
-        Key("device", "device_type", "device_type"),
-        Key("browser", "browser_family", "browser_family"),
-        Key("os", "os_family", "os_family"),
+        Key("day", "activity_date", "group", "(created_at at time zone 'UTC')::date"),
+        Key("app", "app_name", "group", "app_name", lambda catalogue: catalogue.apps),
+        Key(
+            "event-type",
+            "event_type",
+            "group",
+            "event_type",
+            lambda catalogue: catalogue.event_types,
+        ),
+        Key("route", "route", "split", "coalesce(route, '(none)')"),
+        Key(
+            "entity-type",
+            "entity_type",
+            "entity",
+            "coalesce(entity_type, '(none)')",
+            lambda catalogue: [*catalogue.entity_types, NONE],
+        ),
+        Key("entity", "entity_id", "entity", "coalesce(entity_id, '(none)')"),
+        Key("device", "device_type", "split", "device_type", lambda _: DEVICE_TYPES),
+        Key("browser", "browser_family", "split", "browser_family", lambda _: BROWSER_FAMILIES),
+        Key("os", "os_family", "split", "os_family", lambda _: OS_FAMILIES),
     )
 }
+GROUPS, SPLITS = (
+    tuple(key.column for key in KEYS.values() if key.kind == kind) for kind in ("group", "split")
+)
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def rollup_name(kind: str) -> str:
+    """Return the name of the rollup that a report calls `kind`."""
+    return f"daily_{kind}_activity"
+
+
+def rollup_kinds(models: Iterable[str]) -> list[str]:
+    """Return what a report calls each of these rollups."""
+    return [name.removeprefix("daily_").removesuffix("_activity") for name in models]
 
 
 def find_keys(texts: Iterable[str]) -> list[Key]:

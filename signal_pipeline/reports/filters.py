@@ -5,16 +5,14 @@ Otherwise a mistyped name would read as a feature that nobody uses.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import date
 from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
-from signal_pipeline.errors import UsageError
-from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
-from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.postgres.database import Database, safe_errors
-from signal_pipeline.reports.of_rollups import ALL_TYPES, NONE, ReportError
+from signal_pipeline.reports.dimensions import ALL_TYPES, KEYS
+from signal_pipeline.reports.report_errors import UnknownFilterError
 
 # Where to look for names that the catalogue lost after events came with them.
 _STORED: Mapping[str, LiteralString] = {
@@ -22,10 +20,6 @@ _STORED: Mapping[str, LiteralString] = {
     "event-type": "select from signal.books where event_type = %s and outcome = 'accepted' limit 1",
     "entity-type": "select from signal.daily_entity_activity where entity_type = %s limit 1",
 }
-
-
-class UnknownFilterError(ReportError, UsageError):
-    """A filter has a value that no event can have."""
 
 
 def check_filters(
@@ -37,21 +31,20 @@ def check_filters(
     `dimensions.KEYS`. Only rollups have rows of the event type `(all)`; raw events of every type
     count if there is no filter.
     """
-    known: Mapping[str, Collection[str]] = {
-        "app": catalogue.apps,
-        "event-type": [*catalogue.event_types, *([ALL_TYPES] if of_rollup else [])],
-        "entity-type": [*catalogue.entity_types, NONE],
-        "device": DEVICE_TYPES,
-        "browser": BROWSER_FAMILIES,
-        "os": OS_FAMILIES,
-    }
-    for key, value in where.items():
-        if key == "day":
+    for name, value in where.items():
+        if name == "day":
             _check_day(value)
-        elif key in known and value not in known[key] and not _is_stored(database, key, value):
-            raise UnknownFilterError(
-                f"no {key} {value!r}: choose from {', '.join(sorted(known[key]))}"
-            )
+            continue
+        known = _known_values(catalogue, name, of_rollup)
+        if known and value not in known and not _is_stored(database, name, value):
+            raise UnknownFilterError(f"no {name} {value!r}: choose from {', '.join(sorted(known))}")
+
+
+def _known_values(catalogue: Catalogue, name: str, of_rollup: bool) -> set[str]:
+    """Return all values of a key, or an empty set if they are not a closed list."""
+    closed_list = KEYS[name].values
+    known = set(closed_list(catalogue)) if closed_list else set[str]()
+    return known | {ALL_TYPES} if name == "event-type" and of_rollup else known
 
 
 def _check_day(value: str) -> None:

@@ -6,27 +6,25 @@ reports from raw events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import date
-from typing import Literal, cast
+from typing import Literal
 
 import pandas as pd
 from psycopg import sql
 
-from signal_pipeline.days.calendar import days_between
-from signal_pipeline.days.coverage import Coverage, days_note, listed, read_coverage
-from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
-from signal_pipeline.days.quality import day_quality
-from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.small_cells import SPLITS, HiddenRows, hidden_of_rollup
+from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
+from signal_pipeline.reports.questions import check_window
+from signal_pipeline.reports.report import Report, frame, report_of
+from signal_pipeline.reports.report_errors import QuestionError
+from signal_pipeline.reports.rollup_labels import RollupLabels
+from signal_pipeline.reports.small_cells import hidden_of_rollup
 from signal_pipeline.rollups.models import Model
 
 Period = Literal["day", "week", "total"]
-ALL_TYPES = "(all)"
-NONE = "(none)"
 MEASURES = ("events", "users", "sessions")
 # For each period: the column that says what a row's numbers cover, and its SQL.
 _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
@@ -34,32 +32,6 @@ _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
     "week": ("week", sql.SQL("to_char(activity_date, 'IYYY-\"W\"IW')")),
     "total": ("total", sql.SQL("null::text")),
 }
-
-
-class ReportError(SignalError):
-    """A report that cannot be right is refused; the text says why and what to ask instead."""
-
-
-class QuestionError(ReportError, UsageError):
-    """A question that makes no sense, whatever is stored. The exit code is 2."""
-
-
-class PurgedError(ReportError):
-    """Raw events of the window are gone, so a count of what is left would be too low."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Rows, and the notes that belong under them.
-
-    For each row, `labels` are the words of its `state`. `left_out` counts the rows that only admins
-    would see.
-    """
-
-    rows: pd.DataFrame
-    notes: list[str] = field(default_factory=list)
-    labels: list[list[str]] = field(default_factory=list)
-    left_out: int = 0
 
 
 def rollup_report(
@@ -78,12 +50,14 @@ def rollup_report(
 
     `by` is a day, an ISO week, or the total. Rows of the event type `(all)` are subtotals over all
     event types. Notes name the unknown days. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Raises ReportError for an unknown kind or a
+    are the rows from which one could work them out. Raises QuestionError for an unknown kind or a
     window that ends before it begins.
     """
-    model = models.get(f"daily_{kind}_activity")
+    model = models.get(rollup_name(kind))
     if model is None:
-        raise ReportError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
+        raise QuestionError(
+            f"no rollup for {kind!r}: choose from {', '.join(rollup_kinds(models))}"
+        )
     check_window(first, last)
     if hide_small and not set(model.dimensions) <= set(SPLITS):
         raise QuestionError(
@@ -102,32 +76,6 @@ def rollup_report(
             else None
         )
     return report_of(rows, labels.of, labels.notes(), hidden)
-
-
-def report_of(
-    rows: pd.DataFrame,
-    labels_of: Callable[[Mapping[object, object]], list[str]],
-    notes: list[str],
-    hidden: HiddenRows | None = None,
-) -> Report:
-    """Return the report of the rows without those that are hidden.
-
-    `labels_of` gives the words of a row's state.
-    """
-    if hidden is not None:
-        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(
-            drop=True
-        )
-    rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
-    labels = [labels_of(row) for row in rows.to_dict("records")]
-    rows["state"] = [", ".join(each) for each in labels]
-    return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
-
-
-def check_window(first: date, last: date) -> None:
-    """Raise QuestionError for a window that ends before it begins."""
-    if first > last:
-        raise QuestionError(f"--from {first} is after --to {last}")
 
 
 def _rollup_rows(
@@ -150,107 +98,4 @@ def _rollup_rows(
 
 
 def _dimensions(model: Model) -> list[str]:
-    return [column for column in model.columns if column not in ("activity_date", *MEASURES)]
-
-
-def frame(
-    connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]
-) -> pd.DataFrame:
-    """Return the rows of a statement."""
-    cursor = connection.execute(statement, parameters)
-    assert cursor.description is not None
-    names = [column.name for column in cursor.description]
-    return pd.DataFrame(cursor.fetchall(), columns=names)
-
-
-class RollupLabels:
-    """The labels and notes that must accompany the numbers of a rollup's rows."""
-
-    def __init__(
-        self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
-    ) -> None:
-        self._rollup, self._coverage = rollup, coverage
-        self._untouched = set(coverage.untouched)
-        # Labels are kept, since even a long report has few periods and apps.
-        self._labels: dict[tuple[date, date, str | None], list[str]] = {}
-        checksums = {name: model.checksum for name, model in models.items()}
-        first, last = coverage.known
-        self._days = {
-            status.day: status for status in day_statuses(connection, checksums, first, last)
-        }
-        self._quality = day_quality(connection, first, last)
-        self._model_changes = connection.execute(
-            query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
-        ).fetchall()
-
-    def of(self, row: Mapping[object, object]) -> list[str]:
-        """Return the labels of one row, over all days of its period.
-
-        A day without a build is missing from every sum.
-        """
-        key = (*self._period(row), cast("str | None", row.get("app_name")))
-        if key not in self._labels:
-            self._labels[key] = self._of_period(*key)
-        return self._labels[key]
-
-    def _of_period(self, first: date, last: date, app: str | None) -> list[str]:
-        labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
-        known_first, known_last = self._coverage.known
-        for day in days_between(max(first, known_first), min(last, known_last)):
-            if day in self._untouched:
-                labels.add("missing")
-            elif day in self._days:
-                labels |= self._of_day(self._days[day], app)
-        return sorted(labels) or ["fresh"]
-
-    def _period(self, row: Mapping[object, object]) -> tuple[date, date]:
-        if "activity_date" in row:
-            day = cast(date, row["activity_date"])
-            return day, day
-        if "week" in row:
-            year, week = map(int, str(row["week"]).split("-W"))
-            return date.fromisocalendar(year, week, 1), date.fromisocalendar(year, week, 7)
-        return self._coverage.first, self._coverage.last
-
-    def _of_day(self, status: DayStatus, app: str | None) -> set[str]:
-        freshness = status.rollups[self._rollup]
-        labels = {str(freshness)} - {"fresh"}
-        if status.state == "purged":
-            labels.add("purged")
-        if status.day in self._quality:
-            labels |= self._quality[status.day].labels(None if app is None else [app])
-        return labels
-
-    def notes(self) -> list[str]:
-        """Return what a reader must know about the whole window."""
-        today = self._coverage.today
-        missing = [day for day in self._with("missing") if day < today]
-        out = "so they are unknown and not in these numbers"
-        return [
-            *self._coverage.notes(),
-            *days_note([*self._untouched, *missing], f"were never built, {out}"),
-            *days_note(self._with("unavailable"), f"were purged without a {self._rollup}, {out}"),
-            *days_note(
-                self._with("incomplete"),
-                "were purged before they were proven complete, so these numbers may be too low",
-            ),
-            *days_note(
-                self._with("stale"), "have newer events, or a newer model, than these numbers"
-            ),
-            *self._coverage.today_note(is_built=today not in self._with("missing")),
-            *self._model_note(),
-        ]
-
-    def _with(self, freshness: Freshness) -> list[date]:
-        return [
-            day for day, status in self._days.items() if status.rollups[self._rollup] == freshness
-        ]
-
-    def _model_note(self) -> list[str]:
-        if len(self._model_changes) < 2:
-            return []
-        starts = [(cast(date, row[1]),) * 2 for row in self._model_changes]
-        return [
-            f"the model of {self._rollup} changed inside this window; each version's first day:"
-            f" {listed(starts)}"
-        ]
+    return [column for column in model.columns if column not in (KEYS["day"].column, *MEASURES)]

@@ -18,12 +18,11 @@ from psycopg import sql
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.dimensions import GROUPS, SPLITS
 from signal_pipeline.rollups.models import Model
 
 LEAST_USERS = 5
 GROUP, CROSSING = "group", "crossing"
-SPLITS = ("route", "device_type", "browser_family", "os_family")
-_GROUPED_BY = ("activity_date", "app_name", "event_type")
 Row = Mapping[object, object]
 Clause = sql.Composed
 
@@ -88,9 +87,9 @@ def hidden_of_raw(
     columns = [
         (key, sql.Identifier("value" if key == dimension else key))
         for key in keys
-        if key in (*_GROUPED_BY, dimension)
+        if key in (*GROUPS, dimension)
     ]
-    within = [_equals(column, column) for column in filters if column in _GROUPED_BY]
+    within = [_equals(column, column) for column in filters if column in GROUPS]
     parts = sql.SQL(query(__package__, "small_cells_raw")).format(filters=sql.SQL(" ").join(within))
     wanted = _equals("value", dimension) if dimension in filters else sql.SQL("")
     values = {

@@ -32,7 +32,7 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.printable import PrintableFormatter, printable
 from signal_pipeline.privacy.retention import Purged
 from signal_pipeline.reports.event_type_usage import Usage
-from signal_pipeline.reports.of_rollups import Report
+from signal_pipeline.reports.report import Report
 from signal_pipeline.rollups.difference import Difference
 
 DAY, AT = date(2026, 5, 1), datetime(2026, 5, 2, tzinfo=UTC)

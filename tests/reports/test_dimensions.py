@@ -20,7 +20,7 @@ from signal_pipeline.api.graphql.types import StatsFilter, StatsKey
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.dimensions import KEYS, by_key, find_keys
 from signal_pipeline.reports.of_raw_events import raw_report
-from signal_pipeline.reports.of_rollups import QuestionError
+from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.settings import Settings
 
 YESTERDAY = date.today() - timedelta(days=1)

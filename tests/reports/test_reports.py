@@ -25,8 +25,10 @@ from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
 from signal_pipeline.reports.dimensions import KEYS
-from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
-from signal_pipeline.reports.of_rollups import ReportError, rollup_report
+from signal_pipeline.reports.grouped_report import grouped_report
+from signal_pipeline.reports.of_raw_events import raw_report
+from signal_pipeline.reports.of_rollups import rollup_report
+from signal_pipeline.reports.report_errors import ReportError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.postgres_engine import PostgresEngine

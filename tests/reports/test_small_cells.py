@@ -21,7 +21,8 @@ from faults.suppression_world import SEATS
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
-from signal_pipeline.reports.of_rollups import Report, rollup_report
+from signal_pipeline.reports.of_rollups import rollup_report
+from signal_pipeline.reports.report import Report
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 

@@ -22,8 +22,11 @@ from support.traffic import line
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
-from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
-from signal_pipeline.reports.of_rollups import QuestionError, Report, rollup_report
+from signal_pipeline.reports.grouped_report import grouped_report
+from signal_pipeline.reports.of_raw_events import raw_report
+from signal_pipeline.reports.of_rollups import rollup_report
+from signal_pipeline.reports.report import Report
+from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 

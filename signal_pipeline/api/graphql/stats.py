@@ -27,7 +27,9 @@ from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
-from signal_pipeline.reports.of_rollups import PurgedError, Report, rollup_report
+from signal_pipeline.reports.of_rollups import rollup_report
+from signal_pipeline.reports.report import Report
+from signal_pipeline.reports.report_errors import PurgedError
 from signal_pipeline.rollups.models import Model
 
 MAX_ROWS = 10_000

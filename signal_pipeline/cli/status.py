@@ -1,0 +1,73 @@
+"""The command `status`: the newest days, and each older day that needs a look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from signal_pipeline.cli import console
+from signal_pipeline.cli.options import Json
+from signal_pipeline.cli.show import show_days, show_hidden_days, show_receipts, status_object
+from signal_pipeline.days.calendar import first_kept_day, today_utc
+from signal_pipeline.days.freshness import DayStatus, day_statuses
+from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.settings import load_settings
+
+NEWEST_DAYS = 14  # With the lines around them they fit a terminal of 24 lines.
+
+
+def status(
+    newest: Annotated[
+        int,
+        typer.Option(
+            "--days", min=1, metavar="N", help="The newest N days are shown, with --json all."
+        ),
+    ] = NEWEST_DAYS,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="List the receipts of purges.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show each day: events by the books, version, state, and each rollup's freshness.
+
+    Older days are only counted, unless they need a look: a rollup is stale or missing, or raw
+    events are kept past their retention. Events by the books are those accepted and not erased; a
+    purged day has 0. The check books_reconcile counts what is stored.
+    """
+    from signal_pipeline.days.coverage import days_note, read_coverage
+    from signal_pipeline.days.quality import day_quality
+    from signal_pipeline.days.receipts import list_receipts
+    from signal_pipeline.rollups.models import load_models
+
+    settings, today = load_settings(), today_utc()
+    checksums = {name: model.checksum for name, model in load_models().items()}
+    with safe_errors(), open_database(settings).connect() as connection:
+        days = day_statuses(connection, checksums)
+        quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
+        gaps = read_coverage(connection, days[0].day, today).untouched if days else []
+        # The login that reads rollups is not allowed to see the receipts.
+        proofs = list_receipts(connection) if receipts else None
+    if proofs is not None:
+        show_receipts(proofs)
+    else:
+        shown, hidden = _split(days, newest, first_kept_day(today, settings.retention_days))
+        show_days(shown, quality)
+        show_hidden_days(hidden, quality)
+        for note in days_note(gaps, "are not listed: no event of them came, and nothing was built"):
+            console.say(f"note: {note}")
+    if as_json:
+        console.print_json(status_object(days, quality, proofs))
+
+
+def _split(
+    days: Sequence[DayStatus], newest: int, first_kept: date
+) -> tuple[list[DayStatus], list[DayStatus]]:
+    """Return the days to show and the days to count; `days` are in order, the oldest first."""
+    shown, hidden = list[DayStatus](), list[DayStatus]()
+    for status in days[:-newest]:
+        overdue = status.state == "open" and status.day < first_kept
+        (shown if overdue or status.wants_build else hidden).append(status)
+    return [*shown, *days[-newest:]], hidden

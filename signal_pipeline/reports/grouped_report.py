@@ -1,0 +1,115 @@
+"""Reports by any combination of keys, from raw events or from the rollup that can answer.
+
+Beyond the retention a rollup answers where it can: counts of events, by the dimension of one rollup
+at a time (requirement 8.1). A report that cannot be right is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from psycopg import sql
+
+from signal_pipeline.days.coverage import Coverage, days_note, read_coverage
+from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.dimensions import ALL_TYPES, GROUPS, KEYS, NONE
+from signal_pipeline.reports.of_raw_events import (
+    KEEP_PARTITIONS,
+    equality,
+    filter_values,
+    key_columns,
+    purged_error,
+    raw_answer,
+)
+from signal_pipeline.reports.questions import Question, parse_question
+from signal_pipeline.reports.report import Report, frame, report_of
+from signal_pipeline.reports.rollup_labels import RollupLabels
+from signal_pipeline.rollups.models import Model
+
+
+def grouped_report(
+    database: Database,
+    models: Mapping[str, Model],
+    keys: Sequence[str],
+    where: Mapping[str, str],
+    first: date,
+    last: date,
+) -> Report:
+    """Return a `raw_report` if all raw days of the window are kept, else a report from a rollup.
+
+    The rollup must have all dimensions of the question. Raises ReportError if there is none, since
+    a count of what is left would be too low.
+    """
+    question = parse_question(keys, where, first, last)
+    with safe_errors(), database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        connection.execute(KEEP_PARTITIONS)
+        coverage = read_coverage(connection, question.first, question.last)
+        if not coverage.purged:
+            return raw_answer(connection, question, coverage)
+        model = _rollup_of(models, question)
+        if model is None:
+            raise purged_error(coverage, question)
+        return _rollup_answer(connection, models, model, question, coverage)
+
+
+def _rollup_of(models: Mapping[str, Model], question: Question) -> Model | None:
+    """Return the rollup with the fewest dimensions among those that have all these dimensions."""
+    wanted = question.dimensions - {*GROUPS}
+    able = [
+        model
+        for model in models.values()
+        if wanted <= set(model.dimensions)
+        and (model.covers_all_events or NONE not in question.where.values())
+    ]
+    return min(able, key=lambda model: len(model.dimensions), default=None)
+
+
+def _rollup_answer(
+    connection: Connection,
+    models: Mapping[str, Model],
+    model: Model,
+    question: Question,
+    coverage: Coverage,
+) -> Report:
+    # Users and sessions are distinct within a row of the rollup, so they are shown only if each row
+    # of the report is one rollup row per day.
+    told_apart = question.dimensions >= {"app_name", *model.dimensions}
+    users_name, sessions_name = (
+        ("users", "sessions")
+        if question.by_day
+        else ("summed_daily_users", "summed_daily_sessions")
+    )
+    filters = [equality(KEYS[name]) for name in question.where]
+    if "event-type" not in question.where:
+        types = (
+            "and event_type <> {}" if KEYS["event-type"] in question.keys else "and event_type = {}"
+        )
+        filters.append(sql.SQL(types).format(sql.Literal(ALL_TYPES)))
+    statement = sql.SQL(query(__package__, "report_grouped")).format(
+        keys=key_columns(question.keys),
+        rollup=sql.Identifier(model.name),
+        filters=sql.SQL(" ").join(filters),
+        users_name=sql.Identifier(users_name),
+        sessions_name=sql.Identifier(sessions_name),
+    )
+    rows = frame(
+        connection,
+        statement,
+        {"first": coverage.first, "last": coverage.last, **filter_values(question)},
+    )
+    notes = days_note(
+        coverage.purged, f"have no raw events any more, so these numbers are from {model.name}"
+    )
+    if not told_apart:
+        rows = rows.drop(columns=[users_name, sessions_name])
+        notes.append(
+            "no users or sessions: the rows that are added up here can count the same person more"
+            " than once"
+        )
+    if not model.covers_all_events:
+        notes.append("events without an entity are not in these numbers")
+    labels = RollupLabels(connection, models, model.name, coverage)
+    return report_of(rows, labels.of, [*notes, *labels.notes()])

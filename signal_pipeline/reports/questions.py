@@ -1,0 +1,77 @@
+"""A question that names its own keys, checked and ready to be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from signal_pipeline.reports.dimensions import KEYS, Key, by_key, find_keys
+from signal_pipeline.reports.report_errors import QuestionError
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is counted, and by which keys.
+
+    `where` holds filters by the names of keys; a filter by day has narrowed `first` and `last`
+    instead. `one_day` is true if the window was one day before that.
+    """
+
+    keys: Sequence[Key]
+    where: Mapping[str, str]
+    first: date
+    last: date
+    one_day: bool
+
+    @property
+    def by_day(self) -> bool:
+        """True if the users and sessions of a row are those of one day."""
+        return self.one_day or KEYS["day"] in self.keys
+
+    @property
+    def dimensions(self) -> set[str]:
+        """The columns that the question groups by or filters."""
+        return {key.column for key in (*self.keys, *(KEYS[name] for name in self.where))}
+
+
+def check_window(first: date, last: date) -> None:
+    """Raise QuestionError for a window that ends before it begins."""
+    if first > last:
+        raise QuestionError(f"the first day, {first}, is after the last, {last}")
+
+
+def parse_question(
+    keys: Sequence[str],
+    where: Mapping[str, str],
+    first: date,
+    last: date,
+    *,
+    hide_small: bool = False,
+) -> Question:
+    """Check a question and return it; raises QuestionError.
+
+    `keys` and `where` take names and columns, as `find_keys` does. `hide_small` refuses keys of
+    entities, where nearly every cell is small.
+    """
+    check_window(first, last)
+    if not keys:
+        raise QuestionError("name at least one key to count by")
+    found, filters, one_day = find_keys(keys), by_key(list(where.items())), first == last
+    if (text := filters.pop("day", None)) is not None:
+        first, last = (_day_within(text, first, last),) * 2
+    if hide_small and any(key.kind == "entity" for key in (*found, *(KEYS[k] for k in filters))):
+        raise QuestionError("small cells by entity cannot be left out: nearly every row is one")
+    if "entity" in filters:
+        filters["entity"] = filters["entity"].lower()  # Ids are stored in lower case.
+    return Question(found, filters, first, last, one_day)
+
+
+def _day_within(text: str, first: date, last: date) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise QuestionError(f"no day {text!r}: write YYYY-MM-DD") from None
+    if not first <= day <= last:
+        raise QuestionError(f"the day {day} lies outside the window, {first} to {last}")
+    return day

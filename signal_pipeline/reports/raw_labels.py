@@ -1,0 +1,59 @@
+"""What must accompany numbers from raw events: the labels of each row, and notes on the window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import cast
+
+from signal_pipeline.days.calendar import days_between, days_missing_raw_events
+from signal_pipeline.days.coverage import Coverage, days_note
+from signal_pipeline.days.quality import day_quality
+from signal_pipeline.postgres.database import Connection
+
+
+class RawLabels:
+    """The labels and notes that must accompany numbers counted from raw events."""
+
+    def __init__(self, connection: Connection, coverage: Coverage) -> None:
+        self._coverage = coverage
+        self._quality = day_quality(connection, *coverage.known)
+        self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
+        # A day without any event is known to have none, unless Signal was not yet installed.
+        self._before_us = {day for day in coverage.untouched if day < coverage.installed}
+
+    def of(self, row: Mapping[object, object]) -> list[str]:
+        """Return the labels of one row, over all days that it counts."""
+        first = last = cast("date | None", row.get("activity_date"))
+        if first is None or last is None:
+            first, last = self._coverage.first, self._coverage.last
+        apps = [str(row["app_name"])] if "app_name" in row else None
+        known_first, known_last = self._coverage.known
+        labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
+        for day in days_between(max(first, known_first), min(last, known_last)):
+            if day in self._before_us:
+                labels.add("partial")
+            if day in self._incomplete:
+                labels.add("incomplete")
+            if day in self._quality:
+                labels |= self._quality[day].labels(apps)
+        return sorted(labels) or ["exact"]
+
+    def notes(self) -> list[str]:
+        """Return what a reader must know about the whole window."""
+        installed = self._coverage.installed
+        silent = set(self._coverage.untouched) - self._before_us
+        return [
+            *self._coverage.notes(),
+            *days_note(
+                self._before_us,
+                f"are before Signal was installed on {installed}, nothing of them was replayed, and"
+                " they are unknown",
+            ),
+            *days_note(silent, "have no event of any app"),
+            *days_note(
+                self._incomplete,
+                "hold fewer raw events than the books say, so these numbers are too low",
+            ),
+            *self._coverage.today_note(),
+        ]

@@ -1,0 +1,56 @@
+"""A report: its rows, each with the labels of its state, and the notes under them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+from psycopg import sql
+
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.reports.small_cells import HiddenRows
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Rows, and the notes that belong under them.
+
+    For each row, `labels` are the words of its `state`. `left_out` counts the rows that only admins
+    would see.
+    """
+
+    rows: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    labels: list[list[str]] = field(default_factory=list)
+    left_out: int = 0
+
+
+def report_of(
+    rows: pd.DataFrame,
+    labels_of: Callable[[Mapping[object, object]], list[str]],
+    notes: list[str],
+    hidden: HiddenRows | None = None,
+) -> Report:
+    """Return the report of the rows without those that are hidden.
+
+    `labels_of` gives the words of a row's state.
+    """
+    if hidden is not None:
+        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(
+            drop=True
+        )
+    rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
+    labels = [labels_of(row) for row in rows.to_dict("records")]
+    rows["state"] = [", ".join(each) for each in labels]
+    return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
+
+
+def frame(
+    connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]
+) -> pd.DataFrame:
+    """Return the rows of a statement."""
+    cursor = connection.execute(statement, parameters)
+    assert cursor.description is not None
+    names = [column.name for column in cursor.description]
+    return pd.DataFrame(cursor.fetchall(), columns=names)

@@ -1,0 +1,108 @@
+"""What must accompany numbers from rollups: the labels of each row, and notes on the window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import cast
+
+from signal_pipeline.days.calendar import days_between
+from signal_pipeline.days.coverage import Coverage, days_note, listed
+from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
+from signal_pipeline.days.quality import day_quality
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+from signal_pipeline.rollups.models import Model
+
+
+class RollupLabels:
+    """The labels and notes that must accompany the numbers of a rollup's rows."""
+
+    def __init__(
+        self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
+    ) -> None:
+        self._rollup, self._coverage = rollup, coverage
+        self._untouched = set(coverage.untouched)
+        # Labels are kept, since even a long report has few periods and apps.
+        self._labels: dict[tuple[date, date, str | None], list[str]] = {}
+        checksums = {name: model.checksum for name, model in models.items()}
+        first, last = coverage.known
+        self._days = {
+            status.day: status for status in day_statuses(connection, checksums, first, last)
+        }
+        self._quality = day_quality(connection, first, last)
+        self._model_changes = connection.execute(
+            query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
+        ).fetchall()
+
+    def of(self, row: Mapping[object, object]) -> list[str]:
+        """Return the labels of one row, over all days of its period.
+
+        A day without a build is missing from every sum.
+        """
+        key = (*self._period(row), cast("str | None", row.get("app_name")))
+        if key not in self._labels:
+            self._labels[key] = self._of_period(*key)
+        return self._labels[key]
+
+    def _of_period(self, first: date, last: date, app: str | None) -> list[str]:
+        labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
+        known_first, known_last = self._coverage.known
+        for day in days_between(max(first, known_first), min(last, known_last)):
+            if day in self._untouched:
+                labels.add("missing")
+            elif day in self._days:
+                labels |= self._of_day(self._days[day], app)
+        return sorted(labels) or ["fresh"]
+
+    def _period(self, row: Mapping[object, object]) -> tuple[date, date]:
+        if "activity_date" in row:
+            day = cast(date, row["activity_date"])
+            return day, day
+        if "week" in row:
+            year, week = map(int, str(row["week"]).split("-W"))
+            return date.fromisocalendar(year, week, 1), date.fromisocalendar(year, week, 7)
+        return self._coverage.first, self._coverage.last
+
+    def _of_day(self, status: DayStatus, app: str | None) -> set[str]:
+        freshness = status.rollups[self._rollup]
+        labels = {str(freshness)} - {"fresh"}
+        if status.state == "purged":
+            labels.add("purged")
+        if status.day in self._quality:
+            labels |= self._quality[status.day].labels(None if app is None else [app])
+        return labels
+
+    def notes(self) -> list[str]:
+        """Return what a reader must know about the whole window."""
+        today = self._coverage.today
+        missing = [day for day in self._with("missing") if day < today]
+        out = "so they are unknown and not in these numbers"
+        return [
+            *self._coverage.notes(),
+            *days_note([*self._untouched, *missing], f"were never built, {out}"),
+            *days_note(self._with("unavailable"), f"were purged without a {self._rollup}, {out}"),
+            *days_note(
+                self._with("incomplete"),
+                "were purged before they were proven complete, so these numbers may be too low",
+            ),
+            *days_note(
+                self._with("stale"), "have newer events, or a newer model, than these numbers"
+            ),
+            *self._coverage.today_note(is_built=today not in self._with("missing")),
+            *self._model_note(),
+        ]
+
+    def _with(self, freshness: Freshness) -> list[date]:
+        return [
+            day for day, status in self._days.items() if status.rollups[self._rollup] == freshness
+        ]
+
+    def _model_note(self) -> list[str]:
+        if len(self._model_changes) < 2:
+            return []
+        starts = [(cast(date, row[1]),) * 2 for row in self._model_changes]
+        return [
+            f"the model of {self._rollup} changed inside this window; each version's first day:"
+            f" {listed(starts)}"
+        ]
