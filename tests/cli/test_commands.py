@@ -1,158 +1,21 @@
-"""The command as a user runs it: real processes, exit codes, one-line errors, JSON."""
+"""What holds for every command, as a user runs it: exit codes and errors of one line."""
 
 from __future__ import annotations
 
-import gzip
-import subprocess
-from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import SECRET, Fill
+from conftest import SECRET
 from psycopg.conninfo import conninfo_to_dict
-from support import commands
-from support.commands import run_command
-from support.traffic import line, traffic
+from support.commands import Signal, error_of, last_json
+from support.traffic import line
 
-from signal_pipeline.ingest.ndjson import zstd
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.settings import Settings
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
-Signal = Callable[..., subprocess.CompletedProcess[str]]
-
-
 pytestmark = pytest.mark.embedded_only
-
-
-@pytest.fixture
-def signal(environment: Settings, tmp_path: Path) -> Signal:
-    """Runs the command with the test's settings; keyword arguments change the environment."""
-    return partial(run_command, cwd=tmp_path)
-
-
-def last_json(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
-    """The JSON object at the end of stdout."""
-    return commands.last_json(done.stdout)
-
-
-def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of an error; fails on a traceback."""
-    return commands.error_of(done.stderr)
-
-
-def test_ingest_prints_closed_books(signal: Signal, tmp_path: Path) -> None:
-    file = tmp_path / "events.ndjson"
-    good = traffic(YESTERDAY, 10)
-    file.write_bytes(b"\n".join([*good, good[0], b"torn {", line(eventType="no_such_type"), b""]))
-    done = signal("ingest", file, "--json")
-    assert done.returncode == 0
-    assert last_json(done) == {
-        "received": 13,
-        "accepted": 10,
-        "duplicate": 1,
-        "dropped": {"malformed": 1, "unknown_event_type": 1},
-    }
-    assert file.exists()
-    again = last_json(signal("ingest", file, "--json"))
-    assert (again["accepted"], again["duplicate"]) == (0, 11)
-
-
-def test_ingest_reads_stdin(signal: Signal) -> None:
-    done = signal("ingest", "-", "--json", stdin=b"\n".join(traffic(YESTERDAY, 3)))
-    assert last_json(done)["accepted"] == 3
-
-
-def test_ingest_reads_marked_and_compressed_content_of_any_name_and_from_a_pipe(
-    signal: Signal, tmp_path: Path
-) -> None:
-    lines = [b"".join(text + b"\n" for text in traffic(YESTERDAY, 10, seed)) for seed in range(4)]
-    (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + lines[0])
-    (tmp_path / "events.log").write_bytes(gzip.compress(lines[1]))
-    (tmp_path / "plain.gz").write_bytes(lines[2])
-    done = signal(
-        "ingest", "marked", "events.log", "plain.gz", "-", "--json", stdin=zstd.compress(lines[3])
-    )
-    assert done.returncode == 0
-    assert last_json(done) == {"received": 40, "accepted": 40, "duplicate": 0, "dropped": {}}
-    assert "warning" not in done.stderr
-
-
-def test_files_of_another_form_are_named_and_the_others_ingested(
-    signal: Signal, tmp_path: Path
-) -> None:
-    good = b"".join(text + b"\n" for text in traffic(YESTERDAY, 10))
-    (tmp_path / "array.json").write_bytes(b"[" + line(route="/secret-mark") + b"]")
-    (tmp_path / "good").write_bytes(good)
-    (tmp_path / "short.gz").write_bytes(gzip.compress(good)[:-1])
-    done = signal(
-        "ingest",
-        "array.json",
-        "good",
-        "short.gz",
-        "-",
-        "--json",
-        stdin=good.decode().encode("utf-16"),
-    )
-    assert done.returncode == 1
-    assert last_json(done) == {"received": 20, "accepted": 10, "duplicate": 10, "dropped": {}}
-    error = error_of(done)
-    assert "array.json: looks like a JSON array, not like NDJSON" in error
-    assert "short.gz: holds gzip data that is cut short" in error
-    assert "-: looks like UTF-16 text" in error
-    assert "good" not in error.replace("short.gz", "")
-    assert "secret-mark" not in done.stdout + done.stderr
-
-
-def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(
-    signal: Signal, tmp_path: Path
-) -> None:
-    good = traffic(YESTERDAY, 4)
-    (tmp_path / "[b]half").write_bytes(
-        b"\n".join([b"", good[0], b"secret-mark {", b"secret-mark", b"", good[1]])
-    )
-    (tmp_path / "[b]most").write_bytes(
-        b"\n".join([b"", good[2], b"secret-mark {", b"secret-mark", b"", b"["])
-    )
-    done = signal("ingest", "[b]half", "[b]most")
-    assert done.returncode == 0
-    warnings = [text for text in done.stderr.splitlines() if "warning" in text]
-    assert warnings == ["warning: [b]most: 3 of 4 lines are malformed; the first is line 3"]
-    assert "secret-mark" not in done.stdout + done.stderr
-
-
-def test_a_missing_file_and_a_directory_are_named(signal: Signal, tmp_path: Path) -> None:
-    missing = signal("ingest", tmp_path / "none.ndjson")
-    assert (missing.returncode, "no such file" in error_of(missing)) == (1, True)
-    folder = signal("ingest", tmp_path)
-    assert (folder.returncode, "is a directory" in error_of(folder)) == (1, True)
-
-
-def test_an_empty_file_is_no_event(signal: Signal, tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-    done = signal("ingest", tmp_path / "empty", "--json")
-    assert done.returncode == 0
-    assert last_json(done) == {"received": 0, "accepted": 0, "duplicate": 0, "dropped": {}}
-
-
-def test_binary_noise_is_counted_and_the_good_line_kept(signal: Signal, tmp_path: Path) -> None:
-    file = tmp_path / "noise"
-    file.write_bytes(bytes(range(256)) * 40 + b"\n" + traffic(YESTERDAY, 1)[0] + b"\n\xff\xfe\x00")
-    counts = last_json(signal("ingest", file, "--json"))
-    assert counts["accepted"] == 1
-    assert set(counts["dropped"]) == {"malformed"}  # type: ignore[call-overload]
-
-
-def test_a_line_of_50_mb_is_one_drop(signal: Signal, tmp_path: Path) -> None:
-    file = tmp_path / "long"
-    with file.open("wb") as stream:
-        stream.write(b'{"eventType":"' + b"x" * 50_000_000 + b'"}\n')
-        stream.write(traffic(YESTERDAY, 1)[0] + b"\n")
-    counts = last_json(signal("ingest", file, "--json"))
-    assert (counts["received"], counts["accepted"], counts["dropped"]) == (2, 1, {"malformed": 1})
 
 
 def test_an_unreachable_database_is_one_line(signal: Signal, tmp_path: Path) -> None:
@@ -196,14 +59,6 @@ def test_files_that_cannot_be_opened_are_named(signal: Signal, tmp_path: Path) -
     done = signal("status", SIGNAL_DATABASE_URL=None, SIGNAL_HOME=str(tmp_path / "file" / "home"))
     assert done.returncode == 1
     assert "Not a directory" in error_of(done)
-
-
-def test_a_later_missing_file_stops_before_the_first_is_read(
-    signal: Signal, tmp_path: Path
-) -> None:
-    (tmp_path / "a").write_bytes(line())
-    assert signal("ingest", "a", "none").returncode == 1
-    assert last_json(signal("ingest", "a", "--json"))["accepted"] == 1
 
 
 @pytest.mark.parametrize(
@@ -334,105 +189,6 @@ def test_wrong_usage_exits_2(signal: Signal, arguments: tuple[str, ...]) -> None
     done = signal(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-
-
-def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None:
-    fill(YESTERDAY)
-    tomorrow = TODAY + timedelta(days=1)
-    plan = signal(
-        "backfill",
-        "--from",
-        YESTERDAY,
-        "--to",
-        tomorrow,
-        "--plan",
-        "--json",
-        SIGNAL_DAGSTER_DATABASE_URL=None,
-    )
-    assert plan.returncode == 0
-    assert last_json(plan)["refused"] == [{"day": str(tomorrow), "reason": "after today"}]
-    days = last_json(signal("status", "--json"))["days"]
-    assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
-
-
-def test_a_plan_shows_the_difference_and_changes_nothing(
-    signal: Signal, fill: Fill, connection: Connection
-) -> None:
-    fill(YESTERDAY)
-    done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--plan", "--diff", "--json")
-    assert done.returncode == 0
-    value = last_json(done)
-    assert (value["built"], value["would_build"]) == ([], [str(YESTERDAY)])
-    assert len(value["differences"]) == 6  # type: ignore[arg-type]
-    first = value["differences"][0]  # type: ignore[index]
-    assert (first["stored_events"], first["computed_events"]) == (0, 25)
-    assert "6 of 6 rollup days would change; nothing was changed now" in done.stderr
-    assert connection.execute("select count(*) from signal.daily_app_activity").fetchone() == (0,)
-    assert signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--diff").returncode == 2
-
-
-def test_status_shows_events_by_the_books_and_says_so(
-    signal: Signal, fill: Fill, connection: Connection
-) -> None:
-    fill(YESTERDAY, 12)
-    connection.execute(
-        "delete from signal.events where id = (select min(id::text)::uuid from signal.events)"
-    )
-    done = signal("status", "--json")
-    assert "by the books" in done.stderr
-    assert "by the books" in signal("status", "--help").stdout
-    (day,) = last_json(done)["days"]  # type: ignore[misc]
-    assert (day["day"], day["events"], day["version"], day["state"]) == (
-        str(YESTERDAY),
-        12,
-        1,
-        "open",
-    )
-    assert set(day["rollups"].values()) == {"missing"}
-
-
-def test_status_names_the_days_that_it_does_not_list(signal: Signal, fill: Fill) -> None:
-    days = [TODAY - timedelta(days=n) for n in (5, 4, 3, 2, 1)]
-    fill(days[0])
-    fill(days[3])
-    done = signal("status", "--json")
-    assert [day["day"] for day in last_json(done)["days"]] == [str(days[0]), str(days[3])]  # type: ignore[attr-defined]
-    note = (
-        f"3 day(s) are not listed: no event of them came, and nothing was built: {days[1]} to"
-        f" {days[2]}, {days[4]}"
-    )
-    assert f"note: {note}" in done.stderr
-
-
-def test_status_labels_a_day_whose_users_are_not_exact(
-    signal: Signal, fill: Fill, connection: Connection
-) -> None:
-    fill(YESTERDAY)
-    assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]
-    connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [YESTERDAY])
-    connection.execute("insert into signal.day_keys values (%s, 'another')", [YESTERDAY])
-    done = signal("status", "--json")
-    assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
-    assert "degraded, over-counted" in done.stderr
-
-
-def test_simulate_writes_the_same_file_twice(signal: Signal, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        arguments = (
-            "--days",
-            2,
-            "--events-per-day",
-            300,
-            "--seed",
-            7,
-            "--end",
-            "2026-05-06",
-            "--out",
-            name,
-        )
-        assert signal("simulate", *arguments).returncode == 0
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    assert len((tmp_path / "a").read_bytes().splitlines()) > 500
 
 
 def test_every_command_of_the_readme_has_help(signal: Signal) -> None:

@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+Done = subprocess.CompletedProcess[str]
+Signal = Callable[..., Done]
 PROGRAM = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
 
 
@@ -23,7 +26,7 @@ def run_command(
     stdin: bytes = b"",
     program: str = PROGRAM[-1],
     **changes: str | None,
-) -> subprocess.CompletedProcess[str]:
+) -> Done:
     """Run `signal-pipeline`, or another Python program, to its end.
 
     Keyword arguments change the environment.
@@ -50,15 +53,17 @@ def start_command(
     )
 
 
-def last_json(stdout: str) -> dict[str, object]:
-    """The JSON object at the end of stdout."""
+def last_json(done: Done | str) -> dict[str, object]:
+    """The JSON object at the end of stdout, of a command or as a text."""
+    stdout = done if isinstance(done, str) else done.stdout
     value = json.loads(stdout.splitlines()[-1])
     assert isinstance(value, dict)
     return value
 
 
-def error_of(stderr: str) -> str:
-    """The one line of an error; fails on a traceback."""
+def error_of(done: Done | str) -> str:
+    """The one line of an error, of a command or on its stderr; fails on a traceback."""
+    stderr = done if isinstance(done, str) else done.stderr
     assert "Traceback" not in stderr
     lines = [text for text in stderr.splitlines() if text.startswith("error: ")]
     assert len(lines) == 1, stderr

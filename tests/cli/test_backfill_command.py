@@ -1,0 +1,50 @@
+"""The command `backfill`, as a user runs it: a real process."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from conftest import Fill
+from support.commands import Signal, last_json
+
+from signal_pipeline.postgres.database import Connection
+
+TODAY = date.today()
+YESTERDAY = TODAY - timedelta(days=1)
+pytestmark = pytest.mark.embedded_only
+
+
+def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None:
+    fill(YESTERDAY)
+    tomorrow = TODAY + timedelta(days=1)
+    plan = signal(
+        "backfill",
+        "--from",
+        YESTERDAY,
+        "--to",
+        tomorrow,
+        "--plan",
+        "--json",
+        SIGNAL_DAGSTER_DATABASE_URL=None,
+    )
+    assert plan.returncode == 0
+    assert last_json(plan)["refused"] == [{"day": str(tomorrow), "reason": "after today"}]
+    days = last_json(signal("status", "--json"))["days"]
+    assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
+
+
+def test_a_plan_shows_the_difference_and_changes_nothing(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    fill(YESTERDAY)
+    done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--plan", "--diff", "--json")
+    assert done.returncode == 0
+    value = last_json(done)
+    assert (value["built"], value["would_build"]) == ([], [str(YESTERDAY)])
+    assert len(value["differences"]) == 6  # type: ignore[arg-type]
+    first = value["differences"][0]  # type: ignore[index]
+    assert (first["stored_events"], first["computed_events"]) == (0, 25)
+    assert "6 of 6 rollup days would change; nothing was changed now" in done.stderr
+    assert connection.execute("select count(*) from signal.daily_app_activity").fetchone() == (0,)
+    assert signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--diff").returncode == 2

@@ -1,0 +1,127 @@
+"""A data subject's request, as an officer answers it: `subject` and `erase`."""
+
+from __future__ import annotations
+
+import json
+import stat
+import uuid
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import Fill
+from support.commands import Signal, error_of, last_json
+from support.data_subject import ADDRESS, PERSON, YESTERDAY, person
+
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection
+
+pytestmark = pytest.mark.embedded_only
+
+
+def test_a_persons_request_from_the_address_to_the_erasure(
+    signal: Signal, ingest: Ingest, fill: Fill, connection: Connection, tmp_path: Path
+) -> None:
+    fill(YESTERDAY)
+    ingest.ingest_lines(person())
+    export = tmp_path / "rows[final].ndjson"
+    found = signal("subject", "--day", YESTERDAY, "--export", export, stdin=PERSON)
+    assert found.returncode == 0, found.stderr
+    user_hash = found.stdout.strip()
+    assert len(user_hash) == 64
+    rows = [json.loads(text) for text in export.read_text().splitlines()]
+    assert [(row["userHash"], row["route"]) for row in rows] == [(user_hash, "/mine")] * 3
+    assert stat.S_IMODE(export.stat().st_mode) == 0o600
+    assert f"written to {export};" in found.stderr
+    assert ADDRESS not in found.stdout + found.stderr + export.read_text()
+
+    counted = last_json(
+        signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--dry-run", "--json")
+    )
+    assert (counted["events"], counted["certificate"]) == (3, None)
+    erased = signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--json")
+    assert erased.returncode == 0, erased.stderr
+    assert last_json(erased)["days"] == [
+        {"day": str(YESTERDAY), "state": "open", "events": 3, "rollup_rows": 0},
+    ]
+    assert user_hash not in erased.stdout + erased.stderr
+    days = last_json(signal("status", "--json"))["days"]
+    assert isinstance(days, list)
+    assert days[0]["events"] == 25
+    assert set(days[0]["rollups"].values()) == {"fresh"}
+    assert uuid.UUID(str(last_json(erased)["certificate"]))
+    assert signal("subject", "--day", YESTERDAY, stdin=PERSON).stderr.startswith(
+        f"0 event(s) on {YESTERDAY} with this hash"
+    )
+    actions = connection.execute(
+        "select action, actor is not null from signal.audit order by id"
+    ).fetchall()
+    assert actions == [("subject", True), ("erase", True), ("subject", True)]
+
+
+def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: Connection) -> None:
+    fill(YESTERDAY, 100)
+    entity = str(uuid.UUID(int=3))
+    done = signal("erase", "--entity", "journey", entity.upper(), "--json")
+    assert done.returncode == 0, done.stderr
+    assert connection.execute(
+        "select count(*) from signal.events where entity_id = %s", [entity]
+    ).fetchone() == (0,)
+    assert entity not in (done.stdout + done.stderr).lower()
+
+
+def test_an_erasure_waits_for_what_is_spooled(
+    signal: Signal, fill: Fill, connection: Connection, tmp_path: Path
+) -> None:
+    """Events of the subject can wait in the spool.
+
+    If they were stored after the erasure, they would be back.
+    """
+    fill(YESTERDAY, 100)
+    entity, spool = str(uuid.UUID(int=3)), tmp_path / "spool"
+    spool.mkdir()
+    there = partial(signal, "erase", "--entity", "journey", entity, SIGNAL_SPOOL_DIR=str(spool))
+    held = "select count(*) from signal.events where entity_id = %s"
+    before = connection.execute(held, [entity]).fetchone()
+    for name in ("000000000001-ab.spool", "000000000002-ab.refused"):
+        (spool / name).touch()
+        assert there("--dry-run").returncode == 0
+        done = there()
+        assert done.returncode == 1
+        assert "1 file(s) wait in SIGNAL_SPOOL_DIR" in error_of(done)
+        assert connection.execute(held, [entity]).fetchone() == before
+        (spool / name).unlink()
+    assert there().returncode == 0
+    assert connection.execute(held, [entity]).fetchone() == (0,)
+
+
+WRONG = {
+    "nothing": [],
+    "two subjects": ["--session", str(uuid.uuid4()), "--entity", "journey", str(uuid.uuid4())],
+    "a hash without a day": ["--user-hash", "ab" * 32],
+    "a day without a hash": ["--session", str(uuid.uuid4()), "--day", str(YESTERDAY)],
+    "no hash": ["--user-hash", "private-xyz", "--day", str(YESTERDAY)],
+    "no session": ["--session", "private-xyz"],
+    "the nil session": ["--session", str(uuid.UUID(int=0))],
+    "the max session": ["--session", "{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF}"],
+    "unknown type": ["--entity", "private", "x"],
+    "no id": ["--entity", "journey", "private-xyz"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG.values(), ids=WRONG.keys())
+def test_an_erasure_that_names_no_subject_is_refused_without_repeating_it(
+    signal: Signal, arguments: list[str]
+) -> None:
+    done = signal("erase", *arguments)
+    assert done.returncode == 2
+    assert "private" not in error_of(done)
+
+
+@pytest.mark.parametrize("stdin", [b"", b"host\n", b"a host\n1.2.3.4\nx\n", b"h\nprivate-xyz\nx\n"])
+def test_a_person_that_is_not_stated_is_one_line_without_the_input(
+    signal: Signal, stdin: bytes
+) -> None:
+    done = signal("subject", "--day", YESTERDAY, stdin=stdin)
+    assert done.returncode == 1
+    assert "private" not in error_of(done)
