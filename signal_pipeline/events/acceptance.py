@@ -10,18 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 
 import fastjsonschema
 import msgspec
 
 from signal_pipeline.catalogue.load import Catalogue
-from signal_pipeline.events.addresses import canonical_host, canonical_ip
-from signal_pipeline.events.event import ABSENT, Drop, Event, IncomingEvent, Line, Reason
+from signal_pipeline.events.addresses import canonical_ip
+from signal_pipeline.events.event import Drop, Event, IncomingEvent, Line, Reason
+from signal_pipeline.events.form import (
+    NOT_JSON,
+    Refused,
+    decode_json,
+    decoded_description,
+    stated_host,
+    stored_id,
+    stored_route,
+)
 from signal_pipeline.events.hashing import DayHasher
-from signal_pipeline.events.ids import NO_IDS, is_id
+from signal_pipeline.events.ids import NO_IDS
 from signal_pipeline.events.pii import holds_pii
-from signal_pipeline.events.routes import route_template
 from signal_pipeline.events.times import time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
@@ -33,19 +40,9 @@ OTHER_TYPE = "(other)"
 KEPT_HASHERS = 512  # The most days whose salts stay in memory, more than a retention holds.
 
 
-class _Refused(Exception):
-    def __init__(self, reason: Reason, bot: UserAgent | None = None) -> None:
-        super().__init__(reason)
-        self.reason: Reason = reason
-        self.bot = bot
-
-
 _decode_line = msgspec.json.Decoder(Line).decode
-_decode_any = msgspec.json.Decoder().decode
 _canonical_json = msgspec.json.Encoder(order="deterministic").encode
-_host = lru_cache(maxsize=256)(canonical_host)
 _PLAIN_NAME = re.compile(r"[a-z0-9_]{1,64}")
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Acceptance:
@@ -84,7 +81,7 @@ class Acceptance:
             stated = _decode_line(line)
             event: IncomingEvent = stated
             event.created_at = time_of_json(stated.created_at)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             return self._undecodable(line, error, now)
         return self.check(event, now)
 
@@ -92,7 +89,7 @@ class Acceptance:
         """Check one event; `now` is the time of the server's clock, aware and in UTC."""
         try:
             return self._accepted(event, now)
-        except _Refused as refusal:
+        except Refused as refusal:
             drop = self.drop(refusal.reason, event, now)
             return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
 
@@ -128,8 +125,8 @@ class Acceptance:
         if not isinstance(error, msgspec.ValidationError):
             return self._drop("malformed", None, None, None, now)
         try:
-            fields = _decode_any(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            fields = decode_json(line)
+        except NOT_JSON:
             return self._drop("malformed", None, None, None, now)
         if not isinstance(fields, dict):
             return self._drop("malformed", None, None, None, now)
@@ -140,24 +137,31 @@ class Acceptance:
         return self._drop("invalid_field", fields.get("eventType"), fields.get("appName"), at, now)
 
     def _accepted(self, event: IncomingEvent, now: datetime) -> Event:
-        route = _route(event.route)
-        description = _description(event.description)
-        session_id, client_event_id = _id(event.session_id), _id(event.client_event_id)
+        """Take the steps of requirement 3, in its order; the first that fails raises Refused."""
+        # 1. The form of every field.
+        route = stored_route(event.route)
+        description = decoded_description(event.description)
+        session_id, client_event_id = stored_id(event.session_id), stored_id(event.client_event_id)
         if client_event_id is None and event.created_at is None:
-            raise _Refused("invalid_field")
-        stated_host = _stated_host(event.host)
+            raise Refused("invalid_field")
+        host = stated_host(event.host)
+        # 2. and 3. What the catalogue knows, written out because a call would cost 1 % of an event.
         event_type, app_name = event.event_type, event.app_name
         if event_type not in self._types:
-            raise _Refused("unknown_event_type")
+            raise Refused("unknown_event_type")
         if app_name not in self._hosts:
-            raise _Refused("unknown_app")
-        host = stated_host or self._hosts[app_name]
+            raise Refused("unknown_app")
+        host = host or self._hosts[app_name]
         entity_id = self._entity_id(event.entity_type, event.entity_id)
-        description_text = self._checked_description(event_type, description)
+        # 4. The description.
+        description_text = self._description_text(event_type, description)
+        # 5. Bots.
         agent = parse_user_agent(event.user_agent)
         if agent.bot:
-            raise _Refused("bot", agent)
+            raise Refused("bot", agent)
+        # 6. The time.
         created_at, day = self._time(event.created_at, now)
+        # 7. The rate limit is the API's. 8. The hash; the ingest stores the event.
         hasher = self._hasher(day)
         ip = canonical_ip(event.ip)
         if client_event_id is None:
@@ -184,28 +188,28 @@ class Acceptance:
         if entity_type is None and entity_id is None:
             return None
         if entity_type is None or entity_id is None or entity_type not in self._entity_formats:
-            raise _Refused("invalid_entity")
+            raise Refused("invalid_entity")
         lowered = entity_id.lower()
         if self._entity_formats[entity_type].fullmatch(lowered) is None or lowered in NO_IDS:
-            raise _Refused("invalid_entity")
+            raise Refused("invalid_entity")
         return lowered
 
-    def _checked_description(
+    def _description_text(
         self, event_type: str, description: dict[str, object] | None
     ) -> bytes | None:
         if description is None:
             return None
         text = msgspec.json.encode(description)
         if len(text) > MAX_DESCRIPTION_BYTES:
-            raise _Refused("description_too_large")
+            raise Refused("description_too_large")
         if holds_pii(description):
-            raise _Refused("description_pii")
+            raise Refused("description_pii")
         schema = self._schemas.get(event_type)
         if schema is not None:
             try:
                 schema(description)
             except fastjsonschema.JsonSchemaValueException:
-                raise _Refused("description_schema") from None
+                raise Refused("description_schema") from None
         return text
 
     def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:
@@ -216,10 +220,10 @@ class Acceptance:
             self._latest = now + CLOCK_SKEW
             self._first_day = max(self._start_date, now.date() - self._retention)
         if stated > self._latest:
-            raise _Refused("in_future")
+            raise Refused("in_future")
         day = _day_or_none(stated)
         if day is None or day < self._first_day:
-            raise _Refused("too_late")
+            raise Refused("too_late")
         return (stated if stated.tzinfo is UTC else stated.astimezone(UTC)), day
 
     def _hasher(self, day: date) -> DayHasher:
@@ -229,50 +233,6 @@ class Acceptance:
                 self._hashers.clear()
             hasher = self._hashers[day] = DayHasher(self._secret, day)
         return hasher
-
-
-def _route(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return route_template(text)
-    except ValueError:
-        raise _Refused("invalid_field") from None
-
-
-def _id(text: str | None) -> str | None:
-    if text is None:
-        return None
-    lowered = text.lower()
-    if not is_id(lowered):
-        raise _Refused("invalid_field")
-    return lowered
-
-
-def _stated_host(text: str | None) -> str | None:
-    if not text:
-        return None
-    try:
-        return _host(text)
-    except ValueError:
-        raise _Refused("invalid_field") from None
-
-
-def _description(raw: msgspec.Raw) -> dict[str, object] | None:
-    if raw is ABSENT:
-        return None
-    text = bytes(raw)
-    if not text or text == b"null":
-        return None
-    try:
-        value = _decode_any(text)
-    except msgspec.ValidationError:
-        raise _Refused("invalid_field") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _Refused("malformed") from None
-    if not isinstance(value, dict) or _NUL.search(msgspec.json.encode(value)):
-        raise _Refused("invalid_field")  # PostgreSQL's jsonb cannot hold U+0000.
-    return value
 
 
 def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
@@ -298,5 +258,5 @@ def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:
     """Return the same text for all spellings of a line, so that a replay derives the same id."""
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at
-    fields["description"] = _description(event.description)
+    fields["description"] = decoded_description(event.description)
     return _canonical_json(fields)
