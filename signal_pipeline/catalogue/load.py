@@ -118,7 +118,7 @@ class _StrictLoader(yaml.SafeLoader):
             key = str(self.construct_object(key_node, deep=True))
             if key in seen:
                 raise _EntryError(
-                    f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice; remove one"
+                    f"line {key_node.start_mark.line + 1}: the key {key!r} occurs twice; remove one"
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -128,7 +128,7 @@ def _parse(source: Path) -> object:
     try:
         text = source.read_text(encoding="utf-8")
     except OSError as error:
-        raise _EntryError(f"can not be read ({error.strerror}); check SIGNAL_CATALOGUE") from None
+        raise _EntryError(f"cannot be read ({error.strerror}); check SIGNAL_CATALOGUE") from None
     except UnicodeDecodeError:
         raise _EntryError("is not UTF-8 text; save it as UTF-8") from None
     try:
@@ -177,9 +177,7 @@ def _entity_type(name: str, raw: object, formats: Mapping[str, str]) -> EntityTy
     retired = fields.take("retired", bool, False)
     fields.finish()
     if id_format not in formats:
-        raise _EntryError(
-            f"entity_types.{name}: id_format {id_format!r} does not stand in id_formats"
-        )
+        raise _EntryError(f"entity_types.{name}: id_format {id_format!r} is not in id_formats")
     return EntityType(name, id_format, retired)
 
 
@@ -210,7 +208,7 @@ def _event_type(name: str, raw: object, entity_types: Mapping[str, EntityType]) 
     if not _OWNER.fullmatch(owner):
         raise _EntryError(f"{where}: owner {owner!r} must name a team, such as 'team:journeys'")
     if entity is not None and entity not in entity_types:
-        raise _EntryError(f"{where}: entity {entity!r} does not stand in entity_types")
+        raise _EntryError(f"{where}: entity {entity!r} is not in entity_types")
     if entity is None and entity_required:
         raise _EntryError(
             f"{where}: entity_required is true but no entity is named; name one, or remove it"

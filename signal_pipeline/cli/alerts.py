@@ -36,6 +36,6 @@ def alert_test(as_json: Json = False) -> None:
     if not all(sent.values()):
         raise SignalError(
             f"{list(sent.values()).count(False)} of {len(sent)} address(es) took no message: check"
-            " each one against Apprise's documentation of its service, and that this machine may"
+            " each one against Apprise's documentation of its service, and that this machine can"
             " reach it"
         )

@@ -46,7 +46,7 @@ def backfill(
 
     check_order(first, last)
     if diff and not plan:
-        raise UsageError("--diff goes with --plan: it only shows")
+        raise UsageError("--diff needs --plan: it only shows what would change")
     settings, models = load_settings(), load_models()
     chosen = backfills.chosen_models(models, rollup or [])
     database = open_database(settings)

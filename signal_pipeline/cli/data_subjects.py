@@ -148,8 +148,8 @@ def _subject(
 def _show_certificate(certificate: Certificate) -> None:
     if not certificate.days:
         console.say(
-            f"{certificate.kind}: nothing is stored of it, so that nothing is erased, and there is"
-            " no certificate"
+            f"{certificate.kind}: nothing is stored of this subject, so nothing was erased and"
+            " there is no certificate"
         )
         return
     verb = "would be erased" if certificate.dry_run else "erased"
@@ -170,7 +170,7 @@ def _show_certificate(certificate: Certificate) -> None:
     if certificate.proves:
         console.say(
             f"certificate {certificate.number}, {certificate.at:%Y-%m-%d %H:%M:%S} UTC; the audit"
-            " names it"
+            " log names it"
         )
 
 

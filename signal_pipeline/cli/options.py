@@ -26,7 +26,7 @@ def parse_day(text: str) -> date:
 def parse_span(text: str) -> int:
     """Parse a span such as `30d` or `4w` to a number of days; raises UsageError, exit 2.
 
-    A week is seven days. There is no unit for months, which differ in length, and no default unit.
+    A week is seven days. Months have no unit because they differ in length.
     """
     found = _SPAN.fullmatch(text)
     if found is None:
@@ -82,7 +82,7 @@ def chosen_days(
     """
     if span is not None:
         if first is not None or last is not None:
-            raise UsageError("--last goes without --from and --to: it names the days by itself")
+            raise UsageError("--last cannot be combined with --from or --to: it names all days")
         return today - timedelta(days=span), today - timedelta(days=1)
     if first is None or last is None:
         raise UsageError("name the days: --from and --to, or --last such as 30d")

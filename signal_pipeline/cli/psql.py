@@ -31,9 +31,9 @@ LIFETIMES = {
         " does beside this one"
     ),
     "with this command": (
-        "the URL stops working now: with this command ends the last process that uses the embedded"
-        " PostgreSQL. Keep it up with `signal-pipeline dev` or `signal-pipeline serve`, or run"
-        " `signal-pipeline sql` on a terminal for a psql"
+        "the URL stops working now: this command is the last process that uses the embedded"
+        " PostgreSQL, which stops with it. Keep it up with `signal-pipeline dev` or"
+        " `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
     ),
 }
 # libpq's own list: what a URL says, TLS and all, reaches psql as the variable of that name.

@@ -95,7 +95,7 @@ def report(
 
     first_day, last_day = chosen_days(first, last, span, today_utc())
     if (kind is None) == (group_by is None):
-        raise UsageError("name a rollup (app, device, route, ...) or --group-by, one of them")
+        raise UsageError("name either a rollup (app, device, route, ...) or --group-by")
     if kind and where:
         raise UsageError("--where needs --group-by: a rollup takes --app and --event-type")
     if group_by and by:

@@ -25,7 +25,7 @@ def retention(
     confirm_days: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="Up to N raw days that are due by the clock alone may go."
+            min=0, metavar="N", help="Delete up to N raw days that only the clock says are due."
         ),
     ] = 0,
     as_json: Json = False,
@@ -40,13 +40,13 @@ def retention(
     from signal_pipeline.rollups.models import load_models
 
     if as_of and as_of > today_utc() and not dry_run:
-        raise UsageError(f"--as-of {as_of} is after today: only with --dry-run")
+        raise UsageError(f"--as-of {as_of} is after today: that needs --dry-run")
     if purge_incomplete and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
     if purge_incomplete and (dry_run or as_of or confirm_days):
         raise UsageError(
-            "--purge-incomplete deletes that day now: it goes with none of --dry-run, --as-of and"
-            " --confirm-days"
+            "--purge-incomplete deletes that day now: it cannot be combined with --dry-run, --as-of"
+            " or --confirm-days"
         )
     settings, models = load_settings(), load_models()
     database, actor = open_database(settings), operator(settings)

@@ -138,8 +138,8 @@ def show_hidden_days(days: Sequence[DayStatus], quality: Mapping[date, DayQualit
     )
     words = ", ".join(f"{number:,} {word}" for word, number in sorted(counts.items()))
     console.say(
-        f"note: {len(days):,} older day(s) need no look and are not shown ({words}): --days N shows"
-        " the newest N"
+        f"note: {len(days):,} older day(s) need no attention and are not shown ({words}); --days N"
+        " shows the newest N"
     )
 
 
@@ -261,6 +261,6 @@ def show_report(report: Report, format_name: str) -> None:
         console.say(f"note: {note}")
     if report.left_out:
         console.say(
-            f"note: {report.left_out:,} row(s) are left out as small cells, or together with some:"
-            " see docs/privacy.md"
+            f"note: {report.left_out:,} row(s) are left out: small cells, and rows from which one"
+            " could work them out; see docs/privacy.md"
         )

@@ -1,4 +1,4 @@
-"""The command `status`: the newest days, and each older day that needs a look."""
+"""The command `status`: the newest days, and each older day that needs attention."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def status(
     newest: Annotated[
         int,
         typer.Option(
-            "--days", min=1, metavar="N", help="The newest N days are shown, with --json all."
+            "--days", min=1, metavar="N", help="Show the newest N days. JSON has every day."
         ),
     ] = NEWEST_DAYS,
     receipts: Annotated[
@@ -33,7 +33,7 @@ def status(
 ) -> None:
     """Show each day: events by the books, version, state, and each rollup's freshness.
 
-    Older days are only counted, unless they need a look: a rollup is stale or missing, or raw
+    Older days are only counted, unless they need attention: a rollup is stale or missing, or raw
     events are kept past their retention. Events by the books are those accepted and not erased; a
     purged day has 0. The check books_reconcile counts what is stored.
     """
@@ -56,7 +56,7 @@ def status(
         shown, hidden = _split(days, newest, first_kept_day(today, settings.retention_days))
         show_days(shown, quality)
         show_hidden_days(hidden, quality)
-        for note in days_note(gaps, "are not listed: no event of them came, and nothing was built"):
+        for note in days_note(gaps, "are not listed: they have neither events nor builds"):
             console.say(f"note: {note}")
     if as_json:
         console.print_json(status_object(days, quality, proofs))

@@ -100,5 +100,5 @@ def _usage(connection: Connection) -> Usage:
         return Usage(seen)
     days = f"{len(behind)} day(s), the last {behind[-1]}"
     return Usage(
-        seen, [f"{ROLLUP} is not fresh on {days}: events of those days may not be counted here"]
+        seen, [f"{ROLLUP} is not fresh on {days}: some of their events can be missing here"]
     )

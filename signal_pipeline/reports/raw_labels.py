@@ -47,10 +47,10 @@ class RawLabels:
             *self._coverage.notes(),
             *days_note(
                 self._before_us,
-                f"are before Signal was installed on {installed}, nothing of them was replayed, and"
-                " they are unknown",
+                f"are before Signal was installed on {installed} and unknown: none of their events"
+                " was replayed",
             ),
-            *days_note(silent, "have no event of any app"),
+            *days_note(silent, "have no events in any app"),
             *days_note(
                 self._incomplete,
                 "hold fewer raw events than the books say, so these numbers are too low",

@@ -84,7 +84,7 @@ class RollupLabels:
             *days_note(self._with("unavailable"), f"were purged without a {self._rollup}, {out}"),
             *days_note(
                 self._with("incomplete"),
-                "were purged before they were proven complete, so these numbers may be too low",
+                "were purged before they were proven complete, so these numbers can be too low",
             ),
             *days_note(
                 self._with("stale"), "have newer events, or a newer model, than these numbers"

@@ -271,12 +271,12 @@ def test_names_of_64_characters_are_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("version: 1\nversion: 2\n", "line 2: the key 'version' stands twice"),
+        ("version: 1\nversion: 2\n", "line 2: the key 'version' occurs twice"),
         (
             "version: 1\napps:\n  a: {host: a}\n  'a': {host: b}\n",
-            "line 4: the key 'a' stands twice",
+            "line 4: the key 'a' occurs twice",
         ),
-        ("apps:\n  a: {host: a, host: b}\n", "line 2: the key 'host' stands twice"),
+        ("apps:\n  a: {host: a, host: b}\n", "line 2: the key 'host' occurs twice"),
         ("apps: {a: [\n", "is not valid YAML"),
         ("apps: *nowhere\n", "line 1: is not valid YAML"),
         ("apps: !!python/object/apply:os.getcwd []\n", "line 1: is not valid YAML"),
@@ -302,8 +302,8 @@ def test_a_schema_that_holds_itself_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_or_not_text_is_refused(tmp_path: Path) -> None:
-    assert "can not be read" in error_of(tmp_path / "absent.yaml")
-    assert "can not be read" in error_of(tmp_path)
+    assert "cannot be read" in error_of(tmp_path / "absent.yaml")
+    assert "cannot be read" in error_of(tmp_path)
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"version: \xff\n")
     assert "UTF-8" in error_of(path)

@@ -76,8 +76,8 @@ def test_events_that_no_build_has_seen_are_said_to_be_left_out(
     usage = read_usage(settings)
     assert usage.seen == {}
     assert usage.notes == [
-        f"daily_app_activity is not fresh on 1 day(s), the last {yesterday}: events of those days"
-        " may not be counted here"
+        f"daily_app_activity is not fresh on 1 day(s), the last {yesterday}: some of their"
+        " events can be missing here"
     ]
 
 

@@ -42,7 +42,7 @@ def test_status_names_the_days_that_it_does_not_list(signal: Signal, fill: Fill)
     done = signal("status", "--json")
     assert [day["day"] for day in last_json(done)["days"]] == [str(days[0]), str(days[3])]  # type: ignore[attr-defined]
     note = (
-        f"3 day(s) are not listed: no event of them came, and nothing was built: {days[1]} to"
+        f"3 day(s) are not listed: they have neither events nor builds: {days[1]} to"
         f" {days[2]}, {days[4]}"
     )
     assert f"note: {note}" in done.stderr
@@ -60,7 +60,7 @@ def test_status_labels_a_day_whose_users_are_not_exact(
     assert "degraded, over-counted" in done.stderr
 
 
-def test_status_shows_the_newest_days_and_older_ones_that_need_a_look(
+def test_status_shows_the_newest_days_and_older_ones_that_need_attention(
     signal: Signal, fill: Fill, build: Build
 ) -> None:
     days = [TODAY - timedelta(days=n) for n in range(20, 0, -1)]
@@ -74,7 +74,7 @@ def test_status_shows_the_newest_days_and_older_ones_that_need_a_look(
     shown = [text.split()[0] for text in done.stderr.splitlines() if text.startswith((" 2", "2"))]
     # A day that was never built, a stale one, and the newest fourteen, whatever they are.
     assert shown == [str(day) for day in reversed([days[1], days[3], *days[6:]])]
-    assert "4 older day(s) need no look and are not shown (4 fresh, 4 open)" in done.stderr
+    assert "4 older day(s) need no attention and are not shown (4 fresh, 4 open)" in done.stderr
     assert len(last_json(done)["days"]) == 20  # type: ignore[arg-type]
     few = signal("status", "--days", 1).stderr
     assert "17 older day(s)" in few
@@ -94,4 +94,6 @@ def test_status_shows_old_days_past_their_retention_and_counts_what_is_wrong_for
     shown = signal("status", "--days", 1, SIGNAL_RETENTION_DAYS="25").stderr
     assert f"{overdue} " in shown
     assert f"{degraded} " not in shown
-    assert "1 older day(s) need no look and are not shown (1 degraded, 1 fresh, 1 open)" in shown
+    assert (
+        "1 older day(s) need no attention and are not shown (1 degraded, 1 fresh, 1 open)" in shown
+    )

@@ -113,7 +113,7 @@ def test_days_that_were_never_built_are_named_with_and_without_events(
     assert rollup(DAYS[0], DAYS[2]).notes == [
         f"2 day(s) were never built, so they are unknown and not in these numbers: {days}"
     ]
-    assert raw(DAYS[0], DAYS[2]).notes == [f"1 day(s) have no event of any app: {DAYS[2]}"]
+    assert raw(DAYS[0], DAYS[2]).notes == [f"1 day(s) have no events in any app: {DAYS[2]}"]
     build(DAYS[1])
     build(DAYS[2])
     for ask in (rollup, raw):
@@ -126,8 +126,8 @@ def test_raw_events_of_days_before_the_installation_are_unknown_until_a_replay_b
     fill(DAYS[1])
     report = raw(DAYS[0], DAYS[1])
     assert report.notes == [
-        f"1 day(s) are before Signal was installed on {TODAY}, nothing of them was replayed, and"
-        f" they are unknown: {DAYS[0]}"
+        f"1 day(s) are before Signal was installed on {TODAY} and unknown: none of their events"
+        f" was replayed: {DAYS[0]}"
     ]
     assert set(report.rows["state"]) == {"partial"}
     assert raw(DAYS[1], DAYS[1]).notes == []
