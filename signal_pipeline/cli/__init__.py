@@ -3,6 +3,6 @@
 
 def main() -> None:
     """Run the command. It exits 0 if done, 1 if failed, 2 for wrong usage."""
-    from signal_pipeline.cli.commands import main as run
+    from signal_pipeline.cli import commands
 
-    run()
+    commands.main()

@@ -41,17 +41,17 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Rebuild the rollups of the days from --from to --to through Dagster."""
-    from signal_pipeline.dagster import backfill as backfills
+    from signal_pipeline.dagster.backfill import chosen_models, plan_backfill
     from signal_pipeline.rollups.models import load_models
 
     check_order(first, last)
     if diff and not plan:
         raise UsageError("--diff needs --plan: it only shows what would change")
     settings, models = load_settings(), load_models()
-    chosen = backfills.chosen_models(models, rollup or [])
+    chosen = chosen_models(models, rollup or [])
     database = open_database(settings)
     with safe_errors(), database.connect() as connection:
-        planned = backfills.plan_backfill(connection, chosen, first, last, only_stale=only_stale)
+        planned = plan_backfill(connection, chosen, first, last, only_stale=only_stale)
     if plan:
         _show_plan(planned, chosen, diff, as_json)
         return

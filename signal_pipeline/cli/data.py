@@ -82,9 +82,9 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A file; default stdout.")] = None,
 ) -> None:
     """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""
-    from signal_pipeline.simulation.traffic import simulate as lines
+    from signal_pipeline.simulation.traffic import simulate
 
-    chunks = lines(
+    chunks = simulate(
         catalogue=load_catalogue(load_settings().catalogue),
         days=days,
         events_per_day=events_per_day,

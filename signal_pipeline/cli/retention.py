@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 import typer
 
 from signal_pipeline.cli import console
-from signal_pipeline.cli.options import Day, Json, parse_text
+from signal_pipeline.cli.options import Day, Json, parse_day, parse_text
 from signal_pipeline.cli.show import show_purged
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError, UsageError
@@ -18,7 +19,10 @@ from signal_pipeline.settings import load_settings
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Prove, but delete nothing.")] = False,
     as_of: Day = None,
-    purge_incomplete: Day = None,
+    incomplete_day: Annotated[
+        date | None,
+        typer.Option("--purge-incomplete", parser=parse_day, metavar="YYYY-MM-DD"),
+    ] = None,
     reason: Annotated[
         str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
     ] = "",
@@ -35,15 +39,15 @@ def retention(
     Some days can be past it by the clock alone, because Signal saw nothing of the days between.
     They are kept until you confirm them.
     """
-    from signal_pipeline.privacy import retention as job
     from signal_pipeline.privacy.audit_log import operator
+    from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
     from signal_pipeline.rollups.models import load_models
 
     if as_of and as_of > today_utc() and not dry_run:
         raise UsageError(f"--as-of {as_of} is after today: that needs --dry-run")
-    if purge_incomplete and not reason.strip():
+    if incomplete_day and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
-    if purge_incomplete and (dry_run or as_of or confirm_days):
+    if incomplete_day and (dry_run or as_of or confirm_days):
         raise UsageError(
             "--purge-incomplete deletes that day now: it cannot be combined with --dry-run, --as-of"
             " or --confirm-days"
@@ -51,10 +55,10 @@ def retention(
     settings, models = load_settings(), load_models()
     database, actor = open_database(settings), operator(settings)
     keep = settings.retention_days
-    if purge_incomplete:
-        result = job.purge_incomplete(database, models, purge_incomplete, reason, keep, actor=actor)
+    if incomplete_day:
+        result = purge_incomplete(database, models, incomplete_day, reason, keep, actor=actor)
     else:
-        result = job.purge_due_days(
+        result = purge_due_days(
             database,
             models,
             keep,

@@ -14,12 +14,11 @@ from signal_pipeline.settings import load_settings
 def migrate() -> None:
     """Bring the schema and the rollup tables up to date."""
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.schema.migrate import migrate as run
-    from signal_pipeline.schema.migrate import missing_roles
+    from signal_pipeline.schema.migrate import migrate, missing_roles
 
     settings = load_settings()
     database = open_database(settings)
-    run(database, settings, load_models())
+    migrate(database, settings, load_models())
     console.say("The schema is up to date.")
     if missing := missing_roles(database):
         console.say(

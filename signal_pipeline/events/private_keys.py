@@ -18,7 +18,7 @@ import re
 import unicodedata
 from functools import partial
 
-from signal_pipeline.events import private_words as listed
+from signal_pipeline.events import private_words
 
 REMEMBERED_KEYS = 4_096
 
@@ -40,13 +40,13 @@ def _ends(lists: str, ends: str) -> frozenset[str]:
     return _words(*(f"{word}{{{ends}}}" for word in _words(lists)))
 
 
-_WHOLE = _ends(" ".join(listed.WHOLE), ",s") | _ends(
-    listed.NETWORKS, "id,ids,name,account,accounts,sub,oid,login"
+_WHOLE = _ends(" ".join(private_words.WHOLE), ",s") | _ends(
+    private_words.NETWORKS, "id,ids,name,account,accounts,sub,oid,login"
 )
-_WHOLE |= _ends(listed.PAGES_AT, ",url,urls,link,links,page,uri")
-_SENSITIVE = _words(listed.SENSITIVE)
-_ANYWHERE = _words(listed.ANYWHERE) | _SENSITIVE
-_without_harmless = partial(re.compile(listed.HARMLESS_ANYWHERE).sub, "-")
+_WHOLE |= _ends(private_words.PAGES_AT, ",url,urls,link,links,page,uri")
+_SENSITIVE = _words(private_words.SENSITIVE)
+_ANYWHERE = _words(private_words.ANYWHERE) | _SENSITIVE
+_without_harmless = partial(re.compile(private_words.HARMLESS_ANYWHERE).sub, "-")
 # The private words by their first four letters, so that only likely ones are compared.
 _BY_START = {
     word[:4]: [other for other in _ANYWHERE if other[:4] == word[:4]] for word in _ANYWHERE
@@ -54,40 +54,43 @@ _BY_START = {
 _AT_THE_END = _ends(
     " ".join(
         [
-            listed.AT_THE_END,
-            *_ends(listed.CODES_OF, "code,pin"),
-            *_ends(listed.LINKS_OF, "link,url,uri,href,linkurl,linkhref"),
+            private_words.AT_THE_END,
+            *_ends(private_words.CODES_OF, "code,pin"),
+            *_ends(private_words.LINKS_OF, "link,url,uri,href,linkurl,linkhref"),
             *_ends(
-                listed.NETWORKS, "uid,handle,tag,username,profile,profileid,profileurl,profilelink"
+                private_words.NETWORKS,
+                "uid,handle,tag,username,profile,profileid,profileurl,profilelink",
             ),
         ]
     ),
     ",s,value,values,hash,hashes",
 )
-_HARMLESS_AT_THE_END = _words(listed.HARMLESS_AT_THE_END) | _ends(
-    listed.PIXELS, "coord,coords,coordinate,coordinates"
+_HARMLESS_AT_THE_END = _words(private_words.HARMLESS_AT_THE_END) | _ends(
+    private_words.PIXELS, "coord,coords,coordinate,coordinates"
 )
 _AT_THE_END -= _HARMLESS_AT_THE_END
-_PERSONS = _ends(f"{listed.ROLES} {listed.DEEDS}", ",s")
-_HARMLESS_PERSONS = _ends(listed.HARMLESS_ROLES, ",s") | _ends(listed.DONE_BY_THINGS, "edby,edbys")
-_OWNED = _ends(listed.OWNED, ",s") | {""}
-_SOMEBODY = _PERSONS | _words(listed.POSSESSIVES)
+_PERSONS = _ends(f"{private_words.ROLES} {private_words.DEEDS}", ",s")
+_HARMLESS_PERSONS = _ends(private_words.HARMLESS_ROLES, ",s") | _ends(
+    private_words.DONE_BY_THINGS, "edby,edbys"
+)
+_OWNED = _ends(private_words.OWNED, ",s") | {""}
+_SOMEBODY = _PERSONS | _words(private_words.POSSESSIVES)
 
 # A digest is as private as its input, because anyone who can guess the input can check it.
 _digest = re.compile(
-    f"(?:hashed|encrypted)(.{{1,{LONGEST_ENDING}}})|(.{{1,{LONGEST_ENDING}}}?)(?:{listed.DIGEST}){{1,3}}"
+    f"(?:hashed|encrypted)(.{{1,{LONGEST_ENDING}}})|(.{{1,{LONGEST_ENDING}}}?)(?:{private_words.DIGEST}){{1,3}}"
 ).fullmatch
 
 # The words that make up a key: `eventsPerUser`, `events_per_user`, `EVENTS-PER-USER`.
 _split = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+").findall
 # Not a word that goes on: `USERaVATAR` does not begin with `USE`.
 _first_word = re.compile(r"[\W_]*([A-Z]?[a-z]+|[A-Z]+(?![A-Za-z]))").match
-_LAST_WORDS = _words(listed.LAST_WORDS)
-_FLAGS = _words(listed.FLAGS)
-_STATES = _words(listed.STATES)
-_COUNTED = _words(listed.COUNTED)
-_WAYS = _words(listed.WAYS)
-_SENT_BY = _words(listed.SENT_BY)
+_LAST_WORDS = _words(private_words.LAST_WORDS)
+_FLAGS = _words(private_words.FLAGS)
+_STATES = _words(private_words.STATES)
+_COUNTED = _words(private_words.COUNTED)
+_WAYS = _words(private_words.WAYS)
+_SENT_BY = _words(private_words.SENT_BY)
 # The same for keys whose words run together.
 _compact_flag = re.compile("(?:is|has|total|num|max|min|active)(.+)|.*per(.+)").fullmatch
 _is_done = re.compile("is[a-z]{3,}edbys?").fullmatch

@@ -18,7 +18,7 @@ from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, EventType, load_c
 from signal_pipeline.catalogue.typescript import typescript_types
 from signal_pipeline.cli.commands import app
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.reports import event_type_usage as catalogue_usage
+from signal_pipeline.reports import event_type_usage
 from signal_pipeline.reports.event_type_usage import LONG_DEAD_DAYS, Seen, Usage, read_usage
 from signal_pipeline.settings import Settings
 
@@ -132,7 +132,7 @@ def test_the_table_lists_every_type_and_the_unused_ones(
 
 
 def test_the_types_need_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalogue_usage, "open_database", None)
+    monkeypatch.setattr(event_type_usage, "open_database", None)
     assert run("--typescript") == (typescript_types(load_catalogue()), "")
 
 

@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from signal_pipeline.api.graphql import types as wire
+from signal_pipeline.api.graphql import types
 from signal_pipeline.events.event import Event, IncomingEvent
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS
 from signal_pipeline.postgres.database import Connection
@@ -50,7 +50,7 @@ def test_an_accepted_event_has_every_column() -> None:
 def test_a_raw_event_has_every_column() -> None:
     assert sorted(RawEvent._fields) == sorted(COLUMNS)
     assert set(FILTERS) < set(COLUMNS)
-    assert fields(wire.EventFilter) - {"created_at_gte", "created_at_lte"} == set(FILTERS)
+    assert fields(types.EventFilter) - {"created_at_gte", "created_at_lte"} == set(FILTERS)
 
 
 @pytest.mark.parametrize("name", ["newest_events", "newest_events_by_type"])
@@ -70,7 +70,7 @@ def test_an_export_names_every_column() -> None:
 
 
 def test_the_wire_has_every_field() -> None:
-    assert fields(wire.Event) == set(COLUMNS)
+    assert fields(types.Event) == set(COLUMNS)
     assert set(IncomingEvent.__struct_fields__) - SEEN_BY_THE_SERVER == fields(
-        wire.EventCreateInput
+        types.EventCreateInput
     )
