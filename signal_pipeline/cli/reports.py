@@ -86,7 +86,12 @@ def report(
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events."""
-    from signal_pipeline.reports.dimensions import by_key, find_keys, rollup_kinds, rollup_name
+    from signal_pipeline.reports.dimensions import (
+        find_keys,
+        rollup_kinds,
+        rollup_name,
+        values_by_key,
+    )
     from signal_pipeline.reports.filters import check_filters
     from signal_pipeline.reports.grouped_report import grouped_report
     from signal_pipeline.reports.of_raw_events import raw_report
@@ -101,7 +106,7 @@ def report(
     if group_by and by:
         raise UsageError(f"--by {by} needs a rollup: with --group-by, put day among the keys")
     options = [("app", app_name), ("event-type", event_type)]
-    filters = by_key(
+    filters = values_by_key(
         [*map(_pair, where or []), *((key, value) for key, value in options if value is not None)]
     )
     keys = [key.name for key in find_keys(group_by.split(","))] if group_by is not None else []

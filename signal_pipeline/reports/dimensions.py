@@ -88,21 +88,21 @@ def find_keys(texts: Iterable[str]) -> list[Key]:
     A key is found by its name or its column, however the words are joined: `event-type`,
     `event_type`, `eventType`.
     """
-    return list({(key := _find(text)).name: key for text in texts}.values())
+    return list({(key := _find_key(text)).name: key for text in texts}.values())
 
 
-def by_key(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
+def values_by_key(pairs: Sequence[tuple[str, Value]]) -> dict[str, Value]:
     """Return values by the names of their keys; raises QuestionError, also for a repeated key."""
     found: dict[str, Value] = {}
     for text, value in pairs:
-        key = _find(text)
+        key = _find_key(text)
         if key.name in found:
             raise QuestionError(f"{key.name} is filtered twice: a filter is one value")
         found[key.name] = value
     return found
 
 
-def _find(text: str) -> Key:
+def _find_key(text: str) -> Key:
     words = _HUMP.sub("_", text.strip()).replace("-", "_").lower()
     for key in KEYS.values():
         if words in (key.name.replace("-", "_"), key.column):

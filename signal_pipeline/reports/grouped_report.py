@@ -24,7 +24,7 @@ from signal_pipeline.reports.of_raw_events import (
     raw_answer,
 )
 from signal_pipeline.reports.questions import Question, parse_question
-from signal_pipeline.reports.report import Report, frame, report_of
+from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Model
 
@@ -95,7 +95,7 @@ def _rollup_answer(
         users_name=sql.Identifier(users_name),
         sessions_name=sql.Identifier(sessions_name),
     )
-    rows = frame(
+    rows = read_frame(
         connection,
         statement,
         {"first": coverage.first, "last": coverage.last, **filter_values(question)},
@@ -112,4 +112,4 @@ def _rollup_answer(
     if not model.covers_all_events:
         notes.append("events without an entity are not in these numbers")
     labels = RollupLabels(connection, models, model.name, coverage)
-    return report_of(rows, labels.of, [*notes, *labels.notes()])
+    return labelled_report(rows, labels.of_row, [*notes, *labels.notes()])

@@ -16,7 +16,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, NONE, Key
 from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.raw_labels import RawLabels
-from signal_pipeline.reports.report import Report, frame, report_of
+from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.report_errors import PurgedError
 from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
 
@@ -69,7 +69,7 @@ def raw_answer(
     rows = _raw_rows(connection, question, coverage)
     labels = RawLabels(connection, coverage)
     hidden = _hidden(connection, question, coverage) if hide_small else None
-    return report_of(rows, labels.of, labels.notes(), hidden)
+    return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 
 
 def _hidden(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
@@ -93,7 +93,9 @@ def _raw_rows(connection: Connection, question: Question, coverage: Coverage) ->
         users_name=sql.Identifier("users" if question.by_day else "summed_daily_users"),
     )
     start, end = window(*coverage.known)
-    return frame(connection, statement, {"start": start, "end": end, **filter_values(question)})
+    return read_frame(
+        connection, statement, {"start": start, "end": end, **filter_values(question)}
+    )
 
 
 def filter_values(question: Question) -> dict[str, str]:

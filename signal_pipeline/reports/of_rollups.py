@@ -18,7 +18,7 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
 from signal_pipeline.reports.questions import check_window
-from signal_pipeline.reports.report import Report, frame, report_of
+from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.reports.small_cells import hidden_of_rollup
@@ -75,7 +75,7 @@ def rollup_report(
             if hide_small
             else None
         )
-    return report_of(rows, labels.of, labels.notes(), hidden)
+    return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 
 
 def _rollup_rows(
@@ -94,7 +94,7 @@ def _rollup_rows(
         users_name=sql.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),
     )
-    return frame(connection, statement, parameters)
+    return read_frame(connection, statement, parameters)
 
 
 def _dimensions(model: Model) -> list[str]:

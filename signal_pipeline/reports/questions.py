@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from signal_pipeline.reports.dimensions import KEYS, Key, by_key, find_keys
+from signal_pipeline.reports.dimensions import KEYS, Key, find_keys, values_by_key
 from signal_pipeline.reports.report_errors import QuestionError
 
 
@@ -57,7 +57,7 @@ def parse_question(
     check_window(first, last)
     if not keys:
         raise QuestionError("name at least one key to count by")
-    found, filters, one_day = find_keys(keys), by_key(list(where.items())), first == last
+    found, filters, one_day = find_keys(keys), values_by_key(list(where.items())), first == last
     if (text := filters.pop("day", None)) is not None:
         first, last = (_day_within(text, first, last),) * 2
     if hide_small and any(key.kind == "entity" for key in (*found, *(KEYS[k] for k in filters))):

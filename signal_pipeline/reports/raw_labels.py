@@ -22,7 +22,7 @@ class RawLabels:
         # A day without any event is known to have none, unless Signal was not yet installed.
         self._before_us = {day for day in coverage.untouched if day < coverage.installed}
 
-    def of(self, row: Mapping[object, object]) -> list[str]:
+    def of_row(self, row: Mapping[object, object]) -> list[str]:
         """Return the labels of one row, over all days that it counts."""
         first = last = cast("date | None", row.get("activity_date"))
         if first is None or last is None:

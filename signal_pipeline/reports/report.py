@@ -26,7 +26,7 @@ class Report:
     left_out: int = 0
 
 
-def report_of(
+def labelled_report(
     rows: pd.DataFrame,
     labels_of: Callable[[Mapping[object, object]], list[str]],
     notes: list[str],
@@ -37,7 +37,7 @@ def report_of(
     `labels_of` gives the words of a row's state.
     """
     if hidden is not None:
-        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(
+        rows = rows[[not hidden.hides(row) for row in rows.to_dict("records")]].reset_index(
             drop=True
         )
     rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
@@ -46,7 +46,7 @@ def report_of(
     return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
 
 
-def frame(
+def read_frame(
     connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]
 ) -> pd.DataFrame:
     """Return the rows of a statement."""

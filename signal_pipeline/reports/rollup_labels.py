@@ -35,7 +35,7 @@ class RollupLabels:
             query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
         ).fetchall()
 
-    def of(self, row: Mapping[object, object]) -> list[str]:
+    def of_row(self, row: Mapping[object, object]) -> list[str]:
         """Return the labels of one row, over all days of its period.
 
         A day without a build is missing from every sum.

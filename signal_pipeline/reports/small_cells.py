@@ -34,7 +34,7 @@ class HiddenRows:
     columns: Sequence[str]
     values: Collection[tuple[object, ...]]
 
-    def holds(self, row: Row) -> bool:
+    def hides(self, row: Row) -> bool:
         """True if this row of the answer is left out."""
         return tuple(row[column] for column in self.columns) in self.values
 

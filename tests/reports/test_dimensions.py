@@ -18,7 +18,7 @@ from support.commands import error_of, run_command
 from signal_pipeline.api.graphql.stats import FILTER_KEYS
 from signal_pipeline.api.graphql.types import StatsFilter, StatsKey
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.reports.dimensions import KEYS, by_key, find_keys
+from signal_pipeline.reports.dimensions import KEYS, find_keys, values_by_key
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.settings import Settings
@@ -40,7 +40,7 @@ def test_a_key_is_known_by_its_name_and_by_its_column_however_words_are_joined(k
         f" {column.upper()} ",
     ):
         assert find_keys([text]) == [key]
-        assert by_key([(text, 1)]) == {name: 1}
+        assert values_by_key([(text, 1)]) == {name: 1}
 
 
 @pytest.mark.parametrize("text", ["", "moon", "app name", "app_name_", "users", "entity_type_id"])
@@ -53,7 +53,7 @@ def test_what_is_no_key_is_refused_and_the_keys_are_listed(text: str) -> None:
 def test_a_key_by_two_names_is_one_key() -> None:
     assert [key.name for key in find_keys(["app_name", "route", "app"])] == ["app", "route"]
     with pytest.raises(QuestionError, match="app is filtered twice"):
-        by_key([("app", "cms"), ("app_name", "videos-admin")])
+        values_by_key([("app", "cms"), ("app_name", "videos-admin")])
 
 
 def test_the_wire_has_the_same_keys() -> None:
