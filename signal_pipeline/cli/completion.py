@@ -6,12 +6,15 @@ They come from files, never from the database: a key press must not start a serv
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import typer
 
-from signal_pipeline.catalogue.load import Catalogue, load_catalogue
 from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import load_settings
+
+if TYPE_CHECKING:  # The command must start fast.
+    from signal_pipeline.catalogue.load import Catalogue
 
 
 def complete_app(incomplete: str) -> list[str]:
@@ -72,6 +75,8 @@ def _values_of(name: str) -> Collection[str]:
 
 def _catalogue() -> Catalogue | None:
     """Return the catalogue, or None if a setting or the file is wrong: the command will say so."""
+    from signal_pipeline.catalogue.load import load_catalogue
+
     try:
         return load_catalogue(load_settings().catalogue)
     except SignalError:

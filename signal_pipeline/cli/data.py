@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Day, Json
 from signal_pipeline.cli.show import show_catalogue, show_counts, warn_of_malformed
@@ -82,6 +81,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="A file; default stdout.")] = None,
 ) -> None:
     """Write realistic traffic as NDJSON. The last day is --end, by default yesterday."""
+    from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.simulation.traffic import simulate
 
     chunks = simulate(
@@ -103,6 +103,7 @@ def catalogue(
     ] = False,
 ) -> None:
     """Show what Signal accepts, and which event types were never seen or are long dead."""
+    from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.catalogue.typescript import typescript_types
     from signal_pipeline.reports.event_type_usage import read_usage
 

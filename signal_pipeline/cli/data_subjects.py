@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
 from signal_pipeline.cli.backfill import rebuild
 from signal_pipeline.cli.options import Day, Json, parse_day
@@ -112,6 +111,7 @@ def _subject(
     session: str | None,
     entity: tuple[str, str] | None,
 ) -> Subject:
+    from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.privacy.erasure import Subject
 
     # No message repeats a value, because a terminal's log can keep it.

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
 from signal_pipeline.cli.completion import (
     complete_app,
@@ -86,6 +85,7 @@ def report(
     output: Annotated[Format, typer.Option("--format")] = Format.table,
 ) -> None:
     """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events."""
+    from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.reports.dimensions import (
         find_keys,
         rollup_kinds,
