@@ -189,7 +189,7 @@ def test_purged_days_that_a_rollup_lacks_or_holds_in_part_are_named_whatever_is_
             f" these numbers: {due[0]}"
         ),
         (
-            "1 day(s) were purged before they were proven complete, so these numbers may be too"
+            "1 day(s) were purged before they were proven complete, so these numbers can be too"
             f" low: {due[1]}"
         ),
     ]
