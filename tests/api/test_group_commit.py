@@ -9,13 +9,13 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
-from typing import Any
 
 import pytest
 
 from signal_pipeline.api import group_commit
-from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.refusals import ApiError
+from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.writer import ACCEPTED, Outcome
 from signal_pipeline.postgres.database import DatabaseUnreachableError
@@ -49,17 +49,20 @@ def item(name: str) -> Drop:
     return Drop("bot", date(2026, 3, 8), "cms", name)
 
 
-def run(test: Callable[[GroupCommit, Ingest], Awaitable[None]], **given: Any) -> Ingest:
+def run(
+    test: Callable[[GroupCommit, Ingest], Awaitable[None]],
+    revive: Callable[[], object] | None = None,
+) -> Ingest:
     """Run a test in a loop of its own; the group commit is closed afterwards."""
     ingest = Ingest()
 
     async def whole() -> None:
-        commits = GroupCommit(ingest, **given)  # type: ignore[arg-type]
-        try:
-            await asyncio.wait_for(test(commits, ingest), PATIENCE)
-        finally:
-            ingest.let.set()
-            await asyncio.wait_for(commits.close(), PATIENCE)
+        async with asyncio.timeout(3 * PATIENCE):
+            async with GroupCommit(ingest, None, revive) as commits:  # type: ignore[arg-type]
+                try:
+                    await asyncio.wait_for(test(commits, ingest), PATIENCE)
+                finally:
+                    ingest.let.set()
 
     asyncio.run(whole())
     return ingest
@@ -70,11 +73,13 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def sent(commits: GroupCommit, *names: str) -> list[asyncio.Task[list[Answer]]]:
+def sent(commits: GroupCommit, *names: str) -> list[asyncio.Task[Sequence[Answer]]]:
     return [asyncio.create_task(commits.store([item(name)])) for name in names]
 
 
-async def held(commits: GroupCommit, ingest: Ingest, name: str) -> list[asyncio.Task[list[Answer]]]:
+async def held(
+    commits: GroupCommit, ingest: Ingest, name: str
+) -> list[asyncio.Task[Sequence[Answer]]]:
     """Send an event, and hold the thread while it stores it."""
     ingest.let.clear()
     tasks = sent(commits, name)
@@ -167,7 +172,7 @@ def test_while_the_database_hangs_requests_give_up_and_no_more_are_taken_than_fi
 
 
 def test_closing_stores_what_waits() -> None:
-    answered: list[asyncio.Task[list[Answer]]] = []
+    answered: list[asyncio.Task[Sequence[Answer]]] = []
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         answered.extend(await held(commits, ingest, "a"))

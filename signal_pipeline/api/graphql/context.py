@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity.callers import Authenticated, Caller
 from signal_pipeline.api.identity.rate_limit import RateLimit
+from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.models import Model

@@ -13,10 +13,10 @@ from strawberry import UNSET
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
-from signal_pipeline.api.group_commit import Answer
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.identity.signature import canonical_json
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
