@@ -19,7 +19,7 @@ from random import Random
 from faults.suppression_solver import Cell, System
 from faults.suppression_world import DEVICES_OF, Click, make_world, store
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.stats import event_stats, question
+from signal_pipeline.api.graphql.stats import event_stats, parse_question
 from signal_pipeline.api.graphql.types import (
     EventStats,
     EventStatsRow,
@@ -108,8 +108,8 @@ def analyst(
         where: Mapping[str, str] | None = None,
     ) -> EventStats:
         context = RequestContext(services, caller, None, None, None)
-        asked = question(first, last, by, [KEYS[key] for key in keys], period, where or {})
-        return asyncio.run(event_stats(context, asked))
+        question = parse_question(first, last, by, [KEYS[key] for key in keys], period, where or {})
+        return asyncio.run(event_stats(context, question))
 
     return ask
 

@@ -36,7 +36,7 @@ READ_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 SWEEP_SECONDS = 1.0
 LOG_SECONDS = 60.0
-REFUSED = "refused, as every connection was busy"
+REFUSED = "refused because every connection was busy"
 EVICTED = "made room for a new connection"
 
 
@@ -132,14 +132,14 @@ class Connections:
         Return False if a limit is reached and every connection under it is busy.
         """
         key = self._peer_key(peer)
-        same = self._of_peer.get(key, {}) if key is not None else {}
-        if len(same) >= self._limits.per_peer:
-            waiting = (other for other in same if other.wait is not None)
+        of_peer = self._of_peer.get(key, {}) if key is not None else {}
+        if len(of_peer) >= self._limits.per_peer:
+            waiting = (other for other in of_peer if other.wait is not None)
             if not self._evict(min(waiting, key=_deadline, default=None)):
                 return False
         if len(self._peers) >= self._limits.in_all:
-            firsts = (next(iter(wait.deadlines)) for wait in self.waits.all if wait.deadlines)
-            if not self._evict(min(firsts, key=_deadline, default=None)):
+            oldest = (next(iter(wait.deadlines)) for wait in self.waits.all if wait.deadlines)
+            if not self._evict(min(oldest, key=_deadline, default=None)):
                 return False
         self._peers[connection] = key
         if key is not None:

@@ -125,7 +125,7 @@ def _start_embedded_again(settings: Settings) -> Callable[[], object] | None:
 def _warn_without_proxies(settings: Settings) -> None:
     if not settings.trusted_proxies:
         logger.warning(
-            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For is taken for the"
+            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For counts as the"
             " client's"
         )
 

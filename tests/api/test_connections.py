@@ -303,7 +303,7 @@ def test_whom_nothing_makes_room_for_is_told_to_come_again(
         assert b"retry-after: 1\r\n" in said
         assert b"SERVICE_UNAVAILABLE" in said
         assert all(map(_is_open, busy))
-    until(lambda: "refused, as every connection was busy" in "".join(server.log))
+    until(lambda: "refused because every connection was busy" in "".join(server.log))
 
 
 def _answers(rows: Connection) -> int:
@@ -368,7 +368,7 @@ def test_what_is_no_http_is_answered_and_logged_once_a_minute(start: StartServer
         with _connect(server) as client:
             client.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
             assert _said(client).startswith(b"HTTP/1.1 400 ")
-    until(lambda: any("sent no HTTP" in line for line in server.log))
+    until(lambda: any("sent no valid HTTP" in line for line in server.log))
     assert len(server.log) <= 3
 
 

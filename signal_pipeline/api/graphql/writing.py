@@ -92,7 +92,7 @@ def _warn_of_address_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
     if gaps and time.monotonic() - _warned_at > WARNING_SECONDS:
         _warned_at = time.monotonic()
         logger.warning(
-            "events come with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES",
+            "events arrive with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES",
             " or ".join(sorted(gaps)),
         )
 

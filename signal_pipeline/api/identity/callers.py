@@ -68,18 +68,18 @@ class Roles:
         return frozenset(
             role
             for role in roles
-            if uid in self.uids[role] or _claims_it(claims, self.claims[role])
+            if uid in self.uids[role] or _has_claim(claims, self.claims[role])
         )
 
 
-def _claims_it(claims: Claims, wanted: str | None) -> bool:
-    if not wanted:
+def _has_claim(claims: Claims, rule: str | None) -> bool:
+    if not rule:
         return False
-    name, equals, value = wanted.partition("=")
-    held = claims.get(name)
+    name, equals, required = rule.partition("=")
+    value = claims.get(name)
     if not equals:
-        return held is True
-    return held == value or (isinstance(held, list) and value in held)
+        return value is True
+    return value == required or (isinstance(value, list) and required in value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,7 @@ def _check_production(settings: Settings) -> None:
         raise SettingsError(f"production cannot tell who is calling without {', '.join(missing)}")
     if (settings.jwks or "").startswith("http://"):
         raise SettingsError(
-            "SIGNAL_JWKS: keys over plain http can be replaced on their way: write https:// or a"
-            " file"
+            "SIGNAL_JWKS: keys over plain http can be replaced in transit: write https:// or a file"
         )
 
 

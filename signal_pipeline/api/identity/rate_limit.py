@@ -53,7 +53,7 @@ class RateLimit:
             self._limiter = SlidingWindowCounterRateLimiter(storage)
         except (ConfigurationError, ImportError, ValueError):
             raise SettingsError(
-                "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0"
+                "SIGNAL_RATE_LIMIT_URL: this storage cannot be used; write redis://host:port/0"
                 " and install signal-pipeline[redis]"
             ) from None
 
@@ -91,15 +91,16 @@ class _MemoryWindow:
 
     def __init__(self) -> None:
         self._minute = 0
-        self._now: Counter[str] = Counter()
-        self._before: Counter[str] = Counter()
+        self._this_minute: Counter[str] = Counter()
+        self._last_minute: Counter[str] = Counter()
 
     def hit(self, key: str) -> bool:
         minute, second = divmod(time.time(), 60)
         if minute != self._minute:
-            self._before = self._now if minute == self._minute + 1 else Counter()
-            self._minute, self._now = int(minute), Counter()
-        if int(self._before[key] * (1 - second / 60) + self._now[key]) >= EVENTS_PER_MINUTE:
+            self._last_minute = self._this_minute if minute == self._minute + 1 else Counter()
+            self._minute, self._this_minute = int(minute), Counter()
+        before = self._last_minute[key] * (1 - second / 60)
+        if int(before + self._this_minute[key]) >= EVENTS_PER_MINUTE:
             return False
-        self._now[key] += 1
+        self._this_minute[key] += 1
         return True

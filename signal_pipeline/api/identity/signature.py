@@ -48,7 +48,7 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# A request may hold a hundred events with eighty values each. With more values, remembering how
+# A request can hold a hundred events with eighty values each. With more values, remembering how
 # numbers were written and writing them again for the signature would block the event loop for
 # everybody, before it is known who is calling.
 MAX_VALUES = 8_000
@@ -145,7 +145,7 @@ def signature_is_valid(secret: bytes, query: str, variables: object, signature: 
     Only the gateway shares the secret. Digests are compared in constant time.
     """
     try:
-        given = base64.b64decode(signature, validate=True)
+        digest = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return hmac.compare_digest(given, base64.b64decode(signature_of(secret, query, variables)))
+    return hmac.compare_digest(digest, base64.b64decode(signature_of(secret, query, variables)))

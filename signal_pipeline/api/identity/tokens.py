@@ -43,7 +43,7 @@ class KeysError(SignalError):
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """A handler that follows redirects, but none from https to plain http.
 
-    Keys that travel over plain http can be replaced on their way.
+    Keys that travel over plain http can be replaced in transit.
     """
 
     def redirect_request(
@@ -57,8 +57,8 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https://"):
             raise KeysError(
-                "SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced on"
-                " their way"
+                "SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced in"
+                " transit"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -91,7 +91,7 @@ class PublicKeys:
             AttributeError,
             jwt.PyJWTError,
         ) as error:
-            raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
+            raise KeysError(f"SIGNAL_JWKS: no usable keys found ({type(error).__name__})") from None
         finally:  # Counted from the end, so that a slow load is not followed by another at once.
             self._tried_at = time.monotonic()
         self._keys = {key.key_id or "": key for key in keys}
@@ -197,6 +197,6 @@ def _refusal(error: Exception) -> ApiError:
     known: dict[type[Exception], str] = {
         jwt.ExpiredSignatureError: "the token has expired",
         jwt.InvalidAudienceError: "the token is for another audience",
-        jwt.InvalidIssuerError: "the token is of another issuer",
+        jwt.InvalidIssuerError: "the token is from another issuer",
     }
     return unauthenticated(known.get(type(error), "the token is not valid"))
