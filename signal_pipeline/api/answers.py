@@ -1,6 +1,6 @@
 """From a GraphQL result to an HTTP response.
 
-Errors are worded here, because a library's message can repeat what somebody sent.
+The texts of errors are ours, because a library's message can repeat what somebody sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
 # indexes and names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
-_FIELDS = {to_camel_case(field.name) for each in _INPUTS for field in fields(each)}
+_FIELDS = {to_camel_case(field.name) for kind in _INPUTS for field in fields(kind)}
 # The names of arguments. Any other name is the client's own text.
 _VARIABLES = ("input", "filter")
 _encode = msgspec.json.Encoder().encode

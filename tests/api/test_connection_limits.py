@@ -162,7 +162,7 @@ def test_limits_hold(steps: list[tuple[str | None, str]]) -> None:
     """Only a connection that keeps the server waiting makes room for another."""
 
     async def take() -> None:
-        shared = Connections(Limits(in_all=8, per_peer=3), trusted_networks())
+        shared = Connections(Limits(total=8, per_peer=3), trusted_networks())
         taken: list[tuple[FakeConnection, str | None, str]] = []
         for peer, kind in steps:
             client = FakeConnection()

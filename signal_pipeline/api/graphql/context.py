@@ -1,4 +1,4 @@
-"""What resolvers know about a request and about the process."""
+"""The context of resolvers: one request, and the services that all requests share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from signal_pipeline.rollups.models import Model
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the process holds and all requests share."""
+    """The services of the process, which all requests share."""
 
     ingest: Ingest
     commits: GroupCommit
@@ -26,12 +26,12 @@ class Services:
     database: Database  # For reading, with a statement timeout.
     models: Mapping[str, Model]
     readers: Executor
-    actor: Callable[[str], bytes]  # Returns the digest by which the audit knows a user.
+    actor: Callable[[str], bytes]  # Returns the digest of a user for the audit log.
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """What resolvers know about one request.
+    """One request, as resolvers see it.
 
     Address and user agent live only as long as the request, and are used only for the hash.
     """
@@ -55,7 +55,7 @@ class RequestContext:
 
         For a request with a single event, its outcome and reason are at the top level too.
         """
-        each = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
-        if len(each) == 1:
-            return {**each[0], "counts": {self.answers[0].kind: 1}, "events": each}
-        return {"counts": dict(Counter(answer.kind for answer in self.answers)), "events": each}
+        events = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
+        if len(events) == 1:
+            return {**events[0], "counts": {self.answers[0].kind: 1}, "events": events}
+        return {"counts": dict(Counter(answer.kind for answer in self.answers)), "events": events}

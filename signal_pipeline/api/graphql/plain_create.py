@@ -130,7 +130,7 @@ class PlainCreates:
         if operation is None or field is None or field.selection_set is None:
             return None
         argument = field.arguments[0].value
-        definitions = [print_ast(each) for each in operation.variable_definitions or ()]
+        definitions = [print_ast(node) for node in operation.variable_definitions or ()]
         if not isinstance(argument, VariableNode):
             return None
         if definitions != [f"${argument.name.value}: EventCreateInput!"]:

@@ -183,8 +183,9 @@ def _rows(report: Report, question: Question) -> list[EventStatsRow]:
 
 
 def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
-    """Return one row of a report. Column names say what the numbers are; see `reports`."""
+    """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
+    # The distinct sessions of one day are also their sum.
     summed_sessions = row.get(
         "summed_daily_sessions", sessions if row.get("activity_date") else None
     )
@@ -196,5 +197,5 @@ def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> Ev
         summed_daily_users=int(row["summed_daily_users"] if users is None else users),
         sessions=None if sessions is None else int(sessions),
         summed_daily_sessions=None if summed_sessions is None else int(summed_sessions),
-        states=[StatsState(label if label != "exact" else "fresh") for label in labels],
+        states=[StatsState("fresh" if label == "exact" else label) for label in labels],
     )

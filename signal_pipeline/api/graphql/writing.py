@@ -47,6 +47,18 @@ async def create_events(
     `extensions.signal` says what became of every event. Raises ApiError for a caller who did not
     log in or is only an analyst, for too many events, and if the database is away.
     """
+    uid = _check_allowed(context, len(inputs))
+    if not inputs:
+        return []
+    checked = [await _check(context, uid, event_input) for event_input in inputs]
+    answers = await context.services.commits.store(checked)
+    context.answers += answers
+    _warn_of_address_gaps(checked)
+    return [_shown(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
+
+
+def _check_allowed(context: RequestContext, events: int) -> str:
+    """Return the caller's user id. Raises ApiError if the caller cannot send so many events."""
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
     # By sending with other user agents, an analyst could make up people who fill any small row.
@@ -55,16 +67,10 @@ async def create_events(
             "analysts cannot send events: they could add people to a row that is left out as too"
             " small"
         )
-    context.events_sent += len(inputs)
+    context.events_sent += events
     if context.events_sent > MAX_EVENTS:
         raise bad_input(f"more than {MAX_EVENTS} events in one request")
-    if not inputs:
-        return []
-    checked = [await _check(context, context.caller.uid, each) for each in inputs]
-    answers = await context.services.commits.store(checked)
-    context.answers += answers
-    _warn_of_address_gaps(checked)
-    return [_shown(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
+    return context.caller.uid
 
 
 async def _check(

@@ -62,7 +62,7 @@ class Roles:
     uids: Mapping[Role, frozenset[str]]
     claims: Mapping[Role, str | None]
 
-    def of(self, uid: str, claims: Claims) -> frozenset[Role]:
+    def of_person(self, uid: str, claims: Claims) -> frozenset[Role]:
         """Return the roles of a person."""
         roles: tuple[Role, ...] = ("admin", "analyst")
         return frozenset(
@@ -125,7 +125,7 @@ class Identification:
             raise unauthenticated("the token names no user")
         if self.gateway_secret is not None:
             _check_forwarded(extensions, claims)
-        return Authenticated(uid, self.roles.of(uid, claims))
+        return Authenticated(uid, self.roles.of_person(uid, claims))
 
     def _check_signature(
         self, query: str, variables: object, extensions: Mapping[str, object]
@@ -143,9 +143,10 @@ class Identification:
     def _service(self, key: str) -> ApiKey:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         name = None
-        for known, known_name in self.api_keys.items():  # All keys, compared in constant time.
-            if hmac.compare_digest(known, digest):
-                name = known_name
+        # Every key is compared, in constant time, so that the time says nothing about the keys.
+        for key_digest, key_name in self.api_keys.items():
+            if hmac.compare_digest(key_digest, digest):
+                name = key_name
         if name is None:
             raise unauthenticated("the API key is unknown")
         return ApiKey(name)

@@ -45,7 +45,7 @@ def _check_production(settings: Settings) -> None:
 
 
 def _token_verifier(settings: Settings) -> TokenVerifier:
-    keys = PublicKeys(settings.jwks or str(development.public_keys(settings)))
+    keys = PublicKeys(settings.jwks or str(development.public_keys_file(settings)))
     keys.load()
     return TokenVerifier(
         keys,

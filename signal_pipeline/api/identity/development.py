@@ -61,7 +61,7 @@ def private_key(settings: Settings) -> str:
     return generated_secret(settings.home_path / "development" / "issuer-key.pem", _new_key)
 
 
-def public_keys(settings: Settings) -> Path:
+def public_keys_file(settings: Settings) -> Path:
     """Return the path of the file with the development issuer's JWKS."""
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
@@ -128,11 +128,11 @@ def _claims(settings: Settings, user: str, *, admin: bool, analyst: bool) -> dic
         "sub": user,
         "user_id": user,
     }
-    for wanted, claim in (
+    for has_role, claim in (
         (admin, settings.admin_claim or ADMIN_CLAIM),
         (analyst, settings.analyst_claim or ANALYST_CLAIM),
     ):
-        if wanted:
+        if has_role:
             name, equals, value = claim.partition("=")
             claims[name] = value if equals else True
     return claims

@@ -44,8 +44,8 @@ class RateLimit:
 
     def __init__(self, secret: bytes, url: str | None = None) -> None:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
-        self._ask_again_at = float("-inf")
-        self._local = _MemoryWindow() if url is None else None
+        self._paused_until = float("-inf")
+        self._memory = _MemoryWindow() if url is None else None
         if url is None:
             return
         try:
@@ -65,17 +65,17 @@ class RateLimit:
         key = hmac.digest(
             self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256"
         ).hex()
-        if self._local is not None:
-            return self._local.hit(key)
-        return await asyncio.to_thread(self._ask, key)
+        if self._memory is not None:
+            return self._memory.hit(key)
+        return await asyncio.to_thread(self._hit_storage, key)
 
-    def _ask(self, key: str) -> bool:
-        if time.monotonic() < self._ask_again_at:
+    def _hit_storage(self, key: str) -> bool:
+        if time.monotonic() < self._paused_until:
             return True
         try:
             return self._limiter.hit(_LIMIT, key)
         except StorageError:
-            self._ask_again_at = time.monotonic() + PAUSE_SECONDS
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
             logger.warning(
                 "the rate limit's storage does not answer: events pass unlimited for %d s",
                 PAUSE_SECONDS,
