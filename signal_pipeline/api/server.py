@@ -118,7 +118,7 @@ def _open_database(settings: Settings, models: Mapping[str, Model]) -> Database:
 
 
 def _start_embedded_again(settings: Settings) -> Callable[[], object] | None:
-    """Return what starts the embedded database again, or None for a database of its own."""
+    """Return what starts the embedded database again, or None if another one is used."""
     return None if settings.database_url else partial(open_database, settings)
 
 

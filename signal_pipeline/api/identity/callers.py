@@ -26,7 +26,6 @@ class ApiKey:
     """A service, known by the digest of its key. It may read aggregates."""
 
     name: str
-    kind: Literal["apiKey"] = "apiKey"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,14 +37,11 @@ class Authenticated:
 
     uid: str
     roles: frozenset[Role]
-    kind: Literal["authenticated"] = "authenticated"
 
 
 @dataclass(frozen=True, slots=True)
 class Public:
     """A caller without any credential."""
-
-    kind: Literal["public"] = "public"
 
 
 Caller = ApiKey | Authenticated | Public
