@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.books import stored_event
-from support.wire import CREATE, Server, event, outcome
+from support.wire import CREATE, Server, event, outcome, until
 
 from signal_pipeline.postgres.database import Connection
 
@@ -42,7 +42,7 @@ def test_address_in_the_hash(api: Server, rows: Connection, chain: list[str], sa
     given = bool("".join(chain).strip(" ,"))
     assert (missing, invalid) == ((0, 0) if same_as else (0, 1) if given else (1, 0))
     if not same_as:
-        assert "SIGNAL_TRUSTED_PROXIES" in "".join(api.log)
+        until(lambda: "SIGNAL_TRUSTED_PROXIES" in "".join(api.log))
 
 
 def gaps(rows: Connection) -> tuple[int, int]:
