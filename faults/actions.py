@@ -25,7 +25,7 @@ from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import DayPurgedError, build_day
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings, salt_secret
 

@@ -32,7 +32,7 @@ from signal_pipeline.settings import load_settings, open_env_file
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and sqlglot.
     from collections.abc import Mapping
 
-    from signal_pipeline.dagster.backfill import Plan
+    from signal_pipeline.dagster.backfill import BackfillPlan
     from signal_pipeline.rollups.models import Model
 
 app = typer.Typer(
@@ -191,9 +191,9 @@ def backfill(
         raise typer.Exit(1)
 
 
-def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
-    from signal_pipeline.dagster.backfill import Backfilled, plan_differences
-    from signal_pipeline.rollups.open_engine import open_engine
+def _show_plan(plan: BackfillPlan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
+    from signal_pipeline.dagster.backfill import BackfillResult, plan_differences
+    from signal_pipeline.rollups.engine import open_engine
 
     differences = None
     if diff:
@@ -206,7 +206,7 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
     console.show_plan(plan, differences)
     if as_json:
         value = {
-            **Backfilled(refused=plan.refused).as_dict(),
+            **BackfillResult(refused=plan.refused).as_dict(),
             "would_build": [str(day) for day in plan.days],
         }
         if differences is not None:

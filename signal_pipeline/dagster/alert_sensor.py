@@ -22,7 +22,7 @@ from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.names import ALERTS_SENSOR, Names
 from signal_pipeline.dagster.notifications import Message, check_sender, open_addresses
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, Ours, days_of, own_location
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of, own_location
 from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.settings import load_settings
 
@@ -44,7 +44,7 @@ ADVICE = {
 }
 
 
-def alerts_sensor_of(
+def build_alerts_sensor(
     checks: Iterable[dg.AssetChecksDefinition], names: Names
 ) -> dg.SensorDefinition:
     """Return the sensor that tells people.
@@ -90,16 +90,16 @@ def alerts_sensor_of(
     return alerts_sensor
 
 
-def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Ours:
+def _ours(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
     """Return the rule by which a run is ours.
 
     While the database is away, which is when runs fail, only the code location decides.
     """
     try:
         with postgres.connect() as connection:
-            return Ours.seen_by(connection, names, location)
+            return OwnRuns.seen_by(connection, names, location)
     except DatabaseUnreachableError:
-        return Ours(names, "", location)
+        return OwnRuns(names, "", location)
 
 
 def changed_checks(
@@ -164,7 +164,7 @@ def _last_evaluations(
 
 
 def failed_runs(
-    instance: dg.DagsterInstance, ours: Ours, state: AlertState, now: float
+    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, now: float
 ) -> list[Message]:
     """Return a message for each run that failed since the last look and is not to be retried.
 
@@ -175,7 +175,7 @@ def failed_runs(
     state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
     news = []
     for run, ended in _failures(instance, ours, state, since):
-        if not ours.own(run) or _may_be_retried(instance, run, state, now):
+        if not ours.includes(run) or _may_be_retried(instance, run, state, now):
             continue
         state.seen[run.run_id] = ended
         if RETRIED_TAG not in run.tags and _is_news(instance, ours, state, run, ended):
@@ -184,7 +184,7 @@ def failed_runs(
 
 
 def _failures(
-    instance: dg.DagsterInstance, ours: Ours, state: AlertState, since: float
+    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
     """Return our failed runs that are new or wait for a retry, in the order of their end."""
     new = ours.records(
@@ -233,7 +233,7 @@ def _may_be_retried(
 
 
 def _is_news(
-    instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float
+    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
     """Return whether a failure is news.
 
@@ -251,7 +251,7 @@ def _is_news(
 
 
 def _succeeded(
-    instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float
+    instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, since: float
 ) -> bool:
     """Return whether a run of the same job over some of the same days has succeeded since then."""
     after = datetime.fromtimestamp(since, UTC)
@@ -262,7 +262,7 @@ def _succeeded(
         updated_after=after,
     )
     return any(
-        ours.own(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
+        ours.includes(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
         for record in well
     )
 

@@ -38,7 +38,7 @@ class BackfillError(SignalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BackfillPlan:
     """What a backfill would do.
 
     `present`: the status of each day that has one; a day without any event has none. `fresh`: days
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Backfilled:
+class BackfillResult:
     """What a backfill did."""
 
     built: list[date] = field(default_factory=list)
@@ -88,8 +88,8 @@ def plan_backfill(
     last: date,
     *,
     only_stale: bool = False,
-) -> Plan:
-    """Plan which days from `first` to `last` can be built, and why the others cannot.
+) -> BackfillPlan:
+    """BackfillPlan which days from `first` to `last` can be built, and why the others cannot.
 
     With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
     can go on. Raises BackfillError if `first` is after `last`.
@@ -116,14 +116,14 @@ def plan_backfill(
             fresh.append(day)
         else:
             days.append(day)
-    return Plan(days, refused, present, fresh)
+    return BackfillPlan(days, refused, present, fresh)
 
 
 def plan_differences(
     database: Database,
     engine: Engine,
     models: Mapping[str, Model],
-    plan: Plan,
+    plan: BackfillPlan,
     progress: Callable[[int], None],
 ) -> list[Difference]:
     """Return what the planned days would change; nothing stored changes.
@@ -146,17 +146,17 @@ def run_backfill(
     instance: dg.DagsterInstance,
     definitions: dg.Definitions,
     database: Database,
-    plan: Plan,
+    plan: BackfillPlan,
     rollups: Sequence[str],
     days_per_run: int,
     progress: Callable[[int], None],
-) -> Backfilled:
+) -> BackfillResult:
     """Run the planned days in contiguous chunks, one run each.
 
     `progress` gets the number of finished days as they come. A failed run counts for the days that
     it built, and the next chunk goes on.
     """
-    result = Backfilled(refused=dict(plan.refused))
+    result = BackfillResult(refused=dict(plan.refused))
     started = time.perf_counter()
     names = load_names()
     keys = [names.key(name) for name in rollups]

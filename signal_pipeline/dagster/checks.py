@@ -23,7 +23,7 @@ from signal_pipeline.dagster.probes import Finding
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.rollups.model_tests import Audit, audits
+from signal_pipeline.rollups.model_tests import ModelTest, audits
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings, load_settings
 
@@ -35,14 +35,14 @@ class _Probe:
     severity: dg.AssetCheckSeverity
 
 
-def default_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
+def build_checks(models: Mapping[str, Model], names: Names) -> list[dg.AssetChecksDefinition]:
     """Return every check of the project."""
     return [schema_checks(models, names), *probe_checks(models, names)]
 
 
 def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDefinition:
     """Return the tests of `schema.yml`, over the days whose raw events are kept."""
-    tests = audits(models, load_catalogue(load_settings().catalogue))
+    tests = model_tests(models, load_catalogue(load_settings().catalogue))
     specs = [
         dg.AssetCheckSpec(t.name, asset=names.key(t.model), description=t.description)
         for t in tests
@@ -58,7 +58,7 @@ def schema_checks(models: Mapping[str, Model], names: Names) -> dg.AssetChecksDe
             for test in tests:
                 key = dg.AssetCheckKey(names.key(test.model), test.name)
                 if key in context.selected_asset_check_keys:
-                    yield _audited(test, key.asset_key, test.faults(connection, first, today))
+                    yield _audited(test, key.asset_key, test.count_faults(connection, first, today))
 
     return schema_tests
 
@@ -68,7 +68,7 @@ def checks_that_read_raw(models: Mapping[str, Model], names: Names) -> list[dg.A
 
     They run by night, not each hour (docs/decisions.md).
     """
-    tests = audits(models, load_catalogue(load_settings().catalogue))
+    tests = model_tests(models, load_catalogue(load_settings().catalogue))
     found = [
         ("raw_events", "books_reconcile"),
         *((test.model, test.name) for test in tests if test.reads_raw),
@@ -76,7 +76,7 @@ def checks_that_read_raw(models: Mapping[str, Model], names: Names) -> list[dg.A
     return [dg.AssetCheckKey(names.key(asset), name) for asset, name in found]
 
 
-def _audited(test: Audit, asset: dg.AssetKey, faults: int) -> dg.AssetCheckResult:
+def _audited(test: ModelTest, asset: dg.AssetKey, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
     bad = (
         f"{faults} row(s) or group(s) break this test. Rebuild the days with `signal-pipeline"

@@ -23,7 +23,7 @@ from signal_pipeline.dagster.names import (
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
 
 
-def default_jobs(
+def build_jobs(
     names: Names, checks: Iterable[dg.AssetCheckKey], hourly_checks: Iterable[dg.AssetCheckKey]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
     """Return every job of the project that selects assets.

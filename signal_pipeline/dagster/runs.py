@@ -56,7 +56,7 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class OwnRuns:
     """The rule that tells our runs from those of others.
 
     A run is ours if our code location launched it, or if its lock is in our database. `locks` is
@@ -69,11 +69,11 @@ class Ours:
     location: str | None = None
 
     @classmethod
-    def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> Ours:
+    def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> OwnRuns:
         """Return the rule for this connection's database, and for our code location if known."""
         return cls(names, lock_space(connection), location)
 
-    def own(self, run: dg.DagsterRun) -> bool:
+    def includes(self, run: dg.DagsterRun) -> bool:
         """Return whether a run is of our jobs, or only of our assets.
 
         This matters because others can share our code location.
@@ -112,7 +112,7 @@ def own_location(context: dg.SensorEvaluationContext) -> str | None:
 
 
 def running_and_failed(
-    instance: dg.DagsterInstance, connection: Connection, ours: Ours, job: str, since: datetime
+    instance: dg.DagsterInstance, connection: Connection, ours: OwnRuns, job: str, since: datetime
 ) -> tuple[list[dg.DagsterRun], list[dg.RunRecord]]:
     """Return our runs of a job that have not ended, and those that have failed since `since`.
 
@@ -142,7 +142,7 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> 
 
 
 def failures_in_a_row(
-    instance: dg.DagsterInstance, ours: Ours, job: str, most: int
+    instance: dg.DagsterInstance, ours: OwnRuns, job: str, most: int
 ) -> list[datetime]:
     """Return when our last runs of a job failed, newest first, back to its last success.
 

@@ -15,7 +15,7 @@ from signal_pipeline.dagster.names import (
     Names,
 )
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import Ours
+from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import dropped_since
 from signal_pipeline.ingest.landing import changed_at
@@ -25,7 +25,7 @@ from signal_pipeline.settings import load_settings
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
+def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that starts the nightly job."""
 
     @dg.schedule(
@@ -46,7 +46,7 @@ def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
     return nightly_schedule
 
 
-def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
+def build_checks_schedule(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that evaluates the checks within an hour of a change."""
     checksums = {name: model.checksum for name, model in models.items()}
 
@@ -66,7 +66,7 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
     ) -> dg.RunRequest | dg.SkipReason:
         with postgres.connect() as connection:
-            last = _last_start(context.instance, Ours.seen_by(connection, names))
+            last = _last_start(context.instance, OwnRuns.seen_by(connection, names))
             statuses = day_statuses(connection, checksums)
             # If all events are dropped, nothing else changes.
             dropped = dropped_since(connection, last)
@@ -82,7 +82,7 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
     return checks_schedule
 
 
-def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
+def _last_start(instance: dg.DagsterInstance, ours: OwnRuns) -> datetime:
     """Return when our checks were last started, by the hourly or the nightly job.
 
     Only successful runs count: they have had their lock, by which they are known to be ours.
@@ -100,7 +100,7 @@ def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
     return max(found, default=datetime.min.replace(tzinfo=UTC))
 
 
-def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
+def build_pruning_schedule(names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that keeps Dagster's storage bounded."""
     return dg.ScheduleDefinition(
         name=names.named(PRUNING_SCHEDULE),
@@ -115,10 +115,10 @@ def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
     )
 
 
-def default_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
+def build_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
     """Return every schedule of the project."""
     return [
-        nightly_schedule_of(names),
-        checks_schedule_of(models, names),
-        pruning_schedule_of(names),
+        build_nightly_schedule(names),
+        build_checks_schedule(models, names),
+        build_pruning_schedule(names),
     ]

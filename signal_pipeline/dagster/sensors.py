@@ -30,7 +30,7 @@ from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import (
     MODELS_TAG,
     ONLY_STALE_TAG,
-    Ours,
+    OwnRuns,
     days_of,
     failed_days,
     failures_in_a_row,
@@ -49,7 +49,7 @@ TICK_SECONDS = 5
 COUNTED_FAILURES = 10  # The back-off does not grow after more failures.
 
 
-def landing_sensor_of(names: Names) -> dg.SensorDefinition:
+def build_landing_sensor(names: Names) -> dg.SensorDefinition:
     """Return the sensor that starts a run when files wait in the landing."""
 
     @dg.sensor(
@@ -83,7 +83,7 @@ def _landing_request(
         return dg.SkipReason("the landing is empty")
     now, job = datetime.now(UTC), names.named(RAW_EVENTS_JOB)
     with postgres.connect() as connection:
-        ours = Ours.seen_by(connection, names, own_location(context))
+        ours = OwnRuns.seen_by(connection, names, own_location(context))
         running, _ = running_and_failed(
             context.instance, connection, ours, job, now - ATTEMPTS_WINDOW
         )
@@ -120,7 +120,7 @@ def _cursor(asked: int, marks: Collection[str]) -> str:
     return json.dumps({"asked": asked, "marks": sorted(marks)})
 
 
-def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
+def build_stale_rollups_sensor(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
     """Return the sensor that keeps every rollup of every open day fresh."""
     checksums = {name: model.checksum for name, model in models.items()}
     job = names.named(ROLLUPS_JOB)
@@ -142,7 +142,7 @@ def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.Sen
             return dg.SkipReason("every rollup is fresh")
         now = datetime.now(UTC)
         with postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, own_location(context))
+            ours = OwnRuns.seen_by(connection, names, own_location(context))
             running, ended = running_and_failed(
                 context.instance, connection, ours, job, now - ATTEMPTS_WINDOW
             )

@@ -285,7 +285,7 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
         if total != (facts.raw_events,):
             raise _Unproven(f"{name} does not add up to the raw events")
     for test in reconciliations(models):
-        if test.faults(connection, day, day):
+        if test.count_faults(connection, day, day):
             raise _Unproven(
                 f"{test.model} fails its test {test.name}: run `signal-pipeline backfill` for"
                 " this day"

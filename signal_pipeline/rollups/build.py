@@ -18,7 +18,7 @@ from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_da
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import Built, DaySnapshot, Engine
+from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
 from signal_pipeline.rollups.models import Model
 
 
@@ -133,7 +133,7 @@ def _swap(
     connection: Connection,
     engine: str,
     models: Mapping[str, Model],
-    built: Built,
+    built: ComputedDay,
     started: float,
 ) -> dict[str, int]:
     rows: dict[str, int] = {}

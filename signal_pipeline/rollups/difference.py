@@ -17,7 +17,7 @@ from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
-from signal_pipeline.rollups.engine import Built, Engine
+from signal_pipeline.rollups.engine import ComputedDay, Engine
 from signal_pipeline.rollups.models import Model
 
 
@@ -66,7 +66,7 @@ def day_difference(
             return [_difference(connection, model, built, day) for model in models.values()]
 
 
-def _difference(connection: Connection, model: Model, built: Built, day: date) -> Difference:
+def _difference(connection: Connection, model: Model, built: ComputedDay, day: date) -> Difference:
     shadow = sql.Identifier("pg_temp", f"shadow_{model.name}"[:63])
     stored = sql.Identifier("signal", model.name)
     connection.execute(sql.SQL("create temporary table {} (like {})").format(shadow, stored))

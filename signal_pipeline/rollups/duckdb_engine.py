@@ -229,7 +229,7 @@ def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> Non
     )
     table = _result(model).as_string()
     results.execute(f"create table {table} ({definitions})")
-    results.execute(f"insert into {table}\n{model.sql}", list(window(day)))
+    results.execute(f"insert into {table}\n{model.select}", list(window(day)))
     (rows,) = _one_row(results, query(__package__, "foreign_rows").format(table), [day])
     if rows:
         raise foreign_rows(day, model, rows)

@@ -94,7 +94,7 @@ def _compute(connection: Connection, day: date, model: Model) -> None:
             temporary, sql.Identifier("signal", model.name)
         )
     )
-    select = sql.SQL(model.sql)
+    select = sql.SQL(model.select)
     insert = sql.SQL("insert into {} ({})\n{}").format(temporary, _names(model.columns), select)
     _execute(connection, insert, window(day))
     strangers = _execute(

@@ -72,14 +72,14 @@ class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 ColumnTest = NotNull | AcceptedValues | Relationships
-ModelTest = Unique | ReconcilesWith
+TableTest = Unique | ReconcilesWith
 
 _COLUMN_TESTS: Mapping[str, type[ColumnTest]] = {
     "not_null": NotNull,
     "accepted_values": AcceptedValues,
     "relationships": Relationships,
 }
-_MODEL_TESTS: Mapping[str, type[ModelTest]] = {
+_TABLE_TESTS: Mapping[str, type[TableTest]] = {
     "unique": Unique,
     "reconciles_with": ReconcilesWith,
 }
@@ -95,7 +95,7 @@ class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as written in `schema.yml`; `model_tests` reads its `tests`."""
+    """A model as written in `schema.yml`; `table_tests` reads its `tests`."""
 
     name: str
     description: str
@@ -164,9 +164,9 @@ def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
     return tuple(_test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.tests)
 
 
-def model_tests(model: ModelEntry) -> tuple[ModelTest, ...]:
+def table_tests(model: ModelEntry) -> tuple[TableTest, ...]:
     """Return the tests of a whole model; raises Problem for an unknown test or wrong arguments."""
-    return tuple(_test(entry, _MODEL_TESTS, "model") for entry in model.tests)
+    return tuple(_test(entry, _TABLE_TESTS, "model") for entry in model.tests)
 
 
 def _by_name(entries: Sequence[Named]) -> dict[str, Named]:
@@ -202,7 +202,7 @@ def _check_model(model: ModelEntry) -> None:
             raise Problem(f"the column {name} is missing")
     if columns[DATE_COLUMN].data_type != "date":
         raise Problem(f"{DATE_COLUMN} is not a date")
-    grains = [test.columns for test in model_tests(model) if isinstance(test, Unique)]
+    grains = [test.columns for test in table_tests(model) if isinstance(test, Unique)]
     if len(grains) != 1:
         raise Problem("needs one test `unique` over the columns of its grain")
     for name in (DATE_COLUMN, "app_name", "event_type"):

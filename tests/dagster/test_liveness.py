@@ -27,8 +27,8 @@ from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.dagster.liveness import LOST_SECONDS, START_SECONDS, end_dead_runs
 from signal_pipeline.dagster.names import load_names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.run_locks import HEARTBEAT_SECONDS, held_run, living_runs, lock_space
-from signal_pipeline.dagster.runs import LOCK_TAG, Ours, running_and_failed
+from signal_pipeline.dagster.run_locks import HEARTBEAT_SECONDS, hold_run_lock, living_runs, lock_space
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, running_and_failed
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import dagster_url, ensure_database
@@ -57,14 +57,14 @@ def stored(
 
 
 @pytest.fixture
-def ours(connection: Connection) -> Ours:
+def ours(connection: Connection) -> OwnRuns:
     """The names and locks that are ours in the code location `signal`."""
-    return Ours(load_names(), lock_space(connection), launched.label("signal"))
+    return OwnRuns(load_names(), lock_space(connection), launched.label("signal"))
 
 
 @pytest.fixture
 def looks(
-    stored: dg.DagsterInstance, connection: Connection, ours: Ours
+    stored: dg.DagsterInstance, connection: Connection, ours: OwnRuns
 ) -> Callable[[float], list[str]]:
     """Looks twice, with so many seconds in between; returns the runs that were ended."""
 
@@ -169,7 +169,7 @@ def test_a_run_that_lost_its_connection_takes_its_lock_again(
 def test_a_run_that_is_marked_as_failed_from_outside_goes_on_and_is_in_flight(
     stored: dg.DagsterInstance,
     victim: tuple[dg.DagsterRun, subprocess.Popen[bytes]],
-    ours: Ours,
+    ours: OwnRuns,
     connection: Connection,
 ) -> None:
     run, process = victim
@@ -209,11 +209,11 @@ def test_the_sensor_ends_what_is_dead_at_a_later_tick(
 
 
 def test_a_run_whose_lock_was_away_for_a_moment_begins_to_count_anew(
-    stored: dg.DagsterInstance, database: Database, connection: Connection, ours: Ours
+    stored: dg.DagsterInstance, database: Database, connection: Connection, ours: OwnRuns
 ) -> None:
     run = stored.create_run_for_job(_empty_job, tags={LOCK_TAG: ours.locks}, status=STARTED)
     _, suspects = end_dead_runs(stored, connection, ours, {}, 0.0)
-    with held_run(database, run.run_id):
+    with hold_run_lock(database, run.run_id):
         _, suspects = end_dead_runs(stored, connection, ours, suspects, LOST_SECONDS)
     ended, suspects = end_dead_runs(stored, connection, ours, suspects, LOST_SECONDS * 2)
     assert ended == []
@@ -222,7 +222,7 @@ def test_a_run_whose_lock_was_away_for_a_moment_begins_to_count_anew(
 
 
 def test_a_run_that_ends_between_the_looks_stays_as_it_ended(
-    stored: dg.DagsterInstance, connection: Connection, ours: Ours
+    stored: dg.DagsterInstance, connection: Connection, ours: OwnRuns
 ) -> None:
     """Its record is read again.
 
@@ -247,7 +247,7 @@ def test_a_run_that_ends_between_the_looks_stays_as_it_ended(
 
 
 def test_who_is_cancelled_is_not_retried(
-    stored: dg.DagsterInstance, looks: Callable[[float], list[str]], ours: Ours
+    stored: dg.DagsterInstance, looks: Callable[[float], list[str]], ours: OwnRuns
 ) -> None:
     run = stored.create_run_for_job(_empty_job, tags={LOCK_TAG: ours.locks}, status=STARTED)
     stored.report_run_canceling(run)
@@ -259,7 +259,7 @@ def test_a_run_that_never_took_its_lock_has_longer(
     stored: dg.DagsterInstance,
     defs: dg.Definitions,
     looks: Callable[[float], list[str]],
-    ours: Ours,
+    ours: OwnRuns,
 ) -> None:
     job = defs.resolve_job_def("rollups_job")
     run = launched.create_run(stored, job, status=STARTED)
@@ -301,19 +301,19 @@ _mixed_job = dg.Definitions(
 
 
 def of_another_location(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> dg.DagsterRun:
     return launched.create_run(instance, _their_nightly_job, "neighbour", status=STARTED)
 
 
 def of_our_location_but_not_ours(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> dg.DagsterRun:
     return launched.create_run(instance, _empty_job, status=STARTED)
 
 
 def of_their_assets_in_our_location(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> dg.DagsterRun:
     return launched.create_run(
         instance,
@@ -323,19 +323,19 @@ def of_their_assets_in_our_location(
     )
 
 
-def of_a_script(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def of_a_script(instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns) -> dg.DagsterRun:
     return instance.create_run_for_job(_their_nightly_job, status=STARTED)
 
 
 def of_another_signal(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> dg.DagsterRun:
     """A command's run, whose lock is in another database."""
     return instance.create_run_for_job(_empty_job, tags={LOCK_TAG: "1/1"}, status=STARTED)
 
 
 def of_our_location_before_it_moved(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> dg.DagsterRun:
     """A run that our location launched when it was configured for another database.
 
@@ -347,7 +347,7 @@ def of_our_location_before_it_moved(
 
 
 def of_another_location_by_our_resource(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> dg.DagsterRun:
     """A run that takes our lock only in its steps.
 
@@ -358,7 +358,7 @@ def of_another_location_by_our_resource(
     )
 
 
-def not_begun(instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours) -> dg.DagsterRun:
+def not_begun(instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns) -> dg.DagsterRun:
     job = defs.resolve_job_def("rollups_job")
     return launched.create_run(
         instance, job, tags={LOCK_TAG: ours.locks}, status=dg.DagsterRunStatus.STARTING
@@ -382,7 +382,7 @@ def test_what_is_not_ours_or_may_live_is_never_ended(
     stored: dg.DagsterInstance,
     defs: dg.Definitions,
     connection: Connection,
-    ours: Ours,
+    ours: OwnRuns,
     located: bool,
 ) -> None:
     runs = {make.__name__: make(stored, defs, ours) for make in NOT_TO_BE_ENDED}
@@ -396,7 +396,7 @@ def test_what_is_not_ours_or_may_live_is_never_ended(
 
 
 def test_a_command_ends_a_launched_run_of_ours_that_had_its_lock(
-    stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, ours: Ours
+    stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, ours: OwnRuns
 ) -> None:
     """With the daemon dead too, nobody else frees the place that the run holds."""
     run = launched.create_run(

@@ -26,7 +26,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only

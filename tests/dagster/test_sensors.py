@@ -16,7 +16,7 @@ from support.dagster import TODAY, YESTERDAY, Run, due_day, purge
 from support.traffic import line
 
 from faults import launched
-from signal_pipeline.dagster.run_locks import held_run, lock_space
+from signal_pipeline.dagster.run_locks import hold_run_lock, lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.models import Model
@@ -151,7 +151,7 @@ def test_a_run_that_is_marked_as_over_and_goes_on_is_in_flight(
     (environment.landing_path / "a.ndjson").write_bytes(line())
     build = add_run("rollups_job", status, {START: str(YESTERDAY), END: str(YESTERDAY)})
     drain = add_run("raw_events_job", status)
-    with held_run(database, build.run_id), held_run(database, drain.run_id):
+    with hold_run_lock(database, build.run_id), hold_run_lock(database, drain.run_id):
         assert "in flight" in str(tick("stale_rollups_sensor"))
         assert "wait for the run in flight" in str(tick("landing_sensor"))
 

@@ -18,7 +18,7 @@ from faults.suppression_world import make_world, store
 from signal_pipeline.api.graphql.types import EventStats
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.embedded_only]

@@ -166,9 +166,9 @@ def test_a_rollup_is_one_file_and_one_entry(add_rollup: AddRollup, folder: Path)
 
 def test_our_sql_is_written_alike() -> None:
     for model in load_models().values():
-        code = re.sub(r"--[^\n]*|'[^']*'", "", model.sql)
+        code = re.sub(r"--[^\n]*|'[^']*'", "", model.select)
         assert code == code.lower()
-        assert max(map(len, model.sql.splitlines())) <= 80
+        assert max(map(len, model.select.splitlines())) <= 80
 
 
 BROKEN_SQL = {

@@ -29,7 +29,7 @@ class RetentionConfig(dg.Config):
     )
 
 
-def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
+def build_expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
     """Return the retention asset.
 
     It is downstream of every rollup, so that nothing is deleted before the rollups are built.

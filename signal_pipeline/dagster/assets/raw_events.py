@@ -36,7 +36,7 @@ BOOKS_DAYS = 21
 OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
-def raw_events_asset(names: Names) -> dg.AssetsDefinition:
+def build_raw_events_asset(names: Names) -> dg.AssetsDefinition:
     """Return the asset of the raw events."""
     key = names.key(RAW_EVENTS)
 

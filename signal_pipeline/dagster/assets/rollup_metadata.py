@@ -51,7 +51,7 @@ def definition_metadata(model: Model) -> dict[str, Any]:
                 )
             ]
         ),
-        "sql": dg.MetadataValue.md(code_block("sql", model.sql)),
+        "sql": dg.MetadataValue.md(code_block("sql", model.select)),
         "model_checksum": model.checksum[:12],
     }
 

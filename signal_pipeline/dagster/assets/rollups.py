@@ -49,7 +49,7 @@ MOST_REASONS = 10
 
 
 @dataclass(slots=True)
-class _Outcome:
+class RunOutcome:
     """What became of the days of a run.
 
     `kept`: purged days, as they were once built; nothing can change them. `failed`: days that were
@@ -62,7 +62,7 @@ class _Outcome:
     failed: dict[date, str] = field(default_factory=dict)
 
 
-def rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec]:
+def build_rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec]:
     """Return one asset spec per model.
 
     Its description, columns, owner, tags and SQL file come from the model.
@@ -84,12 +84,12 @@ def rollup_specs(models: Mapping[str, Model], names: Names) -> list[dg.AssetSpec
     ]
 
 
-def rollup_assets(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
+def build_rollup_assets(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
     """Return the multi-asset of all rollups; any subset can be run."""
 
     @dg.multi_asset(
         name=names.named("rollups"),
-        specs=rollup_specs(models, names),
+        specs=build_rollup_specs(models, names),
         can_subset=True,
         backfill_policy=backfill_policy,
         pool=names.pool(ROLLUPS_POOL),
@@ -183,9 +183,9 @@ def _build(
     days: list[date],
     only: date | None,
     notes: DayNotes,
-) -> _Outcome:
+) -> RunOutcome:
     """Build day by day; a day that fails is tried again at the end, and holds up no other."""
-    outcome = _Outcome()
+    outcome = RunOutcome()
     database, engine = postgres.database(), postgres.engine(many_days=len(days) > 1)
     left = days
     for attempt in range(1, DAY_ATTEMPTS + 1):
@@ -240,7 +240,7 @@ def _keep(
     names: Names,
     only: date | None,
     notes: DayNotes,
-    outcome: _Outcome,
+    outcome: RunOutcome,
 ) -> None:
     """Mark purged days as they were once built: Dagster counts a day without a mark as failed.
 
@@ -260,7 +260,7 @@ def _keep(
         _mark(context, build, names, only, notes)
 
 
-def _tell(context: dg.AssetExecutionContext, connection: Connection, outcome: _Outcome) -> None:
+def _tell(context: dg.AssetExecutionContext, connection: Connection, outcome: RunOutcome) -> None:
     """Log what became of the run's days, and which days around them Dagster leaves out silently."""
     lines = [
         *days_note((build.day for build in outcome.built), "built"),
@@ -307,7 +307,7 @@ def _mark(
 
 def _result(
     context: dg.AssetExecutionContext,
-    outcome: _Outcome,
+    outcome: RunOutcome,
     names: Names,
     only: date | None,
     notes: DayNotes,
