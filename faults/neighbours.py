@@ -117,7 +117,7 @@ def _slow_ends() -> Iterator[None]:
 def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figures) -> None:
     from signal_pipeline.definitions import defs
 
-    job, today = defs.resolve_job_def(RAW_EVENTS_JOB), today_utc()
+    job, today = defs().resolve_job_def(RAW_EVENTS_JOB), today_utc()
     working: list[BaseProcess] = []
     suspects: dict[str, float] = {}
     started = 0

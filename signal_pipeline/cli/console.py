@@ -32,7 +32,7 @@ from signal_pipeline.printable import printable
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
     from signal_pipeline.catalogue.load import Catalogue
-    from signal_pipeline.dagster.backfill import BackfillResult, BackfillPlan
+    from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
     from signal_pipeline.days.freshness import DayStatus
     from signal_pipeline.days.quality import DayQuality
     from signal_pipeline.days.receipts import Receipt

@@ -192,7 +192,7 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
 
         plan, database = BackfillPlan(days, {}, {}), open_database(settings)
         result = run_backfill(
-            instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress
+            instance, defs(), database, plan, list(load_models()), DAYS_PER_RUN, progress
         )
     console.show_backfill(result)
     return result.refused

@@ -1,4 +1,4 @@
-"""Tells people of checks that turn red or green, and of runs that failed and are not retried.
+"""Alerts people of checks that turn red or green, and of runs that failed and are not retried.
 
 What is news according to Dagster's storage, and its wording, belong here. What people know already
 is in `alert_state.py`; how messages are sent is in `notifications.py`. The same faults are also
@@ -24,7 +24,7 @@ from signal_pipeline.dagster.notifications import Message, check_sender, open_ad
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of, own_location
 from signal_pipeline.postgres.database import DatabaseUnreachableError
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import Settings, load_settings
 
 TICK_SECONDS = 30
 FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
@@ -45,22 +45,22 @@ ADVICE = {
 
 
 def build_alerts_sensor(
-    checks: Iterable[dg.AssetChecksDefinition], names: Names
+    checks: Iterable[dg.AssetCheckKey], names: Names, settings: Settings
 ) -> dg.SensorDefinition:
-    """Return the sensor that tells people.
+    """Return the sensor that alerts people.
 
-    Raises SettingsError if it is wanted and cannot work.
+    Raises SettingsError if alerts are wanted and cannot be sent.
     """
-    check_sender(load_settings())
-    keys = [key for each in checks for key in each.check_keys]
+    check_sender(settings)
+    keys = sorted(checks)
 
     @dg.sensor(
         name=names.named(ALERTS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs"
-            " that failed."
+            "Sends messages to the addresses of SIGNAL_ALERT_URLS: a check turned red or green, or"
+            " a run failed."
         ),
     )
     def alerts_sensor(

@@ -28,7 +28,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 PROGRESS_SECONDS = 0.5
 
@@ -70,7 +70,7 @@ class BackfillResult:
         }
 
 
-def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[str, Model]:
+def chosen_models(models: Models, names: Sequence[str]) -> Models:
     """Return the named rollups, or all of them if no name is given.
 
     Raises UsageError for an unknown name.
@@ -78,12 +78,12 @@ def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[
     unknown = [name for name in names if name not in models]
     if unknown:
         raise UsageError(f"no rollup {unknown[0]!r}: choose from {', '.join(models)}")
-    return {name: models[name] for name in names} if names else models
+    return models.only(names) if names else models
 
 
 def plan_backfill(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     first: date,
     last: date,
     *,
@@ -97,8 +97,8 @@ def plan_backfill(
     if first > last:
         raise BackfillError(f"--from {first} is after --to {last}")
     start_date, today = stored_start_date(connection), today_utc()
-    checksums = {name: model.checksum for name, model in models.items()}
-    present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
+    statuses = day_statuses(connection, models.checksums, first, last)
+    present = {status.day: status for status in statuses}
     # Counting raw events is the cost of a plan, so days that are left alone are not counted.
     wanted = [day for day, status in present.items() if status.wants_build or not only_stale]
     missing = days_missing_raw_events(connection, wanted)
@@ -122,7 +122,7 @@ def plan_backfill(
 def plan_differences(
     database: Database,
     engine: Engine,
-    models: Mapping[str, Model],
+    models: Models,
     plan: BackfillPlan,
     progress: Callable[[int], None],
 ) -> list[Difference]:

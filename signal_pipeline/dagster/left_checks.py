@@ -32,7 +32,9 @@ UI_JOB = "__ASSET_JOB"
 LONGEST_LOOK = timedelta(hours=2)  # By then the hourly checks have run.
 
 
-def build_left_checks_sensor(checks: Iterable[dg.AssetCheckKey], names: Names) -> dg.SensorDefinition:
+def build_left_checks_sensor(
+    checks: Iterable[dg.AssetCheckKey], names: Names
+) -> dg.SensorDefinition:
     """Return the sensor that starts a run of these checks."""
     keys = sorted(checks)
 
@@ -42,7 +44,7 @@ def build_left_checks_sensor(checks: Iterable[dg.AssetCheckKey], names: Names) -
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Has the checks evaluated that a backfill, or a run that broke off, left without a"
+            "Starts a run of the checks that a backfill or an interrupted run left without a"
             " result."
         ),
     )

@@ -7,8 +7,7 @@ which runs live is in `liveness.py`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,7 +18,7 @@ from signal_pipeline.dagster.due_builds import FailedRun
 from signal_pipeline.dagster.names import Names
 from signal_pipeline.dagster.run_locks import living_runs, lock_space
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -127,13 +126,12 @@ def running_and_failed(
     return [record.dagster_run for record in running], failed
 
 
-def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> list[FailedRun]:
+def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRun]:
     """Return the days of failed runs, except of runs that were asked for with other models."""
-    present = models_digest(models)
     found = []
     for record in failed:
         run, days = record.dagster_run, days_of(record.dagster_run)
-        if days is None or run.tags.get(MODELS_TAG, present) != present:
+        if days is None or run.tags.get(MODELS_TAG, models.digest) != models.digest:
             continue
         named = run.tags.get(FAILED_DAYS_TAG)
         at_fault = frozenset(map(date.fromisoformat, named.split(","))) if named else None
@@ -175,9 +173,3 @@ def materialized_days(
 def _was_built(event: dg.DagsterEvent) -> bool:
     state = event.step_materialization_data.materialization.metadata.get("state")
     return state is None or state.value == "open"
-
-
-def models_digest(models: Mapping[str, Model]) -> str:
-    """Return a short text that changes when any model changes."""
-    checksums = sorted((name, model.checksum) for name, model in models.items())
-    return hashlib.sha256(repr(checksums).encode()).hexdigest()[:12]

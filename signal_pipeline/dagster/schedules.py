@@ -1,6 +1,5 @@
 """The schedules: what the clock starts, and when. What a job does is in `jobs.py`."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -19,7 +18,7 @@ from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import dropped_since
 from signal_pipeline.ingest.landing import changed_at
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
@@ -35,7 +34,8 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
         job_name=names.named(NIGHTLY_JOB),
         default_status=RUNNING,
         description=(
-            "00:30 UTC: the rollups of yesterday and of missed days, every check, then retention."
+            "00:30 UTC: builds the rollups of yesterday and of days that earlier nights missed,"
+            " then evaluates every check, then runs the retention."
         ),
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -46,9 +46,8 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
     return nightly_schedule
 
 
-def build_checks_schedule(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
+def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that evaluates the checks within an hour of a change."""
-    checksums = {name: model.checksum for name, model in models.items()}
 
     @dg.schedule(
         name=names.named(CHECKS_SCHEDULE),
@@ -57,9 +56,9 @@ def build_checks_schedule(models: Mapping[str, Model], names: Names) -> dg.Sched
         job_name=names.named(CHECKS_JOB),
         default_status=RUNNING,
         description=(
-            "Hourly: every check but those that count all raw events, if anything changed or was"
-            " dropped since they were evaluated last, in the landing too, or a day waits for its"
-            " build."
+            "Each hour: every check except those that count all raw events. Skipped if nothing"
+            " changed since the last evaluation: no event came or was dropped, the landing is as it"
+            " was, and no day waits for its build."
         ),
     )
     def checks_schedule(
@@ -67,7 +66,7 @@ def build_checks_schedule(models: Mapping[str, Model], names: Names) -> dg.Sched
     ) -> dg.RunRequest | dg.SkipReason:
         with postgres.connect() as connection:
             last = _last_start(context.instance, OwnRuns.seen_by(connection, names))
-            statuses = day_statuses(connection, checksums)
+            statuses = day_statuses(connection, models.checksums)
             # If all events are dropped, nothing else changes.
             dropped = dropped_since(connection, last)
         landed = changed_at(load_settings().landing_path)
@@ -109,13 +108,13 @@ def build_pruning_schedule(names: Names) -> dg.ScheduleDefinition:
         job_name=names.named(PRUNING_JOB),
         default_status=RUNNING,
         description=(
-            "01:45 UTC: old logs, runs and ticks leave Dagster's storage; the state of each"
-            " partition stays."
+            "01:45 UTC: deletes Signal's old logs, runs and ticks from Dagster's storage. The state"
+            " of each partition stays."
         ),
     )
 
 
-def build_schedules(models: Mapping[str, Model], names: Names) -> list[dg.ScheduleDefinition]:
+def build_schedules(models: Models, names: Names) -> list[dg.ScheduleDefinition]:
     """Return every schedule of the project."""
     return [
         build_nightly_schedule(names),

@@ -5,7 +5,7 @@ when, is in `due_builds.py`. What Dagster knows is in `runs.py`.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -25,7 +25,6 @@ from signal_pipeline.dagster.names import (
     STALE_ROLLUPS_SENSOR,
     Names,
 )
-from signal_pipeline.dagster.partitions import daily_partitions
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import (
     MODELS_TAG,
@@ -34,7 +33,6 @@ from signal_pipeline.dagster.runs import (
     days_of,
     failed_days,
     failures_in_a_row,
-    models_digest,
     own_location,
     range_tags,
     running_and_failed,
@@ -42,7 +40,7 @@ from signal_pipeline.dagster.runs import (
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.ingest.landing import marks_of_landed
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 5
@@ -120,9 +118,10 @@ def _cursor(asked: int, marks: Collection[str]) -> str:
     return json.dumps({"asked": asked, "marks": sorted(marks)})
 
 
-def build_stale_rollups_sensor(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
+def build_stale_rollups_sensor(
+    models: Models, names: Names, partitions: dg.DailyPartitionsDefinition
+) -> dg.SensorDefinition:
     """Return the sensor that keeps every rollup of every open day fresh."""
-    checksums = {name: model.checksum for name, model in models.items()}
     job = names.named(ROLLUPS_JOB)
 
     @dg.sensor(
@@ -137,7 +136,8 @@ def build_stale_rollups_sensor(models: Mapping[str, Model], names: Names) -> dg.
     def stale_rollups_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresResource
     ) -> dg.SensorResult | dg.SkipReason:
-        stale = _stale_days(postgres, checksums)
+        first = date.fromisoformat(partitions.get_first_partition_key() or str(today_utc()))
+        stale = _stale_days(postgres, models, first)
         if not stale:
             return dg.SkipReason("every rollup is fresh")
         now = datetime.now(UTC)
@@ -152,20 +152,19 @@ def build_stale_rollups_sensor(models: Mapping[str, Model], names: Names) -> dg.
         if not requests:
             return dg.SkipReason(_why_not(stale, given_up(stale, failed)))
         asked = int(context.cursor or 0) + 1
-        digest = models_digest(models)
         return dg.SensorResult(
-            [_run_request(request, names, asked, digest) for request in requests], cursor=str(asked)
+            [_run_request(request, names, asked, models.digest) for request in requests],
+            cursor=str(asked),
         )
 
     return stale_rollups_sensor
 
 
-def _stale_days(postgres: PostgresResource, checksums: Mapping[str, str]) -> list[DayStatus]:
-    first = date.fromisoformat(daily_partitions.get_first_partition_key() or str(today_utc()))
+def _stale_days(postgres: PostgresResource, models: Models, first: date) -> list[DayStatus]:
     with postgres.connect() as connection:
         return [
             status
-            for status in day_statuses(connection, checksums, first, today_utc())
+            for status in day_statuses(connection, models.checksums, first, today_utc())
             if status.wants_build
         ]
 

@@ -19,7 +19,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 class BuildRefusedError(SignalError):
@@ -57,9 +57,7 @@ class DayBuild:
     state: Literal["open", "purged", "incomplete"] = "open"
 
 
-def build_day(
-    database: Database, engine: Engine, models: Mapping[str, Model], day: date
-) -> DayBuild:
+def build_day(database: Database, engine: Engine, models: Models, day: date) -> DayBuild:
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
@@ -85,9 +83,7 @@ def build_day(
             )
 
 
-def recorded_builds(
-    connection: Connection, models: Mapping[str, Model], days: Sequence[date]
-) -> list[DayBuild]:
+def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
     """Return the recorded builds of the days, for open and for purged ones.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
@@ -132,7 +128,7 @@ def refuse_incomplete(snapshot: DaySnapshot) -> None:
 def _swap(
     connection: Connection,
     engine: str,
-    models: Mapping[str, Model],
+    models: Models,
     built: ComputedDay,
     started: float,
 ) -> dict[str, int]:

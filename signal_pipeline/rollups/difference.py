@@ -6,7 +6,7 @@ temporary tables are written. The day is locked meanwhile, as for a build.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import cast
@@ -18,7 +18,7 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
 from signal_pipeline.rollups.engine import ComputedDay, Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Difference:
 
 
 def day_difference(
-    database: Database, engine: Engine, models: Mapping[str, Model], day: date
+    database: Database, engine: Engine, models: Models, day: date
 ) -> list[Difference]:
     """Return the difference of each rollup for a day that has a row in `signal.days`.
 

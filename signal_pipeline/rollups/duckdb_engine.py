@@ -35,7 +35,7 @@ from signal_pipeline.rollups.engine import (
     foreign_rows,
     missing_day,
 )
-from signal_pipeline.rollups.models import Model, SourceColumn
+from signal_pipeline.rollups.models import Model, Models, SourceColumn
 from signal_pipeline.rollups.scratch import scratch_folder
 
 MEMORY_LIMIT = "512MB"
@@ -69,7 +69,7 @@ class DuckdbEngine:
         self,
         connection: Connection,  # noqa: ARG002 - the other engine's way in
         day: date,
-        models: Mapping[str, Model],
+        models: Models,
     ) -> Iterator[_Built]:
         """Read a day; see `Engine.read`.
 
@@ -215,7 +215,7 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _needed(models: Mapping[str, Model]) -> list[SourceColumn]:
+def _needed(models: Models) -> list[SourceColumn]:
     """Return the columns of the events that any of the models reads.
 
     `created_at` is always among them, since it bounds each model.

@@ -7,7 +7,6 @@ rollups of the day in one short transaction of its own (invariants 5 and 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -17,7 +16,7 @@ from psycopg import sql
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.settings import Settings
 
 
@@ -75,7 +74,7 @@ class Engine(Protocol):
         ...
 
     def read(
-        self, connection: Connection, day: date, models: Mapping[str, Model]
+        self, connection: Connection, day: date, models: Models
     ) -> AbstractContextManager[ComputedDay]:
         """Read the day from one snapshot, taken after this call, and compute the models.
 

@@ -5,7 +5,7 @@ No Dagster: `checks.py` makes asset checks of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import cast
@@ -16,7 +16,7 @@ from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Column, Model
+from signal_pipeline.rollups.models import Column, Model, Models
 from signal_pipeline.rollups.schema_yml import (
     AcceptedValues,
     NotNull,
@@ -30,15 +30,15 @@ from signal_pipeline.rollups.schema_yml import (
 class ModelTest:
     """One test of one model.
 
-    `query` counts the rows, groups or days at fault between two bound days. `reads_raw` is true if
-    it counts the raw events of all these days, which is too much work for every hour.
+    `query` counts the rows, groups or days at fault between two bound days. `reads_raw_events` is
+    true if it counts the raw events of all these days, which is too much work for every hour.
     """
 
     model: str
     name: str
     description: str
     query: sql.Composed
-    reads_raw: bool = False
+    reads_raw_events: bool = False
 
     def count_faults(self, connection: Connection, first: date, last: date) -> int:
         """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
@@ -49,7 +49,7 @@ class ModelTest:
         return cast(int, row[0])
 
 
-def model_tests(models: Mapping[str, Model], catalogue: Catalogue) -> list[ModelTest]:
+def model_tests(models: Models, catalogue: Catalogue) -> list[ModelTest]:
     """Return every test of every model."""
     return [
         test
@@ -58,7 +58,7 @@ def model_tests(models: Mapping[str, Model], catalogue: Catalogue) -> list[Model
     ]
 
 
-def reconciliations(models: Mapping[str, Model]) -> list[ModelTest]:
+def reconciliations(models: Models) -> list[ModelTest]:
     """Return the tests that compare a rollup with other numbers.
 
     Tests that a build itself asserts before its commit are left out.
@@ -80,7 +80,9 @@ def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
     for column in model.columns.values():
         for test in column.tests:
             if isinstance(test, NotNull):
-                yield _row_test(model, f"{column.name}_not_null", _identifier(column) + sql.SQL(" is null"))
+                yield _row_test(
+                    model, f"{column.name}_not_null", _identifier(column) + sql.SQL(" is null")
+                )
             elif isinstance(test, AcceptedValues):
                 condition = sql.SQL("not ({} = any ({}))").format(
                     _identifier(column), sql.Literal(_accepted_values(test, catalogue))
@@ -138,8 +140,8 @@ def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
         rollup=sql.Literal(model.name),
     )
     text = f"Per day, `events` adds up to the same number as in {against}."
-    reads_raw = test.to == "events" and not counted_by_build
-    return ModelTest(model.name, f"reconciles_with_{test.to}", text, statement, reads_raw)
+    reads_raw_events = test.to == "events" and not counted_by_build
+    return ModelTest(model.name, f"reconciles_with_{test.to}", text, statement, reads_raw_events)
 
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:

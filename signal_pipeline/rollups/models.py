@@ -16,22 +16,22 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.lineage import Query, analyse, check_condition
 from signal_pipeline.rollups.schema_yml import (
     DATE_COLUMN,
-    AcceptedValues,
     ColumnEntry,
     ColumnTest,
     ModelEntry,
-    TableTest,
     NotNull,
     Problem,
     ReconcilesWith,
     Relationships,
     TableEntry,
+    TableTest,
     Unique,
     column_tests,
-    table_tests,
     read_schema,
     read_sources,
+    table_tests,
 )
+
 
 class ModelError(SignalError):
     """A model, `schema.yml` or `sources.yml` is wrong; the text names the file and the problem."""
@@ -81,8 +81,8 @@ class Column:
 class Model:
     """A rollup: the SELECT that computes one day of it, and what `schema.yml` says about it.
 
-    `select` is executed as written, with the day's start and end as the binds $1 and $2. `columns` are
-    in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
+    `select` is executed as written, with the day's start and end as the binds $1 and $2. `columns`
+    are in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
     `checksum` is over the tokens of the SQL, in hex; when it changes, builds become stale.
     """
 

@@ -24,7 +24,7 @@ from signal_pipeline.rollups.engine import (
     foreign_rows,
     missing_day,
 )
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 class PostgresEngine:
@@ -33,9 +33,7 @@ class PostgresEngine:
     name = "postgres"
 
     @contextmanager
-    def read(
-        self, connection: Connection, day: date, models: Mapping[str, Model]
-    ) -> Iterator[_Built]:
+    def read(self, connection: Connection, day: date, models: Models) -> Iterator[_Built]:
         """Read a day; see `Engine.read`.
 
         The results wait in temporary tables, which are dropped at the end.

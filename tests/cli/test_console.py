@@ -24,7 +24,7 @@ from rich.console import Console
 from signal_pipeline.catalogue.load import App, Catalogue, EntityType, EventType
 from signal_pipeline.cli import console
 from signal_pipeline.cli.demo_summary import show_summary
-from signal_pipeline.dagster.backfill import BackfillResult, BackfillPlan
+from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
 from signal_pipeline.days.freshness import DayStatus
 from signal_pipeline.days.receipts import Receipt
 from signal_pipeline.ingest.pipeline import Counts

@@ -12,7 +12,7 @@ from support.dagster import Run
 
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.settings import Settings
+from signal_pipeline.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="session")
 def defs() -> dg.Definitions:
     """The project's definitions."""
-    return build_defs()
+    return build_defs(load_settings())
 
 
 @pytest.fixture

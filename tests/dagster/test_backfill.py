@@ -15,7 +15,7 @@ import pytest
 from conftest import Fill
 from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.dagster.assets import rollups
+from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.backfill import (
     BackfillResult,
     plan_backfill,
@@ -24,12 +24,11 @@ from signal_pipeline.dagster.backfill import (
 )
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.difference import Difference
-from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-Models = dict[str, Model]
 DAYS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1, 0)]
 
 
@@ -115,16 +114,16 @@ def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built
     """A record that another process wrote does not prove that nothing runs."""
     for day in DAYS[:2]:
         fill(day, 5)
-    mark = rollups._mark
+    log = RollupMarks.log
 
-    def fail_and_mark(*arguments: Any) -> None:
+    def fail_and_log(*arguments: Any) -> None:
         (run,) = instance.get_runs(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE])
         )
         instance.report_run_failed(run)
-        mark(*arguments)
+        log(*arguments)
 
-    monkeypatch.setattr(rollups, "_mark", fail_and_mark)
+    monkeypatch.setattr(RollupMarks, "log", fail_and_log)
     result = backfill(DAYS[0], DAYS[1])
     assert (result.built, result.refused, result.runs) == (DAYS[:2], {}, 1)
     (run,) = instance.get_runs()
@@ -165,7 +164,11 @@ def test_a_loss_is_refused_where_a_day_is_to_be_built_and_not_counted_where_it_i
 
 
 def test_purged_and_future_days_are_refused_by_name(
-    backfill: Callable[..., BackfillResult], fill: Fill, run: Run, database: Database, models: Models
+    backfill: Callable[..., BackfillResult],
+    fill: Fill,
+    run: Run,
+    database: Database,
+    models: Models,
 ) -> None:
     old = due_day()
     fill(old)

@@ -27,7 +27,12 @@ from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.dagster.liveness import LOST_SECONDS, START_SECONDS, end_dead_runs
 from signal_pipeline.dagster.names import load_names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.run_locks import HEARTBEAT_SECONDS, hold_run_lock, living_runs, lock_space
+from signal_pipeline.dagster.run_locks import (
+    HEARTBEAT_SECONDS,
+    hold_run_lock,
+    living_runs,
+    lock_space,
+)
 from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, running_and_failed
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database

@@ -25,11 +25,10 @@ from signal_pipeline.dagster.assets.rollups import BUILDERS
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import dagster_url, ensure_database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings, load_settings
 
 pytestmark = pytest.mark.embedded_only
-Models = dict[str, Model]
 
 # Builds or purges a day in a loop, and prints the result of each round.
 ACTOR = """

@@ -25,8 +25,8 @@ from signal_pipeline.dagster.log_alerts import failure_line, red_checks
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -35,7 +35,7 @@ PURGED = "purged: the raw events are gone, and the rollups are kept as they were
 
 
 def test_a_day_is_built_and_marked(
-    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], models: dict[str, Model]
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], models: Models
 ) -> None:
     fill(YESTERDAY, 30)
     result = run("rollups_job", YESTERDAY)
@@ -75,7 +75,7 @@ def test_a_mixed_range_builds_the_good_days_and_leaves_purged_ones(
     build: Build,
     connection: Connection,
     database: Database,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     old = due_day()
     fill(old)
@@ -109,7 +109,7 @@ def test_a_run_of_purged_days_only_changes_nothing_and_is_no_failure(
     fill: Callable[..., None],
     connection: Connection,
     database: Database,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     old = [due_day(n) for n in range(days, 0, -1)]
     for day in old:
@@ -129,7 +129,7 @@ def test_a_day_that_was_purged_before_a_rollup_was_built_is_not_marked_for_it_an
     fill: Callable[..., None],
     connection: Connection,
     database: Database,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     old = due_day()
     fill(old)
@@ -175,7 +175,7 @@ def test_what_became_of_a_range_is_one_line_of_its_log(
     instance: dg.DagsterInstance,
     fill: Callable[..., None],
     database: Database,
-    models: dict[str, Model],
+    models: Models,
     connection: Connection,
 ) -> None:
     old = due_day()
@@ -202,7 +202,7 @@ def test_marks_that_were_wiped_or_lost_come_back_with_the_next_run_purged_days_t
     fill: Callable[..., None],
     instance: dg.DagsterInstance,
     database: Database,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     old = due_day()
     for day in (old, YESTERDAY):
@@ -259,7 +259,7 @@ def test_a_build_that_was_never_marked_is_marked_by_the_next_run_as_it_was(
     connection: Connection,
     database: Database,
     settings: Settings,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     """A killed run commits builds that it cannot mark any more.
 
@@ -305,7 +305,7 @@ def test_only_what_is_not_shown_of_a_day_that_is_being_built_is_marked(
     fill: Callable[..., None],
     database: Database,
     settings: Settings,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     fill(YESTERDAY)
     build_day(database, open_engine(settings, database), models, YESTERDAY)

@@ -19,7 +19,7 @@ from faults import launched
 from signal_pipeline.dagster.run_locks import hold_run_lock, lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -220,7 +220,7 @@ def test_a_purged_day_is_never_asked_for(
     run: Run,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     fill(due_day())
     assert run("rollups_job", due_day()).success

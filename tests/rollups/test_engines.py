@@ -294,7 +294,7 @@ def test_some_of_the_models_may_be_built(
     engine: Engine, day: Connection, models: Mapping[str, Model]
 ) -> None:
     insert(day, [Event(START)])
-    _, written = build(engine, day, {"daily_os_activity": models["daily_os_activity"]})
+    _, written = build(engine, day, models.only(["daily_os_activity"]))
     assert written == {"daily_os_activity": 2}
     assert stored_rows(day, "daily_app_activity") == []
 
@@ -344,7 +344,7 @@ def test_version_books_and_events_are_of_one_snapshot(
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        small = {"daily_app_activity": models["daily_app_activity"]}
+        small = models.only(["daily_app_activity"])
         seen = [build(engine, day, small)[0] for _ in range(15)]
     finally:
         done.set()
@@ -474,7 +474,7 @@ def test_duckdb_spills_into_a_private_folder_and_removes_it(
         from signal.events, generate_series(1, 249999) as n
         """)
     folder = tmp_path / "tmp"
-    small = {"daily_app_activity": models["daily_app_activity"]}
+    small = models.only(["daily_app_activity"])
     with DuckdbEngine(url, folder).read(day, DAY, small) as built:
         (held,) = folder.iterdir()
         assert [path.stat().st_mode & 0o777 for path in (folder, held)] == [0o700, 0o700]

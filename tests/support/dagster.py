@@ -21,7 +21,7 @@ from psycopg import sql
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
@@ -48,7 +48,7 @@ def due_day(overdue: int = 1) -> date:
     return TODAY - timedelta(days=RETENTION_DAYS + overdue)
 
 
-def purge(database: Database, models: dict[str, Model], day: date) -> None:
+def purge(database: Database, models: Models, day: date) -> None:
     """Really purge a due day."""
     assert purge_due_days(database, models, RETENTION_DAYS).purged == [day]
 

@@ -5,15 +5,13 @@ What a run reports belongs here. The proof and the deletion are in `privacy/rete
 Docs: docs/data-team.md.
 """
 
-from collections.abc import Mapping
-
 import dagster as dg
 from pydantic import Field
 
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.privacy.retention import purge_due_days
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
 
@@ -29,7 +27,7 @@ class RetentionConfig(dg.Config):
     )
 
 
-def build_expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
+def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDefinition:
     """Return the retention asset.
 
     It is downstream of every rollup, so that nothing is deleted before the rollups are built.
