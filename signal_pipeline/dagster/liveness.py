@@ -138,7 +138,7 @@ def build_abandoned_runs_sensor(names: Names) -> dg.SensorDefinition:
         name=names.named(ABANDONED_RUNS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs of Signal's whose process is gone, so that no pool waits for them.",
+        description="Ends Signal's runs whose process is gone, so that they block no pool.",
     )
     def abandoned_runs_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresResource
@@ -156,12 +156,12 @@ def build_abandoned_runs_sensor(names: Names) -> dg.SensorDefinition:
         context.update_cursor(json.dumps(suspects))
         for run_id in ended:
             context.log.error("run %s was ended: its process is gone", run_id)
-        return dg.SkipReason(_told(len(ended), len(suspects)))
+        return dg.SkipReason(_skip_message(len(ended), len(suspects)))
 
     return abandoned_runs_sensor
 
 
-def _told(ended: int, suspects: int) -> str:
+def _skip_message(ended: int, suspects: int) -> str:
     if ended:
         return f"{ended} run(s) were ended: their processes are gone"
     return (

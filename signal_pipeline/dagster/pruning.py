@@ -137,8 +137,8 @@ def build_pruning_job(names: Names) -> dg.JobDefinition:
     @dg.job(
         name=names.named(PRUNING_JOB),
         description=(
-            "Deletes old logs, runs and ticks of Signal's from Dagster's storage; keeps each"
-            " partition's state."
+            "Deletes Signal's old logs, runs and ticks from Dagster's storage. The state of each"
+            " partition stays."
         ),
     )
     def pruning_job() -> None:

@@ -56,8 +56,7 @@ def build_landing_sensor(names: Names) -> dg.SensorDefinition:
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Starts a run when a file waits in the landing; after a failed run it waits longer each"
-            " time."
+            "Starts a run when a file waits in the landing. It waits longer after each failed run."
         ),
     )
     def landing_sensor(
@@ -88,7 +87,7 @@ def _landing_request(
     if running:
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
     failures = failures_in_a_row(context.instance, ours, job, COUNTED_FAILURES)
-    asked, known = _asked_before(context.cursor)
+    asked, known = _read_cursor(context.cursor)
     if (
         failures
         and now < (again := failures[0] + backoff(len(failures)))
@@ -105,7 +104,7 @@ def _landing_request(
     return dg.SensorResult(run_requests=[request], cursor=_cursor(asked + 1, files))
 
 
-def _asked_before(cursor: str | None) -> tuple[int, set[str] | None]:
+def _read_cursor(cursor: str | None) -> tuple[int, set[str] | None]:
     """Return how often the landing sensor has asked, and the marks of the files that waited then.
 
     The marks are None if the cursor is an older one, which is only the number.
@@ -130,7 +129,8 @@ def build_stale_rollups_sensor(
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Asks PostgreSQL which days have stale rollups, and starts few bounded runs for them."
+            "Asks PostgreSQL which days have stale rollups, and starts a few bounded runs to build"
+            " them."
         ),
     )
     def stale_rollups_sensor(
@@ -150,7 +150,7 @@ def build_stale_rollups_sensor(
         taken = [days for run in running if (days := days_of(run))]
         requests = range_requests(stale, taken, failed, now)
         if not requests:
-            return dg.SkipReason(_why_not(stale, given_up(stale, failed)))
+            return dg.SkipReason(_skip_reason(stale, given_up(stale, failed)))
         asked = int(context.cursor or 0) + 1
         return dg.SensorResult(
             [_run_request(request, names, asked, models.digest) for request in requests],
@@ -169,13 +169,13 @@ def _stale_days(postgres: PostgresResource, models: Models, first: date) -> list
         ]
 
 
-def _why_not(stale: list[DayStatus], hopeless: list[date]) -> str:
+def _skip_reason(stale: list[DayStatus], abandoned: list[date]) -> str:
     text = f"{len(stale)} stale day(s): in flight, pausing or backing off"
-    if not hopeless:
+    if not abandoned:
         return text
-    days = ", ".join(map(str, hopeless[:5]))
+    days = ", ".join(map(str, abandoned[:5]))
     return (
-        f"{text}; {len(hopeless)} failed {MAX_ATTEMPTS} times and rest for a day or until they"
+        f"{text}; {len(abandoned)} failed {MAX_ATTEMPTS} times and rest for a day or until they"
         f" change: {days}"
     )
 

@@ -69,15 +69,15 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
         ensure_days(connection, [day])
         with day_lock(connection, day):
             started = time.perf_counter()
-            with engine.read(connection, day, models) as built:
-                refuse_incomplete(built.snapshot)
-                rows = retried(lambda: _swap(connection, engine.name, models, built, started))
+            with engine.read(connection, day, models) as computed:
+                refuse_incomplete(computed.snapshot)
+                rows = retried(lambda: _swap(connection, engine.name, models, computed, started))
             return DayBuild(
                 day,
-                built.snapshot.version,
-                built.snapshot.raw_events,
-                built.snapshot.first_event,
-                built.snapshot.last_event,
+                computed.snapshot.version,
+                computed.snapshot.raw_events,
+                computed.snapshot.first_event,
+                computed.snapshot.last_event,
                 rows,
                 time.perf_counter() - started,
             )
@@ -129,11 +129,11 @@ def _swap(
     connection: Connection,
     engine: str,
     models: Models,
-    built: ComputedDay,
+    computed: ComputedDay,
     started: float,
 ) -> dict[str, int]:
     rows: dict[str, int] = {}
-    snapshot = built.snapshot
+    snapshot = computed.snapshot
     with connection.transaction():
         for name, model in models.items():
             connection.execute(
@@ -142,7 +142,7 @@ def _swap(
                 ),
                 [snapshot.day],
             )
-            rows[name] = built.write(connection, model)
+            rows[name] = computed.write(connection, model)
             _assert_complete(connection, model, snapshot)
             recorded = connection.execute(
                 query(__package__, "record_build"),

@@ -16,6 +16,7 @@ from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
+from signal_pipeline.rollups.engine import identifiers
 from signal_pipeline.rollups.models import Column, Model, Models
 from signal_pipeline.rollups.schema_yml import (
     AcceptedValues,
@@ -105,7 +106,7 @@ def _table_tests(model: Model) -> Iterator[ModelTest]:
     for test in model.tests:
         if isinstance(test, Unique):
             statement = sql.SQL(query(__package__, "not_unique")).format(
-                model=sql.Identifier(model.name), grain=_identifiers(test.columns)
+                model=sql.Identifier(model.name), grain=identifiers(test.columns)
             )
             yield ModelTest(
                 model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", statement
@@ -128,7 +129,7 @@ def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
         date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
         other = sql.SQL(query(__package__, "events_by_day")).format(
             columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
-            by=_identifiers(by),
+            by=identifiers(by),
             condition=sql.SQL(test.where or "true"),  # The loader has parsed and checked it.
         )
     else:
@@ -136,7 +137,7 @@ def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
     statement = sql.SQL(query(__package__, "not_reconciled")).format(
         own=_rollup_by_day(model.name, by, fold),
         other=other,
-        by=_identifiers(by),
+        by=identifiers(by),
         rollup=sql.Literal(model.name),
     )
     text = f"Per day, `events` adds up to the same number as in {against}."
@@ -146,7 +147,7 @@ def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:
     return sql.SQL(query(__package__, "rollup_by_day")).format(
-        model=sql.Identifier(name), by=_identifiers(by), fold=fold
+        model=sql.Identifier(name), by=identifiers(by), fold=fold
     )
 
 
@@ -168,8 +169,4 @@ def _accepted_values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
 
 
 def _identifier(column: Column) -> sql.Composed:
-    return sql.Composed([sql.Identifier(column.name)])
-
-
-def _identifiers(columns: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
+    return identifiers([column.name])

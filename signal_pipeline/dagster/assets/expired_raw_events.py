@@ -21,7 +21,7 @@ class RetentionConfig(dg.Config):
     confirm_days: int = Field(
         default=0,
         description=(
-            "Up to so many raw days may go that are past their retention by the clock alone. The"
+            "How many raw days may be purged that are past their retention by the clock alone. The"
             " check nothing_overdue says how many there are."
         ),
     )
@@ -47,10 +47,10 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
     def expired_raw_events(
         context: dg.AssetExecutionContext, config: RetentionConfig, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """Raw days past the retention, deleted whole once every rollup of the day is proven fresh.
+        """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
-        Each purged day leaves a receipt. A day that fails its proof is kept and named, and holds up
-        no other day. A day that is due only by the clock is kept too; the check nothing_overdue
+        Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
+        delay the others. A day that is due only by the clock is kept too; the check nothing_overdue
         also reports it.
         """
         settings = load_settings()

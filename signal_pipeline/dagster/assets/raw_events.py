@@ -58,9 +58,9 @@ def build_raw_events_asset(
     ) -> dg.MaterializeResult[None]:
         """The raw events of one UTC day: checked, hashed, without address or user agent.
 
-        They are kept for the retention. A run first drains the landing (files of a trusted replay),
-        which can bring events of any day. Then it profiles its days. The nightly run goes on
-        without what it cannot drain; the check `landing_moves` reports that.
+        They are kept until their retention ends. A run first drains the landing (files of a trusted
+        replay), which can bring events of any day. Then it profiles its days. If the nightly run
+        cannot drain a file, it goes on without it, and the check `landing_moves` reports the file.
         """
         try:
             drained = ingest.drain_landing()

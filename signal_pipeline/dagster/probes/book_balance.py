@@ -16,7 +16,7 @@ def books_reconcile(connection: Connection) -> Finding:
     rows = connection.execute(query(__package__, "books")).fetchall()
     if not rows:
         return Finding(
-            True, "Every open day holds the raw events that its books and its builds say."
+            True, "Every open day holds the raw events that its books and its builds counted."
         )
     listed = {
         str(day): (
@@ -27,7 +27,7 @@ def books_reconcile(connection: Connection) -> Finding:
     }
     return Finding(
         False,
-        f"{len(rows)} day(s) do not hold the raw events that their books or their builds say; the"
+        f"{len(rows)} day(s) do not hold the raw events that their books or builds counted; the"
         f" first is {rows[0][0]}. Restore the missing rows from a backup; builds of such days are"
         " refused meanwhile.",
         {"days": listed},

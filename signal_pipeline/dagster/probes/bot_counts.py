@@ -47,14 +47,12 @@ def bots_are_steady(connection: Connection) -> Finding:
         if not any(has_history(days, day) for day in looked_at)
     ]
     if len(new) == len(apps):
-        return Finding(
-            True, "Unknown: no app has a week of history yet that its bots could be held against."
-        )
+        return Finding(True, "Unknown: no app has a week of history yet to compare its bots with.")
     figures: dict[str, object] = {"no_history_yet": ", ".join(new)} if new else {}
     if not changes:
         rest = f" Unknown without a week of history: {', '.join(new)}." if new else ""
         return Finding(
-            True, f"No app has more or fewer bots than its past weeks let expect.{rest}", figures
+            True, f"No app has more or fewer bots than its past weeks suggest.{rest}", figures
         )
     changes.sort(key=lambda each: each[1].first)
     figures["app_days"] = {_app_days(app, each): _shares(each) for app, each in changes}
@@ -63,11 +61,11 @@ def bots_are_steady(connection: Connection) -> Finding:
     app, first = changes[0]
     return Finding(
         False,
-        f"More bots than an app's past four weeks let expect in {more} case(s), fewer in"
+        f"More bots than an app's past four weeks suggest in {more} case(s), fewer in"
         f" {len(changes) - more}; the first: {_app_days(app, first)}, {_shares(first)}. People who"
-        " are taken for bots are lost, bots that are not inflate every number: see by the families"
-        " whether the last release changed the rules or the list of crawlers (docs/data-team.md)."
-        " A level that stays is the usual one within three weeks.",
+        " are taken for bots are lost, and bots that are taken for people inflate every number. The"
+        " families show whether the last release changed the rules or the list of crawlers"
+        " (docs/data-team.md). A new level that lasts counts as usual within three weeks.",
         figures,
     )
 

@@ -24,7 +24,7 @@ def few_drops(connection: Connection) -> Finding:
     if not rows:
         return Finding(
             True,
-            "Unknown: `signal.intake`, which begins with its migration, counts nothing of recent"
+            "Unknown: `signal.intake`, which is filled since its migration, counts nothing of recent"
             " days.",
         )
     high = {
@@ -39,8 +39,8 @@ def few_drops(connection: Connection) -> Finding:
     if not high:
         return Finding(
             True,
-            f"On no recent day of receipt, of {MIN_EVENTS} events or more, were over"
-            f" {MAX_DROP_SHARE:.0%} of them dropped (bots aside), of no app either.",
+            f"At most {MAX_DROP_SHARE:.0%} of events were dropped (bots aside) on every recent day"
+            f" of receipt with {MIN_EVENTS} events or more, in total and per app.",
         )
     return Finding(
         False,

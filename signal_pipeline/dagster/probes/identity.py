@@ -33,7 +33,7 @@ def addresses_arrive(connection: Connection) -> Finding:
         for day, app, share in cast("list[tuple[date, str, float]]", rows)
     }
     if not bad:
-        return Finding(True, "Recent events come with an address, but for a few at most.")
+        return Finding(True, "Nearly all recent events came with an address.")
     return Finding(
         False,
         f"More than {DEGRADED_SHARE:.0%} of events had no address on {len(bad)} recent app day(s);"
@@ -63,7 +63,7 @@ def identities_are_apart(connection: Connection) -> Finding:
         if each.events >= MIN_EVENTS and (crowded or split):
             bad.append(day)
     if not bad:
-        return Finding(True, "No hash stands out: people are told apart.", figures)
+        return Finding(True, "No hash is shared by a crowd.", figures)
     return Finding(
         False,
         f"On {len(bad)} recent day(s) one hash holds more than {MAX_TOP_SHARE:.0%} of the events or"
