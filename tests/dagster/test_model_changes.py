@@ -6,7 +6,6 @@ The tests show what becomes stale, and what is built and reported.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups import models as model_files
-from signal_pipeline.rollups.models import Model, Models, load_models
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
@@ -46,7 +45,7 @@ def history(fill: Fill, run: Run, database: Database, models: Models) -> None:
     purge(database, models, OLD)
 
 
-def freshness(connection: Connection, models: Mapping[str, Model], rollup: str) -> dict[date, str]:
+def freshness(connection: Connection, models: Models, rollup: str) -> dict[date, str]:
     """The state of a rollup on each day."""
     checksums = models.checksums
     return {status.day: status.rollups[rollup] for status in day_statuses(connection, checksums)}

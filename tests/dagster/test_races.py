@@ -21,7 +21,7 @@ from conftest import Fill
 from psycopg import sql
 from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.dagster.assets.rollups import BUILDERS
+from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import dagster_url, ensure_database

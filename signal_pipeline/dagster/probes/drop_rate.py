@@ -24,7 +24,7 @@ def few_drops(connection: Connection) -> Finding:
     if not rows:
         return Finding(
             True,
-            "Unknown: `signal.intake`, which is filled since its migration, counts nothing of recent"
+            "Unknown: `signal.intake`, filled since its migration, counts nothing of recent"
             " days.",
         )
     high = {
