@@ -75,7 +75,7 @@ def build_alerts_sensor(
             return dg.SkipReason("SIGNAL_ALERT_URLS is not set")
         now = time.time()
         state = read_state(context.cursor, now - FIRST_LOOK_SECONDS)
-        ours = _ours(postgres, names, own_location(context))
+        ours = _own_runs(postgres, names, own_location(context))
         news = [
             *changed_checks(context.instance, keys, state),
             *failed_runs(context.instance, ours, state, now),
@@ -90,7 +90,7 @@ def build_alerts_sensor(
     return alerts_sensor
 
 
-def _ours(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
+def _own_runs(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
     """Return the rule by which a run is ours.
 
     While the database is away, which is when runs fail, only the code location decides.
@@ -192,7 +192,7 @@ def _failures(
         statuses=[dg.DagsterRunStatus.FAILURE],
         updated_after=datetime.fromtimestamp(since, UTC),
     )
-    ends = [(record.dagster_run, _end(record)) for record in new]
+    ends = [(record.dagster_run, _end_time(record)) for record in new]
     state.seen_until = max([state.seen_until, *(ended for _, ended in ends)])
     ends = [
         (run, ended)
@@ -205,11 +205,11 @@ def _failures(
             record.dagster_run.run_id: state.retrying[record.dagster_run.run_id]
             for record in waiting
         }
-        ends += [(record.dagster_run, _end(record)) for record in waiting]
+        ends += [(record.dagster_run, _end_time(record)) for record in waiting]
     return sorted(ends, key=lambda each: each[1])
 
 
-def _end(record: dg.RunRecord) -> float:
+def _end_time(record: dg.RunRecord) -> float:
     return record.end_time or record.update_timestamp.astimezone(UTC).timestamp()
 
 
@@ -255,19 +255,19 @@ def _succeeded(
 ) -> bool:
     """Return whether a run of the same job over some of the same days has succeeded since then."""
     after = datetime.fromtimestamp(since, UTC)
-    well = ours.records(
+    succeeded = ours.records(
         instance,
         job_name=failed.job_name,
         statuses=[dg.DagsterRunStatus.SUCCESS],
         updated_after=after,
     )
     return any(
-        ours.includes(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
-        for record in well
+        ours.includes(record.dagster_run) and _overlap(days_of(record.dagster_run), days_of(failed))
+        for record in succeeded
     )
 
 
-def _meet(one: Any, other: Any) -> bool:
+def _overlap(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
     return bool(one[0] <= other[1] and other[0] <= one[1])

@@ -162,7 +162,7 @@ def run_backfill(
     keys = [names.key(name) for name in rollups]
     job = _job(definitions, names.named(ROLLUPS_JOB), keys)
     for chunk in chunks(plan.days, days_per_run):
-        with _watched(database, chunk, progress):
+        with _progress_by_day(database, chunk, progress):
             outcome = execute_here(
                 job,
                 instance,
@@ -228,25 +228,25 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 
 
 @contextmanager
-def _watched(
+def _progress_by_day(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
     """Report each day to `progress` as its build is recorded, and all days at the end.
 
     A thread beside the run reads the records.
     """
-    since, over, told = datetime.now(UTC), threading.Event(), 0
+    since, over, reported = datetime.now(UTC), threading.Event(), 0
 
     def watch() -> None:
-        nonlocal told
+        nonlocal reported
         with safe_errors(), database.connect() as connection:
             while not over.wait(PROGRESS_SECONDS):
                 row = connection.execute(
                     query(__package__, "days_built_since"), {"days": list(days), "since": since}
                 ).fetchone()
                 done = min(int(row[0]) if row else 0, len(days))  # type: ignore[call-overload]
-                progress(done - told)
-                told = done
+                progress(done - reported)
+                reported = done
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -255,4 +255,4 @@ def _watched(
     finally:
         over.set()
         watcher.join()
-        progress(len(days) - told)
+        progress(len(days) - reported)

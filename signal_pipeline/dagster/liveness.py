@@ -62,7 +62,7 @@ def end_dead_runs(
         for run_id, since in unlocked.items()
         if run_id in suspects and now - since >= _patience(watched[run_id])
     ]
-    ended = [run_id for run_id in dead if _end(instance, run_id)]
+    ended = [run_id for run_id in dead if _end_run(instance, run_id)]
     return ended, {run_id: since for run_id, since in unlocked.items() if run_id not in dead}
 
 
@@ -112,7 +112,7 @@ def _patience(run: dg.DagsterRun) -> float:
     return LOST_SECONDS if had_lock else START_SECONDS
 
 
-def _end(instance: dg.DagsterInstance, run_id: str) -> bool:
+def _end_run(instance: dg.DagsterInstance, run_id: str) -> bool:
     """End a run and free its places in pools; return whether it still had to be ended.
 
     Its record is read again, because a process writes the end of its run before it gives the lock

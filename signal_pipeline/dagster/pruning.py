@@ -55,14 +55,14 @@ def prune_dagster_storage(
         "locks": ours.locks,
         "jobs": sorted(ours.names.jobs),
         "assets": sorted(key.to_string() for key in ours.names.assets),
-        "instigators": _instigators(instance, ours),
+        "instigators": _own_instigators(instance, ours),
     }
     with storage.connect() as connection:
         runs = _rows(connection, "our_runs", limits)
         old = {**limits, "runs": [run_id for run_id, is_old in runs if is_old]}
         deleted = {kind: int(_rows(connection, f"prune_{kind}", old)[0][0]) for kind in KINDS}
         return PruningResult(
-            deleted, _others(connection, {**limits, "ours": [run_id for run_id, _ in runs]})
+            deleted, _count_others(connection, {**limits, "ours": [run_id for run_id, _ in runs]})
         )
 
 
@@ -82,7 +82,7 @@ def _storage(instance: dg.DagsterInstance) -> PostgresRunStorage | None:
     return runs if runs.postgres_url == events.postgres_url == ticks.postgres_url else None
 
 
-def _instigators(instance: dg.DagsterInstance, ours: OwnRuns) -> list[str]:
+def _own_instigators(instance: dg.DagsterInstance, ours: OwnRuns) -> list[str]:
     """Return the ids of our sensors and schedules in Dagster's storage."""
     return [
         state.selector_id
@@ -92,7 +92,7 @@ def _instigators(instance: dg.DagsterInstance, ours: OwnRuns) -> list[str]:
     ]
 
 
-def _others(connection: Connection, limits: Mapping[str, object]) -> Mapping[str, int] | None:
+def _count_others(connection: Connection, limits: Mapping[str, object]) -> Mapping[str, int] | None:
     connection.exec_driver_sql(f"set statement_timeout = '{COUNTING_SECONDS}s'")
     try:
         return dict(zip(KINDS, _rows(connection, "count_others", limits)[0], strict=True))

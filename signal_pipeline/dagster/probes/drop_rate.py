@@ -24,8 +24,7 @@ def few_drops(connection: Connection) -> Finding:
     if not rows:
         return Finding(
             True,
-            "Unknown: `signal.intake`, filled since its migration, counts nothing of recent"
-            " days.",
+            "Unknown: `signal.intake`, filled since its migration, counts nothing of recent days.",
         )
     high = {
         f"{day} {app or ''}".strip(): (
