@@ -10,7 +10,7 @@ from support.commands import environment_with
 # psycopg's connections are made in C, where Python's audit hooks do not see them.
 PROGRAM = """
 import importlib, pkgutil, sys, threading
-import psycopg, signal_pipeline
+import dagster, dagster_postgres, psycopg, signal_pipeline  # Dagster itself starts a process.
 
 def refuse(*arguments, **options):
     raise SystemExit(f"importing {module.name} connects to a database")
@@ -34,8 +34,7 @@ print("done")
 def test_importing_any_module_starts_nothing() -> None:
     """Importing opens no connection and starts no thread or process.
 
-    The database is one that cannot be reached, and no start date is set: whoever asked for it at
-    import would be seen.
+    No start date is set, so a module that made partitions would ask the database for one.
     """
     environment = environment_with({"SIGNAL_DATABASE_URL": "postgresql://127.0.0.1:1/nowhere"})
     environment.pop("SIGNAL_START_DATE", None)
