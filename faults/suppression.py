@@ -30,7 +30,7 @@ from signal_pipeline.api.graphql.types import (
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 FIVE = 5
@@ -90,7 +90,7 @@ class Recovered:
 
 def analyst(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     readers: ThreadPoolExecutor,
     *,
     is_admin: bool = False,
@@ -373,7 +373,7 @@ def attack(
     most: int,
     database: Database,
     settings: Settings,
-    models: Mapping[str, Model],
+    models: Models,
     engine: Engine,
     people: tuple[int, int] = (6, 40),
 ) -> Recovered:

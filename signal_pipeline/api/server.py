@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache, partial
@@ -32,7 +32,7 @@ from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.privacy.audit_log import actor_hmac
-from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
 
@@ -90,7 +90,7 @@ def _open_services(settings: Settings) -> Iterator[Services]:
     """Open everything that requests share. Raises SignalError if something of it cannot be used."""
     # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
     audit_key(settings)
-    models = dict(load_models())
+    models = load_models()
     database = _open_database(settings, models)
     ingest = Ingest.from_settings(settings, database)
     if settings.production:
@@ -109,7 +109,7 @@ def _open_services(settings: Settings) -> Iterator[Services]:
         )
 
 
-def _open_database(settings: Settings, models: Mapping[str, Model]) -> Database:
+def _open_database(settings: Settings, models: Models) -> Database:
     """Open the database; in development, also migrate it."""
     database = open_database(settings)
     if not settings.production:

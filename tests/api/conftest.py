@@ -27,8 +27,8 @@ from support.wire import (
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 _numbers = itertools.count(1)
@@ -145,7 +145,7 @@ def outage(server: str, api_database: Database) -> Callable[[], object]:
 
 
 @pytest.fixture(scope="module")
-def lines(api_database: Database, api_settings: Settings, models: dict[str, Model]) -> list[Row]:
+def lines(api_database: Database, api_settings: Settings, models: Models) -> list[Row]:
     """Events of three days; the rollups of the first two are fresh, that of the third is stale."""
     made = [each for number, day in enumerate(DAYS) for each in lines_of_day(number, day)]
     with closing(Ingest.from_settings(api_settings, api_database)) as ingest:
