@@ -6,7 +6,7 @@ Worlds are small and made from a seed, since the analyst looks for small cells.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from datetime import date
@@ -17,7 +17,7 @@ from faults.suppression_solver import Cell
 from faults.suppression_world import make_world, store
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 FIVE = 5
@@ -120,7 +120,7 @@ def attack(
     most: int,
     database: Database,
     settings: Settings,
-    models: Mapping[str, Model],
+    models: Models,
     engine: Engine,
     people: tuple[int, int] = (6, 40),
 ) -> Recovered:

@@ -16,7 +16,7 @@ from random import Random
 from faults.suppression_solver import Cell, System
 from faults.suppression_world import DEVICES_OF, Click
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.stats import event_stats, question
+from signal_pipeline.api.graphql.stats import event_stats, parse_question
 from signal_pipeline.api.graphql.types import (
     EventStats,
     EventStatsRow,
@@ -26,7 +26,7 @@ from signal_pipeline.api.graphql.types import (
 )
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 KEYS = {
     "day": StatsKey.DAY,
@@ -53,7 +53,7 @@ Ask = Callable[..., EventStats]
 
 def ask_as(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     readers: ThreadPoolExecutor,
     *,
     is_admin: bool = False,
@@ -71,8 +71,8 @@ def ask_as(
         where: Mapping[str, str] | None = None,
     ) -> EventStats:
         context = RequestContext(services, caller, None, None, None)
-        asked = question(first, last, by, [KEYS[key] for key in keys], period, where or {})
-        return asyncio.run(event_stats(context, asked))
+        question = parse_question(first, last, by, [KEYS[key] for key in keys], period, where or {})
+        return asyncio.run(event_stats(context, question))
 
     return ask
 

@@ -18,10 +18,8 @@ from signal_pipeline.postgres.database import Database, open_database, safe_erro
 from signal_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and sqlglot.
-    from collections.abc import Mapping
-
-    from signal_pipeline.dagster.backfill import Backfilled, Plan
-    from signal_pipeline.rollups.models import Model
+    from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
+    from signal_pipeline.rollups.models import Models
 
 
 def backfill(
@@ -63,7 +61,9 @@ def backfill(
         raise typer.Exit(1)
 
 
-def rebuild(settings: Settings, database: Database, plan: Plan, rollups: list[str]) -> Backfilled:
+def rebuild(
+    settings: Settings, database: Database, plan: BackfillPlan, rollups: list[str]
+) -> BackfillResult:
     """Run a plan through Dagster, with a progress bar, and return what was built."""
     from signal_pipeline.dagster.backfill import run_backfill
     from signal_pipeline.dagster.home import open_instance
@@ -72,12 +72,12 @@ def rebuild(settings: Settings, database: Database, plan: Plan, rollups: list[st
     with open_instance(settings) as instance, console.days_done(len(plan.days)) as progress:
         from signal_pipeline.definitions import defs
 
-        return run_backfill(instance, defs, database, plan, rollups, DAYS_PER_RUN, progress)
+        return run_backfill(instance, defs(), database, plan, rollups, DAYS_PER_RUN, progress)
 
 
-def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
-    from signal_pipeline.dagster.backfill import Backfilled, plan_differences
-    from signal_pipeline.rollups.open_engine import open_engine
+def _show_plan(plan: BackfillPlan, models: Models, diff: bool, as_json: bool) -> None:
+    from signal_pipeline.dagster.backfill import BackfillResult, plan_differences
+    from signal_pipeline.rollups.engine import open_engine
 
     differences = None
     if diff:
@@ -90,7 +90,7 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
     show_plan(plan, differences)
     if as_json:
         value = {
-            **Backfilled(refused=plan.refused).as_dict(),
+            **BackfillResult(refused=plan.refused).as_dict(),
             "would_build": [str(day) for day in plan.days],
         }
         if differences is not None:

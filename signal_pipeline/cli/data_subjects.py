@@ -177,10 +177,12 @@ def _show_certificate(certificate: Certificate) -> None:
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     if not days:
         return {}
-    from signal_pipeline.dagster.backfill import Plan
+    from signal_pipeline.dagster.backfill import BackfillPlan
     from signal_pipeline.rollups.models import load_models
 
-    result = rebuild(settings, open_database(settings), Plan(days, {}, {}), list(load_models()))
+    result = rebuild(
+        settings, open_database(settings), BackfillPlan(days, {}, {}), list(load_models())
+    )
     show_backfill(result)
     return result.refused
 

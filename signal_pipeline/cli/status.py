@@ -43,7 +43,7 @@ def status(
     from signal_pipeline.rollups.models import load_models
 
     settings, today = load_settings(), today_utc()
-    checksums = {name: model.checksum for name, model in load_models().items()}
+    checksums = load_models().checksums
     with safe_errors(), open_database(settings).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}

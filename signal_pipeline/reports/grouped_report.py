@@ -26,12 +26,12 @@ from signal_pipeline.reports.of_raw_events import (
 from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.rollup_labels import RollupLabels
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 def grouped_report(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     keys: Sequence[str],
     where: Mapping[str, str],
     first: date,
@@ -55,7 +55,7 @@ def grouped_report(
         return _rollup_answer(connection, models, model, question, coverage)
 
 
-def _rollup_of(models: Mapping[str, Model], question: Question) -> Model | None:
+def _rollup_of(models: Models, question: Question) -> Model | None:
     """Return the rollup with the fewest dimensions among those that have all these dimensions."""
     wanted = question.dimensions - {*GROUPS}
     able = [
@@ -69,7 +69,7 @@ def _rollup_of(models: Mapping[str, Model], question: Question) -> Model | None:
 
 def _rollup_answer(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     model: Model,
     question: Question,
     coverage: Coverage,

@@ -22,7 +22,7 @@ from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.reports.small_cells import hidden_of_rollup
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
 MEASURES = ("events", "users", "sessions")
@@ -36,7 +36,7 @@ _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
 
 def rollup_report(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     kind: str,
     first: date,
     last: date,

@@ -12,20 +12,20 @@ from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
 from signal_pipeline.days.quality import day_quality
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 
 class RollupLabels:
     """The labels and notes that must accompany the numbers of a rollup's rows."""
 
     def __init__(
-        self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
+        self, connection: Connection, models: Models, rollup: str, coverage: Coverage
     ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
         # Labels are kept, since even a long report has few periods and apps.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
-        checksums = {name: model.checksum for name, model in models.items()}
+        checksums = models.checksums
         first, last = coverage.known
         self._days = {
             status.day: status for status in day_statuses(connection, checksums, first, last)

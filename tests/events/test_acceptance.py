@@ -27,7 +27,7 @@ from support.acceptance import (
 )
 from support.traffic import CHROME
 
-from signal_pipeline.events.event import Drop, Event, IncomingEvent
+from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.events.hashing import DayHasher
 
 
@@ -40,7 +40,7 @@ def test_a_good_line_becomes_a_row() -> None:
         description={"b": 1, "a": [None, "ä"]},
         unknownKey="ignored",
     )
-    assert accepted == Event(
+    assert accepted == AcceptedEvent(
         day=date(2026, 11, 20),
         created_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
         app_name="journeys-admin",
@@ -92,7 +92,7 @@ def test_the_size_of_a_description_is_that_of_its_compact_form() -> None:
         + b"\\u00e4" * 1000
         + b'"}}'
     )
-    assert isinstance(acceptance.check_line(padded, NOW), Event)
+    assert isinstance(acceptance.check_line(padded, NOW), AcceptedEvent)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from support.traffic import CHROME
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 from signal_pipeline.events.hashing import DayHasher
 
 
@@ -79,7 +79,7 @@ def test_a_line_without_an_id_derives_the_same_one_each_time() -> None:
     again = Acceptance(load_catalogue(), SECRET, START, KEEP).check_line(
         reversed_line, NOW + timedelta(days=30)
     )
-    assert isinstance(again, Event)
+    assert isinstance(again, AcceptedEvent)
     assert again.client_event_id == derived
 
 
@@ -103,5 +103,5 @@ def test_another_secret_derives_another_id() -> None:
     other = Acceptance(load_catalogue(), b"another" * 8, START, KEEP).check_line(
         line(clientEventId=...), NOW
     )
-    assert isinstance(other, Event)
+    assert isinstance(other, AcceptedEvent)
     assert other.client_event_id != event(clientEventId=...).client_event_id

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from support.acceptance import CURL, FIRST_KEPT, NIL, NOW, acceptance, check, event, line, reason
 
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 
 
 def test_five_minutes_of_clock_skew_pass() -> None:
@@ -20,7 +20,7 @@ def test_five_minutes_of_clock_skew_pass() -> None:
 def test_clock_skew_may_reach_into_tomorrow() -> None:
     late = datetime(2026, 11, 20, 23, 58, tzinfo=UTC)
     accepted = acceptance.check_line(line(createdAt="2026-11-21T00:02:00Z"), late)
-    assert isinstance(accepted, Event)
+    assert isinstance(accepted, AcceptedEvent)
     assert accepted.day == date(2026, 11, 21)
 
 
@@ -33,7 +33,7 @@ def test_the_start_date_passes_and_the_day_before_does_not() -> None:
     soon_after = datetime(2026, 1, 3, tzinfo=UTC)
     first = acceptance.check_line(line(createdAt="2026-01-01T00:00:00Z"), soon_after)
     before = acceptance.check_line(line(createdAt="2025-12-31T23:59:59.999Z"), soon_after)
-    assert isinstance(first, Event)
+    assert isinstance(first, AcceptedEvent)
     assert isinstance(before, Drop)
     assert (before.reason, before.day) == ("too_late", soon_after.date())
 
@@ -94,7 +94,7 @@ def test_a_time_is_read_however_its_json_spells_it(spell: Callable[[str], str]) 
     ):
         stated = line(createdAt=...)[:-1] + f', "createdAt" :\t{spell(text)} }}'.encode()
         accepted = acceptance.check_line(stated, NOW)
-        assert isinstance(accepted, Event)
+        assert isinstance(accepted, AcceptedEvent)
         assert accepted.created_at == datetime(2026, 11, 19, 23, 59, 59, microsecond, tzinfo=UTC)
 
 

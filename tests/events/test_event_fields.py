@@ -12,7 +12,7 @@ import re
 import pytest
 
 from signal_pipeline.api.graphql import types
-from signal_pipeline.events.event import Event, IncomingEvent
+from signal_pipeline.events.event import AcceptedEvent, IncomingEvent
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
@@ -43,7 +43,7 @@ def test_the_table_has_the_described_columns(connection: Connection) -> None:
 
 
 def test_an_accepted_event_has_every_column() -> None:
-    assert set(Event.__struct_fields__) - NOT_STORED == set(COLUMNS)
+    assert set(AcceptedEvent.__struct_fields__) - NOT_STORED == set(COLUMNS)
     assert sorted(EVENT_COLUMNS) == sorted(COLUMNS)
 
 

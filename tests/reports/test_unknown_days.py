@@ -27,7 +27,7 @@ from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
 from signal_pipeline.reports.report_errors import QuestionError
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 TODAY = datetime.now(UTC).date()
@@ -36,7 +36,6 @@ BEFORE, FIRST = START_DATE - ONE, START_DATE
 TOMORROW = TODAY + ONE
 DAYS = [TODAY - timedelta(days=n) for n in (12, 11, 10)]
 Ask = Callable[[date, date], Report]
-Models = dict[str, Model]
 
 pytestmark = pytest.mark.embedded_only
 

@@ -9,7 +9,7 @@ from support.traffic import CHROME
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 
 SECRET = b"a-secret-for-tests-of-more-than-32-bytes"
 START = date(2026, 1, 1)
@@ -38,13 +38,13 @@ def line(**changes: object) -> bytes:
     return json.dumps({key: value for key, value in fields.items() if value is not ...}).encode()
 
 
-def check(**changes: object) -> Event | Drop:
+def check(**changes: object) -> AcceptedEvent | Drop:
     return acceptance.check_line(line(**changes), NOW)
 
 
-def event(**changes: object) -> Event:
+def event(**changes: object) -> AcceptedEvent:
     checked = check(**changes)
-    assert isinstance(checked, Event), checked
+    assert isinstance(checked, AcceptedEvent), checked
     return checked
 
 

@@ -10,13 +10,12 @@ import pandas as pd
 
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.of_rollups import rollup_report
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 TODAY = datetime.now(UTC).date()
 SUNDAY = TODAY - timedelta(days=TODAY.isoweekday() + 7)
 WINDOW = [SUNDAY + timedelta(days=n) for n in (-1, 0, 1)]  # Over the end of an ISO week.
 BuildDays = Callable[..., None]
-Models = dict[str, Model]
 
 
 def rows_of(frame: pd.DataFrame, *without: str) -> set[tuple[object, ...]]:
