@@ -107,7 +107,7 @@ class Bench:
             " d.version",
             [len(load_models()), today_utc()],
         ).fetchone()
-        return int(row[0]) if row else 0  # type: ignore[call-overload]
+        return int(row[0]) if row else 0
 
 
 def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:

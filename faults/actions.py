@@ -20,7 +20,7 @@ from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.landing import drain_landing
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import DayPurgedError, build_day
@@ -85,7 +85,7 @@ def backfill(first: date, last: date) -> None:
     quiet()
     settings, models = load_settings(), load_models()
     database = open_database(settings)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         plan = plan_backfill(connection, models, first, last)
     with open_instance(settings) as instance:
         result = run_backfill(instance, defs, database, plan, list(models), 60, lambda done: None)

@@ -17,7 +17,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import EventCreateInput, EventFilter, StatsFilter
-from signal_pipeline.api.refusals import ApiError, unserved
+from signal_pipeline.api.refusals import ApiError, as_unavailable
 from signal_pipeline.postgres.database import DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def _failure(error: GraphQLError) -> ApiError:
     if isinstance(original, DatabaseError):
         if original.sqlstate == QUERY_CANCELED:
             return ApiError("TIMEOUT", "this takes too long: ask for fewer days, or filter")
-        if (refusal := unserved(original)) is not None:
+        if (refusal := as_unavailable(original)) is not None:
             return refusal
         logger.error("%s", original)
         return ApiError("INTERNAL", "an internal error", 500)

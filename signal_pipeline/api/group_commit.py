@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signal_pipeline.api.refusals import ApiError, unavailable, unserved
+from signal_pipeline.api.refusals import ApiError, as_unavailable, unavailable
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import Drop, Event
 from signal_pipeline.ingest.pipeline import Ingest
@@ -180,7 +180,7 @@ class GroupCommit:
                 unavailable("the database cannot be reached: send the same event again later")
             ] * len(jobs)
         except Exception as error:
-            if isinstance(error, DatabaseError) and (refusal := unserved(error)) is not None:
+            if isinstance(error, DatabaseError) and (refusal := as_unavailable(error)) is not None:
                 return [refusal] * len(jobs)
             logger.error("storing a batch failed: %s", type(error).__name__)
             if len(jobs) == 1:
@@ -210,7 +210,7 @@ class GroupCommit:
         except DatabaseError as error:
             if isinstance(error, DatabaseUnreachableError):
                 self._revived()
-            elif not error.passes:
+            elif not error.is_transient:
                 raise
             # An idle connection does not notice a restart, and a lock can be free by now.
             return self._try(checked)
@@ -232,7 +232,7 @@ class GroupCommit:
         try:
             return self._ingest.store(checked)
         except DatabaseError as error:
-            if error.takes_nothing:
+            if error.is_refusing_work:
                 raise DatabaseUnreachableError(str(error), error.sqlstate) from None
             raise
 

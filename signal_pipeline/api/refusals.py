@@ -42,15 +42,15 @@ def unavailable(message: str) -> ApiError:
     return ApiError("SERVICE_UNAVAILABLE", message, 503)
 
 
-def unserved(error: DatabaseError) -> ApiError | None:
+def as_unavailable(error: DatabaseError) -> ApiError | None:
     """Return the refusal if the database serves nobody, and log the reason for the operator.
 
     Return None if the error concerns only one request, as far as is known.
     """
-    if isinstance(error, DatabaseUnreachableError) or error.passes:
+    if isinstance(error, DatabaseUnreachableError) or error.is_transient:
         logger.warning("%s", error)
         return unavailable("the database cannot be reached: send the same request again later")
-    if error.not_here:
+    if error.is_misconfigured:
         logger.error("%s", error)
         return unavailable(
             "the database refuses this server, whose operator must look: send the same request"

@@ -28,7 +28,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import Database, open_database, safe_errors
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings, salt_secret
@@ -78,7 +78,7 @@ def run_demo(settings: Settings) -> None:
         _build(database, instance, [*due, due[-1] + timedelta(days=1)], recent)
     with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
         _nightly(database, instance, recent[-1])
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         show_summary(connection, recent[0], recent[-1])
 
 
@@ -93,7 +93,7 @@ def _step(title: str) -> Iterator[None]:
 def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
     """Return the settings with a start date early enough for the due days."""
     try:
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             day = min(day, stored_start_date(connection))
     except SignalError:
         pass  # A new database: the migration that follows stores the start date.
@@ -146,7 +146,7 @@ def _build(
 
     models = load_models()
     for days in (due, recent):
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             plan = plan_backfill(connection, models, days[0], days[-1])
         with console.days_done(len(plan.days)) as progress:
             result = run_backfill(instance, defs, database, plan, list(models), len(days), progress)

@@ -111,7 +111,7 @@ def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) 
     }
     named: dict[tuple[str, date], list[str]] = defaultdict(list)
     rows = connection.execute(query(__package__, "probes/bot_families"), facts).fetchall()
-    for app, first, browser, system, device, events, usual in cast("list[tuple[Any, ...]]", rows):
+    for app, first, browser, system, device, events, usual in rows:
         before = "unknown" if usual is None else f"{usual:,.1f}"
         named[app, first].append(f"{browser} on {system}, {device}: {events:,} (usually {before})")
     return {

@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple, cast
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 
 LANDING_LOCK = 7_291_002
@@ -188,7 +188,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         for entry in entries(folder):
             if entry.unfinished:
                 continue

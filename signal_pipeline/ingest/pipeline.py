@@ -23,7 +23,7 @@ from signal_pipeline.events.event import Drop, Event, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
 from signal_pipeline.ingest.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
-from signal_pipeline.postgres.database import Connection, Database, open_database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, open_database
 from signal_pipeline.settings import Settings, salt_secret
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Ingest:
         secret = hashing.check_secret(salt_secret(settings))
         catalogue = load_catalogue(settings.catalogue)
         database = database or open_database(settings)
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             start_date = stored_start_date(connection)
         acceptance = Acceptance(catalogue, secret, start_date, settings.retention_days)
         return cls(acceptance, EventWriter(database, hashing.key_id(secret)), clock)

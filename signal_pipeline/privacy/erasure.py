@@ -20,7 +20,7 @@ from psycopg import sql
 from signal_pipeline.days.calendar import day_lock, raise_versions, window
 from signal_pipeline.days.coverage import days_note, today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.rollups.models import Model
@@ -147,7 +147,7 @@ def erase(
     ]
     if subject.kind != "entity":
         rollups = []
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         found = _found(connection, subject, rollups)
         if dry_run:
             certificate.days = found

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
@@ -101,7 +101,7 @@ def purge_due_days(
     if as_of is not None and as_of > today and not dry_run:
         raise RetentionError(f"--as-of {as_of} is after today: only with --dry-run")
     result = Purged(dry_run)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         judgement, held = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
@@ -145,7 +145,7 @@ def purge_incomplete(
     """
     if not reason.strip():
         raise RetentionError("--purge-incomplete needs --reason TEXT")
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         judgement, held = judge_due_days(connection, retention_days)
         if day in held:
             raise RetentionError(f"day {day} was not purged: {judgement.refusal(held)}")

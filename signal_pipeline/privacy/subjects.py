@@ -20,7 +20,7 @@ from signal_pipeline.events.addresses import canonical_host, canonical_ip
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
 from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
 from signal_pipeline.settings import Settings, salt_secret
@@ -75,7 +75,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
         list[str](),
         [BOT_NOTE] if parse_user_agent(user_agent).bot else [],
     )
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         lock_days(connection, [day])  # The day is not purged until the answer is there.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:

@@ -70,7 +70,7 @@ def missing_roles(database: Database) -> list[str]:
     They are missing if the user who migrated last had no right to make them. A membership reads
     `signal_api in signal_reader`. Roles that exist have their grants.
     """
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         rows = connection.execute(
             "select name from unnest(%s::text[]) as name where not exists (select from pg_roles"
             " where rolname = name)",
