@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import cast
 
 from signal_pipeline.dagster.bot_shares import (
     HISTORY_DAYS,

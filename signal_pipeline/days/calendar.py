@@ -11,10 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import cast
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.locks import LockClass, session_lock
 from signal_pipeline.postgres.query import query
-
-DAY_LOCK = 7_291_001  # Class of the advisory locks on days: any constant that nobody else uses.
 
 
 class NotMigratedError(SignalError):
@@ -102,10 +102,5 @@ def day_lock(connection: Connection, day: date) -> Iterator[None]:
     Take it before the snapshot transaction begins: inside REPEATABLE READ the snapshot would be
     older than the wait, and the build would be old without anybody noticing.
     """
-    key = [DAY_LOCK, (day - date(2000, 1, 1)).days]
-    connection.execute("select pg_advisory_lock(%s, %s)", key)
-    try:
+    with session_lock(connection, LockClass.DAY, (day - EPOCH.date()).days):
         yield
-    finally:
-        if not connection.closed:
-            connection.execute("select pg_advisory_unlock(%s, %s)", key)

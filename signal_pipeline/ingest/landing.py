@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +22,9 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.locks import LockClass, tried_session_lock
 from signal_pipeline.postgres.query import query
 
-LANDING_LOCK = 7_291_002
 NAMED = 10
 NAME_CHARACTERS = 100
 
@@ -222,10 +221,11 @@ def _ingest_file(
     with stream:
         check_form(stream)  # Before the whole file is read and recorded as begun.
         digest, size = _content_hmac(stream, secret)
-        with _held(connection, digest) as held:
+        number = int.from_bytes(digest[:4], "big", signed=True)
+        with tried_session_lock(connection, LockClass.LANDED_FILE, number) as is_ours:
             # Another process can have finished this file meanwhile, and a new file can have its
             # name.
-            if not held or not _still_at(path, stream):
+            if not is_ours or not _still_at(path, stream):
                 return False
             _ingest_rest(
                 connection, ingest, stream, digest, _started(connection, digest, size), counts
@@ -288,18 +288,6 @@ def _started(connection: Connection, digest: bytes, size: int) -> int:
     row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None
     return cast(int, row[0])
-
-
-@contextmanager
-def _held(connection: Connection, digest: bytes) -> Iterator[bool]:
-    key = [LANDING_LOCK, int.from_bytes(digest[:4], "big", signed=True)]
-    row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
-    held = row == (True,)
-    try:
-        yield held
-    finally:
-        if held and not connection.closed:
-            connection.execute("select pg_advisory_unlock(%s, %s)", key)
 
 
 def _sync_folder(folder: Path) -> None:

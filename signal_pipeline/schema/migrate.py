@@ -24,6 +24,7 @@ from sqlalchemy import NullPool, create_engine, exc
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.schema.rollup_tables import migrate_rollups
@@ -90,7 +91,7 @@ def _migrate(
     config.set_main_option("script_location", "signal_pipeline.schema:migrations")
     config.attributes["connection"] = connection
     driver = cast(Connection, connection.connection.driver_connection)
-    driver.execute("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
+    transaction_lock(driver, MIGRATE_LOCK)
     facts = driver.execute(query(__package__, "schema_facts")).fetchone()
     wanted = _state(config)
     if facts is not None and not facts[0]:
