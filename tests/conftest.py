@@ -18,7 +18,6 @@ from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -30,6 +29,7 @@ from support.traffic import traffic
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
+from signal_pipeline.postgres.urls import with_database, write_url
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model, load_models
@@ -106,7 +106,7 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
     )
     control = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
     subprocess.run([*control, "-o", options, "start"], **quiet)
-    url = f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
+    url = write_url({"user": "postgres", "host": str(data), "dbname": "postgres"})
     return url, lambda: subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
 
 
@@ -150,7 +150,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             if kind not in started:
                 folder = tmp_path_factory.mktemp(kind)
                 if kind == "embedded":
-                    started[kind] = start_embedded(folder).replace("/signal?", "/postgres?")
+                    started[kind] = with_database(start_embedded(folder), "postgres")
                 else:
                     started[kind], stop = _start_installed(folder)
                     stops.callback(stop)
@@ -181,7 +181,7 @@ def template(
         if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
             return name
         connection.execute(f"create database {name}")
-    url = server.replace("/postgres?", f"/{name}?")
+    url = with_database(server, name)
     home = tmp_path_factory.mktemp("template")
     migrate(Database(url), _settings(url, home), models)
     return name
@@ -193,7 +193,7 @@ def database(server: str, template: str) -> Iterator[Database]:
     name = f"signal_test_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 

@@ -21,6 +21,7 @@ from support.wire import (
 )
 
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
 
 _numbers = itertools.count(1)
 
@@ -37,7 +38,7 @@ def api_database(server: str, template: str) -> Iterator[Database]:
     name = f"signal_api_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 

@@ -31,7 +31,8 @@ from signal_pipeline.dagster.run_locks import HEARTBEAT_SECONDS, held_run, livin
 from signal_pipeline.dagster.runs import LOCK_TAG, Ours, running_and_failed
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
@@ -47,9 +48,11 @@ def stored(
     """Dagster's instance on PostgreSQL, which other processes share."""
     name = f"dagster_liveness_{os.getpid()}"
     ensure_database(server, name)
-    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", dagster_url(server, name))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", sqlalchemy_url(with_database(server, name)))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    settings = environment.model_copy(update={"dagster_database_url": dagster_url(server, name)})
+    settings = environment.model_copy(
+        update={"dagster_database_url": sqlalchemy_url(with_database(server, name))}
+    )
     with open_instance(settings) as instance:
         yield instance
     with psycopg.connect(server, autocommit=True) as connection:

@@ -23,6 +23,7 @@ from signal_pipeline.dagster.probes import books_reconcile
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import wheel_program
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import BuildRefusedError, build_day
@@ -51,7 +52,7 @@ def restored(server: str) -> Iterator[Database]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database if exists signal_restored with (force)")
         connection.execute("create database signal_restored")
-        yield Database(server.replace("/postgres?", "/signal_restored?"))
+        yield Database(with_database(server, "signal_restored"))
         connection.execute("drop database signal_restored with (force)")
 
 
