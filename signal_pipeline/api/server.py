@@ -23,14 +23,15 @@ from signal_pipeline.api.identity.callers import Identification, Roles
 from signal_pipeline.api.identity.rate_limit import RateLimit
 from signal_pipeline.api.identity.tokens import PublicKeys, TokenVerifier
 from signal_pipeline.api.protocol import BoundedProtocol
-from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.events.hashing import key_id
 from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.keys import audit_key, ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
+from signal_pipeline.settings import Settings, SettingsError
 
 STATEMENT_SECONDS = 10.0
 STOP_SECONDS = 20  # In-flight requests have this long to finish.
@@ -175,7 +176,7 @@ def _parts(settings: Settings, identification: Identification) -> Parts:
     ingest = Ingest.from_settings(settings, database)
     if settings.production:  # In development a quick start matters more than a quick first event.
         load_lists()
-    secret = check_secret(salt_secret(settings))
+    secret = ingest_secret(settings)
     url = settings.rate_limit_url.get_secret_value() if settings.rate_limit_url else None
     if not settings.trusted_proxies and settings.production:
         logging.getLogger(__name__).warning(

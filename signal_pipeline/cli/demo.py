@@ -25,13 +25,13 @@ from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import NIGHTLY_JOB, load_names
 from signal_pipeline.days.calendar import days_between, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 from signal_pipeline.simulation.traffic import simulate
 
 DAYS = 30
@@ -118,7 +118,7 @@ def _land(settings: Settings, catalogue: Catalogue, day: date) -> None:
 
 
 def _drain(settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
-    secret = check_secret(salt_secret(settings))
+    secret = ingest_secret(settings)
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         drain_landing(database, ingest, settings.landing_path, secret)
 

@@ -23,8 +23,9 @@ from signal_pipeline.events.event import Drop, Event, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
 from signal_pipeline.ingest.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
+from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database, open_database
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Ingest:
         Raises SignalError for a missing or weak secret, a broken catalogue, or a database without
         the schema.
         """
-        secret = hashing.check_secret(salt_secret(settings))
+        secret = ingest_secret(settings)
         catalogue = load_catalogue(settings.catalogue)
         database = database or open_database(settings)
         with database.connect() as connection:

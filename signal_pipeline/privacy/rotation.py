@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import cast
 
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.events.hashing import key_id
 from signal_pipeline.ingest.landing import landed_files
 from signal_pipeline.ingest.spool import spooled_files
+from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
 
     Raises WeakSecretError if the present secret is too short.
     """
-    present = key_id(check_secret(salt_secret(settings)))
+    present = key_id(ingest_secret(settings))
     with database.connect() as connection:
         rows = connection.execute(query(__package__, "key_days")).fetchall()
         mixed = connection.execute(

@@ -18,12 +18,13 @@ from signal_pipeline.days.coverage import today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
 from signal_pipeline.events.browsers import HASH_RULES
-from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
+from signal_pipeline.events.hashing import DayHasher, key_id
 from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
+from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 
 BOT_NOTE = (
     "today's rules take line 3 for the user agent of a bot and drop its events; this looks for"
@@ -65,7 +66,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
     kept.
     """
     host, ip, user_agent = _inputs(lines)
-    secret = check_secret(salt_secret(settings))
+    secret = ingest_secret(settings)
     hasher = DayHasher(secret, day)
     by_rules = {
         rules: hasher.user_hash(host, ip, names) for rules, names in hash_inputs(user_agent).items()

@@ -281,10 +281,11 @@ def killed_at_half(
     program = (
         "from signal_pipeline.ingest import pipeline as i; i.BATCH_BYTES = 20_000\n"
         "from signal_pipeline.ingest.landing import drain_landing\n"
-        "from signal_pipeline.settings import *\n"
+        "from signal_pipeline.keys import ingest_secret\n"
+        "from signal_pipeline.settings import load_settings\n"
         "from signal_pipeline.postgres.database import open_database\n"
         "s = load_settings(); d = open_database(s)\n"
-        "drain_landing(d, i.Ingest.from_settings(s, d), s.landing_path, salt_secret(s).encode())\n"
+        "drain_landing(d, i.Ingest.from_settings(s, d), s.landing_path, ingest_secret(s))\n"
     )
 
     def kill() -> int:
