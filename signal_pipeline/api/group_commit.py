@@ -18,7 +18,7 @@ from typing import Literal
 
 from signal_pipeline.api.refusals import ApiError, as_unavailable, unavailable
 from signal_pipeline.errors import SignalError
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool, SpoolError
 from signal_pipeline.ingest.writer import Outcome
@@ -49,7 +49,7 @@ Answer = Outcome | Spooled
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    checked: Sequence[Event | Drop]
+    checked: Sequence[AcceptedEvent | Drop]
     future: asyncio.Future[list[Answer]]
 
 
@@ -77,7 +77,7 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
         self._thread.start()
 
-    async def store(self, checked: Sequence[Event | Drop]) -> list[Answer]:
+    async def store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Answer]:
         """Store the events of one request in one transaction, and return once it is committed.
 
         Raises ApiError if the database is away or too slow. It is safe to send the same events
@@ -193,7 +193,7 @@ class GroupCommit:
             answers = answers[len(job.checked) :]
         return results
 
-    def _store_or_spool(self, checked: list[Event | Drop]) -> list[Answer]:
+    def _store_or_spool(self, checked: list[AcceptedEvent | Drop]) -> list[Answer]:
         if self._spool is None:
             return list(self._store(checked))
         if self._spool.waiting and not self._drained():
@@ -204,7 +204,7 @@ class GroupCommit:
             logger.warning("%s; events go to the spool", error)
             return self._spooled(checked)
 
-    def _store(self, checked: list[Event | Drop]) -> list[Outcome]:
+    def _store(self, checked: list[AcceptedEvent | Drop]) -> list[Outcome]:
         try:
             return self._try(checked)
         except DatabaseError as error:
@@ -227,7 +227,7 @@ class GroupCommit:
         except (SignalError, OSError) as error:
             logger.warning("the database was not started again: %s", type(error).__name__)
 
-    def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
+    def _try(self, checked: list[AcceptedEvent | Drop]) -> list[Outcome]:
         """Store the events. A server that takes no writes for now counts as one that is away."""
         try:
             return self._ingest.store(checked)
@@ -236,7 +236,7 @@ class GroupCommit:
                 raise DatabaseUnreachableError(str(error), error.sqlstate) from None
             raise
 
-    def _spooled(self, checked: list[Event | Drop]) -> list[Answer]:
+    def _spooled(self, checked: list[AcceptedEvent | Drop]) -> list[Answer]:
         assert self._spool is not None
         self._spool.append(checked)
         return [

@@ -22,7 +22,7 @@ from signal_pipeline.days.coverage import days_note, today_notes, why_nothing_is
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.rollups.models import Model
 
 Kind = Literal["user-hash", "session", "entity"]
@@ -290,7 +290,7 @@ def _erase_day(
             ).rowcount
         if not events and not rows:
             return None
-        audit.record(
+        audit_log.record(
             connection,
             "erase",
             day=day,

@@ -21,10 +21,9 @@ from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, w
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
-from signal_pipeline.privacy.seen_days import confirm_days as write_confirmed
-from signal_pipeline.privacy.seen_days import read_clocks, remember_days
+from signal_pipeline.privacy.seen_days import read_clocks, remember_days, write_confirmed_days
 from signal_pipeline.rollups.model_tests import reconciliations
 from signal_pipeline.rollups.models import Model
 
@@ -108,7 +107,7 @@ def purge_due_days(
             remember_days(connection, judgement.facts)
         if held and len(held) <= confirm_days and not judgement.facts.apart:
             if not dry_run:
-                write_confirmed(connection, judgement.unseen, len(held), actor, run_id)
+                write_confirmed_days(connection, judgement.unseen, len(held), actor, run_id)
             held, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
@@ -152,7 +151,7 @@ def purge_incomplete(
         if day not in due_days(connection, judgement.first_kept):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
-            _purge(connection, day, models, actor, forced=reason.strip()[: audit.MAX_REASON])
+            _purge(connection, day, models, actor, forced=reason.strip()[: audit_log.MAX_REASON])
         except _Unproven as unproven:
             raise RetentionError(f"day {day} was not purged: {unproven}") from None
     return Purged(False, purged=[day])
@@ -221,7 +220,7 @@ def _purge_locked(
                 "partition": f"signal.events_{day:%Y%m%d}",
             },
         )
-        audit.record(
+        audit_log.record(
             connection,
             "purge" if forced is None else "purge_incomplete",
             day=day,

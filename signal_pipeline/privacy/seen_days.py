@@ -13,7 +13,7 @@ from typing import cast
 from signal_pipeline.days.calendar import NotMigratedError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.retention_rule import ClockFacts
 
 
@@ -34,7 +34,7 @@ def remember_days(connection: Connection, facts: ClockFacts) -> None:
     _add(connection, [*facts.seen, facts.today], confirmed=False)
 
 
-def confirm_days(
+def write_confirmed_days(
     connection: Connection,
     unseen: list[date],
     held: int,
@@ -56,7 +56,7 @@ def confirm_days(
         }
         if run_id is not None:
             details["run"] = run_id
-        audit.record(connection, "confirm_days", actor=actor, details=details)
+        audit_log.record(connection, "confirm_days", actor=actor, details=details)
 
 
 def _add(connection: Connection, days: Iterable[date], *, confirmed: bool) -> None:

@@ -23,7 +23,7 @@ from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.settings import Settings
 
 BOT_NOTE = (
@@ -88,11 +88,11 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
             notes += [RULES_NOTE] if len(hashes) > 1 else []
             notes += [UNKNOWN_RULES_NOTE] if used - by_rules.keys() else []
             notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
-        audit.record(
+        audit_log.record(
             connection,
             "subject",
             day=day,
-            actor=audit.operator(settings),
+            actor=audit_log.operator(settings),
             details={"events": len(rows)},
         )
     if refusal is not None:

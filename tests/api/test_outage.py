@@ -26,7 +26,7 @@ from conftest import SECRET
 from support.traffic import CHROME
 from support.wire import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
 
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool, SpooledBatch, SpoolError
@@ -225,7 +225,7 @@ def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
             [
                 (
                     msgspec.structs.replace(item, id=new_event_id(item.created_at))
-                    if isinstance(item, Event)
+                    if isinstance(item, AcceptedEvent)
                     else item
                 )
                 for item in checked
@@ -249,11 +249,11 @@ def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
             rows.execute("alter table signal.books drop constraint no_cms")
 
 
-def _event(settings: Settings, database: Database, **changes: object) -> Event:
+def _event(settings: Settings, database: Database, **changes: object) -> AcceptedEvent:
     """An accepted event, as the server would spool it."""
     with closing(Ingest.from_settings(settings, database)) as ingest:
         checked = ingest.check_line(json.dumps(event(**changes)).encode())
-    assert isinstance(checked, Event)
+    assert isinstance(checked, AcceptedEvent)
     return msgspec.structs.replace(checked, id=new_event_id(checked.created_at))
 
 

@@ -16,7 +16,7 @@ from signal_pipeline.api.graphql.event_filters import given, text_filters
 from signal_pipeline.api.graphql.types import Event, EventFilter, Json
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.refusals import forbidden
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
 
 DEFAULT_EVENTS = 100
@@ -65,7 +65,7 @@ def _audited_read(
     """Read events, and record in the audit log who read how many rows, but not what they asked."""
     rows = newest_events(services.database, filters, earliest, latest, limit, seconds)
     with services.database.connect() as connection:
-        audit.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
+        audit_log.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
     return rows
 
 

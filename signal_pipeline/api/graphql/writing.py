@@ -18,8 +18,7 @@ from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.identity.signature import canonical_json
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
 from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
-from signal_pipeline.events.event import Drop
-from signal_pipeline.events.event import Event as AcceptedEvent
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
 
 logger = logging.getLogger(__name__)
