@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.ndjson import StreamError, check_form
@@ -287,7 +287,8 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
 def _started(connection: Connection, digest: bytes, size: int) -> int:
     row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None
-    return cast(int, row[0])
+    offset, _ = row
+    return int(offset)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from operator import attrgetter
-from typing import Literal, LiteralString, NamedTuple, cast
+from typing import Literal, LiteralString, NamedTuple
 
 import psycopg
+from psycopg.rows import TupleRow
 
 from signal_pipeline.days.calendar import ensure_days, today_utc
 from signal_pipeline.events.browsers import HASH_RULES
@@ -191,9 +192,7 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _at_once(
-    connection: Connection, *statements: Statement
-) -> psycopg.ClientCursor[tuple[object, ...]]:
+def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCursor[TupleRow]:
     """Execute statements in one message. The cursor is at the result of the first.
 
     The time of a small batch is mostly round trips, and at each of them the thread releases the
@@ -213,7 +212,7 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
         connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
     )
     cursor.nextset()
-    return {cast(date, day) for day, state in cursor.fetchall() if state == "purged"}
+    return {day for day, state in cursor.fetchall() if state == "purged"}
 
 
 def _sorted_out(
@@ -257,10 +256,8 @@ def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger, and return those that were already known."""
     if not batch.events:
         return set()
-    return {
-        cast(str, row[0])
-        for row in connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()
-    }
+    rows = connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()
+    return {row[0] for row in rows}
 
 
 def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:

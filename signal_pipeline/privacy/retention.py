@@ -12,9 +12,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import cast
 
 from psycopg import errors, sql
+from psycopg.rows import class_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
@@ -65,8 +65,8 @@ class Purged:
 
 def due_days(connection: Connection, first_kept: date) -> list[date]:
     """Return the open days before `first_kept`, oldest first."""
-    rows = connection.execute(query(__package__, "due_days"), [first_kept]).fetchall()
-    return [cast(date, row[0]) for row in rows]
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(query(__package__, "due_days"), [first_kept]).fetchall()
 
 
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
@@ -98,7 +98,7 @@ def purge_due_days(
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
-        raise RetentionError(f"--as-of {as_of} is after today: only with --dry-run")
+        raise RetentionError(f"{as_of} is after today: a day to come is allowed only in a dry run")
     result = Purged(dry_run)
     with database.connect() as connection:
         judgement, held = judge_due_days(connection, retention_days)
@@ -143,7 +143,7 @@ def purge_incomplete(
     Raises RetentionError for a day that is not due, or without a reason.
     """
     if not reason.strip():
-        raise RetentionError("--purge-incomplete needs --reason TEXT")
+        raise RetentionError("a day that fails its proof is deleted only for a stated reason")
     with database.connect() as connection:
         judgement, held = judge_due_days(connection, retention_days)
         if day in held:
@@ -237,17 +237,12 @@ def _purge_locked(
 
 def _facts(connection: Connection, day: date) -> _Facts:
     start, end = window(day)
-    row = connection.execute(
+    cursor = connection.cursor(row_factory=class_row(_Facts))
+    facts = cursor.execute(
         query(__package__, "purge_facts"), {"day": day, "start": start, "end": end}
     ).fetchone()
-    assert row is not None
-    return _Facts(
-        *cast(
-            "tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str,"
-            " object]]]",
-            row,
-        )
-    )
+    assert facts is not None
+    return facts
 
 
 def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import cast
 
 from signal_pipeline.days.calendar import NotMigratedError
 from signal_pipeline.postgres.database import Connection
@@ -22,7 +21,7 @@ def read_clocks(connection: Connection) -> ClockFacts:
     row = connection.execute(query(__package__, "clock_facts")).fetchone()
     if row is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
-    database, installed, seen = cast("tuple[datetime, date, list[date]]", row)
+    database, installed, seen = row
     return ClockFacts(datetime.now(UTC), database, installed, frozenset(seen))
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import cast
+
+from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import lock_days, window
 from signal_pipeline.days.coverage import today_notes, why_nothing_is_kept
@@ -102,25 +103,21 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
 
 def _rules_of(connection: Connection, day: date) -> set[int]:
     """Return the versions of the rules of names that hashed the day."""
-    rows = connection.execute(
-        "select hash_rules from signal.day_keys where day = %s", [day]
-    ).fetchall()
-    return {cast(int, row[0]) for row in rows}
+    scalar = connection.cursor(row_factory=scalar_row)
+    return set(scalar.execute("select hash_rules from signal.day_keys where day = %s", [day]))
 
 
 def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
     start, end = window(day)
     values = {"start": start, "end": end, "user_hashes": hashes}
-    return [
-        cast(str, row[0])
-        for row in connection.execute(query(__package__, "subject_events"), values).fetchall()
-    ]
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(query(__package__, "subject_events"), values).fetchall()
 
 
 def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
     """Return notes on the hashes of the day that the present secret cannot find."""
-    rows = connection.execute("select key_id from signal.day_keys where day = %s", [day]).fetchall()
-    keys = {row[0] for row in rows}
+    scalar = connection.cursor(row_factory=scalar_row)
+    keys = set(scalar.execute("select key_id from signal.day_keys where day = %s", [day]))
     if not keys - {present}:
         return []
     if present in keys:

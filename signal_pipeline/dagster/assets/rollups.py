@@ -16,7 +16,7 @@ from functools import partial
 
 import dagster as dg
 
-from signal_pipeline.concurrency import short_turns
+from signal_pipeline.concurrency import short_switch_interval
 from signal_pipeline.dagster.assets.rollup_metadata import DayNotes, definition_metadata
 from signal_pipeline.dagster.due_builds import nightly_days
 from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
@@ -221,7 +221,10 @@ def _ahead(
 
     So one day is read while another is computed or marked.
     """
-    with short_turns(), ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool:
+    with (
+        short_switch_interval(),
+        ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool,
+    ):
         coming = deque[tuple[date, Future[DayBuild]]]()
         try:
             for day in days:
