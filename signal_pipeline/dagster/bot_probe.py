@@ -20,7 +20,7 @@ from signal_pipeline.dagster.bot_shares import (
 )
 from signal_pipeline.dagster.probes import RECENT_DAYS, Finding
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.ingest.writer import NOT_RECORDED
+from signal_pipeline.ingest.books import NOT_RECORDED
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 

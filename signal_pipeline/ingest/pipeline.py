@@ -22,8 +22,9 @@ from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
+from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
-from signal_pipeline.ingest.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
+from signal_pipeline.ingest.writer import Batch, EventWriter, prepare
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database, open_database
 from signal_pipeline.settings import Settings

@@ -22,9 +22,10 @@ from support.stored import stored_books, stored_events
 from support.traffic import line, traffic
 
 from signal_pipeline.dagster.landing_probe import begun_sizes, landing_moves
+from signal_pipeline.ingest import compressed, ndjson
 from signal_pipeline.ingest import landing as landing_module
-from signal_pipeline.ingest import ndjson
 from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.compressed import zstd
 from signal_pipeline.ingest.landing import (
     LandingError,
     drain_landing,
@@ -33,7 +34,6 @@ from signal_pipeline.ingest.landing import (
     prepare_landing,
     shown,
 )
-from signal_pipeline.ingest.ndjson import zstd
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
@@ -436,13 +436,13 @@ def test_a_file_that_becomes_readable_goes_on_where_it_stopped(
 ) -> None:
     lines = [text for seed in range(4) for text in traffic(DAY, 500, seed)]
     file = put(pack(b"".join(text + b"\n" for text in lines)))
-    read = ndjson._Inflated.read
+    read = compressed.DecompressedStream.read
 
-    def flaky(inflated: ndjson._Inflated, size: int) -> bytes:
+    def flaky(inflated: compressed.DecompressedStream, size: int) -> bytes:
         if inflated.fault:
             return b""
         data = read(inflated, size)
-        if len(data) < ndjson.HEAD_BYTES or size > ndjson.HEAD_BYTES:
+        if len(data) < compressed.HEAD_BYTES or size > compressed.HEAD_BYTES:
             data, inflated.fault = (
                 data[: len(data) // 2],
                 "holds data that is damaged, or cannot be decompressed here",
@@ -450,7 +450,7 @@ def test_a_file_that_becomes_readable_goes_on_where_it_stopped(
         return data
 
     with monkeypatch.context() as patch:
-        patch.setattr(ndjson._Inflated, "read", flaky)
+        patch.setattr(compressed.DecompressedStream, "read", flaky)
         with pytest.raises(LandingError, match="cannot be decompressed here"):
             drain()
     stored = len(stored_events(connection))
@@ -493,14 +493,14 @@ def test_of_another_form_only_the_beginning_is_read(
         landing_module, "_content_hmac", lambda *_: pytest.fail("the whole file is read")
     )
     taken = []
-    read = ndjson._Peeked.read
+    read = compressed.PeekedStream.read
 
-    def count(peeked: ndjson._Peeked, size: int) -> bytes:
+    def count(peeked: compressed.PeekedStream, size: int) -> bytes:
         data = read(peeked, size)
         taken.append(len(data))
         return data
 
-    monkeypatch.setattr(ndjson._Peeked, "read", count)
+    monkeypatch.setattr(compressed.PeekedStream, "read", count)
     with pytest.raises(LandingError, match="looks like CSV"):
         drain()
     assert "looks like CSV" in landing_moves(settings, {file.stat().st_size}).message
