@@ -37,7 +37,6 @@ from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
-REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     # At each start pytest closes its shared folder to other users, even while another run's
