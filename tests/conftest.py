@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from support.bundle import SignalBundle
 from support.parallel import ByPart, slow_first
 from support.traffic import traffic
 
@@ -277,3 +278,9 @@ def build(database: Database, settings: Settings, models: dict[str, Model]) -> B
         build_day(database, engine, models, day)
 
     return build_all
+
+
+@pytest.fixture
+def signal(database: Database, settings: Settings, models: dict[str, Model]) -> SignalBundle:
+    """A whole Signal over the test's database; support/bundle.py says what it does."""
+    return SignalBundle(database, settings, models)
