@@ -25,14 +25,11 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from support.bundle import SignalBundle
 from support.parallel import ByPart, slow_first
-from support.traffic import traffic
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.postgres.urls import with_database, write_url
-from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Model, load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -258,29 +255,18 @@ def ingest_at(settings: Settings, database: Database) -> Iterator[Callable[[date
 
 
 @pytest.fixture
-def fill(ingest_at: Callable[[datetime], Ingest]) -> Fill:
-    """Ingests good traffic of a day, as it came then."""
-
-    def fill_day(day: date, count: int = 25, seed: int = 1) -> None:
-        assert day >= START_DATE
-        now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
-        assert ingest_at(now).ingest_lines(traffic(day, count, seed)).accepted == count
-
-    return fill_day
-
-
-@pytest.fixture
-def build(database: Database, settings: Settings, models: dict[str, Model]) -> Build:
-    """Builds every rollup of a day."""
-    engine = DuckdbEngine(database.url, settings.tmp_path)
-
-    def build_all(day: date) -> None:
-        build_day(database, engine, models, day)
-
-    return build_all
-
-
-@pytest.fixture
 def signal(database: Database, settings: Settings, models: dict[str, Model]) -> SignalBundle:
     """A whole Signal over the test's database; support/bundle.py says what it does."""
     return SignalBundle(database, settings, models)
+
+
+@pytest.fixture
+def fill(signal: SignalBundle) -> Fill:
+    """Ingests good traffic of a day, as it came then."""
+    return signal.fill
+
+
+@pytest.fixture
+def build(signal: SignalBundle) -> Callable[[date], object]:
+    """Builds every rollup of a day."""
+    return signal.build

@@ -47,12 +47,6 @@ def land(settings: Settings) -> Land:
 
 
 @pytest.fixture
-def drain(database: Database, settings: Settings, ingest: Ingest) -> Drain:
-    """Drains the landing once."""
-    return lambda: drain_landing(database, ingest, settings.landing_path, SECRET.encode()).counts
-
-
-@pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes batches of about twenty lines."""
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 8_000)

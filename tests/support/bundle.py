@@ -43,6 +43,7 @@ class SignalBundle:
 
     def fill(self, day: date, count: int = 25, seed: int = 1) -> None:
         """Ingest good traffic of a day, as it came then."""
+        assert self.settings.start_date is None or day >= self.settings.start_date
         evening = datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
         with self.ingest(lambda: evening) as ingest:
             assert ingest.ingest_lines(traffic(day, count, seed)).accepted == count
