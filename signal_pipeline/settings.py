@@ -179,7 +179,7 @@ class Settings(BaseSettings):
             except ValueError as error:
                 raise ValueError(f"{variable}: {error}") from None
             except RuntimeError:
-                raise ValueError(f"{variable}: there is no user of whom this is the home") from None
+                raise ValueError(f"{variable}: no user has this home folder") from None
         return values
 
     @model_validator(mode="after")

@@ -134,7 +134,7 @@ def _why_purged(connection: Connection, day: date) -> str:
 
 def today_notes(day: date) -> list[str]:
     """Return a note that the day is not over, if it is today: what was not found can still come."""
-    return [f"{day} is not over: more events of it may come"] if day == today_utc() else []
+    return [f"{day} is not over: more of its events can still come"] if day == today_utc() else []
 
 
 def days_note(days: Iterable[date], what: str) -> list[str]:

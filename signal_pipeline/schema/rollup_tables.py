@@ -161,7 +161,7 @@ def _check_history(model: Model, table: _Table) -> None:
         if existing.data_type != wanted:
             raise TableError(f"{where}: {name} is {existing.data_type}, not {wanted}: {advice}")
         if existing.nullable and not model.columns[name].nullable:
-            raise TableError(f"{where}: {name} may be null in old rows: drop its test not_null")
+            raise TableError(f"{where}: {name} can be null in old rows: drop its test not_null")
     for name, column in model.columns.items():
         if name not in table.columns and not column.nullable:
             raise TableError(f"{where}: the new column {name} must not have the test not_null")
