@@ -14,7 +14,7 @@ from signal_pipeline.cli.show import (
     show_plan,
 )
 from signal_pipeline.errors import UsageError
-from signal_pipeline.postgres.database import Database, open_database, safe_errors
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and sqlglot.
@@ -48,7 +48,7 @@ def backfill(
     settings, models = load_settings(), load_models()
     chosen = chosen_models(models, rollup or [])
     database = open_database(settings)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         planned = plan_backfill(connection, chosen, first, last, only_stale=only_stale)
     if plan:
         _show_plan(planned, chosen, diff, as_json)

@@ -13,7 +13,7 @@ from signal_pipeline.cli.options import Json
 from signal_pipeline.cli.show import show_days, show_hidden_days, show_receipts, status_object
 from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.days.freshness import DayStatus, day_statuses
-from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
 
 NEWEST_DAYS = 14  # With the lines around them they fit a terminal of 24 lines.
@@ -44,7 +44,7 @@ def status(
 
     settings, today = load_settings(), today_utc()
     checksums = load_models().checksums
-    with safe_errors(), open_database(settings).connect() as connection:
+    with open_database(settings).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         gaps = read_coverage(connection, days[0].day, today).untouched if days else []

@@ -10,7 +10,7 @@ from datetime import date
 from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
-from signal_pipeline.postgres.database import Database, safe_errors
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import ALL_TYPES, KEYS
 from signal_pipeline.reports.report_errors import UnknownFilterError
 
@@ -57,5 +57,5 @@ def _check_day(value: str) -> None:
 def _is_stored(database: Database, key: str, value: str) -> bool:
     if key not in _STORED:
         return False
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         return connection.execute(_STORED[key], [value]).fetchone() is not None

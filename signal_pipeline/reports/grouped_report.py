@@ -12,7 +12,7 @@ from datetime import date
 from psycopg import sql
 
 from signal_pipeline.days.coverage import Coverage, days_note, read_coverage
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import ALL_TYPES, GROUPS, KEYS, NONE
 from signal_pipeline.reports.of_raw_events import (
@@ -43,7 +43,7 @@ def grouped_report(
     a count of what is left would be too low.
     """
     question = parse_question(keys, where, first, last)
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(KEEP_PARTITIONS)
         coverage = read_coverage(connection, question.first, question.last)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.coverage import Coverage, read_coverage
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, NONE, Key
 from signal_pipeline.reports.questions import Question, parse_question
@@ -43,7 +43,7 @@ def raw_report(
     QuestionError for an unknown key, PurgedError for days whose raw events are gone.
     """
     question = parse_question(keys, where, first, last, hide_small=hide_small)
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(KEEP_PARTITIONS)
         coverage = read_coverage(connection, question.first, question.last)

@@ -14,7 +14,7 @@ import pandas as pd
 from psycopg import sql
 
 from signal_pipeline.days.coverage import read_coverage
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
 from signal_pipeline.reports.questions import check_window
@@ -64,7 +64,7 @@ def rollup_report(
             f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
         )
     filters = {"app_name": app, "event_type": event_type}
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         coverage = read_coverage(connection, first, last)
         parameters = {"first": coverage.first, "last": coverage.last, **filters}
