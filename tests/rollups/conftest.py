@@ -21,6 +21,7 @@ GUARDS = Path(__file__).parents[2] / "signal_pipeline/schema/sql/guards.sql"
 SCHEMA = """
 drop schema if exists signal cascade;
 create schema signal;
+create schema if not exists signal_reporting;
 create table signal.events (
     id uuid not null default gen_random_uuid(),
     created_at timestamptz not null,
