@@ -290,7 +290,7 @@ def rotate_secret(as_json: Json = False) -> None:
 
 @app.command()
 def sql(as_json: Json = False) -> None:
-    """Open psql as the role that reads only rollups.
+    """Open psql as the role that reads only the views of `signal_reporting`.
 
     Without a terminal or psql, or with --json, prints its URL.
     """

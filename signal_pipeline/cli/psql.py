@@ -1,4 +1,4 @@
-"""Lets people read rollups with SQL: a URL and a psql as the login `signal_reader`."""
+"""Lets people read numbers with SQL: a URL and a psql as the login `signal_reader`."""
 
 from __future__ import annotations
 
