@@ -25,7 +25,7 @@ from signal_pipeline.cli.psql import reader_url
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -35,7 +35,6 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1200)]
 DASHBOARD = Path(__file__).parents[2] / "bi" / "superset"
 TODAY = datetime.now(UTC).date()
 DAYS = [TODAY - timedelta(days=days) for days in (1, 2, 3)]
-Models = dict[str, Model]
 
 
 @pytest.fixture(scope="module")

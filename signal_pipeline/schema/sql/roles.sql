@@ -67,6 +67,7 @@ begin
                 'select on signal.days, signal.books, signal.instance, signal.address_gaps, signal.day_keys',
                 '{signal_builder, signal_api, signal_admin}'
             ),
+            ('select on signal.expected_events', '{signal_builder, signal_api, signal_admin}'),
             ('select on signal.intake, signal.bots', '{signal_builder, signal_api, signal_admin}'),
 
             -- The API stores events, and lets its own admins look at raw events; each look is

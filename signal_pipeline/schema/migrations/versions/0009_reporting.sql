@@ -54,17 +54,11 @@ select
         ),
         false
     ) as users_over_counted,
-    coalesce(
-        (
-            select sum(case b.outcome when 'accepted' then b.events else -b.events end)::bigint
-            from signal.books as b
-            where b.day = d.day and b.outcome in ('accepted', 'erased')
-        ),
-        0
-    ) as events,
+    e.accepted - e.erased as events,
     d.version,
     d.changed_at
-from signal.days as d;
+from signal.days as d
+join signal.expected_events as e on e.day = d.day;
 comment on view signal_reporting.days is
     'The state of each UTC day that has events or was built. One row per day. A day without a row is'
     ' unknown, not zero.';
