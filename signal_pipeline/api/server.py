@@ -26,15 +26,16 @@ from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity.configuration import identification_from
 from signal_pipeline.api.identity.rate_limit import RateLimit
 from signal_pipeline.api.protocol import BoundedProtocol
-from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.events.hashing import key_id
 from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.keys import audit_key, ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.privacy.audit_log import actor_hmac
 from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
+from signal_pipeline.settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def _warn_without_proxies(settings: Settings) -> None:
 
 def _rate_limit(settings: Settings) -> RateLimit:
     url = settings.rate_limit_url
-    return RateLimit(_secret(settings), url.get_secret_value() if url else None)
+    return RateLimit(ingest_secret(settings), url.get_secret_value() if url else None)
 
 
 def _open_spool(settings: Settings, database: Database) -> AbstractContextManager[Spool | None]:
@@ -140,12 +141,10 @@ def _open_spool(settings: Settings, database: Database) -> AbstractContextManage
     if not settings.spool_dir:
         return nullcontext()
     return closing(
-        Spool(settings.spool_dir, database, key_id(_secret(settings)), settings.retention_days)
+        Spool(
+            settings.spool_dir, database, key_id(ingest_secret(settings)), settings.retention_days
+        )
     )
-
-
-def _secret(settings: Settings) -> bytes:
-    return check_secret(salt_secret(settings))
 
 
 def _uvicorn_server(settings: Settings, limits: Limits, app: ASGIApp) -> uvicorn.Server:

@@ -13,9 +13,9 @@ from typing import Literal
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.books import Outcome
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool, SpoolError
-from signal_pipeline.ingest.writer import Outcome
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
 
 logger = logging.getLogger(__name__)

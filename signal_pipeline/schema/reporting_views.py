@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import cast
 
 from psycopg import sql
 
@@ -152,11 +151,7 @@ def _view_facts(
     if row is None:
         return (), {}
     columns, comments, comment = row
-    names = tuple(cast("list[str]", columns))
-    return names, {
-        None: cast("str | None", comment),
-        **dict(zip(names, cast("list[str | None]", comments), strict=True)),
-    }
+    return tuple(columns), {None: comment, **dict(zip(columns, comments, strict=True))}
 
 
 def _qualified(name: str) -> sql.Identifier:

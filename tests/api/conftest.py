@@ -26,6 +26,7 @@ from support.wire import (
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
@@ -46,7 +47,7 @@ def api_database(server: str, template: str) -> Iterator[Database]:
     name = f"signal_api_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 

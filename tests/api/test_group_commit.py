@@ -17,7 +17,7 @@ from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.event import Drop
-from signal_pipeline.ingest.writer import ACCEPTED, Outcome
+from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.postgres.embedded import EmbeddedError
 

@@ -26,7 +26,8 @@ from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import AcceptedEvent, Drop
-from signal_pipeline.ingest.writer import ACCEPTED, DUPLICATE, EventWriter, Outcome
+from signal_pipeline.ingest.books import ACCEPTED, DUPLICATE, Outcome
+from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine

@@ -16,8 +16,7 @@ from signal_pipeline.api.graphql.event_filters import filter_fields, text_filter
 from signal_pipeline.api.graphql.types import Event, EventFilter, Json
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.refusals import forbidden
-from signal_pipeline.postgres.database import safe_errors
-from signal_pipeline.privacy.audit_log import record_read
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
 
 DEFAULT_EVENTS = 100
@@ -65,8 +64,8 @@ def _audited_read(
 ) -> list[RawEvent]:
     """Read events, and record in the audit log who read how many rows, but not the filters."""
     rows = newest_events(services.database, filters, earliest, latest, limit, seconds)
-    with safe_errors(), services.database.connect() as connection:
-        record_read(connection, services.actor(f"uid:{uid}"), len(rows))
+    with services.database.connect() as connection:
+        audit_log.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
     return rows
 
 

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from signal_pipeline.api.identity.signature import signature_of
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.settings import Settings, SettingsError, gateway_secret, generated_secret
+from signal_pipeline.keys import gateway_secret, generated_secret
+from signal_pipeline.settings import Settings, SettingsError
 
 ISSUER = AUDIENCE = "signal-development"
 ADMIN_CLAIM = "signal_admin"
