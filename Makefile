@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 LGPL := psycopg psycopg-binary psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help install client-types demo dev test check audit bench faults lock clean
+.PHONY: help install client-types demo dev test check check-bi audit bench faults lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,12 +50,18 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
 	@echo "lock: every package pinned by hash"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --require-hashes -r requirements.lock
-	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock | grep .
+	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock bi/requirements.lock | grep .
 	@echo "secrets: none in the files of the project"
 	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements\.lock|\.env\.example)'
 	@echo "licences of the dependencies: none that would bind this project"
 	@$(BIN)/pip-licenses --summary --partial-match --fail-on "Affero;GPL-2.0;GPL-3.0-only;GPLv2;GPLv3" --ignore-packages $(LGPL)
 	@$(MAKE) --no-print-directory audit
+
+check-bi: install ## Superset, in a venv of its own, on Signal's views (needs the net)
+	@$(PYTHON) -m venv .venv/bi
+	@.venv/bi/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r bi/requirements.lock
+	SIGNAL_TEST_SUPERSET=$(CURDIR)/.venv/bi/bin $(BIN)/python -m pytest -q tests/bi
 
 audit: install ## Known vulnerabilities of what is pinned (needs the net)
 	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock >.venv/audit.log 2>&1 \
@@ -83,6 +89,7 @@ lock: ## Make the files *requirements.lock anew: from pyproject.toml, and the to
 	$(COMPILE) -c requirements.lock $(addprefix --no-emit-package ,$(SHARED)) bench/requirements.in \
 		--output-file bench/requirements.lock
 	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
+	$(COMPILE) bi/requirements.in --output-file bi/requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,8 +13,8 @@ import psycopg
 # With a prefix, this is dg.AssetKey(["data-team", "signal", "daily_app_activity"]).
 APP_ACTIVITY = dg.AssetKey("daily_app_activity")
 
-# These days must not begin before Signal's start date (`select start_date from signal.instance`),
-# since Signal has no partitions there to map to.
+# These days must not begin before Signal's start date (`select start_date from
+# signal_reporting.instance`), since Signal has no partitions there to map to.
 days = dg.DailyPartitionsDefinition(
     start_date=os.environ.get("TEAM_START_DATE", "2026-01-01"), timezone="UTC"
 )
@@ -23,8 +23,8 @@ days = dg.DailyPartitionsDefinition(
 def events_of(first: date, last: date) -> int:
     """Return the number of events of the days `first` to `last`, inclusive, by Signal's rollup."""
     query = (
-        "select coalesce(sum(events), 0)::bigint from signal.daily_app_activity"
-        " where event_type = '(all)' and activity_date between %s and %s"
+        "select coalesce(sum(events), 0)::bigint from signal_reporting.daily_app_activity"
+        " where activity_date between %s and %s"
     )
     with psycopg.connect(os.environ["TEAM_SIGNAL_URL"]) as connection:
         row = connection.execute(query, [first, last]).fetchone()

@@ -1,4 +1,4 @@
-"""The command `sql`: a psql, or a URL, as the login `signal_reader`, which reads only rollups."""
+"""The command `sql`: a psql, or a URL, as the login `signal_reader`, which reads views only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ReaderError(SignalError):
 
 
 def sql(as_json: Json = False) -> None:
-    """Open psql as the role that reads only rollups.
+    """Open psql as the role that reads only the views of `signal_reporting`.
 
     Without a terminal or psql, or with --json, prints its URL.
     """

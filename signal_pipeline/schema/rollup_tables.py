@@ -1,6 +1,7 @@
-"""The tables of the rollups, made from `schema.yml`: columns, keys, views, guards and so on.
+"""The tables of the rollups, made from `schema.yml`: columns, keys, guards and so on.
 
-This module brings the tables, with their grants and comments, up to the models. `guards.sql` has
+This module brings the tables, with their grants and comments, up to the models, and has
+`reporting_views.py` do the same for the views that people read. `guards.sql` has
 the bodies of the guards; a migration runs it first. The caller decides who can run this. A table is
 never dropped and a column never removed, because rollups outlive the raw events that they were
 computed from.
@@ -19,17 +20,19 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Column, Model, Models
+from signal_pipeline.schema.reporting_views import reporting_changes
 
 Statement = sql.Composed
 
+# Readers have the views of `signal_reporting` instead.
 _TABLE_GRANTS = (
-    ("signal_reader", "select"),
+    ("signal_api", "select"),
+    ("signal_admin", "select"),
     ("signal_builder", "select"),
     ("signal_builder", "insert"),
     ("signal_builder", "update"),
     ("signal_builder", "delete"),
 )
-_VIEW_GRANTS = (("signal_reader", "select"), ("signal_builder", "select"))
 
 _TRIGGERS: Mapping[str, LiteralString] = {
     "guard_insert": (
@@ -69,7 +72,6 @@ class _Table:
     columns: Mapping[str, _TableColumn]
     key: tuple[str, ...]
     triggers: frozenset[str]
-    view_columns: tuple[str, ...]
     comment: str | None
 
     @classmethod
@@ -79,7 +81,6 @@ class _Table:
         columns: list[dict[str, Any]],
         key: list[str] | None,
         triggers: list[str],
-        view_columns: list[str],
         comment: str | None,
     ) -> _Table:
         """Return a table as `table_facts.sql` describes it."""
@@ -87,7 +88,6 @@ class _Table:
             {column["name"]: _TableColumn(**column) for column in columns},
             tuple(key or []),
             frozenset(triggers),
-            tuple(view_columns),
             comment,
         )
 
@@ -106,11 +106,6 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
     ]
 
 
-def view_name(model: Model) -> str:
-    """Return the name of the view without '(all)' rows, whose `events` are safe to add up."""
-    return f"{model.name}_by_type"
-
-
 def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:
     table = _table_facts(connection, model)
     if table is None:
@@ -123,9 +118,10 @@ def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:
     assert table is not None
     for statement in _companions(model, table):
         yield _run(connection, statement)
-    for relation, wanted in ((model.name, _TABLE_GRANTS), (view_name(model), _VIEW_GRANTS)):
-        for role, privilege in _missing_grants(connection, relation, wanted):
-            yield _run(connection, _grant(relation, role, privilege))
+    for role, privilege in _missing_grants(connection, model.name):
+        yield _run(connection, _grant(model.name, role, privilege))
+    for statement in reporting_changes(connection, model, table.columns):
+        yield _run(connection, statement)
 
 
 def _run(connection: Connection, statement: Statement) -> Statement:
@@ -182,14 +178,8 @@ def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
 
 
 def _companions(model: Model, table: _Table) -> Iterator[Statement]:
-    """Yield statements for the view, the triggers and the comments that the table lacks."""
+    """Yield statements for the triggers and the comments that the table lacks."""
     name = _qualified(model.name)
-    # The view has the order of the table, in which a new column is last, because PostgreSQL can
-    # only append columns to a view.
-    if table.view_columns != tuple(table.columns):
-        yield sql.SQL(
-            "create or replace view {} as select {} from {} where event_type <> '(all)'"
-        ).format(_qualified(view_name(model)), _names(table.columns), name)
     for trigger, definition in _TRIGGERS.items():
         if trigger not in table.triggers:
             yield sql.SQL("create or replace trigger {} {}").format(
@@ -213,18 +203,20 @@ def _grant(relation: str, role: str, privilege: str) -> Statement:
 
 
 def _table_facts(connection: Connection, model: Model) -> _Table | None:
-    names = {"table": model.name, "view": view_name(model)}
     cursor = connection.cursor(row_factory=kwargs_row(_Table.of_catalogue))
-    return cursor.execute(query(__package__, "table_facts"), names).fetchone()
+    return cursor.execute(query(__package__, "table_facts"), {"table": model.name}).fetchone()
 
 
-def _missing_grants(
-    connection: Connection, relation: str, wanted: tuple[tuple[str, str], ...]
-) -> list[tuple[str, str]]:
-    roles, privileges = zip(*wanted, strict=True)
+def _missing_grants(connection: Connection, table: str) -> list[tuple[str, str]]:
+    roles, privileges = zip(*_TABLE_GRANTS, strict=True)
     return connection.execute(
         query(__package__, "missing_grants"),
-        {"relation": relation, "roles": list(roles), "privileges": list(privileges)},
+        {
+            "schema": "signal",
+            "relation": table,
+            "roles": list(roles),
+            "privileges": list(privileges),
+        },
     ).fetchall()
 
 
@@ -232,5 +224,5 @@ def _qualified(name: str) -> sql.Identifier:
     return sql.Identifier("signal", name)
 
 
-def _names(names: tuple[str, ...] | Mapping[str, object]) -> sql.Composed:
+def _names(names: tuple[str, ...]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -30,6 +30,7 @@ EXPECTED_EVENTS = SCHEMA_FOLDER / "migrations/versions/0008_expected_events.sql"
 SCHEMA = """
 drop schema if exists signal cascade;
 create schema signal;
+create schema if not exists signal_reporting;
 create table signal.events (
     id uuid not null default gen_random_uuid(),
     created_at timestamptz not null,

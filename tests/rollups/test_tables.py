@@ -25,10 +25,17 @@ UNKNOWN_DAY = date(2024, 3, 5)
 INSERT = "insert into signal.daily_app_activity values (%s, 'cms', %s, 1, 1, 1)"
 ROWS = "select * from signal.daily_app_activity order by 1, 2, 3"
 GRANTS = """
-select table_name, privilege_type from information_schema.role_table_grants
-where grantee = %s and table_schema = 'signal' and table_name like 'daily_app%%'
+select table_schema || '.' || table_name, privilege_type
+from information_schema.role_table_grants
+where grantee = %s and table_name like 'daily_app%%'
 order by 1, 2
 """
+ROLES = {
+    "signal_reader": "signal_reporting",
+    "signal_builder": "signal",
+    "signal_api": "signal",
+    "signal_admin": "signal",
+}
 
 
 @pytest.fixture
@@ -42,14 +49,14 @@ def guarded(rollups: Connection) -> Connection:
 
 @pytest.fixture
 def roles(connection: Connection) -> Iterator[None]:
-    """The two roles that get grants."""
-    for role in ("signal_reader", "signal_builder"):
+    """The roles that get grants."""
+    for role, schema in ROLES.items():
         connection.execute(f"drop role if exists {role}")
         connection.execute(f"create role {role}")
-        connection.execute(f"grant usage on schema signal to {role}")
+        connection.execute(f"grant usage on schema {schema} to {role}")
     yield
     connection.execute("reset role")
-    for role in ("signal_reader", "signal_builder"):
+    for role in ROLES:
         connection.execute(f"drop owned by {role}")
         connection.execute(f"drop role {role}")
 
@@ -100,11 +107,14 @@ def test_it_happens_in_the_transaction_of_the_caller(connection: Connection) -> 
     )
 
 
-def test_the_view_leaves_the_subtotals_out(guarded: Connection) -> None:
+def test_a_view_has_the_subtotals_or_the_event_types(guarded: Connection) -> None:
     guarded.execute(INSERT, [OPEN_DAY, "(all)"])
     guarded.execute(INSERT, [OPEN_DAY, "clicked"])
-    rows = guarded.execute("select * from signal.daily_app_activity_by_type").fetchall()
-    assert rows == [(OPEN_DAY, "cms", "clicked", 1, 1, 1)]
+    views = "select * from signal_reporting.daily_app_activity{} where activity_date = '2026-03-05'"
+    assert guarded.execute(views.format("_by_type")).fetchall() == [
+        (OPEN_DAY, False, "cms", "clicked", 1, 1, 1)
+    ]
+    assert guarded.execute(views.format("")).fetchall() == [(OPEN_DAY, False, "cms", 1, 1, 1)]
 
 
 def test_a_new_nullable_column_is_added(guarded: Connection, folder: Path) -> None:
@@ -113,8 +123,9 @@ def test_a_new_nullable_column_is_added(guarded: Connection, folder: Path) -> No
     statements = migrate_rollups(guarded, load_models(folder))
     assert any('add column "routes" bigint' in statement for statement in statements)
     assert guarded.execute(ROWS).fetchall() == [(*row, None) for row in before]
-    view = guarded.execute("select * from signal.daily_app_activity_by_type")
-    assert [column.name for column in view.description or ()][-1] == "routes"
+    for name in ("daily_app_activity", "daily_app_activity_by_type"):
+        view = guarded.execute(f"select * from signal_reporting.{name}")
+        assert [column.name for column in view.description or ()][-1] == "routes"
     assert migrate_rollups(guarded, load_models(folder)) == []
 
 
@@ -151,7 +162,7 @@ def test_a_column_may_become_nullable_but_not_the_reverse(
 def test_a_change_that_loses_history_is_refused(
     rollups: Connection, folder: Path, change: str, problem: str
 ) -> None:
-    rollups.execute("drop view signal.daily_app_activity_by_type")
+    rollups.execute("drop schema signal_reporting cascade")
     rollups.execute(f"alter table signal.daily_app_activity {change}")
     _assert_refused(rollups, folder, problem)
 
@@ -222,17 +233,18 @@ def test_a_guard_that_was_disabled_is_made_again(guarded: Connection) -> None:
 
 def test_roles_get_what_they_need(connection: Connection, roles: None) -> None:
     migrate_rollups(connection, load_models())
-    table, view = "daily_app_activity", "daily_app_activity_by_type"
+    table, view = "signal.daily_app_activity", "signal_reporting.daily_app_activity"
     assert connection.execute(GRANTS, ["signal_reader"]).fetchall() == [
-        (table, "SELECT"),
         (view, "SELECT"),
+        (f"{view}_by_type", "SELECT"),
     ]
+    for role in ("signal_api", "signal_admin"):
+        assert connection.execute(GRANTS, [role]).fetchall() == [(table, "SELECT")]
     assert connection.execute(GRANTS, ["signal_builder"]).fetchall() == [
         (table, "DELETE"),
         (table, "INSERT"),
         (table, "SELECT"),
         (table, "UPDATE"),
-        (view, "SELECT"),
     ]
 
 
@@ -254,7 +266,8 @@ def test_a_builder_needs_no_right_on_days(guarded: Connection, roles: None) -> N
 def test_a_reader_only_reads(guarded: Connection, roles: None) -> None:
     migrate_rollups(guarded, load_models())
     guarded.execute("set role signal_reader")
-    assert guarded.execute("select count(*) from signal.daily_app_activity").fetchone() == (1,)
+    view = "signal_reporting.daily_app_activity"
+    assert guarded.execute(f"select count(*) from {view}").fetchone() == (1,)
     with pytest.raises(errors.InsufficientPrivilege):
         guarded.execute(INSERT, [OPEN_DAY, "clicked"])
     with pytest.raises(errors.InsufficientPrivilege):

@@ -32,7 +32,7 @@ TODAY = datetime.now(UTC).date()
 
 SHAPE = """
 select 'column', table_name, column_name, data_type, is_nullable, column_default, collation_name
-from information_schema.columns where table_schema = 'signal'
+from information_schema.columns where table_schema in ('signal', 'signal_reporting')
 union all
 select 'index', tablename, indexname, indexdef, null, null, null from pg_indexes where schemaname = 'signal'
 union all
@@ -41,7 +41,7 @@ from pg_trigger where not tgisinternal and tgrelid::regclass::text like 'signal.
 union all
 select 'function', proname, md5(prosrc), prosecdef::text, null, null, null
 from pg_proc where pronamespace = 'signal'::regnamespace
-order by 1, 2, 3
+order by 1, 2, 3, 4, 5, 6, 7
 """
 
 
@@ -158,7 +158,7 @@ select has_table_privilege('signal_writer', 'signal.audit', 'insert'),
     has_table_privilege('signal_api', 'signal.events', 'select'),
     has_table_privilege('signal_api', 'signal.audit', 'insert'),
     has_function_privilege('signal_api', 'signal.audit_read(bytea, bigint)', 'execute'),
-    has_table_privilege('signal_api', 'signal.daily_app_activity', 'select')
+    has_table_privilege('signal_api', 'signal_reporting.daily_app_activity', 'select')
 """
 
 
@@ -200,7 +200,7 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
     migrate(empty, configured(empty, tmp_path), models)
     owned = Database(empty.url.replace("postgres@", "test_other_owner@"))
     with empty.connect() as connection:
-        connection.execute("drop schema signal cascade")
+        connection.execute("drop schema signal, signal_reporting cascade")
         connection.execute("create role test_other_owner login")
         connection.execute("revoke signal_reader from signal_api")
         connection.execute("alter role signal_builder rename to test_builder_away")

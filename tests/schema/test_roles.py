@@ -115,9 +115,18 @@ FORBIDDEN = {
         "select * from signal.landed_files",
         "update signal.intake set events = 0",
         "delete from signal.bots",
+        "select * from signal.daily_app_activity",
+        "select * from signal.books",
         "delete from signal.daily_app_activity",
         "update signal.daily_app_activity set events = 0",
         "insert into signal.daily_app_activity values (current_date, 'cms', '(all)', 1, 1, 1)",
+        "delete from signal_reporting.daily_app_activity",
+        "update signal_reporting.daily_app_activity set events = 0",
+        "update signal_reporting.instance set start_date = '2020-01-01'",
+        "delete from signal_reporting.bots",
+        "insert into signal_reporting.intake values (current_date, 'cms', 'accepted', '', 1)",
+        "create table signal_reporting.mine ()",
+        "create schema mine",
         "select signal.ensure_day(current_date)",
         "select signal.drop_partition(current_date)",
         (
@@ -189,7 +198,7 @@ group by c.relname
 def test_the_api_may_do_this_and_nothing_else(
     connection: Connection, models: Models, filled: None
 ) -> None:
-    rollups = {relation: "select" for name in models for relation in (name, f"{name}_by_type")}
+    rollups = dict.fromkeys(models, "select")
     assert dict(connection.execute(RIGHTS, {"role": "signal_api"}).fetchall()) == {  # type: ignore[arg-type]
         **rollups,
         "address_gaps": "insert select update",
@@ -215,39 +224,41 @@ def test_the_api_may_do_this_and_nothing_else(
     ).fetchone() == (False,)
 
 
-def test_the_reader_may_select_and_nothing_else(
-    connection: Connection, models: Models, filled: None
+def test_the_reader_has_no_right_in_the_schema_of_the_tables(
+    connection: Connection, filled: None
 ) -> None:
     """A reader that could write could add people to a small cell.
 
-    A function, a sequence or a table of its own would be enough.
+    A function, a sequence or a table of its own would be enough. `test_reporting.py` has what it
+    can do.
     """
-    rollups = {relation for name in models for relation in (name, f"{name}_by_type")}
-    counts = {"address_gaps", "books", "bots", "builds", "day_keys", "days", "instance", "intake"}
-    counts.add("expected_events")
-    rights = dict(connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall())  # type: ignore[arg-type]
-    assert rights == dict.fromkeys(rollups | counts, "select")
+    assert connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall() == []  # type: ignore[arg-type]
     functions = connection.execute(
         "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <>"
         " 'trigger'::regtype and has_function_privilege('signal_reader', oid, 'execute')"
     ).fetchall()
     assert functions == []
-    for schema in ("signal", "public"):
-        query = "select has_schema_privilege('signal_reader', %s, 'create')"
-        assert connection.execute(query, [schema]).fetchone() == (False,)
+    for right, schema in (
+        ("usage", "signal"),
+        ("create", "signal"),
+        ("create", "signal_reporting"),
+        ("create", "public"),
+    ):
+        query = "select has_schema_privilege('signal_reader', %s, %s)"
+        assert connection.execute(query, [schema, right]).fetchone() == (False,), (right, schema)
     query = "select rolname from pg_roles where pg_has_role('signal_reader', oid, 'member')"
     assert connection.execute(query).fetchall() == [("signal_reader",)]
 
 
-def test_tables_of_the_readers_own_do_not_change_what_others_read(
+def test_tables_of_a_writers_own_do_not_change_what_others_read(
     as_role: As, models: Models, filled: None, database: Database
 ) -> None:
-    """In PostgreSQL everybody can make temporary tables.
+    """Some roles can make temporary tables.
 
     Those of a session shadow nothing, since every name has its schema.
     """
     before = rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows
-    with as_role("signal_reader").connect() as connection:
+    with as_role("signal_writer").connect() as connection:
         connection.execute("create temporary table daily_app_activity (users bigint)")
         connection.execute("create temporary table events (user_hash bytea)")
         assert rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows.equals(before)
@@ -362,8 +373,8 @@ def test_the_builder_builds(
     assert build_day(database, chosen, models, YESTERDAY).raw_events == 30
 
 
-def test_the_reader_reports_with_its_labels(as_role: As, models: Models, filled: None) -> None:
-    report = rollup_report(as_role("signal_reader"), models, "app", YESTERDAY, TODAY)
+def test_the_api_reports_with_its_labels(as_role: As, models: Models, filled: None) -> None:
+    report = rollup_report(as_role("signal_api"), models, "app", YESTERDAY, TODAY)
     assert int(report.rows[report.rows.event_type == "(all)"].events.sum()) == 60
 
 
@@ -419,7 +430,7 @@ def test_the_readers_url_reads_rollups_only(database: Database, filled: None) ->
     with psycopg.connect(url, autocommit=True) as connection:
         assert connection.execute("select current_user").fetchone() == ("signal_reader",)
         assert connection.execute(
-            "select count(*) > 0 from signal.daily_app_activity"
+            "select count(*) > 0 from signal_reporting.daily_app_activity"
         ).fetchone() == (True,)
         connection.execute("reset role")
         with pytest.raises(errors.InsufficientPrivilege):
@@ -446,13 +457,15 @@ def test_where_the_reader_cannot_log_in_nobody_elses_login_is_lent(
         connection.execute("alter role signal_reader login")
 
 
-def test_the_reader_sees_the_status_of_days(
+def test_the_api_sees_the_status_of_days(
     as_role: As, filled: None, environment: Settings, tmp_path: Path
 ) -> None:
-    url = as_role("signal_reader").url
+    url = as_role("signal_api").url
     shown = run_command("status", "--json", cwd=tmp_path, SIGNAL_DATABASE_URL=url)
     assert shown.returncode == 0, shown.stderr
     assert [day["day"] for day in last_json(shown.stdout)["days"]] == [str(DUE), str(YESTERDAY)]  # type: ignore[attr-defined]
     assert (
         run_command("status", "--receipts", cwd=tmp_path, SIGNAL_DATABASE_URL=url).returncode == 1
     )
+    refused = run_command("status", cwd=tmp_path, SIGNAL_DATABASE_URL=as_role("signal_reader").url)
+    assert (refused.returncode, "role for its work" in refused.stderr) == (1, True)

@@ -37,7 +37,7 @@ begin
         select r.rolname, g.privileges
         from (
             values
-            ('usage on schema signal', '{signal_writer, signal_builder, signal_reader, signal_api, signal_admin}'),
+            ('usage on schema signal', '{signal_writer, signal_builder, signal_api, signal_admin}'),
             (format('temporary on database %I', current_database()), '{signal_writer, signal_builder, signal_admin}'),
             ('execute on function signal.ensure_day(date)', '{signal_writer, signal_builder, signal_admin}'),
 
@@ -57,17 +57,21 @@ begin
             ('select on signal.events', '{signal_builder}'),
             ('select, insert, update on signal.builds', '{signal_builder}'),
 
-            -- The reader sees rollups, and the counts from which the labels beside them are made.
-            ('select on signal.builds', '{signal_reader}'),
+            -- The reader sees the views of one schema, which need no right on the tables.
+            ('usage on schema signal_reporting', '{signal_reader}'),
+            ('select on all tables in schema signal_reporting', '{signal_reader}'),
+
+            -- These see rollups, and the counts from which the labels beside them are made.
+            ('select on signal.builds', '{signal_api, signal_admin}'),
             (
                 'select on signal.days, signal.books, signal.instance, signal.address_gaps, signal.day_keys',
-                '{signal_builder, signal_reader}'
+                '{signal_builder, signal_api, signal_admin}'
             ),
-            ('select on signal.expected_events', '{signal_builder, signal_reader}'),
-            ('select on signal.intake, signal.bots', '{signal_builder, signal_reader}'),
+            ('select on signal.expected_events', '{signal_builder, signal_api, signal_admin}'),
+            ('select on signal.intake, signal.bots', '{signal_builder, signal_api, signal_admin}'),
 
-            -- The API stores events, reads rollups, and lets its own admins look at raw events;
-            -- each look is audited.
+            -- The API stores events, and lets its own admins look at raw events; each look is
+            -- audited.
             ('select on signal.events', '{signal_api}'),
             ('execute on function signal.audit_read(bytea, bigint)', '{signal_api, signal_admin}'),
 
@@ -94,5 +98,75 @@ begin
     loop
         execute format('revoke insert on signal.audit from %I', wanted.rolname);
     end loop;
+
+    -- Earlier versions let the reader read tables of `signal`.
+    for wanted in
+        select c.relname
+        from pg_class as c
+        where c.relnamespace = 'signal'::regnamespace and exists (
+            select from aclexplode(c.relacl) as a
+            join pg_roles as r on r.oid = a.grantee
+            where r.rolname = 'signal_reader'
+        )
+    loop
+        execute format('revoke all on signal.%I from signal_reader', wanted.relname);
+    end loop;
+    if exists (select from pg_roles where rolname = 'signal_reader') then
+        revoke usage on schema signal from signal_reader;
+    end if;
+end
+$$;
+
+-- What holds for sessions of the reader. A value that somebody has set is left alone.
+do $$
+declare
+    wanted record;
+begin
+    for wanted in
+        select w.name, w.value
+        from (
+            values
+            ('search_path', 'signal_reporting'),
+            ('default_transaction_read_only', 'on'),
+            ('statement_timeout', '60s'),
+            ('idle_in_transaction_session_timeout', '60s')
+        ) as w (name, value)
+        join pg_roles as r on r.rolname = 'signal_reader'
+        where not exists (
+            select from pg_db_role_setting as s
+            cross join unnest(s.setconfig) as held
+            where s.setdatabase = 0 and s.setrole = r.oid and held like w.name || '=%'
+        )
+    loop
+        execute format('alter role signal_reader set %I = %L', wanted.name, wanted.value);
+    end loop;
+    -- A dashboard must not take all connections of the server from the ingest.
+    if exists (select from pg_roles where rolname = 'signal_reader' and rolconnlimit = -1) then
+        alter role signal_reader connection limit 20;
+    end if;
+exception when insufficient_privilege or internal_error or unique_violation then
+    null;  -- Another login made the role, or a migration of another database set it just now.
+end
+$$;
+
+-- PostgreSQL lets everybody make temporary tables, which fill the disk. The roles that need them
+-- have the right above. A database that holds other people's tables too is left as it is.
+do $$
+begin
+    if exists (
+        select from pg_database as d
+        cross join aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) as a
+        where d.datname = current_database() and a.grantee = 0 and a.privilege_type = 'TEMPORARY'
+            and pg_has_role(d.datdba, 'usage')
+    ) and not exists (
+        select from pg_class as c
+        join pg_namespace as n on n.oid = c.relnamespace
+        where c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and n.nspname not in ('signal', 'signal_reporting', 'information_schema')
+            and n.nspname !~ '^pg_'
+            and not exists (select from pg_depend where objid = c.oid and deptype = 'e')
+    ) then
+        execute format('revoke temporary on database %I from public', current_database());
+    end if;
 end
 $$;

@@ -1,4 +1,4 @@
--- What exists of one rollup: its columns in order, its key, its triggers, the columns of its view.
+-- What exists of one rollup: its columns in order, its key, its triggers.
 select
     (
         select
@@ -25,12 +25,6 @@ select
         -- A disabled guard does not count, so it is made again.
         select tgname::text from pg_trigger where tgrelid = t.oid and not tgisinternal and tgenabled in ('O', 'A')
     ) as triggers,
-    array(
-        select attname::text
-        from pg_attribute
-        where attrelid = to_regclass('signal.' || %(view)s) and attnum > 0 and not attisdropped
-        order by attnum
-    ) as view_columns,
     obj_description(t.oid, 'pg_class') as comment
 from pg_class as t
 where t.oid = to_regclass('signal.' || %(table)s)

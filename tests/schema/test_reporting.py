@@ -1,0 +1,515 @@
+"""The schema that people and BI tools read, `signal_reporting`.
+
+A plain sum over a view is right, every column is explained, and the reader sees nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import SECRET, START_DATE, Build, Fill
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from psycopg import errors, sql
+from support.oracle import DIMENSIONS, Oracle
+from support.revisions import migrate_to
+from support.traffic import line, traffic
+
+from signal_pipeline.cli.psql import reader_url
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy import retention
+from signal_pipeline.rollups.models import Models, load_models
+from signal_pipeline.schema.migrate import migrate
+from signal_pipeline.schema.reporting_views import ReportingViewError
+from signal_pipeline.settings import Settings
+
+MODELS = Path(__file__).parents[2] / "dbt_like_sql"
+TODAY = datetime.now(UTC).date()
+YESTERDAY = TODAY - timedelta(days=1)
+STATES = {
+    "app_days": ["day", "app_name"],
+    "books": ["day", "app_name", "event_type"],
+    "bots": ["day", "app_name", "browser_family", "os_family", "device_type"],
+    "days": ["day"],
+    "drops": ["day", "app_name", "event_type", "reason"],
+    "instance": [],
+    "intake": ["received_on", "app_name", "outcome", "reason"],
+    "rollup_days": ["day", "rollup"],
+}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def reader(database: Database, settings: Settings, models: Models) -> Iterator[Connection]:
+    """A session of the reader itself, in a database that was migrated as it is."""
+    migrate(database, settings, models)  # A copy of a database does not have its privileges.
+    with psycopg.connect(reader_url(database), autocommit=True) as connection:
+        yield connection
+
+
+def rows(connection: Connection, query: str, *values: object) -> list[tuple[Any, ...]]:
+    return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
+
+
+def grains() -> dict[str, list[str]]:
+    """The views of the schema, each with the columns of its grain."""
+    wanted = dict(STATES)
+    for rollup, dimensions in DIMENSIONS.items():
+        wanted[rollup] = ["activity_date", "app_name", *dimensions]
+        wanted[f"{rollup}_by_type"] = [*wanted[rollup], "event_type"]
+    return wanted
+
+
+click = st.fixed_dictionaries(
+    {
+        "eventType": st.sampled_from(["journey_create_clicked", "editor_analytics_overlay_opened"]),
+        "appName": st.sampled_from(["journeys-admin", "cms"]),
+        "route": st.sampled_from([None, "/", "/journeys"]),
+        "ip": st.sampled_from(["198.51.100.1", "198.51.100.2"]),
+        "entity": st.booleans(),
+    }
+)
+
+
+def line_of(click: dict[str, Any], day: date) -> bytes:
+    fields = {key: value for key, value in click.items() if key != "entity"}
+    if click["entity"]:
+        fields |= {"entityType": "journey", "entityId": "00000000-0000-4000-8000-000000000001"}
+    return line(datetime(day.year, day.month, day.day, 12, tzinfo=UTC), **fields)
+
+
+@pytest.mark.embedded_only
+@examples(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(clicks=st.lists(click, min_size=1, max_size=30), again=st.integers(0, 5))
+def test_a_plain_sum_of_events_is_right_however_it_is_grouped(
+    clicks: list[dict[str, Any]],
+    again: int,
+    reader: Connection,
+    build: Build,
+    ingest_at: Callable[[datetime], Ingest],
+) -> None:
+    day = YESTERDAY - timedelta(days=next(_numbers))
+    now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
+    lines = [line_of(each, day) for each in clicks]
+    oracle = Oracle(SECRET, START_DATE)
+    for batch in (lines, lines[:again]):
+        oracle.take(batch, now)
+        ingest_at(now).ingest_lines(batch)
+    build(day)
+    events = [event for event in oracle.events.values() if event["created_at"].date() == day]
+    for rollup, dimensions in DIMENSIONS.items():
+        counted = [e for e in events if rollup != "daily_entity_activity" or e["entity_id"]]
+        for view, columns in (
+            (rollup, ["app_name", *dimensions]),
+            (f"{rollup}_by_type", ["app_name", *dimensions, "event_type"]),
+        ):
+            for size in range(len(columns) + 1):
+                for group in itertools.combinations(columns, size):
+                    names = ", ".join(["activity_date", *group])
+                    got = rows(
+                        reader,
+                        f"select {names}, sum(events)::int from {view}"
+                        f" where activity_date = %s group by {names}",
+                        day,
+                    )
+                    wanted = Counter(
+                        (day, *("(none)" if e[c] is None else e[c] for c in group)) for e in counted
+                    )
+                    assert {row[:-1]: row[-1] for row in got} == dict(wanted), (view, group)
+    assert rows(reader, "select events::int from days where day = %s", day) == [(len(events),)]
+    assert rows(
+        reader,
+        "select sum(received)::int, sum(accepted)::int, sum(duplicates)::int, sum(dropped)::int"
+        " from books where day = %s",
+        day,
+    ) == [(len(lines) + min(again, len(lines)), len(lines), min(again, len(lines)), 0)]
+
+
+def test_distinct_counts_are_those_of_the_rollup(
+    reader: Connection, fill: Fill, build: Build, connection: Connection
+) -> None:
+    fill(YESTERDAY, 80)
+    build(YESTERDAY)
+    for rollup, dimensions in DIMENSIONS.items():
+        names = ", ".join(["activity_date", "app_name", *dimensions])
+        for view, extra, where in (
+            (rollup, "", "event_type = '(all)'"),
+            (f"{rollup}_by_type", ", event_type", "event_type <> '(all)'"),
+        ):
+            stored = f"select {names}{extra}, events, users, sessions from signal.{rollup}"
+            shown = f"select {names}{extra}, events, daily_users, daily_sessions from {view}"
+            assert sorted(rows(reader, shown)) == sorted(
+                rows(connection, f"{stored} where {where}")
+            )
+
+
+def test_the_reader_sees_these_views_and_nothing_else(reader: Connection) -> None:
+    seen = rows(
+        reader,
+        "select table_schema || '.' || table_name from information_schema.tables"
+        " where table_schema not in ('pg_catalog', 'information_schema')",
+    )
+    assert {row[0] for row in seen} == {f"signal_reporting.{view}" for view in grains()}
+    assert rows(reader, "select current_schema()") == [("signal_reporting",)]
+    usable = rows(
+        reader, "select nspname from pg_namespace where has_schema_privilege(oid, 'usage')"
+    )
+    assert {row[0] for row in usable} - {"public", "pg_catalog", "information_schema"} == {
+        "signal_reporting"
+    }
+    readable = rows(
+        reader,
+        "select c.oid::regclass::text from pg_class as c join pg_namespace as n"
+        " on n.oid = c.relnamespace where n.nspname not in"
+        " ('pg_catalog', 'information_schema', 'pg_toast') and c.relkind in"
+        " ('r', 'p', 'v', 'm', 'S') and has_any_column_privilege(c.oid, 'select')",
+    )
+    assert {row[0] for row in readable} == set(grains())
+
+
+def test_each_view_has_one_row_per_grain(
+    reader: Connection,
+    ingest_at: Callable[[datetime], Ingest],
+    build: Build,
+) -> None:
+    for day in (YESTERDAY, TODAY - timedelta(days=3)):
+        now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
+        bad = [line(now, userAgent="Googlebot/2.1"), line(now, appName="nobody"), b"{", b"{}"]
+        again = traffic(day, 60)
+        ingest_at(now).ingest_lines([*again, *again[:9], *bad, line(now, ip=None)])
+        build(day)
+    for view, grain in grains().items():
+        # A view without a grain has one row.
+        got = rows(
+            reader,
+            f"select count(*), count(distinct ({', '.join(grain) or 'true'})) from {view}",
+        )
+        assert got[0][0] == got[0][1] > 0, view
+
+
+def test_everything_has_a_comment_and_distinct_counts_say_never_add_up(
+    reader: Connection,
+) -> None:
+    comments = rows(
+        reader,
+        "select c.relname, a.attname, coalesce(col_description(c.oid, a.attnum), ''),"
+        " coalesce(obj_description(c.oid, 'pg_class'), '') from pg_class as c join pg_attribute"
+        " as a on a.attrelid = c.oid and a.attnum > 0"
+        " where c.relnamespace = 'signal_reporting'::regnamespace",
+    )
+    assert {view for view, *_ in comments} == set(grains())
+    for view, column, of_column, of_view in comments:
+        where = f"{view}.{column}"
+        assert of_column.strip(), where
+        assert "one row" in of_view.lower(), where
+        assert "(all)" not in of_column + of_view, where
+        if column.startswith("daily_") or column in ("version", "rows", "raw_events"):
+            assert "never add" in of_column.lower(), where
+        if view.startswith("daily_"):
+            assert "never add up" in of_view, where
+    names = {column for _, column, *_ in comments}
+    assert not names & {"users", "sessions"}
+
+
+def test_the_reader_cannot_write_even_if_it_takes_its_settings_back(reader: Connection) -> None:
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        reader.execute("create temporary table mine (x int)")
+    reader.execute("set default_transaction_read_only = off")
+    for statement in (
+        "create temporary table mine (x int)",
+        "create temporary view mine as select 1",
+        "create temporary sequence mine",
+        "create table signal_reporting.mine (x int)",
+        "create table public.mine (x int)",
+        "create schema mine",
+        "update signal_reporting.daily_app_activity set events = 0",
+        "insert into signal_reporting.intake values (current_date, 'cms', 'accepted', '', 1)",
+        "update signal_reporting.instance set start_date = '2020-01-01'",
+        "select signal.ensure_day(current_date)",
+        "select count(*) from signal.events",
+        "select count(*) from signal.daily_app_activity",
+        "comment on view signal_reporting.days is 'x'",
+    ):
+        with pytest.raises((errors.InsufficientPrivilege, errors.ObjectNotInPrerequisiteState)):
+            reader.execute(statement)  # type: ignore[arg-type]
+
+
+def test_who_needs_temporary_tables_has_them_by_role(
+    reader: Connection, connection: Connection
+) -> None:
+    asked = "select has_database_privilege(%s, current_database(), 'temporary')"
+    for role, can in (
+        ("public", False),
+        ("signal_reader", False),
+        ("signal_writer", True),
+        ("signal_builder", True),
+        ("signal_api", True),
+        ("signal_admin", True),
+    ):
+        assert rows(connection, asked, role) == [(can,)], role
+
+
+def test_a_database_with_other_peoples_tables_keeps_its_temporary_tables(
+    database: Database, connection: Connection, settings: Settings, models: Models
+) -> None:
+    connection.execute("create table public.theirs (x int)")
+    migrate(database, settings, models)
+    asked = "select has_database_privilege('public', current_database(), 'temporary')"
+    assert rows(connection, asked) == [(True,)]
+
+
+def test_a_session_of_the_reader_ends_what_takes_too_long(
+    reader: Connection,
+    connection: Connection,
+    database: Database,
+    settings: Settings,
+    models: Models,
+) -> None:
+    for name, value in (
+        ("statement_timeout", "1min"),
+        ("idle_in_transaction_session_timeout", "1min"),
+        ("default_transaction_read_only", "on"),
+    ):
+        assert rows(reader, "select current_setting(%s)", name) == [(value,)]
+    limit = "select rolconnlimit from pg_roles where rolname = 'signal_reader'"
+    assert rows(connection, limit) == [(20,)]
+    connection.execute("alter role signal_reader set statement_timeout = '50ms'")
+    try:
+        migrate(database, settings, models)  # It leaves the operator's own value alone.
+        with (
+            psycopg.connect(reader_url(database)) as hurried,
+            pytest.raises(errors.QueryCanceled),
+        ):
+            hurried.execute("select pg_sleep(60)")
+    finally:
+        connection.execute("alter role signal_reader set statement_timeout = '60s'")
+
+
+def test_days_and_rollups_have_the_states_that_status_shows(
+    reader: Connection,
+    connection: Connection,
+    database: Database,
+    fill: Fill,
+    build: Build,
+    models: Models,
+) -> None:
+    due, unbuilt, gone = (TODAY - timedelta(days=days) for days in (181, 5, 6))
+    for day in (due, YESTERDAY, TODAY - timedelta(days=3)):
+        fill(day, 20)
+        build(day)
+    fill(YESTERDAY, 5, 2)
+    fill(unbuilt, 5)
+    fill(gone, 5)
+    connection.execute("update signal.days set state = 'purged' where day = %s", [gone])
+    connection.execute("delete from signal.builds where rollup = 'daily_os_activity'")
+    forced = due - timedelta(days=1)
+    fill(forced, 5)
+    build(forced)
+    assert retention.purge_incomplete(database, models, forced, "tried", 180) is not None
+    connection.execute(
+        "update signal.builds set model_checksum = 'of before' where day = %s", [due]
+    )
+    connection.execute(
+        "update signal.builds set model_checksum = 'of before' where day = %s and rollup ="
+        " 'daily_app_activity'",
+        [TODAY - timedelta(days=3)],
+    )
+    connection.execute("insert into signal.day_keys values (%s, 'another0', 1)", [YESTERDAY])
+    statuses = day_statuses(connection, models.checksums)
+    shown = rows(reader, "select day, rollup, freshness from rollup_days")
+    assert {(day, rollup): freshness for day, rollup, freshness in shown} == {
+        (status.day, rollup): freshness
+        for status in statuses
+        for rollup, freshness in status.rollups.items()
+    }
+    assert {freshness for *_, freshness in shown} == {
+        "fresh",
+        "stale",
+        "missing",
+        "unavailable",
+        "incomplete",
+    }
+    states = rows(reader, "select day, state, is_partial, is_incomplete, version, events from days")
+    assert sorted(states) == [
+        (s.day, s.state, s.day == TODAY, s.incomplete, s.version, _by_the_books(connection, s.day))
+        for s in statuses
+    ]
+    counted = rows(reader, "select day from days where users_over_counted")
+    assert counted == [(YESTERDAY,)]
+
+
+def _by_the_books(connection: Connection, day: date) -> int:
+    found = rows(
+        connection,
+        "select coalesce(sum(events) filter (where outcome = 'accepted'), 0)::int from signal.books"
+        " where day = %s",
+        day,
+    )
+    return int(found[0][0])
+
+
+def test_today_is_partial_and_yesterday_is_not(
+    reader: Connection, fill: Fill, build: Build
+) -> None:
+    fill(YESTERDAY)
+    build(YESTERDAY)
+    fill(TODAY)
+    build(TODAY)
+    for view in grains():
+        if view.startswith("daily_"):
+            days = rows(reader, f"select distinct activity_date, is_partial from {view} order by 1")
+            assert days == [(YESTERDAY, False), (TODAY, True)], view
+
+
+def test_an_app_without_addresses_is_degraded(
+    reader: Connection, ingest_at: Callable[[datetime], Ingest]
+) -> None:
+    now = datetime.fromisoformat(f"{YESTERDAY}T23:00:00+00:00")
+    good = [line(now) for _ in range(100)]
+    ingest_at(now).ingest_lines([*good, line(now, ip=None), line(now, ip="nonsense")])
+    ingest_at(now).ingest_lines([line(now, appName="cms") for _ in range(10)])
+    found = rows(
+        reader, "select app_name, accepted::int, without_address::int, users_degraded from app_days"
+    )
+    assert sorted(found) == [("cms", 10, 0, False), ("journeys-admin", 102, 2, True)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of our own models, to change."""
+    return shutil.copytree(MODELS, tmp_path / "dbt_like_sql")
+
+
+def add_rollup(folder: Path, name: str, column: str = "entity_kind") -> Models:
+    """Our own models and one more, which is the device's with another name and column."""
+    text = (folder / "models/daily_device_activity.sql").read_text()
+    (folder / f"models/{name}.sql").write_text(
+        text.replace("    device_type,\n", f"    device_type as {column},\n")
+    )
+    with (folder / "schema.yml").open("a") as schema:
+        schema.write(
+            f"""
+  - name: {name}
+    description: By kind. One row per activity_date, app_name, event_type and {column}.
+    owner: team:signal
+    columns:
+      - *activity_date
+      - *app_name
+      - *event_type
+      - {{name: {column}, data_type: text, description: The kind., tests: [not_null]}}
+      - *events
+      - *users
+      - *sessions
+    tests:
+      - unique: {{columns: [activity_date, app_name, event_type, {column}]}}
+      - reconciles_with: {{to: events}}
+"""
+        )
+    return load_models(folder)
+
+
+def test_a_new_rollup_gets_its_views(
+    reader: Connection, database: Database, settings: Settings, folder: Path
+) -> None:
+    migrate(database, settings, add_rollup(folder, "daily_kind_activity"))
+    for view, grain in (
+        ("daily_kind_activity", ""),
+        ("daily_kind_activity_by_type", "event_type, "),
+    ):
+        found = rows(
+            reader,
+            "select string_agg(attname, ', ' order by attnum),"
+            " bool_and(col_description(attrelid, attnum) <> '') from pg_attribute"
+            " where attrelid = %s::regclass and attnum > 0",
+            view,
+        )
+        assert found == [
+            (
+                f"activity_date, is_partial, app_name, {grain}entity_kind, events, daily_users,"
+                " daily_sessions",
+                True,
+            )
+        ]
+        assert rows(reader, f"select * from {view}") == []
+    rollups = rows(reader, "select distinct rollup from rollup_days")
+    assert rollups == []  # There is no day yet.
+
+
+@pytest.mark.parametrize("name", ["books", "rollup_days", "drops"])
+def test_a_rollup_with_the_name_of_another_view_is_refused(
+    database: Database, settings: Settings, folder: Path, name: str
+) -> None:
+    with pytest.raises(SignalError, match=f"{name} (exists with other columns|has the column)"):
+        migrate(database, settings, add_rollup(folder, name))
+
+
+def test_a_column_with_a_name_of_the_views_is_refused(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    with pytest.raises(ReportingViewError, match="column is_partial of their own"):
+        migrate(database, settings, add_rollup(folder, "daily_kind", "is_partial"))
+
+
+def test_an_older_database_moves_its_reader(
+    server: str, models: Models, settings: Settings
+) -> None:
+    """The reader of before read the tables; a login of a team's own is in its role."""
+    name, login = "signal_before_reporting", f"test_old_reader_{os.getpid()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        old = Database(server.replace("/postgres?", f"/{name}?"))
+        theirs = Database(old.url.replace("postgres@", f"{login}@"))
+        try:
+            migrate_to(old, "0007")
+            with old.connect() as owner:
+                for statement in (
+                    "create table signal.daily_app_activity (activity_date date, app_name text"
+                    ' collate "C", event_type text collate "C", events bigint not null, users'
+                    " bigint not null, sessions bigint not null,"
+                    " primary key (activity_date, app_name, event_type))",
+                    "insert into signal.daily_app_activity values"
+                    " (current_date, 'cms', '(all)', 3, 2, 1)",
+                    "create view signal.daily_app_activity_by_type as"
+                    " select * from signal.daily_app_activity",
+                    "create view signal.daily_os_activity_by_type as select 1 as x",
+                    "create view public.theirs as select * from signal.daily_os_activity_by_type",
+                    f"create role {login} login in role signal_reader",
+                    "grant usage on schema signal to signal_reader",
+                    "grant select on signal.days, signal.books, signal.daily_app_activity,"
+                    " signal.daily_app_activity_by_type to signal_reader",
+                ):
+                    owner.execute(statement)  # type: ignore[arg-type]
+                with theirs.connect() as before:
+                    assert rows(before, "select count(*) from signal.days") == [(0,)]
+            home = settings.model_copy(update={"database_url": old.url, "start_date": None})
+            for _ in range(2):
+                migrate(old, home, models)
+            with theirs.connect() as after:
+                for statement in ("signal.days", "signal.daily_app_activity"):
+                    with pytest.raises(errors.InsufficientPrivilege):
+                        after.execute(sql.SQL("select from {}").format(sql.SQL(statement)))
+                numbers = "select events, daily_users from signal_reporting.daily_app_activity"
+                assert rows(after, numbers) == [(3, 2)]
+            with old.connect() as owner:
+                assert rows(owner, "select * from public.theirs") == [(1,)]
+                left = rows(
+                    owner,
+                    "select viewname from pg_views where schemaname = 'signal' and viewname ~ '_by_type$'",
+                )
+                assert left == [("daily_os_activity_by_type",)]
+        finally:
+            connection.execute(f"drop database {name} with (force)")
+            connection.execute(f"drop role if exists {login}")
