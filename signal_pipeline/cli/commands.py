@@ -19,6 +19,7 @@ from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.cli import console
 from signal_pipeline.cli import serve as api_commands
 from signal_pipeline.cli.alerts import app as alerts_app
+from signal_pipeline.cli.dbt import app as dbt_app
 from signal_pipeline.cli.options import From, Json, To, check_order, parse_day, parse_text
 from signal_pipeline.cli.privacy import app as privacy_app
 from signal_pipeline.cli.reports import app as reports_app
@@ -44,6 +45,7 @@ app = typer.Typer(
 
 
 app.add_typer(alerts_app)
+app.add_typer(dbt_app)
 app.add_typer(privacy_app)
 app.add_typer(reports_app)
 

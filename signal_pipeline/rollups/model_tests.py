@@ -84,7 +84,7 @@ def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
                 yield _rows(model, f"{column.name}_not_null", _name(column) + sql.SQL(" is null"))
             elif isinstance(test, AcceptedValues):
                 condition = sql.SQL("not ({} = any ({}))").format(
-                    _name(column), sql.Literal(_values(test, catalogue))
+                    _name(column), sql.Literal(accepted_values(test, catalogue))
                 )
                 yield _rows(model, f"{column.name}_accepted_values", condition)
             elif isinstance(test, Relationships):
@@ -156,7 +156,8 @@ def _rows(model: Model, name: str, condition: sql.Composed) -> Audit:
     return Audit(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", statement)
 
 
-def _values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
+def accepted_values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
+    """Return the values that the test accepts, those of the catalogue last."""
     named = {
         "apps": catalogue.apps,
         "event_types": catalogue.event_types,
