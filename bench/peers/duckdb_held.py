@@ -33,5 +33,5 @@ def compute(connection: duckdb.DuckDBPyConnection, models: Mapping[str, Model], 
     """Compute every rollup of the day."""
     for name, model in models.items():
         connection.execute(
-            f"create or replace temporary table {name} as {model.sql}", list(window(day))
+            f"create or replace temporary table {name} as {model.select}", list(window(day))
         )

@@ -29,7 +29,7 @@ from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.postgres.database import Database, DatabaseError
 from signal_pipeline.privacy.audit_log import actor_hmac
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 READERS = 4
@@ -48,7 +48,7 @@ class Parts:
     rate_limit: RateLimit
     spool: Spool | None
     readers_database: Database
-    models: dict[str, Model]
+    models: Models
     revive: Callable[[], object] | None
 
 

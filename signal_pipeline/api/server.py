@@ -168,7 +168,7 @@ def _identification(settings: Settings, gateway: bool) -> Identification:
 def _parts(settings: Settings, identification: Identification) -> Parts:
     # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
     audit_key(settings)
-    models = dict(load_models())
+    models = load_models()
     database = open_database(settings)
     if not settings.production:
         migrate(database, settings, models)

@@ -8,14 +8,14 @@ Format: https://docs.getdbt.com/reference/source-properties
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.rollups.model_tests import accepted_values
-from signal_pipeline.rollups.models import AcceptedValues, Model, NotNull
+from signal_pipeline.rollups.models import Model, Models
+from signal_pipeline.rollups.schema_yml import AcceptedValues, NotNull
 from signal_pipeline.schema.reporting_views import ALL_TYPES, SCHEMA, ReportingView, reporting_views
 
 SOURCE = "signal"
@@ -42,9 +42,7 @@ _FRESHNESS = {
 }
 
 
-def sources_yml(
-    models: Mapping[str, Model], catalogue: Catalogue, key_prefix: tuple[str, ...] = ()
-) -> str:
+def sources_yml(models: Models, catalogue: Catalogue, key_prefix: tuple[str, ...] = ()) -> str:
     """Return the text of a `sources.yml`: two tables per rollup, and the states of days.
 
     `key_prefix` is the prefix of our asset keys in Dagster.

@@ -24,8 +24,8 @@ from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -77,7 +77,7 @@ def _lines(number: int, day: date) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def lines(
-    api_database: Database, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory
+    api_database: Database, models: Models, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Row]:
     """Events of three days; the rollups of the first two are fresh, that of the third is stale."""
     home = tmp_path_factory.mktemp("reading")

@@ -23,7 +23,7 @@ from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -48,7 +48,7 @@ def _start(start: Any, database: Database, connection: Connection, role: str) ->
 
 
 def test_the_role_of_the_api_is_enough_to_serve(
-    start: Any, api_database: Database, rows: Connection, models: dict[str, Model], tmp_path: Path
+    start: Any, api_database: Database, rows: Connection, models: Models, tmp_path: Path
 ) -> None:
     api = _start(start, api_database, rows, "signal_api")
     sent = event(

@@ -30,7 +30,7 @@ from signal_pipeline.ingest.writer import ACCEPTED, DUPLICATE, EventWriter, Outc
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 DAY = date.today() - timedelta(days=3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
@@ -338,7 +338,7 @@ def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
     writer: EventWriter,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     tmp_path: Path,
 ) -> None:
     """A late committer: its transaction began before the build, and ends after it."""
@@ -349,7 +349,7 @@ def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
         assert build_day(database, engine, models, DAY).raw_events == 1
 
     writer.write([good()], build_meanwhile)
-    checksums = {name: model.checksum for name, model in models.items()}
+    checksums = models.checksums
     (status,) = day_statuses(connection, checksums)
     assert set(status.rollups.values()) == {"stale"}
     assert build_day(database, engine, models, DAY).raw_events == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from signal_pipeline.api.identity.callers import Authenticated, Caller
 from signal_pipeline.api.identity.rate_limit import RateLimit
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Services:
     commits: GroupCommit
     rate_limit: RateLimit
     database: Database  # For reading, with a statement timeout.
-    models: Mapping[str, Model]
+    models: Models
     readers: Executor
     actor: Callable[[str], bytes]  # Returns the digest by which the audit knows a user.
 

@@ -28,7 +28,7 @@ from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import PurgedError, Report, rollup_report
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 MAX_ROWS = 10_000
 ENTITY_KEYS = {"entity", "entity-type"}
@@ -98,9 +98,7 @@ async def event_stats(context: RequestContext, asked: Question) -> EventStats:
     )
 
 
-def _answer(
-    database: Database, models: Mapping[str, Model], asked: Question, is_admin: bool
-) -> EventStats:
+def _answer(database: Database, models: Models, asked: Question, is_admin: bool) -> EventStats:
     report = _report(database, models, asked, hide_small=not is_admin)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
@@ -144,9 +142,7 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
     context.stats_answered = True
 
 
-def _report(
-    database: Database, models: Mapping[str, Model], asked: Question, *, hide_small: bool
-) -> Report:
+def _report(database: Database, models: Models, asked: Question, *, hide_small: bool) -> Report:
     """Ask `reports`. Raises ApiError if it cannot answer."""
     if asked.by is not None and f"daily_{asked.by.value}_activity" not in models:
         raise bad_input("this server has no such rollup")

@@ -68,6 +68,7 @@ begin
                 '{signal_builder, signal_api, signal_admin}'
             ),
             ('select on signal.intake, signal.bots', '{signal_builder, signal_api, signal_admin}'),
+            ('select on signal.expected_events', '{signal_builder, signal_api, signal_admin}'),
 
             -- The API stores events, and lets its own admins look at raw events; each look is
             -- audited.

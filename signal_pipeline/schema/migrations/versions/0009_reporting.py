@@ -9,7 +9,7 @@ from alembic import op
 from signal_pipeline.schema.migrations.files import run_file
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 
 def upgrade() -> None:
