@@ -95,7 +95,7 @@ def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
                     " (select from signal.{table} as t where t.{field} = {rollup}.{column})"
                 ).format(
                     column=_identifier(column),
-                    table=sql.Identifier(test.to),
+                    table=sql.Identifier(test.table),
                     field=sql.Identifier(test.field),
                     rollup=sql.Identifier(model.name),
                 )
