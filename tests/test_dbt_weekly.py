@@ -192,7 +192,13 @@ def test_what_is_late_is_seen(
 
 
 def test_dagster_draws_one_lineage_and_runs_behind_signal(
-    project: Path, run: Run, login: None, connection: Connection, fill: Fill, build: Build
+    project: Path,
+    run: Run,
+    login: None,
+    environment: Settings,
+    connection: Connection,
+    fill: Fill,
+    build: Build,
 ) -> None:
     assert run("dbt --quiet parse").returncode == 0
     spec = importlib.util.spec_from_file_location("dbt_weekly", project / "definitions.py")
@@ -200,13 +206,14 @@ def test_dagster_draws_one_lineage_and_runs_behind_signal(
     example: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
 
-    graph = dg.Definitions.merge(build_defs(), example.defs).resolve_asset_graph()
+    signal = build_defs(environment)
+    graph = dg.Definitions.merge(signal, example.defs).resolve_asset_graph()
     rollup, raw = dg.AssetKey("daily_app_activity"), dg.AssetKey("raw_events")
     assert graph.get(WEEKLY).parent_keys == {rollup, raw}
     assert all(graph.get(key).is_materializable for key in (rollup, raw))
     assert graph.get_all_asset_keys() == {
         WEEKLY,
-        *build_defs().resolve_asset_graph().get_all_asset_keys(),
+        *signal.resolve_asset_graph().get_all_asset_keys(),
     }
 
     for day in (back(2), back(1)):
