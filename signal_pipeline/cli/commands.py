@@ -170,7 +170,7 @@ def backfill(
     settings, models = load_settings(), load_models()
     chosen = backfills.chosen_models(models, rollup or [])
     database = open_database(settings)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         planned = backfills.plan_backfill(connection, chosen, first, last, only_stale=only_stale)
     if plan:
         _show_plan(planned, chosen, diff, as_json)
@@ -291,7 +291,7 @@ def status(
     from signal_pipeline.rollups.models import load_models
 
     checksums = load_models().checksums
-    with safe_errors(), open_database(load_settings()).connect() as connection:
+    with open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         gaps = read_coverage(connection, days[0].day, today_utc()).untouched if days else []

@@ -25,13 +25,13 @@ from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import NIGHTLY_JOB, load_names
 from signal_pipeline.days.calendar import days_between, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import Database, open_database, safe_errors
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 from signal_pipeline.simulation.traffic import simulate
 
 DAYS = 30
@@ -78,7 +78,7 @@ def run_demo(settings: Settings) -> None:
         _build(database, instance, [*due, due[-1] + timedelta(days=1)], recent)
     with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
         _nightly(database, instance, recent[-1])
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         show_summary(connection, recent[0], recent[-1])
 
 
@@ -93,7 +93,7 @@ def _step(title: str) -> Iterator[None]:
 def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
     """Return the settings with a start date early enough for the due days."""
     try:
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             day = min(day, stored_start_date(connection))
     except SignalError:
         pass  # A new database: the migration that follows stores the start date.
@@ -118,7 +118,7 @@ def _land(settings: Settings, catalogue: Catalogue, day: date) -> None:
 
 
 def _drain(settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
-    secret = check_secret(salt_secret(settings))
+    secret = ingest_secret(settings)
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         drain_landing(database, ingest, settings.landing_path, secret)
 
@@ -146,7 +146,7 @@ def _build(
 
     models = load_models()
     for days in (due, recent):
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             plan = plan_backfill(connection, models, days[0], days[-1])
         with console.days_done(len(plan.days)) as progress:
             result = run_backfill(

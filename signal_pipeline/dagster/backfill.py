@@ -23,7 +23,7 @@ from signal_pipeline.days.calendar import (
 )
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
@@ -175,7 +175,7 @@ def run_backfill(
             )
         done = materialized_days(instance, outcome.run_id, keys)
         result.built += [day for day in chunk if day in done]
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             statuses = day_statuses(connection, {}, chunk[0], chunk[-1])
         purged = {
             str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"
@@ -239,12 +239,12 @@ def _progress_by_day(
 
     def watch() -> None:
         nonlocal reported
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             while not over.wait(PROGRESS_SECONDS):
                 row = connection.execute(
                     query(__package__, "days_built_since"), {"days": list(days), "since": since}
                 ).fetchone()
-                done = min(int(row[0]) if row else 0, len(days))  # type: ignore[call-overload]
+                done = min(int(row[0]) if row else 0, len(days))
                 progress(done - reported)
                 reported = done
 

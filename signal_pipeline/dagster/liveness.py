@@ -182,7 +182,7 @@ def execute_here(
 
     A failed run is a result, not an error.
     """
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         ours = OwnRuns.seen_by(connection, load_names())
         _end_dead_runs_now(instance, connection, ours)
     run_id = str(uuid.uuid4())

@@ -19,7 +19,7 @@ from signal_pipeline.days.coverage import Coverage, days_note, listed, read_cove
 from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
 from signal_pipeline.days.quality import day_quality
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.small_cells import SPLITS, HiddenRows, hidden_of_rollup
 from signal_pipeline.rollups.models import Model, Models
@@ -90,7 +90,7 @@ def rollup_report(
             f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
         )
     filters = {"app_name": app, "event_type": event_type}
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         coverage = read_coverage(connection, first, last)
         parameters = {"first": coverage.first, "last": coverage.last, **filters}

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
 from signal_pipeline.rollups.models import Model, Models
@@ -64,7 +64,7 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     if raw events are missing by the books, or if another build was faster and read a newer version.
     In these cases nothing changes.
     """
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         refuse_impossible_day(connection, day)
         ensure_days(connection, [day])
         with day_lock(connection, day):

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.copy_format import EPOCH_UNIX_MICROSECONDS
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.engine import EngineError
 from signal_pipeline.rollups.models import SourceColumn
@@ -28,7 +29,6 @@ QUERIES = 4  # Queries per batch: about 65,000 events, 10 MB of columns. A usual
 # UTF-8 never contains these two bytes, so no text that was accepted can contain them.
 _END = b"\xff"
 _NULL = b"\xfe"
-_UNIX_MICROSECONDS = 946_684_800_000_000  # PostgreSQL's epoch, 2000-01-01, in Unix time.
 
 # How a column is joined: as text, except for types whose values all have the same length. A uuid
 # can be null, so its validity is joined beside it.
@@ -120,7 +120,7 @@ def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> p
         case "timestamptz":
             microseconds = np.frombuffer(b"".join(next(parts)), ">i8")
             _check(len(microseconds), events)
-            return pa.array(microseconds.astype("i8") + _UNIX_MICROSECONDS).view(
+            return pa.array(microseconds.astype("i8") + EPOCH_UNIX_MICROSECONDS).view(
                 pa.timestamp("us", "UTC")
             )
         case "bytea":

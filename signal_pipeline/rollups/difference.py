@@ -14,7 +14,7 @@ from typing import cast
 from psycopg import sql
 
 from signal_pipeline.days.calendar import day_lock
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
 from signal_pipeline.rollups.engine import ComputedDay, Engine, identifiers
@@ -56,7 +56,6 @@ def day_difference(
     Raises BuildRefusedError where a build would be refused, EngineError and DatabaseError.
     """
     with (
-        safe_errors(),
         database.connect() as connection,
         day_lock(connection, day),
         engine.read(connection, day, models) as computed,

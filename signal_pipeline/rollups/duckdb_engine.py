@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from signal_pipeline.concurrency import submit_ahead
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.postgres.query import query
@@ -171,9 +173,9 @@ def _load(
 def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """Yield the batches; each next one is read while DuckDB takes the last."""
     with ThreadPoolExecutor(1, thread_name_prefix="signal-read") as pool:
-        following = pool.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = pool.submit(next, batches, None)
+        for reading in submit_ahead(pool, itertools.repeat(partial(next, batches, None)), ahead=1):
+            if (batch := reading.result()) is None:
+                return
             yield batch
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 from psycopg import sql
+from psycopg.rows import kwargs_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
@@ -72,6 +73,23 @@ class _Table:
     key: tuple[str, ...]
     triggers: frozenset[str]
     comment: str | None
+
+    @classmethod
+    def of_catalogue(
+        cls,
+        *,
+        columns: list[dict[str, Any]],
+        key: list[str] | None,
+        triggers: list[str],
+        comment: str | None,
+    ) -> _Table:
+        """Return a table as `table_facts.sql` describes it."""
+        return cls(
+            {column["name"]: _TableColumn(**column) for column in columns},
+            tuple(key or []),
+            frozenset(triggers),
+            comment,
+        )
 
 
 def migrate_rollups(connection: Connection, models: Models) -> list[str]:
@@ -139,7 +157,7 @@ def _check_history(model: Model, table: _Table) -> None:
         if existing.data_type != wanted:
             raise TableError(f"{where}: {name} is {existing.data_type}, not {wanted}: {advice}")
         if existing.nullable and not model.columns[name].nullable:
-            raise TableError(f"{where}: {name} may be null in old rows: drop its test not_null")
+            raise TableError(f"{where}: {name} can be null in old rows: drop its test not_null")
     for name, column in model.columns.items():
         if name not in table.columns and not column.nullable:
             raise TableError(f"{where}: the new column {name} must not have the test not_null")
@@ -185,25 +203,13 @@ def _grant(relation: str, role: str, privilege: str) -> Statement:
 
 
 def _table_facts(connection: Connection, model: Model) -> _Table | None:
-    names = {"table": model.name}
-    row = connection.execute(query(__package__, "table_facts"), names).fetchone()
-    if row is None:
-        return None
-    columns, key, triggers, comment = row
-    return _Table(
-        {
-            column["name"]: _TableColumn(**column)
-            for column in cast("list[dict[str, Any]]", columns)
-        },
-        tuple(cast("list[str]", key or [])),
-        frozenset(cast("list[str]", triggers)),
-        cast("str | None", comment),
-    )
+    cursor = connection.cursor(row_factory=kwargs_row(_Table.of_catalogue))
+    return cursor.execute(query(__package__, "table_facts"), {"table": model.name}).fetchone()
 
 
 def _missing_grants(connection: Connection, table: str) -> list[tuple[str, str]]:
     roles, privileges = zip(*_TABLE_GRANTS, strict=True)
-    rows = connection.execute(
+    return connection.execute(
         query(__package__, "missing_grants"),
         {
             "schema": "signal",
@@ -212,7 +218,6 @@ def _missing_grants(connection: Connection, table: str) -> list[tuple[str, str]]
             "privileges": list(privileges),
         },
     ).fetchall()
-    return cast("list[tuple[str, str]]", rows)
 
 
 def _qualified(name: str) -> sql.Identifier:

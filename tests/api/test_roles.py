@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 from support.wire import CREATE, Server, code, event, outcome
 
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
@@ -89,7 +89,7 @@ def test_the_role_of_the_api_is_enough_to_drain_a_spool(
             ingest.check_line(json.dumps(event(appName=name)).encode()) for name in ("cms", "none")
         ]
     items = [
-        replace(each, id=new_event_id(each.created_at)) if isinstance(each, Event) else each
+        replace(each, id=new_event_id(each.created_at)) if isinstance(each, AcceptedEvent) else each
         for each in checked
     ]
     with closing(Spool(tmp_path / "spool", database, "00000000", 180)) as spool:

@@ -21,7 +21,8 @@ from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, load_settings
 
 
@@ -76,9 +77,10 @@ def stored(
     """Dagster's instance on PostgreSQL, which other processes share."""
     name = f"dagster_liveness_{os.getpid()}"
     ensure_database(server, name)
-    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", dagster_url(server, name))
+    url = sqlalchemy_url(with_database(server, name))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", url)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
-    settings = environment.model_copy(update={"dagster_database_url": dagster_url(server, name)})
+    settings = environment.model_copy(update={"dagster_database_url": url})
     with open_instance(settings) as instance:
         yield instance
     with psycopg.connect(server, autocommit=True) as connection:

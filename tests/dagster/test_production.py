@@ -34,7 +34,8 @@ from support.traffic import traffic
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
@@ -78,7 +79,7 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
     every = {
         **bare,
         "DAGSTER_HOME": str(home),
-        "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name),
+        "SIGNAL_DAGSTER_DATABASE_URL": sqlalchemy_url(with_database(server, name)),
     }
     ours = {
         "SIGNAL_ENV": "production",

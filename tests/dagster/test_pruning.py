@@ -19,7 +19,8 @@ from signal_pipeline.dagster.pruning import PruningResult, prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -30,7 +31,7 @@ DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]
 def storage(server: str) -> Iterator[Database]:
     """An empty database for Dagster."""
     ensure_database(server, "dagster_pruned")
-    yield Database(server.replace("/postgres?", "/dagster_pruned?"))
+    yield Database(with_database(server, "dagster_pruned"))
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database dagster_pruned with (force)")
 
@@ -38,7 +39,7 @@ def storage(server: str) -> Iterator[Database]:
 @pytest.fixture
 def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance on the empty database."""
-    url = dagster_url(server, "dagster_pruned")
+    url = sqlalchemy_url(with_database(server, "dagster_pruned"))
     config = {"storage": {"postgres": {"postgres_url": url}}, "telemetry": {"enabled": False}}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:

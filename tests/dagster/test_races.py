@@ -24,7 +24,8 @@ from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings, load_settings
 
@@ -121,7 +122,7 @@ def storage(
     """A Dagster storage on PostgreSQL, which outlives a killed process."""
     name = f"dagster_crash_{os.getpid()}"
     ensure_database(server, name)
-    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", dagster_url(server, name))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", sqlalchemy_url(with_database(server, name)))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     yield
     with psycopg.connect(server, autocommit=True) as connection:

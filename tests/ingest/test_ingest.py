@@ -22,7 +22,8 @@ from support.traffic import IPHONE, line, traffic
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module
-from signal_pipeline.ingest.ndjson import FormError, zstd
+from signal_pipeline.ingest.compressed import zstd
+from signal_pipeline.ingest.ndjson import FormError
 from signal_pipeline.ingest.pipeline import CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded

@@ -14,8 +14,9 @@ from json import loads
 from pathlib import Path
 
 import pytest
-from conftest import REAL_TRAFFIC, SECRET, START_DATE
+from conftest import SECRET, START_DATE
 from support.oracle import Oracle
+from support.outside import REAL_TRAFFIC, needs
 from support.stored import (
     assert_rollups_agree,
     count,
@@ -35,9 +36,7 @@ DAYS = [date(2026, 11, day) for day in (15, 16, 17, 18)]
 NOW = datetime(2026, 11, 19, tzinfo=UTC)
 
 pytestmark = [
-    pytest.mark.skipif(
-        not REAL_TRAFFIC.exists(), reason=f"{REAL_TRAFFIC.name} is not beside the checkout"
-    ),
+    needs(REAL_TRAFFIC),
     pytest.mark.skipif(
         not START_DATE <= DAYS[0] <= DAYS[-1] <= date.today(),
         reason="the clock stands before the days of the file, or too long after them",

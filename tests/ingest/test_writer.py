@@ -25,8 +25,9 @@ from support.traffic import IPHONE, line, traffic
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.ingest.writer import ACCEPTED, DUPLICATE, EventWriter, Outcome
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.books import ACCEPTED, DUPLICATE, Outcome
+from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
@@ -44,15 +45,15 @@ def writer(database: Database) -> Iterator[EventWriter]:
         yield events
 
 
-def checked(*lines: bytes) -> list[Event | Drop]:
+def checked(*lines: bytes) -> list[AcceptedEvent | Drop]:
     """Lines as acceptance passes them on."""
     return [acceptance.check_line(text, datetime.now(UTC)) for text in lines]
 
 
-def good(at: datetime = NOON, **changes: object) -> Event:
+def good(at: datetime = NOON, **changes: object) -> AcceptedEvent:
     """One event that acceptance let pass."""
     (event,) = checked(line(at, **changes))
-    assert isinstance(event, Event), event
+    assert isinstance(event, AcceptedEvent), event
     return event
 
 

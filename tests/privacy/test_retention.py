@@ -68,7 +68,7 @@ def test_a_day_is_due_the_day_after_its_last_kept_date(
 
 
 def test_as_of_after_today_is_refused_without_dry_run(database: Database, models: Models) -> None:
-    with pytest.raises(RetentionError, match="only with --dry-run"):
+    with pytest.raises(RetentionError, match="only in a dry run"):
         purge_due_days(database, models, KEEP, as_of=TODAY + timedelta(days=1))
 
 
@@ -135,7 +135,7 @@ def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
     database: Database, connection: Connection, models: Models, fill: Fill
 ) -> None:
     fill(DUE)
-    with pytest.raises(RetentionError, match="--reason"):
+    with pytest.raises(RetentionError, match="stated reason"):
         purge_incomplete(database, models, DUE, "  ", KEEP)
     with pytest.raises(RetentionError, match="not due"):
         purge_incomplete(database, models, TODAY, "why not", KEEP)

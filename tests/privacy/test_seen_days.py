@@ -16,6 +16,7 @@ from support.stored import count
 
 from signal_pipeline.dagster.probes.overdue_days import nothing_overdue
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
@@ -197,7 +198,7 @@ def older(server: str) -> Database:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database if exists signal_older with (force)")
         connection.execute("create database signal_older")
-    found = Database(server.replace("/postgres?", "/signal_older?"))
+    found = Database(with_database(server, "signal_older"))
     migrate_to(found, "0005")
     return found
 

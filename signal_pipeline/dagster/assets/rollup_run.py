@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from functools import partial
 
 import dagster as dg
 
-from signal_pipeline.concurrency import short_turns
+from signal_pipeline.concurrency import short_switch_interval, submit_ahead
 from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import FAILED_DAYS_TAG
@@ -92,14 +91,13 @@ def _builds_in_order(
 
     So one day is read while another is computed or marked.
     """
-    with short_turns(), ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool:
-        started = deque[tuple[date, Future[DayBuild]]]()
+    with (
+        short_switch_interval(),
+        ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool,
+    ):
+        builds = submit_ahead(pool, (partial(build, day) for day in days), ahead=BUILDERS)
         try:
-            for day in days:
-                started.append((day, pool.submit(build, day)))
-                if len(started) > BUILDERS:
-                    yield started.popleft()
-            yield from started
+            yield from zip(days, builds, strict=True)
         finally:
             pool.shutdown(cancel_futures=True)
 

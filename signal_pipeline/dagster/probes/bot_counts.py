@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import cast
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.bot_shares import (
@@ -21,7 +21,7 @@ from signal_pipeline.dagster.probes.bot_shares import (
 )
 from signal_pipeline.dagster.probes.probe import RECENT_DAYS, Finding, Probe
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.ingest.writer import NOT_RECORDED
+from signal_pipeline.ingest.books import NOT_RECORDED
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
@@ -110,7 +110,7 @@ def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) 
     }
     named: dict[tuple[str, date], list[str]] = defaultdict(list)
     rows = connection.execute(query(__package__, "bot_families"), facts).fetchall()
-    for app, first, browser, system, device, events, usual in cast("list[tuple[Any, ...]]", rows):
+    for app, first, browser, system, device, events, usual in rows:
         before = "unknown" if usual is None else f"{usual:,.1f}"
         named[app, first].append(f"{browser} on {system}, {device}: {events:,} (usually {before})")
     return {

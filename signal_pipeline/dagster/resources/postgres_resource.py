@@ -50,7 +50,7 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """Open a connection in autocommit mode; its errors come without row text."""
-        with safe_errors(), self.database().connect() as connection:
+        with self.database().connect() as connection:
             yield connection
 
     def engine(self, *, many_days: bool) -> Engine:
