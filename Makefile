@@ -9,7 +9,7 @@ STAMP := .venv/.installed
 LGPL := psycopg psycopg-binary psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help install client-types demo dev test check check-bi audit bench faults lock clean
+.PHONY: help install client-types demo dev test check check-bi check-dbt audit bench faults lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,8 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
 	@echo "lock: every package pinned by hash"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --require-hashes -r requirements.lock
-	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock bi/requirements.lock | grep .
+	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock bi/requirements.lock \
+		examples/dbt_weekly/requirements.lock | grep .
 	@echo "secrets: none in the files of the project"
 	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements\.lock|\.env\.example)'
 	@echo "licences of the dependencies: none that would bind this project"
@@ -62,6 +63,17 @@ check-bi: install ## Superset, in a venv of its own, on Signal's views (needs th
 	@.venv/bi/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r bi/requirements.lock
 	SIGNAL_TEST_SUPERSET=$(CURDIR)/.venv/bi/bin $(BIN)/python -m pytest -q tests/bi
+
+.venv-dbt/.installed: examples/dbt_weekly/requirements.lock pyproject.toml
+	@$(PYTHON) -m venv .venv-dbt
+	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r examples/dbt_weekly/requirements.lock
+	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation --editable .
+	@touch $@
+
+check-dbt: .venv-dbt/.installed ## Run examples/dbt_weekly in dbt and dagster-dbt, in a venv of their own
+	.venv-dbt/bin/python -m pytest -q tests/test_dbt_weekly.py
 
 audit: install ## Known vulnerabilities of what is pinned (needs the net)
 	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock >.venv/audit.log 2>&1 \
@@ -83,6 +95,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # What both need is as requirements.lock has it.
 SHARED := numpy pandas pyarrow python-dateutil six tzdata
 
+# dbt-core takes an older pathspec than mypy, which has no place beside dbt.
 lock: ## Make the files *requirements.lock anew: from pyproject.toml, and the tools' from their own lists
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r uv.requirements.lock
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
@@ -90,6 +103,9 @@ lock: ## Make the files *requirements.lock anew: from pyproject.toml, and the to
 		--output-file bench/requirements.lock
 	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
 	$(COMPILE) bi/requirements.in --output-file bi/requirements.lock
+	sed -n 's/^\([a-z0-9].*[^ \\]\) *\\*$$/\1/p' requirements.lock | grep -v '^pathspec=' >.venv/pins.txt
+	$(COMPILE) -c .venv/pins.txt pyproject.toml examples/dbt_weekly/requirements.in \
+		--output-file examples/dbt_weekly/requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dbt .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,7 @@ from signal_pipeline.cli.alerts import alert_test
 from signal_pipeline.cli.backfill import backfill
 from signal_pipeline.cli.data import catalogue, ingest, simulate
 from signal_pipeline.cli.data_subjects import erase, subject
+from signal_pipeline.cli.dbt import dbt_sources
 from signal_pipeline.cli.psql import sql
 from signal_pipeline.cli.reports import report
 from signal_pipeline.cli.retention import retention
@@ -37,7 +38,7 @@ PANELS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "Set up and run": (demo, migrate, dev, serve, alert_test),
     "Events": (ingest, simulate, catalogue),
     "Rollups": (status, backfill),
-    "Numbers": (report, sql),
+    "Numbers": (report, sql, dbt_sources),
     "Privacy": (retention, subject, erase, rotate_secret),
     "Clients of the API": (schema, token),
 }

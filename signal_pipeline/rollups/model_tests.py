@@ -86,7 +86,7 @@ def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
                 )
             elif isinstance(test, AcceptedValues):
                 condition = sql.SQL("not ({} = any ({}))").format(
-                    _identifier(column), sql.Literal(_accepted_values(test, catalogue))
+                    _identifier(column), sql.Literal(accepted_values(test, catalogue))
                 )
                 yield _row_test(model, f"{column.name}_accepted_values", condition)
             elif isinstance(test, Relationships):
@@ -95,7 +95,7 @@ def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
                     " (select from signal.{table} as t where t.{field} = {rollup}.{column})"
                 ).format(
                     column=_identifier(column),
-                    table=sql.Identifier(test.to),
+                    table=sql.Identifier(test.table),
                     field=sql.Identifier(test.field),
                     rollup=sql.Identifier(model.name),
                 )
@@ -158,7 +158,8 @@ def _row_test(model: Model, name: str, condition: sql.Composed) -> ModelTest:
     return ModelTest(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", statement)
 
 
-def _accepted_values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
+def accepted_values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
+    """Return the values that the test accepts, those of the catalogue last."""
     named = {
         "apps": catalogue.apps,
         "event_types": catalogue.event_types,

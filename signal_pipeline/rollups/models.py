@@ -276,7 +276,7 @@ def _check_references(
         for column in model.columns.values():
             for test in column.tests:
                 if isinstance(test, Relationships):
-                    _check_fields(test.to, (test.field,), fields)
+                    _check_fields(test.table, (test.field,), fields)
         for reconciled in model.tests:
             if isinstance(reconciled, ReconcilesWith):
                 _check_fields(reconciled.to, reconciled.by, fields)

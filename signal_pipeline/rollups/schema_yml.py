@@ -32,6 +32,7 @@ SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWNER = re.compile(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+")
+_REFERENCE = re.compile(r"ref\('(\w+)'\)|source\('signal', '(\w+)'\)")
 _GRAIN = re.compile(r"\bOne row per [^.]+\.$")
 
 
@@ -54,13 +55,31 @@ class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Relationships(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each value of the column occurs in `field` of `to`, another model or a source table."""
+    """Each value of the column occurs in `field` of `to`, another model or a source table.
+
+    `to` is written as dbt has it: `ref('a_model')` or `source('signal', 'a_table')`.
+    """
 
     to: str
     field: str
 
+    @property
+    def table(self) -> str:
+        """The name of the table in the schema `signal`; raises Problem."""
+        found = _REFERENCE.fullmatch(self.to)
+        if found is None:
+            raise Problem(
+                f"relationships: to is {self.to!r}; write ref('…') or source('signal', '…')"
+            )
+        return found[1] or found[2]
 
-class Unique(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class Unique(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    rename={"columns": "combination_of_columns"},
+):
     """No two rows agree in these columns: the model's grain, and the primary key of its table."""
 
     columns: tuple[str, ...]
@@ -78,6 +97,8 @@ class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     where: str | None = None
 
 
+# The name that dbt's users know; dbt_utils itself is not needed.
+UNIQUE = "dbt_utils.unique_combination_of_columns"
 ColumnTest = NotNull | AcceptedValues | Relationships
 TableTest = Unique | ReconcilesWith
 
@@ -87,29 +108,33 @@ _COLUMN_TESTS: Mapping[str, type[ColumnTest]] = {
     "relationships": Relationships,
 }
 _TABLE_TESTS: Mapping[str, type[TableTest]] = {
-    "unique": Unique,
+    UNIQUE: Unique,
     "reconciles_with": ReconcilesWith,
 }
 
 
+class _TestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    arguments: dict[str, object] = {}
+
+
 class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A column as written in the file; `column_tests` reads its `tests`."""
+    """A column as written in the file; `column_tests` reads its `data_tests`."""
 
     name: str
     data_type: str
     description: str
-    tests: tuple[str | dict[str, object], ...] = ()
+    data_tests: tuple[str | dict[str, object], ...] = ()
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as written in `schema.yml`; `table_tests` reads its `tests`."""
+    """A model as written in `schema.yml`; `table_tests` reads its `data_tests`."""
 
     name: str
     description: str
     owner: str
     columns: tuple[ColumnEntry, ...]
     tags: tuple[str, ...] = ()
-    tests: tuple[str | dict[str, object], ...] = ()
+    data_tests: tuple[str | dict[str, object], ...] = ()
 
 
 class TableEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,12 +191,14 @@ def read_sources(path: Path) -> dict[str, TableEntry]:
 
 def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
     """Return the tests of a column; raises Problem for an unknown test or wrong arguments."""
-    return tuple(_test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.tests)
+    return tuple(
+        _test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.data_tests
+    )
 
 
 def table_tests(model: ModelEntry) -> tuple[TableTest, ...]:
     """Return the tests of a whole model; raises Problem for an unknown test or wrong arguments."""
-    return tuple(_test(entry, _TABLE_TESTS, "model") for entry in model.tests)
+    return tuple(_test(entry, _TABLE_TESTS, "model") for entry in model.data_tests)
 
 
 def _by_name(entries: Sequence[Named]) -> dict[str, Named]:
@@ -209,13 +236,13 @@ def _check_model(model: ModelEntry) -> None:
         raise Problem(f"{DATE_COLUMN} is not a date")
     grains = [test.columns for test in table_tests(model) if isinstance(test, Unique)]
     if len(grains) != 1:
-        raise Problem("needs one test `unique` over the columns of its grain")
+        raise Problem(f"needs one test `{UNIQUE}`, over its grain")
     for name in (DATE_COLUMN, "app_name", "event_type"):
         if name not in grains[0]:
             raise Problem(f"{name} is not in the grain")
     for name in grains[0]:
         if name not in columns:
-            raise Problem(f"the test unique names {name}, which is not a column")
+            raise Problem(f"the test {UNIQUE} names {name}, which is not a column")
         if NotNull() not in column_tests(columns[name]):
             raise Problem(f"{name} is in the grain and needs the test not_null")
 
@@ -234,10 +261,11 @@ def _repeated(names: Iterable[str]) -> str | None:
 def _test(entry: str | dict[str, object], kinds: Mapping[str, type[Shape]], where: str) -> Shape:
     if isinstance(entry, dict) and len(entry) != 1:
         raise Problem(f"{where}: a test is a name, or one name with its arguments")
-    name, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
+    name, settings = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
     if name not in kinds:
         raise Problem(f"{where}: unknown test {name!r}; there are {', '.join(kinds)}")
     try:
+        arguments = read_value(settings, _TestSettings, where=f"{where}: test {name}").arguments
         return read_value(arguments, kinds[name], where=f"{where}: test {name}")
     except YamlError as error:
         raise Problem(str(error)) from None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import cast
 
 from psycopg import sql
 
@@ -41,6 +43,55 @@ _GRAIN = re.compile(r"\s*One row per [^.]*\.\s*$")
 
 class ReportingViewError(SignalError):
     """A view of a rollup cannot be made, because something else has its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportingColumn:
+    """A column of a view; `source` is the column of the rollup, None if only the view has it."""
+
+    name: str
+    data_type: str
+    description: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportingView:
+    """A view as readers see it; no two rows agree in the columns of the `grain`."""
+
+    name: str
+    description: str
+    columns: tuple[ReportingColumn, ...]
+    grain: tuple[str, ...]
+
+
+def reporting_views(model: Model) -> tuple[ReportingView, ReportingView]:
+    """Return the view of a rollup over all event types, and that by event type."""
+    over_all, by_type = (
+        _reporting_view(model, name, by_type)
+        for name, by_type in zip(view_names(model), (False, True), strict=True)
+    )
+    return over_all, by_type
+
+
+def _reporting_view(model: Model, name: str, by_type: bool) -> ReportingView:
+    columns = _columns(model, model.columns, by_type)
+    comments = _comments(model, columns, by_type)
+    sources = {NAMES.get(column, column): column for column in model.columns}
+    return ReportingView(
+        name,
+        comments[None],
+        tuple(
+            ReportingColumn(
+                column,
+                "boolean" if column == PARTIAL else model.columns[sources[column]].data_type,
+                comments[column],
+                sources.get(column),
+            )
+            for column in columns
+        ),
+        tuple(column for column in model.grain if column in columns),
+    )
 
 
 def view_names(model: Model) -> tuple[str, str]:
@@ -151,7 +202,11 @@ def _view_facts(
     if row is None:
         return (), {}
     columns, comments, comment = row
-    return tuple(columns), {None: comment, **dict(zip(columns, comments, strict=True))}
+    names = tuple(cast("list[str]", columns))
+    return names, {
+        None: cast("str | None", comment),
+        **dict(zip(names, cast("list[str | None]", comments), strict=True)),
+    }
 
 
 def _qualified(name: str) -> sql.Identifier:

@@ -136,8 +136,9 @@ group by app_name, event_type{group}
       - *events
       - *users
       - *sessions
-    tests:
-      - unique: {{columns: [{grain}]}}
+    data_tests:
+      - dbt_utils.unique_combination_of_columns:
+          arguments: {{combination_of_columns: [{grain}]}}
 """
         )
 

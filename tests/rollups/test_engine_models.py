@@ -63,7 +63,7 @@ def test_a_rollup_may_read_the_description(
         "daily_language_activity",
         "coalesce(description ->> 'language', '(none) %') as language",
         "coalesce(description ->> 'language', '(none) %')",
-        "      - {name: language, data_type: text, description: Picked., tests: [not_null]}",
+        "      - {name: language, data_type: text, description: Picked., data_tests: [not_null]}",
         "activity_date, app_name, event_type, language",
     )
     models = {"daily_language_activity": load_models(folder)["daily_language_activity"]}

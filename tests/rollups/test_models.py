@@ -148,7 +148,7 @@ def test_a_rollup_is_one_file_and_one_entry(add_rollup: AddRollup, folder: Path)
         "daily_language_activity",
         "coalesce(description ->> 'language', '(none)') as language",
         "coalesce(description ->> 'language', '(none)')",
-        "      - {name: language, data_type: text, description: Picked., tests: [not_null]}",
+        "      - {name: language, data_type: text, description: Picked., data_tests: [not_null]}",
         "activity_date, app_name, event_type, language",
     )
     models = load_models(folder)
@@ -230,18 +230,41 @@ BROKEN_YML = [
     ("data_type: bigint", "data_type: number", "column events has the type 'number'"),
     ("data_type: date", "data_type: text", "daily_app_activity: activity_date is not a date"),
     ("[not_null]", "[not_nul]", "column events: unknown test 'not_nul'"),
-    ("[not_null]", "[{not_null: {a: 1}}]", "column events: test not_null: unknown 'a'"),
+    (
+        "[not_null]",
+        "[{not_null: {arguments: {a: 1}}}]",
+        "column events: test not_null: unknown 'a'",
+    ),
     (
         "catalogue: apps",
         "catalogue: app",
         "column app_name: test accepted_values: 'catalogue': invalid enum",
     ),
-    ("to: days", "to: weeks", "daily_app_activity: a test names weeks"),
+    ("'days')", "'weeks')", "daily_app_activity: a test names weeks"),
     ("field: day", "field: date", "daily_app_activity: a test names the column date"),
-    ("- unique:", "- uniq:", "daily_app_activity: model: unknown test 'uniq'"),
-    ("      - unique: {columns: [activity_date, app_name, event_type]}\n", "", "one test `unique`"),
+    ("- dbt_utils.unique", "- uniq", "daily_app_activity: model: unknown test 'uniq_combination"),
+    (
+        "source('signal', 'days')",
+        "days",
+        "daily_app_activity: relationships: to is 'days'; write ref",
+    ),
+    (
+        "{arguments: {catalogue: apps}}",
+        "{catalogue: apps}",
+        "test accepted_values: unknown 'catalog",
+    ),
+    (
+        "      - dbt_utils.unique_combination_of_columns:\n          arguments:\n"
+        "            combination_of_columns: [activity_date, app_name, event_type]\n",
+        "",
+        "needs one test `dbt_utils.unique_combination_of_columns`",
+    ),
     ("[activity_date, app_name, event_type]", "[activity_date]", "app_name is not in the grain"),
-    ("app_name, event_type]}", "app_name, event_type, x]}", "unique names x, which is not a col"),
+    (
+        "app_name, event_type]\n",
+        "app_name, event_type, x]\n",
+        "columns names x, which is not a col",
+    ),
     ("to: events}", "to: event}", "daily_app_activity: a test names event, which is neither"),
     ("to: events}", "to: events, where: nothing > 1}", "Column 'nothing' could not be resolved"),
     ("to: events}", "to: events, where: 'a and'}", "cannot read the condition 'a and'"),
@@ -268,12 +291,12 @@ def test_a_broken_entry_is_refused(folder: Path, written: str, instead: str, pro
 def test_a_grain_column_must_be_not_null(folder: Path) -> None:
     path = folder / "schema.yml"
     text = path.read_text()
-    assert text.count("tests: [not_null]\n      - *events") == 1 + 1  # route and entity_id
+    assert text.count("data_tests: [not_null]\n      - *events") == 1 + 1  # route and entity_id
     path.write_text(
-        text.replace("tests: [not_null]\n      - *events", "tests: []\n      - *events")
+        text.replace("data_tests: [not_null]\n      - *events", "data_tests: []\n      - *events")
     )
     _assert_refused(
-        folder, "schema.yml: line 93: daily_route_activity: route is in the grain and needs"
+        folder, "schema.yml: line 99: daily_route_activity: route is in the grain and needs"
     )
 
 

@@ -139,7 +139,9 @@ def test_a_column_may_become_nullable_but_not_the_reverse(
 ) -> None:
     path = folder / "schema.yml"
     text = path.read_text()
-    path.write_text(text.replace("How many events.\n        tests: [not_null]", "How many events."))
+    path.write_text(
+        text.replace("How many events.\n        data_tests: [not_null]", "How many events.")
+    )
     assert any(
         "drop not null" in statement for statement in migrate_rollups(rollups, load_models(folder))
     )
@@ -321,11 +323,11 @@ def _add_column(folder: Path, tests: str) -> None:
     schema = folder / "schema.yml"
     column = (
         "      - name: routes\n        data_type: bigint\n"
-        f"        description: Distinct routes.\n        tests: {tests}\n"
+        f"        description: Distinct routes.\n        data_tests: {tests}\n"
     )
     schema.write_text(
         schema.read_text().replace(
-            "    tests:\n      - uniq", f"{column}    tests:\n      - uniq", 1
+            "    data_tests:\n      - dbt_utils", f"{column}    data_tests:\n      - dbt_utils", 1
         )
     )
 

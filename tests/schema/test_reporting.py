@@ -409,13 +409,14 @@ def add_rollup(folder: Path, name: str, column: str = "entity_kind") -> Models:
       - *activity_date
       - *app_name
       - *event_type
-      - {{name: {column}, data_type: text, description: The kind., tests: [not_null]}}
+      - {{name: {column}, data_type: text, description: The kind., data_tests: [not_null]}}
       - *events
       - *users
       - *sessions
-    tests:
-      - unique: {{columns: [activity_date, app_name, event_type, {column}]}}
-      - reconciles_with: {{to: events}}
+    data_tests:
+      - dbt_utils.unique_combination_of_columns:
+          arguments: {{combination_of_columns: [activity_date, app_name, event_type, {column}]}}
+      - reconciles_with: {{arguments: {{to: events}}}}
 """
         )
     return load_models(folder)

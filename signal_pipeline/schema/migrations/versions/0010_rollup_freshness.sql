@@ -1,0 +1,69 @@
+-- One moment per rollup, for tools that compare a moment with now, as `dbt source freshness` does.
+-- The time of the last build would not do: it is old on a quiet day, and it is new while a day
+-- before it is missing.
+create view signal_reporting.rollup_freshness as
+with calendar as (
+    select (now() at time zone 'UTC')::date as today
+),
+
+-- Days without a row, on which nothing arrived and nothing ran. A night builds them, but not those
+-- of a silence of more than 31 days: LONGEST_GAP in dagster/due_builds.py.
+gaps as (
+    select (c.today - back) as day
+    from calendar as c
+    cross join generate_series(1, 32) as back
+    where c.today - back > (select min(day) from signal.days)
+        and not exists (select from signal.days where day = c.today - back)
+),
+
+waiting as (
+    select
+        r.rollup,
+        case
+            -- Of a day that is over: since its end, or since its events came later.
+            when r.freshness = 'missing' and r.day < c.today
+                then greatest(d.changed_at, (r.day + 1)::timestamp at time zone 'UTC')
+            when r.freshness = 'missing' then d.changed_at
+            -- Today changes all the time, so its last change says nothing of how long it waits.
+            when r.built_version <> r.day_version and r.day = c.today then r.built_at
+            when r.built_version <> r.day_version then greatest(d.changed_at, r.built_at)
+            -- The model changed: since the first build by the newer one.
+            else (
+                select coalesce(min(o.first_built_at), r.built_at)
+                from signal.builds as o
+                where o.rollup = r.rollup and o.model_checksum <> r.model_checksum
+                    and o.first_built_at > r.built_at
+            )
+        end as since
+    from signal_reporting.rollup_days as r
+    inner join signal.days as d on d.day = r.day
+    cross join calendar as c
+    where r.freshness in ('missing', 'stale')
+    union all
+    select r.rollup, (g.day + 1)::timestamp at time zone 'UTC'
+    from gaps as g
+    cross join (select distinct rollup from signal_reporting.rollup_days) as r
+)
+
+select
+    r.rollup,
+    max(r.built_at) as newest_build_at,
+    (select min(w.since) from waiting as w where w.rollup = r.rollup) as waits_since,
+    case
+        when max(r.built_at) is not null
+            then coalesce((select min(w.since) from waiting as w where w.rollup = r.rollup), now())
+    end as fresh_until
+from signal_reporting.rollup_days as r
+group by r.rollup;
+comment on view signal_reporting.rollup_freshness is
+    'Whether a rollup lags behind its events, over all days. One row per rollup that any day knows.';
+comment on column signal_reporting.rollup_freshness.rollup is
+    'The name of the rollup, as of its view.';
+comment on column signal_reporting.rollup_freshness.newest_build_at is
+    'When the newest build of any day was committed; old on quiet days, and null before the first.';
+comment on column signal_reporting.rollup_freshness.waits_since is
+    'Since when the day that waits longest for a build has waited; null if no day waits. A day waits'
+    ' from its end if it was never built, from the last change of its events if they changed after'
+    ' its build (today: from its last build), and from the first build by a newer model.';
+comment on column signal_reporting.rollup_freshness.fresh_until is
+    'Now, if no day waits; otherwise waits_since. Null if the rollup was never built.';

@@ -1,0 +1,203 @@
+"""`dbt-sources` describes the views that are there, and `rollup_freshness` says which lag behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Build, Fill
+from support.commands import run_command
+
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.dagster.due_builds import LONGEST_GAP
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.rollups.models import Model
+from signal_pipeline.schema.dbt_sources import sources_yml
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt_weekly" / "models" / "signal_sources.yml"
+Models = dict[str, Model]
+
+COLUMNS = """
+select a.attname::text, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
+from pg_attribute as a
+where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped
+order by a.attnum
+"""
+
+
+@pytest.fixture
+def tables(models: Models) -> dict[str, dict[str, Any]]:
+    """The tables of the file by name."""
+    (source,) = yaml.safe_load(sources_yml(models, load_catalogue()))["sources"]
+    assert (source["name"], source["schema"]) == ("signal", "signal_reporting")
+    return {table["name"]: table for table in source["tables"]}
+
+
+def test_every_table_is_a_view_that_its_text_describes(
+    connection: Connection, models: Models, tables: dict[str, dict[str, Any]]
+) -> None:
+    views = {name for model in models for name in (model, f"{model}_by_type")}
+    assert set(tables) == views | {"days", "rollup_days"}
+    for name, table in tables.items():
+        view = f"signal_reporting.{name}"
+        comment = connection.execute("select obj_description(to_regclass(%s))", [view]).fetchone()
+        assert comment == (table["description"],)
+        if name in views:
+            found = connection.execute(COLUMNS, [view]).fetchall()  # type: ignore[arg-type]
+            wanted = [(c["name"], c["data_type"], c["description"]) for c in table["columns"]]
+            assert found == wanted
+
+
+def test_tests_are_in_the_words_of_dbt(tables: dict[str, dict[str, Any]]) -> None:
+    def test_of(table: str, column: str) -> list[Any]:
+        return next(c["data_tests"] for c in tables[table]["columns"] if c["name"] == column)
+
+    def unique(table: str) -> str:
+        (test,) = tables[table]["data_tests"]
+        return str(test["unique"]["arguments"]["column_name"])
+
+    assert unique("daily_route_activity") == "(activity_date, app_name, route)"
+    assert unique("daily_route_activity_by_type") == "(activity_date, app_name, event_type, route)"
+    assert unique("rollup_days") == "(day, rollup)"
+    assert test_of("daily_app_activity", "is_partial") == ["not_null"]
+    not_null, values = test_of("daily_app_activity_by_type", "event_type")
+    assert not_null == "not_null"
+    # What the view cannot hold would be a wrong list for whoever reads it.
+    assert values["accepted_values"]["arguments"]["values"] == list(load_catalogue().event_types)
+    assert all(column["name"] != "event_type" for column in tables["daily_app_activity"]["columns"])
+
+
+def test_keys_are_those_of_our_assets(models: Models) -> None:
+    (source,) = yaml.safe_load(sources_yml(models, load_catalogue(), ("team", "signal")))["sources"]
+    keys = {t["name"]: t["config"]["meta"]["dagster"]["asset_key"] for t in source["tables"]}
+    assert keys["daily_os_activity"] == ["team", "signal", "daily_os_activity"]
+    assert keys["daily_os_activity_by_type"] == ["team", "signal", "daily_os_activity"]
+    assert keys["days"] == keys["rollup_days"] == ["team", "signal", "raw_events"]
+
+
+def test_the_example_has_the_file_that_the_command_prints(tmp_path: Path) -> None:
+    changes = {"SIGNAL_ENV": "development", "SIGNAL_DATABASE_URL": None, "SIGNAL_CATALOGUE": None}
+    done = run_command("dbt-sources", cwd=tmp_path, **changes)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == EXAMPLE.read_text(), (
+        "run `signal-pipeline dbt-sources > examples/dbt_weekly/models/signal_sources.yml`"
+    )
+
+
+TODAY = datetime.now(UTC).date()
+ROLLUP = "daily_app_activity"
+
+
+def back(days: int) -> date:
+    return TODAY - timedelta(days=days)
+
+
+def end_of(day: date) -> datetime:
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC)
+
+
+def freshness(connection: Connection, rollup: str = ROLLUP) -> datetime | None:
+    """Since when the rollup waits; None if it does not."""
+    row = connection.execute(
+        "select waits_since, fresh_until, now() from signal_reporting.rollup_freshness"
+        " where rollup = %s",
+        [rollup],
+    ).fetchone()
+    assert row is not None
+    since, until, now = row
+    assert until == (since or now)
+    return since  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def changed(connection: Connection, fill: Fill, build: Build) -> datetime:
+    """Three built days of four; their events last changed at this time."""
+    for day in (back(5), back(4), back(2)):
+        fill(day)
+        build(day)
+    then = datetime.now(UTC) - timedelta(hours=5)
+    connection.execute("update signal.days set changed_at = %s", [then])
+    return then
+
+
+def test_a_day_without_a_row_waits_from_its_end(
+    connection: Connection, changed: datetime, build: Build
+) -> None:
+    assert freshness(connection) == end_of(back(3))
+    build(back(3))
+    assert freshness(connection) == end_of(back(1))
+    build(back(1))
+    assert freshness(connection) is None
+
+
+def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
+    connection: Connection, fill: Fill, build: Build
+) -> None:
+    fill(back(LONGEST_GAP.days + 20))
+    build(back(LONGEST_GAP.days + 20))
+    # A night builds the gaps of this time, and no older ones.
+    assert freshness(connection) == end_of(back(1) - LONGEST_GAP)
+
+
+def test_a_changed_day_waits_from_its_change(
+    connection: Connection, changed: datetime, fill: Fill, build: Build
+) -> None:
+    for day in (back(3), back(1)):
+        build(day)
+    fill(back(4), 3, 9)
+    then = datetime.now(UTC) + timedelta(minutes=1)
+    connection.execute("update signal.days set changed_at = %s where day = %s", [then, back(4)])
+    assert freshness(connection) == then
+    build(back(4))
+    assert freshness(connection) is None
+
+
+def test_today_waits_from_its_last_build(
+    connection: Connection, changed: datetime, fill: Fill, build: Build
+) -> None:
+    for day in (back(3), back(1)):
+        build(day)
+    fill(TODAY)
+    build(TODAY)
+    assert freshness(connection) is None
+    fill(TODAY, 3, 9)
+    then = datetime.now(UTC) - timedelta(hours=2)
+    connection.execute("update signal.builds set built_at = %s where day = %s", [then, TODAY])
+    assert freshness(connection) == then
+
+
+def test_a_changed_model_makes_the_other_days_wait_from_its_first_build(
+    connection: Connection, changed: datetime, build: Build
+) -> None:
+    for day in (back(3), back(1)):
+        build(day)
+    connection.execute(
+        "update signal.builds set model_checksum = 'older', built_at = now() - interval '1 day'"
+        " where day = %s and rollup = %s",
+        [back(4), ROLLUP],
+    )
+    first = connection.execute(
+        "select min(first_built_at) from signal.builds where rollup = %s and day <> %s",
+        [ROLLUP, back(4)],
+    ).fetchone()
+    assert first == (freshness(connection),)
+
+
+def test_a_purged_day_waits_for_nothing(connection: Connection, changed: datetime) -> None:
+    connection.execute("update signal.days set state = 'purged'")
+    connection.execute("delete from signal.builds where day = %s", [back(4)])
+    assert freshness(connection) == end_of(back(3))
+
+
+def test_a_rollup_that_was_never_built_is_not_fresh(
+    connection: Connection, changed: datetime
+) -> None:
+    """dbt takes null for the year 1."""
+    connection.execute("delete from signal.builds where rollup = %s", [ROLLUP])
+    row = connection.execute(
+        "select fresh_until from signal_reporting.rollup_freshness where rollup = %s", [ROLLUP]
+    ).fetchone()
+    assert row == (None,)
