@@ -25,6 +25,7 @@ from signal_pipeline.cli.reports import app as reports_app
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.extras import explained
 from signal_pipeline.postgres.database import open_database, safe_errors
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings, open_env_file
@@ -346,6 +347,13 @@ def demo() -> None:
 api_commands.register(app)
 
 
+def _run() -> None:
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        raise explained(error) from None
+
+
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
     handler = logging.StreamHandler(sys.stderr)
@@ -356,7 +364,7 @@ def main() -> None:
         console.say(f"warning: {warning}")
     try:
         with safe_errors():
-            app()
+            _run()
     except UsageError as error:
         console.complain(str(error))
         sys.exit(2)

@@ -12,8 +12,8 @@ from pathlib import Path
 import dagster as dg
 
 from signal_pipeline.child_environments import DATABASE_VARIABLE
-from signal_pipeline.postgres.database import open_database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import ensure_database, open_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.settings import Settings, SettingsError
 
 DAGSTER_DATABASE = "signal_dagster"

@@ -27,12 +27,11 @@ from urllib.parse import quote
 import psutil
 import psycopg
 from filelock import FileLock
-from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.child_environments import postgres_environment
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import ensure_database
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 
 with warnings.catch_warnings():
@@ -127,27 +126,6 @@ def has_other_users(home: Path) -> bool:
 def running_url(home: Path) -> str | None:
     """Return the URL of this home's server if it is up; starts nothing."""
     return _ready_url(data_folder(home))
-
-
-def ensure_database(url: str, name: str) -> None:
-    """Create a database on the server of `url` unless it exists.
-
-    Several processes can do so at once.
-    """
-    maintenance = psycopg.conninfo.make_conninfo(url, dbname="postgres")
-    with psycopg.connect(maintenance, autocommit=True) as connection:
-        known = connection.execute(
-            "select 1 from pg_database where datname = %s", [name]
-        ).fetchone()
-        if known is None:
-            try:
-                connection.execute(
-                    sql.SQL("create database {} template template0 encoding 'UTF8'").format(
-                        sql.Identifier(name)
-                    )
-                )
-            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                return  # Another process was first.
 
 
 def data_folder(home: Path) -> Path:
@@ -330,41 +308,3 @@ def wheel_program(name: str) -> str | None:
     """Return the path of one of PostgreSQL's programs in the wheel, such as psql."""
     path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
     return str(path) if path.exists() else None
-
-
-def dagster_url(url: str, name: str | None = None) -> str:
-    """Return a libpq URL in the form that Dagster's storage needs.
-
-    The result is for the database `name`, or without a name for the URL's own database, and names
-    the driver that Dagster ships with. A URL that names a driver stays as it is. Raises
-    EmbeddedError for a text that is neither a URL nor a connection string of libpq.
-    """
-    if re.match(r"postgresql\+\w+://", url):
-        return url
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.Error:
-        raise EmbeddedError(
-            "a database URL of Signal's or Dagster's is not one of PostgreSQL"
-        ) from None
-    database = name or parts.get("dbname") or parts.get("user") or ""
-    login = ":".join(_quoted(parts[part]) for part in ("user", "password") if part in parts)
-    host = str(parts.get("host", ""))
-    # A socket's folder or several hosts go into the query part of the URL.
-    in_front = not host.startswith("/") and "," not in host
-    place = ""
-    if in_front:
-        place = f"[{host}]" if ":" in host else host
-        place += f":{parts['port']}" if "port" in parts else ""
-    rest = {
-        key: value
-        for key, value in parts.items()
-        if key not in ("user", "password", "dbname") and not (in_front and key in ("host", "port"))
-    }
-    query = "&".join(f"{key}={_quoted(value)}" for key, value in rest.items())
-    at, asks = "@" if login else "", "?" if query else ""
-    return f"postgresql+psycopg2://{login}{at}{place}/{_quoted(database)}{asks}{query}"
-
-
-def _quoted(value: object) -> str:
-    return quote(str(value), safe="")

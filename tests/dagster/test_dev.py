@@ -35,8 +35,8 @@ from support.dagster import (
 from support.traffic import traffic
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.rollups.open_engine import open_engine

@@ -30,8 +30,8 @@ from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.run_locks import HEARTBEAT_SECONDS, held_run, living_runs, lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, Ours, running_and_failed
 from signal_pipeline.days.calendar import day_lock
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]

@@ -41,8 +41,8 @@ from signal_pipeline.dagster.pruning import prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, Ours, location_of
 from signal_pipeline.days.calendar import day_lock
-from signal_pipeline.postgres.database import Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import Database, ensure_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]

@@ -33,8 +33,8 @@ from support.traffic import traffic
 
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.days.calendar import days_between
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings

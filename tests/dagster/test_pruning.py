@@ -18,8 +18,8 @@ from signal_pipeline.dagster.names import PRUNING_JOB, load_names
 from signal_pipeline.dagster.pruning import Pruned, prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, Ours
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only

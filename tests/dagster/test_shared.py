@@ -29,8 +29,8 @@ from support.dagster import (
 )
 from support.traffic import traffic
 
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
+from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]

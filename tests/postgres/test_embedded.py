@@ -20,11 +20,11 @@ from support.commands import start_command
 
 from signal_pipeline.postgres.embedded import (
     EmbeddedError,
-    dagster_url,
     data_folder,
     running_url,
     start_embedded,
 )
+from signal_pipeline.postgres.urls import UrlError, dagster_url
 
 HOLD = (
     "import sys; from pathlib import Path; from signal_pipeline.postgres.embedded import"
@@ -232,7 +232,7 @@ def test_dagster_gets_its_own_database_on_the_same_server(url: str, expected: st
 
 def test_dagsters_own_url_may_have_any_form_of_libpqs() -> None:
     assert dagster_url("postgres://u@h/runs") == "postgresql+psycopg2://u@h/runs"
-    with pytest.raises(EmbeddedError) as refused:
+    with pytest.raises(UrlError) as refused:
         dagster_url("mysql://u:hidden@h/runs")
     assert "hidden" not in str(refused.value)
 
