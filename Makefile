@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# `make install INSTALLER=pip` goes without uv.
+INSTALLER ?= uv
 # Processes that run the tests. They wait for others half the time: one more than the usual two cores.
 WORKERS ?= 3
 STAMP := .venv/.installed
@@ -16,14 +18,12 @@ help: ## List the targets
 
 install: $(STAMP) ## Make .venv with everything pinned in requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml uv.requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Signal needs Python 3.11 or newer; set PYTHON=python3.x"; exit 1; }
 	@$(PYTHON) -m venv .venv \
 		|| { echo "Python's venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-		-r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python tools/install.py --installer $(INSTALLER) requirements.lock
 	@touch $(STAMP)
 
 client-types: install ## Write client/src/events.ts from the catalogue
@@ -50,9 +50,9 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
 	@echo "lock: every package pinned by hash"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --require-hashes -r requirements.lock
-	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock | grep .
+	@! git ls-files "*requirements*.lock" | xargs grep -LE "^    --hash=sha256:" | grep .
 	@echo "secrets: none in the files of the project"
-	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements\.lock|\.env\.example)'
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements.*\.lock|\.env\.example)'
 	@echo "licences of the dependencies: none that would bind this project"
 	@$(BIN)/pip-licenses --summary --partial-match --fail-on "Affero;GPL-2.0;GPL-3.0-only;GPLv2;GPLv3" --ignore-packages $(LGPL)
 	@$(MAKE) --no-print-directory audit
@@ -77,11 +77,13 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 # What both need is as requirements.lock has it.
 SHARED := numpy pandas pyarrow python-dateutil six tzdata
 
-lock: ## Make the files *requirements.lock anew: from pyproject.toml, and the tools' from their own lists
+lock: ## Make the files *requirements*.lock anew: from pyproject.toml, and the tools' from their own lists
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r uv.requirements.lock
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) -c requirements.lock --extra all pyproject.toml --output-file requirements.production.lock
 	$(COMPILE) -c requirements.lock $(addprefix --no-emit-package ,$(SHARED)) bench/requirements.in \
 		--output-file bench/requirements.lock
+	$(COMPILE) -c requirements.lock build.requirements.in --output-file build.requirements.lock
 	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
