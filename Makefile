@@ -7,6 +7,7 @@ INSTALLER ?= uv
 # Processes that run the tests. They wait for others half the time: one more than the usual two cores.
 WORKERS ?= 3
 STAMP := .venv/.installed
+COMPILED := .venv/.compiled
 # Under the Lesser GPL, which allows to use a library unchanged.
 LGPL := psycopg psycopg-binary psycopg2-binary
 
@@ -26,6 +27,12 @@ $(STAMP): requirements.lock pyproject.toml uv.requirements.lock
 	$(BIN)/python tools/install.py --installer $(INSTALLER) requirements.lock
 	@touch $(STAMP)
 
+# Python compiles what it imports once, unless it may not keep the result: then each of the many
+# processes of these targets would do so again.
+$(COMPILED): $(STAMP)
+	@[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@touch $(COMPILED)
+
 client-types: install ## Write client/src/events.ts from the catalogue
 	@$(BIN)/signal-pipeline catalogue --typescript > client/src/events.ts.new
 	@mv client/src/events.ts.new client/src/events.ts
@@ -33,11 +40,11 @@ client-types: install ## Write client/src/events.ts from the catalogue
 demo: install ## Simulate, ingest, build, purge, and show the numbers
 	@$(BIN)/signal-pipeline demo
 
-dev: install ## The Dagster UI and daemon on loopback, port 3000
+dev: install $(COMPILED) ## The Dagster UI and daemon on loopback, port 3000
 	@$(BIN)/signal-pipeline dev
 
 # The tests start some hundreds of processes; where Python may not keep its bytecode, each would compile the project.
-test: install ## Run the tests
+test: install $(COMPILED) ## Run the tests
 	@$(BIN)/python -m compileall -q signal_pipeline bench faults tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations 20
 
@@ -64,10 +71,10 @@ audit: install ## Known vulnerabilities of what is pinned (needs the net)
 		&& echo "audit: SKIPPED in whole or part, the vulnerability service did not answer: see .venv/audit.log" \
 		|| echo "audit: no known vulnerability"
 
-faults: install ## Kill, flood, soak and search it, for long; prints the seed
+faults: install $(COMPILED) ## Kill, flood, soak and search it, for long; prints the seed
 	@$(BIN)/python -m faults
 
-bench: install ## Measure, print one table, write bench/results.json (about twenty minutes)
+bench: install $(COMPILED) ## Measure, print one table, write bench/results.json (about twenty minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r bench/requirements.lock || echo "chdb cannot be installed here: its row will say so"
 	@$(BIN)/python -m bench $(BENCH)
