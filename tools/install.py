@@ -61,9 +61,10 @@ def _by_uv(lock: Path) -> bool:
     # Few of uv's files are Python, so compiling them would be for nothing.
     if not _by_pip("--no-compile", *LOCKED, str(UV_LOCK)):
         return False
-    environment = uv_environment(os.environ, pip_settings())
+    settings = pip_settings()
+    environment = uv_environment(os.environ, settings)
     install = [str(Path(sys.executable).with_name("uv")), "pip", "install"]
-    install += ["--python", sys.executable]
+    install += ["--python", sys.executable, *uv_options(os.environ, settings)]
     return _done([*install, *LOCKED, str(lock)], environment) and _done(
         [*install, *PROJECT], environment
     )
@@ -107,14 +108,18 @@ def uv_environment(own: Mapping[str, str], pip: Mapping[str, str]) -> dict[str, 
         for key, (name, between) in ({} if told else _PLACES).items() | _WAYS.items()
         if pip.get(key)
     }
-    if pip.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t") and not told:
-        translated["UV_NO_INDEX"] = "1"
     if "cert" not in pip:
         translated["UV_SYSTEM_CERTS"] = "1"  # As pip, so that a company's own authority is known.
     # Of several indexes uv asks only the first that knows a package, since another could smuggle in
     # one of the same name. Here the hashes prevent that.
     translated["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     return {**translated, **{name: own[name] for name in own if name != "UV_NO_VERIFY_HASHES"}}
+
+
+def uv_options(own: Mapping[str, str], pip: Mapping[str, str]) -> list[str]:
+    """Return the options for a setting of pip that has no variable of uv: no index at all."""
+    no_index = pip.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t")
+    return ["--no-index"] if no_index and not any(name in own for name in _TOLD) else []
 
 
 if __name__ == "__main__":
