@@ -137,7 +137,7 @@ def test_reports_prints_numbers(environment: Settings, install: Install) -> None
 
 def test_api_serves(environment: Settings, install: Install) -> None:
     command, port = install("[api]") / "signal-pipeline", free_port()
-    assert "createEvent" in ran(command, "schema")
+    assert "type Mutation" in ran(command, "schema")
     arguments = [command, "serve", "--no-gateway", "--port", str(port)]
     server = subprocess.Popen(arguments, cwd="/")
 
