@@ -24,8 +24,8 @@ from signal_pipeline.postgres.database import open_database, safe_errors
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import DayPurgedError, build_day
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import load_settings, salt_secret
 
@@ -88,7 +88,7 @@ def backfill(first: date, last: date) -> None:
     with safe_errors(), database.connect() as connection:
         plan = plan_backfill(connection, models, first, last)
     with open_instance(settings) as instance:
-        result = run_backfill(instance, defs, database, plan, list(models), 60, lambda done: None)
+        result = run_backfill(instance, defs(), database, plan, list(models), 60, lambda done: None)
     if len(result.built) != len(plan.days):
         raise SystemExit(
             f"{len(result.built)} of {len(plan.days)} days were built: {result.refused}"

@@ -32,7 +32,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
@@ -47,9 +47,8 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     )  # Short: the path of a socket has at most 107 bytes.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
     atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
-os.environ["SIGNAL_START_DATE"] = (
-    START_DATE.isoformat()
-)  # Partitions are made when definitions are imported.
+# The partitions of the definitions that all tests share begin here.
+os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()
 
 # The speed of an example depends on the machine and says nothing.
 hypothesis_settings.register_profile(
@@ -166,15 +165,13 @@ def server(request: pytest.FixtureRequest, servers: Callable[[str], str]) -> str
 
 
 @pytest.fixture(scope="session")
-def models() -> dict[str, Model]:
+def models() -> Models:
     """The project's own models."""
-    return dict(load_models())
+    return load_models()
 
 
 @pytest.fixture(scope="session")
-def template(
-    server: str, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def template(server: str, models: Models, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a migrated database that tests copy; each server has one."""
     name = "signal_template"
     with psycopg.connect(server, autocommit=True) as connection:
@@ -270,7 +267,7 @@ def fill(ingest_at: Callable[[datetime], Ingest]) -> Fill:
 
 
 @pytest.fixture
-def build(database: Database, settings: Settings, models: dict[str, Model]) -> Build:
+def build(database: Database, settings: Settings, models: Models) -> Build:
     """Builds every rollup of a day."""
     engine = DuckdbEngine(database.url, settings.tmp_path)
 

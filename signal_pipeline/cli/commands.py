@@ -31,10 +31,8 @@ from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings, open_env_file
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and sqlglot.
-    from collections.abc import Mapping
-
-    from signal_pipeline.dagster.backfill import Plan
-    from signal_pipeline.rollups.models import Model
+    from signal_pipeline.dagster.backfill import BackfillPlan
+    from signal_pipeline.rollups.models import Models
 
 app = typer.Typer(
     help="Signal: privacy-first usage analytics on PostgreSQL and Dagster.",
@@ -183,7 +181,7 @@ def backfill(
         from signal_pipeline.definitions import defs
 
         result = backfills.run_backfill(
-            instance, defs, database, planned, list(chosen), DAYS_PER_RUN, progress
+            instance, defs(), database, planned, list(chosen), DAYS_PER_RUN, progress
         )
     console.show_backfill(result)
     if as_json:
@@ -192,9 +190,9 @@ def backfill(
         raise typer.Exit(1)
 
 
-def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
-    from signal_pipeline.dagster.backfill import Backfilled, plan_differences
-    from signal_pipeline.rollups.open_engine import open_engine
+def _show_plan(plan: BackfillPlan, models: Models, diff: bool, as_json: bool) -> None:
+    from signal_pipeline.dagster.backfill import BackfillResult, plan_differences
+    from signal_pipeline.rollups.engine import open_engine
 
     differences = None
     if diff:
@@ -207,7 +205,7 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
     console.show_plan(plan, differences)
     if as_json:
         value = {
-            **Backfilled(refused=plan.refused).as_dict(),
+            **BackfillResult(refused=plan.refused).as_dict(),
             "would_build": [str(day) for day in plan.days],
         }
         if differences is not None:
@@ -291,7 +289,7 @@ def status(
     from signal_pipeline.days.receipts import list_receipts
     from signal_pipeline.rollups.models import load_models
 
-    checksums = {name: model.checksum for name, model in load_models().items()}
+    checksums = load_models().checksums
     with safe_errors(), open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}

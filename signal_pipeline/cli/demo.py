@@ -149,14 +149,16 @@ def _build(
         with safe_errors(), database.connect() as connection:
             plan = plan_backfill(connection, models, days[0], days[-1])
         with console.days_done(len(plan.days)) as progress:
-            result = run_backfill(instance, defs, database, plan, list(models), len(days), progress)
+            result = run_backfill(
+                instance, defs(), database, plan, list(models), len(days), progress
+            )
         console.say(f"  {len(result.built)} day(s) built, {len(result.refused)} purged before")
 
 
 def _nightly(database: Database, instance: dg.DagsterInstance, yesterday: date) -> None:
     from signal_pipeline.definitions import defs
 
-    job = defs.resolve_job_def(load_names().named(NIGHTLY_JOB))
+    job = defs().resolve_job_def(load_names().named(NIGHTLY_JOB))
     outcome = execute_here(job, instance, database, {}, partition_key=str(yesterday))
     if not outcome.success:
         raise DemoError(f"the nightly job failed: see run {outcome.run_id} with `make dev`")

@@ -62,7 +62,7 @@ class RunLock:
 
 
 @contextmanager
-def held_run(database: Database, run_id: str) -> Iterator[None]:
+def hold_run_lock(database: Database, run_id: str) -> Iterator[None]:
     """Show that the run lives, until the end of the context or of the process."""
     lock = RunLock(database, run_id)
     try:

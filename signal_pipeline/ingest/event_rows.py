@@ -15,7 +15,7 @@ from struct import Struct
 import numpy as np
 import numpy.typing as npt
 
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 from signal_pipeline.postgres.copy_format import EPOCH, HEADER, NULL, TRAILER
 
 EVENT_COLUMNS = (
@@ -61,7 +61,7 @@ _EVENT_HEAD = np.dtype(
 )
 
 
-def event_rows(events: Sequence[Event]) -> list[bytes]:
+def event_rows(events: Sequence[AcceptedEvent]) -> list[bytes]:
     """Return the events as rows of binary COPY, with the columns `EVENT_COLUMNS`.
 
     An event without an id gets a new one. `copy_data` turns rows into the data of one COPY.
@@ -113,7 +113,7 @@ def _microseconds(at: datetime) -> int:
     return (at - EPOCH) // _MICROSECOND
 
 
-def _heads(events: Sequence[Event]) -> Iterable[bytes]:
+def _heads(events: Sequence[AcceptedEvent]) -> Iterable[bytes]:
     """Return the start of each row, up to the user hash: these columns have a fixed length."""
     times = np.array([_microseconds(event.created_at) for event in events], dtype=np.int64)
     heads = np.empty(len(events), dtype=_EVENT_HEAD)

@@ -19,7 +19,7 @@ from signal_pipeline.concurrency import short_turns
 from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Drop, Event, IncomingEvent
+from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
 from signal_pipeline.ingest.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
@@ -121,17 +121,17 @@ class Ingest:
         """Close the connection to the database."""
         self._writer.close()
 
-    def check(self, event: IncomingEvent) -> Event | Drop:
+    def check(self, event: IncomingEvent) -> AcceptedEvent | Drop:
         """Decide what becomes of one event, before it is stored."""
         return self.acceptance.check(event, self._now())
 
-    def check_line(self, line: bytes) -> Event | Drop:
+    def check_line(self, line: bytes) -> AcceptedEvent | Drop:
         """Decide what becomes of one landing line, before it is stored."""
         return self.acceptance.check_line(line, self._now())
 
     def store(
         self,
-        checked: Batch | Sequence[Event | Drop],
+        checked: Batch | Sequence[AcceptedEvent | Drop],
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
         """Store checked events and count drops in one transaction, and return each outcome.
@@ -198,7 +198,7 @@ class Ingest:
         """
         self._now()
 
-    def _check_lines(self, lines: Iterable[bytes]) -> list[Event | Drop]:
+    def _check_lines(self, lines: Iterable[bytes]) -> list[AcceptedEvent | Drop]:
         check, now = self.acceptance.check_line, self._now()
         return [check(line, now) for line in lines if line and not line.isspace()]
 
@@ -239,7 +239,7 @@ def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
     )
 
 
-def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:
+def _log_drops(checked: Sequence[AcceptedEvent | Drop], outcomes: Sequence[Outcome]) -> None:
     """Log one line per reason and event type.
 
     A dropped event never fails its caller, but it never vanishes without a trace either.

@@ -20,7 +20,7 @@ import psycopg
 
 from signal_pipeline.days.calendar import ensure_days, today_utc
 from signal_pipeline.events.browsers import HASH_RULES
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
@@ -68,15 +68,15 @@ class Batch:
     `outcomes` are the outcomes that are known before the ledger is asked.
     """
 
-    checked: Sequence[Event | Drop]
+    checked: Sequence[AcceptedEvent | Drop]
     outcomes: list[Outcome]
     bots: list[Drop]
-    events: dict[int, Event]
+    events: dict[int, AcceptedEvent]
     keys: Mapping[str, str]
     rows: dict[int, bytes]
 
 
-def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) -> Batch:
+def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozenset()) -> Batch:
     """Lay out a batch, without a database.
 
     The next batch can therefore be prepared while one is stored. Events of the days in `closed`,
@@ -115,7 +115,7 @@ class EventWriter:
 
     def write(
         self,
-        checked: Batch | Sequence[Event | Drop],
+        checked: Batch | Sequence[AcceptedEvent | Drop],
         within: Callable[[Connection], None] | None = None,
         received_on: date | None = None,
     ) -> list[Outcome]:
@@ -217,13 +217,13 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
 
 
 def _sorted_out(
-    checked: Sequence[Event | Drop], closed: Set[date]
-) -> tuple[dict[int, Event], list[Drop], list[Outcome]]:
+    checked: Sequence[AcceptedEvent | Drop], closed: Set[date]
+) -> tuple[dict[int, AcceptedEvent], list[Drop], list[Outcome]]:
     """Split a batch into events for the ledger, bots, and all outcomes so far.
 
     The events are by position, each id once.
     """
-    events: dict[int, Event] = {}
+    events: dict[int, AcceptedEvent] = {}
     bots: list[Drop] = []
     seen: set[str] = set()
     outcomes = [ACCEPTED] * len(checked)
@@ -242,7 +242,7 @@ def _sorted_out(
     return events, bots, outcomes
 
 
-def _keys(events: Sequence[Event]) -> Mapping[str, str]:
+def _keys(events: Sequence[AcceptedEvent]) -> Mapping[str, str]:
     """Return the ledger's part of the events, as texts of PostgreSQL arrays.
 
     psycopg would go through a list item by item.
@@ -274,7 +274,9 @@ def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
 
 
 def _books(
-    checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]
+    checked: Sequence[AcceptedEvent | Drop],
+    outcomes: Sequence[Outcome],
+    stored: Iterable[AcceptedEvent],
 ) -> Books:
     books = Books(
         {
@@ -306,7 +308,7 @@ def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
     return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
 
 
-def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:
+def _add_address_gaps(events: Iterable[AcceptedEvent]) -> list[Statement]:
     gaps = Counter(
         (event.day, event.app_name, event.address) for event in events if event.address != "given"
     )

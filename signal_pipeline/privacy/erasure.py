@@ -23,7 +23,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log as audit
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 Kind = Literal["user-hash", "session", "entity"]
 
@@ -129,7 +129,7 @@ class Certificate:
 
 def erase(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     subject: Subject,
     actor: bytes,
     *,

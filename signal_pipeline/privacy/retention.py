@@ -26,7 +26,7 @@ from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement
 from signal_pipeline.privacy.seen_days import confirm_days as write_confirmed
 from signal_pipeline.privacy.seen_days import read_clocks, remember_days
 from signal_pipeline.rollups.model_tests import reconciliations
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgeme
 
 def purge_due_days(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     retention_days: int,
     *,
     as_of: date | None = None,
@@ -132,7 +132,7 @@ def purge_due_days(
 
 def purge_incomplete(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     day: date,
     reason: str,
     retention_days: int,
@@ -161,7 +161,7 @@ def purge_incomplete(
 def _purge(
     connection: Connection,
     day: date,
-    models: Mapping[str, Model],
+    models: Models,
     actor: bytes | None,
     *,
     dry_run: bool = False,
@@ -183,6 +183,7 @@ class _Facts:
     keys: int
     accepted: int
     erased: int
+    expected: int
     version: int
     builds: Mapping[str, Mapping[str, object]]
 
@@ -190,7 +191,7 @@ class _Facts:
 def _purge_locked(
     connection: Connection,
     day: date,
-    models: Mapping[str, Model],
+    models: Models,
     actor: bytes | None,
     forced: str | None,
 ) -> None:
@@ -244,19 +245,18 @@ def _facts(connection: Connection, day: date) -> _Facts:
     assert row is not None
     return _Facts(
         *cast(
-            "tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str,"
-            " object]]]",
+            "tuple[int, datetime | None, datetime | None, int, int, int, int, int, dict[str,"
+            " dict[str, object]]]",
             row,
         )
     )
 
 
-def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:
+def _prove(connection: Connection, day: date, models: Models, facts: _Facts) -> None:
     """Raise _Unproven unless every rollup is fresh and agrees with the raw events."""
-    if facts.raw_events < facts.accepted - facts.erased:
+    if facts.raw_events < facts.expected:
         raise _Unproven(
-            f"raw events are missing: {facts.raw_events} of {facts.accepted - facts.erased} by the"
-            " books"
+            f"raw events are missing: {facts.raw_events} of {facts.expected} by the books"
         )
     for name, model in models.items():
         build = facts.builds.get(name)
@@ -285,7 +285,7 @@ def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts
         if total != (facts.raw_events,):
             raise _Unproven(f"{name} does not add up to the raw events")
     for test in reconciliations(models):
-        if test.faults(connection, day, day):
+        if test.count_faults(connection, day, day):
             raise _Unproven(
                 f"{test.model} fails its test {test.name}: run `signal-pipeline backfill` for"
                 " this day"

@@ -32,7 +32,7 @@ from signal_pipeline.reports.of_rollups import (
     report_of,
 )
 from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ KEEP_PARTITIONS: LiteralString = "lock table only signal.events in access share 
 
 def grouped_report(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     keys: Sequence[str],
     where: Mapping[str, str],
     first: date,
@@ -255,7 +255,7 @@ class _RawLabels:
         ]
 
 
-def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
+def _rollup_of(models: Models, asked: _Question) -> Model | None:
     """Return the rollup with the fewest dimensions among those that have all these dimensions."""
     wanted = asked.dimensions - {"activity_date", "app_name", "event_type"}
     able = [
@@ -269,7 +269,7 @@ def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
 
 def _rollup_answer(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     model: Model,
     asked: _Question,
     coverage: Coverage,

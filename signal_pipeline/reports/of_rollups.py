@@ -22,7 +22,7 @@ from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.small_cells import SPLITS, HiddenRows, hidden_of_rollup
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
@@ -64,7 +64,7 @@ class Report:
 
 def rollup_report(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     kind: str,
     first: date,
     last: date,
@@ -167,13 +167,13 @@ class RollupLabels:
     """The labels and notes that must accompany the numbers of a rollup's rows."""
 
     def __init__(
-        self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
+        self, connection: Connection, models: Models, rollup: str, coverage: Coverage
     ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
         # Labels are kept, since even a long report has few periods and apps.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
-        checksums = {name: model.checksum for name, model in models.items()}
+        checksums = models.checksums
         first, last = coverage.known
         self._days = {
             status.day: status for status in day_statuses(connection, checksums, first, last)

@@ -8,7 +8,6 @@ as `signal_admin`, learns whether it is up to date.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import cast
@@ -25,7 +24,7 @@ from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.rollup_tables import migrate_rollups
 from signal_pipeline.settings import Settings
 
@@ -40,7 +39,7 @@ class NotOwnerError(SignalError):
     """The schema is not up to date, and this user is not allowed to change it."""
 
 
-def migrate(database: Database, settings: Settings, models: Mapping[str, Model]) -> None:
+def migrate(database: Database, settings: Settings, models: Models) -> None:
     """Create or update the schema `signal`.
 
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
@@ -83,9 +82,7 @@ def missing_roles(database: Database) -> list[str]:
     ]
 
 
-def _migrate(
-    connection: sqlalchemy.Connection, settings: Settings, models: Mapping[str, Model]
-) -> None:
+def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Models) -> None:
     config = Config()
     config.set_main_option("script_location", "signal_pipeline.schema:migrations")
     config.attributes["connection"] = connection
@@ -146,7 +143,7 @@ def _state(config: Config) -> str:
 
 
 def _check_up_to_date(
-    connection: Connection, settings: Settings, models: Mapping[str, Model], current: bool
+    connection: Connection, settings: Settings, models: Models, current: bool
 ) -> None:
     """Raise NotOwnerError if a migration by the owner would change anything."""
     if current:

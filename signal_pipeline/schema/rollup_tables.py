@@ -17,7 +17,7 @@ from psycopg import sql
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Column, Model
+from signal_pipeline.rollups.models import Column, Model, Models
 
 Statement = sql.Composed
 
@@ -72,7 +72,7 @@ class _Table:
     comment: str | None
 
 
-def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list[str]:
+def migrate_rollups(connection: Connection, models: Models) -> list[str]:
     """Bring the tables up to the models; return the statements that ran.
 
     It works in the caller's transaction. If nothing changed, no statement runs. Tables without a

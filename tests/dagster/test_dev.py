@@ -38,8 +38,8 @@ from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
@@ -158,7 +158,7 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
     environment: Settings,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     fill: Fill,
 ) -> None:
     # Events of another process, then a late one on an old day.

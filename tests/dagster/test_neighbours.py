@@ -39,7 +39,7 @@ from signal_pipeline.dagster.home import open_instance, project_file
 from signal_pipeline.dagster.names import Names, load_names
 from signal_pipeline.dagster.pruning import prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
-from signal_pipeline.dagster.runs import LOCK_TAG, Ours, location_of
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, location_of
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Database, ensure_database
 from signal_pipeline.postgres.urls import dagster_url
@@ -61,9 +61,9 @@ class Signal:
     database: Database
     environment: dict[str, str]
 
-    def ours(self) -> Ours:
+    def ours(self) -> OwnRuns:
         with self.database.connect() as connection:
-            return Ours(self.names, lock_space(connection), launched.label(self.location))
+            return OwnRuns(self.names, lock_space(connection), launched.label(self.location))
 
     def command(self, *arguments: str, stdin: bytes = b"") -> None:
         """Run a command of this Signal."""

@@ -36,7 +36,7 @@ from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.privacy.retention import purge_due_days
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
@@ -118,7 +118,7 @@ def test_the_parts_of_production_run_apart_as_the_admin(
 
 
 @pytest.fixture
-def backfill(parts: Callable[..., Any], models: dict[str, Model]) -> Callable[[list[date]], str]:
+def backfill(parts: Callable[..., Any], models: Models) -> Callable[[list[date]], str]:
     """Launches a backfill of every rollup as the UI does; returns its id."""
 
     def launch(days: list[date]) -> str:
@@ -134,7 +134,7 @@ def test_a_backfill_says_what_became_of_purged_days_and_impossible_ones_and_ever
     backfill: Callable[[list[date]], str],
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     fill: Fill,
     build: Build,
 ) -> None:

@@ -15,9 +15,9 @@ from faults import launched
 from signal_pipeline.dagster import pruning
 from signal_pipeline.dagster.liveness import end_dead_runs
 from signal_pipeline.dagster.names import PRUNING_JOB, load_names
-from signal_pipeline.dagster.pruning import Pruned, prune_dagster_storage
+from signal_pipeline.dagster.pruning import PruningResult, prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
-from signal_pipeline.dagster.runs import LOCK_TAG, Ours
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import dagster_url
 from signal_pipeline.settings import Settings
@@ -46,9 +46,9 @@ def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.Dags
 
 
 @pytest.fixture
-def ours(environment: Settings, connection: Connection) -> Ours:
+def ours(environment: Settings, connection: Connection) -> OwnRuns:
     """The names and locks that are ours in the code location `signal`."""
-    return Ours(load_names(), lock_space(connection), launched.label("signal"))
+    return OwnRuns(load_names(), lock_space(connection), launched.label("signal"))
 
 
 def rows(storage: Database, table: str) -> int:
@@ -59,7 +59,7 @@ def rows(storage: Database, table: str) -> int:
     return int(row[0])  # type: ignore[call-overload]
 
 
-def prune(instance: dg.DagsterInstance, ours: Ours, days: int = 1) -> Pruned:
+def prune(instance: dg.DagsterInstance, ours: OwnRuns, days: int = 1) -> PruningResult:
     """Prune everything that is older than a time in the future, which is everything."""
     pruned = prune_dagster_storage(instance, ours, datetime.now(UTC) + timedelta(days=days))
     assert pruned
@@ -71,7 +71,7 @@ def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
 ) -> None:
     seen = []
 
-    def prune_for_long(instance: dg.DagsterInstance, ours: Ours, before: datetime) -> None:
+    def prune_for_long(instance: dg.DagsterInstance, ours: OwnRuns, before: datetime) -> None:
         seen.append(end_dead_runs(instance, connection, ours, {}, 0.0))
 
     monkeypatch.setattr(pruning, "prune_dagster_storage", prune_for_long)
@@ -80,7 +80,7 @@ def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
 
 
 def test_old_logs_go_and_the_state_of_partitions_stays(
-    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
+    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     for day in DAYS:
         fill(day)
@@ -112,7 +112,7 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
 
 
 def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
-    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
+    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     """A backfill of a range from the UI plans every check, and evaluates none."""
     fill(YESTERDAY)
@@ -138,7 +138,7 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
 
 
 def test_a_run_that_has_not_ended_keeps_its_events(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> None:
     running = launched.create_run(
         instance, defs.resolve_job_def("rollups_job"), status=dg.DagsterRunStatus.STARTED
@@ -239,7 +239,7 @@ def neighbours_rows(instance: dg.DagsterInstance) -> None:
 
 
 def test_nothing_of_others_goes(
-    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
+    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     neighbours_rows(instance)
     theirs = storage_rows(storage)
@@ -266,7 +266,7 @@ def test_nothing_of_others_goes(
 
 
 def test_the_last_observation_of_a_partition_stays_as_the_last_materialization_does(
-    instance: dg.DagsterInstance, storage: Database, ours: Ours
+    instance: dg.DagsterInstance, storage: Database, ours: OwnRuns
 ) -> None:
     @dg.op
     def observe(context: dg.OpExecutionContext) -> None:
@@ -330,6 +330,6 @@ def test_the_run_says_what_went_and_what_stayed(
     assert "nothing is pruned" in told("0")
 
 
-def test_another_storage_is_left_alone(ours: Ours) -> None:
+def test_another_storage_is_left_alone(ours: OwnRuns) -> None:
     with dg.DagsterInstance.ephemeral() as elsewhere:
         assert prune_dagster_storage(elsewhere, ours, datetime.now(UTC)) is None

@@ -28,7 +28,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
 
@@ -159,7 +159,7 @@ def test_a_rebuilt_rollup_has_the_same_numbers(
     ingest: Ingest,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     tmp_path: Path,
 ) -> None:
     ingest.ingest_lines(traffic(DAY, 200))

@@ -21,7 +21,7 @@ from support.file_forms import OTHER_FORMS
 from support.stored import stored_books, stored_events
 from support.traffic import line, traffic
 
-from signal_pipeline.dagster.landing_probe import begun_sizes, landing_moves
+from signal_pipeline.dagster.probes.stuck_landing import begun_sizes, landing_moves
 from signal_pipeline.ingest import landing as landing_module
 from signal_pipeline.ingest import ndjson
 from signal_pipeline.ingest import pipeline as ingest_module

@@ -28,7 +28,7 @@ from support.stored import (
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 DAYS = [date(2026, 11, day) for day in (15, 16, 17, 18)]
@@ -56,7 +56,7 @@ def oracle() -> Oracle:
 def test_every_number_of_real_traffic_is_the_oracles(
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     ingest_at: Callable[[datetime], Ingest],
     oracle: Oracle,
     tmp_path: Path,

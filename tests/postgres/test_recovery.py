@@ -19,7 +19,7 @@ from conftest import Fill
 from support.revisions import migrate_to
 from support.traffic import line, traffic
 
-from signal_pipeline.dagster.probes import books_reconcile
+from signal_pipeline.dagster.probes.book_balance import books_reconcile
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import wheel_program
@@ -27,7 +27,7 @@ from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import BuildRefusedError, build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
@@ -36,7 +36,6 @@ KEEP = 180
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
 DUE = TODAY - timedelta(days=KEEP + 1)
-Models = dict[str, Model]
 
 
 def _program(name: str) -> str:
@@ -147,7 +146,7 @@ def test_data_of_the_previous_version_is_migrated(
     with restored.connect() as connection:
         connection.execute("insert into signal.audit (action) values ('purge')")
     migrate(restored, settings, models)
-    assert _rows(restored, "select version_num from signal.alembic_version") == [("0007",)]
+    assert _rows(restored, "select version_num from signal.alembic_version") == [("0008",)]
     assert _rows(restored, "select action, actor from signal.audit") == [("purge", None)]
     with closing(Ingest.from_settings(settings, restored)) as ingest:
         assert ingest.ingest_lines(traffic(YESTERDAY, 5)).accepted == 5

@@ -14,8 +14,7 @@ import dagster as dg
 from signal_pipeline.dagster.run_locks import RunLock
 from signal_pipeline.dagster.runs import LOCK_TAG, location_of
 from signal_pipeline.postgres.database import Connection, Database, open_database, safe_errors
-from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import Engine, open_engine
 from signal_pipeline.settings import load_settings
 
 
