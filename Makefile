@@ -2,9 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# `make install INSTALLER=pip` goes without uv.
+INSTALLER ?= uv
 # Processes that run the tests. They wait for others half the time: one more than the usual two cores.
 WORKERS ?= 3
 STAMP := .venv/.installed
+COMPILED := .venv/.compiled
 # Under the Lesser GPL, which allows to use a library unchanged.
 LGPL := psycopg psycopg-binary psycopg2-binary
 
@@ -16,15 +19,19 @@ help: ## List the targets
 
 install: $(STAMP) ## Make .venv with everything pinned in requirements.lock
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml uv.requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Signal needs Python 3.11 or newer; set PYTHON=python3.x"; exit 1; }
 	@$(PYTHON) -m venv .venv \
 		|| { echo "Python's venv module is missing (on Debian: apt-get install python3-venv)"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-		-r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python tools/install.py --installer $(INSTALLER) requirements.lock
 	@touch $(STAMP)
+
+# Python compiles what it imports once, unless it may not keep the result: then each of the many
+# processes of these targets would do so again.
+$(COMPILED): $(STAMP)
+	@[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@touch $(COMPILED)
 
 client-types: install ## Write client/src/events.ts from the catalogue
 	@$(BIN)/signal-pipeline catalogue --typescript > client/src/events.ts.new
@@ -33,11 +40,11 @@ client-types: install ## Write client/src/events.ts from the catalogue
 demo: install ## Simulate, ingest, build, purge, and show the numbers
 	@$(BIN)/signal-pipeline demo
 
-dev: install ## The Dagster UI and daemon on loopback, port 3000
+dev: install $(COMPILED) ## The Dagster UI and daemon on loopback, port 3000
 	@$(BIN)/signal-pipeline dev
 
 # The tests start some hundreds of processes; where Python may not keep its bytecode, each would compile the project.
-test: install ## Run the tests
+test: install $(COMPILED) ## Run the tests
 	@$(BIN)/python -m compileall -q signal_pipeline bench faults tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations 20
 
@@ -50,10 +57,9 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	DAGSTER_HOME=$(CURDIR)/.venv/dagster $(BIN)/dg check defs
 	@echo "lock: every package pinned by hash"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --dry-run --no-deps --require-hashes -r requirements.lock
-	@! grep -LE "^    --hash=sha256:" bench/requirements.lock uv.requirements.lock bi/requirements.lock \
-		examples/dbt_weekly/requirements.lock | grep .
+	@! git ls-files "*requirements*.lock" | xargs grep -LE "^    --hash=sha256:" | grep .
 	@echo "secrets: none in the files of the project"
-	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements\.lock|\.env\.example)'
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --exclude-files '^(tests/|.*requirements.*\.lock|\.env\.example)'
 	@echo "licences of the dependencies: none that would bind this project"
 	@$(BIN)/pip-licenses --summary --partial-match --fail-on "Affero;GPL-2.0;GPL-3.0-only;GPLv2;GPLv3" --ignore-packages $(LGPL)
 	@$(MAKE) --no-print-directory audit
@@ -82,10 +88,10 @@ audit: install ## Known vulnerabilities of what is pinned (needs the net)
 		&& echo "audit: SKIPPED in whole or part, the vulnerability service did not answer: see .venv/audit.log" \
 		|| echo "audit: no known vulnerability"
 
-faults: install ## Kill, flood, soak and search it, for long; prints the seed
+faults: install $(COMPILED) ## Kill, flood, soak and search it, for long; prints the seed
 	@$(BIN)/python -m faults
 
-bench: install ## Measure, print one table, write bench/results.json (about twenty minutes)
+bench: install $(COMPILED) ## Measure, print one table, write bench/results.json (about twenty minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r bench/requirements.lock || echo "chdb cannot be installed here: its row will say so"
 	@$(BIN)/python -m bench $(BENCH)
@@ -96,11 +102,13 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 SHARED := numpy pandas pyarrow python-dateutil six tzdata
 
 # dbt-core takes an older pathspec than mypy, which has no place beside dbt.
-lock: ## Make the files *requirements.lock anew: from pyproject.toml, and the tools' from their own lists
+lock: ## Make the files *requirements*.lock anew: from pyproject.toml, and the tools' from their own lists
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r uv.requirements.lock
 	$(COMPILE) --extra dev pyproject.toml --output-file requirements.lock
+	$(COMPILE) -c requirements.lock --extra all pyproject.toml --output-file requirements.production.lock
 	$(COMPILE) -c requirements.lock $(addprefix --no-emit-package ,$(SHARED)) bench/requirements.in \
 		--output-file bench/requirements.lock
+	$(COMPILE) -c requirements.lock build.requirements.in --output-file build.requirements.lock
 	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
 	$(COMPILE) bi/requirements.in --output-file bi/requirements.lock
 	sed -n 's/^\([a-z0-9].*[^ \\]\) *\\*$$/\1/p' requirements.lock | grep -v '^pathspec=' >.venv/pins.txt

@@ -28,6 +28,7 @@ from signal_pipeline.cli.start import demo, dev, migrate
 from signal_pipeline.cli.status import status
 from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.extras import explained
 from signal_pipeline.postgres.database import safe_errors
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import open_env_file
@@ -52,6 +53,13 @@ for panel, commands in PANELS.items():
         app.command(rich_help_panel=panel)(command)
 
 
+def _run() -> None:
+    try:
+        app()
+    except ModuleNotFoundError as error:
+        raise explained(error) from None
+
+
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
     handler = logging.StreamHandler(sys.stderr)
@@ -63,7 +71,7 @@ def main() -> None:
         console.say(f"warning: {warning}")
     try:
         with safe_errors():
-            app()
+            _run()
     except UsageError as error:
         console.complain(str(error))
         sys.exit(2)

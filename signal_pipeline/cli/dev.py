@@ -29,7 +29,6 @@ from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import prepare_landing
 from signal_pipeline.postgres.database import open_database
-from signal_pipeline.postgres.embedded import running_url, start_embedded
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -139,7 +138,11 @@ def _absolute_paths(settings: Settings) -> dict[str, str]:
 
 def _keep_postgres(settings: Settings) -> None:
     """Start the embedded server again when it is gone: Dagster cannot work without it."""
-    if settings.database_url is None and running_url(settings.home_path) is None:
+    if settings.database_url is not None:
+        return
+    from signal_pipeline.postgres.embedded import running_url, start_embedded
+
+    if running_url(settings.home_path) is None:
         console.say("PostgreSQL is gone: starting it again")
         try:
             start_embedded(settings.home_path)

@@ -18,7 +18,6 @@ from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Json
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Database, open_database
-from signal_pipeline.postgres.embedded import has_other_users, wheel_program
 from signal_pipeline.postgres.urls import read_url, write_url
 from signal_pipeline.settings import Settings, load_settings
 
@@ -88,7 +87,7 @@ def reader_url(database: Database) -> str:
 
 def open_psql(url: str) -> int | None:
     """Run psql on the terminal and return its exit code, or None if there is no psql."""
-    program = shutil.which("psql") or wheel_program("psql")
+    program = shutil.which("psql") or _psql_of_wheel()
     if program is None:
         return None
     parts = read_url(url)
@@ -98,6 +97,14 @@ def open_psql(url: str) -> int | None:
         environment = {**psql_environment(), **values}
         # No arguments, so nothing from a caller.
         return subprocess.run([program], env=environment, check=False).returncode  # noqa: S603
+
+
+def _psql_of_wheel() -> str | None:
+    try:
+        from signal_pipeline.postgres.embedded import wheel_program
+    except ModuleNotFoundError:  # The extra `embedded` is not installed.
+        return None
+    return wheel_program("psql")
 
 
 @contextmanager
@@ -120,4 +127,6 @@ def url_lifetime(settings: Settings) -> str:
     """Return how long the reader's URL works, as a key of LIFETIMES."""
     if settings.database_url:
         return "with its server"
+    from signal_pipeline.postgres.embedded import has_other_users
+
     return "with its users" if has_other_users(settings.home_path) else "with this command"

@@ -12,8 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from signal_pipeline.child_environments import DATABASE_VARIABLE
-from signal_pipeline.postgres.database import open_database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import ensure_database, open_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, SettingsError
 

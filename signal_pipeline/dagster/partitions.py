@@ -8,7 +8,6 @@ import dagster as dg
 import psycopg
 
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.postgres import embedded
 from signal_pipeline.settings import Settings
 
 # A backfill of half a year is three runs, and a failed run has little to repeat.
@@ -36,9 +35,17 @@ def first_partition(settings: Settings) -> date:
     """
     if settings.start_date is not None:
         return settings.start_date
-    url = settings.database_url or embedded.running_url(settings.home_path)
+    url = settings.database_url or _embedded_url(settings)
     stored = _stored_start_date(url) if url else None
     return stored or today_utc() - timedelta(days=settings.retention_days)
+
+
+def _embedded_url(settings: Settings) -> str | None:
+    try:
+        from signal_pipeline.postgres.embedded import running_url
+    except ModuleNotFoundError:  # The extra `embedded` is not installed.
+        return None
+    return running_url(settings.home_path)
 
 
 def _stored_start_date(url: str) -> date | None:

@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.embedded import start_embedded
+from signal_pipeline.extras import explained
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.settings import Settings
 
 Connection = psycopg.Connection[TupleRow]
@@ -119,8 +120,38 @@ class Database:
 
 
 def open_database(settings: Settings) -> Database:
-    """Return the database of `SIGNAL_DATABASE_URL`, else the embedded one, started if necessary."""
-    return Database(settings.database_url or start_embedded(settings.home_path))
+    """Return the database of `SIGNAL_DATABASE_URL`, else the embedded one, started if necessary.
+
+    Raises MissingExtraError if there is neither a URL nor the extra `embedded`.
+    """
+    if settings.database_url:
+        return Database(settings.database_url)
+    try:
+        # Imported here, because a service with a server of its own has no need of the wheel.
+        from signal_pipeline.postgres.embedded import start_embedded
+    except ModuleNotFoundError as error:
+        raise explained(error) from None
+    return Database(start_embedded(settings.home_path))
+
+
+def ensure_database(url: str, name: str) -> None:
+    """Create a database on the server of `url` unless it exists.
+
+    Several processes can do so at once.
+    """
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
+        known = connection.execute(
+            "select 1 from pg_database where datname = %s", [name]
+        ).fetchone()
+        if known is None:
+            try:
+                connection.execute(
+                    sql.SQL("create database {} template template0 encoding 'UTF8'").format(
+                        sql.Identifier(name)
+                    )
+                )
+            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+                return  # Another process was first.
 
 
 @contextmanager

@@ -26,11 +26,11 @@ from pathlib import Path
 import psutil
 import psycopg
 from filelock import FileLock
-from psycopg import sql
 
 from signal_pipeline.child_environments import postgres_environment
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import ensure_database
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 from signal_pipeline.postgres.urls import with_database, write_url
 
@@ -124,26 +124,6 @@ def has_other_users(home: Path) -> bool:
 def running_url(home: Path) -> str | None:
     """Return the URL of this home's server if it is up; starts nothing."""
     return _ready_url(data_folder(home))
-
-
-def ensure_database(url: str, name: str) -> None:
-    """Create a database on the server of `url` unless it exists.
-
-    Several processes can do so at once.
-    """
-    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
-        known = connection.execute(
-            "select 1 from pg_database where datname = %s", [name]
-        ).fetchone()
-        if known is None:
-            try:
-                connection.execute(
-                    sql.SQL("create database {} template template0 encoding 'UTF8'").format(
-                        sql.Identifier(name)
-                    )
-                )
-            except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
-                return  # Another process was first.
 
 
 def data_folder(home: Path) -> Path:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Literal, cast
 
 from signal_pipeline.catalogue.load import EventType
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseError, open_database
-from signal_pipeline.postgres.embedded import data_folder
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
@@ -67,10 +67,7 @@ def read_usage(settings: Settings) -> Usage:
 
     Without a database, or if it cannot answer, the result has a note that says why.
     """
-    if (
-        settings.database_url is None
-        and not (data_folder(settings.home_path) / "PG_VERSION").exists()
-    ):
+    if settings.database_url is None and not _has_embedded_data(settings.home_path):
         return Usage(
             None, ["there is no database yet, so it is not known which event types are used"]
         )
@@ -85,6 +82,14 @@ def read_usage(settings: Settings) -> Usage:
             else str(error)
         )
         return Usage(None, [f"it is not known which event types are used: {reason}"])
+
+
+def _has_embedded_data(home: Path) -> bool:
+    try:
+        from signal_pipeline.postgres.embedded import data_folder
+    except ModuleNotFoundError:  # The extra `embedded` is not installed.
+        return False
+    return (data_folder(home) / "PG_VERSION").exists()
 
 
 def _usage(connection: Connection) -> Usage:

@@ -44,7 +44,7 @@ def copy(installed: Path, tmp_path: Path) -> Path:
     """A copy of the project as a new user has it, after `make install` and `npm ci`."""
     folder = tmp_path / "project"
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in ("requirements.lock", "uv.requirements.lock", "pyproject.toml"):
         # Older than the files of `make install`, so there is nothing to install.
         os.utime(folder / name, (0, 0))
     (folder / ".venv").symlink_to(ROOT / ".venv")

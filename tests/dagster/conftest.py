@@ -20,8 +20,7 @@ from signal_pipeline.dagster.names import load_names
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.definitions import build_defs
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, load_settings
 

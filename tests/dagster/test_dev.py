@@ -35,8 +35,7 @@ from support.dagster import (
 from support.traffic import traffic
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import open_engine

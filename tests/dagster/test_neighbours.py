@@ -41,8 +41,7 @@ from signal_pipeline.dagster.pruning import prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, location_of
 from signal_pipeline.days.calendar import day_lock
-from signal_pipeline.postgres.database import Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 

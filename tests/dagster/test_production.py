@@ -33,8 +33,7 @@ from support.traffic import traffic
 
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.days.calendar import days_between
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models

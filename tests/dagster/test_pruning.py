@@ -18,8 +18,7 @@ from signal_pipeline.dagster.names import PRUNING_JOB, load_names
 from signal_pipeline.dagster.pruning import PruningResult, prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 

@@ -23,8 +23,7 @@ from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 
 from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings, load_settings

@@ -29,8 +29,7 @@ from support.dagster import (
 )
 from support.traffic import traffic
 
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 

@@ -1,0 +1,106 @@
+"""Without the extras, each command works or says in one line which extra it needs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import typer
+from support.commands import PROGRAM, error_of, run_command
+from support.traffic import line
+
+from signal_pipeline.cli.commands import app
+from signal_pipeline.extras import MODULES
+from signal_pipeline.settings import Settings
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+# Importing a module that is None here fails as it does where it is not installed.
+BLOCK = "import sys\nfor name in {names}: sys.modules[name] = None\n" + PROGRAM[-1]
+DAYS = ("--from", "2026-01-01", "--to", "2026-01-02")
+NEEDS = {
+    "backfill": ("dagster", DAYS),
+    "demo": ("dagster", ()),
+    "dev": ("dagster", ()),
+    "report": ("reports", ("app", *DAYS)),
+    "schema": ("api", ()),
+    "serve": ("api", ()),
+    "token": ("api", ("--user", "me")),
+}
+WORKS = {
+    "alert-test": ((), "SIGNAL_ALERT_URLS is not set"),
+    "catalogue": ((), None),
+    "erase": (("--session", "550e8400-e29b-41d4-a716-446655440000", "--dry-run"), None),
+    "ingest": (("-",), None),
+    "migrate": ((), None),
+    "retention": (("--dry-run",), None),
+    "rotate-secret": ((), None),
+    "simulate": (("--days", "1", "--events-per-day", "20"), None),
+    "sql": ((), None),
+    "status": ((), None),
+    "subject": (("--day", "2026-01-01"), "three lines to stdin"),
+}
+
+
+def without(*extras: str) -> str:
+    """The program of the command, on a machine without these extras."""
+    return BLOCK.format(names=[name for extra in extras for name in MODULES[extra]])
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_modules_are_those_of_the_packages_of_each_extra() -> None:
+    distributions = packages_distributions()
+    for extra, modules in MODULES.items():
+        named = {
+            canonical(re.match(r"[\w-]+", text)[0])  # type: ignore[index]
+            for text in PROJECT["optional-dependencies"][extra]
+        } - {"signal-pipeline"}
+        assert {canonical(distributions[module][0]) for module in modules} == named
+
+
+def test_every_command_is_tried_here() -> None:
+    assert {*NEEDS, *WORKS} == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("command", NEEDS)
+def test_a_command_without_its_extra_is_one_line(
+    environment: Settings, tmp_path: Path, command: str
+) -> None:
+    extra, arguments = NEEDS[command]
+    done = run_command(command, *arguments, cwd=tmp_path, program=without(extra))
+    assert done.returncode == 1
+    assert f"needs the extra '{extra}': pip install 'signal-pipeline[{extra}]'" in error_of(
+        done.stderr
+    )
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("command", WORKS)
+def test_every_other_command_works_without_any_extra(
+    environment: Settings, tmp_path: Path, command: str
+) -> None:
+    arguments, refusal = WORKS[command]
+    done = run_command(command, *arguments, cwd=tmp_path, stdin=line(), program=without(*MODULES))
+    if refusal is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert refusal in error_of(done.stderr)
+
+
+def test_without_a_database_the_extra_of_the_embedded_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIGNAL_DATABASE_URL", raising=False)
+    here = {"cwd": tmp_path, "SIGNAL_HOME": str(tmp_path), "program": without("embedded")}
+    done = run_command("migrate", **here)
+    assert done.returncode == 1
+    assert "'signal-pipeline[embedded]', or set SIGNAL_DATABASE_URL" in error_of(done.stderr)
+    catalogue = run_command("catalogue", **here)
+    assert catalogue.returncode == 0
+    assert "there is no database yet" in catalogue.stderr
