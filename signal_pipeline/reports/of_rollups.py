@@ -52,14 +52,19 @@ class PurgedError(ReportError):
 class Report:
     """Rows, and the notes that belong under them.
 
-    For each row, `labels` are the words of its `state`. `left_out` counts the rows that only admins
+    For each row, `labels` are the words of its `state`. `hidden` holds the rows that only admins
     would see.
     """
 
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     labels: list[list[str]] = field(default_factory=list)
-    left_out: int = 0
+    hidden: HiddenRows | None = None
+
+    @property
+    def left_out(self) -> int:
+        """Return how many rows only admins would see."""
+        return len(self.hidden.values) if self.hidden else 0
 
 
 def rollup_report(
@@ -81,6 +86,34 @@ def rollup_report(
     are the rows from which one could work them out. Raises ReportError for an unknown kind or a
     window that ends before it begins.
     """
+    with safe_errors(), database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        return read_rollup(
+            connection,
+            models,
+            kind,
+            first,
+            last,
+            by=by,
+            app=app,
+            event_type=event_type,
+            hide_small=hide_small,
+        )
+
+
+def read_rollup(
+    connection: Connection,
+    models: Mapping[str, Model],
+    kind: str,
+    first: date,
+    last: date,
+    *,
+    by: Period = "day",
+    app: str | None = None,
+    event_type: str | None = None,
+    hide_small: bool = False,
+) -> Report:
+    """Return a `rollup_report` as of the caller's snapshot, for several reports that must agree."""
     model = models.get(f"daily_{kind}_activity")
     if model is None:
         raise ReportError(f"no rollup for {kind!r}: see `signal-pipeline report --help`")
@@ -90,17 +123,15 @@ def rollup_report(
             f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
         )
     filters = {"app_name": app, "event_type": event_type}
-    with safe_errors(), database.connect() as connection, connection.transaction():
-        connection.execute("set transaction isolation level repeatable read read only")
-        coverage = read_coverage(connection, first, last)
-        parameters = {"first": coverage.first, "last": coverage.last, **filters}
-        rows = _rollup_rows(connection, model, by, parameters)
-        labels = RollupLabels(connection, models, model.name, coverage)
-        hidden = (
-            hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters)
-            if hide_small
-            else None
-        )
+    coverage = read_coverage(connection, first, last)
+    parameters = {"first": coverage.first, "last": coverage.last, **filters}
+    rows = _rollup_rows(connection, model, by, parameters)
+    labels = RollupLabels(connection, models, model.name, coverage)
+    hidden = (
+        hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters)
+        if hide_small
+        else None
+    )
     return report_of(rows, labels.of, labels.notes(), hidden)
 
 
@@ -121,7 +152,7 @@ def report_of(
     rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
-    return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
+    return Report(rows, notes, labels, hidden)
 
 
 def check_window(first: date, last: date) -> None:
