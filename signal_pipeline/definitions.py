@@ -13,12 +13,14 @@ from signal_pipeline.dagster.alert_sensor import alerts_sensor_of
 from signal_pipeline.dagster.assets.expired_raw_events import expired_raw_events_asset
 from signal_pipeline.dagster.assets.raw_events import raw_events_asset
 from signal_pipeline.dagster.assets.rollups import rollup_assets
+from signal_pipeline.dagster.assets.usage_report import usage_report_asset, weekly_partitions
 from signal_pipeline.dagster.checks import checks_that_read_raw, default_checks
 from signal_pipeline.dagster.jobs import default_jobs
 from signal_pipeline.dagster.left_checks import left_checks_sensor_of
 from signal_pipeline.dagster.liveness import abandoned_runs_sensor_of
 from signal_pipeline.dagster.log_alerts import red_checks_sensor_of, run_failure_sensor_of
 from signal_pipeline.dagster.names import load_names
+from signal_pipeline.dagster.partitions import daily_partitions
 from signal_pipeline.dagster.pruning import pruning_job_of
 from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
@@ -37,6 +39,7 @@ def build_defs() -> dg.Definitions:
     """
     models = load_models()
     names = load_names(models)
+    weeks = weekly_partitions(daily_partitions)
     checks = default_checks(models, names)
     check_keys = {key for check in checks for key in check.check_keys}
     hourly_checks = check_keys - {*checks_that_read_raw(models, names)}
@@ -45,10 +48,11 @@ def build_defs() -> dg.Definitions:
             raw_events_asset(names),
             rollup_assets(models, names),
             expired_raw_events_asset(models, names),
+            usage_report_asset(models, names, weeks),
         ],
         asset_checks=checks,
         jobs=[*default_jobs(names, check_keys, hourly_checks), pruning_job_of(names)],
-        schedules=default_schedules(models, names),
+        schedules=default_schedules(models, names, weeks),
         sensors=[
             landing_sensor_of(names),
             stale_rollups_sensor_of(models, names),

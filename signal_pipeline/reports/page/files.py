@@ -44,5 +44,6 @@ def keep_page(home: Path, first: date, last: date, html: str) -> Path:
     write_private(path, html)
     pages = sorted(each for each in path.parent.iterdir() if _NAME.fullmatch(each.name))
     for old in pages[:-KEPT_PAGES]:
-        old.unlink(missing_ok=True)
+        if old != path:  # Somebody asked for an old week just now.
+            old.unlink(missing_ok=True)
     return path
