@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, cast
 
+import numpy as np
 import pandas as pd
 from psycopg import sql
 
@@ -146,9 +147,9 @@ def report_of(
     `labels_of` gives the words of a row's state.
     """
     if hidden is not None:
-        rows = rows[[not hidden.holds(row) for row in rows.to_dict("records")]].reset_index(
-            drop=True
-        )
+        shown = [not hidden.holds(row) for row in rows.to_dict("records")]
+        # As an array: an empty list would select no column instead of no row.
+        rows = rows[np.array(shown, dtype=bool)].reset_index(drop=True)
     rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
