@@ -128,7 +128,7 @@ def test_two_signals_and_a_team_with_our_names_load_together(
     team = dg.Definitions([raw_events], asset_checks=[theirs], jobs=[nightly_job])
     together = dg.Definitions.merge(one, two, team)
     dg.Definitions.validate_loadable(together)
-    assert len(together.resolve_asset_graph().get_all_asset_keys()) == 17
+    assert len(together.resolve_asset_graph().get_all_asset_keys()) == 19
     for prefix in ("one", "two"):
         selected = together.resolve_job_def(
             f"{prefix}__checks_job"

@@ -15,7 +15,6 @@ from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.dagster.assets.charts import markdown_table
 from signal_pipeline.dagster.names import USAGE_REPORT, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.reports.page import numbers
 from signal_pipeline.reports.page.facts import Facts
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import load_settings
@@ -84,10 +83,15 @@ def _summary(facts: Facts) -> str:
     split = facts.splits["app"]
     rows = []
     for app in sorted(split.apps(), key=lambda app: -split.count(app).events):
-        median, most = numbers.people(split.people(app))
-        rows.append((app, numbers.events(split.count(app)), median, most))
+        count, people = split.count(app), split.people(app)
+        events = f"at least {count.events:,}" if count.is_least else f"{count.events:,}"
+        rows.append((app, events, _people(people.median), _people(people.most)))
     columns = ("app", "events", "people, median day", "people, busiest day")
     return markdown_table(columns, rows)
+
+
+def _people(count: float | None) -> str:
+    return "not shown" if count is None else f"{count:,.1f}".removesuffix(".0")
 
 
 def _notes(facts: Facts) -> dict[str, Any]:

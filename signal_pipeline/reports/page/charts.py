@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from signal_pipeline.reports.page.numbers import THIN_SPACE, number
@@ -21,6 +22,7 @@ TREND_WIDTH, TREND_HEIGHT = 940, 190
 # Room for a reader's font that is wider than the one that the drawing was measured with.
 SLACK = {"left": 24, "right": 72, "top": 4, "bottom": 4}
 MOST_POINTS = 62  # Points of more days than these would touch each other.
+MOST_DATES = 120  # More days than these are told apart by month and year.
 _NUMBERS = f"replace(format(datum.value, ','), /,/g, '{THIN_SPACE}')"
 CONFIG = {
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
@@ -109,7 +111,7 @@ def trend(figures: Sequence[DayFigure]) -> Spec:
         "axis": {
             "title": None,
             "grid": False,
-            "format": "%-d %b",
+            "format": "%-d %b" if len(values) <= MOST_DATES else "%b %Y",
             "labelOverlap": True,
             "labelSeparation": 16,
             "tickCount": min(len(values), 10),
@@ -129,7 +131,7 @@ def trend(figures: Sequence[DayFigure]) -> Spec:
         },
     }
     shown = {"x": x, "y": y}
-    layers: list[Spec] = [_shade(UNKNOWN), _shade(LEFT_OUT)]
+    layers: list[Spec] = [_shades(figures, UNKNOWN), _shades(figures, LEFT_OUT)]
     layers.append(
         {
             "mark": {
@@ -169,25 +171,29 @@ def trend(figures: Sequence[DayFigure]) -> Spec:
 
 
 def _day(figure: DayFigure) -> Spec:
-    labels = set(figure.labels)
-    state = next((label for label in (UNKNOWN, LEFT_OUT) if label in labels), "")
     count = "no number" if figure.people is None else f"{number(figure.people)} people"
     doubts = ", ".join(label for label in figure.labels if label != "fresh")
     return {
         "day": figure.day.isoformat(),
-        "start": f"{figure.day - timedelta(days=1)}T12:00:00Z",
-        "end": f"{figure.day}T12:00:00Z",
         "people": figure.people,
-        "partial": PARTIAL in labels,
-        "state": state,
+        "partial": PARTIAL in figure.labels,
         "title": f"{figure.day}: {count}" + (f" ({doubts})" if doubts else ""),
     }
 
 
-def _shade(state: str) -> Spec:
+def _shades(figures: Sequence[DayFigure], state: str) -> Spec:
+    """Return a shade over each run of days with this state, from noon to noon around them."""
+    values: list[Spec] = []
+    for _, group in groupby(figures, lambda figure: state in figure.labels):
+        days = list(group)
+        if state in days[0].labels:
+            first, last = days[0].day, days[-1].day
+            span = str(first) if first == last else f"{first} to {last}"
+            start, end = f"{first - timedelta(days=1)}T12:00:00Z", f"{last}T12:00:00Z"
+            values.append({"start": start, "end": end, "title": f"{span}: {state}"})
     colour = "var(--unknown)" if state == UNKNOWN else "var(--left-out)"
     return {
-        "transform": [{"filter": f"datum.state == '{state}'"}],
+        "data": {"values": values},
         "mark": {"type": "rect", "color": colour},
         "encoding": {
             "x": {"field": "start", "type": "temporal", "scale": {"type": "utc"}},

@@ -1,7 +1,8 @@
 """One rollup over a window of UTC days, and what can be said of its sums and its days.
 
-Pure: no database, no text of the page. Events add up; people never do (requirement 8.3), so that
-only days are counted for them. A day is unknown, left out, or a number: never zero for want of one.
+Pure: no database, no text of the page. Events add up. People never do (requirement 8.3), so only
+single days are reported for them. A day is a number, or is unknown or left out; neither of those is
+ever a zero.
 """
 
 from __future__ import annotations
