@@ -197,8 +197,8 @@ def _by_value(facts: Facts, kind: str, title: str, app: str, anchor: str) -> Fig
 def _why_empty(split: Split, app: str) -> str:
     if split.hides(app):
         return (
-            f"Left out: some of these numbers are of fewer than {LEAST_USERS} people, and the others"
-            " would give them back. Admins see all of them with --for-admins."
+            f"Left out: some of these numbers are of fewer than {LEAST_USERS} people, and the"
+            " others would give them back. Admins see all of them with --for-admins."
         )
     if any(UNKNOWN in split.labels.get((day, app), ()) for day in split.days):
         return "Unknown: no day of the window with an event of this app was built."
