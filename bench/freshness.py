@@ -36,6 +36,7 @@ import psycopg
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, open_database
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -94,7 +95,7 @@ class Bench:
         return dict(zip(("bytes", "events", "ticks", "snapshots"), row, strict=True))
 
     def _dagster_url(self) -> str:
-        return self.database.url.replace("/signal?", "/signal_dagster?")
+        return with_database(self.database.url, "signal_dagster")
 
     def behind(self) -> int:
         """Return by how many versions today's slowest rollup is behind.
@@ -107,7 +108,7 @@ class Bench:
             " d.version",
             [len(load_models()), today_utc()],
         ).fetchone()
-        return int(row[0]) if row else 0  # type: ignore[call-overload]
+        return int(row[0]) if row else 0
 
 
 def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:

@@ -13,7 +13,7 @@ from bench.run import Bench
 from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
 from bench.table import Row, faster, limit
 from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 from signal_pipeline.events.user_agents import clear_cache, parse_user_agent
 from signal_pipeline.ingest.event_rows import copy_data, event_rows
 from signal_pipeline.settings import Settings
@@ -46,12 +46,12 @@ def per(cost: Cost, events: int) -> Cost:
     return Cost(cost.wall / events, cost.client / events, cost.server / events)
 
 
-def _events(settings: Settings, lines: Sequence[bytes]) -> list[Event]:
+def _events(settings: Settings, lines: Sequence[bytes]) -> list[AcceptedEvent]:
     """Return the acceptable events of some lines, each id once."""
     ingest = ingest_at_end_of(settings, YESTERDAY)
     now = ingest._now()
     checked = (ingest.acceptance.check_line(line, now) for line in lines)
-    every = {item.client_event_id: item for item in checked if isinstance(item, Event)}
+    every = {item.client_event_id: item for item in checked if isinstance(item, AcceptedEvent)}
     ingest.close()
     return list(every.values())
 
@@ -78,12 +78,16 @@ def _copies(bench: Bench, settings: Settings, signal: Cost, events: int) -> list
     return rows
 
 
-def _inserts(bench: Bench, settings: Settings, signal: Cost, events: Sequence[Event]) -> list[Row]:
+def _inserts(
+    bench: Bench, settings: Settings, signal: Cost, events: Sequence[AcceptedEvent]
+) -> list[Row]:
     url = settings.database_url or ""
     engine = orm_rows.open_engine(url)
     few = events[: max(500, bench.events // 1000)]
 
-    def one(insert: Callable[[Sequence[Event]], object], some: Sequence[Event]) -> Cost:
+    def one(
+        insert: Callable[[Sequence[AcceptedEvent]], object], some: Sequence[AcceptedEvent]
+    ) -> Cost:
         return per(bench.median(lambda: insert(some), lambda: orm_rows.empty(engine)), len(some))
 
     single = one(lambda some: orm_rows.insert(engine, some), few)
@@ -119,7 +123,9 @@ def _stages(lines: Sequence[bytes]) -> list[Row]:
     now = utc_now()
     whole = _each(lambda line: acceptance.check_line(line, now), [line for line, _ in good])
     decoding = _each(decode, [line for line, _ in good])
-    events = [item for _, event in good if isinstance(item := acceptance.check(event, now), Event)]
+    events = [
+        item for _, event in good if isinstance(item := acceptance.check(event, now), AcceptedEvent)
+    ]
     encoding = min(_timed(lambda: event_rows(events)) for _ in range(3)) / len(events)
     return [
         limit("stage of ingest: decode a line", decoding * 1e6, "µs CPU"),
@@ -224,7 +230,7 @@ def _flatness(bench: Bench, young: Settings, old: Settings, *, random_ids: bool)
 
 
 def _plain(
-    bench: Bench, settings: Settings, events: Sequence[Event], *, with_history: bool
+    bench: Bench, settings: Settings, events: Sequence[AcceptedEvent], *, with_history: bool
 ) -> Cost:
     batches = [
         copy_data(event_rows(events[at : at + 10_000])) for at in range(0, len(events), 10_000)

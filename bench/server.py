@@ -22,6 +22,7 @@ from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import data_folder, start_embedded
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -65,7 +66,7 @@ class Server:
         """Return settings for a database of this server."""
         return Settings(
             _env_file=None,  # type: ignore[call-arg]
-            database_url=self.url.replace("/signal?", f"/{name}?"),
+            database_url=with_database(self.url, name),
             env="development",
             home=self.home,
             salt_secret=SecretStr(SECRET),

@@ -73,10 +73,10 @@ def measure(bench: Bench) -> list[Row]:
 
 def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
     """Return whole HTTP requests, each with its own event; a user's requests share one token."""
-    from signal_pipeline.api.identity.development import gateway_secret, sample_request
+    from signal_pipeline.api.identity.development import local_gateway_secret, sample_request
     from signal_pipeline.api.identity.signature import signature_of
 
-    secret, made = gateway_secret(settings).encode(), list[bytes]()
+    secret, made = local_gateway_secret(settings).encode(), list[bytes]()
     for at in range(0, count, EVENTS_PER_USER):
         sample = sample_request(
             settings,

@@ -34,8 +34,8 @@ from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
 from faults.year import year
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.postgres.database import open_database
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import load_settings
 
 

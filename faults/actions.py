@@ -16,18 +16,18 @@ from signal_pipeline.api.server import run_server
 from signal_pipeline.dagster.backfill import plan_backfill, run_backfill
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.definitions import defs
-from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.landing import drain_landing
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import DayPurgedError, build_day
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import load_settings, salt_secret
+from signal_pipeline.settings import load_settings
 
 # About twenty lines: many commits in a small file, and as many places to die between them.
 SMALL_BATCH = 8 * 1024
@@ -65,7 +65,7 @@ def drain(now: datetime) -> None:
     settings = load_settings()
     database = open_database(settings)
     with closing(Ingest.from_settings(settings, database, clock=lambda: now)) as ingest:
-        drain_landing(database, ingest, settings.landing_path, check_secret(salt_secret(settings)))
+        drain_landing(database, ingest, settings.landing_path, ingest_secret(settings))
 
 
 def serve(port: int, spool: Path, url: str | None) -> None:
@@ -85,10 +85,10 @@ def backfill(first: date, last: date) -> None:
     quiet()
     settings, models = load_settings(), load_models()
     database = open_database(settings)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         plan = plan_backfill(connection, models, first, last)
     with open_instance(settings) as instance:
-        result = run_backfill(instance, defs, database, plan, list(models), 60, lambda done: None)
+        result = run_backfill(instance, defs(), database, plan, list(models), 60, lambda done: None)
     if len(result.built) != len(plan.days):
         raise SystemExit(
             f"{len(result.built)} of {len(plan.days)} days were built: {result.refused}"

@@ -65,7 +65,7 @@ def _open_day(connection: Connection, day: date, oracle: Day) -> list[str]:
     }
     if keys != {*oracle.stored, *oracle.erased}:
         found.append(f"{day}: the ledger differs from the events")
-    checksums = {name: model.checksum for name, model in load_models().items()}
+    checksums = load_models().checksums
     statuses = day_statuses(connection, checksums, day, day)
     return found + [
         f"{day}: {dict(s.rollups)}" for s in statuses if set(s.rollups.values()) != {"fresh"}

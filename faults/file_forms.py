@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from signal_pipeline.ingest.ndjson import zstd
+from signal_pipeline.ingest.compressed import zstd
 
 MEMBER_LINES = 1_000
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {

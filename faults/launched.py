@@ -62,7 +62,7 @@ def execute(run_id: str) -> None:
     with open_instance(load_settings()) as instance:
         run = instance.get_run_by_id(run_id)
         assert run
-        execute_on(instance, run, defs.resolve_job_def(run.job_name))
+        execute_on(instance, run, defs().resolve_job_def(run.job_name))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 import psycopg
 from pydantic import SecretStr
@@ -61,6 +60,7 @@ from signal_pipeline.postgres.embedded import (
     start_embedded,
     wheel_program,
 )
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.settings import Settings
 
 COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
@@ -288,7 +288,7 @@ class LeakTest:
 
     def _url(self, database: str) -> str:
         url = running_url(self.home) or start_embedded(self.home)
-        return url.replace(f"/{DATABASE}?", f"/{quote(database)}?")
+        return with_database(url, database)
 
     def _dump(self, database: str) -> bytes:
         program = wheel_program("pg_dump")

@@ -37,7 +37,7 @@ from signal_pipeline.dagster import liveness
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.dagster.liveness import end_dead_runs
 from signal_pipeline.dagster.names import RAW_EVENTS_JOB, ROLLUPS_JOB, load_names
-from signal_pipeline.dagster.runs import Ours
+from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.days.calendar import day_lock, today_utc
 from signal_pipeline.settings import load_settings
 
@@ -117,13 +117,13 @@ def _slow_ends() -> Iterator[None]:
 def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figures) -> None:
     from signal_pipeline.definitions import defs
 
-    job, today = defs.resolve_job_def(RAW_EVENTS_JOB), today_utc()
+    job, today = defs().resolve_job_def(RAW_EVENTS_JOB), today_utc()
     working: list[BaseProcess] = []
     suspects: dict[str, float] = {}
     started = 0
     with world.connect() as connection:
-        ours = Ours.seen_by(connection, load_names())
-        ours = Ours(ours.names, ours.locks, launched.label("signal"))
+        ours = OwnRuns.seen_by(connection, load_names())
+        ours = OwnRuns(ours.names, ours.locks, launched.label("signal"))
         while started < runs or working:
             working = [process for process in working if process.is_alive()]
             if started < runs and len(working) < AT_ONCE:

@@ -25,8 +25,8 @@ from signal_pipeline.postgres.database import open_database
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
-from signal_pipeline.rollups.open_engine import open_engine
 from signal_pipeline.settings import load_settings
 
 INGESTERS = 4

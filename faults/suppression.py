@@ -19,7 +19,7 @@ from random import Random
 from faults.suppression_solver import Cell, System
 from faults.suppression_world import DEVICES_OF, Click, make_world, store
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.stats import event_stats, question
+from signal_pipeline.api.graphql.stats import event_stats, parse_question
 from signal_pipeline.api.graphql.types import (
     EventStats,
     EventStatsRow,
@@ -30,7 +30,7 @@ from signal_pipeline.api.graphql.types import (
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 FIVE = 5
@@ -90,7 +90,7 @@ class Recovered:
 
 def analyst(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     readers: ThreadPoolExecutor,
     *,
     is_admin: bool = False,
@@ -108,8 +108,8 @@ def analyst(
         where: Mapping[str, str] | None = None,
     ) -> EventStats:
         context = RequestContext(services, caller, None, None, None)
-        asked = question(first, last, by, [KEYS[key] for key in keys], period, where or {})
-        return asyncio.run(event_stats(context, asked))
+        question = parse_question(first, last, by, [KEYS[key] for key in keys], period, where or {})
+        return asyncio.run(event_stats(context, question))
 
     return ask
 
@@ -373,7 +373,7 @@ def attack(
     most: int,
     database: Database,
     settings: Settings,
-    models: Mapping[str, Model],
+    models: Models,
     engine: Engine,
     people: tuple[int, int] = (6, 40),
 ) -> Recovered:

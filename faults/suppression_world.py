@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from itertools import product
@@ -18,7 +18,7 @@ from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 GECKO, WEBKIT = "(KHTML, like Gecko)", "AppleWebKit/537.36"
@@ -111,7 +111,7 @@ def store(
     clicks: Iterable[Click],
     database: Database,
     settings: Settings,
-    models: Mapping[str, Model],
+    models: Models,
     engine: Engine,
 ) -> None:
     """Ingest the clicks and build their days."""

@@ -16,7 +16,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from faults.oracle import Line
-from signal_pipeline.api.identity.development import gateway_secret, sample_request
+from signal_pipeline.api.identity.development import local_gateway_secret, sample_request
 from signal_pipeline.api.identity.signature import parse_wire_json, signature_of
 from signal_pipeline.settings import Settings
 
@@ -72,7 +72,7 @@ class Gateway:
     def __init__(self, settings: Settings, name: str, *, admin: bool = False) -> None:
         self._admin = admin
         self._settings = settings
-        self._secret = gateway_secret(settings).encode()
+        self._secret = local_gateway_secret(settings).encode()
         self._name = name
         self._left = 0
         self._numbers = itertools.count()

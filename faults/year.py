@@ -156,11 +156,15 @@ class Year:
         self.clock.set(false_clock.utc(f"{day} {hour}"))
 
     def _run(self, job: str, day: date | None) -> None:
-        result = defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance,
-            partition_key=str(day) if day else None,
-            run_config=QUIET,
-            raise_on_error=False,
+        result = (
+            defs()
+            .resolve_job_def(job)
+            .execute_in_process(
+                instance=self.instance,
+                partition_key=str(day) if day else None,
+                run_config=QUIET,
+                raise_on_error=False,
+            )
         )
         self.done[job] += 1
         if not result.success:

@@ -7,64 +7,73 @@ Docs: https://docs.dagster.io/guides/build/projects-and-components
 
 from __future__ import annotations
 
+from functools import cache
+
 import dagster as dg
 
-from signal_pipeline.dagster.alert_sensor import alerts_sensor_of
-from signal_pipeline.dagster.assets.expired_raw_events import expired_raw_events_asset
-from signal_pipeline.dagster.assets.raw_events import raw_events_asset
-from signal_pipeline.dagster.assets.rollups import rollup_assets
-from signal_pipeline.dagster.assets.usage_report import usage_report_asset, weekly_partitions
-from signal_pipeline.dagster.checks import checks_that_read_raw, default_checks
-from signal_pipeline.dagster.jobs import default_jobs
-from signal_pipeline.dagster.left_checks import left_checks_sensor_of
-from signal_pipeline.dagster.liveness import abandoned_runs_sensor_of
-from signal_pipeline.dagster.log_alerts import red_checks_sensor_of, run_failure_sensor_of
-from signal_pipeline.dagster.names import load_names
-from signal_pipeline.dagster.partitions import daily_partitions
-from signal_pipeline.dagster.pruning import pruning_job_of
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.dagster.alert_sensor import build_alerts_sensor
+from signal_pipeline.dagster.assets.expired_raw_events import build_expired_raw_events_asset
+from signal_pipeline.dagster.assets.raw_events import build_raw_events_asset
+from signal_pipeline.dagster.assets.rollups import build_rollup_assets
+from signal_pipeline.dagster.assets.usage_report import build_usage_report_asset, build_weeks
+from signal_pipeline.dagster.checks import build_checks
+from signal_pipeline.dagster.jobs import build_jobs
+from signal_pipeline.dagster.left_checks import build_left_checks_sensor
+from signal_pipeline.dagster.liveness import build_abandoned_runs_sensor
+from signal_pipeline.dagster.log_alerts import build_red_checks_sensor, build_run_failure_sensor
+from signal_pipeline.dagster.names import Names
+from signal_pipeline.dagster.partitions import build_daily_partitions
+from signal_pipeline.dagster.pruning import build_pruning_job
 from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.schedules import default_schedules
-from signal_pipeline.dagster.sensors import landing_sensor_of, stale_rollups_sensor_of
+from signal_pipeline.dagster.schedules import build_schedules
+from signal_pipeline.dagster.sensors import build_landing_sensor, build_stale_rollups_sensor
 from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import Settings, load_settings
 
 # Always the same objects: Dagster merges definitions only if equal keys are one object.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 
 
-def build_defs() -> dg.Definitions:
+@dg.definitions
+@cache  # A process of Dagster's asks more than once.
+def defs() -> dg.Definitions:
+    """Return the definitions for the settings in the environment."""
+    return build_defs(load_settings())
+
+
+def build_defs(settings: Settings) -> dg.Definitions:
     """Return fresh definitions from the models on disk.
 
-    Raises ModelError if a model and `schema.yml` disagree.
+    Asks a database that is up for the start date, if none is set. Raises ModelError if a model and
+    `schema.yml` disagree, CatalogueError for a wrong catalogue, and SettingsError if alerts are
+    wanted and cannot be sent.
     """
-    models = load_models()
-    names = load_names(models)
-    weeks = weekly_partitions(daily_partitions)
-    checks = default_checks(models, names)
-    check_keys = {key for check in checks for key in check.check_keys}
-    hourly_checks = check_keys - {*checks_that_read_raw(models, names)}
+    models, catalogue = load_models(), load_catalogue(settings.catalogue)
+    names = Names(tuple(models), settings.asset_key_prefix)
+    partitions = build_daily_partitions(settings)
+    weeks = build_weeks(partitions)
+    checks = build_checks(models, catalogue, names)
     return dg.Definitions(
         assets=[
-            raw_events_asset(names),
-            rollup_assets(models, names),
-            expired_raw_events_asset(models, names),
-            usage_report_asset(models, names, weeks),
+            build_raw_events_asset(names, partitions),
+            build_rollup_assets(models, names, partitions),
+            build_expired_raw_events_asset(models, names),
+            build_usage_report_asset(models, names, weeks),
         ],
-        asset_checks=checks,
-        jobs=[*default_jobs(names, check_keys, hourly_checks), pruning_job_of(names)],
-        schedules=default_schedules(models, names, weeks),
+        asset_checks=checks.definitions,
+        jobs=[*build_jobs(names, checks.keys, checks.hourly), build_pruning_job(names)],
+        schedules=build_schedules(models, names, weeks),
         sensors=[
-            landing_sensor_of(names),
-            stale_rollups_sensor_of(models, names),
-            left_checks_sensor_of(check_keys, names),
-            run_failure_sensor_of(names),
-            red_checks_sensor_of(names),
-            alerts_sensor_of(checks, names),
-            abandoned_runs_sensor_of(names),
+            build_landing_sensor(names),
+            build_stale_rollups_sensor(models, names, partitions),
+            build_left_checks_sensor(checks.keys, names),
+            build_run_failure_sensor(names),
+            build_red_checks_sensor(names),
+            build_alerts_sensor(checks.keys, names, settings),
+            build_abandoned_runs_sensor(names),
         ],
         resources=RESOURCES,
         executor=dg.in_process_executor,
     )
-
-
-defs = build_defs()

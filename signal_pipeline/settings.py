@@ -2,7 +2,7 @@
 
 A value comes from the environment, or else from a `.env` file in the working folder. This module
 holds only the name, type and default of a variable. What it means is explained in the part of
-Signal that uses it. `.env.example` lists all names.
+Signal that uses it; `keys.py` decides whether a secret will do. `.env.example` lists all names.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
@@ -34,15 +32,11 @@ from signal_pipeline.setting_texts import (
     check_dagster_url,
     check_database_url,
     check_port,
-    check_secret_text,
     check_text,
 )
 
 MIN_RETENTION_DAYS = 7
 MAX_DAYS = 36_500
-MIN_SECRET_BYTES = 32
-MIN_AUDIT_KEY_BYTES = 32
-MIN_GATEWAY_SECRET_BYTES = 16
 ENV_FILE = ".env"
 FIRST_START_DATE, LAST_START_DATE = date(2000, 1, 1), date(2999, 12, 31)
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -185,7 +179,7 @@ class Settings(BaseSettings):
             except ValueError as error:
                 raise ValueError(f"{variable}: {error}") from None
             except RuntimeError:
-                raise ValueError(f"{variable}: there is no user of whom this is the home") from None
+                raise ValueError(f"{variable}: no user has this home folder") from None
         return values
 
     @model_validator(mode="after")
@@ -256,99 +250,3 @@ def _complaint(item: object) -> str:
     name = str(item["loc"][0])
     variable = name if name.startswith("SIGNAL") else f"SIGNAL_{name.upper()}"
     return f"{variable}: {message}"
-
-
-def salt_secret(settings: Settings) -> str:
-    """Return the secret behind every salt, for processes that ingest (requirement 2.5).
-
-    In development, if it is not set, it is generated once into `SIGNAL_HOME/salt-secret`, mode
-    0600. Raises SettingsError in production if `SIGNALS_SALT_SECRET` is missing, short or a
-    placeholder.
-    """
-    if settings.salt_secret is not None:
-        return _production_secret(
-            settings, "SIGNALS_SALT_SECRET", settings.salt_secret, MIN_SECRET_BYTES
-        )
-    if settings.production:
-        raise SettingsError(
-            "SIGNALS_SALT_SECRET is missing: production needs a secret of at least 32 bytes; "
-            "make one with `openssl rand -hex 32`"
-        )
-    return generated_secret(settings.home_path / "salt-secret", lambda: secrets.token_hex(32))
-
-
-def audit_key(settings: Settings) -> bytes:
-    """Return the key with which the audit hashes its actors: `SIGNAL_AUDIT_KEY`.
-
-    In development, without that variable, it is generated once into `SIGNAL_HOME/audit-key`. In
-    production a generated key would differ between machines, and one person would look like
-    several. It is not the salt secret, because a process that purges or reads does not need that
-    one. Raises SettingsError for a key of fewer than 32 bytes, and in production for a missing one.
-    """
-    if settings.audit_key is None:
-        if settings.production:
-            raise SettingsError(
-                "SIGNAL_AUDIT_KEY is missing: production needs one to audit who acts; make it with"
-                " `openssl rand -hex 32`"
-            )
-        return generated_secret(
-            settings.home_path / "audit-key", lambda: secrets.token_hex(32)
-        ).encode()
-    key = _production_secret(
-        settings, "SIGNAL_AUDIT_KEY", settings.audit_key, MIN_AUDIT_KEY_BYTES
-    ).encode()
-    if len(key) < MIN_AUDIT_KEY_BYTES:
-        raise SettingsError(
-            f"SIGNAL_AUDIT_KEY has fewer than {MIN_AUDIT_KEY_BYTES} bytes: make one with `openssl"
-            " rand -hex 32`"
-        )
-    return key
-
-
-def gateway_secret(settings: Settings) -> str | None:
-    """Return the secret with which the gateway signs, `SIGNAL_HMAC_SECRET`; None if it is not set.
-
-    Raises SettingsError in production if it is weak.
-    """
-    if settings.hmac_secret is None:
-        return None
-    return _production_secret(
-        settings, "SIGNAL_HMAC_SECRET", settings.hmac_secret, MIN_GATEWAY_SECRET_BYTES
-    )
-
-
-def _production_secret(
-    settings: Settings, variable: str, secret: SecretStr, least_bytes: int
-) -> str:
-    """Return the text of a secret.
-
-    Raises SettingsError in production if it is short or somebody could guess it.
-    """
-    text = secret.get_secret_value()
-    if settings.production:
-        try:
-            check_secret_text(text, least_bytes)
-        except ValueError as error:
-            raise SettingsError(
-                f"{variable} {error}: make one with `openssl rand -hex 32`"
-            ) from None
-    return text
-
-
-def generated_secret(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret in a file of mode 0600, made once if it is missing.
-
-    For development only.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # Mode 0600.
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(make())
-        try:
-            with suppress(FileExistsError):
-                # This fails if another process was first, so that all share one secret.
-                os.link(draft, path)
-        finally:
-            os.unlink(draft)
-    return path.read_text(encoding="ascii").strip()

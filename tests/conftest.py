@@ -18,26 +18,23 @@ from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from support.bundle import SignalBundle
 from support.parallel import ByPart, slow_first
-from support.traffic import traffic
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
-from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.postgres.urls import with_database, write_url
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
-REAL_TRAFFIC = Path(__file__).parents[2] / "shared" / "data" / "real_traffic.ndjson"
 START_DATE = date.today() - timedelta(days=400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     # At each start pytest closes its shared folder to other users, even while another run's
@@ -47,9 +44,8 @@ if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     )  # Short: the path of a socket has at most 107 bytes.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary
     atexit.register(shutil.rmtree, _temporary, ignore_errors=True)
-os.environ["SIGNAL_START_DATE"] = (
-    START_DATE.isoformat()
-)  # Partitions are made when definitions are imported.
+# The partitions of the definitions that all tests share begin here.
+os.environ["SIGNAL_START_DATE"] = START_DATE.isoformat()
 
 # The speed of an example depends on the machine and says nothing.
 hypothesis_settings.register_profile(
@@ -106,7 +102,7 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
     )
     control = [programs / "pg_ctl", "-D", data, "-w", "-l", data / "log"]
     subprocess.run([*control, "-o", options, "start"], **quiet)
-    url = f"postgresql://postgres@/postgres?host={quote(str(data), safe='')}"
+    url = write_url({"user": "postgres", "host": str(data), "dbname": "postgres"})
     return url, lambda: subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
 
 
@@ -150,7 +146,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             if kind not in started:
                 folder = tmp_path_factory.mktemp(kind)
                 if kind == "embedded":
-                    started[kind] = start_embedded(folder).replace("/signal?", "/postgres?")
+                    started[kind] = with_database(start_embedded(folder), "postgres")
                 else:
                     started[kind], stop = _start_installed(folder)
                     stops.callback(stop)
@@ -166,22 +162,20 @@ def server(request: pytest.FixtureRequest, servers: Callable[[str], str]) -> str
 
 
 @pytest.fixture(scope="session")
-def models() -> dict[str, Model]:
+def models() -> Models:
     """The project's own models."""
-    return dict(load_models())
+    return load_models()
 
 
 @pytest.fixture(scope="session")
-def template(
-    server: str, models: dict[str, Model], tmp_path_factory: pytest.TempPathFactory
-) -> str:
+def template(server: str, models: Models, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a migrated database that tests copy; each server has one."""
     name = "signal_template"
     with psycopg.connect(server, autocommit=True) as connection:
         if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
             return name
         connection.execute(f"create database {name}")
-    url = server.replace("/postgres?", f"/{name}?")
+    url = with_database(server, name)
     home = tmp_path_factory.mktemp("template")
     migrate(Database(url), _settings(url, home), models)
     return name
@@ -193,7 +187,7 @@ def database(server: str, template: str) -> Iterator[Database]:
     name = f"signal_test_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 
@@ -258,23 +252,18 @@ def ingest_at(settings: Settings, database: Database) -> Iterator[Callable[[date
 
 
 @pytest.fixture
-def fill(ingest_at: Callable[[datetime], Ingest]) -> Fill:
-    """Ingests good traffic of a day, as it came then."""
-
-    def fill_day(day: date, count: int = 25, seed: int = 1) -> None:
-        assert day >= START_DATE
-        now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
-        assert ingest_at(now).ingest_lines(traffic(day, count, seed)).accepted == count
-
-    return fill_day
+def signal(database: Database, settings: Settings, models: Models) -> SignalBundle:
+    """A whole Signal over the test's database; support/bundle.py says what it does."""
+    return SignalBundle(database, settings, models)
 
 
 @pytest.fixture
-def build(database: Database, settings: Settings, models: dict[str, Model]) -> Build:
+def fill(signal: SignalBundle) -> Fill:
+    """Ingests good traffic of a day, as it came then."""
+    return signal.fill
+
+
+@pytest.fixture
+def build(signal: SignalBundle) -> Callable[[date], object]:
     """Builds every rollup of a day."""
-    engine = DuckdbEngine(database.url, settings.tmp_path)
-
-    def build_all(day: date) -> None:
-        build_day(database, engine, models, day)
-
-    return build_all
+    return signal.build

@@ -20,6 +20,8 @@ import psycopg
 import pytest
 import yaml
 
+from signal_pipeline.postgres.urls import with_database
+
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 UNITS = {path.name: path.read_text() for path in sorted((DEPLOY / "systemd").glob("*.service"))}
@@ -198,7 +200,7 @@ def test_the_logins_get_their_roles_and_dagster_its_database(
         "-X",
         "-vON_ERROR_STOP=1",
         "-d",
-        server.replace("/postgres?", f"/{template}?"),
+        with_database(server, template),
         "-f",
         tmp_path / "logins.sql",
     ]

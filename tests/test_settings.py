@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import re
-import stat
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.commands import run_command
 
-from signal_pipeline.settings import (
-    Settings,
-    SettingsError,
-    audit_key,
-    gateway_secret,
-    load_settings,
-    salt_secret,
-)
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.settings import Settings, SettingsError, load_settings
 
 ROOT = Path(__file__).parents[1]
 SECRET = "a-secret-that-nobody-may-see-anywhere"
@@ -64,7 +53,7 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
-    assert salt_secret(settings) == SECRET
+    assert ingest_secret(settings) == SECRET.encode()
     assert settings.production
     assert settings.database_url == values["SIGNAL_DATABASE_URL"]
     assert settings.dagster_database_url == values["SIGNAL_DAGSTER_DATABASE_URL"]
@@ -130,69 +119,6 @@ def test_the_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNALS_SALT_SECRET", SECRET)
     settings = load_settings()
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump_json()}"
-
-
-def test_production_has_no_stand_in_for_the_secret(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SIGNAL_ENV", "production")
-    with pytest.raises(SettingsError, match="SIGNALS_SALT_SECRET is missing"):
-        salt_secret(load_settings())
-    assert not (tmp_path / ".signal").exists()
-
-
-def test_production_has_no_stand_in_for_the_audit_key(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("SIGNAL_ENV", "production")
-    with pytest.raises(SettingsError, match="SIGNAL_AUDIT_KEY is missing"):
-        audit_key(load_settings())
-    assert not (tmp_path / ".signal").exists()
-    monkeypatch.setenv("SIGNAL_AUDIT_KEY", SECRET)
-    assert audit_key(load_settings()) == SECRET.encode()
-
-
-SECRETS = {
-    "SIGNALS_SALT_SECRET": (salt_secret, 32),
-    "SIGNAL_AUDIT_KEY": (audit_key, 32),
-    "SIGNAL_HMAC_SECRET": (gateway_secret, 16),
-}
-GUESSED = (
-    *(
-        "k" * 64,
-        "0123" * 16,
-        "changeme-changeme-changeme-changeme",
-        "<put the secret of production here>",
-    ),
-    *("your-secret-key-of-at-least-32-bytes", "$(openssl rand -hex 32) $(openssl rand -hex 32)"),
-    *("PLACEHOLDER-placeholder-PLACEHOLDER", "${SIGNAL_SECRET_OF_PRODUCTION_FROM_VAULT}"),
-)
-
-
-@pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize("value", ["short-abcdefgh", f"   abcdefg{' ' * 60}", *GUESSED])
-def test_production_takes_no_secret_that_can_be_guessed(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
-    read, _ = SECRETS[name]
-    monkeypatch.setenv("SIGNAL_ENV", "production")
-    monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"^{name} .*openssl rand -hex 32") as raised:
-        read(load_settings())
-    assert value.strip() not in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-@given(st.binary(min_size=32, max_size=64))
-def test_production_takes_what_was_drawn_at_random(drawn: bytes) -> None:
-    for text in (drawn.hex(), base64.b64encode(drawn).decode()):
-        if len(set(text)) >= 8:  # hypothesis likes 32 times the same byte.
-            for name, (read, _) in SECRETS.items():
-                assert read(Settings(_env_file=None, env="production", **{_field(name): text}))  # type: ignore[arg-type]
-
-
-def _field(variable: str) -> str:
-    return variable.removeprefix("SIGNALS_").removeprefix("SIGNAL_").lower()
 
 
 @pytest.mark.parametrize("field", Settings.model_fields)
@@ -301,15 +227,3 @@ def test_a_folder_of_dagster_that_is_relative_is_one_line(tmp_path: Path) -> Non
         "backfill", "--from", "2026-01-01", "--to", "2026-01-01", cwd=tmp_path, DAGSTER_HOME="here"
     )
     assert (said.returncode, "Traceback" in said.stderr) == (1, False)
-
-
-def test_development_makes_one_secret_for_all_that_ask_at_once(tmp_path: Path) -> None:
-    settings = load_settings()
-    with ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(lambda _: salt_secret(settings), range(16)))
-    assert len(made) == 1
-    assert len(made.pop().encode()) >= 32
-    file = tmp_path / ".signal" / "salt-secret"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert [path.name for path in (tmp_path / ".signal").iterdir()] == ["salt-secret"]
-    assert salt_secret(load_settings()) == file.read_text()

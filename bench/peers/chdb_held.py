@@ -7,11 +7,10 @@ Its distinct counts are exact. It is an optional dependency, which `make bench` 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 
 def load(parquet: Path, folder: Path) -> Any:
@@ -30,7 +29,7 @@ def load(parquet: Path, folder: Path) -> Any:
     return session
 
 
-def compute(session: Any, models: Mapping[str, Model]) -> None:
+def compute(session: Any, models: Models) -> None:
     """Compute every rollup of the day, by event type and over all types."""
     for name, model in models.items():
         keys = [column for column in model.grain if column not in ("activity_date", "event_type")]

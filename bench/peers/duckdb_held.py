@@ -5,14 +5,13 @@ It runs the rollups' own SQL without any transfer, and keeps all results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 import duckdb
 
 from signal_pipeline.days.calendar import window
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 
 def load(parquet: Path) -> duckdb.DuckDBPyConnection:
@@ -29,9 +28,9 @@ def load(parquet: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def compute(connection: duckdb.DuckDBPyConnection, models: Mapping[str, Model], day: date) -> None:
+def compute(connection: duckdb.DuckDBPyConnection, models: Models, day: date) -> None:
     """Compute every rollup of the day."""
     for name, model in models.items():
         connection.execute(
-            f"create or replace temporary table {name} as {model.sql}", list(window(day))
+            f"create or replace temporary table {name} as {model.select}", list(window(day))
         )

@@ -12,12 +12,12 @@ from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
 
 from bench.peers.orm_rows import PlainEvent, values
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 
 BATCH = 10_000
 
 
-def with_sqlalchemy(engine: Engine, events: Sequence[Event]) -> None:
+def with_sqlalchemy(engine: Engine, events: Sequence[AcceptedEvent]) -> None:
     """Run `INSERT … ON CONFLICT DO NOTHING` through SQLAlchemy's core."""
     statement = insert(PlainEvent).on_conflict_do_nothing(index_elements=["client_event_id"])
     for at in range(0, len(events), BATCH):
@@ -25,7 +25,7 @@ def with_sqlalchemy(engine: Engine, events: Sequence[Event]) -> None:
             connection.execute(statement, [values(event) for event in events[at : at + BATCH]])
 
 
-def with_psycopg(url: str, events: Sequence[Event]) -> None:
+def with_psycopg(url: str, events: Sequence[AcceptedEvent]) -> None:
     """Do the same through psycopg 3."""
     columns = list(values(events[0]))
     statement = (

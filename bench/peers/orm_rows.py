@@ -14,7 +14,7 @@ from sqlalchemy import DateTime, Engine, Index, LargeBinary, Text, create_engine
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 
 
 class Base(DeclarativeBase):
@@ -56,7 +56,7 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def values(event: Event) -> dict[str, Any]:
+def values(event: AcceptedEvent) -> dict[str, Any]:
     """Return an event's columns."""
     return {
         "id": uuid.uuid4(),
@@ -76,7 +76,7 @@ def values(event: Event) -> dict[str, Any]:
     }
 
 
-def insert(engine: Engine, events: Sequence[Event]) -> None:
+def insert(engine: Engine, events: Sequence[AcceptedEvent]) -> None:
     """Insert one row, with one commit, per event."""
     with Session(engine) as session:
         for event in events:

@@ -1,6 +1,6 @@
 """From a GraphQL result to an HTTP response.
 
-Errors are worded here, because a library's message can repeat what somebody sent.
+The texts of errors are ours, because a library's message can repeat what somebody sent.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from strawberry.utils.str_converters import to_camel_case
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import EventCreateInput, EventFilter, StatsFilter
-from signal_pipeline.api.refusals import ApiError, unserved
+from signal_pipeline.api.refusals import ApiError, as_unavailable
 from signal_pipeline.postgres.database import DatabaseError
 
 logger = logging.getLogger(__name__)
 
-QUERY_CANCELED = "57014"
+QUERY_CANCELED = "57014"  # The SQLSTATE of a statement that ran into its timeout.
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
 # The place in the input that graphql-core names after a value that does not fit: the variable, then
 # indexes and names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
-_FIELDS = {to_camel_case(field.name) for each in _INPUTS for field in fields(each)}
+_FIELDS = {to_camel_case(field.name) for kind in _INPUTS for field in fields(kind)}
 # The names of arguments. Any other name is the client's own text.
 _VARIABLES = ("input", "filter")
 _encode = msgspec.json.Encoder().encode
@@ -51,23 +51,23 @@ class Response:
         await send({"type": "http.response.body", "body": self.body})
 
 
-def refusal(error: ApiError) -> Response:
+def refusal_response(error: ApiError) -> Response:
     """Return the response to a request that is refused as a whole."""
-    return Response(error.status, _encode({"errors": [_worded(error.code, str(error))]}))
+    return Response(error.status, _encode({"errors": [_error(error)]}))
 
 
-def answer(result: ExecutionResult, context: RequestContext) -> Response:
+def result_response(result: ExecutionResult, context: RequestContext) -> Response:
     """Return the response to an executed request, with the outcomes of its events."""
     body: dict[str, object] = {"data": result.data}
     status = 200
     if result.errors:
         executed = result.data is not None or any(error.path for error in result.errors)
-        failures = [_failure(error) for error in result.errors]
+        refusals = [_refusal(error) for error in result.errors]
         body["errors"] = [
-            _located(_worded(failure.code, str(failure)), error)
-            for failure, error in zip(failures, result.errors, strict=True)
+            {**_error(refusal), **_position(error)}
+            for refusal, error in zip(refusals, result.errors, strict=True)
         ]
-        status = _status(failures) if executed else 400
+        status = _status(refusals) if executed else 400
         if not executed:
             del body["data"]
     if context.answers:
@@ -75,27 +75,28 @@ def answer(result: ExecutionResult, context: RequestContext) -> Response:
     return Response(status, _encode(body))
 
 
-def _status(failures: Sequence[ApiError]) -> int:
-    """Return the worst status of 500 or above among the failures, or 200 if there is none.
+def _status(refusals: Sequence[ApiError]) -> int:
+    """Return the highest status of 500 or above, or 200 if there is none.
 
     The refusal of a single field is part of a normal answer.
     """
-    return max((failure.status for failure in failures if failure.status >= 500), default=200)
+    return max((refusal.status for refusal in refusals if refusal.status >= 500), default=200)
 
 
-def _failure(error: GraphQLError) -> ApiError:
+def _refusal(error: GraphQLError) -> ApiError:
+    """Return what the client is told. An unexpected error is logged, without its values."""
     original = error.original_error
     if isinstance(original, ApiError):
         return original
     if isinstance(original, DatabaseError):
         if original.sqlstate == QUERY_CANCELED:
-            return ApiError("TIMEOUT", "this takes too long: ask for fewer days, or filter")
-        if (refusal := unserved(original)) is not None:
-            return refusal
+            return ApiError("TIMEOUT", "the query takes too long: ask for fewer days, or filter")
+        if (unavailable := as_unavailable(original)) is not None:
+            return unavailable
         logger.error("%s", original)
         return ApiError("INTERNAL", "an internal error", 500)
     if isinstance(error, GraphQLSyntaxError):
-        return ApiError("GRAPHQL_PARSE_FAILED", "the query is not GraphQL, or too long")
+        return ApiError("GRAPHQL_PARSE_FAILED", "the query is not valid GraphQL, or is too long")
     if error.path is None or original is None:
         return ApiError("GRAPHQL_VALIDATION_FAILED", _validation_text(error))
     logger.error("a request failed: %s", type(original).__name__)
@@ -121,13 +122,17 @@ def _place(message: str) -> str:
     return str(variable + path) if variable in _VARIABLES else str(path.lstrip("."))
 
 
-def _worded(code: str, message: str) -> dict[str, object]:
-    return {"message": message, "extensions": {"code": code}}
+def _error(refusal: ApiError) -> dict[str, object]:
+    return {"message": str(refusal), "extensions": {"code": refusal.code}}
 
 
-def _located(worded: dict[str, object], error: GraphQLError) -> dict[str, object]:
+def _position(error: GraphQLError) -> dict[str, object]:
+    """Return where in the document and in the result an error happened, as far as is known."""
+    position: dict[str, object] = {}
     if error.locations:
-        worded["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+        position["locations"] = [
+            {"line": place.line, "column": place.column} for place in error.locations
+        ]
     if error.path:
-        worded["path"] = error.path
-    return worded
+        position["path"] = error.path
+    return position

@@ -36,7 +36,7 @@ READ_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 SWEEP_SECONDS = 1.0
 LOG_SECONDS = 60.0
-REFUSED = "refused, as every connection was busy"
+REFUSED = "refused because every connection was busy"
 EVICTED = "made room for a new connection"
 
 
@@ -77,9 +77,9 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most connections in all and per peer, and the length of the queue for acceptance."""
+    """The most connections in total and per peer, and the length of the queue for acceptance."""
 
-    in_all: int = DEFAULT_CONNECTIONS
+    total: int = DEFAULT_CONNECTIONS
     per_peer: int = DEFAULT_CONNECTIONS // 2
     backlog: int = MAX_BACKLOG
 
@@ -97,14 +97,14 @@ def connection_limits(settings: Settings) -> Limits:
         free = files - psutil.Process().num_fds() - RESERVED_FILES
         backlog = min(MAX_BACKLOG, max(free // 4, 1))
         room = free - backlog
-    wanted = settings.max_connections
-    if room < max(wanted or 0, MIN_CONNECTIONS):
+    configured = settings.max_connections
+    if room < max(configured or 0, MIN_CONNECTIONS):
         raise SettingsError(
             f"the file limit (ulimit -n) of {files} leaves room for {max(room, 0)} connections:"
-            " raise it" + (", or allow fewer with SIGNAL_MAX_CONNECTIONS" if wanted else "")
+            " raise it" + (", or allow fewer with SIGNAL_MAX_CONNECTIONS" if configured else "")
         )
-    in_all = wanted or min(DEFAULT_CONNECTIONS, room)
-    return Limits(in_all, settings.max_connections_per_peer or max(in_all // 2, 1), backlog)
+    total = configured or min(DEFAULT_CONNECTIONS, room)
+    return Limits(total, settings.max_connections_per_peer or max(total // 2, 1), backlog)
 
 
 class Connections:
@@ -121,9 +121,9 @@ class Connections:
         self._trusted = trusted
         self._loop = asyncio.get_running_loop()
         self._peers: dict[Connection, str | None] = {}
-        self._of_peer: dict[str, dict[Connection, None]] = {}  # In the order of arrival.
+        self._by_peer: dict[str, dict[Connection, None]] = {}  # In the order of arrival.
         self._dropped: Counter[str] = Counter()
-        self._log_at = float("-inf")
+        self._next_log_at = float("-inf")
         self._sweeper: asyncio.TimerHandle | None = None
 
     def admit(self, connection: Connection, peer: str | None) -> bool:
@@ -132,21 +132,20 @@ class Connections:
         Return False if a limit is reached and every connection under it is busy.
         """
         key = self._peer_key(peer)
-        same = self._of_peer.get(key, {}) if key is not None else {}
-        if len(same) >= self._limits.per_peer:
-            waiting = (other for other in same if other.wait is not None)
+        siblings = self._by_peer.get(key, {}) if key is not None else {}
+        if len(siblings) >= self._limits.per_peer:
+            waiting = (other for other in siblings if other.wait is not None)
             if not self._evict(min(waiting, key=_deadline, default=None)):
                 return False
-        if len(self._peers) >= self._limits.in_all:
-            firsts = (next(iter(wait.deadlines)) for wait in self.waits.all if wait.deadlines)
-            if not self._evict(min(firsts, key=_deadline, default=None)):
+        if len(self._peers) >= self._limits.total:
+            oldest = (next(iter(wait.deadlines)) for wait in self.waits.all if wait.deadlines)
+            if not self._evict(min(oldest, key=_deadline, default=None)):
                 return False
         self._peers[connection] = key
         if key is not None:
-            self._of_peer.setdefault(key, {})[connection] = None
+            self._by_peer.setdefault(key, {})[connection] = None
         self.enter(connection, self.waits.head)
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._start_sweeping()
         return True
 
     def enter(self, connection: Connection, wait: Wait | None) -> None:
@@ -162,9 +161,9 @@ class Connections:
         self.enter(connection, None)
         key = self._peers.pop(connection, None)
         if key is not None:
-            del self._of_peer[key][connection]
-            if not self._of_peer[key]:
-                del self._of_peer[key]
+            del self._by_peer[key][connection]
+            if not self._by_peer[key]:
+                del self._by_peer[key]
 
     def count(self, complaint: str) -> None:
         """Count a connection that is closed because of its client.
@@ -172,10 +171,10 @@ class Connections:
         The sums go to the log at most once a minute.
         """
         self._dropped[complaint] += 1
-        if self._sweeper is None:
-            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._start_sweeping()
 
     def _evict(self, connection: Connection | None) -> bool:
+        """Drop a connection to make room. Return False if there is none to drop."""
         if connection is None:
             self.count(REFUSED)
             return False
@@ -188,15 +187,21 @@ class Connections:
         self.remove(connection)
         connection.drop()
 
+    def _start_sweeping(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
     def _sweep(self) -> None:
+        """Drop connections whose time is over, and come again while there is anything to do."""
         now = self._loop.time()
         for wait in self.waits.all:
             while wait.deadlines and _deadline(first := next(iter(wait.deadlines))) <= now:
                 self._drop(first, wait.complaint)
-        if now >= self._log_at:
+        if now >= self._next_log_at:
             self._log()
-        busy = self._peers or self._dropped
-        self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep) if busy else None
+        self._sweeper = None
+        if self._peers or self._dropped:
+            self._start_sweeping()
 
     def _log(self) -> None:
         """Log what was counted since the last entry."""
@@ -206,7 +211,7 @@ class Connections:
                 ", ".join(f"{n} {what}" for what, n in self._dropped.items()),
             )
             self._dropped.clear()
-            self._log_at = self._loop.time() + LOG_SECONDS
+            self._next_log_at = self._loop.time() + LOG_SECONDS
 
     def _peer_key(self, peer: str | None) -> str | None:
         """Return what the limit per peer counts by: an IPv4 address, or the /64 network of an IPv6.

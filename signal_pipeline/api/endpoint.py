@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from signal_pipeline.api.answers import Response, answer, refusal
+from signal_pipeline.api.answers import Response, refusal_response, result_response
 from signal_pipeline.api.graphql.context import RequestContext, Services
 from signal_pipeline.api.graphql.documents import Documents
-from signal_pipeline.api.identity.callers import Identification
+from signal_pipeline.api.identity.callers import Caller, Identification
 from signal_pipeline.api.identity.forwarded import client_address, forwarded_host
 from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.api.requests import read_call
@@ -46,47 +46,51 @@ class GraphqlEndpoint:
         self._peer_is_client = peer_is_client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request. Even a failure is worded here and repeats no value of the request."""
+        """Answer a request. Even the text of a failure repeats no value of the request."""
         try:
             response = await self._response(scope, receive)
         except Exception as error:
             # Not raised: the server would log the error with the values in it.
             logger.error("a request failed: %s", type(error).__name__)
-            response = refusal(ApiError("INTERNAL", "an internal error", 500))
+            response = refusal_response(ApiError("INTERNAL", "an internal error", 500))
         await response.send(send)
 
     async def _response(self, scope: Scope, receive: Receive) -> Response:
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        first = dict(reversed(headers))  # If a header comes twice, the first counts.
+        first_values = dict(
+            reversed(scope["headers"])
+        )  # If a header comes twice, the first counts.
         try:
-            call = await read_call(first.get(b"content-type", b""), receive)
+            call = await read_call(first_values.get(b"content-type", b""), receive)
             caller = await self._identification.caller(
-                first.get(b"authorization", b"").decode("latin-1"),
+                first_values.get(b"authorization", b"").decode("latin-1"),
                 call.query,
                 call.variables,
                 call.extensions,
             )
         except ApiError as error:
-            return refusal(error)
+            return refusal_response(error)
         except RecursionError:
-            return refusal(ApiError("BAD_REQUEST", "the body is nested too deep", 400))
+            return refusal_response(ApiError("BAD_REQUEST", "the body is nested too deep", 400))
+        context = self._context(scope, caller, first_values.get(b"user-agent"))
+        return result_response(await self._documents.run(call, context), context)
+
+    def _context(self, scope: Scope, caller: Caller, user_agent: bytes | None) -> RequestContext:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
         client = scope.get("client")
         peer = client[0] if client else None
-        agent = first.get(b"user-agent")
-        context = RequestContext(
+        return RequestContext(
             services=self._services,
             caller=caller,
             address=client_address(
-                _every(headers, b"x-forwarded-for"),
+                _header_values(headers, b"x-forwarded-for"),
                 self._trusted,
                 peer if self._peer_is_client else None,
             ),
-            host=forwarded_host(_every(headers, b"x-forwarded-host"), peer, self._trusted),
-            user_agent=None if agent is None else agent.decode("latin-1"),
+            host=forwarded_host(_header_values(headers, b"x-forwarded-host"), peer, self._trusted),
+            user_agent=None if user_agent is None else user_agent.decode("latin-1"),
         )
-        return answer(await self._documents.run(call, context), context)
 
 
-def _every(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+def _header_values(headers: Sequence[tuple[bytes, bytes]], header: bytes) -> list[str]:
     """Return all values of a header, in order."""
-    return [value.decode("latin-1") for name, value in headers if name == wanted]
+    return [value.decode("latin-1") for name, value in headers if name == header]

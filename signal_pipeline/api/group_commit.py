@@ -1,267 +1,152 @@
 """Group commit: events of concurrent requests share one transaction.
 
-The event loop gathers waiting events into batches, which are bounded in number and in time. One
-thread owns the ingest's connection. It stores a batch in one transaction and answers only then, so
-that acknowledged means committed.
+`GroupCommit` is the gathering half. It runs on the event loop, and gathers waiting requests into
+batches, which are bounded in number and in time. The committing half is a thread; see `committer`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Self
 
-from signal_pipeline.api.refusals import ApiError, unavailable, unserved
-from signal_pipeline.errors import SignalError
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.api.committer import Committer, Result
+from signal_pipeline.api.refusals import unavailable
+from signal_pipeline.api.spooling_ingest import Answer, SpoolingIngest
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.ingest.spool import Spool, SpoolError
-from signal_pipeline.ingest.writer import Outcome
-from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
-
-logger = logging.getLogger(__name__)
+from signal_pipeline.ingest.spool import Spool
 
 BATCH_EVENTS = 1_000
 BATCH_SECONDS = 0.005  # How long the first event of a batch waits for others.
 PATIENCE_SECONDS = 12.0  # A connection attempt gives up after ten seconds.
 MAX_WAITING_EVENTS = 20_000
-SPOOL_SECONDS = 1.0  # How often an idle thread checks whether the database is back.
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
-    """The answer for an event that waits on disk until the database is back.
+class _Request:
+    """The checked events of one request, and the future that its caller waits for."""
 
-    It is not known yet whether the event is new or a duplicate.
-    """
-
-    kind: Literal["spooled"] = "spooled"
-    reason: None = None
-
-
-Answer = Outcome | Spooled
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    checked: Sequence[Event | Drop]
-    future: asyncio.Future[list[Answer]]
+    checked: Sequence[AcceptedEvent | Drop]
+    future: asyncio.Future[Sequence[Answer]]
 
 
 class GroupCommit:
     """A queue that stores events through one `Ingest`, with many requests per transaction.
 
-    `revive` is called when the database cannot be reached, for example to restart an embedded one.
+    It is an asynchronous context manager: entering it starts its thread; leaving it stores all
+    waiting events and ends the thread. `revive` is called when the database cannot be reached, for
+    example to start an embedded one again.
     """
 
     def __init__(
         self, ingest: Ingest, spool: Spool | None = None, revive: Callable[[], object] | None = None
     ) -> None:
-        self._ingest = ingest
-        self._spool = spool
-        self._revive = revive
-        self._loop = asyncio.get_running_loop()
-        # Used only in the event loop: the jobs that wait for a batch, how many of them are enough
-        # for one, and whether the thread is storing one.
-        self._gathered: deque[_Job] = deque()
-        self._enough = 1
-        self._storing = False
+        self._committer = Committer(SpoolingIngest(ingest, spool, revive), self._on_results)
+        # Everything below is used only in the event loop.
+        self._loop: asyncio.AbstractEventLoop
+        self._waiting: deque[_Request] = deque()
+        self._in_flight: list[_Request] = []  # The batch that the thread is storing.
+        self._next_batch_size = 1  # So many waiting requests are sent at once.
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting = 0  # Counts events that are gathered or being stored.
-        self._batches: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
-        self._thread.start()
+        self._unanswered_events = 0  # Waiting or in flight.
 
-    async def store(self, checked: Sequence[Event | Drop]) -> list[Answer]:
+    async def __aenter__(self) -> Self:
+        """Start the thread."""
+        self._loop = asyncio.get_running_loop()
+        self._committer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Store all waiting events, then end the thread."""
+        while (self._waiting or self._in_flight) and self._committer.is_alive():
+            self._send_batch()
+            await asyncio.sleep(BATCH_SECONDS)
+        await asyncio.to_thread(self._committer.stop)
+
+    async def store(self, checked: Sequence[AcceptedEvent | Drop]) -> Sequence[Answer]:
         """Store the events of one request in one transaction, and return once it is committed.
 
         Raises ApiError if the database is away or too slow. It is safe to send the same events
         again.
         """
-        if self._waiting + len(checked) > MAX_WAITING_EVENTS:
+        if self._unanswered_events + len(checked) > MAX_WAITING_EVENTS:
             raise unavailable(
                 "too many events wait for the database: send the same event again later"
             )
-        job = _Job(checked, self._loop.create_future())
-        self._waiting += len(checked)
-        self._gathered.append(job)
-        self._next()
+        request = _Request(checked, self._loop.create_future())
+        self._unanswered_events += len(checked)
+        self._waiting.append(request)
+        self._schedule_batch()
         # `wait_for` costs five times as much as a timer.
-        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, job.future)
+        timer = self._loop.call_later(PATIENCE_SECONDS, _give_up, request.future)
         try:
-            return await job.future
+            return await request.future
         finally:
             timer.cancel()
 
-    async def close(self) -> None:
-        """Store all waiting events, then end the thread."""
-        while (self._gathered or self._storing) and self._thread.is_alive():
-            self._hand_over()
-            await asyncio.sleep(BATCH_SECONDS)
-        self._batches.put(None)
-        await asyncio.to_thread(self._thread.join)
+    def _schedule_batch(self) -> None:
+        """Send the next batch if the thread is free: at once if it is big enough, else soon.
 
-    def _next(self) -> None:
-        """Hand over the next batch if the thread is free: at once if it is big enough, else soon.
-
-        Half as many jobs as the last batch had are enough, and no job waits longer than
+        Half as many requests as the last batch had are enough, and none waits longer than
         BATCH_SECONDS. Events that come one by one therefore do not wait. Under load, half of the
         callers are answered while the events of the other half are stored. A batch of only the
         first few events would leave all others waiting.
         """
-        if self._storing or not self._gathered:
+        if self._in_flight or not self._waiting:
             return
-        if len(self._gathered) >= self._enough:
-            self._hand_over()
+        if len(self._waiting) >= self._next_batch_size:
+            self._send_batch()
         elif self._timer is None:
-            self._timer = self._loop.call_later(BATCH_SECONDS, self._hand_over)
+            self._timer = self._loop.call_later(BATCH_SECONDS, self._send_batch)
 
-    def _hand_over(self) -> None:
-        """Give the thread its next batch, unless it is busy with one."""
+    def _send_batch(self) -> None:
+        """Send the thread its next batch, unless it is busy with one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        batch, events = list[_Job](), 0
-        while self._gathered and events < BATCH_EVENTS and not self._storing:
-            job = self._gathered.popleft()
-            if job.future.done():  # Its caller has stopped waiting.
-                self._waiting -= len(job.checked)
-                continue
-            batch.append(job)
-            events += len(job.checked)
+        if self._in_flight:
+            return
+        batch = self._take_batch()
         if batch:
-            self._storing = True
-            self._enough = (len(batch) + 1) // 2
-            self._batches.put(batch)
+            self._in_flight = batch
+            self._next_batch_size = (len(batch) + 1) // 2
+            self._committer.send([request.checked for request in batch])
 
-    def _handed_back(self, jobs: list[_Job], results: list[list[Answer] | Exception]) -> None:
-        """Answer the requests of a batch, and start the next one."""
-        self._storing = False
-        for job, result in zip(jobs, results, strict=True):
-            self._waiting -= len(job.checked)
-            if job.future.done():
+    def _take_batch(self) -> list[_Request]:
+        """Take the requests of one batch from those that wait, without those that gave up."""
+        batch: list[_Request] = []
+        events = 0
+        while self._waiting and events < BATCH_EVENTS:
+            request = self._waiting.popleft()
+            if request.future.done():
+                self._unanswered_events -= len(request.checked)
+            else:
+                batch.append(request)
+                events += len(request.checked)
+        return batch
+
+    def _on_results(self, results: Sequence[Result]) -> None:
+        """Take the results from the thread to the event loop."""
+        self._loop.call_soon_threadsafe(self._answer, results)
+
+    def _answer(self, results: Sequence[Result]) -> None:
+        """Answer the requests of the batch in flight, and send the next one."""
+        batch, self._in_flight = self._in_flight, []
+        for request, result in zip(batch, results, strict=True):
+            self._unanswered_events -= len(request.checked)
+            if request.future.done():
                 continue
             if isinstance(result, Exception):
-                job.future.set_exception(result)
+                request.future.set_exception(result)
             else:
-                job.future.set_result(result)
-        self._next()
-
-    def _run(self) -> None:
-        while (jobs := self._next_batch()) is not None:
-            if jobs:
-                self._loop.call_soon_threadsafe(self._handed_back, jobs, self._stored(jobs))
-            elif self._spool is not None and self._spool.waiting:
-                self._drained()
-            if self._spool is not None:
-                self._spool.expire()
-        self._ingest.close()
-
-    def _next_batch(self) -> list[_Job] | None:
-        """Return the next batch: an empty one when there is time for the spool, None at the end."""
-        try:
-            return self._batches.get(timeout=SPOOL_SECONDS if self._spool is not None else None)
-        except queue.Empty:
-            return []
-
-    def _stored(self, jobs: list[_Job]) -> list[list[Answer] | Exception]:
-        """Return each job's answers, or the error that explains why there are none."""
-        checked = [item for job in jobs for item in job.checked]
-        try:
-            answers = self._store_or_spool(checked)
-        except SpoolError as error:
-            logger.warning("%s", error)
-            return [
-                unavailable("the database cannot be reached: send the same event again later")
-            ] * len(jobs)
-        except Exception as error:
-            if isinstance(error, DatabaseError) and (refusal := unserved(error)) is not None:
-                return [refusal] * len(jobs)
-            logger.error("storing a batch failed: %s", type(error).__name__)
-            if len(jobs) == 1:
-                return [ApiError("INTERNAL", "the event could not be stored", 500)]
-            # One bad event must not fail the others.
-            return [result for job in jobs for result in self._stored([job])]
-        results: list[list[Answer] | Exception] = []
-        for job in jobs:
-            results.append(answers[: len(job.checked)])
-            answers = answers[len(job.checked) :]
-        return results
-
-    def _store_or_spool(self, checked: list[Event | Drop]) -> list[Answer]:
-        if self._spool is None:
-            return list(self._store(checked))
-        if self._spool.waiting and not self._drained():
-            return self._spooled(checked)
-        try:
-            return list(self._store(checked))
-        except DatabaseUnreachableError as error:
-            logger.warning("%s; events go to the spool", error)
-            return self._spooled(checked)
-
-    def _store(self, checked: list[Event | Drop]) -> list[Outcome]:
-        try:
-            return self._try(checked)
-        except DatabaseError as error:
-            if isinstance(error, DatabaseUnreachableError):
-                self._revived()
-            elif not error.passes:
-                raise
-            # An idle connection does not notice a restart, and a lock can be free by now.
-            return self._try(checked)
-
-    def _revived(self) -> None:
-        """Restart the database if that is our task.
-
-        A database that does not start still counts as away, not as an error of another kind.
-        """
-        if self._revive is None:
-            return
-        try:
-            self._revive()
-        except (SignalError, OSError) as error:
-            logger.warning("the database was not started again: %s", type(error).__name__)
-
-    def _try(self, checked: list[Event | Drop]) -> list[Outcome]:
-        """Store the events. A server that takes no writes for now counts as one that is away."""
-        try:
-            return self._ingest.store(checked)
-        except DatabaseError as error:
-            if error.takes_nothing:
-                raise DatabaseUnreachableError(str(error), error.sqlstate) from None
-            raise
-
-    def _spooled(self, checked: list[Event | Drop]) -> list[Answer]:
-        assert self._spool is not None
-        self._spool.append(checked)
-        return [
-            Outcome("dropped", item.reason) if isinstance(item, Drop) else Spooled()
-            for item in checked
-        ]
-
-    def _drained(self) -> bool:
-        """Drain the spool, and return whether everything in it is stored now."""
-        assert self._spool is not None
-        try:
-            self._spool.drain()
-        except DatabaseUnreachableError:
-            self._revived()
-            return False
-        except (DatabaseError, SpoolError) as error:
-            logger.error("the spool is kept: %s", error)
-            return False
-        except Exception as error:
-            logger.error("draining the spool failed: %s", type(error).__name__)
-            return False
-        return True
+                request.future.set_result(result)
+        self._schedule_batch()
 
 
-def _give_up(future: asyncio.Future[list[Answer]]) -> None:
+def _give_up(future: asyncio.Future[Sequence[Answer]]) -> None:
     if not future.done():
         future.set_exception(
             unavailable("the database is too slow: send the same event again later")

@@ -61,18 +61,18 @@ class _Refusal:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-_MALFORMED = _Refusal(400, "BAD_REQUEST", "the request is no HTTP/1.1", "sent no HTTP")
+_MALFORMED = _Refusal(400, "BAD_REQUEST", "the request is not valid HTTP/1.1", "sent no valid HTTP")
 _HEAD_TOO_LARGE = _Refusal(
     431,
     "HEADERS_TOO_LARGE",
-    f"the headers have more than {MAX_HEAD_BYTES >> 10} KiB, or are more than {MAX_HEADERS}",
+    f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEAD_BYTES >> 10} KiB of them",
     "sent too large or too many headers",
 )
 _TOO_LARGE = _Refusal(
-    413, "PAYLOAD_TOO_LARGE", "the request is too large", "sent too large a request"
+    413, "PAYLOAD_TOO_LARGE", "the request is too large", "sent a request that is too large"
 )
 _PIPELINED = _Refusal(
-    400, "BAD_REQUEST", "too many requests wait", f"pipelined over {MAX_PIPELINED} requests"
+    400, "BAD_REQUEST", "too many pipelined requests", f"pipelined over {MAX_PIPELINED} requests"
 )
 _FULL = _Refusal(
     503, "SERVICE_UNAVAILABLE", "every connection is busy: send the same event again later", ""
@@ -86,12 +86,12 @@ class BoundedProtocol(HttpToolsProtocol):
     makes it.
     """
 
-    def __init__(self, connections: Callable[[], Connections], **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, connections: Callable[[], Connections], **uvicorn_options: Any) -> None:
+        super().__init__(**uvicorn_options)
         self.wait: Wait | None = None
         self._connections = connections()
         self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
-        # An upper bound of the present request's bytes: the chunk in which it began counts whole.
+        # An upper bound of the bytes of this request: the chunk in which it began counts whole.
         self._received = 0
         self._chunk = 0
         self._refusal = _MALFORMED
@@ -145,7 +145,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._part is _Part.BODY and self._received > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
         else:
-            self._settle()
+            self._update_wait()
 
     def on_message_begin(self) -> None:
         """Note that a client has begun to send a request."""
@@ -185,17 +185,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         if not self.pipeline:  # Otherwise each answer would let in another chunk of requests.
             self.flow.resume_reading()
-        self._settle()
+        self._update_wait()
 
     def pause_writing(self) -> None:
         """Note that a part of an answer waits until the client reads."""
         super().pause_writing()
-        self._settle()
+        self._update_wait()
 
     def resume_writing(self) -> None:
         """Note that nothing waits to be sent any more."""
         super().resume_writing()
-        self._settle()
+        self._update_wait()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -209,17 +209,17 @@ class BoundedProtocol(HttpToolsProtocol):
             > MAX_HEAD_BYTES
         )
 
-    def _settle(self) -> None:
+    def _update_wait(self) -> None:
         """Record whether the server now waits for the client, and for what.
 
         A connection that is closing keeps its deadline, until its last byte is sent.
         """
-        wait = self._owed()
+        wait = self._owed_wait()
         if wait is not self.wait and not self.transport.is_closing():
             self._connections.enter(self, wait)
 
-    def _owed(self) -> Wait | None:
-        """Return what the client owes, or None if the server owes it an answer.
+    def _owed_wait(self) -> Wait | None:
+        """Return the wait for what the client owes, or None if the server owes it an answer.
 
         A client owes nothing for a request of which it has sent nothing yet.
         """
@@ -237,12 +237,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, refusal: _Refusal) -> None:
         """Close the connection, and say why unless the answer to another request is due first."""
         cycle = self.cycle
-        own = (
+        is_own_turn = (
             cycle is None
             or cycle.response_complete
             or (self._part is _Part.BODY and not cycle.response_started)
         )
-        if own and not self.pipeline:
+        if is_own_turn and not self.pipeline:
             self.transport.write(refusal.response())
         self.transport.close()
         self._connections.count(refusal.complaint)

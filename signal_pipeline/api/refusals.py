@@ -42,18 +42,18 @@ def unavailable(message: str) -> ApiError:
     return ApiError("SERVICE_UNAVAILABLE", message, 503)
 
 
-def unserved(error: DatabaseError) -> ApiError | None:
-    """Return the refusal if the database serves nobody, and log the reason for the operator.
+def as_unavailable(error: DatabaseError) -> ApiError | None:
+    """Return the refusal for an error that affects everybody, and log it for the operator.
 
-    Return None if the error concerns only one request, as far as is known.
+    Return None for an error that, as far as is known, concerns only one request.
     """
-    if isinstance(error, DatabaseUnreachableError) or error.passes:
+    if isinstance(error, DatabaseUnreachableError) or error.is_transient:
         logger.warning("%s", error)
         return unavailable("the database cannot be reached: send the same request again later")
-    if error.not_here:
+    if error.is_misconfigured:
         logger.error("%s", error)
         return unavailable(
-            "the database refuses this server, whose operator must look: send the same request"
-            " again later"
+            "the database refuses this server, and its operator must fix that: send the same"
+            " request again later"
         )
     return None

@@ -12,7 +12,7 @@ from signal_pipeline.api.identity.signature import MAX_VALUES, TooManyValuesErro
 from signal_pipeline.api.refusals import ApiError
 
 MAX_BODY_BYTES = 256 * 1024  # A hundred events with the largest descriptions.
-# Values belong in variables, because GraphQL is parsed letter by letter, in Python.
+# Values belong in variables: GraphQL is parsed letter by letter, in Python.
 MAX_QUERY_CHARACTERS = 64 * 1024
 BODY_SECONDS = 10.0
 
@@ -45,20 +45,20 @@ async def read_call(content_type: bytes, receive: Receive) -> Call:
         raise ApiError("BAD_REQUEST", "the body is not JSON in UTF-8", 400) from None
     if not isinstance(document, dict):
         raise ApiError(
-            "BAD_REQUEST", "the body must be one JSON object; batches are not taken", 400
+            "BAD_REQUEST", "the body must be one JSON object; batches are not supported", 400
         )
     return _call(document)
 
 
 async def _body(receive: Receive) -> bytes:
-    chunks, size, more = [], 0, True
+    chunks, size, has_more = [], 0, True
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while more:
+            while has_more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise ApiError("BAD_REQUEST", "the client went away", 400)
-                chunk, more = message.get("body", b""), message.get("more_body", False)
+                    raise ApiError("BAD_REQUEST", "the client disconnected", 400)
+                chunk, has_more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
                     raise ApiError(
@@ -68,7 +68,7 @@ async def _body(receive: Receive) -> bytes:
                     )
                 chunks.append(chunk)
     except TimeoutError:
-        raise ApiError("REQUEST_TIMEOUT", "the body did not come in time", 408) from None
+        raise ApiError("REQUEST_TIMEOUT", "the body did not arrive in time", 408) from None
     return b"".join(chunks)
 
 

@@ -10,29 +10,37 @@ import ipaddress
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from functools import cache, partial
 from typing import cast
 
 import uvicorn
+from starlette.types import ASGIApp
 
-from signal_pipeline.api.app import Parts, create_app
+from signal_pipeline.api.app import create_app
 from signal_pipeline.api.connections import Connections, Limits, connection_limits
-from signal_pipeline.api.identity import development
-from signal_pipeline.api.identity.callers import Identification, Roles
+from signal_pipeline.api.graphql.context import Services
+from signal_pipeline.api.group_commit import GroupCommit
+from signal_pipeline.api.identity.configuration import identification_from
 from signal_pipeline.api.identity.rate_limit import RateLimit
-from signal_pipeline.api.identity.tokens import PublicKeys, TokenVerifier
 from signal_pipeline.api.protocol import BoundedProtocol
-from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.events.hashing import key_id
 from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.keys import audit_key, ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
-from signal_pipeline.rollups.models import load_models
+from signal_pipeline.privacy.audit_log import actor_hmac
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings, SettingsError, audit_key, salt_secret
+from signal_pipeline.settings import Settings, SettingsError
 
-STATEMENT_SECONDS = 10.0
+logger = logging.getLogger(__name__)
+
+READERS = 4  # Threads that answer queries.
+STATEMENT_SECONDS = 10.0  # How long a query may run in PostgreSQL.
 STOP_SECONDS = 20  # In-flight requests have this long to finish.
 
 
@@ -49,37 +57,14 @@ def run_server(
     Raises SignalError if something is wrong at the start.
     """
     _check_bind(settings, host, gateway)
-    identification = _identification(settings, gateway)
-    parts = _parts(settings, identification)
-    limits = connection_limits(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(parts),
-            proxy_headers=False,  # It would trust headers that a client forged; see forwarded.py.
-            server_header=False,
-            access_log=False,  # It would hold addresses.
-            log_config=None,
-            http=_protocol(settings, limits),
-            ws="none",
-            backlog=limits.backlog,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-    )
-    listener = _listen(host, port, limits.backlog)
-
-    def stop(*_: object) -> None:
-        server.should_exit = True
-
-    # Once uvicorn runs, it handles SIGTERM, and raises it again when it is done.
-    signal.signal(signal.SIGTERM, stop)
-    address, bound = listener.getsockname()[:2]
-    shown = f"[{address}]" if ":" in address else address
-    say(f"Signal's subgraph: http://{shown}:{bound}/graphql (stop with Ctrl-C)")
-    try:
+    identification = identification_from(settings, gateway=gateway)
+    with _open_services(settings) as services:
+        limits = connection_limits(settings)
+        server = _uvicorn_server(settings, limits, create_app(settings, identification, services))
+        listener = _listen(host, port, limits.backlog)
+        _stop_on_sigterm(server)
+        say(f"Signal's subgraph: {_url(listener)}/graphql (stop with Ctrl-C)")
         server.run(sockets=[listener])
-    finally:
-        if parts.spool is not None:
-            parts.spool.close()
 
 
 def _check_bind(settings: Settings, host: str, gateway: bool) -> None:
@@ -101,6 +86,83 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+@contextmanager
+def _open_services(settings: Settings) -> Iterator[Services]:
+    """Open everything that requests share. Raises SignalError if something of it cannot be used."""
+    # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
+    audit_key(settings)
+    models = load_models()
+    database = _open_database(settings, models)
+    ingest = Ingest.from_settings(settings, database)
+    if settings.production:
+        load_lists()  # In development a quick start matters more than a quick first event.
+        _warn_without_proxies(settings)
+    rate_limit = _rate_limit(settings)
+    with _open_spool(settings, database) as spool:
+        yield Services(
+            ingest,
+            GroupCommit(ingest, spool, _start_embedded_again(settings)),
+            rate_limit,
+            Database(database.url, STATEMENT_SECONDS),
+            models,
+            ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader"),
+            partial(actor_hmac, settings),
+        )
+
+
+def _open_database(settings: Settings, models: Models) -> Database:
+    """Open the database; in development, also migrate it."""
+    database = open_database(settings)
+    if not settings.production:
+        migrate(database, settings, models)
+    return database
+
+
+def _start_embedded_again(settings: Settings) -> Callable[[], object] | None:
+    """Return what starts the embedded database again, or None if another one is used."""
+    return None if settings.database_url else partial(open_database, settings)
+
+
+def _warn_without_proxies(settings: Settings) -> None:
+    if not settings.trusted_proxies:
+        logger.warning(
+            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For counts as the"
+            " client's"
+        )
+
+
+def _rate_limit(settings: Settings) -> RateLimit:
+    url = settings.rate_limit_url
+    return RateLimit(ingest_secret(settings), url.get_secret_value() if url else None)
+
+
+def _open_spool(settings: Settings, database: Database) -> AbstractContextManager[Spool | None]:
+    """Open the spool, which is released at the end, or nothing if there is no folder for it."""
+    if not settings.spool_dir:
+        return nullcontext()
+    return closing(
+        Spool(
+            settings.spool_dir, database, key_id(ingest_secret(settings)), settings.retention_days
+        )
+    )
+
+
+def _uvicorn_server(settings: Settings, limits: Limits, app: ASGIApp) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            proxy_headers=False,  # It would trust headers that a client forged; see forwarded.py.
+            server_header=False,
+            access_log=False,  # It would hold addresses.
+            log_config=None,
+            http=_protocol(settings, limits),
+            ws="none",
+            backlog=limits.backlog,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+    )
+
+
 def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """Return the factory of one protocol per connection; all of them share one `Connections`."""
     # Made at the first connection, because it needs the running event loop.
@@ -117,82 +179,18 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
-def _identification(settings: Settings, gateway: bool) -> Identification:
-    """Set up how callers are identified. Production needs every key; development makes its own."""
-    if settings.production:
-        missing = [
-            name
-            for name, value in (
-                ("SIGNAL_HMAC_SECRET", settings.hmac_secret),
-                ("SIGNAL_JWKS", settings.jwks),
-                ("SIGNAL_JWT_ISSUER", settings.jwt_issuer),
-                ("SIGNAL_JWT_AUDIENCE", settings.jwt_audience),
-            )
-            if value is None
-        ]
-        if missing:
-            raise SettingsError(
-                f"production cannot tell who is calling without {', '.join(missing)}"
-            )
-    secret = development.gateway_secret(settings).encode() if gateway else None
-    if settings.production and (settings.jwks or "").startswith("http://"):
-        raise SettingsError(
-            "SIGNAL_JWKS: keys over plain http can be replaced on their way: write https:// or a"
-            " file"
-        )
-    own_issuer = settings.jwks is None
-    keys = PublicKeys(settings.jwks or str(development.public_keys(settings)))
-    keys.load()
-    verifier = TokenVerifier(
-        keys,
-        settings.jwt_issuer or development.ISSUER,
-        settings.jwt_audience or development.AUDIENCE,
-    )
-    return Identification(
-        verifier,
-        secret,
-        settings.api_keys,
-        Roles(
-            {"admin": settings.admin_uids, "analyst": settings.analyst_uids},
-            {
-                "admin": settings.admin_claim or (development.ADMIN_CLAIM if own_issuer else None),
-                "analyst": (
-                    settings.analyst_claim or (development.ANALYST_CLAIM if own_issuer else None)
-                ),
-            },
-        ),
-        closed=settings.production,
-    )
+def _url(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
 
-def _parts(settings: Settings, identification: Identification) -> Parts:
-    # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
-    audit_key(settings)
-    models = dict(load_models())
-    database = open_database(settings)
-    if not settings.production:
-        migrate(database, settings, models)
-    ingest = Ingest.from_settings(settings, database)
-    if settings.production:  # In development a quick start matters more than a quick first event.
-        load_lists()
-    secret = check_secret(salt_secret(settings))
-    url = settings.rate_limit_url.get_secret_value() if settings.rate_limit_url else None
-    if not settings.trusted_proxies and settings.production:
-        logging.getLogger(__name__).warning(
-            "SIGNAL_TRUSTED_PROXIES is empty: the last address of X-Forwarded-For is taken for the"
-            " client's"
-        )
-    return Parts(
-        settings=settings,
-        identification=identification,
-        ingest=ingest,
-        rate_limit=RateLimit(secret, url),
-        spool=(
-            Spool(settings.spool_dir, database, key_id(secret), settings.retention_days)
-            if settings.spool_dir
-            else None
-        ),
-        readers_database=Database(database.url, STATEMENT_SECONDS),
-        models=models,
-        revive=None if settings.database_url else lambda: open_database(settings),
-    )
+def _stop_on_sigterm(server: uvicorn.Server) -> None:
+    """Stop the server at SIGTERM, even before it runs.
+
+    Once uvicorn runs, it handles the signal itself, and raises it again when it is done.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)

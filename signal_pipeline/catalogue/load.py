@@ -7,16 +7,17 @@ The module reads `catalogue.yaml`, and refuses a file that is wrong in any way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import fastjsonschema
-import yaml
+import msgspec
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.strict_yaml import Document, YamlError, parse_yaml
 
 PACKAGED_CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 
@@ -93,6 +94,34 @@ class Catalogue:
     id_formats: Mapping[str, str]
 
 
+class _AppEntry(msgspec.Struct, forbid_unknown_fields=True):
+    host: str
+    retired: bool = False
+
+
+class _EntityTypeEntry(msgspec.Struct, forbid_unknown_fields=True):
+    id_format: str
+    retired: bool = False
+
+
+class _EventTypeEntry(msgspec.Struct, forbid_unknown_fields=True):
+    owner: str
+    purpose: str
+    fires_when: str
+    entity: str | None = None
+    entity_required: bool | None = None
+    description_schema: dict[str, Any] | None = None
+    retired: bool = False
+
+
+class _CatalogueFile(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    id_formats: dict[Any, Any]
+    entity_types: dict[Any, Any]
+    apps: dict[Any, Any]
+    event_types: dict[Any, Any]
+
+
 def load_catalogue(path: Path | None = None) -> Catalogue:
     """Read and check a catalogue file, or without a path the packaged one.
 
@@ -100,8 +129,8 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
     """
     source = PACKAGED_CATALOGUE if path is None else path
     try:
-        return _catalogue(_parse(source))
-    except _EntryError as problem:
+        return _catalogue(parse_yaml(_text(source)))
+    except (_EntryError, YamlError) as problem:
         raise CatalogueError(f"{source}: {problem}") from None
 
 
@@ -109,53 +138,64 @@ class _EntryError(Exception):
     """The error that says what is wrong in which entry; `load_catalogue` adds the file."""
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe loader, except that it refuses two equal keys instead of keeping the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(self.construct_object(key_node, deep=True))
-            if key in seen:
-                raise _EntryError(
-                    f"line {key_node.start_mark.line + 1}: the key {key!r} stands twice; remove one"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _parse(source: Path) -> object:
+def _text(source: Path) -> str:
     try:
-        text = source.read_text(encoding="utf-8")
+        return source.read_text(encoding="utf-8")
     except OSError as error:
         raise _EntryError(f"can not be read ({error.strerror}); check SIGNAL_CATALOGUE") from None
     except UnicodeDecodeError:
         raise _EntryError("is not UTF-8 text; save it as UTF-8") from None
-    try:
-        # The loader is a subclass of SafeLoader: no tag can make anything but plain values.
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise _EntryError(f"{line}is not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date such as 2026-99-99
-        raise _EntryError("is not valid YAML") from None
 
 
-def _catalogue(document: object) -> Catalogue:
-    root = _Fields("the file", document)
-    version = root.take("version", int)
-    formats = root.entries("id_formats", _UNDERSCORED_NAME, _id_format)
-    entity_types = root.entries(
-        "entity_types", _UNDERSCORED_NAME, lambda name, raw: _entity_type(name, raw, formats)
-    )
-    apps = root.entries("apps", _APP_NAME, _app)
-    event_types = root.entries(
-        "event_types", _UNDERSCORED_NAME, lambda name, raw: _event_type(name, raw, entity_types)
-    )
-    root.finish()
+def _catalogue(document: Document) -> Catalogue:
+    version = document.read(_CatalogueFile, where="the file").version
     if version < 1:
         raise _EntryError(f"version is {version}; it counts from 1")
+    formats = _section(document, "id_formats", _UNDERSCORED_NAME, Any, _id_format)
+    entity_types = _section(
+        document,
+        "entity_types",
+        _UNDERSCORED_NAME,
+        _EntityTypeEntry,
+        lambda name, entry: _entity_type(name, entry, formats),
+    )
+    apps = _section(document, "apps", _APP_NAME, _AppEntry, _app)
+    event_types = _section(
+        document,
+        "event_types",
+        _UNDERSCORED_NAME,
+        _EventTypeEntry,
+        lambda name, entry: _event_type(name, entry, entity_types),
+    )
     return Catalogue(version, apps, event_types, entity_types, formats)
+
+
+def _section(
+    document: Document,
+    section: str,
+    names: re.Pattern[str],
+    shape: Any,
+    build: Callable[[str, Any], _Entry],
+) -> Mapping[str, _Entry]:
+    """Build the entries of a section one by one, in the order of the file."""
+    built: dict[str, _Entry] = {}
+    for name in document.value[section]:
+        try:
+            if not isinstance(name, str) or not names.fullmatch(name):
+                raise _EntryError(f"{section}: the name {name!r} must match {names.pattern}")
+            entry = document.read(shape, section, name, where=f"{section}.{name}")
+            _check_not_blank(f"{section}.{name}", entry)
+            built[name] = build(name, entry)
+        except _EntryError as problem:
+            raise _EntryError(f"line {document.line(section, name)}: {problem}") from None
+    return MappingProxyType(built)
+
+
+def _check_not_blank(where: str, entry: object) -> None:
+    for field in getattr(entry, "__struct_fields__", ()):
+        value = getattr(entry, field)
+        if isinstance(value, str) and not value.strip():
+            raise _EntryError(f"{where}: '{field}' is empty")
 
 
 def _id_format(name: str, raw: object) -> str:
@@ -171,53 +211,50 @@ def _id_format(name: str, raw: object) -> str:
     return raw
 
 
-def _entity_type(name: str, raw: object, formats: Mapping[str, str]) -> EntityType:
-    fields = _Fields(f"entity_types.{name}", raw)
-    id_format = fields.take("id_format", str)
-    retired = fields.take("retired", bool, False)
-    fields.finish()
-    if id_format not in formats:
+def _entity_type(name: str, entry: _EntityTypeEntry, formats: Mapping[str, str]) -> EntityType:
+    if entry.id_format not in formats:
         raise _EntryError(
-            f"entity_types.{name}: id_format {id_format!r} does not stand in id_formats"
+            f"entity_types.{name}: id_format {entry.id_format!r} is not in id_formats"
         )
-    return EntityType(name, id_format, retired)
+    return EntityType(name, entry.id_format, entry.retired)
 
 
-def _app(name: str, raw: object) -> App:
-    fields = _Fields(f"apps.{name}", raw)
-    host = fields.take("host", str)
-    retired = fields.take("retired", bool, False)
-    fields.finish()
-    if not _HOST.fullmatch(host):
+def _app(name: str, entry: _AppEntry) -> App:
+    if not _HOST.fullmatch(entry.host):
         raise _EntryError(
-            f"apps.{name}: host {host!r} must be a host name in lower case, without scheme, port or"
-            " final dot"
+            f"apps.{name}: host {entry.host!r} must be a host name in lower case, without scheme,"
+            " port or final dot"
         )
-    return App(name, host, retired)
+    return App(name, entry.host, entry.retired)
 
 
-def _event_type(name: str, raw: object, entity_types: Mapping[str, EntityType]) -> EventType:
-    where = f"event_types.{name}"
-    fields = _Fields(where, raw)
-    owner = fields.take("owner", str)
-    purpose = fields.take("purpose", str)
-    fires_when = fields.take("fires_when", str)
-    entity = fields.take("entity", str, None)
-    entity_required = fields.take("entity_required", bool, entity is not None)
-    schema = fields.take("description_schema", dict, None)
-    retired = fields.take("retired", bool, False)
-    fields.finish()
-    if not _OWNER.fullmatch(owner):
-        raise _EntryError(f"{where}: owner {owner!r} must name a team, such as 'team:journeys'")
+def _event_type(
+    name: str, entry: _EventTypeEntry, entity_types: Mapping[str, EntityType]
+) -> EventType:
+    where, entity = f"event_types.{name}", entry.entity
+    required = entity is not None if entry.entity_required is None else entry.entity_required
+    if not _OWNER.fullmatch(entry.owner):
+        raise _EntryError(
+            f"{where}: owner {entry.owner!r} must name a team, such as 'team:journeys'"
+        )
     if entity is not None and entity not in entity_types:
-        raise _EntryError(f"{where}: entity {entity!r} does not stand in entity_types")
-    if entity is None and entity_required:
+        raise _EntryError(f"{where}: entity {entity!r} is not in entity_types")
+    if entity is None and required:
         raise _EntryError(
             f"{where}: entity_required is true but no entity is named; name one, or remove it"
         )
-    if schema is not None:
-        _check_schema(where, schema)
-    return EventType(name, owner, purpose, fires_when, entity, entity_required, schema, retired)
+    if entry.description_schema is not None:
+        _check_schema(where, entry.description_schema)
+    return EventType(
+        name,
+        entry.owner,
+        entry.purpose,
+        entry.fires_when,
+        entity,
+        required,
+        entry.description_schema,
+        entry.retired,
+    )
 
 
 def _check_schema(where: str, schema: dict[str, object]) -> None:
@@ -241,53 +278,3 @@ def _refers_elsewhere(schema: object) -> bool:
         outside = isinstance(reference, str) and not reference.startswith("#")
         return outside or any(_refers_elsewhere(part) for part in schema.values())
     return isinstance(schema, list) and any(_refers_elsewhere(part) for part in schema)
-
-
-class _Fields:
-    """The keys of one entry. Each is taken once, with its type; `finish` refuses any other key."""
-
-    def __init__(self, where: str, raw: object) -> None:
-        if not isinstance(raw, dict):
-            raise _EntryError(f"{where} must be a mapping of names to values")
-        self._where = where
-        self._left: dict[object, Any] = dict(raw)
-
-    def take(self, key: str, kind: type, *default: Any) -> Any:
-        """Take the value of a key, which must be of exactly this type (a bool is not an int).
-
-        A text may not be blank.
-        """
-        if key not in self._left:
-            if default:
-                return default[0]
-            raise _EntryError(f"{self._where}: '{key}' is missing")
-        value = self._left.pop(key)
-        if type(value) is not kind:
-            raise _EntryError(f"{self._where}: '{key}' must be {_KINDS[kind]}")
-        if isinstance(value, str) and not value.strip():
-            raise _EntryError(f"{self._where}: '{key}' is empty")
-        return value
-
-    def entries(
-        self, key: str, pattern: re.Pattern[str], build: Callable[[str, object], _Entry]
-    ) -> Mapping[str, _Entry]:
-        """Build the entries of a section one by one, in the order of the file."""
-        built: dict[str, _Entry] = {}
-        for name, raw in self.take(key, dict).items():
-            if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise _EntryError(f"{key}: the name {name!r} must match {pattern.pattern}")
-            built[name] = build(name, raw)
-        return MappingProxyType(built)
-
-    def finish(self) -> None:
-        if self._left:
-            unknown = ", ".join(repr(key) for key in self._left)
-            raise _EntryError(f"{self._where}: unknown {unknown}; check the spelling")
-
-
-_KINDS = {
-    int: "a whole number",
-    str: "a text",
-    bool: "true or false",
-    dict: "a mapping of names to values",
-}

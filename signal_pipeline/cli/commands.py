@@ -30,10 +30,8 @@ from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import load_settings, open_env_file
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and sqlglot.
-    from collections.abc import Mapping
-
-    from signal_pipeline.dagster.backfill import Plan
-    from signal_pipeline.rollups.models import Model
+    from signal_pipeline.dagster.backfill import BackfillPlan
+    from signal_pipeline.rollups.models import Models
 
 app = typer.Typer(
     help="Signal: privacy-first usage analytics on PostgreSQL and Dagster.",
@@ -170,7 +168,7 @@ def backfill(
     settings, models = load_settings(), load_models()
     chosen = backfills.chosen_models(models, rollup or [])
     database = open_database(settings)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         planned = backfills.plan_backfill(connection, chosen, first, last, only_stale=only_stale)
     if plan:
         _show_plan(planned, chosen, diff, as_json)
@@ -182,7 +180,7 @@ def backfill(
         from signal_pipeline.definitions import defs
 
         result = backfills.run_backfill(
-            instance, defs, database, planned, list(chosen), DAYS_PER_RUN, progress
+            instance, defs(), database, planned, list(chosen), DAYS_PER_RUN, progress
         )
     console.show_backfill(result)
     if as_json:
@@ -191,9 +189,9 @@ def backfill(
         raise typer.Exit(1)
 
 
-def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: bool) -> None:
-    from signal_pipeline.dagster.backfill import Backfilled, plan_differences
-    from signal_pipeline.rollups.open_engine import open_engine
+def _show_plan(plan: BackfillPlan, models: Models, diff: bool, as_json: bool) -> None:
+    from signal_pipeline.dagster.backfill import BackfillResult, plan_differences
+    from signal_pipeline.rollups.engine import open_engine
 
     differences = None
     if diff:
@@ -206,7 +204,7 @@ def _show_plan(plan: Plan, models: Mapping[str, Model], diff: bool, as_json: boo
     console.show_plan(plan, differences)
     if as_json:
         value = {
-            **Backfilled(refused=plan.refused).as_dict(),
+            **BackfillResult(refused=plan.refused).as_dict(),
             "would_build": [str(day) for day in plan.days],
         }
         if differences is not None:
@@ -290,8 +288,8 @@ def status(
     from signal_pipeline.days.receipts import list_receipts
     from signal_pipeline.rollups.models import load_models
 
-    checksums = {name: model.checksum for name, model in load_models().items()}
-    with safe_errors(), open_database(load_settings()).connect() as connection:
+    checksums = load_models().checksums
+    with open_database(load_settings()).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         gaps = read_coverage(connection, days[0].day, today_utc()).untouched if days else []

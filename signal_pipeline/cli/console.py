@@ -32,7 +32,7 @@ from signal_pipeline.printable import printable
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
     from signal_pipeline.catalogue.load import Catalogue
-    from signal_pipeline.dagster.backfill import Backfilled, Plan
+    from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
     from signal_pipeline.days.freshness import DayStatus
     from signal_pipeline.days.quality import DayQuality
     from signal_pipeline.days.receipts import Receipt
@@ -149,7 +149,7 @@ def warn_of_malformed(name: str, counts: Counts) -> None:
         )
 
 
-def show_plan(plan: Plan, differences: Sequence[Difference] | None) -> None:
+def show_plan(plan: BackfillPlan, differences: Sequence[Difference] | None) -> None:
     """Show what a backfill would do, day by day.
 
     With differences, show also what would change in each rollup.
@@ -191,7 +191,7 @@ def _freshness(status: DayStatus) -> str:
     return f"{', '.join(kinds)}; {status.events:,} events"
 
 
-def show_backfill(result: Backfilled) -> None:
+def show_backfill(result: BackfillResult) -> None:
     """Show what a backfill did."""
     say(f"{len(result.built)} day(s) rebuilt in {result.runs} run(s), {result.seconds:.1f} s")
     for day, reason in sorted(result.refused.items()):

@@ -25,15 +25,15 @@ from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import NIGHTLY_JOB, load_names
 from signal_pipeline.days.calendar import days_between, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.postgres.database import Database, open_database, safe_errors
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.reports.page.files import keep_page
 from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 from signal_pipeline.simulation.traffic import simulate
 
 DAYS = 30
@@ -83,7 +83,7 @@ def run_demo(settings: Settings) -> None:
     with _step("write the usage page, small cells left out"):
         html = usage_page(database, load_models(), catalogue, recent[0], recent[-1])
         page = keep_page(settings.home_path, recent[0], recent[-1], html)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         show_summary(connection, recent[0], recent[-1], page)
 
 
@@ -98,7 +98,7 @@ def _step(title: str) -> Iterator[None]:
 def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
     """Return the settings with a start date early enough for the due days."""
     try:
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             day = min(day, stored_start_date(connection))
     except SignalError:
         pass  # A new database: the migration that follows stores the start date.
@@ -123,7 +123,7 @@ def _land(settings: Settings, catalogue: Catalogue, day: date) -> None:
 
 
 def _drain(settings: Settings, database: Database, clock: Callable[[], datetime]) -> None:
-    secret = check_secret(salt_secret(settings))
+    secret = ingest_secret(settings)
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         drain_landing(database, ingest, settings.landing_path, secret)
 
@@ -151,17 +151,19 @@ def _build(
 
     models = load_models()
     for days in (due, recent):
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             plan = plan_backfill(connection, models, days[0], days[-1])
         with console.days_done(len(plan.days)) as progress:
-            result = run_backfill(instance, defs, database, plan, list(models), len(days), progress)
+            result = run_backfill(
+                instance, defs(), database, plan, list(models), len(days), progress
+            )
         console.say(f"  {len(result.built)} day(s) built, {len(result.refused)} purged before")
 
 
 def _nightly(database: Database, instance: dg.DagsterInstance, yesterday: date) -> None:
     from signal_pipeline.definitions import defs
 
-    job = defs.resolve_job_def(load_names().named(NIGHTLY_JOB))
+    job = defs().resolve_job_def(load_names().named(NIGHTLY_JOB))
     outcome = execute_here(job, instance, database, {}, partition_key=str(yesterday))
     if not outcome.success:
         raise DemoError(f"the nightly job failed: see run {outcome.run_id} with `make dev`")

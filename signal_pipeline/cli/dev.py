@@ -28,7 +28,7 @@ from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import prepare_landing
-from signal_pipeline.postgres.database import open_database, safe_errors
+from signal_pipeline.postgres.database import open_database
 from signal_pipeline.postgres.embedded import running_url, start_embedded
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
@@ -60,7 +60,7 @@ def run_dev(settings: Settings, port: int) -> int:
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         # One start date for every process: partitions must not depend on when a process was
         # started.
         os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))

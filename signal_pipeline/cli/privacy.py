@@ -182,7 +182,7 @@ def _show_certificate(certificate: Certificate) -> None:
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     if not days:
         return {}
-    from signal_pipeline.dagster.backfill import Plan, run_backfill
+    from signal_pipeline.dagster.backfill import BackfillPlan, run_backfill
     from signal_pipeline.dagster.home import open_instance
     from signal_pipeline.dagster.partitions import DAYS_PER_RUN
     from signal_pipeline.rollups.models import load_models
@@ -190,9 +190,9 @@ def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     with open_instance(settings) as instance, console.days_done(len(days), "rebuild") as progress:
         from signal_pipeline.definitions import defs
 
-        plan, database = Plan(days, {}, {}), open_database(settings)
+        plan, database = BackfillPlan(days, {}, {}), open_database(settings)
         result = run_backfill(
-            instance, defs, database, plan, list(load_models()), DAYS_PER_RUN, progress
+            instance, defs(), database, plan, list(load_models()), DAYS_PER_RUN, progress
         )
     console.show_backfill(result)
     return result.refused

@@ -7,16 +7,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.child_environments import psql_environment
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.embedded import has_other_users, wheel_program
+from signal_pipeline.postgres.urls import read_url, write_url
 from signal_pipeline.settings import Settings
 
 ROLE = "signal_reader"
@@ -51,11 +50,11 @@ def reader_url(database: Database) -> str:
     the reader's role would not do, because `set role none` would give that login's rights back.
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
-    own = {**_parts(database.url), "user": ROLE}
+    own = {**read_url(database.url), "user": ROLE}
     own.pop("password", None)
     try:
-        with psycopg.connect(_url(own), connect_timeout=5):
-            return _url(own)
+        with psycopg.connect(write_url(own), connect_timeout=5):
+            return write_url(own)
     except psycopg.OperationalError:
         with database.connect():
             pass  # The server is up, so it refuses only the reader.
@@ -70,7 +69,7 @@ def open_psql(url: str) -> int | None:
     program = shutil.which("psql") or wheel_program("psql")
     if program is None:
         return None
-    parts = _parts(url)
+    parts = read_url(url)
     # Passed in the environment, because everybody on the machine can read a process's arguments.
     values = {_VARIABLES[name]: value for name, value in parts.items() if name in _VARIABLES}
     with _keyboard_signals_left_to_child():
@@ -100,25 +99,3 @@ def url_lifetime(settings: Settings) -> str:
     if settings.database_url:
         return "with its server"
     return "with its users" if has_other_users(settings.home_path) else "with this command"
-
-
-def _parts(url: str) -> dict[str, str]:
-    return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
-
-
-def _url(parts: dict[str, str]) -> str:
-    query = {
-        name: value
-        for name, value in parts.items()
-        if name not in ("user", "password", "host", "port", "dbname")
-    }
-    host = parts.get("host", "")
-    if host.startswith("/"):
-        query["host"], host = host, ""
-    login = quote(parts.get("user", ""), safe="")
-    if "password" in parts:
-        login += ":" + quote(parts["password"], safe="")
-    at = f"{login}@" if login else ""
-    port = f":{parts['port']}" if "port" in parts else ""
-    tail = f"?{urlencode(query, quote_via=quote)}" if query else ""
-    return f"postgresql://{at}{host}{port}/{quote(parts.get('dbname', ''), safe='')}{tail}"

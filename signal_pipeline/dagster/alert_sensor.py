@@ -1,4 +1,4 @@
-"""Tells people of checks that turn red or green, and of runs that failed and are not retried.
+"""Alerts people of checks that turn red or green, and of runs that failed and are not retried.
 
 What is news according to Dagster's storage, and its wording, belong here. What people know already
 is in `alert_state.py`; how messages are sent is in `notifications.py`. The same faults are also
@@ -22,9 +22,9 @@ from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.names import ALERTS_SENSOR, Names
 from signal_pipeline.dagster.notifications import Message, check_sender, open_addresses
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, Ours, days_of, own_location
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of, own_location
 from signal_pipeline.postgres.database import DatabaseUnreachableError
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import Settings, load_settings
 
 TICK_SECONDS = 30
 FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
@@ -44,23 +44,23 @@ ADVICE = {
 }
 
 
-def alerts_sensor_of(
-    checks: Iterable[dg.AssetChecksDefinition], names: Names
+def build_alerts_sensor(
+    checks: Iterable[dg.AssetCheckKey], names: Names, settings: Settings
 ) -> dg.SensorDefinition:
-    """Return the sensor that tells people.
+    """Return the sensor that alerts people.
 
-    Raises SettingsError if it is wanted and cannot work.
+    Raises SettingsError if alerts are wanted and cannot be sent.
     """
-    check_sender(load_settings())
-    keys = [key for each in checks for key in each.check_keys]
+    check_sender(settings)
+    keys = sorted(checks)
 
     @dg.sensor(
         name=names.named(ALERTS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Tells the addresses of SIGNAL_ALERT_URLS of checks that turn red or green and of runs"
-            " that failed."
+            "Sends messages to the addresses of SIGNAL_ALERT_URLS: a check turned red or green, or"
+            " a run failed."
         ),
     )
     def alerts_sensor(
@@ -75,7 +75,7 @@ def alerts_sensor_of(
             return dg.SkipReason("SIGNAL_ALERT_URLS is not set")
         now = time.time()
         state = read_state(context.cursor, now - FIRST_LOOK_SECONDS)
-        ours = _ours(postgres, names, own_location(context))
+        ours = _own_runs(postgres, names, own_location(context))
         news = [
             *changed_checks(context.instance, keys, state),
             *failed_runs(context.instance, ours, state, now),
@@ -90,16 +90,16 @@ def alerts_sensor_of(
     return alerts_sensor
 
 
-def _ours(postgres: PostgresResource, names: Names, location: str | None) -> Ours:
+def _own_runs(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
     """Return the rule by which a run is ours.
 
     While the database is away, which is when runs fail, only the code location decides.
     """
     try:
         with postgres.connect() as connection:
-            return Ours.seen_by(connection, names, location)
+            return OwnRuns.seen_by(connection, names, location)
     except DatabaseUnreachableError:
-        return Ours(names, "", location)
+        return OwnRuns(names, "", location)
 
 
 def changed_checks(
@@ -164,7 +164,7 @@ def _last_evaluations(
 
 
 def failed_runs(
-    instance: dg.DagsterInstance, ours: Ours, state: AlertState, now: float
+    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, now: float
 ) -> list[Message]:
     """Return a message for each run that failed since the last look and is not to be retried.
 
@@ -175,7 +175,7 @@ def failed_runs(
     state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
     news = []
     for run, ended in _failures(instance, ours, state, since):
-        if not ours.own(run) or _may_be_retried(instance, run, state, now):
+        if not ours.includes(run) or _may_be_retried(instance, run, state, now):
             continue
         state.seen[run.run_id] = ended
         if RETRIED_TAG not in run.tags and _is_news(instance, ours, state, run, ended):
@@ -184,7 +184,7 @@ def failed_runs(
 
 
 def _failures(
-    instance: dg.DagsterInstance, ours: Ours, state: AlertState, since: float
+    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
     """Return our failed runs that are new or wait for a retry, in the order of their end."""
     new = ours.records(
@@ -192,7 +192,7 @@ def _failures(
         statuses=[dg.DagsterRunStatus.FAILURE],
         updated_after=datetime.fromtimestamp(since, UTC),
     )
-    ends = [(record.dagster_run, _end(record)) for record in new]
+    ends = [(record.dagster_run, _end_time(record)) for record in new]
     state.seen_until = max([state.seen_until, *(ended for _, ended in ends)])
     ends = [
         (run, ended)
@@ -205,11 +205,11 @@ def _failures(
             record.dagster_run.run_id: state.retrying[record.dagster_run.run_id]
             for record in waiting
         }
-        ends += [(record.dagster_run, _end(record)) for record in waiting]
+        ends += [(record.dagster_run, _end_time(record)) for record in waiting]
     return sorted(ends, key=lambda each: each[1])
 
 
-def _end(record: dg.RunRecord) -> float:
+def _end_time(record: dg.RunRecord) -> float:
     return record.end_time or record.update_timestamp.astimezone(UTC).timestamp()
 
 
@@ -233,7 +233,7 @@ def _may_be_retried(
 
 
 def _is_news(
-    instance: dg.DagsterInstance, ours: Ours, state: AlertState, run: dg.DagsterRun, ended: float
+    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
     """Return whether a failure is news.
 
@@ -251,23 +251,23 @@ def _is_news(
 
 
 def _succeeded(
-    instance: dg.DagsterInstance, ours: Ours, failed: dg.DagsterRun, since: float
+    instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, since: float
 ) -> bool:
     """Return whether a run of the same job over some of the same days has succeeded since then."""
     after = datetime.fromtimestamp(since, UTC)
-    well = ours.records(
+    succeeded = ours.records(
         instance,
         job_name=failed.job_name,
         statuses=[dg.DagsterRunStatus.SUCCESS],
         updated_after=after,
     )
     return any(
-        ours.own(record.dagster_run) and _meet(days_of(record.dagster_run), days_of(failed))
-        for record in well
+        ours.includes(record.dagster_run) and _overlap(days_of(record.dagster_run), days_of(failed))
+        for record in succeeded
     )
 
 
-def _meet(one: Any, other: Any) -> bool:
+def _overlap(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
     return bool(one[0] <= other[1] and other[0] <= one[1])

@@ -23,12 +23,12 @@ from signal_pipeline.days.calendar import (
 )
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 PROGRESS_SECONDS = 0.5
 
@@ -38,7 +38,7 @@ class BackfillError(SignalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BackfillPlan:
     """What a backfill would do.
 
     `present`: the status of each day that has one; a day without any event has none. `fresh`: days
@@ -52,7 +52,7 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Backfilled:
+class BackfillResult:
     """What a backfill did."""
 
     built: list[date] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Backfilled:
         }
 
 
-def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[str, Model]:
+def chosen_models(models: Models, names: Sequence[str]) -> Models:
     """Return the named rollups, or all of them if no name is given.
 
     Raises UsageError for an unknown name.
@@ -78,18 +78,18 @@ def chosen_models(models: Mapping[str, Model], names: Sequence[str]) -> Mapping[
     unknown = [name for name in names if name not in models]
     if unknown:
         raise UsageError(f"no rollup {unknown[0]!r}: choose from {', '.join(models)}")
-    return {name: models[name] for name in names} if names else models
+    return models.only(names) if names else models
 
 
 def plan_backfill(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     first: date,
     last: date,
     *,
     only_stale: bool = False,
-) -> Plan:
-    """Plan which days from `first` to `last` can be built, and why the others cannot.
+) -> BackfillPlan:
+    """BackfillPlan which days from `first` to `last` can be built, and why the others cannot.
 
     With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
     can go on. Raises BackfillError if `first` is after `last`.
@@ -97,8 +97,8 @@ def plan_backfill(
     if first > last:
         raise BackfillError(f"--from {first} is after --to {last}")
     start_date, today = stored_start_date(connection), today_utc()
-    checksums = {name: model.checksum for name, model in models.items()}
-    present = {status.day: status for status in day_statuses(connection, checksums, first, last)}
+    statuses = day_statuses(connection, models.checksums, first, last)
+    present = {status.day: status for status in statuses}
     # Counting raw events is the cost of a plan, so days that are left alone are not counted.
     wanted = [day for day, status in present.items() if status.wants_build or not only_stale]
     missing = days_missing_raw_events(connection, wanted)
@@ -116,14 +116,14 @@ def plan_backfill(
             fresh.append(day)
         else:
             days.append(day)
-    return Plan(days, refused, present, fresh)
+    return BackfillPlan(days, refused, present, fresh)
 
 
 def plan_differences(
     database: Database,
     engine: Engine,
-    models: Mapping[str, Model],
-    plan: Plan,
+    models: Models,
+    plan: BackfillPlan,
     progress: Callable[[int], None],
 ) -> list[Difference]:
     """Return what the planned days would change; nothing stored changes.
@@ -146,23 +146,23 @@ def run_backfill(
     instance: dg.DagsterInstance,
     definitions: dg.Definitions,
     database: Database,
-    plan: Plan,
+    plan: BackfillPlan,
     rollups: Sequence[str],
     days_per_run: int,
     progress: Callable[[int], None],
-) -> Backfilled:
+) -> BackfillResult:
     """Run the planned days in contiguous chunks, one run each.
 
     `progress` gets the number of finished days as they come. A failed run counts for the days that
     it built, and the next chunk goes on.
     """
-    result = Backfilled(refused=dict(plan.refused))
+    result = BackfillResult(refused=dict(plan.refused))
     started = time.perf_counter()
     names = load_names()
     keys = [names.key(name) for name in rollups]
     job = _job(definitions, names.named(ROLLUPS_JOB), keys)
     for chunk in chunks(plan.days, days_per_run):
-        with _watched(database, chunk, progress):
+        with _progress_by_day(database, chunk, progress):
             outcome = execute_here(
                 job,
                 instance,
@@ -175,7 +175,7 @@ def run_backfill(
             )
         done = materialized_days(instance, outcome.run_id, keys)
         result.built += [day for day in chunk if day in done]
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             statuses = day_statuses(connection, {}, chunk[0], chunk[-1])
         purged = {
             str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"
@@ -228,25 +228,25 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 
 
 @contextmanager
-def _watched(
+def _progress_by_day(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
     """Report each day to `progress` as its build is recorded, and all days at the end.
 
     A thread beside the run reads the records.
     """
-    since, over, told = datetime.now(UTC), threading.Event(), 0
+    since, over, reported = datetime.now(UTC), threading.Event(), 0
 
     def watch() -> None:
-        nonlocal told
-        with safe_errors(), database.connect() as connection:
+        nonlocal reported
+        with database.connect() as connection:
             while not over.wait(PROGRESS_SECONDS):
                 row = connection.execute(
                     query(__package__, "days_built_since"), {"days": list(days), "since": since}
                 ).fetchone()
-                done = min(int(row[0]) if row else 0, len(days))  # type: ignore[call-overload]
-                progress(done - told)
-                told = done
+                done = min(int(row[0]) if row else 0, len(days))
+                progress(done - reported)
+                reported = done
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -255,4 +255,4 @@ def _watched(
     finally:
         over.set()
         watcher.join()
-        progress(len(days) - told)
+        progress(len(days) - reported)

@@ -13,7 +13,8 @@ import dagster as dg
 
 from signal_pipeline.child_environments import DATABASE_VARIABLE
 from signal_pipeline.postgres.database import open_database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, SettingsError
 
 DAGSTER_DATABASE = "signal_dagster"
@@ -40,11 +41,11 @@ def prepare_dagster(settings: Settings) -> Path:
     if not config.exists() or DATABASE_VARIABLE not in config.read_text(encoding="utf-8"):
         return home
     if settings.dagster_database_url:
-        url = dagster_url(settings.dagster_database_url)
+        url = sqlalchemy_url(settings.dagster_database_url)
     else:
         server = open_database(settings).url
         ensure_database(server, DAGSTER_DATABASE)
-        url = dagster_url(server, DAGSTER_DATABASE)
+        url = sqlalchemy_url(with_database(server, DAGSTER_DATABASE))
     os.environ[DATABASE_VARIABLE] = url
     return home
 

@@ -25,7 +25,7 @@ from signal_pipeline.dagster.names import (
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
 
 
-def default_jobs(
+def build_jobs(
     names: Names, checks: Iterable[dg.AssetCheckKey], hourly_checks: Iterable[dg.AssetCheckKey]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
     """Return every job of the project that selects assets.
@@ -37,19 +37,19 @@ def default_jobs(
         dg.define_asset_job(
             names.named(RAW_EVENTS_JOB),
             selection=dg.AssetSelection.assets(raw_events).without_checks(),
-            description="Drains the landing and profiles the day.",
+            description="Drains the landing, then profiles the raw events of the day.",
         ),
         dg.define_asset_job(
             names.named(ROLLUPS_JOB),
             selection=dg.AssetSelection.assets(*rollups).without_checks(),
-            description="Builds rollups of a day or a range.",
+            description="Builds the rollups of a day or of a range of days.",
         ),
         dg.define_asset_job(
             names.named(NIGHTLY_JOB),
             selection=dg.AssetSelection.assets(raw_events, *rollups, names.key(EXPIRED_RAW_EVENTS)),
             description=(
-                "The rollups of yesterday and of days that earlier nights missed, every check, then"
-                " retention."
+                "Builds the rollups of yesterday and of days that earlier nights missed, then"
+                " evaluates every check, then runs the retention."
             ),
             tags={CATCH_UP_TAG: "true"},
         ),
@@ -62,15 +62,15 @@ def default_jobs(
             names.named(CHECKS_JOB),
             selection=dg.AssetSelection.checks(*hourly_checks),
             description=(
-                "Every check but those that count all raw events, without building anything."
+                "Evaluates every check except those that count all raw events. Builds nothing."
             ),
         ),
         dg.define_asset_job(
             names.named(LEFT_CHECKS_JOB),
             selection=dg.AssetSelection.checks(*checks),
             description=(
-                "The checks that a backfill planned and left without a result; started by hand:"
-                " every check."
+                "Evaluates the checks that a backfill planned and left without a result. If started"
+                " by hand, evaluates every check."
             ),
         ),
     ]

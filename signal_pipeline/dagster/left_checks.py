@@ -23,7 +23,7 @@ from signal_pipeline.dagster.names import (
     Names,
 )
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, Ours, own_location
+from signal_pipeline.dagster.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, OwnRuns, own_location
 
 TICK_SECONDS = 15
 PAUSE_SECONDS = 900  # The pause between two runs of checks that failed.
@@ -32,7 +32,9 @@ UI_JOB = "__ASSET_JOB"
 LONGEST_LOOK = timedelta(hours=2)  # By then the hourly checks have run.
 
 
-def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> dg.SensorDefinition:
+def build_left_checks_sensor(
+    checks: Iterable[dg.AssetCheckKey], names: Names
+) -> dg.SensorDefinition:
     """Return the sensor that starts a run of these checks."""
     keys = sorted(checks)
 
@@ -42,7 +44,7 @@ def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> d
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Has the checks evaluated that a backfill, or a run that broke off, left without a"
+            "Starts a run of the checks that a backfill or an interrupted run left without a"
             " result."
         ),
     )
@@ -50,7 +52,7 @@ def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> d
         context: dg.SensorEvaluationContext, postgres: PostgresResource
     ) -> dg.RunRequest | dg.SkipReason:
         with postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, own_location(context))
+            ours = OwnRuns.seen_by(connection, names, own_location(context))
         left = left_checks(context.instance, ours, keys)
         if not left:
             return dg.SkipReason("no check was left without a result")
@@ -63,7 +65,7 @@ def left_checks_sensor_of(checks: Iterable[dg.AssetCheckKey], names: Names) -> d
 
 
 def left_checks(
-    instance: dg.DagsterInstance, ours: Ours, keys: Collection[dg.AssetCheckKey]
+    instance: dg.DagsterInstance, ours: OwnRuns, keys: Collection[dg.AssetCheckKey]
 ) -> set[dg.AssetCheckKey]:
     """Return the checks that no run has evaluated since the end of a run that planned them.
 
@@ -99,7 +101,7 @@ def left_checks(
 
 
 def _ranges(
-    instance: dg.DagsterInstance, ours: Ours, statuses: Collection[dg.DagsterRunStatus]
+    instance: dg.DagsterInstance, ours: OwnRuns, statuses: Collection[dg.DagsterRunStatus]
 ) -> list[dg.RunRecord]:
     """Return our recent runs of several days that somebody asked for in the UI.
 
@@ -110,7 +112,7 @@ def _ranges(
     return [
         each
         for each in found
-        if RANGE_START_TAG in each.dagster_run.tags and ours.own(each.dagster_run)
+        if RANGE_START_TAG in each.dagster_run.tags and ours.includes(each.dagster_run)
     ]
 
 

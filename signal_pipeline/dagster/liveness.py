@@ -23,8 +23,8 @@ import dagster as dg
 
 from signal_pipeline.dagster.names import ABANDONED_RUNS_SENSOR, Names, load_names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.run_locks import held_run, living_runs
-from signal_pipeline.dagster.runs import LOCK_TAG, Ours, location_of, own_location
+from signal_pipeline.dagster.run_locks import hold_run_lock, living_runs
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, location_of, own_location
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def end_dead_runs(
     instance: dg.DagsterInstance,
     connection: Connection,
-    ours: Ours,
+    ours: OwnRuns,
     suspects: Mapping[str, float],
     now: float,
 ) -> tuple[list[str], dict[str, float]]:
@@ -62,15 +62,15 @@ def end_dead_runs(
         for run_id, since in unlocked.items()
         if run_id in suspects and now - since >= _patience(watched[run_id])
     ]
-    ended = [run_id for run_id in dead if _end(instance, run_id)]
+    ended = [run_id for run_id in dead if _end_run(instance, run_id)]
     return ended, {run_id: since for run_id, since in unlocked.items() if run_id not in dead}
 
 
-def _unfinished(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
+def _unfinished(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in ours.records(instance, statuses=[*NOT_BEGUN, *BEGUN])]
 
 
-def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.DagsterRun]:
+def _finished_in_a_pool(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.DagsterRun]:
     """Return runs that somebody else has ended but that still keep a place in a pool.
 
     The code server that launched a run can have ended it, for example.
@@ -87,7 +87,7 @@ def _finished_in_a_pool(instance: dg.DagsterInstance, ours: Ours) -> list[dg.Dag
     ]
 
 
-def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
+def _should_hold_its_lock(run: dg.DagsterRun, ours: OwnRuns) -> bool:
     """Return whether the run is ours and would hold its lock in our database if it lived."""
     tag, location = run.tags.get(LOCK_TAG), location_of(run)
     # Its lock is in another database, where we cannot see it.
@@ -99,8 +99,8 @@ def _should_hold_its_lock(run: dg.DagsterRun, ours: Ours) -> bool:
     if run.status in NOT_BEGUN:
         return False
     if location == ours.location:
-        return tag is not None or ours.own(run)
-    return ours.location is None and tag is not None and ours.own(run)
+        return tag is not None or ours.includes(run)
+    return ours.location is None and tag is not None and ours.includes(run)
 
 
 def _patience(run: dg.DagsterRun) -> float:
@@ -112,7 +112,7 @@ def _patience(run: dg.DagsterRun) -> float:
     return LOST_SECONDS if had_lock else START_SECONDS
 
 
-def _end(instance: dg.DagsterInstance, run_id: str) -> bool:
+def _end_run(instance: dg.DagsterInstance, run_id: str) -> bool:
     """End a run and free its places in pools; return whether it still had to be ended.
 
     Its record is read again, because a process writes the end of its run before it gives the lock
@@ -131,14 +131,14 @@ def _end(instance: dg.DagsterInstance, run_id: str) -> bool:
     return ended
 
 
-def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
+def build_abandoned_runs_sensor(names: Names) -> dg.SensorDefinition:
     """Return the sensor that ends our runs whose process is gone."""
 
     @dg.sensor(
         name=names.named(ABANDONED_RUNS_SENSOR),
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Ends runs of Signal's whose process is gone, so that no pool waits for them.",
+        description="Ends Signal's runs whose process is gone, so that they block no pool.",
     )
     def abandoned_runs_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresResource
@@ -148,7 +148,7 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
         Dagster itself retries a run that failed this way.
         """
         with postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, own_location(context))
+            ours = OwnRuns.seen_by(connection, names, own_location(context))
             suspects = json.loads(context.cursor or "{}")
             ended, suspects = end_dead_runs(
                 context.instance, connection, ours, suspects, time.time()
@@ -156,12 +156,12 @@ def abandoned_runs_sensor_of(names: Names) -> dg.SensorDefinition:
         context.update_cursor(json.dumps(suspects))
         for run_id in ended:
             context.log.error("run %s was ended: its process is gone", run_id)
-        return dg.SkipReason(_told(len(ended), len(suspects)))
+        return dg.SkipReason(_skip_message(len(ended), len(suspects)))
 
     return abandoned_runs_sensor
 
 
-def _told(ended: int, suspects: int) -> str:
+def _skip_message(ended: int, suspects: int) -> str:
     if ended:
         return f"{ended} run(s) were ended: their processes are gone"
     return (
@@ -182,11 +182,11 @@ def execute_here(
 
     A failed run is a result, not an error.
     """
-    with safe_errors(), database.connect() as connection:
-        ours = Ours.seen_by(connection, load_names())
+    with database.connect() as connection:
+        ours = OwnRuns.seen_by(connection, load_names())
         _end_dead_runs_now(instance, connection, ours)
     run_id = str(uuid.uuid4())
-    with safe_errors(), held_run(database, run_id):
+    with safe_errors(), hold_run_lock(database, run_id):
         return job.execute_in_process(
             instance=instance,
             run_id=run_id,
@@ -197,7 +197,7 @@ def execute_here(
         )
 
 
-def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, ours: Ours) -> None:
+def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, ours: OwnRuns) -> None:
     """Take one look; if it finds a run without its lock, wait and take a second look."""
     _, suspects = end_dead_runs(instance, connection, ours, {}, time.monotonic())
     if not suspects:

@@ -17,7 +17,7 @@ from signal_pipeline.dagster.names import (
 from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
 
 
-def run_failure_sensor_of(names: Names) -> dg.SensorDefinition:
+def build_run_failure_sensor(names: Names) -> dg.SensorDefinition:
     """Return the sensor that writes failed runs to the log."""
 
     @dg.run_failure_sensor(
@@ -41,7 +41,7 @@ def failure_line(run: dg.DagsterRun) -> str:
     return f"run {run.run_id} of {run.job_name} failed for {at_fault}{missed}: open it in the UI"
 
 
-def red_checks_sensor_of(names: Names) -> dg.SensorDefinition:
+def build_red_checks_sensor(names: Names) -> dg.SensorDefinition:
     """Return the sensor that writes red checks to the log.
 
     Red checks fail no run, so that they hold nothing up.

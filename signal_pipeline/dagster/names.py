@@ -5,7 +5,6 @@ Only names belong here. What they select or do is in `jobs.py` and `assets/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import dagster as dg
@@ -112,11 +111,6 @@ class Names:
         return frozenset(map(self.pool, (INGEST_POOL, ROLLUPS_POOL, RETENTION_POOL)))
 
 
-def load_names(models: Iterable[str] | None = None) -> Names:
-    """Return the names for these models under `SIGNAL_ASSET_KEY_PREFIX`.
-
-    By default the models are those on disk.
-    """
-    return Names(
-        tuple(load_models() if models is None else models), load_settings().asset_key_prefix
-    )
+def load_names() -> Names:
+    """Return the names for the models on disk, under `SIGNAL_ASSET_KEY_PREFIX`."""
+    return Names(tuple(load_models()), load_settings().asset_key_prefix)

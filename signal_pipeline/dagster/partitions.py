@@ -1,7 +1,4 @@
-"""The one partition definition: UTC days, today included.
-
-Every partitioned asset uses this constant.
-"""
+"""The one partition definition: UTC days, today included. Every partitioned asset has it."""
 
 from __future__ import annotations
 
@@ -12,7 +9,22 @@ import psycopg
 
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.postgres import embedded
-from signal_pipeline.settings import Settings, load_settings
+from signal_pipeline.settings import Settings
+
+# A backfill of half a year is three runs, and a failed run has little to repeat.
+DAYS_PER_RUN = 60
+
+
+def build_daily_partitions(settings: Settings) -> dg.DailyPartitionsDefinition:
+    """Return the days from the start date on; `first_partition` says which date that is."""
+    return dg.DailyPartitionsDefinition(
+        start_date=first_partition(settings).isoformat(), timezone="UTC", end_offset=1
+    )
+
+
+def build_backfill_policy() -> dg.BackfillPolicy:
+    """Return how Dagster splits a backfill into runs."""
+    return dg.BackfillPolicy.multi_run(DAYS_PER_RUN)
 
 
 def first_partition(settings: Settings) -> date:
@@ -25,22 +37,14 @@ def first_partition(settings: Settings) -> date:
     if settings.start_date is not None:
         return settings.start_date
     url = settings.database_url or embedded.running_url(settings.home_path)
-    stored = _stored(url) if url else None
+    stored = _stored_start_date(url) if url else None
     return stored or today_utc() - timedelta(days=settings.retention_days)
 
 
-def _stored(url: str) -> date | None:
+def _stored_start_date(url: str) -> date | None:
     try:
         with psycopg.connect(url, connect_timeout=2) as connection:
             row = connection.execute("select start_date from signal.instance").fetchone()
             return row[0] if row else None
     except psycopg.Error:
         return None
-
-
-# A backfill of half a year is three runs, and a failed run has little to repeat.
-DAYS_PER_RUN = 60
-backfill_policy = dg.BackfillPolicy.multi_run(DAYS_PER_RUN)
-daily_partitions = dg.DailyPartitionsDefinition(
-    start_date=first_partition(load_settings()).isoformat(), timezone="UTC", end_offset=1
-)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from signal_pipeline.dagster.names import PRUNING_JOB, Names
-from signal_pipeline.dagster.runs import Ours, location_of
+from signal_pipeline.dagster.runs import OwnRuns, location_of
 from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import load_settings
 
@@ -27,7 +27,7 @@ COUNTING_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class PruningResult:
     """Rows by kind: those of ours that were deleted, and those of others, as old, that stayed.
 
     `others` is None if counting them took too long.
@@ -38,8 +38,8 @@ class Pruned:
 
 
 def prune_dagster_storage(
-    instance: dg.DagsterInstance, ours: Ours, before: datetime
-) -> Pruned | None:
+    instance: dg.DagsterInstance, ours: OwnRuns, before: datetime
+) -> PruningResult | None:
     """Delete what is ours, older than `before`, and not needed for any state.
 
     A run is old only if it has ended, and as a whole: nothing goes of a run that has not ended, or
@@ -55,14 +55,14 @@ def prune_dagster_storage(
         "locks": ours.locks,
         "jobs": sorted(ours.names.jobs),
         "assets": sorted(key.to_string() for key in ours.names.assets),
-        "instigators": _instigators(instance, ours),
+        "instigators": _own_instigators(instance, ours),
     }
     with storage.connect() as connection:
         runs = _rows(connection, "our_runs", limits)
         old = {**limits, "runs": [run_id for run_id, is_old in runs if is_old]}
         deleted = {kind: int(_rows(connection, f"prune_{kind}", old)[0][0]) for kind in KINDS}
-        return Pruned(
-            deleted, _others(connection, {**limits, "ours": [run_id for run_id, _ in runs]})
+        return PruningResult(
+            deleted, _count_others(connection, {**limits, "ours": [run_id for run_id, _ in runs]})
         )
 
 
@@ -82,7 +82,7 @@ def _storage(instance: dg.DagsterInstance) -> PostgresRunStorage | None:
     return runs if runs.postgres_url == events.postgres_url == ticks.postgres_url else None
 
 
-def _instigators(instance: dg.DagsterInstance, ours: Ours) -> list[str]:
+def _own_instigators(instance: dg.DagsterInstance, ours: OwnRuns) -> list[str]:
     """Return the ids of our sensors and schedules in Dagster's storage."""
     return [
         state.selector_id
@@ -92,7 +92,7 @@ def _instigators(instance: dg.DagsterInstance, ours: Ours) -> list[str]:
     ]
 
 
-def _others(connection: Connection, limits: Mapping[str, object]) -> Mapping[str, int] | None:
+def _count_others(connection: Connection, limits: Mapping[str, object]) -> Mapping[str, int] | None:
     connection.exec_driver_sql(f"set statement_timeout = '{COUNTING_SECONDS}s'")
     try:
         return dict(zip(KINDS, _rows(connection, "count_others", limits)[0], strict=True))
@@ -106,7 +106,7 @@ def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -
     return list(connection.exec_driver_sql(query(__package__, name), dict(parameters)))
 
 
-def pruning_job_of(names: Names) -> dg.JobDefinition:
+def build_pruning_job(names: Names) -> dg.JobDefinition:
     """Return the job that keeps Dagster's storage bounded."""
 
     # The resource holds the lock that shows that a run lives.
@@ -118,7 +118,7 @@ def pruning_job_of(names: Names) -> dg.JobDefinition:
             context.log.info("SIGNAL_DAGSTER_RETENTION_DAYS is 0: nothing is pruned")
             return
         with context.resources.postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, location_of(context.run))
+            ours = OwnRuns.seen_by(connection, names, location_of(context.run))
         before = datetime.now(UTC) - timedelta(days=days)
         pruned = prune_dagster_storage(context.instance, ours, before)
         if pruned is None:
@@ -137,8 +137,8 @@ def pruning_job_of(names: Names) -> dg.JobDefinition:
     @dg.job(
         name=names.named(PRUNING_JOB),
         description=(
-            "Deletes old logs, runs and ticks of Signal's from Dagster's storage; keeps each"
-            " partition's state."
+            "Deletes Signal's old logs, runs and ticks from Dagster's storage. The state of each"
+            " partition stays."
         ),
     )
     def pruning_job() -> None:

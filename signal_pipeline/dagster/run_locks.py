@@ -16,9 +16,9 @@ import psycopg
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.locks import LockClass
 from signal_pipeline.postgres.query import query
 
-RUN_LOCK = 7_291_004  # The class of the advisory locks on runs.
 HEARTBEAT_SECONDS = 2.0
 
 
@@ -33,7 +33,7 @@ class RunLock:
 
     def __init__(self, database: Database, run_id: str) -> None:
         self._database = database
-        self._key = [RUN_LOCK, _number(run_id)]
+        self._key = [LockClass.RUN.value, _number(run_id)]
         self._connection = self._take()
         self.space = lock_space(self._connection)
         self._over = threading.Event()
@@ -62,7 +62,7 @@ class RunLock:
 
 
 @contextmanager
-def held_run(database: Database, run_id: str) -> Iterator[None]:
+def hold_run_lock(database: Database, run_id: str) -> Iterator[None]:
     """Show that the run lives, until the end of the context or of the process."""
     lock = RunLock(database, run_id)
     try:
@@ -81,7 +81,8 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
     if not numbers:
         return set()
     held = connection.execute(
-        query(__package__, "held_run_locks"), {"lock": RUN_LOCK, "numbers": list(numbers.values())}
+        query(__package__, "held_run_locks"),
+        {"lock": LockClass.RUN.value, "numbers": list(numbers.values())},
     ).fetchall()
     taken = {number for (number,) in held}
     return {run_id for run_id, number in numbers.items() if number in taken}

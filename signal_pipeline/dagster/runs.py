@@ -7,8 +7,7 @@ which runs live is in `liveness.py`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,7 +18,7 @@ from signal_pipeline.dagster.due_builds import FailedRun
 from signal_pipeline.dagster.names import Names
 from signal_pipeline.dagster.run_locks import living_runs, lock_space
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -56,7 +55,7 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class OwnRuns:
     """The rule that tells our runs from those of others.
 
     A run is ours if our code location launched it, or if its lock is in our database. `locks` is
@@ -69,11 +68,11 @@ class Ours:
     location: str | None = None
 
     @classmethod
-    def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> Ours:
+    def seen_by(cls, connection: Connection, names: Names, location: str | None = None) -> OwnRuns:
         """Return the rule for this connection's database, and for our code location if known."""
         return cls(names, lock_space(connection), location)
 
-    def own(self, run: dg.DagsterRun) -> bool:
+    def includes(self, run: dg.DagsterRun) -> bool:
         """Return whether a run is of our jobs, or only of our assets.
 
         This matters because others can share our code location.
@@ -112,7 +111,7 @@ def own_location(context: dg.SensorEvaluationContext) -> str | None:
 
 
 def running_and_failed(
-    instance: dg.DagsterInstance, connection: Connection, ours: Ours, job: str, since: datetime
+    instance: dg.DagsterInstance, connection: Connection, ours: OwnRuns, job: str, since: datetime
 ) -> tuple[list[dg.DagsterRun], list[dg.RunRecord]]:
     """Return our runs of a job that have not ended, and those that have failed since `since`.
 
@@ -127,13 +126,12 @@ def running_and_failed(
     return [record.dagster_run for record in running], failed
 
 
-def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> list[FailedRun]:
+def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRun]:
     """Return the days of failed runs, except of runs that were asked for with other models."""
-    present = models_digest(models)
     found = []
     for record in failed:
         run, days = record.dagster_run, days_of(record.dagster_run)
-        if days is None or run.tags.get(MODELS_TAG, present) != present:
+        if days is None or run.tags.get(MODELS_TAG, models.digest) != models.digest:
             continue
         named = run.tags.get(FAILED_DAYS_TAG)
         at_fault = frozenset(map(date.fromisoformat, named.split(","))) if named else None
@@ -142,7 +140,7 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Mapping[str, Model]) -> 
 
 
 def failures_in_a_row(
-    instance: dg.DagsterInstance, ours: Ours, job: str, most: int
+    instance: dg.DagsterInstance, ours: OwnRuns, job: str, most: int
 ) -> list[datetime]:
     """Return when our last runs of a job failed, newest first, back to its last success.
 
@@ -175,9 +173,3 @@ def materialized_days(
 def _was_built(event: dg.DagsterEvent) -> bool:
     state = event.step_materialization_data.materialization.metadata.get("state")
     return state is None or state.value == "open"
-
-
-def models_digest(models: Mapping[str, Model]) -> str:
-    """Return a short text that changes when any model changes."""
-    checksums = sorted((name, model.checksum) for name, model in models.items())
-    return hashlib.sha256(repr(checksums).encode()).hexdigest()[:12]

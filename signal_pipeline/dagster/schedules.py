@@ -1,6 +1,5 @@
 """The schedules: what the clock starts, and when. What a job does is in `jobs.py`."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -17,17 +16,17 @@ from signal_pipeline.dagster.names import (
     Names,
 )
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import Ours
+from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import dropped_since
 from signal_pipeline.ingest.landing import changed_at
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
+def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that starts the nightly job."""
 
     @dg.schedule(
@@ -37,7 +36,8 @@ def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
         job_name=names.named(NIGHTLY_JOB),
         default_status=RUNNING,
         description=(
-            "00:30 UTC: the rollups of yesterday and of missed days, every check, then retention."
+            "00:30 UTC: builds the rollups of yesterday and of days that earlier nights missed,"
+            " then evaluates every check, then runs the retention."
         ),
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -48,9 +48,8 @@ def nightly_schedule_of(names: Names) -> dg.ScheduleDefinition:
     return nightly_schedule
 
 
-def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.ScheduleDefinition:
+def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that evaluates the checks within an hour of a change."""
-    checksums = {name: model.checksum for name, model in models.items()}
 
     @dg.schedule(
         name=names.named(CHECKS_SCHEDULE),
@@ -59,17 +58,17 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
         job_name=names.named(CHECKS_JOB),
         default_status=RUNNING,
         description=(
-            "Hourly: every check but those that count all raw events, if anything changed or was"
-            " dropped since they were evaluated last, in the landing too, or a day waits for its"
-            " build."
+            "Each hour: every check except those that count all raw events. Skipped if nothing"
+            " changed since the last evaluation: no event came or was dropped, the landing is as it"
+            " was, and no day waits for its build."
         ),
     )
     def checks_schedule(
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
     ) -> dg.RunRequest | dg.SkipReason:
         with postgres.connect() as connection:
-            last = _last_start(context.instance, Ours.seen_by(connection, names))
-            statuses = day_statuses(connection, checksums)
+            last = _last_start(context.instance, OwnRuns.seen_by(connection, names))
+            statuses = day_statuses(connection, models.checksums)
             # If all events are dropped, nothing else changes.
             dropped = dropped_since(connection, last)
         landed = changed_at(load_settings().landing_path)
@@ -84,7 +83,7 @@ def checks_schedule_of(models: Mapping[str, Model], names: Names) -> dg.Schedule
     return checks_schedule
 
 
-def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
+def _last_start(instance: dg.DagsterInstance, ours: OwnRuns) -> datetime:
     """Return when our checks were last started, by the hourly or the nightly job.
 
     Only successful runs count: they have had their lock, by which they are known to be ours.
@@ -102,7 +101,7 @@ def _last_start(instance: dg.DagsterInstance, ours: Ours) -> datetime:
     return max(found, default=datetime.min.replace(tzinfo=UTC))
 
 
-def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
+def build_pruning_schedule(names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that keeps Dagster's storage bounded."""
     return dg.ScheduleDefinition(
         name=names.named(PRUNING_SCHEDULE),
@@ -111,13 +110,13 @@ def pruning_schedule_of(names: Names) -> dg.ScheduleDefinition:
         job_name=names.named(PRUNING_JOB),
         default_status=RUNNING,
         description=(
-            "01:45 UTC: old logs, runs and ticks leave Dagster's storage; the state of each"
-            " partition stays."
+            "01:45 UTC: deletes Signal's old logs, runs and ticks from Dagster's storage. The state"
+            " of each partition stays."
         ),
     )
 
 
-def usage_report_schedule_of(
+def build_usage_report_schedule(
     names: Names, weeks: dg.WeeklyPartitionsDefinition
 ) -> dg.ScheduleDefinition:
     """Return the schedule that has the page of the last ISO week written."""
@@ -143,13 +142,13 @@ def usage_report_schedule_of(
     return usage_report_schedule
 
 
-def default_schedules(
-    models: Mapping[str, Model], names: Names, weeks: dg.WeeklyPartitionsDefinition
+def build_schedules(
+    models: Models, names: Names, weeks: dg.WeeklyPartitionsDefinition
 ) -> list[dg.ScheduleDefinition]:
     """Return every schedule of the project."""
     return [
-        nightly_schedule_of(names),
-        checks_schedule_of(models, names),
-        pruning_schedule_of(names),
-        usage_report_schedule_of(names, weeks),
+        build_nightly_schedule(names),
+        build_checks_schedule(models, names),
+        build_pruning_schedule(names),
+        build_usage_report_schedule(names, weeks),
     ]

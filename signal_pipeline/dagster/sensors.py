@@ -5,7 +5,7 @@ when, is in `due_builds.py`. What Dagster knows is in `runs.py`.
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -25,16 +25,14 @@ from signal_pipeline.dagster.names import (
     STALE_ROLLUPS_SENSOR,
     Names,
 )
-from signal_pipeline.dagster.partitions import daily_partitions
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import (
     MODELS_TAG,
     ONLY_STALE_TAG,
-    Ours,
+    OwnRuns,
     days_of,
     failed_days,
     failures_in_a_row,
-    models_digest,
     own_location,
     range_tags,
     running_and_failed,
@@ -42,14 +40,14 @@ from signal_pipeline.dagster.runs import (
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.ingest.landing import marks_of_landed
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
 TICK_SECONDS = 5
 COUNTED_FAILURES = 10  # The back-off does not grow after more failures.
 
 
-def landing_sensor_of(names: Names) -> dg.SensorDefinition:
+def build_landing_sensor(names: Names) -> dg.SensorDefinition:
     """Return the sensor that starts a run when files wait in the landing."""
 
     @dg.sensor(
@@ -58,8 +56,7 @@ def landing_sensor_of(names: Names) -> dg.SensorDefinition:
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Starts a run when a file waits in the landing; after a failed run it waits longer each"
-            " time."
+            "Starts a run when a file waits in the landing. It waits longer after each failed run."
         ),
     )
     def landing_sensor(
@@ -83,14 +80,14 @@ def _landing_request(
         return dg.SkipReason("the landing is empty")
     now, job = datetime.now(UTC), names.named(RAW_EVENTS_JOB)
     with postgres.connect() as connection:
-        ours = Ours.seen_by(connection, names, own_location(context))
+        ours = OwnRuns.seen_by(connection, names, own_location(context))
         running, _ = running_and_failed(
             context.instance, connection, ours, job, now - ATTEMPTS_WINDOW
         )
     if running:
         return dg.SkipReason(f"{len(files)} file(s) wait for the run in flight")
     failures = failures_in_a_row(context.instance, ours, job, COUNTED_FAILURES)
-    asked, known = _asked_before(context.cursor)
+    asked, known = _read_cursor(context.cursor)
     if (
         failures
         and now < (again := failures[0] + backoff(len(failures)))
@@ -107,7 +104,7 @@ def _landing_request(
     return dg.SensorResult(run_requests=[request], cursor=_cursor(asked + 1, files))
 
 
-def _asked_before(cursor: str | None) -> tuple[int, set[str] | None]:
+def _read_cursor(cursor: str | None) -> tuple[int, set[str] | None]:
     """Return how often the landing sensor has asked, and the marks of the files that waited then.
 
     The marks are None if the cursor is an older one, which is only the number.
@@ -120,9 +117,10 @@ def _cursor(asked: int, marks: Collection[str]) -> str:
     return json.dumps({"asked": asked, "marks": sorted(marks)})
 
 
-def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.SensorDefinition:
+def build_stale_rollups_sensor(
+    models: Models, names: Names, partitions: dg.DailyPartitionsDefinition
+) -> dg.SensorDefinition:
     """Return the sensor that keeps every rollup of every open day fresh."""
-    checksums = {name: model.checksum for name, model in models.items()}
     job = names.named(ROLLUPS_JOB)
 
     @dg.sensor(
@@ -131,18 +129,20 @@ def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.Sen
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Asks PostgreSQL which days have stale rollups, and starts few bounded runs for them."
+            "Asks PostgreSQL which days have stale rollups, and starts a few bounded runs to build"
+            " them."
         ),
     )
     def stale_rollups_sensor(
         context: dg.SensorEvaluationContext, postgres: PostgresResource
     ) -> dg.SensorResult | dg.SkipReason:
-        stale = _stale_days(postgres, checksums)
+        first = date.fromisoformat(partitions.get_first_partition_key() or str(today_utc()))
+        stale = _stale_days(postgres, models, first)
         if not stale:
             return dg.SkipReason("every rollup is fresh")
         now = datetime.now(UTC)
         with postgres.connect() as connection:
-            ours = Ours.seen_by(connection, names, own_location(context))
+            ours = OwnRuns.seen_by(connection, names, own_location(context))
             running, ended = running_and_failed(
                 context.instance, connection, ours, job, now - ATTEMPTS_WINDOW
             )
@@ -150,33 +150,32 @@ def stale_rollups_sensor_of(models: Mapping[str, Model], names: Names) -> dg.Sen
         taken = [days for run in running if (days := days_of(run))]
         requests = range_requests(stale, taken, failed, now)
         if not requests:
-            return dg.SkipReason(_why_not(stale, given_up(stale, failed)))
+            return dg.SkipReason(_skip_reason(stale, given_up(stale, failed)))
         asked = int(context.cursor or 0) + 1
-        digest = models_digest(models)
         return dg.SensorResult(
-            [_run_request(request, names, asked, digest) for request in requests], cursor=str(asked)
+            [_run_request(request, names, asked, models.digest) for request in requests],
+            cursor=str(asked),
         )
 
     return stale_rollups_sensor
 
 
-def _stale_days(postgres: PostgresResource, checksums: Mapping[str, str]) -> list[DayStatus]:
-    first = date.fromisoformat(daily_partitions.get_first_partition_key() or str(today_utc()))
+def _stale_days(postgres: PostgresResource, models: Models, first: date) -> list[DayStatus]:
     with postgres.connect() as connection:
         return [
             status
-            for status in day_statuses(connection, checksums, first, today_utc())
+            for status in day_statuses(connection, models.checksums, first, today_utc())
             if status.wants_build
         ]
 
 
-def _why_not(stale: list[DayStatus], hopeless: list[date]) -> str:
+def _skip_reason(stale: list[DayStatus], abandoned: list[date]) -> str:
     text = f"{len(stale)} stale day(s): in flight, pausing or backing off"
-    if not hopeless:
+    if not abandoned:
         return text
-    days = ", ".join(map(str, hopeless[:5]))
+    days = ", ".join(map(str, abandoned[:5]))
     return (
-        f"{text}; {len(hopeless)} failed {MAX_ATTEMPTS} times and rest for a day or until they"
+        f"{text}; {len(abandoned)} failed {MAX_ATTEMPTS} times and rest for a day or until they"
         f" change: {days}"
     )
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
+
+from psycopg.rows import scalar_row
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.locks import LockClass, session_lock
 from signal_pipeline.postgres.query import query
-
-DAY_LOCK = 7_291_001  # Class of the advisory locks on days: any constant that nobody else uses.
 
 
 class NotMigratedError(SignalError):
@@ -53,19 +54,21 @@ def stored_start_date(connection: Connection) -> date:
     """
     if connection.execute("select to_regclass('signal.instance')").fetchone() == (None,):
         raise NotMigratedError("the database has no Signal schema: run `signal-pipeline migrate`")
-    row = connection.execute("select start_date from signal.instance").fetchone()
-    if row is None:
+    scalar = connection.cursor(row_factory=scalar_row)
+    start_date: date | None = scalar.execute("select start_date from signal.instance").fetchone()
+    if start_date is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
-    return cast(date, row[0])
+    return start_date
 
 
 def installed_day(connection: Connection) -> date:
     """Return the UTC date of the first migration."""
-    row = connection.execute(
+    scalar = connection.cursor(row_factory=scalar_row)
+    day: date | None = scalar.execute(
         "select (created_at at time zone 'UTC')::date from signal.instance"
     ).fetchone()
-    assert row is not None
-    return cast(date, row[0])
+    assert day is not None
+    return day
 
 
 def ensure_days(connection: Connection, days: list[date]) -> None:
@@ -92,7 +95,7 @@ def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[da
     rows = connection.execute(
         query(__package__, "days_missing_raw_events"), {"days": days}
     ).fetchall()
-    return {cast(date, day): cast(int, count) for day, count in rows}
+    return dict(rows)
 
 
 @contextmanager
@@ -102,10 +105,5 @@ def day_lock(connection: Connection, day: date) -> Iterator[None]:
     Take it before the snapshot transaction begins: inside REPEATABLE READ the snapshot would be
     older than the wait, and the build would be old without anybody noticing.
     """
-    key = [DAY_LOCK, (day - date(2000, 1, 1)).days]
-    connection.execute("select pg_advisory_lock(%s, %s)", key)
-    try:
+    with session_lock(connection, LockClass.DAY, (day - EPOCH.date()).days):
         yield
-    finally:
-        if not connection.closed:
-            connection.execute("select pg_advisory_unlock(%s, %s)", key)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import Literal, cast
+from datetime import date, timedelta
+from typing import Literal
 
 from signal_pipeline.days.calendar import NotMigratedError, days_between, today_utc
 from signal_pipeline.postgres.database import Connection
@@ -94,12 +94,11 @@ def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
     ).fetchone()
     if instance is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
-    start_date, installed = cast("tuple[date, date]", instance)
+    start_date, installed = instance
     rows = connection.execute(
         "select day, state from signal.days where day between %s and %s order by day", [first, last]
     ).fetchall()
-    states = dict(cast("list[tuple[date, State]]", rows))
-    return Coverage(first, last, start_date, installed, today_utc(), states)
+    return Coverage(first, last, start_date, installed, today_utc(), dict(rows))
 
 
 def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
@@ -126,7 +125,7 @@ def _why_purged(connection: Connection, day: date) -> str:
         "select purged_at, raw_events from signal.receipts where day = %s", [day]
     ).fetchone()
     assert receipt is not None  # Every purged day has a receipt.
-    purged_at, events = cast("tuple[datetime, int]", receipt)
+    purged_at, events = receipt
     return (
         f"{day} is purged: its {events:,} raw event(s) were deleted at {purged_at:%Y-%m-%d %H:%M}"
         " UTC, with every hash and session; who was among them cannot be told any more"
@@ -135,7 +134,7 @@ def _why_purged(connection: Connection, day: date) -> str:
 
 def today_notes(day: date) -> list[str]:
     """Return a note that the day is not over, if it is today: what was not found can still come."""
-    return [f"{day} is not over: more events of it may come"] if day == today_utc() else []
+    return [f"{day} is not over: more of its events can still come"] if day == today_utc() else []
 
 
 def days_note(days: Iterable[date], what: str) -> list[str]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, cast
+from typing import Any, Literal
+
+from psycopg.rows import dict_row
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
@@ -51,35 +53,26 @@ def day_statuses(
 
     `checksums` is by rollup.
     """
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(
         query(__package__, "day_statuses"), {"first": first, "last": last}
     ).fetchall()
     return [_status(row, checksums) for row in rows]
 
 
-def _status(row: tuple[object, ...], checksums: Mapping[str, str]) -> DayStatus:
-    day, version, state, incomplete, changed_at, events, builds, built_at, build_seconds = row
-    built = cast("dict[str, list[object]]", builds)
-    return DayStatus(
-        cast(date, day),
-        cast(int, version),
-        cast('Literal["open", "purged"]', state),
-        bool(incomplete),
-        cast(datetime, changed_at),
-        cast(int, events),
-        {
-            name: _freshness(
-                built.get(name), version, checksum, state == "purged", bool(incomplete)
-            )
-            for name, checksum in checksums.items()
-        },
-        cast("datetime | None", built_at),
-        cast(float, build_seconds),
-    )
+def _status(row: dict[str, Any], checksums: Mapping[str, str]) -> DayStatus:
+    builds: Mapping[str, list[object]] = row.pop("builds")
+    rollups = {
+        name: _freshness(
+            builds.get(name), row["version"], checksum, row["state"] == "purged", row["incomplete"]
+        )
+        for name, checksum in checksums.items()
+    }
+    return DayStatus(rollups=rollups, **row)
 
 
 def _freshness(
-    build: list[object] | None, version: object, checksum: str, purged: bool, incomplete: bool
+    build: list[object] | None, version: int, checksum: str, purged: bool, incomplete: bool
 ) -> Freshness:
     if build is None:
         return "unavailable" if purged else "missing"

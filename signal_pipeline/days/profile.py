@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import cast
+from functools import partial
+
+from psycopg.rows import kwargs_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
@@ -31,20 +33,15 @@ class DayProfile:
 def day_profile(connection: Connection, day: date) -> DayProfile:
     """Return the profile of one day; an unknown day has no events."""
     start, end = window(day)
-    row = connection.execute(
+    outcomes = day_outcomes(connection, day)
+    cursor = connection.cursor(
+        row_factory=kwargs_row(partial(DayProfile, day=day, outcomes=outcomes))
+    )
+    profile = cursor.execute(
         query(__package__, "day_profile"), {"day": day, "start": start, "end": end}
     ).fetchone()
-    assert row is not None
-    version, state, events, first_event, last_event = row
-    return DayProfile(
-        day,
-        cast(int, version),
-        cast(str, state),
-        cast(int, events),
-        cast("datetime | None", first_event),
-        cast("datetime | None", last_event),
-        day_outcomes(connection, day),
-    )
+    assert profile is not None
+    return profile
 
 
 def day_outcomes(connection: Connection, day: date) -> Mapping[str, int]:
@@ -52,8 +49,7 @@ def day_outcomes(connection: Connection, day: date) -> Mapping[str, int]:
 
     The values are events by `accepted`, `duplicate`, `erased` and `dropped: reason`.
     """
-    rows = connection.execute(query(__package__, "day_outcomes"), [day]).fetchall()
-    return {cast(str, label): cast(int, events) for label, events in rows}
+    return dict(connection.execute(query(__package__, "day_outcomes"), [day]).fetchall())
 
 
 def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[date, dict[str, int]]:
@@ -62,7 +58,7 @@ def outcomes_by_day(connection: Connection, first: date, last: date) -> dict[dat
     for day, outcome, events in connection.execute(
         query(__package__, "books_by_day"), {"first": first, "last": last}
     ):
-        days.setdefault(cast(date, day), {})[cast(str, outcome)] = cast(int, events)
+        days.setdefault(day, {})[outcome] = events
     return days
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
+
+from psycopg.rows import dict_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
@@ -50,15 +51,11 @@ class DayQuality:
 
 def day_quality(connection: Connection, first: date, last: date) -> dict[date, DayQuality]:
     """Return the quality of each known day from `first` to `last`, inclusive."""
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(
         query(__package__, "day_quality"), {"first": first, "last": last}
     ).fetchall()
-    return {
-        cast(date, day): DayQuality(
-            cast("Mapping[str, float]", shares), cast(int, keys), cast(int, rules)
-        )
-        for day, shares, keys, rules in rows
-    }
+    return {row.pop("day"): DayQuality(**row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +78,8 @@ class DayIdentities:
 def day_identities(connection: Connection, first: date, last: date) -> dict[date, DayIdentities]:
     """Return the measures of each day from `first` to `last` that holds raw events."""
     start, end = window(first, last)
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=dict_row)
+    rows = cursor.execute(
         query(__package__, "day_identities"), {"start": start, "end": end}
     ).fetchall()
-    return {
-        cast(date, day): DayIdentities(
-            *cast("tuple[int, int, float, int, float, float]", tuple(measures))
-        )
-        for day, *measures in rows
-    }
+    return {row.pop("day"): DayIdentities(**row) for row in rows}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import cast
+
+from psycopg.rows import class_row
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
@@ -31,10 +32,5 @@ class Receipt:
 
 def list_receipts(connection: Connection) -> list[Receipt]:
     """Return every receipt, oldest day first."""
-    rows = connection.execute(query(__package__, "receipts")).fetchall()
-    return [
-        Receipt(
-            *cast("tuple[date, datetime, int, int, datetime, datetime, int, int, bool, str]", row)
-        )
-        for row in rows
-    ]
+    cursor = connection.cursor(row_factory=class_row(Receipt))
+    return cursor.execute(query(__package__, "receipts")).fetchall()

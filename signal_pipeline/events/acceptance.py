@@ -1,8 +1,8 @@
 """Acceptance, which decides what becomes of one incoming event (requirements 3.1 to 3.6).
 
-It is pure: it needs neither a database nor Dagster. The result is an `Event` without address or
-user agent, ready to store, or a `Drop` with its reason. The API applies the rate limit (step 7),
-and the ingest stores the event (step 8).
+It is pure: it needs neither a database nor Dagster. The result is an `AcceptedEvent` without
+address or user agent, ready to store, or a `Drop` with its reason. The API applies the rate limit
+(step 7), and the ingest stores the event (step 8).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
-from signal_pipeline.events.event import ABSENT, Drop, Event, IncomingEvent, Line, Reason
+from signal_pipeline.events.event import ABSENT, AcceptedEvent, Drop, IncomingEvent, Line, Reason
 from signal_pipeline.events.hashing import DayHasher
 from signal_pipeline.events.ids import NO_IDS, is_id
 from signal_pipeline.events.pii import holds_pii
@@ -76,7 +76,7 @@ class Acceptance:
             if entry.description_schema is not None
         }
 
-    def check_line(self, line: bytes, now: datetime) -> Event | Drop:
+    def check_line(self, line: bytes, now: datetime) -> AcceptedEvent | Drop:
         """Check one NDJSON line; `now` is the time of the server's clock."""
         if len(line) > MAX_LINE_BYTES:
             return Drop("malformed", now.date(), UNKNOWN_APP, OTHER_TYPE)
@@ -88,7 +88,7 @@ class Acceptance:
             return self._undecodable(line, error, now)
         return self.check(event, now)
 
-    def check(self, event: IncomingEvent, now: datetime) -> Event | Drop:
+    def check(self, event: IncomingEvent, now: datetime) -> AcceptedEvent | Drop:
         """Check one event; `now` is the time of the server's clock, aware and in UTC."""
         try:
             return self._accepted(event, now)
@@ -139,7 +139,7 @@ class Acceptance:
             at = None
         return self._drop("invalid_field", fields.get("eventType"), fields.get("appName"), at, now)
 
-    def _accepted(self, event: IncomingEvent, now: datetime) -> Event:
+    def _accepted(self, event: IncomingEvent, now: datetime) -> AcceptedEvent:
         route = _route(event.route)
         description = _description(event.description)
         session_id, client_event_id = _id(event.session_id), _id(event.client_event_id)
@@ -162,7 +162,7 @@ class Acceptance:
         ip = canonical_ip(event.ip)
         if client_event_id is None:
             client_event_id = str(hasher.event_id(_canonical_line(event, created_at)))
-        return Event(
+        return AcceptedEvent(
             day,
             created_at,
             app_name,

@@ -28,6 +28,7 @@ from signal_pipeline.events.patterns import (
     device_detector_list,
     lower_pattern,
 )
+from signal_pipeline.strict_yaml import parse_yaml
 
 # The shape of a browser's user agent; anything else is a bot. After `Mozilla/5.0` there must be a
 # comment that says something. Bots call themselves "compatible"; only the browsers listed here ever
@@ -128,8 +129,8 @@ def _without_model(text: str) -> str:
 
 def crawler_patterns() -> CrawlerPatterns:
     """Return the decisions about single patterns of the list of crawlers."""
-    text = files(__package__).joinpath("crawler_patterns.yaml").read_bytes()
-    return msgspec.yaml.decode(text, type=CrawlerPatterns)
+    text = files(__package__).joinpath("crawler_patterns.yaml").read_text(encoding="utf-8")
+    return parse_yaml(text).read(CrawlerPatterns, where="crawler_patterns.yaml")
 
 
 @cache

@@ -57,7 +57,7 @@ class Line(IncomingEvent, gc=False):
     created_at: msgspec.Raw = JSON_NULL  # type: ignore[assignment]
 
 
-class Event(msgspec.Struct, gc=False, frozen=True):
+class AcceptedEvent(msgspec.Struct, gc=False, frozen=True):
     """An event that passed every check: a row of `signal.events`.
 
     `id` is set if the caller must know it before the event is stored. Otherwise the ingest makes

@@ -15,8 +15,14 @@ from struct import Struct
 import numpy as np
 import numpy.typing as npt
 
-from signal_pipeline.events.event import Event
-from signal_pipeline.postgres.copy_format import EPOCH, HEADER, NULL, TRAILER
+from signal_pipeline.events.event import AcceptedEvent
+from signal_pipeline.postgres.copy_format import (
+    EPOCH,
+    EPOCH_UNIX_MICROSECONDS,
+    HEADER,
+    NULL,
+    TRAILER,
+)
 
 EVENT_COLUMNS = (
     "id",
@@ -39,7 +45,7 @@ _length = Struct(">i").pack
 _UUID = _length(16)
 _JSONB_VERSION = b"\x01"
 _MICROSECOND = timedelta(microseconds=1)
-_UNIX_MS = 946_684_800_000  # EPOCH in milliseconds of Unix time.
+_EPOCH_UNIX_MS = EPOCH_UNIX_MICROSECONDS // 1000
 _UUID_FIXED = 0xF << 76 | 0x3 << 62  # Version and variant.
 _UUID_VERSION_7 = 0x7 << 76 | 0x2 << 62
 
@@ -61,7 +67,7 @@ _EVENT_HEAD = np.dtype(
 )
 
 
-def event_rows(events: Sequence[Event]) -> list[bytes]:
+def event_rows(events: Sequence[AcceptedEvent]) -> list[bytes]:
     """Return the events as rows of binary COPY, with the columns `EVENT_COLUMNS`.
 
     An event without an id gets a new one. `copy_data` turns rows into the data of one COPY.
@@ -92,7 +98,7 @@ def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
     `times` are in microseconds since 2000-01-01.
     """
     ids = np.frombuffer(os.urandom(16 * len(times)), dtype=np.uint8).reshape(-1, 16).copy()
-    milliseconds = (times // 1000 + _UNIX_MS).astype(">u8")
+    milliseconds = (times // 1000 + _EPOCH_UNIX_MS).astype(">u8")
     ids[:, :6] = milliseconds.view(np.uint8).reshape(-1, 8)[:, 2:]
     ids[:, 6] = ids[:, 6] & 0x0F | 0x70
     ids[:, 8] = ids[:, 8] & 0x3F | 0x80
@@ -104,7 +110,7 @@ def new_event_id(at: datetime) -> bytes:
 
     `event_ids` does the same, but is slow for a single id.
     """
-    milliseconds = _microseconds(at) // 1000 + _UNIX_MS
+    milliseconds = _microseconds(at) // 1000 + _EPOCH_UNIX_MS
     number = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
     return (number & ~_UUID_FIXED | _UUID_VERSION_7).to_bytes(16, "big")
 
@@ -113,7 +119,7 @@ def _microseconds(at: datetime) -> int:
     return (at - EPOCH) // _MICROSECOND
 
 
-def _heads(events: Sequence[Event]) -> Iterable[bytes]:
+def _heads(events: Sequence[AcceptedEvent]) -> Iterable[bytes]:
     """Return the start of each row, up to the user hash: these columns have a fixed length."""
     times = np.array([_microseconds(event.created_at) for event in events], dtype=np.int64)
     heads = np.empty(len(events), dtype=_EVENT_HEAD)

@@ -11,21 +11,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.locks import LockClass, tried_session_lock
 from signal_pipeline.postgres.query import query
 
-LANDING_LOCK = 7_291_002
 NAMED = 10
 NAME_CHARACTERS = 100
 
@@ -188,7 +187,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         for entry in entries(folder):
             if entry.unfinished:
                 continue
@@ -222,10 +221,11 @@ def _ingest_file(
     with stream:
         check_form(stream)  # Before the whole file is read and recorded as begun.
         digest, size = _content_hmac(stream, secret)
-        with _held(connection, digest) as held:
+        number = int.from_bytes(digest[:4], "big", signed=True)
+        with tried_session_lock(connection, LockClass.LANDED_FILE, number) as is_ours:
             # Another process can have finished this file meanwhile, and a new file can have its
             # name.
-            if not held or not _still_at(path, stream):
+            if not is_ours or not _still_at(path, stream):
                 return False
             _ingest_rest(
                 connection, ingest, stream, digest, _started(connection, digest, size), counts
@@ -287,19 +287,8 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
 def _started(connection: Connection, digest: bytes, size: int) -> int:
     row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None
-    return cast(int, row[0])
-
-
-@contextmanager
-def _held(connection: Connection, digest: bytes) -> Iterator[bool]:
-    key = [LANDING_LOCK, int.from_bytes(digest[:4], "big", signed=True)]
-    row = connection.execute("select pg_try_advisory_lock(%s, %s)", key).fetchone()
-    held = row == (True,)
-    try:
-        yield held
-    finally:
-        if held and not connection.closed:
-            connection.execute("select pg_advisory_unlock(%s, %s)", key)
+    offset, _ = row
+    return int(offset)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,21 +8,23 @@ line.
 from __future__ import annotations
 
 import codecs
-import gzip
 import re
-import sys
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from itertools import islice
-from typing import BinaryIO, Literal, NamedTuple, Protocol, cast
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
 from signal_pipeline.events.event import IncomingEvent
+from signal_pipeline.ingest.compressed import (
+    PART_BYTES,
+    DecompressedStream,
+    PeekedStream,
+    compression_of,
+)
 from signal_pipeline.ingest.file_forms import (
     PRETTY_PRINTED,
     is_pretty_printed,
@@ -30,13 +32,6 @@ from signal_pipeline.ingest.file_forms import (
     signature,
 )
 
-if sys.version_info >= (3, 14):
-    from compression import zstd as zstd
-else:
-    from backports import zstd as zstd
-
-HEAD_BYTES = 64 * 1024  # The bytes by which a form is recognised.
-PART_BYTES = 1024 * 1024  # The bytes that are decompressed at once.
 # The most lines of a block, five times as many as it holds at usual length. Each line costs more
 # memory than its bytes.
 MOST_LINES = 100_000
@@ -45,13 +40,6 @@ LOOK_AHEAD_BYTES = 64 * 1024 * 1024
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # Replaces a line that is not a JSON object.
 MARK = codecs.BOM_UTF8
-Compression = Literal["gzip", "zstd"]
-_COMPRESSIONS: list[tuple[bytes, Compression]] = [
-    (b"\x1f\x8b\x08", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    # Skippable frames
-    *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),
-]
 _MARKS = re.compile(rb"(?:%b)+" % MARK)
 _LATER_MARKS = re.compile(rb"\n(?:%b)+" % MARK)
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -108,10 +96,12 @@ class NdjsonReader:
         A plain stream must be able to seek for that. Raises FormError for a form that its first
         bytes identify for sure.
         """
-        self._raw = _Peeked(stream)
-        self.compression = _compression(self._raw.head)
-        self._inflated = _Inflated(self._raw, self.compression) if self.compression else None
-        self._content = _Peeked(self._inflated) if self._inflated else self._raw
+        self._raw = PeekedStream(stream)
+        self.compression = compression_of(self._raw.head)
+        self._inflated = (
+            DecompressedStream(self._raw, self.compression) if self.compression else None
+        )
+        self._content = PeekedStream(self._inflated) if self._inflated else self._raw
         self._block_bytes = block_bytes
         self._start = start
         self._found = start > 0  # Whether an object was found. Only NDJSON is ever begun.
@@ -121,7 +111,7 @@ class NdjsonReader:
             self._content.skip(start)
         elif start:
             stream.seek(start)
-            self._raw = self._content = _Peeked(stream)
+            self._raw = self._content = PeekedStream(stream)
 
     @property
     def fault(self) -> str | None:
@@ -256,10 +246,6 @@ def _decoded(text: bytes) -> object:
         return None
 
 
-def _compression(head: bytes) -> Compression | None:
-    return next((name for magic, name in _COMPRESSIONS if head.startswith(magic)), None)
-
-
 class _Skipped(NamedTuple):
     """A block without a JSON object; `lines` is how many of its lines are not blank."""
 
@@ -281,68 +267,3 @@ class _Skipped(NamedTuple):
 
     def block(self) -> Block:
         return Block([UNREADABLE] * self.lines, self.end_offset, self.bytes, self.first_line)
-
-
-class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-class _Peeked:
-    """A stream whose first bytes can be seen before they are read, and which counts bytes read."""
-
-    def __init__(self, stream: _Readable) -> None:
-        self._stream = stream
-        self._ended = False
-        self.head = b""
-        while (missing := HEAD_BYTES - len(self.head)) and not self._ended:
-            self.head += self._more(missing)
-        self._unread = BytesIO(self.head)
-        self.taken = 0
-
-    def read(self, size: int, /) -> bytes:
-        data = self._unread.read(size)
-        if len(data) < size and not self._ended:
-            data += self._more(size - len(data))
-        self.taken += len(data)
-        return data
-
-    def _more(self, size: int) -> bytes:
-        """Return the next bytes, and remember an end, since a terminal can be read beyond it."""
-        data = self._stream.read(size)
-        self._ended = not data
-        return data or b""
-
-    def skip(self, size: int) -> None:
-        while size and (data := self.read(min(size, PART_BYTES))):
-            size -= len(data)
-
-
-class _Inflated:
-    """The content of compressed data, as far as it can be read.
-
-    The data can have several members or frames.
-    """
-
-    def __init__(self, raw: _Peeked, compression: Compression) -> None:
-        stream = cast(BinaryIO, raw)  # Both decompressors only call its `read`.
-        self._file = (
-            gzip.GzipFile(fileobj=stream, mode="rb")
-            if compression == "gzip"
-            else zstd.ZstdFile(stream)
-        )
-        self._compression = compression
-        self.fault: str | None = None
-
-    def read(self, size: int, /) -> bytes:
-        parts = []
-        try:
-            while size and not self.fault and (part := self._file.read1(min(size, PART_BYTES))):
-                parts.append(part)
-                size -= len(part)
-        except EOFError:
-            self.fault = f"holds {self._compression} data that is cut short"
-        except (gzip.BadGzipFile, zlib.error, zstd.ZstdError):
-            self.fault = (
-                f"holds {self._compression} data that is damaged, or cannot be decompressed here"
-            )
-        return b"".join(parts)

@@ -9,22 +9,25 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from typing import BinaryIO
 
 from signal_pipeline.catalogue.load import load_catalogue
-from signal_pipeline.concurrency import short_turns
+from signal_pipeline.concurrency import run_while_preparing, short_switch_interval
 from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Drop, Event, IncomingEvent
+from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.events.user_agents import clear_cache
+from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
-from signal_pipeline.ingest.writer import ACCEPTED, Batch, EventWriter, Outcome, prepare
-from signal_pipeline.postgres.database import Connection, Database, open_database, safe_errors
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.ingest.writer import Batch, EventWriter, prepare
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.postgres.database import Connection, Database, open_database
+from signal_pipeline.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +112,10 @@ class Ingest:
         Raises SignalError for a missing or weak secret, a broken catalogue, or a database without
         the schema.
         """
-        secret = hashing.check_secret(salt_secret(settings))
+        secret = ingest_secret(settings)
         catalogue = load_catalogue(settings.catalogue)
         database = database or open_database(settings)
-        with safe_errors(), database.connect() as connection:
+        with database.connect() as connection:
             start_date = stored_start_date(connection)
         acceptance = Acceptance(catalogue, secret, start_date, settings.retention_days)
         return cls(acceptance, EventWriter(database, hashing.key_id(secret)), clock)
@@ -121,17 +124,17 @@ class Ingest:
         """Close the connection to the database."""
         self._writer.close()
 
-    def check(self, event: IncomingEvent) -> Event | Drop:
+    def check(self, event: IncomingEvent) -> AcceptedEvent | Drop:
         """Decide what becomes of one event, before it is stored."""
         return self.acceptance.check(event, self._now())
 
-    def check_line(self, line: bytes) -> Event | Drop:
+    def check_line(self, line: bytes) -> AcceptedEvent | Drop:
         """Decide what becomes of one landing line, before it is stored."""
         return self.acceptance.check_line(line, self._now())
 
     def store(
         self,
-        checked: Batch | Sequence[Event | Drop],
+        checked: Batch | Sequence[AcceptedEvent | Drop],
         within: Callable[[Connection], None] | None = None,
     ) -> list[Outcome]:
         """Store checked events and count drops in one transaction, and return each outcome.
@@ -165,17 +168,14 @@ class Ingest:
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)
         with (
-            short_turns(),
+            short_switch_interval(),
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool,
         ):
-            storing: tuple[Block, Future[list[Outcome]]] | None = None
-            for block in reader:
-                batch = prepare(self._check_lines(block.lines))
-                if storing is not None:
-                    _finish(storing, counts, progress)
-                storing = block, pool.submit(self.store, batch, _at(block.end_offset, committed))
-            if storing is not None:
-                _finish(storing, counts, progress)
+            storing = (self._prepared(block, committed) for block in reader)
+            for block, outcomes in run_while_preparing(pool, storing):
+                _count(block, outcomes, counts)
+                if progress is not None:
+                    progress(block.bytes)
         if reader.fault:
             raise CutShortError(reader.fault, counts)
         return counts
@@ -198,7 +198,15 @@ class Ingest:
         """
         self._now()
 
-    def _check_lines(self, lines: Iterable[bytes]) -> list[Event | Drop]:
+    def _prepared(
+        self, block: Block, committed: Callable[[Connection, int], None] | None
+    ) -> Callable[[], tuple[Block, list[Outcome]]]:
+        """Check the lines of a block and lay them out; return the call that stores them."""
+        batch = prepare(self._check_lines(block.lines))
+        within = committed and partial(_call_with_offset, committed, block.end_offset)
+        return lambda: (block, self.store(batch, within))
+
+    def _check_lines(self, lines: Iterable[bytes]) -> list[AcceptedEvent | Drop]:
         check, now = self.acceptance.check_line, self._now()
         return [check(line, now) for line in lines if line and not line.isspace()]
 
@@ -210,24 +218,16 @@ class Ingest:
         return now
 
 
-def _at(
-    offset: int, committed: Callable[[Connection, int], None] | None
-) -> Callable[[Connection], None] | None:
-    return None if committed is None else lambda connection: committed(connection, offset)
-
-
-def _finish(
-    storing: tuple[Block, Future[list[Outcome]]],
-    counts: Counts,
-    progress: Callable[[int], None] | None,
+def _call_with_offset(
+    committed: Callable[[Connection, int], None], offset: int, connection: Connection
 ) -> None:
-    block, future = storing
-    outcomes = future.result()
+    committed(connection, offset)
+
+
+def _count(block: Block, outcomes: Sequence[Outcome], counts: Counts) -> None:
     counts.add(outcomes)
     if counts.first_malformed is None and counts.dropped["malformed"]:
         counts.first_malformed = _first_malformed(block, outcomes)
-    if progress is not None:
-        progress(block.bytes)
 
 
 def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
@@ -239,7 +239,7 @@ def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
     )
 
 
-def _log_drops(checked: Sequence[Event | Drop], outcomes: Sequence[Outcome]) -> None:
+def _log_drops(checked: Sequence[AcceptedEvent | Drop], outcomes: Sequence[Outcome]) -> None:
     """Log one line per reason and event type.
 
     A dropped event never fails its caller, but it never vanishes without a trace either.

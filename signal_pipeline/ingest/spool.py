@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.browsers import HASH_RULES
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.postgres.query import query
@@ -49,7 +49,7 @@ class SpooledBatch(msgspec.Struct):
     """
 
     key_id: str
-    events: list[Event]
+    events: list[AcceptedEvent]
     drops: list[Drop]
     hash_rules: int = 1
 
@@ -92,7 +92,7 @@ class Spool:
         """Release the folder."""
         self._lock.release()
 
-    def append(self, checked: Sequence[Event | Drop]) -> None:
+    def append(self, checked: Sequence[AcceptedEvent | Drop]) -> None:
         """Write a batch and sync it. Raises SpoolError if the spool is full or the disk refuses."""
         data = _encoded(checked, self._key_id)
         if self._bytes + len(data) > MAX_SPOOL_BYTES:
@@ -152,7 +152,7 @@ class Spool:
         identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
         received_on = _written_on(path)
         with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
-            items: list[Event | Drop] = [*batch.events, *batch.drops]
+            items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
             if _write_once(writer, items, received_on, identity, size):
                 return
             refused = [
@@ -237,15 +237,17 @@ def _written_on(path: Path) -> date:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 
 
-def _encoded(items: Sequence[Event | Drop], key_id: str, hash_rules: int = HASH_RULES) -> bytes:
-    events = [item for item in items if isinstance(item, Event)]
+def _encoded(
+    items: Sequence[AcceptedEvent | Drop], key_id: str, hash_rules: int = HASH_RULES
+) -> bytes:
+    events = [item for item in items if isinstance(item, AcceptedEvent)]
     drops = [item for item in items if isinstance(item, Drop)]
     return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops, hash_rules))
 
 
 def _write_once(
     writer: EventWriter,
-    items: Sequence[Event | Drop],
+    items: Sequence[AcceptedEvent | Drop],
     received_on: date,
     identity: bytes,
     size: int,

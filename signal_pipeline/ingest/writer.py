@@ -7,20 +7,29 @@ purged.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from operator import attrgetter
-from typing import Literal, LiteralString, NamedTuple, cast
+from typing import LiteralString
 
 import psycopg
+from psycopg.rows import TupleRow
 
 from signal_pipeline.days.calendar import ensure_days, today_utc
 from signal_pipeline.events.browsers import HASH_RULES
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.books import (
+    ACCEPTED,
+    DUPLICATE,
+    Outcome,
+    Statement,
+    add_address_gaps,
+    add_bots,
+    add_to_books,
+    books_of,
+)
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
 from signal_pipeline.postgres.query import query
@@ -29,35 +38,6 @@ _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (for
 _BEGIN: LiteralString = "begin"
 _COMMIT: LiteralString = "commit"
 _text = lru_cache(maxsize=1024)(date.isoformat)
-_subject = attrgetter("day", "app_name", "event_type")
-_bot = attrgetter("day", "app_name", "browser_family", "os_family", "device_type")
-
-NOT_RECORDED = "(not recorded)"
-
-
-class Outcome(NamedTuple):
-    """What became of one event; `reason` is set only for a drop."""
-
-    kind: Literal["accepted", "duplicate", "dropped"]
-    reason: str | None = None
-
-
-ACCEPTED = Outcome("accepted")
-DUPLICATE = Outcome("duplicate")
-
-
-class Entry(NamedTuple):
-    """One line of the books, as it is counted for a call."""
-
-    day: date
-    app_name: str
-    event_type: str
-    outcome: str
-    reason: str
-
-
-Books = Counter[Entry]
-Statement = tuple[LiteralString, list[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +48,15 @@ class Batch:
     `outcomes` are the outcomes that are known before the ledger is asked.
     """
 
-    checked: Sequence[Event | Drop]
+    checked: Sequence[AcceptedEvent | Drop]
     outcomes: list[Outcome]
     bots: list[Drop]
-    events: dict[int, Event]
+    events: dict[int, AcceptedEvent]
     keys: Mapping[str, str]
     rows: dict[int, bytes]
 
 
-def prepare(checked: Sequence[Event | Drop], closed: Set[date] = frozenset()) -> Batch:
+def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozenset()) -> Batch:
     """Lay out a batch, without a database.
 
     The next batch can therefore be prepared while one is stored. Events of the days in `closed`,
@@ -115,7 +95,7 @@ class EventWriter:
 
     def write(
         self,
-        checked: Batch | Sequence[Event | Drop],
+        checked: Batch | Sequence[AcceptedEvent | Drop],
         within: Callable[[Connection], None] | None = None,
         received_on: date | None = None,
     ) -> list[Outcome]:
@@ -154,15 +134,15 @@ class EventWriter:
             for position in batch.events.keys() - new.keys():
                 outcomes[position] = DUPLICATE
             _add_events(connection, [batch.rows[at] for at in new])
-            books = _books(batch.checked, outcomes, new.values())
+            books = books_of(batch.checked, outcomes, new.values())
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
             if within is not None:
                 within(connection)
             _at_once(
                 connection,
-                _add_to_books(books, received_on),
-                *_add_address_gaps(new.values()),
-                *_add_bots(batch.bots),
+                add_to_books(books, received_on),
+                *add_address_gaps(new.values()),
+                *add_bots(batch.bots),
                 (query(__package__, "add_day_keys"), [self._key_id, self._hash_rules, changed]),
                 (query("signal_pipeline.days", "raise_versions"), [changed]),
                 (_COMMIT, []),
@@ -191,9 +171,7 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _at_once(
-    connection: Connection, *statements: Statement
-) -> psycopg.ClientCursor[tuple[object, ...]]:
+def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCursor[TupleRow]:
     """Execute statements in one message. The cursor is at the result of the first.
 
     The time of a small batch is mostly round trips, and at each of them the thread releases the
@@ -213,17 +191,17 @@ def _purged(connection: Connection, days: list[date]) -> set[date]:
         connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
     )
     cursor.nextset()
-    return {cast(date, day) for day, state in cursor.fetchall() if state == "purged"}
+    return {day for day, state in cursor.fetchall() if state == "purged"}
 
 
 def _sorted_out(
-    checked: Sequence[Event | Drop], closed: Set[date]
-) -> tuple[dict[int, Event], list[Drop], list[Outcome]]:
+    checked: Sequence[AcceptedEvent | Drop], closed: Set[date]
+) -> tuple[dict[int, AcceptedEvent], list[Drop], list[Outcome]]:
     """Split a batch into events for the ledger, bots, and all outcomes so far.
 
     The events are by position, each id once.
     """
-    events: dict[int, Event] = {}
+    events: dict[int, AcceptedEvent] = {}
     bots: list[Drop] = []
     seen: set[str] = set()
     outcomes = [ACCEPTED] * len(checked)
@@ -242,7 +220,7 @@ def _sorted_out(
     return events, bots, outcomes
 
 
-def _keys(events: Sequence[Event]) -> Mapping[str, str]:
+def _keys(events: Sequence[AcceptedEvent]) -> Mapping[str, str]:
     """Return the ledger's part of the events, as texts of PostgreSQL arrays.
 
     psycopg would go through a list item by item.
@@ -257,10 +235,8 @@ def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger, and return those that were already known."""
     if not batch.events:
         return set()
-    return {
-        cast(str, row[0])
-        for row in connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()
-    }
+    rows = connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()
+    return {row[0] for row in rows}
 
 
 def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
@@ -271,52 +247,3 @@ def _add_events(connection: Connection, rows: Sequence[bytes]) -> None:
     if rows:
         with connection.cursor().copy(_COPY_EVENTS) as copy:
             copy.write(copy_data(rows))
-
-
-def _books(
-    checked: Sequence[Event | Drop], outcomes: Sequence[Outcome], stored: Iterable[Event]
-) -> Books:
-    books = Books(
-        {
-            Entry(*subject, "accepted", ""): events
-            for subject, events in Counter(map(_subject, stored)).items()
-        }
-    )
-    for item, outcome in zip(checked, outcomes, strict=True):
-        if outcome is not ACCEPTED:
-            books[Entry(*_subject(item), outcome.kind, outcome.reason or "")] += 1
-    return books
-
-
-def _add_to_books(books: Books, received_on: date) -> Statement:
-    columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
-    return query(__package__, "add_to_books"), [*columns, list(books.values()), received_on]
-
-
-def _add_bots(drops: Iterable[Drop]) -> list[Statement]:
-    """Return the statement that counts bots by the buckets of their user agents.
-
-    The spool of an earlier version does not record these buckets.
-    """
-    bots = Counter(map(_bot, drops))
-    if not bots:
-        return []
-    days, apps, *buckets = zip(*bots, strict=True)
-    named = [[bucket or NOT_RECORDED for bucket in column] for column in buckets]
-    return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
-
-
-def _add_address_gaps(events: Iterable[Event]) -> list[Statement]:
-    gaps = Counter(
-        (event.day, event.app_name, event.address) for event in events if event.address != "given"
-    )
-    if not gaps:
-        return []
-    keys = sorted({(day, app_name) for day, app_name, _ in gaps})
-    columns = [
-        [day for day, _ in keys],
-        [app_name for _, app_name in keys],
-        [gaps[(*key, "missing")] for key in keys],
-        [gaps[(*key, "invalid")] for key in keys],
-    ]
-    return [(query(__package__, "add_address_gaps"), columns)]

@@ -13,3 +13,5 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"  # The length -1, and no bytes.
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+EPOCH_UNIX_DAYS = 10_957
+EPOCH_UNIX_MICROSECONDS = EPOCH_UNIX_DAYS * 86_400_000_000

@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import TypeVar
 
 import psycopg
 from psycopg import errors
+from psycopg.rows import TupleRow
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.settings import Settings
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[TupleRow]
 Result = TypeVar("Result")
 
 TRANSACTION_ATTEMPTS = 8
@@ -27,16 +29,10 @@ TRANSACTION_ATTEMPTS = 8
 _LOST = ("08", "57P", "25P03", "25P04")
 # No room, too many connections, a fault of the disk (53, 58030); a read-only server, such as a
 # standby that is not yet promoted (25006); an unknown outcome (40003).
-_NOTHING_NOW = ("53", "58030", "25006", "40003")
+_REFUSING_WORK = ("53", "58030", "25006", "40003")
 # Also a lost race (40001, 40P01), and a lock or a statement that was given up (55P03, 57014).
-_NOT_NOW = (
-    *_NOTHING_NOW,
-    "40001",
-    "40P01",
-    "55P03",
-    "57014",
-)
-_NOT_HERE = ("42", "3F")  # The login lacks a right, or the schema differs from ours.
+_TRANSIENT = (*_REFUSING_WORK, "40001", "40P01", "55P03", "57014")
+_MISCONFIGURED = ("42", "3F")  # The login lacks a right, or the schema differs from ours.
 
 
 class DatabaseError(SignalError):
@@ -47,29 +43,44 @@ class DatabaseError(SignalError):
         self.sqlstate = sqlstate
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """True if PostgreSQL is up but refused this for a transient reason."""
-        return (self.sqlstate or "").startswith(_NOT_NOW)
+        return (self.sqlstate or "").startswith(_TRANSIENT)
 
     @property
-    def takes_nothing(self) -> bool:
+    def is_refusing_work(self) -> bool:
         """True if PostgreSQL is up but refuses such work from everybody for now.
 
         This is as good as an outage.
         """
-        return (self.sqlstate or "").startswith(_NOTHING_NOW)
+        return (self.sqlstate or "").startswith(_REFUSING_WORK)
 
     @property
-    def not_here(self) -> bool:
+    def is_misconfigured(self) -> bool:
         """True if the login or the schema is at fault, not what was asked.
 
         Then everything fails alike.
         """
-        return (self.sqlstate or "").startswith(_NOT_HERE)
+        return (self.sqlstate or "").startswith(_MISCONFIGURED)
 
 
 class DatabaseUnreachableError(DatabaseError):
     """PostgreSQL cannot be reached, or went away. Trying again later can help."""
+
+
+class _SafeConnection(psycopg.Connection[TupleRow]):
+    """A connection whose `with` block turns psycopg's errors into DatabaseError."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with safe_errors():
+            super().__exit__(kind, error, traceback)
+            if isinstance(error, psycopg.Error):
+                raise error
 
 
 class Database:
@@ -85,10 +96,11 @@ class Database:
     def connect(self) -> Connection:
         """Open a connection in autocommit mode whose session is in UTC.
 
-        Raises DatabaseUnreachableError.
+        As a context manager it closes at the end, and raises DatabaseError for an error of psycopg
+        inside. Raises DatabaseUnreachableError.
         """
         with safe_errors():
-            return psycopg.connect(
+            return _SafeConnection.connect(
                 self.url,
                 autocommit=True,
                 connect_timeout=10,

@@ -22,18 +22,17 @@ import warnings
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import quote
 
 import psutil
 import psycopg
 from filelock import FileLock
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from signal_pipeline.child_environments import postgres_environment
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
+from signal_pipeline.postgres.urls import with_database, write_url
 
 with warnings.catch_warnings():
     # The wheel warns about this at import, but the variable does not concern Signal.
@@ -100,9 +99,7 @@ def _take_secrets_from(server: PostgresServer, home: Path) -> None:
 
     If other processes use it, only warn.
     """
-    with psycopg.connect(
-        psycopg.conninfo.make_conninfo(_url(server.pgdata), dbname="postgres")
-    ) as connection:
+    with psycopg.connect(with_database(_url(server.pgdata), "postgres")) as connection:
         known = connection.execute("select current_setting('signal.environment', true)").fetchone()
     if known == ("plain",):
         return
@@ -134,8 +131,7 @@ def ensure_database(url: str, name: str) -> None:
 
     Several processes can do so at once.
     """
-    maintenance = psycopg.conninfo.make_conninfo(url, dbname="postgres")
-    with psycopg.connect(maintenance, autocommit=True) as connection:
+    with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
         known = connection.execute(
             "select 1 from pg_database where datname = %s", [name]
         ).fetchone()
@@ -175,7 +171,7 @@ def _url(folder: Path) -> str:
     info = PostmasterInfo.read_from_pgdata(folder)
     assert info is not None
     assert info.socket_dir is not None
-    return f"postgresql://postgres@/{DATABASE}?host={quote(str(info.socket_dir), safe='')}"
+    return write_url({"user": "postgres", "host": str(info.socket_dir), "dbname": DATABASE})
 
 
 def _ready_url(folder: Path) -> str | None:
@@ -330,41 +326,3 @@ def wheel_program(name: str) -> str | None:
     """Return the path of one of PostgreSQL's programs in the wheel, such as psql."""
     path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
     return str(path) if path.exists() else None
-
-
-def dagster_url(url: str, name: str | None = None) -> str:
-    """Return a libpq URL in the form that Dagster's storage needs.
-
-    The result is for the database `name`, or without a name for the URL's own database, and names
-    the driver that Dagster ships with. A URL that names a driver stays as it is. Raises
-    EmbeddedError for a text that is neither a URL nor a connection string of libpq.
-    """
-    if re.match(r"postgresql\+\w+://", url):
-        return url
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.Error:
-        raise EmbeddedError(
-            "a database URL of Signal's or Dagster's is not one of PostgreSQL"
-        ) from None
-    database = name or parts.get("dbname") or parts.get("user") or ""
-    login = ":".join(_quoted(parts[part]) for part in ("user", "password") if part in parts)
-    host = str(parts.get("host", ""))
-    # A socket's folder or several hosts go into the query part of the URL.
-    in_front = not host.startswith("/") and "," not in host
-    place = ""
-    if in_front:
-        place = f"[{host}]" if ":" in host else host
-        place += f":{parts['port']}" if "port" in parts else ""
-    rest = {
-        key: value
-        for key, value in parts.items()
-        if key not in ("user", "password", "dbname") and not (in_front and key in ("host", "port"))
-    }
-    query = "&".join(f"{key}={_quoted(value)}" for key, value in rest.items())
-    at, asks = "@" if login else "", "?" if query else ""
-    return f"postgresql+psycopg2://{login}{at}{place}/{_quoted(database)}{asks}{query}"
-
-
-def _quoted(value: object) -> str:
-    return quote(str(value), safe="")

@@ -11,6 +11,7 @@ import fcntl
 import os
 from pathlib import Path
 
+# `flock` and not `filelock`: users share the lock, and keep it as long as their process lives.
 # By process and home; by process, since a forked child inherits the descriptors.
 _descriptors: dict[tuple[int, Path], int] = {}
 

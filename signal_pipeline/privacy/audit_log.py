@@ -12,8 +12,9 @@ from datetime import date
 
 from psycopg.types.json import Jsonb
 
+from signal_pipeline.keys import audit_key
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.settings import Settings, audit_key
+from signal_pipeline.settings import Settings
 
 MAX_REASON = 200
 

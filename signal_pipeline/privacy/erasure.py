@@ -13,17 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Literal, LiteralString, cast
+from typing import Literal, LiteralString
 
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import day_lock, raise_versions, window
 from signal_pipeline.days.coverage import days_note, today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.privacy import audit_log
+from signal_pipeline.rollups.models import Models
 
 Kind = Literal["user-hash", "session", "entity"]
 
@@ -69,7 +70,8 @@ class Subject:
     @property
     def day(self) -> date | None:
         """Return the only day that can hold the subject, or None if any day can."""
-        return cast("date | None", self.values.get("day"))
+        day = self.values.get("day")
+        return day if isinstance(day, date) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Certificate:
 
 def erase(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     subject: Subject,
     actor: bytes,
     *,
@@ -147,7 +149,7 @@ def erase(
     ]
     if subject.kind != "entity":
         rollups = []
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         found = _found(connection, subject, rollups)
         if dry_run:
             certificate.days = found
@@ -197,7 +199,8 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
             " day = %s",
             [subject.day],
         ).fetchone()
-        secrets, rules = cast("tuple[int, int]", counts)
+        assert counts is not None  # A count has a row.
+        secrets, rules = counts
         notes = today_notes(subject.day)
         if secrets > 1:
             notes.append(
@@ -210,15 +213,14 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
                 " person's hash by each, and each must be erased"
             )
         return notes
-    rows = connection.execute("select day from signal.days where state = 'purged'").fetchall()
+    scalar = connection.cursor(row_factory=scalar_row)
+    purged = scalar.execute("select day from signal.days where state = 'purged'").fetchall()
     left = (
         "of an entity only rows in rollups were left there"
         if subject.kind == "entity"
         else "nothing of a session is left there"
     )
-    return days_note(
-        [cast(date, row[0]) for row in rows], f"are purged, their raw events deleted before; {left}"
-    )
+    return days_note(purged, f"are purged, their raw events deleted before; {left}")
 
 
 def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:
@@ -236,13 +238,8 @@ def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list
         for day, count in _counts(connection, statement, subject).items():
             rows[day] = rows.get(day, 0) + count
     days = sorted({*events, *rows})
-    states = dict(
-        cast(
-            "list[tuple[date, Literal['open', 'purged']]]",
-            connection.execute(
-                "select day, state from signal.days where day = any(%s)", [days]
-            ).fetchall(),
-        )
+    states: dict[date, Literal["open", "purged"]] = dict(
+        connection.execute("select day, state from signal.days where day = any(%s)", [days])
     )
     return [
         ErasedDay(day, states[day], events.get(day, 0), rows.get(day, 0))
@@ -252,9 +249,7 @@ def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list
 
 
 def _counts(connection: Connection, statement: sql.Composed, subject: Subject) -> dict[date, int]:
-    return dict(
-        cast("list[tuple[date, int]]", connection.execute(statement, subject.values).fetchall())
-    )
+    return dict(connection.execute(statement, subject.values))
 
 
 def _erase_day(
@@ -275,11 +270,12 @@ def _erase_day(
             return None  # Purged meanwhile.
         start, end = window(day)
         condition = sql.SQL(_CONDITIONS[subject.kind])
-        gone = connection.execute(
+        scalar = connection.cursor(row_factory=scalar_row)
+        events: int | None = scalar.execute(
             sql.SQL(query(__package__, "erase_events")).format(condition=condition),
             {**subject.values, "day": day, "start": start, "end": end},
         ).fetchone()
-        (events,) = cast("tuple[int]", gone)
+        assert events is not None  # A count has a row.
         rows = 0
         # The rows go at once, because a forced purge must not keep what a rebuild would have taken
         # out.
@@ -290,7 +286,7 @@ def _erase_day(
             ).rowcount
         if not events and not rows:
             return None
-        audit.record(
+        audit_log.record(
             connection,
             "erase",
             day=day,
@@ -314,4 +310,4 @@ def _erase_purged(
         " %s, %s, %s) group by erased_day",
         [subject.values["entity_type"], subject.values["entity_id"], certificate.number, actor],
     ).fetchall()
-    return [ErasedDay(cast(date, day), "purged", 0, cast(int, count)) for day, count in rows]
+    return [ErasedDay(day, "purged", 0, count) for day, count in rows]

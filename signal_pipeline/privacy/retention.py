@@ -2,31 +2,29 @@
 
 A day goes once its rollups are proven complete. A purge proves, writes the receipt and deletes in
 one transaction, under the day's lock (invariants 6 and 9). No single clock is believed:
-`retention_rule.py` says which days are past their retention.
+`retention_rule.py` says which days are past their retention, `purge_proof.py` what is proven.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import cast
+from datetime import date
 
-from psycopg import errors, sql
+from psycopg import errors
+from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
+from signal_pipeline.privacy.purge_proof import UnprovenError, prove, read_purge_facts
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
-from signal_pipeline.privacy.seen_days import confirm_days as write_confirmed
-from signal_pipeline.privacy.seen_days import read_clocks, remember_days
-from signal_pipeline.rollups.model_tests import reconciliations
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.privacy.seen_days import read_clocks, remember_days, write_confirmed_days
+from signal_pipeline.rollups.models import Models
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +34,6 @@ DROP_PATIENCE_SECONDS = 60.0
 
 class RetentionError(SignalError):
     """A purge that was asked for is refused."""
-
-
-class _Unproven(Exception):
-    """The day fails its proof; the text says why."""
 
 
 @dataclass(slots=True)
@@ -66,8 +60,8 @@ class Purged:
 
 def due_days(connection: Connection, first_kept: date) -> list[date]:
     """Return the open days before `first_kept`, oldest first."""
-    rows = connection.execute(query(__package__, "due_days"), [first_kept]).fetchall()
-    return [cast(date, row[0]) for row in rows]
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(query(__package__, "due_days"), [first_kept]).fetchall()
 
 
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
@@ -81,7 +75,7 @@ def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgeme
 
 def purge_due_days(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     retention_days: int,
     *,
     as_of: date | None = None,
@@ -99,16 +93,16 @@ def purge_due_days(
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
-        raise RetentionError(f"--as-of {as_of} is after today: only with --dry-run")
+        raise RetentionError(f"{as_of} is after today: a day to come is allowed only in a dry run")
     result = Purged(dry_run)
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         judgement, held = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
             remember_days(connection, judgement.facts)
         if held and len(held) <= confirm_days and not judgement.facts.apart:
             if not dry_run:
-                write_confirmed(connection, judgement.unseen, len(held), actor, run_id)
+                write_confirmed_days(connection, judgement.unseen, len(held), actor, run_id)
             held, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
@@ -121,7 +115,7 @@ def purge_due_days(
             try:
                 _purge(connection, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
-            except _Unproven as unproven:
+            except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
         result.kept |= dict.fromkeys(held, BY_THE_CLOCK_ALONE)
@@ -132,7 +126,7 @@ def purge_due_days(
 
 def purge_incomplete(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     day: date,
     reason: str,
     retention_days: int,
@@ -144,16 +138,16 @@ def purge_incomplete(
     Raises RetentionError for a day that is not due, or without a reason.
     """
     if not reason.strip():
-        raise RetentionError("--purge-incomplete needs --reason TEXT")
-    with safe_errors(), database.connect() as connection:
+        raise RetentionError("a day that fails its proof is deleted only for a stated reason")
+    with database.connect() as connection:
         judgement, held = judge_due_days(connection, retention_days)
         if day in held:
             raise RetentionError(f"day {day} was not purged: {judgement.refusal(held)}")
         if day not in due_days(connection, judgement.first_kept):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
-            _purge(connection, day, models, actor, forced=reason.strip()[: audit.MAX_REASON])
-        except _Unproven as unproven:
+            _purge(connection, day, models, actor, forced=reason.strip()[: audit_log.MAX_REASON])
+        except UnprovenError as unproven:
             raise RetentionError(f"day {day} was not purged: {unproven}") from None
     return Purged(False, purged=[day])
 
@@ -161,7 +155,7 @@ def purge_incomplete(
 def _purge(
     connection: Connection,
     day: date,
-    models: Mapping[str, Model],
+    models: Models,
     actor: bytes | None,
     *,
     dry_run: bool = False,
@@ -170,27 +164,15 @@ def _purge(
     with day_lock(connection, day):
         if dry_run:
             with connection.transaction():
-                _prove(connection, day, models, _facts(connection, day))
+                prove(connection, day, models, read_purge_facts(connection, day))
             return
         retried(lambda: _purge_locked(connection, day, models, actor, forced))
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    raw_events: int
-    first_event: datetime | None
-    last_event: datetime | None
-    keys: int
-    accepted: int
-    erased: int
-    version: int
-    builds: Mapping[str, Mapping[str, object]]
 
 
 def _purge_locked(
     connection: Connection,
     day: date,
-    models: Mapping[str, Model],
+    models: Models,
     actor: bytes | None,
     forced: str | None,
 ) -> None:
@@ -200,10 +182,10 @@ def _purge_locked(
             "select state from signal.days where day = %s for update", [day]
         ).fetchone()
         if locked != ("open",):
-            raise _Unproven("the day is not open")
-        facts = _facts(connection, day)
+            raise UnprovenError("the day is not open")
+        facts = read_purge_facts(connection, day)
         if forced is None:
-            _prove(connection, day, models, facts)
+            prove(connection, day, models, facts)
         connection.execute(
             query(__package__, "write_receipt"),
             {
@@ -221,7 +203,7 @@ def _purge_locked(
                 "partition": f"signal.events_{day:%Y%m%d}",
             },
         )
-        audit.record(
+        audit_log.record(
             connection,
             "purge" if forced is None else "purge_incomplete",
             day=day,
@@ -234,62 +216,6 @@ def _purge_locked(
             [forced is not None, day],
         )
         _drop_partition(connection, day)
-
-
-def _facts(connection: Connection, day: date) -> _Facts:
-    start, end = window(day)
-    row = connection.execute(
-        query(__package__, "purge_facts"), {"day": day, "start": start, "end": end}
-    ).fetchone()
-    assert row is not None
-    return _Facts(
-        *cast(
-            "tuple[int, datetime | None, datetime | None, int, int, int, int, dict[str, dict[str,"
-            " object]]]",
-            row,
-        )
-    )
-
-
-def _prove(connection: Connection, day: date, models: Mapping[str, Model], facts: _Facts) -> None:
-    """Raise _Unproven unless every rollup is fresh and agrees with the raw events."""
-    if facts.raw_events < facts.accepted - facts.erased:
-        raise _Unproven(
-            f"raw events are missing: {facts.raw_events} of {facts.accepted - facts.erased} by the"
-            " books"
-        )
-    for name, model in models.items():
-        build = facts.builds.get(name)
-        if build is None:
-            raise _Unproven(f"{name} has no build: run `signal-pipeline backfill` for this day")
-        if build["version"] != facts.version or build["checksum"] != model.checksum:
-            raise _Unproven(f"{name} is stale: run `signal-pipeline backfill` for this day")
-        if build["raw_events"] != facts.raw_events:
-            raise _Unproven(f"{name} was built from other raw events than are there now")
-        rows = connection.execute(
-            sql.SQL("select count(*) from signal.{} where activity_date = %s").format(
-                sql.Identifier(name)
-            ),
-            [day],
-        ).fetchone()
-        if rows != (build["rows"],):
-            raise _Unproven(f"{name} does not hold the rows that its build wrote")
-    for name in (model.name for model in models.values() if model.covers_all_events):
-        total = connection.execute(
-            sql.SQL(
-                "select coalesce(sum(events), 0)::bigint from signal.{}"
-                " where activity_date = %s and event_type = '(all)'"
-            ).format(sql.Identifier(name)),
-            [day],
-        ).fetchone()
-        if total != (facts.raw_events,):
-            raise _Unproven(f"{name} does not add up to the raw events")
-    for test in reconciliations(models):
-        if test.faults(connection, day, day):
-            raise _Unproven(
-                f"{test.model} fails its test {test.name}: run `signal-pipeline backfill` for"
-                " this day"
-            )
 
 
 def _drop_partition(connection: Connection, day: date) -> None:
@@ -309,7 +235,7 @@ def _drop_partition(connection: Connection, day: date) -> None:
             return
         except errors.LockNotAvailable:
             if time.monotonic() > give_up:
-                raise _Unproven(
+                raise UnprovenError(
                     f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run"
                     " tries again"
                 ) from None

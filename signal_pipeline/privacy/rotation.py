@@ -11,15 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import cast
+
+from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.events.hashing import check_secret, key_id
+from signal_pipeline.events.hashing import key_id
 from signal_pipeline.ingest.landing import landed_files
 from signal_pipeline.ingest.spool import spooled_files
-from signal_pipeline.postgres.database import Database, safe_errors
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +114,20 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
 
     Raises WeakSecretError if the present secret is too short.
     """
-    present = key_id(check_secret(salt_secret(settings)))
-    with safe_errors(), database.connect() as connection:
-        rows = connection.execute(query(__package__, "key_days")).fetchall()
-        mixed = connection.execute(
+    present = key_id(ingest_secret(settings))
+    with database.connect() as connection:
+        keys = connection.cursor(row_factory=class_row(KeyDays))
+        keys.execute(query(__package__, "key_days"))
+        scalar = connection.cursor(row_factory=scalar_row)
+        mixed_days: list[date] = scalar.execute(
             "select day from signal.day_keys group by day having count(distinct key_id) > 1 order"
             " by day"
         ).fetchall()
-        begun = connection.execute(
+        begun: int | None = scalar.execute(
             "select count(*) from signal.landed_files where done_at is null"
         ).fetchone()
-    assert begun is not None
-    waiting = Waiting(
-        cast(int, begun[0]), landed_files(settings.landing_path), spooled_files(settings.spool_dir)
-    )
-    keys = [KeyDays(*cast("tuple[str, date, date, int, int]", row)) for row in rows]
-    return Rotation(present, keys, [cast(date, row[0]) for row in mixed], waiting)
+        assert begun is not None
+        waiting = Waiting(
+            begun, landed_files(settings.landing_path), spooled_files(settings.spool_dir)
+        )
+        return Rotation(present, keys.fetchall(), mixed_days, waiting)

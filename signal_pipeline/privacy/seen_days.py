@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import cast
 
 from signal_pipeline.days.calendar import NotMigratedError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.retention_rule import ClockFacts
 
 
@@ -22,7 +21,7 @@ def read_clocks(connection: Connection) -> ClockFacts:
     row = connection.execute(query(__package__, "clock_facts")).fetchone()
     if row is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
-    database, installed, seen = cast("tuple[datetime, date, list[date]]", row)
+    database, installed, seen = row
     return ClockFacts(datetime.now(UTC), database, installed, frozenset(seen))
 
 
@@ -34,7 +33,7 @@ def remember_days(connection: Connection, facts: ClockFacts) -> None:
     _add(connection, [*facts.seen, facts.today], confirmed=False)
 
 
-def confirm_days(
+def write_confirmed_days(
     connection: Connection,
     unseen: list[date],
     held: int,
@@ -56,7 +55,7 @@ def confirm_days(
         }
         if run_id is not None:
             details["run"] = run_id
-        audit.record(connection, "confirm_days", actor=actor, details=details)
+        audit_log.record(connection, "confirm_days", actor=actor, details=details)
 
 
 def _add(connection: Connection, days: Iterable[date], *, confirmed: bool) -> None:

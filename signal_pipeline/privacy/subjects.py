@@ -11,19 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import cast
+
+from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import lock_days, window
 from signal_pipeline.days.coverage import today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.addresses import canonical_host, canonical_ip
 from signal_pipeline.events.browsers import HASH_RULES
-from signal_pipeline.events.hashing import DayHasher, check_secret, key_id
+from signal_pipeline.events.hashing import DayHasher, key_id
 from signal_pipeline.events.user_agents import hash_inputs, parse_user_agent
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.keys import ingest_secret
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.privacy import audit_log as audit
-from signal_pipeline.settings import Settings, salt_secret
+from signal_pipeline.privacy import audit_log
+from signal_pipeline.settings import Settings
 
 BOT_NOTE = (
     "today's rules take line 3 for the user agent of a bot and drop its events; this looks for"
@@ -65,7 +67,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
     kept.
     """
     host, ip, user_agent = _inputs(lines)
-    secret = check_secret(salt_secret(settings))
+    secret = ingest_secret(settings)
     hasher = DayHasher(secret, day)
     by_rules = {
         rules: hasher.user_hash(host, ip, names) for rules, names in hash_inputs(user_agent).items()
@@ -75,7 +77,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
         list[str](),
         [BOT_NOTE] if parse_user_agent(user_agent).bot else [],
     )
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         lock_days(connection, [day])  # The day is not purged until the answer is there.
         refusal = why_nothing_is_kept(connection, day)
         if refusal is None:
@@ -87,11 +89,11 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
             notes += [RULES_NOTE] if len(hashes) > 1 else []
             notes += [UNKNOWN_RULES_NOTE] if used - by_rules.keys() else []
             notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
-        audit.record(
+        audit_log.record(
             connection,
             "subject",
             day=day,
-            actor=audit.operator(settings),
+            actor=audit_log.operator(settings),
             details={"events": len(rows)},
         )
     if refusal is not None:
@@ -101,25 +103,21 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
 
 def _rules_of(connection: Connection, day: date) -> set[int]:
     """Return the versions of the rules of names that hashed the day."""
-    rows = connection.execute(
-        "select hash_rules from signal.day_keys where day = %s", [day]
-    ).fetchall()
-    return {cast(int, row[0]) for row in rows}
+    scalar = connection.cursor(row_factory=scalar_row)
+    return set(scalar.execute("select hash_rules from signal.day_keys where day = %s", [day]))
 
 
 def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
     start, end = window(day)
     values = {"start": start, "end": end, "user_hashes": hashes}
-    return [
-        cast(str, row[0])
-        for row in connection.execute(query(__package__, "subject_events"), values).fetchall()
-    ]
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(query(__package__, "subject_events"), values).fetchall()
 
 
 def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
     """Return notes on the hashes of the day that the present secret cannot find."""
-    rows = connection.execute("select key_id from signal.day_keys where day = %s", [day]).fetchall()
-    keys = {row[0] for row in rows}
+    scalar = connection.cursor(row_factory=scalar_row)
+    keys = set(scalar.execute("select key_id from signal.day_keys where day = %s", [day]))
     if not keys - {present}:
         return []
     if present in keys:

@@ -14,7 +14,7 @@ from typing import Literal, cast
 from signal_pipeline.catalogue.load import EventType
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, DatabaseError, open_database, safe_errors
+from signal_pipeline.postgres.database import Connection, DatabaseError, open_database
 from signal_pipeline.postgres.embedded import data_folder
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import load_models
@@ -75,7 +75,7 @@ def read_usage(settings: Settings) -> Usage:
             None, ["there is no database yet, so it is not known which event types are used"]
         )
     try:
-        with safe_errors(), open_database(settings).connect() as connection:
+        with open_database(settings).connect() as connection:
             return _usage(connection)
     except SignalError as error:
         not_migrated = isinstance(error, DatabaseError) and error.sqlstate in _NOT_MIGRATED

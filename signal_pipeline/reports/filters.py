@@ -13,7 +13,7 @@ from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.errors import UsageError
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
-from signal_pipeline.postgres.database import Database, safe_errors
+from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.of_rollups import ALL_TYPES, NONE, ReportError
 
 # Where to look for names that the catalogue lost after events came with them.
@@ -64,5 +64,5 @@ def _check_day(value: str) -> None:
 def _is_stored(database: Database, key: str, value: str) -> bool:
     if key not in _STORED:
         return False
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         return connection.execute(_STORED[key], [value]).fetchone() is not None

@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import sql
 
 from signal_pipeline.days.calendar import window
-from signal_pipeline.postgres.database import Database, DatabaseError, safe_errors
+from signal_pipeline.postgres.database import Database, DatabaseError
 from signal_pipeline.postgres.query import query
 
 FILTERS: tuple[LiteralString, ...] = (
@@ -73,7 +73,7 @@ def newest_events(
     ).format(filters=conditions)
     give_up = time.monotonic() + seconds
     found: list[RawEvent] = []
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         days = {"first": _day(earliest), "last": _day(latest)}
         for (day,) in connection.execute(

@@ -17,7 +17,7 @@ from psycopg import sql
 from signal_pipeline.days.calendar import days_between, days_missing_raw_events, window
 from signal_pipeline.days.coverage import Coverage, days_note, read_coverage
 from signal_pipeline.days.quality import day_quality
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, Key, by_key, find_keys
 from signal_pipeline.reports.of_rollups import (
@@ -32,7 +32,7 @@ from signal_pipeline.reports.of_rollups import (
     report_of,
 )
 from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ KEEP_PARTITIONS: LiteralString = "lock table only signal.events in access share 
 
 def grouped_report(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     keys: Sequence[str],
     where: Mapping[str, str],
     first: date,
@@ -79,7 +79,7 @@ def grouped_report(
     a count of what is left would be too low.
     """
     asked = _question(keys, where, first, last)
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(KEEP_PARTITIONS)
         coverage = read_coverage(connection, asked.first, asked.last)
@@ -109,7 +109,7 @@ def raw_report(
     QuestionError for an unknown key, PurgedError for days whose raw events are gone.
     """
     asked = _question(keys, where, first, last, hide_small=hide_small)
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         connection.execute(KEEP_PARTITIONS)
         coverage = read_coverage(connection, asked.first, asked.last)
@@ -255,7 +255,7 @@ class _RawLabels:
         ]
 
 
-def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
+def _rollup_of(models: Models, asked: _Question) -> Model | None:
     """Return the rollup with the fewest dimensions among those that have all these dimensions."""
     wanted = asked.dimensions - {"activity_date", "app_name", "event_type"}
     able = [
@@ -269,7 +269,7 @@ def _rollup_of(models: Mapping[str, Model], asked: _Question) -> Model | None:
 
 def _rollup_answer(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     model: Model,
     asked: _Question,
     coverage: Coverage,

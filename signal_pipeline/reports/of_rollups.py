@@ -20,10 +20,10 @@ from signal_pipeline.days.coverage import Coverage, days_note, listed, read_cove
 from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
 from signal_pipeline.days.quality import day_quality
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.small_cells import SPLITS, HiddenRows, hidden_of_rollup
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
 ALL_TYPES = "(all)"
@@ -70,7 +70,7 @@ class Report:
 
 def rollup_report(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     kind: str,
     first: date,
     last: date,
@@ -87,7 +87,7 @@ def rollup_report(
     are the rows from which one could work them out. Raises ReportError for an unknown kind or a
     window that ends before it begins.
     """
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         return read_rollup(
             connection,
@@ -104,7 +104,7 @@ def rollup_report(
 
 def read_rollup(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     kind: str,
     first: date,
     last: date,
@@ -199,13 +199,13 @@ class RollupLabels:
     """The labels and notes that must accompany the numbers of a rollup's rows."""
 
     def __init__(
-        self, connection: Connection, models: Mapping[str, Model], rollup: str, coverage: Coverage
+        self, connection: Connection, models: Models, rollup: str, coverage: Coverage
     ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
         # Labels are kept, since even a long report has few periods and apps.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
-        checksums = {name: model.checksum for name, model in models.items()}
+        checksums = models.checksums
         first, last = coverage.known
         self._days = {
             status.day: status for status in day_statuses(connection, checksums, first, last)

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 LEAST_USERS = 5
 GROUP, CROSSING = "group", "crossing"
@@ -42,7 +42,7 @@ class HiddenRows:
 
 def hidden_of_rollup(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     dimensions: Sequence[str],
     period: tuple[str, sql.Composable],
     parameters: Mapping[str, object],
@@ -105,7 +105,7 @@ def _equals(column: str, name: str) -> Clause:
     return sql.SQL("and {} = {}").format(sql.Identifier(column), sql.Placeholder(f"where {name}"))
 
 
-def _rollup_parts(models: Mapping[str, Model]) -> Clause:
+def _rollup_parts(models: Models) -> Clause:
     values: dict[str, sql.Composable] = {"daily_app_activity": sql.Literal("")}
     for name, model in models.items():
         if len(model.dimensions) == 1 and model.dimensions[0] in SPLITS:

@@ -16,10 +16,10 @@ from psycopg import sql
 
 from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, retried
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import Built, DaySnapshot, Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
+from signal_pipeline.rollups.models import Model, Models
 
 
 class BuildRefusedError(SignalError):
@@ -57,37 +57,33 @@ class DayBuild:
     state: Literal["open", "purged", "incomplete"] = "open"
 
 
-def build_day(
-    database: Database, engine: Engine, models: Mapping[str, Model], day: date
-) -> DayBuild:
+def build_day(database: Database, engine: Engine, models: Models, day: date) -> DayBuild:
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
     if raw events are missing by the books, or if another build was faster and read a newer version.
     In these cases nothing changes.
     """
-    with safe_errors(), database.connect() as connection:
+    with database.connect() as connection:
         refuse_impossible_day(connection, day)
         ensure_days(connection, [day])
         with day_lock(connection, day):
             started = time.perf_counter()
-            with engine.read(connection, day, models) as built:
-                refuse_incomplete(built.snapshot)
-                rows = retried(lambda: _swap(connection, engine.name, models, built, started))
+            with engine.read(connection, day, models) as computed:
+                refuse_incomplete(computed.snapshot)
+                rows = retried(lambda: _swap(connection, engine.name, models, computed, started))
             return DayBuild(
                 day,
-                built.snapshot.version,
-                built.snapshot.raw_events,
-                built.snapshot.first_event,
-                built.snapshot.last_event,
+                computed.snapshot.version,
+                computed.snapshot.raw_events,
+                computed.snapshot.first_event,
+                computed.snapshot.last_event,
                 rows,
                 time.perf_counter() - started,
             )
 
 
-def recorded_builds(
-    connection: Connection, models: Mapping[str, Model], days: Sequence[date]
-) -> list[DayBuild]:
+def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
     """Return the recorded builds of the days, for open and for purged ones.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
@@ -132,12 +128,12 @@ def refuse_incomplete(snapshot: DaySnapshot) -> None:
 def _swap(
     connection: Connection,
     engine: str,
-    models: Mapping[str, Model],
-    built: Built,
+    models: Models,
+    computed: ComputedDay,
     started: float,
 ) -> dict[str, int]:
     rows: dict[str, int] = {}
-    snapshot = built.snapshot
+    snapshot = computed.snapshot
     with connection.transaction():
         for name, model in models.items():
             connection.execute(
@@ -146,7 +142,7 @@ def _swap(
                 ),
                 [snapshot.day],
             )
-            rows[name] = built.write(connection, model)
+            rows[name] = computed.write(connection, model)
             _assert_complete(connection, model, snapshot)
             recorded = connection.execute(
                 query(__package__, "record_build"),

@@ -15,12 +15,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from signal_pipeline.postgres.copy_format import HEADER, NULL, TRAILER
+from signal_pipeline.postgres.copy_format import (
+    EPOCH_UNIX_DAYS,
+    EPOCH_UNIX_MICROSECONDS,
+    HEADER,
+    NULL,
+    TRAILER,
+)
 
 _NULL = pa.scalar(NULL, pa.binary())
 _NOTHING = pa.scalar(b"", pa.binary())
-_UNIX_DAYS = 10_957  # From 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
-_UNIX_MICROSECONDS = _UNIX_DAYS * 86_400_000_000
 
 Values = npt.NDArray[np.generic]
 
@@ -31,10 +35,10 @@ _FIXED: dict[str, tuple[pa.DataType, Callable[[Values], Values]]] = {
     "integer": (pa.int32(), lambda values: values.astype(">i4")),
     "double precision": (pa.float64(), lambda values: values.astype(">f8")),
     "boolean": (pa.uint8(), lambda values: values.astype("u1")),
-    "date": (pa.int32(), lambda values: (values.astype("i8") - _UNIX_DAYS).astype(">i4")),
+    "date": (pa.int32(), lambda values: (values.astype("i8") - EPOCH_UNIX_DAYS).astype(">i4")),
     "timestamptz": (
         pa.int64(),
-        lambda values: (values.astype("i8") - _UNIX_MICROSECONDS).astype(">i8"),
+        lambda values: (values.astype("i8") - EPOCH_UNIX_MICROSECONDS).astype(">i8"),
     ),
 }
 

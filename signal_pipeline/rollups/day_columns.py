@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from signal_pipeline.days.calendar import window
+from signal_pipeline.postgres.copy_format import EPOCH_UNIX_MICROSECONDS
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.engine import EngineError
 from signal_pipeline.rollups.models import SourceColumn
@@ -28,7 +29,6 @@ QUERIES = 4  # Queries per batch: about 65,000 events, 10 MB of columns. A usual
 # UTF-8 never contains these two bytes, so no text that was accepted can contain them.
 _END = b"\xff"
 _NULL = b"\xfe"
-_UNIX_MICROSECONDS = 946_684_800_000_000  # PostgreSQL's epoch, 2000-01-01, in Unix time.
 
 # How a column is joined: as text, except for types whose values all have the same length. A uuid
 # can be null, so its validity is joined beside it.
@@ -53,26 +53,28 @@ def day_batches(
     Raises EngineError if a column does not have one value per event, or if a value does not have
     the form of its type.
     """
-    query, binds = _query(columns), list(window(day))
+    statement, binds = _statement(columns), list(window(day))
     starts = range(0, max(1, _blocks(connection, day)), BLOCKS)
     with connection.cursor(binary=True) as cursor:
-        for some in range(0, len(starts), QUERIES):
+        for batch in range(0, len(starts), QUERIES):
             rows = []
-            for at in starts[some : some + QUERIES]:
+            for start in starts[batch : batch + QUERIES]:
                 # The last range is open: a table whose size is not known here (a distributed one)
                 # is read whole.
-                end = _LAST_BLOCK if at == starts[-1] else at + BLOCKS
-                cursor.execute(query, [*binds, f"({at},0)", f"({end},0)"], prepare=False)
+                end = _LAST_BLOCK if start == starts[-1] else start + BLOCKS
+                cursor.execute(statement, [*binds, f"({start},0)", f"({end},0)"], prepare=False)
                 rows += cursor.fetchall()
             # An aggregate over no rows is null.
-            counts, *joined = (list(filter(_given, values)) for values in zip(*rows, strict=True))
+            counts, *joined = (
+                list(filter(_is_not_null, values)) for values in zip(*rows, strict=True)
+            )
             if events := sum(counts):
                 parts = iter(cast("list[list[bytes]]", joined))
                 arrays = _arrays(columns, events, parts)
                 yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
 
 
-def _given(value: object) -> bool:
+def _is_not_null(value: object) -> bool:
     return value is not None
 
 
@@ -90,7 +92,7 @@ def _blocks(connection: Connection, day: date) -> int:
     return cast("tuple[int]", row)[0]
 
 
-def _query(columns: Sequence[SourceColumn]) -> sql.Composed:
+def _statement(columns: Sequence[SourceColumn]) -> sql.Composed:
     joined = [
         sql.SQL(expression).format(sql.Identifier(column.name))
         for column in columns
@@ -109,16 +111,18 @@ def _arrays(
         return [_array(column, events, parts) for column in columns]
     except (ValueError, pa.ArrowException):  # Their messages quote values.
         raise EngineError(
-            "cannot read the day from PostgreSQL: a value has not the form of its type"
+            "cannot read the day from PostgreSQL: a value does not have the form of its type"
         ) from None
 
 
 def _array(column: SourceColumn, events: int, parts: Iterator[list[bytes]]) -> pa.Array:
     match column.data_type:
         case "timestamptz":
-            sent = np.frombuffer(b"".join(next(parts)), ">i8")
-            _check(len(sent), events)
-            return pa.array(sent.astype("i8") + _UNIX_MICROSECONDS).view(pa.timestamp("us", "UTC"))
+            microseconds = np.frombuffer(b"".join(next(parts)), ">i8")
+            _check(len(microseconds), events)
+            return pa.array(microseconds.astype("i8") + EPOCH_UNIX_MICROSECONDS).view(
+                pa.timestamp("us", "UTC")
+            )
         case "bytea":
             data = b"".join(next(parts))
             _check(len(data), _HASH_BYTES * events)
@@ -151,28 +155,28 @@ def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     # The null is removed from the dictionary, and the indices of the words after it move down by
     # one.
     codes = encoded.indices.to_numpy()
-    kept = pa.concat_arrays([words[:null], words[null + 1 :]]).cast(pa.string())
+    without_null = pa.concat_arrays([words[:null], words[null + 1 :]]).cast(pa.string())
     return pa.DictionaryArray.from_arrays(
-        pa.array(codes - (codes > null), pa.int32(), mask=codes == null), kept
+        pa.array(codes - (codes > null), pa.int32(), mask=codes == null), without_null
     )
 
 
 def _uuids(events: int, joined: bytes, validity: bytes) -> pa.Array:
     valid = np.frombuffer(validity, "?")
     _check(len(valid), events)
-    given = np.frombuffer(joined, "u1").reshape(-1, 16)
-    _check(len(given), int(np.count_nonzero(valid)))
-    values, bits = given, None
-    if len(given) < events:
+    present = np.frombuffer(joined, "u1").reshape(-1, 16)
+    _check(len(present), int(np.count_nonzero(valid)))
+    values, bits = present, None
+    if len(present) < events:
         values = np.zeros((events, 16), "u1")
-        values[valid] = given
+        values[valid] = present
         bits = pa.py_buffer(np.packbits(valid, bitorder="little"))
     storage = pa.Array.from_buffers(pa.binary(16), events, [bits, pa.py_buffer(values)])
     return pa.ExtensionArray.from_storage(pa.uuid(), storage)
 
 
-def _check(given: int, due: int) -> None:
-    if given != due:
+def _check(count: int, expected: int) -> None:
+    if count != expected:
         raise EngineError(
-            f"cannot read the day from PostgreSQL: it gave {given} where {due} were due"
+            f"cannot read the day from PostgreSQL: it gave {count} where {expected} were expected"
         )

@@ -6,7 +6,7 @@ temporary tables are written. The day is locked meanwhile, as for a build.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import cast
@@ -14,11 +14,11 @@ from typing import cast
 from psycopg import sql
 
 from signal_pipeline.days.calendar import day_lock
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
-from signal_pipeline.rollups.engine import Built, Engine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.engine import ComputedDay, Engine, identifiers
+from signal_pipeline.rollups.models import Model, Models
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,39 +49,40 @@ class Difference:
 
 
 def day_difference(
-    database: Database, engine: Engine, models: Mapping[str, Model], day: date
+    database: Database, engine: Engine, models: Models, day: date
 ) -> list[Difference]:
     """Return the difference of each rollup for a day that has a row in `signal.days`.
 
     Raises BuildRefusedError where a build would be refused, EngineError and DatabaseError.
     """
     with (
-        safe_errors(),
         database.connect() as connection,
         day_lock(connection, day),
-        engine.read(connection, day, models) as built,
+        engine.read(connection, day, models) as computed,
     ):
-        refuse_incomplete(built.snapshot)
+        refuse_incomplete(computed.snapshot)
         with connection.transaction(force_rollback=True):
-            return [_difference(connection, model, built, day) for model in models.values()]
+            return [_difference(connection, model, computed, day) for model in models.values()]
 
 
-def _difference(connection: Connection, model: Model, built: Built, day: date) -> Difference:
+def _difference(
+    connection: Connection, model: Model, computed: ComputedDay, day: date
+) -> Difference:
     shadow = sql.Identifier("pg_temp", f"shadow_{model.name}"[:63])
     stored = sql.Identifier("signal", model.name)
     connection.execute(sql.SQL("create temporary table {} (like {})").format(shadow, stored))
-    built.write(connection, model, shadow)
+    computed.write(connection, model, shadow)
     measures = [name for name in model.columns if name not in model.grain]
     statement = sql.SQL(query(__package__, "difference")).format(
         stored=stored,
         shadow=shadow,
-        grain=_names(model.grain),
-        stored_measures=_names(measures, "stored"),
-        computed_measures=_names(measures, "computed"),
+        grain=identifiers(model.grain),
+        stored_measures=_columns_of("stored", measures),
+        computed_measures=_columns_of("computed", measures),
     )
     row = connection.execute(statement, [day]).fetchone()
     return Difference(day, model.name, *cast("tuple[int, int, int, int, int, int, int]", row))
 
 
-def _names(names: Sequence[str], table: str | None = None) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(*([table] if table else []), name) for name in names)
+def _columns_of(table: str, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table, column) for column in columns)

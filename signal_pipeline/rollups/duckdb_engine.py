@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
+from signal_pipeline.concurrency import submit_ahead
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.postgres.query import query
@@ -33,9 +35,10 @@ from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
     foreign_rows,
+    identifiers,
     missing_day,
 )
-from signal_pipeline.rollups.models import Model, SourceColumn
+from signal_pipeline.rollups.models import Model, Models, SourceColumn
 from signal_pipeline.rollups.scratch import scratch_folder
 
 MEMORY_LIMIT = "512MB"
@@ -69,8 +72,8 @@ class DuckdbEngine:
         self,
         connection: Connection,  # noqa: ARG002 - the other engine's way in
         day: date,
-        models: Mapping[str, Model],
-    ) -> Iterator[_Built]:
+        models: Models,
+    ) -> Iterator[DuckdbDay]:
         """Read a day; see `Engine.read`.
 
         It uses a connection of its own, and keeps the results in DuckDB until the context ends.
@@ -82,7 +85,7 @@ class DuckdbEngine:
                     snapshot = _load(source, results, day, columns)
                 for model in models.values():
                     _compute(results, day, model)
-            yield _Built(snapshot, results)
+            yield DuckdbDay(snapshot, results)
 
     @contextmanager
     def _results(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -153,7 +156,7 @@ def _load(
         raise missing_day(day)
     version, state, expected_events = cast("tuple[int, str, int]", facts)
     # `closing`: after an error too, the reader ends before its transaction.
-    with closing(_ahead(day_batches(source, day, columns))) as batches:
+    with closing(_read_ahead(day_batches(source, day, columns))) as batches:
         fill_events(results, columns, batches)
     raw_events, first, last = _one_row(results, query(__package__, "raw_span"), list(window(day)))
     return DaySnapshot(
@@ -167,29 +170,32 @@ def _load(
     )
 
 
-def _ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
     """Yield the batches; each next one is read while DuckDB takes the last."""
     with ThreadPoolExecutor(1, thread_name_prefix="signal-read") as pool:
-        coming = pool.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = pool.submit(next, batches, None)
+        for reading in submit_ahead(pool, itertools.repeat(partial(next, batches, None)), ahead=1):
+            if (batch := reading.result()) is None:
+                return
             yield batch
 
 
 @dataclass(frozen=True, slots=True)
-class _Built:
+class DuckdbDay:
+    """The results of a day inside DuckDB; see `rollups.engine.ComputedDay`."""
+
     snapshot: DaySnapshot
     _results: duckdb.DuckDBPyConnection
 
     def write(
         self, connection: Connection, model: Model, table: sql.Identifier | None = None
     ) -> int:
+        """Write the rows; see `ComputedDay.write`."""
         # In the order of the primary key, its index grows at one end, which halves the cost.
         select = sql.SQL("select {} from {} order by {}").format(
-            _names(model.columns), _result(model), _names(model.grain)
+            identifiers(model.columns), _result(model), identifiers(model.grain)
         )
         copy_in = sql.SQL("copy {} ({}) from stdin (format binary)").format(
-            table or sql.Identifier("signal", model.name), _names(model.columns)
+            table or sql.Identifier("signal", model.name), identifiers(model.columns)
         )
         types = [column.data_type for column in model.columns.values()]
         with connection.cursor() as cursor:
@@ -215,7 +221,7 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _needed(models: Mapping[str, Model]) -> list[SourceColumn]:
+def _needed(models: Models) -> list[SourceColumn]:
     """Return the columns of the events that any of the models reads.
 
     `created_at` is always among them, since it bounds each model.
@@ -229,7 +235,7 @@ def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> Non
     )
     table = _result(model).as_string()
     results.execute(f"create table {table} ({definitions})")
-    results.execute(f"insert into {table}\n{model.sql}", list(window(day)))
+    results.execute(f"insert into {table}\n{model.select}", list(window(day)))
     (rows,) = _one_row(results, query(__package__, "foreign_rows").format(table), [day])
     if rows:
         raise foreign_rows(day, model, rows)
@@ -263,7 +269,3 @@ def _safe_errors() -> Iterator[None]:
 
 def _result(model: Model) -> sql.Identifier:
     return sql.Identifier("results", model.name)
-
-
-def _names(names: Mapping[str, object] | Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -1,4 +1,4 @@
-"""The protocol of an engine, and what both engines share.
+"""The protocol of an engine, what both engines share, and the choice of one.
 
 An engine reads one day from one snapshot, computes its rollups, and writes them where it is told
 to. Reading and writing are separate, because the caller checks the snapshot first, and swaps all
@@ -7,7 +7,7 @@ rollups of the day in one short transaction of its own (invariants 5 and 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,8 +16,9 @@ from typing import Protocol
 from psycopg import sql
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.rollups.models import Model, Models
+from signal_pipeline.settings import Settings
 
 
 class EngineError(SignalError):
@@ -45,7 +46,7 @@ class DaySnapshot:
     last_event: datetime | None
 
 
-class Built(Protocol):
+class ComputedDay(Protocol):
     """The computed rollups of one day, until the context of `Engine.read` ends."""
 
     @property
@@ -74,8 +75,8 @@ class Engine(Protocol):
         ...
 
     def read(
-        self, connection: Connection, day: date, models: Mapping[str, Model]
-    ) -> AbstractContextManager[Built]:
+        self, connection: Connection, day: date, models: Models
+    ) -> AbstractContextManager[ComputedDay]:
         """Read the day from one snapshot, taken after this call, and compute the models.
 
         `connection` must not be in a transaction, and the caller holds the lock of the day. A
@@ -83,6 +84,11 @@ class Engine(Protocol):
         row in `signal.days` and for a model that gives rows of another day.
         """
         ...
+
+
+def identifiers(names: Iterable[str]) -> sql.Composed:
+    """Return these names as a list of SQL."""
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def missing_day(day: date) -> EngineError:
@@ -95,3 +101,19 @@ def foreign_rows(day: date, model: Model, rows: int) -> EngineError:
     return EngineError(
         f"{model.name} gave {rows} rows of other days than {day}: correct its activity_date"
     )
+
+
+def open_engine(settings: Settings, database: Database, *, many_days: bool = False) -> Engine:
+    """Return the engine of `SIGNAL_ROLLUP_ENGINE` for this database.
+
+    With `many_days`, the caller builds several days at once, so each build uses one thread.
+    """
+    # Import an engine only when a day is to be built: DuckDB and Arrow would make up a quarter of
+    # the time to load the definitions.
+    if settings.rollup_engine == "postgres":
+        from signal_pipeline.rollups.postgres_engine import PostgresEngine
+
+        return PostgresEngine()
+    from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+
+    return DuckdbEngine(database.url, settings.tmp_path, threads=1 if many_days else 2)

@@ -5,7 +5,7 @@ No Dagster: `checks.py` makes asset checks of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import cast
@@ -16,10 +16,10 @@ from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import (
+from signal_pipeline.rollups.engine import identifiers
+from signal_pipeline.rollups.models import Column, Model, Models
+from signal_pipeline.rollups.schema_yml import (
     AcceptedValues,
-    Column,
-    Model,
     NotNull,
     ReconcilesWith,
     Relationships,
@@ -28,20 +28,20 @@ from signal_pipeline.rollups.models import (
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class ModelTest:
     """One test of one model.
 
-    `query` counts the rows, groups or days at fault between two bound days. `reads_raw` is true if
-    it counts the raw events of all these days, which is too much work for every hour.
+    `query` counts the rows, groups or days at fault between two bound days. `reads_raw_events` is
+    true if it counts the raw events of all these days, which is too much work for every hour.
     """
 
     model: str
     name: str
     description: str
     query: sql.Composed
-    reads_raw: bool = False
+    reads_raw_events: bool = False
 
-    def faults(self, connection: Connection, first: date, last: date) -> int:
+    def count_faults(self, connection: Connection, first: date, last: date) -> int:
         """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
         start, end = window(first, last)
         bounds = {"first": first, "last": last, "start": start, "end": end}
@@ -50,22 +50,22 @@ class Audit:
         return cast(int, row[0])
 
 
-def audits(models: Mapping[str, Model], catalogue: Catalogue) -> list[Audit]:
+def model_tests(models: Models, catalogue: Catalogue) -> list[ModelTest]:
     """Return every test of every model."""
     return [
-        audit
+        test
         for model in models.values()
-        for audit in (*_columns(model, catalogue), *_model(model))
+        for test in (*_column_tests(model, catalogue), *_table_tests(model))
     ]
 
 
-def reconciliations(models: Mapping[str, Model]) -> list[Audit]:
+def reconciliations(models: Models) -> list[ModelTest]:
     """Return the tests that compare a rollup with other numbers.
 
     Tests that a build itself asserts before its commit are left out.
     """
     return [
-        _reconciles(model, test)
+        _reconciliation(model, test)
         for model in models.values()
         for test in model.tests
         if isinstance(test, ReconcilesWith) and not _counts_every_event(test)
@@ -77,43 +77,45 @@ def _counts_every_event(test: ReconcilesWith) -> bool:
     return test.to == "events" and test.where is None and not test.by
 
 
-def _columns(model: Model, catalogue: Catalogue) -> Iterator[Audit]:
+def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
     for column in model.columns.values():
         for test in column.tests:
             if isinstance(test, NotNull):
-                yield _rows(model, f"{column.name}_not_null", _name(column) + sql.SQL(" is null"))
+                yield _row_test(
+                    model, f"{column.name}_not_null", _identifier(column) + sql.SQL(" is null")
+                )
             elif isinstance(test, AcceptedValues):
                 condition = sql.SQL("not ({} = any ({}))").format(
-                    _name(column), sql.Literal(_values(test, catalogue))
+                    _identifier(column), sql.Literal(_accepted_values(test, catalogue))
                 )
-                yield _rows(model, f"{column.name}_accepted_values", condition)
+                yield _row_test(model, f"{column.name}_accepted_values", condition)
             elif isinstance(test, Relationships):
                 condition = sql.SQL(
                     "{column} is not null and not exists"
                     " (select from signal.{table} as t where t.{field} = {rollup}.{column})"
                 ).format(
-                    column=_name(column),
+                    column=_identifier(column),
                     table=sql.Identifier(test.to),
                     field=sql.Identifier(test.field),
                     rollup=sql.Identifier(model.name),
                 )
-                yield _rows(model, f"{column.name}_relationships", condition)
+                yield _row_test(model, f"{column.name}_relationships", condition)
 
 
-def _model(model: Model) -> Iterator[Audit]:
+def _table_tests(model: Model) -> Iterator[ModelTest]:
     for test in model.tests:
         if isinstance(test, Unique):
             statement = sql.SQL(query(__package__, "not_unique")).format(
-                model=sql.Identifier(model.name), grain=_list(test.columns)
+                model=sql.Identifier(model.name), grain=identifiers(test.columns)
             )
-            yield Audit(
+            yield ModelTest(
                 model.name, "grain_is_unique", f"One row per {', '.join(test.columns)}.", statement
             )
         elif isinstance(test, ReconcilesWith):
-            yield _reconciles(model, test)
+            yield _reconciliation(model, test)
 
 
-def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
+def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
     by = ("activity_date", *test.by)
     fold = sql.SQL("") if "event_type" in test.by else sql.SQL("and event_type = '(all)'")
     counted_by_build = _counts_every_event(test)
@@ -127,7 +129,7 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
         date_column = sql.SQL("(created_at at time zone 'UTC')::date as activity_date")
         other = sql.SQL(query(__package__, "events_by_day")).format(
             columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
-            by=_list(by),
+            by=identifiers(by),
             condition=sql.SQL(test.where or "true"),  # The loader has parsed and checked it.
         )
     else:
@@ -135,28 +137,28 @@ def _reconciles(model: Model, test: ReconcilesWith) -> Audit:
     statement = sql.SQL(query(__package__, "not_reconciled")).format(
         own=_rollup_by_day(model.name, by, fold),
         other=other,
-        by=_list(by),
+        by=identifiers(by),
         rollup=sql.Literal(model.name),
     )
     text = f"Per day, `events` adds up to the same number as in {against}."
-    reads_raw = test.to == "events" and not counted_by_build
-    return Audit(model.name, f"reconciles_with_{test.to}", text, statement, reads_raw)
+    reads_raw_events = test.to == "events" and not counted_by_build
+    return ModelTest(model.name, f"reconciles_with_{test.to}", text, statement, reads_raw_events)
 
 
 def _rollup_by_day(name: str, by: tuple[str, ...], fold: sql.SQL) -> sql.Composed:
     return sql.SQL(query(__package__, "rollup_by_day")).format(
-        model=sql.Identifier(name), by=_list(by), fold=fold
+        model=sql.Identifier(name), by=identifiers(by), fold=fold
     )
 
 
-def _rows(model: Model, name: str, condition: sql.Composed) -> Audit:
+def _row_test(model: Model, name: str, condition: sql.Composed) -> ModelTest:
     statement = sql.SQL(query(__package__, "rows_at_fault")).format(
         model=sql.Identifier(model.name), condition=condition
     )
-    return Audit(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", statement)
+    return ModelTest(model.name, name, f"`schema.yml`: {name.replace('_', ' ')}.", statement)
 
 
-def _values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
+def _accepted_values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
     named = {
         "apps": catalogue.apps,
         "event_types": catalogue.event_types,
@@ -166,9 +168,5 @@ def _values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
     return [*test.values, *named]
 
 
-def _name(column: Column) -> sql.Composed:
-    return sql.Composed([sql.Identifier(column.name)])
-
-
-def _list(columns: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
+def _identifier(column: Column) -> sql.Composed:
+    return identifiers([column.name])

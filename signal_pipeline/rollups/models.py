@@ -7,7 +7,8 @@ text, and `schema/rollup_tables.py` the tables. No Dagster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,38 +16,21 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.lineage import Query, analyse, check_condition
 from signal_pipeline.rollups.schema_yml import (
     DATE_COLUMN,
-    AcceptedValues,
     ColumnEntry,
     ColumnTest,
     ModelEntry,
-    ModelTest,
     NotNull,
     Problem,
     ReconcilesWith,
     Relationships,
     TableEntry,
+    TableTest,
     Unique,
     column_tests,
-    model_tests,
     read_schema,
     read_sources,
+    table_tests,
 )
-
-__all__ = [
-    "AcceptedValues",
-    "Column",
-    "ColumnTest",
-    "Model",
-    "ModelError",
-    "ModelTest",
-    "NotNull",
-    "ReconcilesWith",
-    "Relationships",
-    "SourceColumn",
-    "Unique",
-    "event_columns",
-    "load_models",
-]
 
 
 class ModelError(SignalError):
@@ -97,18 +81,18 @@ class Column:
 class Model:
     """A rollup: the SELECT that computes one day of it, and what `schema.yml` says about it.
 
-    `sql` is executed as written, with the day's start and end as the binds $1 and $2. `columns` are
-    in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
+    `select` is executed as written, with the day's start and end as the binds $1 and $2. `columns`
+    are in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.
     `checksum` is over the tokens of the SQL, in hex; when it changes, builds become stale.
     """
 
     name: str
     description: str
-    sql: str
+    select: str
     columns: Mapping[str, Column]
     owner: str
     tags: tuple[str, ...]
-    tests: tuple[ModelTest, ...]
+    tests: tuple[TableTest, ...]
     dependencies: tuple[str, ...]
     reads: tuple[SourceColumn, ...]
     checksum: str
@@ -134,7 +118,37 @@ class Model:
         )
 
 
-def load_models(folder: Path | None = None) -> Mapping[str, Model]:
+class Models(Mapping[str, Model]):
+    """The models by name, in the order of `schema.yml`. Nothing changes them."""
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self._by_name = {model.name: model for model in models}
+
+    def __getitem__(self, name: str) -> Model:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The checksum of each model by its name: a build by another one is stale."""
+        return {name: model.checksum for name, model in self.items()}
+
+    @property
+    def digest(self) -> str:
+        """A short text that changes when any model changes."""
+        return hashlib.sha256(repr(sorted(self.checksums.items())).encode()).hexdigest()[:12]
+
+    def only(self, names: Iterable[str]) -> Models:
+        """Return the models of these names, in the order of the names."""
+        return Models(self[name] for name in names)
+
+
+def load_models(folder: Path | None = None) -> Models:
     """Return all models by name, in the order of `schema.yml`.
 
     `folder` defaults to the one that comes with the package. Raises ModelError for the first thing
@@ -149,7 +163,7 @@ def load_models(folder: Path | None = None) -> Mapping[str, Model]:
         entries = read_schema(folder / "schema.yml")
         _check_files(folder / "models", entries)
     events = _source_columns(sources["events"])
-    models = {name: _model(folder, entry, events) for name, entry in entries.items()}
+    models = Models(_model(folder, entry, events) for entry in entries.values())
     with _File(folder / "schema.yml"):
         fields = {
             name: [column.name for column in entry.columns]
@@ -208,19 +222,19 @@ def _model(folder: Path, entry: ModelEntry, events: Sequence[SourceColumn]) -> M
     path = folder / "models" / f"{entry.name}.sql"
     with _File(path):
         try:
-            sql = path.read_text(encoding="utf-8")
+            select = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise Problem("not UTF-8") from None
-        query = analyse(sql, {column.name: column.data_type for column in events})
+        query = analyse(select, {column.name: column.data_type for column in events})
         _check_columns(query, entry)
     return Model(
         name=entry.name,
         description=entry.description.strip(),
-        sql=sql,
+        select=select,
         columns={column.name: _column(column, query) for column in entry.columns},
         owner=entry.owner,
         tags=entry.tags,
-        tests=model_tests(entry),
+        tests=table_tests(entry),
         dependencies=query.dependencies,
         reads=tuple(column for column in events if column.name in query.reads),
         checksum=query.checksum,

@@ -5,7 +5,7 @@ It runs the models' SQL inside the database, into temporary tables of the caller
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -22,9 +22,10 @@ from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
     foreign_rows,
+    identifiers,
     missing_day,
 )
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 
 
 class PostgresEngine:
@@ -33,9 +34,7 @@ class PostgresEngine:
     name = "postgres"
 
     @contextmanager
-    def read(
-        self, connection: Connection, day: date, models: Mapping[str, Model]
-    ) -> Iterator[_Built]:
+    def read(self, connection: Connection, day: date, models: Models) -> Iterator[PostgresDay]:
         """Read a day; see `Engine.read`.
 
         The results wait in temporary tables, which are dropped at the end.
@@ -51,7 +50,7 @@ class PostgresEngine:
                 snapshot = _read_snapshot(connection, day)
                 for model in models.values():
                     _compute(connection, day, model)
-            yield _Built(snapshot)
+            yield PostgresDay(snapshot)
         finally:
             # If the connection is lost, its temporary tables are gone too.
             with suppress(psycopg.Error), connection.transaction():
@@ -60,19 +59,22 @@ class PostgresEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Built:
+class PostgresDay:
+    """The results of a day in temporary tables; see `rollups.engine.ComputedDay`."""
+
     snapshot: DaySnapshot
 
     def write(
         self, connection: Connection, model: Model, table: sql.Identifier | None = None
     ) -> int:
+        """Write the rows; see `ComputedDay.write`."""
         # In the order of the primary key, its index grows at one end, which halves the cost.
         statement = sql.SQL("insert into {} ({}) select {} from {} order by {}").format(
             table or sql.Identifier("signal", model.name),
-            _names(model.columns),
-            _names(model.columns),
+            identifiers(model.columns),
+            identifiers(model.columns),
             _temporary(model),
-            _names(model.grain),
+            identifiers(model.grain),
         )
         return connection.execute(statement).rowcount
 
@@ -94,13 +96,15 @@ def _compute(connection: Connection, day: date, model: Model) -> None:
             temporary, sql.Identifier("signal", model.name)
         )
     )
-    select = sql.SQL(model.sql)
-    insert = sql.SQL("insert into {} ({})\n{}").format(temporary, _names(model.columns), select)
+    select = sql.SQL(model.select)
+    insert = sql.SQL("insert into {} ({})\n{}").format(
+        temporary, identifiers(model.columns), select
+    )
     _execute(connection, insert, window(day))
-    strangers = _execute(
+    foreign = _execute(
         connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
     )
-    (rows,) = cast("tuple[int]", strangers.fetchone())
+    (rows,) = cast("tuple[int]", foreign.fetchone())
     if rows:
         raise foreign_rows(day, model, rows)
 
@@ -116,7 +120,3 @@ def _execute(
 
 def _temporary(model: Model) -> sql.Identifier:
     return sql.Identifier("pg_temp", model.name)
-
-
-def _names(names: Mapping[str, object] | Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
-import yaml
+
+from signal_pipeline.strict_yaml import (
+    Document,
+    Key,
+    Shape,
+    YamlError,
+    parse_yaml,
+    read_value,
+)
 
 DATE_COLUMN = "activity_date"
 MEASURES = ("events", "users", "sessions")
@@ -24,8 +33,6 @@ SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWNER = re.compile(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+")
 _GRAIN = re.compile(r"\bOne row per [^.]+\.$")
-
-Shape = TypeVar("Shape")
 
 
 class Problem(Exception):
@@ -72,14 +79,14 @@ class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 ColumnTest = NotNull | AcceptedValues | Relationships
-ModelTest = Unique | ReconcilesWith
+TableTest = Unique | ReconcilesWith
 
 _COLUMN_TESTS: Mapping[str, type[ColumnTest]] = {
     "not_null": NotNull,
     "accepted_values": AcceptedValues,
     "relationships": Relationships,
 }
-_MODEL_TESTS: Mapping[str, type[ModelTest]] = {
+_TABLE_TESTS: Mapping[str, type[TableTest]] = {
     "unique": Unique,
     "reconciles_with": ReconcilesWith,
 }
@@ -95,7 +102,7 @@ class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as written in `schema.yml`; `model_tests` reads its `tests`."""
+    """A model as written in `schema.yml`; `table_tests` reads its `tests`."""
 
     name: str
     description: str
@@ -134,28 +141,26 @@ class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
 
 def read_schema(path: Path) -> dict[str, ModelEntry]:
     """Return the models of `schema.yml` by name, in the order of the file; raises Problem."""
-    entries = [
-        _convert(entry, ModelEntry, _name_of(entry))
-        for entry in _convert(_load(path), _SchemaFile, "").models
-    ]
-    for entry in entries:
-        try:
+    document = _load(path)
+    entries = []
+    for place, raw in enumerate(_read(document, _SchemaFile).models):
+        entry = _read(document, ModelEntry, "models", place, where=_name_of(raw))
+        with _entry(document, entry.name, "models", place):
             _check_columns(entry.columns, COLUMN_TYPES)
             _check_model(entry)
-        except Problem as problem:
-            raise Problem(f"{entry.name}: {problem}") from None
+        entries.append(entry)
     return _by_name(entries)
 
 
 def read_sources(path: Path) -> dict[str, TableEntry]:
     """Return the tables of `sources.yml` by name, all in the schema `signal`; raises Problem."""
-    sources = _convert(_load(path), _SourcesFile, "").sources
-    tables = [table for source in sources for table in source.tables]
-    for table in tables:
-        try:
-            _check_columns(table.columns, SOURCE_TYPES)
-        except Problem as problem:
-            raise Problem(f"{table.name}: {problem}") from None
+    document = _load(path)
+    tables = []
+    for source, entry in enumerate(_read(document, _SourcesFile).sources):
+        for place, table in enumerate(entry.tables):
+            with _entry(document, table.name, "sources", source, "tables", place):
+                _check_columns(table.columns, SOURCE_TYPES)
+            tables.append(table)
     return _by_name(tables)
 
 
@@ -164,9 +169,9 @@ def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
     return tuple(_test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.tests)
 
 
-def model_tests(model: ModelEntry) -> tuple[ModelTest, ...]:
+def table_tests(model: ModelEntry) -> tuple[TableTest, ...]:
     """Return the tests of a whole model; raises Problem for an unknown test or wrong arguments."""
-    return tuple(_test(entry, _MODEL_TESTS, "model") for entry in model.tests)
+    return tuple(_test(entry, _TABLE_TESTS, "model") for entry in model.tests)
 
 
 def _by_name(entries: Sequence[Named]) -> dict[str, Named]:
@@ -202,7 +207,7 @@ def _check_model(model: ModelEntry) -> None:
             raise Problem(f"the column {name} is missing")
     if columns[DATE_COLUMN].data_type != "date":
         raise Problem(f"{DATE_COLUMN} is not a date")
-    grains = [test.columns for test in model_tests(model) if isinstance(test, Unique)]
+    grains = [test.columns for test in table_tests(model) if isinstance(test, Unique)]
     if len(grains) != 1:
         raise Problem("needs one test `unique` over the columns of its grain")
     for name in (DATE_COLUMN, "app_name", "event_type"):
@@ -232,28 +237,38 @@ def _test(entry: str | dict[str, object], kinds: Mapping[str, type[Shape]], wher
     name, arguments = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
     if name not in kinds:
         raise Problem(f"{where}: unknown test {name!r}; there are {', '.join(kinds)}")
-    return _convert(arguments, kinds[name], f"{where}: test {name}")
-
-
-def _load(path: Path) -> object:
     try:
-        loaded: object = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_value(arguments, kinds[name], where=f"{where}: test {name}")
+    except YamlError as error:
+        raise Problem(str(error)) from None
+
+
+def _load(path: Path) -> Document:
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Problem("the file is missing") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise Problem(f"not YAML{line}") from None
-    return loaded
+    except UnicodeDecodeError:
+        raise Problem("is not UTF-8 text") from None
+    except YamlError as error:
+        raise Problem(str(error)) from None
+
+
+def _read(document: Document, shape: type[Shape], *path: Key, where: str = "the file") -> Shape:
+    try:
+        return document.read(shape, *path, where=where)
+    except YamlError as error:
+        raise Problem(str(error)) from None
+
+
+@contextmanager
+def _entry(document: Document, name: str, *path: Key) -> Iterator[None]:
+    """Put the line and the name of an entry before a Problem that is raised inside."""
+    try:
+        yield
+    except Problem as problem:
+        raise Problem(f"line {document.line(*path)}: {name}: {problem}") from None
 
 
 def _name_of(entry: object) -> str:
-    return str(entry.get("name", "a model without name")) if isinstance(entry, dict) else ""
-
-
-def _convert(value: object, shape: type[Shape], where: str) -> Shape:
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
-        prefix = f"{where}: " if where else ""
-        raise Problem(f"{prefix}{str(error)[:1].lower()}{str(error)[1:]}") from None
+    return str(entry.get("name", "a model without name")) if isinstance(entry, dict) else "a model"

@@ -56,6 +56,7 @@ def _lock(folder: Path, flags: int = 0) -> Iterator[None]:
 
 
 def _open_locked(folder: Path, flags: int = 0) -> int:
+    # `flock` and not `filelock`: the lock is on the folder itself, and goes with it.
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | flags)

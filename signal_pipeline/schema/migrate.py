@@ -8,7 +8,6 @@ as `signal_admin`, learns whether it is up to date.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import cast
@@ -19,13 +18,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg import errors, sql
+from psycopg.rows import scalar_row
 from sqlalchemy import NullPool, create_engine, exc
 
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.rollup_tables import migrate_rollups
 from signal_pipeline.settings import Settings
 
@@ -40,7 +41,7 @@ class NotOwnerError(SignalError):
     """The schema is not up to date, and this user is not allowed to change it."""
 
 
-def migrate(database: Database, settings: Settings, models: Mapping[str, Model]) -> None:
+def migrate(database: Database, settings: Settings, models: Models) -> None:
     """Create or update the schema `signal`.
 
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
@@ -70,27 +71,23 @@ def missing_roles(database: Database) -> list[str]:
     They are missing if the user who migrated last had no right to make them. A membership reads
     `signal_api in signal_reader`. Roles that exist have their grants.
     """
-    with safe_errors(), database.connect() as connection:
-        rows = connection.execute(
+    with database.connect() as connection:
+        scalar = connection.cursor(row_factory=scalar_row)
+        roles: list[str] = scalar.execute(
             "select name from unnest(%s::text[]) as name where not exists (select from pg_roles"
             " where rolname = name)",
             [list(ROLES)],
         ).fetchall()
         memberships = connection.execute(query(__package__, "missing_memberships")).fetchall()
-    return [
-        *(cast(str, row[0]) for row in rows),
-        *(f"{member} in {given}" for given, member in memberships),
-    ]
+    return [*roles, *(f"{member} in {role}" for role, member in memberships)]
 
 
-def _migrate(
-    connection: sqlalchemy.Connection, settings: Settings, models: Mapping[str, Model]
-) -> None:
+def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Models) -> None:
     config = Config()
     config.set_main_option("script_location", "signal_pipeline.schema:migrations")
     config.attributes["connection"] = connection
     driver = cast(Connection, connection.connection.driver_connection)
-    driver.execute("select pg_advisory_xact_lock(hashtext('signal.migrate'))")
+    transaction_lock(driver, MIGRATE_LOCK)
     facts = driver.execute(query(__package__, "schema_facts")).fetchone()
     wanted = _state(config)
     if facts is not None and not facts[0]:
@@ -115,10 +112,8 @@ def _grant_memberships(connection: Connection) -> None:
     Only a user who can manage a role can grant it, and on a server of several databases another
     login can have made it.
     """
-    for given, member in connection.execute(query(__package__, "missing_memberships")).fetchall():
-        statement = sql.SQL("grant {} to {}").format(
-            *map(sql.Identifier, (str(given), str(member)))
-        )
+    for role, member in connection.execute(query(__package__, "missing_memberships")).fetchall():
+        statement = sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member))
         # The caller learns of a missing right from `missing_roles`. A migration of another database
         # can have made the membership at the same moment.
         with (
@@ -146,7 +141,7 @@ def _state(config: Config) -> str:
 
 
 def _check_up_to_date(
-    connection: Connection, settings: Settings, models: Mapping[str, Model], current: bool
+    connection: Connection, settings: Settings, models: Models, current: bool
 ) -> None:
     """Raise NotOwnerError if a migration by the owner would change anything."""
     if current:
@@ -176,8 +171,8 @@ def _store_start_date(connection: Connection, settings: Settings) -> None:
 
 
 def _start_date(connection: Connection) -> date | None:
-    row = connection.execute("select start_date from signal.instance").fetchone()
-    return cast(date, row[0]) if row else None
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute("select start_date from signal.instance").fetchone()
 
 
 def _has_days_before(connection: Connection, day: date) -> bool:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 from psycopg import sql
+from psycopg.rows import kwargs_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import Column, Model
+from signal_pipeline.rollups.models import Column, Model, Models
 
 Statement = sql.Composed
 
@@ -71,8 +72,27 @@ class _Table:
     view_columns: tuple[str, ...]
     comment: str | None
 
+    @classmethod
+    def of_catalogue(
+        cls,
+        *,
+        columns: list[dict[str, Any]],
+        key: list[str] | None,
+        triggers: list[str],
+        view_columns: list[str],
+        comment: str | None,
+    ) -> _Table:
+        """Return a table as `table_facts.sql` describes it."""
+        return cls(
+            {column["name"]: _TableColumn(**column) for column in columns},
+            tuple(key or []),
+            frozenset(triggers),
+            tuple(view_columns),
+            comment,
+        )
 
-def migrate_rollups(connection: Connection, models: Mapping[str, Model]) -> list[str]:
+
+def migrate_rollups(connection: Connection, models: Models) -> list[str]:
     """Bring the tables up to the models; return the statements that ran.
 
     It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
@@ -141,7 +161,7 @@ def _check_history(model: Model, table: _Table) -> None:
         if existing.data_type != wanted:
             raise TableError(f"{where}: {name} is {existing.data_type}, not {wanted}: {advice}")
         if existing.nullable and not model.columns[name].nullable:
-            raise TableError(f"{where}: {name} may be null in old rows: drop its test not_null")
+            raise TableError(f"{where}: {name} can be null in old rows: drop its test not_null")
     for name, column in model.columns.items():
         if name not in table.columns and not column.nullable:
             raise TableError(f"{where}: the new column {name} must not have the test not_null")
@@ -194,31 +214,18 @@ def _grant(relation: str, role: str, privilege: str) -> Statement:
 
 def _table_facts(connection: Connection, model: Model) -> _Table | None:
     names = {"table": model.name, "view": view_name(model)}
-    row = connection.execute(query(__package__, "table_facts"), names).fetchone()
-    if row is None:
-        return None
-    columns, key, triggers, view_columns, comment = row
-    return _Table(
-        {
-            column["name"]: _TableColumn(**column)
-            for column in cast("list[dict[str, Any]]", columns)
-        },
-        tuple(cast("list[str]", key or [])),
-        frozenset(cast("list[str]", triggers)),
-        tuple(cast("list[str]", view_columns)),
-        cast("str | None", comment),
-    )
+    cursor = connection.cursor(row_factory=kwargs_row(_Table.of_catalogue))
+    return cursor.execute(query(__package__, "table_facts"), names).fetchone()
 
 
 def _missing_grants(
     connection: Connection, relation: str, wanted: tuple[tuple[str, str], ...]
 ) -> list[tuple[str, str]]:
     roles, privileges = zip(*wanted, strict=True)
-    rows = connection.execute(
+    return connection.execute(
         query(__package__, "missing_grants"),
         {"relation": relation, "roles": list(roles), "privileges": list(privileges)},
     ).fetchall()
-    return cast("list[tuple[str, str]]", rows)
 
 
 def _qualified(name: str) -> sql.Identifier:

@@ -8,18 +8,19 @@ with whichever other days it is made. Addresses come from private and documentat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.strict_yaml import parse_yaml
 
 Ints = npt.NDArray[np.int64]
 
@@ -66,11 +67,37 @@ def simulate(
             yield ("\n".join(lines[first : first + LINES_PER_CHUNK]) + "\n").encode()
 
 
+class _Weighted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    weight: int
+
+
+class _Agent(_Weighted, frozen=True):
+    text: str
+
+
+class _App(_Weighted, frozen=True):
+    name: str
+    peak_hours: tuple[int, int]
+
+
+class _EventType(_Weighted, frozen=True):
+    name: str
+    routes: str
+    entity: str | None = None
+
+
+class _World(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    agents: list[_Agent]
+    bots: list[_Agent]
+    apps: list[_App]
+    event_types: list[_EventType]
+    languages: list[str]
+
+
 @cache
-def _world() -> dict[str, Any]:
+def _world() -> _World:
     text = (files(__package__) / "world.yaml").read_text(encoding="utf-8")
-    world: dict[str, Any] = yaml.safe_load(text)
-    return world
+    return parse_yaml(text).read(_World, where="world.yaml")
 
 
 def _day_lines(
@@ -105,10 +132,8 @@ def _first_sends(
 ) -> tuple[Ints, list[str]]:
     """Return times in milliseconds of the day, and the lines, which do not hold them yet."""
     world = _world()
-    apps = [app for app in world["apps"] if app["name"] in _active(catalogue.apps)]
-    types = [
-        kind for kind in world["event_types"] if kind["name"] in _active(catalogue.event_types)
-    ]
+    apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
+    types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]
     users = _users(seed, max(20, events_per_day // EVENTS_PER_USER))
     sessions = max(1, total // EVENTS_PER_SESSION)
     session_app = rng.choice(len(apps), sessions, p=_shares(apps))
@@ -120,12 +145,12 @@ def _first_sends(
     )
     kinds = rng.choice(len(types), total, p=_shares(types))
     version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
-    agents = [json.dumps(agent["text"].replace("{v}", version)) for agent in world["agents"]]
-    bots = [json.dumps(bot["text"].replace("{v}", version)) for bot in world["bots"]]
-    hosts = {app["name"]: catalogue.apps[app["name"]].host for app in apps}
-    heads = [f'"appName":"{app["name"]}","host":"{hosts[app["name"]]}"' for app in apps]
+    agents = [json.dumps(agent.text.replace("{v}", version)) for agent in world.agents]
+    bots = [json.dumps(bot.text.replace("{v}", version)) for bot in world.bots]
+    hosts = {app.name: catalogue.apps[app.name].host for app in apps}
+    heads = [f'"appName":"{app.name}","host":"{hosts[app.name]}"' for app in apps]
     bot = rng.random(total) < BOT_SHARE
-    bot_agent = rng.choice(len(bots), total, p=_shares(world["bots"]))
+    bot_agent = rng.choice(len(bots), total, p=_shares(world.bots))
     fate = rng.random(total)
     ids = _event_ids(times + (day - date(1970, 1, 1)).days * DAY_MS, rng)
     session_ids = _uuids(sessions, rng)
@@ -156,8 +181,8 @@ def _random(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
 
 
-def _shares(entries: list[dict[str, Any]]) -> npt.NDArray[np.float64]:
-    weights = np.array([entry["weight"] for entry in entries], dtype=np.float64)
+def _shares(entries: Sequence[_Weighted]) -> npt.NDArray[np.float64]:
+    weights = np.array([entry.weight for entry in entries], dtype=np.float64)
     shares: npt.NDArray[np.float64] = weights / weights.sum()
     return shares
 
@@ -182,16 +207,16 @@ def _users(seed: int, count: int) -> _Users:
         )
     ]
     activity = rng.pareto(1.6, count) + 0.4
-    agents = rng.choice(len(_world()["agents"]), count, p=_shares(_world()["agents"]))
+    agents = rng.choice(len(_world().agents), count, p=_shares(_world().agents))
     return _Users(addresses, agents, activity / activity.sum())
 
 
-def _starts(apps: list[dict[str, Any]], app: Ints, rng: np.random.Generator) -> Ints:
+def _starts(apps: list[_App], app: Ints, rng: np.random.Generator) -> Ints:
     """Return the starts of sessions, in milliseconds of the UTC day.
 
     Most follow the working days of different time zones; a few are spread over the whole day.
     """
-    peaks = np.array([entry["peak_hours"] for entry in apps], dtype=np.float64)
+    peaks = np.array([entry.peak_hours for entry in apps], dtype=np.float64)
     peak = peaks[app, rng.integers(0, peaks.shape[1], len(app))]
     hours = np.where(
         rng.random(len(app)) < 0.08,
@@ -227,23 +252,21 @@ def _entities(seed: int, kind: str) -> list[str]:
     return _uuids(400, _random(seed, _POOL, sum(kind.encode())))
 
 
-def _bodies(
-    types: list[dict[str, Any]], kinds: Ints, seed: int, rng: np.random.Generator
-) -> list[str]:
+def _bodies(types: list[_EventType], kinds: Ints, seed: int, rng: np.random.Generator) -> list[str]:
     """Return the event type, route, entity and description of each event, as parts of JSON."""
     total = len(kinds)
     route_pick = rng.integers(0, 2**16, total)
     popular = np.minimum(rng.zipf(1.4, total) - 1, 399)
-    languages = [json.dumps(language, ensure_ascii=False) for language in _world()["languages"]]
+    languages = [json.dumps(language, ensure_ascii=False) for language in _world().languages]
     language = np.minimum(rng.zipf(1.6, total) - 1, len(languages) - 1)
     bodies = []
     for i in range(total):
         kind = types[kinds[i]]
-        routes, entity = kind["routes"].split(), kind.get("entity")
-        body = f'"eventType":"{kind["name"]}","route":"{routes[route_pick[i] % len(routes)]}"'
+        routes, entity = kind.routes.split(), kind.entity
+        body = f'"eventType":"{kind.name}","route":"{routes[route_pick[i] % len(routes)]}"'
         if entity:
             body += f',"entityType":"{entity}","entityId":"{_entities(seed, entity)[popular[i]]}"'
-        if kind["name"] == "ai_translation_language_picked":
+        if kind.name == "ai_translation_language_picked":
             body += f',"description":{{"language":{languages[language[i]]}}}'
         bodies.append(body)
     return bodies

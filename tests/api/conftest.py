@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
+from support.queries import DAYS, Row, event_at, lines_of_day
 from support.wire import (
     AUDIENCE,
     GATEWAY_SECRET,
@@ -16,11 +19,18 @@ from support.wire import (
     SERVICE_KEY,
     Issuer,
     Server,
+    StartServer,
     start_server,
     write_jwks,
 )
 
+from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
+from signal_pipeline.settings import Settings
 
 _numbers = itertools.count(1)
 
@@ -37,7 +47,7 @@ def api_database(server: str, template: str) -> Iterator[Database]:
     name = f"signal_api_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 
@@ -65,9 +75,6 @@ def api_environment(
         "SIGNAL_API_KEYS": f"dashboard:{hashlib.sha256(SERVICE_KEY.encode()).hexdigest()}",
         "SIGNAL_TRUSTED_PROXIES": "10.0.0.0/8,127.0.0.0/8,2001:db8:ff::/48",
     }
-
-
-StartServer = Callable[..., Server]
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +108,54 @@ def rows(api_database: Database) -> Iterator[Connection]:
     """A connection to the module's database."""
     with api_database.connect() as connection:
         yield connection
+
+
+@pytest.fixture(scope="module")
+def api_settings(api_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The settings of a process that writes to the module's database by itself."""
+    return Settings(
+        _env_file=None,
+        database_url=api_database.url,
+        env="development",
+        home=tmp_path_factory.mktemp("home"),
+        salt_secret=SECRET,
+    )  # type: ignore[call-arg, arg-type]
+
+
+@pytest.fixture
+def outage(server: str, api_database: Database) -> Callable[[], object]:
+    """A context in which nobody can connect to the module's database.
+
+    All existing connections are closed.
+    """
+    name = psycopg.conninfo.conninfo_to_dict(api_database.url)["dbname"]
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections false")
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
+            try:
+                yield
+            finally:
+                connection.execute(f"alter database {name} allow_connections true")
+
+    return away
+
+
+@pytest.fixture(scope="module")
+def lines(api_database: Database, api_settings: Settings, models: Models) -> list[Row]:
+    """Events of three days; the rollups of the first two are fresh, that of the third is stale."""
+    made = [each for number, day in enumerate(DAYS) for each in lines_of_day(number, day)]
+    with closing(Ingest.from_settings(api_settings, api_database)) as ingest:
+        assert ingest.ingest_lines([json.dumps(each).encode() for each in made]).accepted == len(
+            made
+        )
+        engine = open_engine(api_settings, api_database)
+        for day in DAYS:
+            build_day(api_database, engine, models, day)
+        late = event_at(DAYS[2], 12, 0, ip="198.51.100.1")
+        assert ingest.ingest_lines([json.dumps(late).encode()]).accepted == 1
+    return [*made, late]

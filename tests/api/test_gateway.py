@@ -1,96 +1,30 @@
-"""A real gateway and a real composer in front of a real server.
+"""Requests through a real gateway and a real composer in front of a real server.
 
 Skipped where node or its registry is missing.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from filelock import FileLock
 from support.client import install_client
+from support.gateway import Gateway, compose, install_gateway, running_gateway
 from support.traffic import CHROME
-from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server, code, event
+from support.wire import Issuer, Server, code, event
 
-from signal_pipeline.api.graphql.schema import sdl
 from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
-
-PROJECT = Path(__file__).with_name("gateway")
-START_SECONDS = 90
-OTHER_SUBGRAPH = """
-extend schema @link(url: "https://specs.apollo.dev/federation/v2.6", import: ["@key"])
-type Query { me: User }
-type User @key(fields: "id") { id: ID! name: String }
-"""
 CREATE = (
     "mutation Create($input: EventCreateInput!) { eventCreate(input: $input) { id description } }"
 )
-
-
-@pytest.fixture(scope="module")
-def node_project() -> Path:
-    """The gateway and the composer, installed once into a cache folder outside the tree."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node or npm is missing: the real gateway was not tried")
-    cache = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signal-pipeline-tests"
-    )
-    wanted = hashlib.sha256((PROJECT / "package-lock.json").read_bytes()).hexdigest()[:16]
-    folder = cache / f"gateway-{wanted}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        for file in PROJECT.iterdir():
-            if file.is_file():
-                shutil.copy(file, folder)
-        if not (folder / ".installed").exists():
-            command = [
-                "npm",
-                "ci",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--loglevel=error",
-            ]
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, timeout=280, check=False
-            )
-            if done.returncode:
-                pytest.skip("npm ci failed: the real gateway was not tried")
-            (folder / ".installed").touch()
-    return folder
-
-
-def compose(project: Path, folder: Path, url: str) -> Path:
-    """The supergraph of Signal and another subgraph; fails with the composer's words."""
-    signal_sdl, other_sdl, supergraph = (
-        folder / "signal.graphql",
-        folder / "other.graphql",
-        folder / "supergraph.graphql",
-    )
-    signal_sdl.write_text(sdl())
-    other_sdl.write_text(OTHER_SUBGRAPH)
-    subgraphs = ["signal", url, signal_sdl, "users", "http://127.0.0.1:1/graphql", other_sdl]
-    done = subprocess.run(
-        ["node", "compose.mjs", *map(str, subgraphs)], cwd=project, capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    supergraph.write_bytes(done.stdout)
-    return supergraph
 
 
 def test_the_sdl_composes_with_another_subgraph(node_project: Path, tmp_path: Path) -> None:
@@ -104,71 +38,10 @@ def test_the_sdl_composes_with_another_subgraph(node_project: Path, tmp_path: Pa
     assert "_service" not in text
 
 
-@dataclass(frozen=True)
-class Gateway:
-    """A running gateway, which an app calls."""
-
-    url: str
-    issuer: Issuer
-
-    def call(
-        self,
-        query: str,
-        variables: dict[str, object] | None = None,
-        token: str | None = None,
-        **more: object,
-    ) -> httpx.Response:
-        """Call as an app does."""
-        headers = {"user-agent": CHROME, "x-forwarded-for": "198.51.100.20, 10.0.0.1"}
-        if token is not None:
-            headers["authorization"] = f"JWT {token}"
-        body = {"query": query, "variables": variables, **more}
-        return httpx.post(f"{self.url}/graphql", json=body, headers=headers, timeout=60)
-
-    def token(self, uid: str = "user-1", **claims: object) -> str:
-        """A login token."""
-        return self.issuer.token(self.issuer.claims(uid, **claims))
-
-
-@contextmanager
-def running_gateway(
-    project: Path, folder: Path, api: Server, issuer: Issuer, **settings: str
-) -> Iterator[Gateway]:
-    """A real Hive Gateway in front of a server.
-
-    `settings` are further variables that its configuration reads.
-    """
-    supergraph = compose(project, folder, f"{api.url}/graphql")
-    (folder / "issuer.pem").write_text(issuer.public_pem())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "SUPERGRAPH": str(supergraph),
-        "PORT": str(port),
-        "HMAC_SECRET": GATEWAY_SECRET,
-        "ISSUER_PEM": str(folder / "issuer.pem"),
-        "ISSUER": ISSUER,
-        "AUDIENCE": AUDIENCE,
-        "NODE_ENV": "production",
-        **settings,
-    }
-    command = ["node", "node_modules/.bin/hive-gateway", "supergraph", "-c", "gateway.config.mjs"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait(f"http://127.0.0.1:{port}/healthcheck", process, folder / "log")
-        yield Gateway(f"http://127.0.0.1:{port}", issuer)
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+@pytest.fixture(scope="module")
+def node_project() -> Path:
+    """The gateway and the composer."""
+    return install_gateway()
 
 
 @pytest.fixture(scope="module")
@@ -180,17 +53,6 @@ def gateway(
         yield running
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up and process.poll() is None:
-        try:
-            if httpx.get(url, timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.3)
-    pytest.fail(f"the gateway does not start: {log.read_text()[-2000:]}")
-
-
 def stored(rows: Connection, fields: dict[str, object]) -> list[tuple[object, ...]]:
     """The stored row of an event."""
     return rows.execute(
@@ -199,7 +61,8 @@ def stored(rows: Connection, fields: dict[str, object]) -> list[tuple[object, ..
     ).fetchall()
 
 
-def test_a_login_token_goes_in_and_a_row_comes_out(gateway: Gateway, rows: Connection) -> None:
+def test_event_of_a_logged_in_user(gateway: Gateway, rows: Connection) -> None:
+    """A login token goes in, and a row comes out."""
     description: dict[str, Any] = {
         "a": 1e-7,
         "b": [1.5, 10**21, -0.0, 5e-324, "ü \u2028 \U0001f600"],
@@ -225,9 +88,8 @@ def test_literals_inside_the_query_are_signed_too(gateway: Gateway, rows: Connec
     assert kept == {"n": 1e-7, "s": "xü\n"}
 
 
-def test_the_address_is_the_clients_and_two_clients_are_two_hashes(
-    gateway: Gateway, rows: Connection
-) -> None:
+def test_addresses_of_clients(gateway: Gateway, rows: Connection) -> None:
+    """The hash is of the client's address, not of the gateway's."""
     one, other, third = event(), event(), event()
     for fields, chain in (
         (one, "198.51.100.1"),
@@ -254,9 +116,8 @@ def test_the_address_is_the_clients_and_two_clients_are_two_hashes(
     assert hashes[1] == hashes[2]
 
 
-def test_anonymous_expired_and_foreign_tokens_store_nothing(
-    gateway: Gateway, rows: Connection
-) -> None:
+def test_bad_tokens_store_nothing(gateway: Gateway, rows: Connection) -> None:
+    """Neither nobody nor an expired or foreign token can store an event."""
     fields = event()
     nobody = gateway.call(CREATE, {"input": fields})
     assert code(nobody.json()) == "UNAUTHENTICATED"
@@ -270,9 +131,8 @@ def test_anonymous_expired_and_foreign_tokens_store_nothing(
     assert stored(rows, fields) == []
 
 
-def test_a_user_spoofed_in_the_extensions_is_not_believed(
-    gateway: Gateway, issuer: Issuer, rows: Connection
-) -> None:
+def test_spoofed_user(gateway: Gateway, issuer: Issuer, rows: Connection) -> None:
+    """A user in the client's own extensions is not believed."""
     fields = event()
     spoof = {"jwt": {"payload": issuer.claims("boss-1")}, "hmac-signature": "AAAA"}
     assert gateway.call(CREATE, {"input": fields}, None, extensions=spoof).json()["errors"]
@@ -329,9 +189,8 @@ def assert_events_arrived(seen: dict[str, dict[str, Any]], rows: Connection) -> 
         assert len(stored(rows, {"clientEventId": event_seen["id"]})) == 1, name
 
 
-def test_a_persisted_query_link_loses_the_apps_operations_and_no_event(
-    gateway: Gateway, rows: Connection
-) -> None:
+def test_persisted_query_link(gateway: Gateway, rows: Connection) -> None:
+    """It loses an operation of the app, but no event."""
     own = event()
     seen = play_persisted_queries(gateway, own)
     assert seen["operation"] == {"error": "Must provide query string.", "steps": ["hash"]}
@@ -339,9 +198,10 @@ def test_a_persisted_query_link_loses_the_apps_operations_and_no_event(
     assert_events_arrived(seen, rows)
 
 
-def test_a_gateway_that_refuses_hashes_gets_the_text(
+def test_gateway_that_refuses_hashes(
     node_project: Path, api: Server, issuer: Issuer, tmp_path: Path, rows: Connection
 ) -> None:
+    """An app's link then sends the text, so that nothing is lost."""
     own = event()
     with running_gateway(node_project, tmp_path, api, issuer, REFUSE_HASHES="yes") as gateway:
         seen = play_persisted_queries(gateway, own)

@@ -9,15 +9,15 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
-from typing import Any
 
 import pytest
 
 from signal_pipeline.api import group_commit
-from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.refusals import ApiError
+from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.event import Drop
-from signal_pipeline.ingest.writer import ACCEPTED, Outcome
+from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.postgres.embedded import EmbeddedError
 
@@ -49,17 +49,20 @@ def item(name: str) -> Drop:
     return Drop("bot", date(2026, 3, 8), "cms", name)
 
 
-def run(test: Callable[[GroupCommit, Ingest], Awaitable[None]], **given: Any) -> Ingest:
+def run(
+    test: Callable[[GroupCommit, Ingest], Awaitable[None]],
+    revive: Callable[[], object] | None = None,
+) -> Ingest:
     """Run a test in a loop of its own; the group commit is closed afterwards."""
     ingest = Ingest()
 
     async def whole() -> None:
-        commits = GroupCommit(ingest, **given)  # type: ignore[arg-type]
-        try:
-            await asyncio.wait_for(test(commits, ingest), PATIENCE)
-        finally:
-            ingest.let.set()
-            await asyncio.wait_for(commits.close(), PATIENCE)
+        async with asyncio.timeout(3 * PATIENCE):
+            async with GroupCommit(ingest, None, revive) as commits:  # type: ignore[arg-type]
+                try:
+                    await asyncio.wait_for(test(commits, ingest), PATIENCE)
+                finally:
+                    ingest.let.set()
 
     asyncio.run(whole())
     return ingest
@@ -70,11 +73,13 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-def sent(commits: GroupCommit, *names: str) -> list[asyncio.Task[list[Answer]]]:
+def sent(commits: GroupCommit, *names: str) -> list[asyncio.Task[Sequence[Answer]]]:
     return [asyncio.create_task(commits.store([item(name)])) for name in names]
 
 
-async def held(commits: GroupCommit, ingest: Ingest, name: str) -> list[asyncio.Task[list[Answer]]]:
+async def held(
+    commits: GroupCommit, ingest: Ingest, name: str
+) -> list[asyncio.Task[Sequence[Answer]]]:
     """Send an event, and hold the thread while it stores it."""
     ingest.let.clear()
     tasks = sent(commits, name)
@@ -82,7 +87,9 @@ async def held(commits: GroupCommit, ingest: Ingest, name: str) -> list[asyncio.
     return tasks
 
 
-def test_what_comes_while_a_batch_is_stored_is_the_next_one() -> None:
+def test_next_batch() -> None:
+    """Events that arrive while a batch is stored become the next batch."""
+
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         first = await held(commits, ingest, "a")
         others = sent(commits, "b", "c", "d")
@@ -94,7 +101,9 @@ def test_what_comes_while_a_batch_is_stored_is_the_next_one() -> None:
     assert run(test).batches == [["a"], ["b", "c", "d"]]
 
 
-def test_fewer_than_half_of_the_last_batch_wait_a_moment_only() -> None:
+def test_small_batch_after_a_large_one() -> None:
+    """Fewer than half of the last batch wait for a moment, and are then stored."""
+
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         first = await held(commits, ingest, "a")
         many = sent(commits, *"bcdefg")
@@ -106,7 +115,8 @@ def test_fewer_than_half_of_the_last_batch_wait_a_moment_only() -> None:
     assert run(test).batches == [["a"], [*"bcdefg"], ["h"]]
 
 
-def test_a_batch_is_bounded_and_the_rest_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events beyond the bound follow in the next batches."""
     monkeypatch.setattr(group_commit, "BATCH_EVENTS", 2)
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
@@ -119,7 +129,9 @@ def test_a_batch_is_bounded_and_the_rest_follows(monkeypatch: pytest.MonkeyPatch
     assert run(test).batches == [["a"], ["b", "c"], ["d", "e"], ["f"]]
 
 
-def test_what_nobody_waits_for_any_more_is_not_stored() -> None:
+def test_cancelled_requests_are_not_stored() -> None:
+    """An event whose sender has gone is not stored, and holds up nobody."""
+
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         first = await held(commits, ingest, "a")
         gone, stays = sent(commits, "b", "c")
@@ -140,9 +152,10 @@ def test_what_nobody_waits_for_any_more_is_not_stored() -> None:
     assert run(test).batches == [["a"], ["c"], ["d"], ["f"]]
 
 
-def test_while_the_database_hangs_requests_give_up_and_no_more_are_taken_than_fit(
+def test_hanging_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Requests give up in time, and only a bounded number of events wait."""
     monkeypatch.setattr(group_commit, "PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(group_commit, "MAX_WAITING_EVENTS", 2)
 
@@ -166,8 +179,8 @@ def test_while_the_database_hangs_requests_give_up_and_no_more_are_taken_than_fi
     assert run(test).batches == [["a"], ["d"]]
 
 
-def test_closing_stores_what_waits() -> None:
-    answered: list[asyncio.Task[list[Answer]]] = []
+def test_closing_stores_waiting_events() -> None:
+    answered: list[asyncio.Task[Sequence[Answer]]] = []
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         answered.extend(await held(commits, ingest, "a"))
@@ -179,7 +192,8 @@ def test_closing_stores_what_waits() -> None:
     assert [task.result() for task in answered] == [[ACCEPTED]] * 2
 
 
-def test_a_database_that_cannot_be_started_again_is_away_and_nothing_worse() -> None:
+def test_failing_revival() -> None:
+    """A database that cannot be started again counts as away, not as an internal error."""
     tried = []
 
     def revive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from starlette.testclient import TestClient
 from support.traffic import line
 
-from signal_pipeline.api.app import Parts, create_app
+from signal_pipeline.api.app import create_app
+from signal_pipeline.api.graphql.context import Services
+from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
@@ -36,7 +39,10 @@ def test_an_idle_server_forgets_user_agents_at_midnight(
     unused: Any = None  # Only requests ask for it, and none is made.
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         assert ingest.ingest_lines([line(clock())]).accepted == 1
-        app = create_app(Parts(settings, unused, ingest, unused, None, database, {}, None))
+        services = Services(
+            ingest, GroupCommit(ingest), unused, database, {}, ThreadPoolExecutor(1), unused
+        )
+        app = create_app(settings, unused, services)
         shift += midnight - clock() - timedelta(seconds=2)
         with TestClient(app):
             give_up = time.monotonic() + PATIENCE_SECONDS

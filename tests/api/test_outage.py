@@ -1,69 +1,39 @@
-"""The database goes away and comes back.
-
-Meanwhile answers are clear, the server recovers by itself, and the spool is stored exactly once.
-"""
+"""The database goes away and comes back: answers are clear, and the server recovers."""
 
 from __future__ import annotations
 
-import json
-import os
-import resource
 import shutil
 import signal
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from datetime import timedelta
 from pathlib import Path
 
-import msgspec
 import psycopg
 import pytest
-from conftest import SECRET
 from support.traffic import CHROME
-from support.wire import ADDRESS, CREATE, CREATE_MANY, Server, code, counts, event, outcome, until
+from support.wire import (
+    ADDRESS,
+    CREATE,
+    CREATE_MANY,
+    Server,
+    StartServer,
+    code,
+    counts,
+    event,
+    outcome,
+    until,
+)
 
-from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.ingest.event_rows import new_event_id
-from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.ingest.spool import Spool, SpooledBatch, SpoolError
-from signal_pipeline.postgres.database import Connection, Database, DatabaseError
-from signal_pipeline.settings import Settings
+from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
 
-StartServer = Callable[..., Server]
 
-
-@pytest.fixture
-def outage(server: str, api_database: Database) -> Callable[[], object]:
-    """A context in which nobody can connect to the module's database.
-
-    All existing connections are closed.
-    """
-    name = psycopg.conninfo.conninfo_to_dict(api_database.url)["dbname"]
-
-    @contextmanager
-    def away() -> Iterator[None]:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"alter database {name} allow_connections false")
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
-            )
-            try:
-                yield
-            finally:
-                connection.execute(f"alter database {name} allow_connections true")
-
-    return away
-
-
-def test_without_the_database_the_answer_is_retriable_and_a_retry_succeeds(
-    api: Server, outage: Callable[[], object], api_database: Database
-) -> None:
+def test_no_database(api: Server, outage: Callable[[], object], api_database: Database) -> None:
+    """The answer says to retry, and a retry succeeds once the database is back."""
     server, fields = api, event()
     assert outcome(server.create()) == ("accepted", None)
     before = counts(api_database)
@@ -84,18 +54,16 @@ def test_without_the_database_the_answer_is_retriable_and_a_retry_succeeds(
     assert server.client.get(f"{server.url}/readyz").status_code == 200
 
 
-def test_a_restart_between_two_requests_is_not_noticed(
-    api: Server, outage: Callable[[], object]
-) -> None:
+def test_restart_between_requests(api: Server, outage: Callable[[], object]) -> None:
+    """A client does not notice that the database was restarted."""
     assert outcome(api.create()) == ("accepted", None)
     with outage():  # type: ignore[attr-defined]
         pass
     assert outcome(api.create()) == ("accepted", None)
 
 
-def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(
-    api: Server, rows: Connection
-) -> None:
+def test_hanging_database(api: Server, rows: Connection) -> None:
+    """The caller gets an answer in time, and the event is stored at most once."""
     server, fields = api, event()
     assert outcome(server.create()) == ("accepted", None)
     with rows.transaction():
@@ -112,9 +80,8 @@ def test_a_database_that_hangs_does_not_hold_the_caller_for_ever(
     assert stored == (1,)
 
 
-def test_slow_reads_do_not_make_a_process_unready(
-    api: Server, rows: Connection, api_database: Database
-) -> None:
+def test_readiness_during_slow_reads(api: Server, rows: Connection, api_database: Database) -> None:
+    """Slow reads do not make a process unready."""
     blocked = (
         "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname ="
         " current_database()"
@@ -128,13 +95,14 @@ def test_slow_reads_do_not_make_a_process_unready(
         assert [read.result().status_code for read in reads] == [200] * 4
 
 
-def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
+def test_spool_is_drained_exactly_once(
     start: StartServer,
     outage: Callable[[], object],
     api_database: Database,
     rows: Connection,
     tmp_path: Path,
 ) -> None:
+    """Spooled events are hashed on disk, and a file that comes back after a crash adds nothing."""
     spool = tmp_path / "spool"
     server = start(SIGNAL_SPOOL_DIR=str(spool))
     known, waiting = event(), [event(sessionId=str(uuid.uuid4())) for _ in range(3)]
@@ -181,9 +149,10 @@ def test_the_spool_keeps_events_hashed_and_drains_them_exactly_once(
     again.stop()
 
 
-def test_a_killed_server_loses_nothing_that_it_spooled(
+def test_killed_server_with_a_spool(
     start: StartServer, outage: Callable[[], object], api_database: Database, tmp_path: Path
 ) -> None:
+    """The next server stores all that was spooled."""
     spool, fields = tmp_path / "spool", event()
     server = start(SIGNAL_SPOOL_DIR=str(spool))
     with outage():  # type: ignore[attr-defined]
@@ -198,178 +167,7 @@ def test_a_killed_server_loses_nothing_that_it_spooled(
     assert not list(spool.glob("*.tmp"))
 
 
-def test_two_processes_do_not_share_a_spool(api_database: Database, tmp_path: Path) -> None:
-    first = Spool(tmp_path, api_database, "00000000", 180)
-    with pytest.raises(SpoolError, match="SIGNAL_SPOOL_DIR is in use"):
-        Spool(tmp_path, api_database, "00000000", 180)
-    first.close()
-    Spool(tmp_path, api_database, "00000000", 180).close()
-
-
-def test_of_a_spooled_file_only_what_is_at_fault_is_set_aside(
-    api_database: Database, rows: Connection, tmp_path: Path
-) -> None:
-    settings = Settings(
-        _env_file=None,
-        database_url=api_database.url,
-        env="development",
-        home=tmp_path,
-        salt_secret=SECRET,
-    )  # type: ignore[call-arg, arg-type]
-    with closing(Ingest.from_settings(settings, api_database)) as ingest:
-        inputs = [event(), event(appName="cms"), event(), event(appName="none"), event()]
-        checked = [ingest.check_line(json.dumps(fields).encode()) for fields in inputs]
-    spool, before = Spool(tmp_path / "spool", api_database, "00000000", 180), counts(api_database)
-    with closing(spool):
-        spool.append(
-            [
-                (
-                    msgspec.structs.replace(item, id=new_event_id(item.created_at))
-                    if isinstance(item, Event)
-                    else item
-                )
-                for item in checked
-            ]
-        )
-        (file,) = (tmp_path / "spool").glob("*.spool")
-        copy = file.read_bytes()
-        rows.execute(
-            "alter table signal.books add constraint no_cms check (app_name <> 'cms') not valid"
-        )
-        try:
-            for _ in range(2):  # Twice, as after a crash before the file's removal.
-                spool.drain()
-                assert counts(api_database) == (before[0] + 3, before[1] + 4)
-                (refused,) = (tmp_path / "spool").glob("*.refused")
-                assert copy.count(b"cms") == refused.read_bytes().count(b"cms") > 0
-                assert b"journeys-admin" not in refused.read_bytes()
-                assert not list((tmp_path / "spool").glob("*.spool"))
-                file.write_bytes(copy)
-        finally:
-            rows.execute("alter table signal.books drop constraint no_cms")
-
-
-def _event(settings: Settings, database: Database, **changes: object) -> Event:
-    """An accepted event, as the server would spool it."""
-    with closing(Ingest.from_settings(settings, database)) as ingest:
-        checked = ingest.check_line(json.dumps(event(**changes)).encode())
-    assert isinstance(checked, Event)
-    return msgspec.structs.replace(checked, id=new_event_id(checked.created_at))
-
-
-@pytest.fixture
-def settings(api_database: Database, tmp_path: Path) -> Settings:
-    """Settings of the module's database."""
-    return Settings(
-        _env_file=None,
-        database_url=api_database.url,
-        env="development",
-        home=tmp_path,
-        salt_secret=SECRET,
-    )  # type: ignore[call-arg, arg-type]
-
-
-def test_room_is_free_again_as_soon_as_a_file_is_stored(
-    settings: Settings,
-    api_database: Database,
-    rows: Connection,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A drain that a full disk stops half way still makes room for new events."""
-    folder, good, cms = (
-        tmp_path / "spool",
-        _event(settings, api_database),
-        _event(settings, api_database, appName="cms"),
-    )
-    with closing(Spool(folder, api_database, "00000000", 180)) as spool:
-        spool.append([good])
-        monkeypatch.setattr(
-            "signal_pipeline.ingest.spool.MAX_SPOOL_BYTES",
-            sum(p.stat().st_size for p in folder.iterdir()) * 2,
-        )
-        spool.append([cms])
-        rows.execute(
-            "create function public.full() returns trigger language plpgsql as"
-            " $$begin raise exception 'full' using errcode = '53100'; end$$"
-        )
-        rows.execute(
-            "create trigger full_disk before insert on signal.books for each row when (new.app_name"
-            " = 'cms') execute function public.full()"
-        )
-        try:
-            for _ in range(2):
-                with pytest.raises(DatabaseError, match="53100"):
-                    spool.drain()
-            assert len(list(folder.glob("*.spool"))) == 1
-            spool.append([good])
-            with pytest.raises(SpoolError, match="the spool holds"):
-                spool.append([good])
-        finally:
-            rows.execute("drop trigger full_disk on signal.books")
-            rows.execute("drop function public.full()")
-        spool.drain()
-        assert not list(folder.glob("*.spool"))
-
-
-def test_what_was_spooled_was_received_when_it_was_answered(
-    settings: Settings, api_database: Database, rows: Connection, tmp_path: Path
-) -> None:
-    event = _event(settings, api_database)
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        spool.append([event, Drop("malformed", event.day, "(unknown)", "(other)")])
-        at = time.time() - 3 * 86_400
-        for file in tmp_path.glob("*.spool"):
-            os.utime(file, (at, at))
-        spool.drain()
-    received = rows.execute(
-        "select outcome, events from signal.intake where received_on = (to_timestamp(%s) at time"
-        " zone 'UTC')::date order by 1",
-        [at],
-    ).fetchall()
-    assert received == [("accepted", 1), ("dropped", 1)]
-
-
-def test_what_could_not_be_written_whole_leaves_nothing(
-    settings: Settings, api_database: Database, tmp_path: Path
-) -> None:
-    spool = Spool(tmp_path / "spool", api_database, "00000000", 180)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with closing(spool):
-        taken = _event(settings, api_database)
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (16, hard)
-        )  # Like a full disk: the start of the file is written.
-        try:
-            with pytest.raises(SpoolError, match="cannot be written"):
-                spool.append([taken])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert [path.name for path in (tmp_path / "spool").iterdir()] == [".lock"]
-
-
-def test_what_was_set_aside_is_deleted_when_its_day_is_due(
-    settings: Settings, api_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = _event(settings, api_database)
-    for name, days in (("due", (181, 0)), ("kept", (180, 0))):
-        events = [msgspec.structs.replace(now, day=now.day - timedelta(days=n)) for n in days]
-        batch = msgspec.msgpack.encode(SpooledBatch("00000000", events, []))
-        (tmp_path / f"{name}.refused").write_bytes(batch)
-    for name, age in (("old", 182), ("new", 1)):
-        (tmp_path / f"{name}.refused").write_bytes(b"no batch")
-        at = time.time() - age * 86_400
-        os.utime(tmp_path / f"{name}.refused", (at, at))
-    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
-        assert sorted(path.stem for path in tmp_path.glob("*.refused")) == ["kept", "new"]
-        monkeypatch.setattr(
-            "signal_pipeline.ingest.spool.today_utc", lambda: now.day + timedelta(days=1)
-        )
-        spool.expire()
-        assert [path.stem for path in tmp_path.glob("*.refused")] == ["new"]
-
-
-def test_a_database_that_takes_no_writes_for_now_is_as_good_as_away(
+def test_read_only_database(
     start: StartServer, api_database: Database, rows: Connection, server: str, tmp_path: Path
 ) -> None:
     """A standby before its promotion, or a full disk.

@@ -6,20 +6,18 @@ The tests show what is tried again, what counts as an outage, and whose events a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from support.wire import CREATE, Server, code, counts, event, outcome, until
+from support.wire import CREATE, Server, StartServer, code, counts, event, outcome, until
 
 from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
-
-StartServer = Callable[..., Server]
 
 
 @contextmanager

@@ -16,14 +16,14 @@ import pytest
 from msgspec.structs import replace
 from support.wire import CREATE, Server, code, event, outcome
 
-from signal_pipeline.events.event import Event
+from signal_pipeline.events.event import AcceptedEvent
 from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -48,7 +48,7 @@ def _start(start: Any, database: Database, connection: Connection, role: str) ->
 
 
 def test_the_role_of_the_api_is_enough_to_serve(
-    start: Any, api_database: Database, rows: Connection, models: dict[str, Model], tmp_path: Path
+    start: Any, api_database: Database, rows: Connection, models: Models, tmp_path: Path
 ) -> None:
     api = _start(start, api_database, rows, "signal_api")
     sent = event(
@@ -89,7 +89,7 @@ def test_the_role_of_the_api_is_enough_to_drain_a_spool(
             ingest.check_line(json.dumps(event(appName=name)).encode()) for name in ("cms", "none")
         ]
     items = [
-        replace(each, id=new_event_id(each.created_at)) if isinstance(each, Event) else each
+        replace(each, id=new_event_id(each.created_at)) if isinstance(each, AcceptedEvent) else each
         for each in checked
     ]
     with closing(Spool(tmp_path / "spool", database, "00000000", 180)) as spool:

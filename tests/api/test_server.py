@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import signal
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conftest import SECRET
-from support.wire import CREATE, GATEWAY_SECRET, Server, code, event, outcome, run
+from support.wire import CREATE, GATEWAY_SECRET, Server, StartServer, code, event, outcome, run
 
 from signal_pipeline.api.graphql.schema import sdl
 from signal_pipeline.api.server import run_server
@@ -25,7 +24,6 @@ from signal_pipeline.settings import load_settings
 
 pytestmark = pytest.mark.embedded_only
 
-StartServer = Callable[..., Server]
 SDL_COPY = Path(__file__).parents[2] / "signal_pipeline" / "api" / "graphql" / "schema.graphql"
 INTROSPECTION = "{ __schema { queryType { name } } }"
 

@@ -271,12 +271,12 @@ def test_names_of_64_characters_are_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("version: 1\nversion: 2\n", "line 2: the key 'version' stands twice"),
+        ("version: 1\nversion: 2\n", "line 2: the key 'version' is there twice"),
         (
             "version: 1\napps:\n  a: {host: a}\n  'a': {host: b}\n",
-            "line 4: the key 'a' stands twice",
+            "line 4: the key 'a' is there twice",
         ),
-        ("apps:\n  a: {host: a, host: b}\n", "line 2: the key 'host' stands twice"),
+        ("apps:\n  a: {host: a, host: b}\n", "line 2: the key 'host' is there twice"),
         ("apps: {a: [\n", "is not valid YAML"),
         ("apps: *nowhere\n", "line 1: is not valid YAML"),
         ("apps: !!python/object/apply:os.getcwd []\n", "line 1: is not valid YAML"),

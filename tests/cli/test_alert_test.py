@@ -75,8 +75,8 @@ def test_nobody_to_tell_is_an_error_of_the_test(tmp_path: Path) -> None:
 WITHOUT_THE_EXTRA = "import sys; sys.modules['apprise'] = None; "
 COMMAND = WITHOUT_THE_EXTRA + "from signal_pipeline.cli import main; main()"
 LOCATION = (
-    WITHOUT_THE_EXTRA + "from signal_pipeline.errors import SignalError\ntry:\n    import"
-    " signal_pipeline.definitions\nexcept SignalError as error:\n    sys.exit(f'error: {error}')"
+    WITHOUT_THE_EXTRA + "from signal_pipeline.errors import SignalError\nfrom"
+    " signal_pipeline.definitions import defs\ntry:\n    defs()\nexcept SignalError as error:\n    sys.exit(f'error: {error}')"
 )
 
 

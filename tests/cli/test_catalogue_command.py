@@ -18,6 +18,7 @@ from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, EventType, load_c
 from signal_pipeline.catalogue.typescript import typescript_types
 from signal_pipeline.cli.commands import app
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.reports import event_type_usage as catalogue_usage
 from signal_pipeline.reports.event_type_usage import LONG_DEAD_DAYS, Seen, Usage, read_usage
 from signal_pipeline.settings import Settings
@@ -105,7 +106,7 @@ def test_without_a_database_the_table_says_so_and_makes_none(tmp_path: Path) -> 
 def test_a_database_that_cannot_answer_is_named(
     server: str, tmp_path: Path, name: str, says: str
 ) -> None:
-    usage = read_usage(_settings(server.replace("/postgres?", f"/{name}?"), tmp_path))
+    usage = read_usage(_settings(with_database(server, name), tmp_path))
     assert usage.seen is None
     assert says in usage.notes[0]
 

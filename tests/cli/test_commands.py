@@ -16,7 +16,7 @@ from support import commands
 from support.commands import run_command
 from support.traffic import line, traffic
 
-from signal_pipeline.ingest.ndjson import zstd
+from signal_pipeline.ingest.compressed import zstd
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from signal_pipeline.catalogue.load import App, Catalogue, EntityType, EventType
 from signal_pipeline.cli import console
 from signal_pipeline.cli.demo_summary import show_summary
-from signal_pipeline.dagster.backfill import Backfilled, Plan
+from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
 from signal_pipeline.days.freshness import DayStatus
 from signal_pipeline.days.receipts import Receipt
 from signal_pipeline.ingest.pipeline import Counts
@@ -73,11 +73,11 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "an error": console.complain,
     "a bold line": lambda text: console.say(text, to=console.out, bold=True),
     "a reason of the books": lambda text: console.show_counts(Counts(1, 0, 0, Counter({text: 1}))),
-    "a plan's refusal": lambda text: console.show_plan(Plan([], {DAY: text}, {}), None),
+    "a plan's refusal": lambda text: console.show_plan(BackfillPlan([], {DAY: text}, {}), None),
     "a rollup": lambda text: console.show_plan(
-        Plan([DAY], {}, {}), [Difference(DAY, text, 0, 1, 1, 0, 0, 0, 9)]
+        BackfillPlan([DAY], {}, {}), [Difference(DAY, text, 0, 1, 1, 0, 0, 0, 9)]
     ),
-    "a build's refusal": lambda text: console.show_backfill(Backfilled(refused={DAY: text})),
+    "a build's refusal": lambda text: console.show_backfill(BackfillResult(refused={DAY: text})),
     "why a day is kept": lambda text: console.show_purged(Purged(False, [DAY], {DAY: text})),
     "a state": lambda text: console.show_days(
         [DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}

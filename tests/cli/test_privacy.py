@@ -410,7 +410,7 @@ def test_what_may_still_come_is_said(
     found = signal("subject", "--day", TODAY, stdin=PERSON, SIGNAL_SPOOL_DIR=str(spool))
     counted = signal("erase", "--session", uuid.uuid4(), "--dry-run", SIGNAL_SPOOL_DIR=str(spool))
     assert (found.returncode, counted.returncode) == (0, 0)
-    assert f"note: {TODAY} is not over: more events of it may come" in found.stderr
+    assert f"note: {TODAY} is not over: more of its events can still come" in found.stderr
     for done in (found, counted):
         assert "note: 1 file(s) wait in the landing: their events are not stored yet" in done.stderr
         assert (

@@ -24,6 +24,7 @@ from support.wire import Issuer, Server, start_server
 from signal_pipeline.api.identity.development import sample_request
 from signal_pipeline.settings import Settings
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -47,7 +48,7 @@ def browser_database(server: str, template: str) -> Iterator[Database]:
     name = "signal_browser"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.outside import REAL_TRAFFIC, needs
 from support.client import ROOT, Npm
-from conftest import REAL_TRAFFIC
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
 from signal_pipeline.catalogue.typescript import typescript_types
@@ -108,7 +108,7 @@ def test_the_route_helper_agrees_with_the_servers_cases(built: Path) -> None:
     )
 
 
-@pytest.mark.skipif(not REAL_TRAFFIC.exists(), reason="the traffic sample is not here")
+@needs(REAL_TRAFFIC)
 def test_real_templates_stay(built: Path) -> None:
     routes: set[str] = set()
     with REAL_TRAFFIC.open(encoding="utf-8", errors="replace") as lines:

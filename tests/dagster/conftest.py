@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
+from psycopg import sql
 from support.dagster import Run
 
+from faults import launched
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.dagster.liveness import end_dead_runs
+from signal_pipeline.dagster.names import load_names
+from signal_pipeline.dagster.run_locks import lock_space
+from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.settings import Settings
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
+from signal_pipeline.settings import Settings, load_settings
 
 
 @pytest.fixture
@@ -25,7 +36,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture(scope="session")
 def defs() -> dg.Definitions:
     """The project's definitions."""
-    return build_defs()
+    return build_defs(load_settings())
 
 
 @pytest.fixture
@@ -57,3 +68,41 @@ def admin_url(database: Database, connection: Connection) -> Iterator[str]:
     connection.execute(f"create role {login} login in role signal_admin")  # type: ignore[arg-type]
     yield database.url.replace("postgres@", f"{login}@")
     connection.execute(f"drop role {login}")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def stored(
+    environment: Settings, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dg.DagsterInstance]:
+    """Dagster's instance on PostgreSQL, which other processes share."""
+    name = f"dagster_liveness_{os.getpid()}"
+    ensure_database(server, name)
+    url = sqlalchemy_url(with_database(server, name))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", url)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
+    settings = environment.model_copy(update={"dagster_database_url": url})
+    with open_instance(settings) as instance:
+        yield instance
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def ours(connection: Connection) -> OwnRuns:
+    """The names and locks that are ours in the code location `signal`."""
+    return OwnRuns(load_names(), lock_space(connection), launched.label("signal"))
+
+
+@pytest.fixture
+def looks(
+    stored: dg.DagsterInstance, connection: Connection, ours: OwnRuns
+) -> Callable[[float], list[str]]:
+    """Looks twice, with so many seconds in between; returns the runs that were ended."""
+
+    def look_twice(seconds: float) -> list[str]:
+        ended, suspects = end_dead_runs(stored, connection, ours, {}, 0.0)
+        assert ended == [], "one look ends nothing"
+        ended, suspects = end_dead_runs(stored, connection, ours, suspects, seconds)
+        return ended
+
+    return look_twice

@@ -15,21 +15,20 @@ import pytest
 from conftest import Fill
 from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.dagster.assets import rollups
+from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.backfill import (
-    Backfilled,
+    BackfillResult,
     plan_backfill,
     plan_differences,
     run_backfill,
 )
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.difference import Difference
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-Models = dict[str, Model]
 DAYS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1, 0)]
 
 
@@ -40,7 +39,7 @@ def backfill(
     defs: dg.Definitions,
     database: Database,
     models: Models,
-) -> Callable[..., Backfilled]:
+) -> Callable[..., BackfillResult]:
     """Backfills the days from `first` to `last` in runs of two days."""
 
     def run(
@@ -49,7 +48,7 @@ def backfill(
         *,
         only_stale: bool = False,
         progress: Callable[[int], None] = lambda done: None,
-    ) -> Backfilled:
+    ) -> BackfillResult:
         with database.connect() as connection:
             plan = plan_backfill(connection, models, first, last, only_stale=only_stale)
         return run_backfill(instance, defs, database, plan, list(models), 2, progress)
@@ -73,7 +72,7 @@ def differences(
 
 
 def test_a_range_is_few_runs_and_its_progress_adds_up(
-    backfill: Callable[..., Backfilled], fill: Fill
+    backfill: Callable[..., BackfillResult], fill: Fill
 ) -> None:
     for day in DAYS:
         fill(day, 5)
@@ -107,7 +106,7 @@ def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
 
 
 def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built(
-    backfill: Callable[..., Backfilled],
+    backfill: Callable[..., BackfillResult],
     fill: Fill,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,16 +114,16 @@ def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built
     """A record that another process wrote does not prove that nothing runs."""
     for day in DAYS[:2]:
         fill(day, 5)
-    mark = rollups._mark
+    log = RollupMarks.log
 
-    def fail_and_mark(*arguments: Any) -> None:
+    def fail_and_log(*arguments: Any) -> None:
         (run,) = instance.get_runs(
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.FAILURE])
         )
         instance.report_run_failed(run)
-        mark(*arguments)
+        log(*arguments)
 
-    monkeypatch.setattr(rollups, "_mark", fail_and_mark)
+    monkeypatch.setattr(RollupMarks, "log", fail_and_log)
     result = backfill(DAYS[0], DAYS[1])
     assert (result.built, result.refused, result.runs) == (DAYS[:2], {}, 1)
     (run,) = instance.get_runs()
@@ -133,7 +132,7 @@ def test_a_backfill_whose_run_is_marked_as_failed_goes_on_and_says_what_it_built
 
 
 def test_a_backfill_goes_on_with_what_is_not_fresh(
-    backfill: Callable[..., Backfilled], fill: Fill, run: Run, connection: Connection
+    backfill: Callable[..., BackfillResult], fill: Fill, run: Run, connection: Connection
 ) -> None:
     for day in DAYS:
         fill(day, 5)
@@ -165,7 +164,11 @@ def test_a_loss_is_refused_where_a_day_is_to_be_built_and_not_counted_where_it_i
 
 
 def test_purged_and_future_days_are_refused_by_name(
-    backfill: Callable[..., Backfilled], fill: Fill, run: Run, database: Database, models: Models
+    backfill: Callable[..., BackfillResult],
+    fill: Fill,
+    run: Run,
+    database: Database,
+    models: Models,
 ) -> None:
     old = due_day()
     fill(old)

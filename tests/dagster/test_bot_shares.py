@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signal_pipeline.dagster.bot_shares import BotChange, BotDay, bot_changes, has_history
+from signal_pipeline.dagster.probes.bot_shares import BotChange, BotDay, bot_changes, has_history
 
 MONDAY = date(2026, 11, 2)
 WEEKDAYS = (1.22, 1.3, 1.28, 1.24, 1.12, 0.38, 0.46)  # How many people come, Monday first.

@@ -36,10 +36,11 @@ from support.traffic import traffic
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
@@ -82,7 +83,7 @@ def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable
     port = free_port()
     env = {
         **os.environ,
-        "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name),
+        "SIGNAL_DAGSTER_DATABASE_URL": sqlalchemy_url(with_database(server, name)),
         "DAGSTER_HOME": str(tmp_path / "d"),
     }
     command = [
@@ -158,7 +159,7 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
     environment: Settings,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     fill: Fill,
 ) -> None:
     # Events of another process, then a late one on an old day.

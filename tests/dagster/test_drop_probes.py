@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from support.traffic import CHROME, line, traffic
 
-from signal_pipeline.dagster.bot_probe import bots_are_steady
-from signal_pipeline.dagster.probes import addresses_arrive, few_drops
+from signal_pipeline.dagster.probes.bot_counts import bots_are_steady
+from signal_pipeline.dagster.probes.drop_rate import few_drops
+from signal_pipeline.dagster.probes.identity import addresses_arrive
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.ingest.pipeline import Ingest

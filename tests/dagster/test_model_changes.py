@@ -6,7 +6,6 @@ The tests show what becomes stale, and what is built and reported.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups import models as model_files
-from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
@@ -38,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def history(fill: Fill, run: Run, database: Database, models: dict[str, Model]) -> None:
+def history(fill: Fill, run: Run, database: Database, models: Models) -> None:
     """Two open days and a purged one, built by the unchanged models."""
     for day in (OLD, *DAYS):
         fill(day, 40)
@@ -46,9 +45,9 @@ def history(fill: Fill, run: Run, database: Database, models: dict[str, Model]) 
     purge(database, models, OLD)
 
 
-def freshness(connection: Connection, models: Mapping[str, Model], rollup: str) -> dict[date, str]:
+def freshness(connection: Connection, models: Models, rollup: str) -> dict[date, str]:
     """The state of a rollup on each day."""
-    checksums = {name: model.checksum for name, model in models.items()}
+    checksums = models.checksums
     return {status.day: status.rollups[rollup] for status in day_statuses(connection, checksums)}
 
 
@@ -93,7 +92,7 @@ def test_an_edited_model_is_rebuilt_where_it_can_be_and_marked_in_reports(
 
     connection.execute("update signal.builds set built_at = built_at - interval '1 hour'")
     monkeypatch.setattr(model_files, "_own_folder", lambda: folder)
-    defs = build_defs()
+    defs = build_defs(environment)
     (request,) = tick(defs, instance)
     assert request.asset_selection == [dg.AssetKey("daily_device_activity")]
     build(defs, instance, request)
@@ -140,7 +139,7 @@ def test_a_new_rollup_is_unavailable_on_purged_days_and_asks_for_the_others(
 
     connection.execute("update signal.builds set built_at = built_at - interval '1 hour'")
     monkeypatch.setattr(model_files, "_own_folder", lambda: folder)
-    defs = build_defs()
+    defs = build_defs(environment)
     (request,) = tick(defs, instance)
     assert request.asset_selection == [dg.AssetKey("daily_system_activity")]
     build(defs, instance, request)

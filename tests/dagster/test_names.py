@@ -63,7 +63,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], dg.Definiti
             monkeypatch.delenv("SIGNAL_ASSET_KEY_PREFIX", raising=False)
         else:
             monkeypatch.setenv("SIGNAL_ASSET_KEY_PREFIX", prefix)
-        return build_defs()
+        return build_defs(load_settings())
 
     return build
 

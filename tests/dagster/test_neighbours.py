@@ -39,10 +39,11 @@ from signal_pipeline.dagster.home import open_instance, project_file
 from signal_pipeline.dagster.names import Names, load_names
 from signal_pipeline.dagster.pruning import prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
-from signal_pipeline.dagster.runs import LOCK_TAG, Ours, location_of
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, location_of
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
@@ -61,9 +62,9 @@ class Signal:
     database: Database
     environment: dict[str, str]
 
-    def ours(self) -> Ours:
+    def ours(self) -> OwnRuns:
         with self.database.connect() as connection:
-            return Ours(self.names, lock_space(connection), launched.label(self.location))
+            return OwnRuns(self.names, lock_space(connection), launched.label(self.location))
 
     def command(self, *arguments: str, stdin: bytes = b"") -> None:
         """Run a command of this Signal."""
@@ -119,9 +120,11 @@ def shared(
     home.mkdir()
     shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", dagster_url(server, name))
-    settings = environment.model_copy(update={"dagster_database_url": dagster_url(server, name)})
-    storage = Database(server.replace("/postgres?", f"/{name}?"))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", sqlalchemy_url(with_database(server, name)))
+    settings = environment.model_copy(
+        update={"dagster_database_url": sqlalchemy_url(with_database(server, name))}
+    )
+    storage = Database(with_database(server, name))
     with open_instance(settings) as instance:
         yield Shared(instance, storage, home, dict(os.environ))
     with psycopg.connect(server, autocommit=True) as connection:
@@ -136,7 +139,7 @@ def signals(
     other = f"signal_south_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {other} template {template}")  # type: ignore[arg-type]
-    databases = {"north": database, "south": Database(server.replace("/postgres?", f"/{other}?"))}
+    databases = {"north": database, "south": Database(with_database(server, other))}
     yield [
         Signal(
             location,

@@ -10,11 +10,12 @@ from datetime import date, timedelta
 import pytest
 from conftest import Fill
 
-from signal_pipeline.dagster.probes import books_reconcile, no_day_waits, yesterday_is_built
+from signal_pipeline.dagster.probes.book_balance import books_reconcile
+from signal_pipeline.dagster.probes.stale_builds import no_day_waits, yesterday_is_built
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 TODAY = date.today()
@@ -23,9 +24,9 @@ ROLLUP = "daily_app_activity"
 
 @pytest.mark.embedded_only
 def test_a_missing_yesterday_is_no_fault_on_the_day_of_the_installation(
-    connection: Connection, models: dict[str, Model]
+    connection: Connection, models: Models
 ) -> None:
-    checksums = {name: model.checksum for name, model in models.items()}
+    checksums = models.checksums
     assert yesterday_is_built(connection, checksums).passed
     connection.execute("update signal.instance set created_at = now() - interval '3 days'")
     finding = yesterday_is_built(connection, checksums)
@@ -128,7 +129,7 @@ def test_a_rebuild_does_not_excuse_the_days_that_wait(
     database: Database,
     connection: Connection,
     settings: Settings,
-    models: dict[str, Model],
+    models: Models,
     three_old_days: list[date],
 ) -> None:
     first, second, third = three_old_days
@@ -193,7 +194,7 @@ def test_raw_events_are_held_against_books_and_builds(
 
 def test_the_store_loads_without_the_ingest() -> None:
     code = (
-        "import sys, signal_pipeline.dagster.probes; sys.exit('signal_pipeline.ingest.pipeline' in"
+        "import sys, signal_pipeline.dagster.probes.book_balance; sys.exit('signal_pipeline.ingest.pipeline' in"
         " sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

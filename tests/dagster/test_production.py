@@ -34,9 +34,10 @@ from support.traffic import traffic
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.privacy.retention import purge_due_days
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
@@ -78,7 +79,7 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
     every = {
         **bare,
         "DAGSTER_HOME": str(home),
-        "SIGNAL_DAGSTER_DATABASE_URL": dagster_url(server, name),
+        "SIGNAL_DAGSTER_DATABASE_URL": sqlalchemy_url(with_database(server, name)),
     }
     ours = {
         "SIGNAL_ENV": "production",
@@ -118,7 +119,7 @@ def test_the_parts_of_production_run_apart_as_the_admin(
 
 
 @pytest.fixture
-def backfill(parts: Callable[..., Any], models: dict[str, Model]) -> Callable[[list[date]], str]:
+def backfill(parts: Callable[..., Any], models: Models) -> Callable[[list[date]], str]:
     """Launches a backfill of every rollup as the UI does; returns its id."""
 
     def launch(days: list[date]) -> str:
@@ -134,7 +135,7 @@ def test_a_backfill_says_what_became_of_purged_days_and_impossible_ones_and_ever
     backfill: Callable[[list[date]], str],
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     fill: Fill,
     build: Build,
 ) -> None:

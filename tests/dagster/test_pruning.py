@@ -15,11 +15,12 @@ from faults import launched
 from signal_pipeline.dagster import pruning
 from signal_pipeline.dagster.liveness import end_dead_runs
 from signal_pipeline.dagster.names import PRUNING_JOB, load_names
-from signal_pipeline.dagster.pruning import Pruned, prune_dagster_storage
+from signal_pipeline.dagster.pruning import PruningResult, prune_dagster_storage
 from signal_pipeline.dagster.run_locks import lock_space
-from signal_pipeline.dagster.runs import LOCK_TAG, Ours
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -30,7 +31,7 @@ DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]
 def storage(server: str) -> Iterator[Database]:
     """An empty database for Dagster."""
     ensure_database(server, "dagster_pruned")
-    yield Database(server.replace("/postgres?", "/dagster_pruned?"))
+    yield Database(with_database(server, "dagster_pruned"))
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database dagster_pruned with (force)")
 
@@ -38,7 +39,7 @@ def storage(server: str) -> Iterator[Database]:
 @pytest.fixture
 def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """A Dagster instance on the empty database."""
-    url = dagster_url(server, "dagster_pruned")
+    url = sqlalchemy_url(with_database(server, "dagster_pruned"))
     config = {"storage": {"postgres": {"postgres_url": url}}, "telemetry": {"enabled": False}}
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(config))
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
@@ -46,9 +47,9 @@ def instance(storage: Database, server: str, tmp_path: Path) -> Iterator[dg.Dags
 
 
 @pytest.fixture
-def ours(environment: Settings, connection: Connection) -> Ours:
+def ours(environment: Settings, connection: Connection) -> OwnRuns:
     """The names and locks that are ours in the code location `signal`."""
-    return Ours(load_names(), lock_space(connection), launched.label("signal"))
+    return OwnRuns(load_names(), lock_space(connection), launched.label("signal"))
 
 
 def rows(storage: Database, table: str) -> int:
@@ -59,7 +60,7 @@ def rows(storage: Database, table: str) -> int:
     return int(row[0])  # type: ignore[call-overload]
 
 
-def prune(instance: dg.DagsterInstance, ours: Ours, days: int = 1) -> Pruned:
+def prune(instance: dg.DagsterInstance, ours: OwnRuns, days: int = 1) -> PruningResult:
     """Prune everything that is older than a time in the future, which is everything."""
     pruned = prune_dagster_storage(instance, ours, datetime.now(UTC) + timedelta(days=days))
     assert pruned
@@ -71,7 +72,7 @@ def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
 ) -> None:
     seen = []
 
-    def prune_for_long(instance: dg.DagsterInstance, ours: Ours, before: datetime) -> None:
+    def prune_for_long(instance: dg.DagsterInstance, ours: OwnRuns, before: datetime) -> None:
         seen.append(end_dead_runs(instance, connection, ours, {}, 0.0))
 
     monkeypatch.setattr(pruning, "prune_dagster_storage", prune_for_long)
@@ -80,7 +81,7 @@ def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
 
 
 def test_old_logs_go_and_the_state_of_partitions_stays(
-    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
+    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     for day in DAYS:
         fill(day)
@@ -112,7 +113,7 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
 
 
 def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
-    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
+    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     """A backfill of a range from the UI plans every check, and evaluates none."""
     fill(YESTERDAY)
@@ -138,7 +139,7 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
 
 
 def test_a_run_that_has_not_ended_keeps_its_events(
-    instance: dg.DagsterInstance, defs: dg.Definitions, ours: Ours
+    instance: dg.DagsterInstance, defs: dg.Definitions, ours: OwnRuns
 ) -> None:
     running = launched.create_run(
         instance, defs.resolve_job_def("rollups_job"), status=dg.DagsterRunStatus.STARTED
@@ -239,7 +240,7 @@ def neighbours_rows(instance: dg.DagsterInstance) -> None:
 
 
 def test_nothing_of_others_goes(
-    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: Ours
+    run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     neighbours_rows(instance)
     theirs = storage_rows(storage)
@@ -266,7 +267,7 @@ def test_nothing_of_others_goes(
 
 
 def test_the_last_observation_of_a_partition_stays_as_the_last_materialization_does(
-    instance: dg.DagsterInstance, storage: Database, ours: Ours
+    instance: dg.DagsterInstance, storage: Database, ours: OwnRuns
 ) -> None:
     @dg.op
     def observe(context: dg.OpExecutionContext) -> None:
@@ -330,6 +331,6 @@ def test_the_run_says_what_went_and_what_stayed(
     assert "nothing is pruned" in told("0")
 
 
-def test_another_storage_is_left_alone(ours: Ours) -> None:
+def test_another_storage_is_left_alone(ours: OwnRuns) -> None:
     with dg.DagsterInstance.ephemeral() as elsewhere:
         assert prune_dagster_storage(elsewhere, ours, datetime.now(UTC)) is None

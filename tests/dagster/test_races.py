@@ -21,15 +21,15 @@ from conftest import Fill
 from psycopg import sql
 from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
 
-from signal_pipeline.dagster.assets.rollups import BUILDERS
+from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings, load_settings
 
 pytestmark = pytest.mark.embedded_only
-Models = dict[str, Model]
 
 # Builds or purges a day in a loop, and prints the result of each round.
 ACTOR = """
@@ -37,7 +37,7 @@ import sys
 from datetime import date
 from signal_pipeline.errors import SignalError
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 from signal_pipeline.postgres.database import open_database
@@ -122,7 +122,7 @@ def storage(
     """A Dagster storage on PostgreSQL, which outlives a killed process."""
     name = f"dagster_crash_{os.getpid()}"
     ensure_database(server, name)
-    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", dagster_url(server, name))
+    monkeypatch.setenv("SIGNAL_DAGSTER_DATABASE_URL", sqlalchemy_url(with_database(server, name)))
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "dagster"))
     yield
     with psycopg.connect(server, autocommit=True) as connection:

@@ -13,7 +13,7 @@ from signal_pipeline.dagster.assets.rollup_metadata import TREND_DAYS, DayNotes
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
 pytestmark = pytest.mark.embedded_only
@@ -22,7 +22,7 @@ ROUTE = "/[a](x)/<b>/**c**"
 
 
 def test_routes_are_text_and_days_without_a_build_are_not_days_without_events(
-    database: Database, connection: Connection, models: dict[str, Model], ingest: Ingest, fill: Fill
+    database: Database, connection: Connection, models: Models, ingest: Ingest, fill: Fill
 ) -> None:
     built, not_built, name = (
         DAY - timedelta(days=2),

@@ -16,10 +16,10 @@ from support.dagster import TODAY, YESTERDAY, Run, due_day, purge
 from support.traffic import line
 
 from faults import launched
-from signal_pipeline.dagster.run_locks import held_run, lock_space
+from signal_pipeline.dagster.run_locks import hold_run_lock, lock_space
 from signal_pipeline.dagster.runs import LOCK_TAG
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -151,7 +151,7 @@ def test_a_run_that_is_marked_as_over_and_goes_on_is_in_flight(
     (environment.landing_path / "a.ndjson").write_bytes(line())
     build = add_run("rollups_job", status, {START: str(YESTERDAY), END: str(YESTERDAY)})
     drain = add_run("raw_events_job", status)
-    with held_run(database, build.run_id), held_run(database, drain.run_id):
+    with hold_run_lock(database, build.run_id), hold_run_lock(database, drain.run_id):
         assert "in flight" in str(tick("stale_rollups_sensor"))
         assert "wait for the run in flight" in str(tick("landing_sensor"))
 
@@ -220,7 +220,7 @@ def test_a_purged_day_is_never_asked_for(
     run: Run,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
 ) -> None:
     fill(due_day())
     assert run("rollups_job", due_day()).success

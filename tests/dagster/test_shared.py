@@ -30,7 +30,8 @@ from support.dagster import (
 from support.traffic import traffic
 
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.embedded import dagster_url, ensure_database
+from signal_pipeline.postgres.embedded import ensure_database
+from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
@@ -110,7 +111,7 @@ def shared(
     ensure_database(server, name)
     home, port = tmp_path / "dagster", free_port()
     home.mkdir()
-    storage = {"postgres": {"postgres_url": dagster_url(server, name)}}
+    storage = {"postgres": {"postgres_url": sqlalchemy_url(with_database(server, name))}}
     (home / "dagster.yaml").write_text(
         yaml.safe_dump({"storage": storage, "telemetry": {"enabled": False}})
     )

@@ -19,7 +19,7 @@ from support.traffic import CHROME
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES, Acceptance
-from signal_pipeline.events.event import Drop, Event, IncomingEvent
+from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.events.hashing import DayHasher
 
 SECRET = b"a-secret-for-tests-of-more-than-32-bytes"
@@ -50,13 +50,13 @@ def line(**changes: object) -> bytes:
     return json.dumps({key: value for key, value in fields.items() if value is not ...}).encode()
 
 
-def check(**changes: object) -> Event | Drop:
+def check(**changes: object) -> AcceptedEvent | Drop:
     return acceptance.check_line(line(**changes), NOW)
 
 
-def event(**changes: object) -> Event:
+def event(**changes: object) -> AcceptedEvent:
     checked = check(**changes)
-    assert isinstance(checked, Event), checked
+    assert isinstance(checked, AcceptedEvent), checked
     return checked
 
 
@@ -74,7 +74,7 @@ def test_a_good_line_becomes_a_row() -> None:
         description={"b": 1, "a": [None, "ä"]},
         unknownKey="ignored",
     )
-    assert accepted == Event(
+    assert accepted == AcceptedEvent(
         day=date(2026, 11, 20),
         created_at=datetime(2026, 11, 20, 9, 30, tzinfo=UTC),
         app_name="journeys-admin",
@@ -308,7 +308,7 @@ def test_the_size_of_a_description_is_that_of_its_compact_form() -> None:
         + b"\\u00e4" * 1000
         + b'"}}'
     )
-    assert isinstance(acceptance.check_line(padded, NOW), Event)
+    assert isinstance(acceptance.check_line(padded, NOW), AcceptedEvent)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_five_minutes_of_clock_skew_pass() -> None:
 def test_clock_skew_may_reach_into_tomorrow() -> None:
     late = datetime(2026, 11, 20, 23, 58, tzinfo=UTC)
     accepted = acceptance.check_line(line(createdAt="2026-11-21T00:02:00Z"), late)
-    assert isinstance(accepted, Event)
+    assert isinstance(accepted, AcceptedEvent)
     assert accepted.day == date(2026, 11, 21)
 
 
@@ -355,7 +355,7 @@ def test_the_start_date_passes_and_the_day_before_does_not() -> None:
     soon_after = datetime(2026, 1, 3, tzinfo=UTC)
     first = acceptance.check_line(line(createdAt="2026-01-01T00:00:00Z"), soon_after)
     before = acceptance.check_line(line(createdAt="2025-12-31T23:59:59.999Z"), soon_after)
-    assert isinstance(first, Event)
+    assert isinstance(first, AcceptedEvent)
     assert isinstance(before, Drop)
     assert (before.reason, before.day) == ("too_late", soon_after.date())
 
@@ -416,7 +416,7 @@ def test_a_time_is_read_however_its_json_spells_it(spell: Callable[[str], str]) 
     ):
         stated = line(createdAt=...)[:-1] + f', "createdAt" :\t{spell(text)} }}'.encode()
         accepted = acceptance.check_line(stated, NOW)
-        assert isinstance(accepted, Event)
+        assert isinstance(accepted, AcceptedEvent)
         assert accepted.created_at == datetime(2026, 11, 19, 23, 59, 59, microsecond, tzinfo=UTC)
 
 
@@ -518,7 +518,7 @@ def test_a_line_without_an_id_derives_the_same_one_each_time() -> None:
     again = Acceptance(load_catalogue(), SECRET, START, KEEP).check_line(
         reversed_line, NOW + timedelta(days=30)
     )
-    assert isinstance(again, Event)
+    assert isinstance(again, AcceptedEvent)
     assert again.client_event_id == derived
 
 
@@ -542,7 +542,7 @@ def test_another_secret_derives_another_id() -> None:
     other = Acceptance(load_catalogue(), b"another" * 8, START, KEEP).check_line(
         line(clientEventId=...), NOW
     )
-    assert isinstance(other, Event)
+    assert isinstance(other, AcceptedEvent)
     assert other.client_event_id != event(clientEventId=...).client_event_id
 
 

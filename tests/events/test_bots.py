@@ -9,14 +9,13 @@ import re
 
 import crawleruseragents  # type: ignore[import-untyped]
 import pytest
+from support.outside import needs
 
 from faults.accuracy import LABELS, read_labels
 from signal_pipeline.events.bots import crawler_patterns, is_certain_bot
 from signal_pipeline.events.user_agents import parse_user_agent
 
-needs_labels = pytest.mark.skipif(
-    not LABELS.exists(), reason="the labelled user agents are not here"
-)
+needs_labels = needs(LABELS)
 DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) "
 WEBVIEW = (

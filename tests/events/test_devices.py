@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from support.outside import needs
 
 from faults.accuracy import LABELS, read_labels
 from signal_pipeline.events.user_agents import parse_user_agent
 
-needs_labels = pytest.mark.skipif(
-    not LABELS.exists(), reason="the labelled user agents are not here"
-)
+needs_labels = needs(LABELS)
 TAIL = "AppleWebKit/537.36 (KHTML, like Gecko)"
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) "
 

@@ -8,15 +8,13 @@ import random
 import string
 import unicodedata
 import uuid
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.outside import REAL_TRAFFIC, needs
 
 from signal_pipeline.events.routes import route_template
-
-REAL_TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "real_traffic.ndjson"
 
 
 @pytest.mark.parametrize(
@@ -286,7 +284,7 @@ def test_a_template_is_stable_and_holds_nothing_private(route: str) -> None:
     assert not any(segment.isdecimal() for segment in template.split("/"))
 
 
-@pytest.mark.skipif(not REAL_TRAFFIC.exists(), reason="the traffic sample is not here")
+@needs(REAL_TRAFFIC)
 def test_real_templates_stay() -> None:
     routes: set[str] = set()
     with REAL_TRAFFIC.open(encoding="utf-8", errors="replace") as lines:

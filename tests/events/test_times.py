@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Drop, Event
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.events.times import time_of, time_of_json
 
 SECRET = b"a-secret-for-tests-of-more-than-32-bytes"
@@ -87,7 +87,7 @@ def test_an_event_is_stored_under_the_date_of_its_text(stated: tuple[str, int]) 
     }
     checked = acceptance.check_line(json.dumps({**fields, "createdAt": text}).encode(), NOW)
     day = date.fromordinal(EPOCH + microseconds // DAY)
-    if isinstance(checked, Event):
+    if isinstance(checked, AcceptedEvent):
         assert checked.day == day
         assert since_epoch(checked.created_at) == microseconds
     else:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.outside import REAL_TRAFFIC, needs
 
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.events.user_agents import UserAgent, clear_cache, parse_user_agent
-
-REAL_TRAFFIC = Path(__file__).parents[3] / "shared" / "data" / "real_traffic.ndjson"
 
 MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/"
 WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -366,7 +364,7 @@ def assert_closed(parsed: UserAgent) -> None:
     assert parsed.normalised in (parts, "")
 
 
-@pytest.mark.skipif(not REAL_TRAFFIC.exists(), reason="the traffic sample is not here")
+@needs(REAL_TRAFFIC)
 def test_real_traffic_falls_into_plausible_shares() -> None:
     seen: Counter[UserAgent] = Counter()
     with REAL_TRAFFIC.open(encoding="utf-8", errors="replace") as lines:

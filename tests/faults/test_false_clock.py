@@ -73,7 +73,7 @@ from faults import false_clock
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.dagster.liveness import QUIET
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 from signal_pipeline.postgres.database import open_database
@@ -102,7 +102,7 @@ def night(day, **confirmed):
     from signal_pipeline.definitions import defs
     config = {"ops": {"expired_raw_events": {"config": confirmed}}} if confirmed else {}
     with dg.DagsterInstance.ephemeral() as instance:
-        result = defs.resolve_job_def("nightly_job").execute_in_process(
+        result = defs().resolve_job_def("nightly_job").execute_in_process(
             instance=instance, partition_key=str(day), run_config={**QUIET, **config}, raise_on_error=False)
     red = {e.check_name: e.description for e in result.get_asset_check_evaluations()
         if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR}

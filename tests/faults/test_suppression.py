@@ -17,8 +17,8 @@ from faults.suppression_solver import System
 from faults.suppression_world import make_world, store
 from signal_pipeline.api.graphql.types import EventStats
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.rollups.models import Model
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.embedded_only]
@@ -29,7 +29,7 @@ DAYS = [MONDAY, MONDAY + timedelta(days=1)]
 
 @pytest.mark.parametrize("people", [(3, 14), (20, 90)])
 def test_nothing_that_is_left_out_can_be_worked_out(
-    database: Database, settings: Settings, models: dict[str, Model], people: tuple[int, int]
+    database: Database, settings: Settings, models: Models, people: tuple[int, int]
 ) -> None:
     seed = SystemRandom().randrange(10**6)
     clicks = make_world(seed, DAYS, people)
@@ -44,9 +44,7 @@ def test_nothing_that_is_left_out_can_be_worked_out(
     assert figures.hidden == 60
 
 
-def test_the_analyst_is_not_blind(
-    database: Database, settings: Settings, models: dict[str, Model]
-) -> None:
+def test_the_analyst_is_not_blind(database: Database, settings: Settings, models: Models) -> None:
     """Here only the small rows themselves are left out.
 
     The same questions then recover many of them.

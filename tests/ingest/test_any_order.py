@@ -29,7 +29,7 @@ from support.traffic import CHROME, IPHONE
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 NOW = datetime.now(UTC).replace(hour=12)
@@ -129,7 +129,7 @@ def forget(connection: Connection) -> None:
 def test_stored_events_books_and_rollups_are_the_oracles(
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     settings: Settings,
     tmp_path: Path,
     sent: list[bytes],

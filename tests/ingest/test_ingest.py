@@ -22,13 +22,14 @@ from support.traffic import IPHONE, line, traffic
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module
-from signal_pipeline.ingest.ndjson import FormError, zstd
+from signal_pipeline.ingest.compressed import zstd
+from signal_pipeline.ingest.ndjson import FormError
 from signal_pipeline.ingest.pipeline import CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
 
@@ -159,7 +160,7 @@ def test_a_rebuilt_rollup_has_the_same_numbers(
     ingest: Ingest,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     tmp_path: Path,
 ) -> None:
     ingest.ingest_lines(traffic(DAY, 200))

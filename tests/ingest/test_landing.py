@@ -47,12 +47,6 @@ def land(settings: Settings) -> Land:
 
 
 @pytest.fixture
-def drain(database: Database, settings: Settings, ingest: Ingest) -> Drain:
-    """Drains the landing once."""
-    return lambda: drain_landing(database, ingest, settings.landing_path, SECRET.encode()).counts
-
-
-@pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes batches of about twenty lines."""
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 8_000)
@@ -281,10 +275,11 @@ def killed_at_half(
     program = (
         "from signal_pipeline.ingest import pipeline as i; i.BATCH_BYTES = 20_000\n"
         "from signal_pipeline.ingest.landing import drain_landing\n"
-        "from signal_pipeline.settings import *\n"
+        "from signal_pipeline.keys import ingest_secret\n"
+        "from signal_pipeline.settings import load_settings\n"
         "from signal_pipeline.postgres.database import open_database\n"
         "s = load_settings(); d = open_database(s)\n"
-        "drain_landing(d, i.Ingest.from_settings(s, d), s.landing_path, salt_secret(s).encode())\n"
+        "drain_landing(d, i.Ingest.from_settings(s, d), s.landing_path, ingest_secret(s))\n"
     )
 
     def kill() -> int:

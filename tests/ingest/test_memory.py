@@ -26,7 +26,7 @@ INGEST = (
 BUILD = """
 from datetime import date
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 from signal_pipeline.postgres.database import open_database

@@ -19,6 +19,7 @@ from support.traffic import line
 
 from signal_pipeline.events.acceptance import MAX_LINE_BYTES
 from signal_pipeline.ingest import ndjson
+from signal_pipeline.ingest.compressed import zstd
 from signal_pipeline.ingest.ndjson import (
     Block,
     FormError,
@@ -26,7 +27,6 @@ from signal_pipeline.ingest.ndjson import (
     StreamError,
     check_form,
     is_object,
-    zstd,
 )
 
 SKIPPED_FRAME = b"\x53\x2a\x4d\x18\x04\x00\x00\x00note"

@@ -14,8 +14,9 @@ from json import loads
 from pathlib import Path
 
 import pytest
-from conftest import REAL_TRAFFIC, SECRET, START_DATE
+from conftest import SECRET, START_DATE
 from support.oracle import Oracle
+from support.outside import REAL_TRAFFIC, needs
 from support.stored import (
     assert_rollups_agree,
     count,
@@ -28,16 +29,14 @@ from support.stored import (
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 DAYS = [date(2026, 11, day) for day in (15, 16, 17, 18)]
 NOW = datetime(2026, 11, 19, tzinfo=UTC)
 
 pytestmark = [
-    pytest.mark.skipif(
-        not REAL_TRAFFIC.exists(), reason=f"{REAL_TRAFFIC.name} is not beside the checkout"
-    ),
+    needs(REAL_TRAFFIC),
     pytest.mark.skipif(
         not START_DATE <= DAYS[0] <= DAYS[-1] <= date.today(),
         reason="the clock stands before the days of the file, or too long after them",
@@ -56,7 +55,7 @@ def oracle() -> Oracle:
 def test_every_number_of_real_traffic_is_the_oracles(
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     ingest_at: Callable[[datetime], Ingest],
     oracle: Oracle,
     tmp_path: Path,

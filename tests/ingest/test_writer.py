@@ -25,12 +25,13 @@ from support.traffic import IPHONE, line, traffic
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import Drop, Event
-from signal_pipeline.ingest.writer import ACCEPTED, DUPLICATE, EventWriter, Outcome
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.books import ACCEPTED, DUPLICATE, Outcome
+from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 DAY = date.today() - timedelta(days=3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
@@ -44,15 +45,15 @@ def writer(database: Database) -> Iterator[EventWriter]:
         yield events
 
 
-def checked(*lines: bytes) -> list[Event | Drop]:
+def checked(*lines: bytes) -> list[AcceptedEvent | Drop]:
     """Lines as acceptance passes them on."""
     return [acceptance.check_line(text, datetime.now(UTC)) for text in lines]
 
 
-def good(at: datetime = NOON, **changes: object) -> Event:
+def good(at: datetime = NOON, **changes: object) -> AcceptedEvent:
     """One event that acceptance let pass."""
     (event,) = checked(line(at, **changes))
-    assert isinstance(event, Event), event
+    assert isinstance(event, AcceptedEvent), event
     return event
 
 
@@ -338,7 +339,7 @@ def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
     writer: EventWriter,
     database: Database,
     connection: Connection,
-    models: dict[str, Model],
+    models: Models,
     tmp_path: Path,
 ) -> None:
     """A late committer: its transaction began before the build, and ends after it."""
@@ -349,7 +350,7 @@ def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
         assert build_day(database, engine, models, DAY).raw_events == 1
 
     writer.write([good()], build_meanwhile)
-    checksums = {name: model.checksum for name, model in models.items()}
+    checksums = models.checksums
     (status,) = day_statuses(connection, checksums)
     assert set(status.rollups.values()) == {"stale"}
     assert build_day(database, engine, models, DAY).raw_events == 2

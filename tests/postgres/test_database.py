@@ -15,14 +15,14 @@ from signal_pipeline.postgres.database import (
 
 def test_a_cancelled_statement_does_not_mean_that_the_server_is_away(database: Database) -> None:
     impatient = Database(database.url, statement_seconds=0.05)
-    with pytest.raises(DatabaseError) as raised, safe_errors(), impatient.connect() as connection:
+    with pytest.raises(DatabaseError) as raised, impatient.connect() as connection:
         connection.execute("select pg_sleep(5)")
     assert not isinstance(raised.value, DatabaseUnreachableError)
     assert raised.value.sqlstate == "57014"
 
 
 @pytest.mark.parametrize(
-    ("sqlstate", "away", "passes", "not_here"),
+    ("sqlstate", "away", "is_transient", "is_misconfigured"),
     [
         ("08006", True, False, False),
         ("57P01", True, False, False),  # Shut down, as 57P02 and 57P03.
@@ -42,17 +42,21 @@ def test_a_cancelled_statement_does_not_mean_that_the_server_is_away(database: D
     ],
 )
 def test_an_error_says_whether_to_wait_or_to_look(
-    connection: Connection, sqlstate: str, away: bool, passes: bool, not_here: bool
+    connection: Connection, sqlstate: str, away: bool, is_transient: bool, is_misconfigured: bool
 ) -> None:
     with pytest.raises(DatabaseError) as raised, safe_errors():
         connection.execute(
             f"do $$begin raise exception 'a value' using errcode = '{sqlstate}'; end$$"
         )  # type: ignore[arg-type]
     error = raised.value
-    assert (isinstance(error, DatabaseUnreachableError), error.passes, error.not_here) == (
+    assert (
+        isinstance(error, DatabaseUnreachableError),
+        error.is_transient,
+        error.is_misconfigured,
+    ) == (
         away,
-        passes,
-        not_here,
+        is_transient,
+        is_misconfigured,
     )
     assert sqlstate in str(error)
     assert "a value" not in str(error)

@@ -20,7 +20,6 @@ from support.commands import start_command
 
 from signal_pipeline.postgres.embedded import (
     EmbeddedError,
-    dagster_url,
     data_folder,
     running_url,
     start_embedded,
@@ -198,43 +197,6 @@ def test_data_of_root_never_stands_below_a_home_directory(
     assert data_folder(Path("/root/a")) != data_folder(Path("/root/b"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert data_folder(Path("/home/someone/.signal")) == Path("/home/someone/.signal/postgres")
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        (
-            "postgresql://postgres@/signal?host=%2Ftmp%2Fx",
-            "postgresql+psycopg2://postgres@/signal_dagster?host=%2Ftmp%2Fx",
-        ),
-        (
-            "postgresql://u:p@db.example.org:5433/app",
-            "postgresql+psycopg2://u:p@db.example.org:5433/signal_dagster",
-        ),
-        (
-            "postgres://u:p@h/app?sslmode=require",
-            "postgresql+psycopg2://u:p@h/signal_dagster?sslmode=require",
-        ),
-        ("postgresql://u:p@h", "postgresql+psycopg2://u:p@h/signal_dagster"),
-        ("postgres://u:p%40x@h/app", "postgresql+psycopg2://u:p%40x@h/signal_dagster"),
-        ("postgresql://u@[::1]:5/x", "postgresql+psycopg2://u@[::1]:5/signal_dagster"),
-        ("host=h user=u password='a b'", "postgresql+psycopg2://u:a%20b@h/signal_dagster"),
-        (
-            "postgresql://u@a:1,b:2/x?options=-c%20a%3Db",
-            "postgresql+psycopg2://u@/signal_dagster?host=a%2Cb&port=1%2C2&options=-c%20a%3Db",
-        ),
-    ],
-)
-def test_dagster_gets_its_own_database_on_the_same_server(url: str, expected: str) -> None:
-    assert dagster_url(url, "signal_dagster") == expected
-    assert dagster_url(expected) == expected
-
-
-def test_dagsters_own_url_may_have_any_form_of_libpqs() -> None:
-    assert dagster_url("postgres://u@h/runs") == "postgresql+psycopg2://u@h/runs"
-    with pytest.raises(EmbeddedError) as refused:
-        dagster_url("mysql://u:hidden@h/runs")
-    assert "hidden" not in str(refused.value)
 
 
 def test_the_last_user_stops_a_server_that_another_process_started_again(

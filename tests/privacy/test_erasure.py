@@ -15,14 +15,14 @@ import pytest
 from conftest import Build, Fill
 from support.traffic import line, traffic
 
-from signal_pipeline.dagster.probes import books_reconcile
+from signal_pipeline.dagster.probes.book_balance import books_reconcile
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Certificate, NothingKeptError, Subject, erase
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 KEEP = 180
 TODAY = date.today()
@@ -30,7 +30,6 @@ YESTERDAY = TODAY - timedelta(days=1)
 DUE = TODAY - timedelta(days=KEEP + 1)
 ENTITY = str(uuid.UUID(int=3))
 ACTOR = b"a" * 32
-Models = dict[str, Model]
 Erase = Callable[..., Certificate]
 
 
@@ -101,7 +100,7 @@ def test_the_day_is_stale_until_it_is_rebuilt(
     fill(YESTERDAY)
     build(YESTERDAY)
     erased(Subject.user(_some_hash(connection, YESTERDAY), YESTERDAY))
-    checksums = {name: model.checksum for name, model in models.items()}
+    checksums = models.checksums
     (status,) = day_statuses(connection, checksums)
     assert set(status.rollups.values()) == {"stale"}
     build(YESTERDAY)

@@ -21,12 +21,11 @@ from signal_pipeline.postgres.database import Connection, Database, DatabaseErro
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 KEEP = 180
 TODAY = date.today()
 DUE = TODAY - timedelta(days=KEEP + 1)
-Models = dict[str, Model]
 
 
 def test_a_proven_day_goes_with_its_keys_and_leaves_a_receipt(
@@ -69,7 +68,7 @@ def test_a_day_is_due_the_day_after_its_last_kept_date(
 
 
 def test_as_of_after_today_is_refused_without_dry_run(database: Database, models: Models) -> None:
-    with pytest.raises(RetentionError, match="only with --dry-run"):
+    with pytest.raises(RetentionError, match="only in a dry run"):
         purge_due_days(database, models, KEEP, as_of=TODAY + timedelta(days=1))
 
 
@@ -136,7 +135,7 @@ def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
     database: Database, connection: Connection, models: Models, fill: Fill
 ) -> None:
     fill(DUE)
-    with pytest.raises(RetentionError, match="--reason"):
+    with pytest.raises(RetentionError, match="stated reason"):
         purge_incomplete(database, models, DUE, "  ", KEEP)
     with pytest.raises(RetentionError, match="not due"):
         purge_incomplete(database, models, TODAY, "why not", KEEP)
@@ -145,7 +144,7 @@ def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
     assert receipt.incomplete
     assert receipt.reason == "x" * 200
     assert count(connection, "select count(*) from signal.events") == 0
-    (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
+    (status,) = day_statuses(connection, models.checksums)
     assert set(status.rollups.values()) == {"unavailable"}
 
 
@@ -156,7 +155,7 @@ def test_rollups_that_were_built_before_a_forced_purge_are_incomplete(
     build(DUE)
     fill(DUE, 5, seed=2)
     purge_incomplete(database, models, DUE, "cannot be rebuilt", KEEP)
-    (status,) = day_statuses(connection, {name: model.checksum for name, model in models.items()})
+    (status,) = day_statuses(connection, models.checksums)
     assert set(status.rollups.values()) == {"incomplete"}
 
 

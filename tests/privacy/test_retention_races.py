@@ -24,12 +24,11 @@ from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.reports import of_raw_events as raw_reports
 from signal_pipeline.rollups.build import DayPurgedError
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 KEEP = 180
 TODAY = date.today()
 DUE = TODAY - timedelta(days=KEEP + 1)
-Models = dict[str, Model]
 
 
 def test_a_purge_waits_for_a_writer_that_holds_the_day(

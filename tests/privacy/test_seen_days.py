@@ -14,10 +14,11 @@ from conftest import Build, Fill
 from support.revisions import migrate_to
 from support.stored import count
 
-from signal_pipeline.dagster.probes import nothing_overdue
+from signal_pipeline.dagster.probes.overdue_days import nothing_overdue
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.embedded_only
 KEEP = 180
 TODAY = datetime.now(UTC).date()
 OFF = 60  # Nothing has run for so many days.
-Models = dict[str, Model]
 HELD, DUE = TODAY - timedelta(days=200), TODAY - timedelta(days=300)
 
 
@@ -198,7 +198,7 @@ def older(server: str) -> Database:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database if exists signal_older with (force)")
         connection.execute("create database signal_older")
-    found = Database(server.replace("/postgres?", "/signal_older?"))
+    found = Database(with_database(server, "signal_older"))
     migrate_to(found, "0005")
     return found
 

@@ -28,7 +28,7 @@ from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
 from signal_pipeline.reports.of_rollups import ReportError, rollup_report
 from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
 
@@ -36,7 +36,6 @@ TODAY = datetime.now(UTC).date()
 SUNDAY = TODAY - timedelta(days=TODAY.isoweekday() + 7)
 WINDOW = [SUNDAY + timedelta(days=n) for n in (-1, 0, 1)]  # Over the end of an ISO week.
 Build = Callable[..., None]
-Models = dict[str, Model]
 
 pytestmark = pytest.mark.embedded_only
 

@@ -22,7 +22,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import Report, rollup_report
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -61,7 +61,7 @@ def _by_app(report: Report, key: str) -> dict[str, Spread]:
 
 @pytest.mark.parametrize(("kind", "column"), [("route", "route"), ("os", "os_family")])
 def test_no_count_of_a_few_people_follows_from_the_rule(
-    database: Database, connection: Connection, models: dict[str, Model], kind: str, column: str
+    database: Database, connection: Connection, models: Models, kind: str, column: str
 ) -> None:
     """Take all spreads that give the same answers.
 
@@ -115,7 +115,7 @@ def _random_machines(random: Random) -> Machines:
 
 
 def test_nothing_small_follows_from_device_browser_and_system_together(
-    database: Database, connection: Connection, models: dict[str, Model]
+    database: Database, connection: Connection, models: Models
 ) -> None:
     """Phones are iOS and Android, desktops macOS and Windows: the splits are parts of each other.
 
@@ -191,7 +191,7 @@ def test_nothing_small_follows_from_device_browser_and_system_together(
 
 
 def test_without_a_small_cell_nothing_is_left_out(
-    database: Database, connection: Connection, models: dict[str, Model]
+    database: Database, connection: Connection, models: Models
 ) -> None:
     connection.execute("insert into signal.days (day) values (%s) on conflict do nothing", [DAY])
     for kind in ("app", "os"):
@@ -217,7 +217,7 @@ def days(fill: Fill, build: Build) -> list[date]:
 
 
 def test_a_row_that_is_shown_is_the_row_that_an_admin_sees(
-    database: Database, models: dict[str, Model], days: list[date]
+    database: Database, models: Models, days: list[date]
 ) -> None:
     """Nothing else changes: every row is shown, or counted as left out."""
     window = days[0], days[-1]
@@ -245,7 +245,7 @@ def test_a_row_that_is_shown_is_the_row_that_an_admin_sees(
 
 
 def test_raw_events_and_rollups_leave_out_the_same(
-    database: Database, models: dict[str, Model], days: list[date]
+    database: Database, models: Models, days: list[date]
 ) -> None:
     for kind in ("app", "device", "route", "browser", "os"):
         column = [] if kind == "app" else [KEYS[kind].column]
@@ -261,7 +261,7 @@ def test_raw_events_and_rollups_leave_out_the_same(
 
 def test_the_report_command_leaves_out_the_same(
     database: Database,
-    models: dict[str, Model],
+    models: Models,
     days: list[date],
     environment: Settings,
     tmp_path: Path,

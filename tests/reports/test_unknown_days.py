@@ -24,7 +24,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
 from signal_pipeline.reports.of_raw_events import grouped_report, raw_report
 from signal_pipeline.reports.of_rollups import QuestionError, Report, rollup_report
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 TODAY = datetime.now(UTC).date()
@@ -33,7 +33,6 @@ BEFORE, FIRST = START_DATE - ONE, START_DATE
 TOMORROW = TODAY + ONE
 DAYS = [TODAY - timedelta(days=n) for n in (12, 11, 10)]
 Ask = Callable[[date, date], Report]
-Models = dict[str, Model]
 
 pytestmark = pytest.mark.embedded_only
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from support.rollup_events import DAY, END, MICROSECOND, START, Event
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.embedded import start_embedded
-from signal_pipeline.rollups.models import Model, load_models
+from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
+from signal_pipeline.rollups.engine import Engine
+from signal_pipeline.rollups.models import Models, load_models
+from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.rollup_tables import migrate_rollups
 
 OWN_FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
-GUARDS = Path(__file__).parents[2] / "signal_pipeline/schema/sql/guards.sql"
+SCHEMA_FOLDER = Path(__file__).parents[2] / "signal_pipeline/schema"
+GUARDS = SCHEMA_FOLDER / "sql/guards.sql"
+EXPECTED_EVENTS = SCHEMA_FOLDER / "migrations/versions/0008_expected_events.sql"
 
 SCHEMA = """
 drop schema if exists signal cascade;
@@ -66,18 +75,18 @@ def connection(url: str) -> Iterator[Connection]:
     """A connection in autocommit mode to a new, empty schema without rollups."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("set client_min_messages = 'warning'")
-        connection.execute(SCHEMA + GUARDS.read_text())
+        connection.execute(SCHEMA + GUARDS.read_text() + EXPECTED_EVENTS.read_text())
         yield connection
 
 
 @pytest.fixture(scope="session")
-def models() -> Mapping[str, Model]:
+def models() -> Models:
     """Our own models."""
     return load_models()
 
 
 @pytest.fixture
-def rollups(connection: Connection, models: Mapping[str, Model]) -> Connection:
+def rollups(connection: Connection, models: Models) -> Connection:
     """The same connection, with the tables of our own models."""
     with connection.transaction():
         migrate_rollups(connection, models)
@@ -132,3 +141,43 @@ group by app_name, event_type{group}
         )
 
     return add
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def engine(request: pytest.FixtureRequest, url: str, tmp_path: Path) -> Engine:
+    """Each of the two engines in turn."""
+    return DuckdbEngine(url, tmp_path / "tmp") if request.param == "duckdb" else PostgresEngine()
+
+
+@pytest.fixture
+def day(rollups: Connection) -> Connection:
+    """A connection to a database that knows the day, without events."""
+    rollups.execute("insert into signal.days values (%s, 7)", [DAY])
+    return rollups
+
+
+@pytest.fixture(scope="module")
+def many_events() -> list[Event]:
+    """Some thousand events over three days; everything that can be null sometimes is."""
+    chance = random.Random(20260308)
+    times = [
+        START - timedelta(days=1) + timedelta(seconds=chance.uniform(0, 259_200))
+        for _ in range(6000)
+    ]
+    times += [START - MICROSECOND, START, END - MICROSECOND, END]
+    return [
+        Event(
+            time,
+            chance.choice(["cms", "journeys-admin", "videos-admin"]),
+            chance.choice(["a_clicked", "b_opened", "c_picked"]),
+            chance.choice([None, "/", "/journeys/[id]", "/über/ß", "/Ä"]),
+            chance.choice([None, ("journey", str(UUID(int=chance.randrange(40))))]),
+            chance.randrange(300),
+            chance.choice([None, chance.randrange(500)]),
+            chance.choice(["desktop", "mobile"]),
+            chance.choice(["Chrome", "Safari", "Samsung Internet"]),
+            chance.choice(["macOS", "Other"]),
+            chance.choice([None, {"language": "de"}]),
+        )
+        for time in times
+    ]

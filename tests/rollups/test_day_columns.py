@@ -90,5 +90,5 @@ def test_a_day_in_many_batches_has_each_event_once(
 def test_a_hash_of_another_length_is_refused(rollups: Connection) -> None:
     row = (*("cms", "clicked", None, None, None), b"short", None, *("desktop", "Chrome", "macOS"))
     insert(rollups, [(UUID(int=1), START, *row, UUID(int=1), None)])
-    with pytest.raises(EngineError, match="it gave 5 where 32 were due"):
+    with pytest.raises(EngineError, match="it gave 5 where 32 were expected"):
         read(rollups)

@@ -11,13 +11,8 @@ import pytest
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.rollups.lineage import checksum
-from signal_pipeline.rollups.models import (
-    AcceptedValues,
-    ModelError,
-    NotNull,
-    ReconcilesWith,
-    load_models,
-)
+from signal_pipeline.rollups.models import ModelError, load_models
+from signal_pipeline.rollups.schema_yml import AcceptedValues, NotNull, ReconcilesWith
 
 AddRollup = Callable[..., None]
 
@@ -166,9 +161,9 @@ def test_a_rollup_is_one_file_and_one_entry(add_rollup: AddRollup, folder: Path)
 
 def test_our_sql_is_written_alike() -> None:
     for model in load_models().values():
-        code = re.sub(r"--[^\n]*|'[^']*'", "", model.sql)
+        code = re.sub(r"--[^\n]*|'[^']*'", "", model.select)
         assert code == code.lower()
-        assert max(map(len, model.sql.splitlines())) <= 80
+        assert max(map(len, model.select.splitlines())) <= 80
 
 
 BROKEN_SQL = {
@@ -217,15 +212,30 @@ def test_broken_sql_is_refused_by_its_file(folder: Path, sql: str, problem: str)
 
 # Each case: a text of schema.yml, its replacement, and the loader's answer.
 BROKEN_YML = [
-    ("    owner: team:signal", "    ownr: team:signal", "daily_app_activity: object contains"),
-    ("    owner: team:signal\n", "", "daily_app_activity: object missing required field `owner`"),
+    (
+        "    owner: team:signal\n",
+        "    owner: a\n    owner: b\n",
+        "line {next}: the key 'owner' is there",
+    ),
+    (
+        "    owner: team:signal\n",
+        "    owner: 7\n",
+        "line {line}: daily_app_activity: 'owner' must be a te",
+    ),
+    ("    owner: team:signal\n", "    ownr: 7\n", "line {line}: daily_app_activity:"),
+    ("    owner: team:signal", "    ownr: team:signal", "daily_app_activity: unknown 'ownr'"),
+    ("    owner: team:signal\n", "", "daily_app_activity: 'owner' is missing"),
     ("owner: team:signal", "owner: Signal", "daily_app_activity: the owner 'Signal' is neither"),
     ("One row per activity_date, app_name and", "Per", "daily_app_activity: the description does"),
     ("data_type: bigint", "data_type: number", "column events has the type 'number'"),
     ("data_type: date", "data_type: text", "daily_app_activity: activity_date is not a date"),
     ("[not_null]", "[not_nul]", "column events: unknown test 'not_nul'"),
-    ("[not_null]", "[{not_null: {a: 1}}]", "column events: test not_null: object contains"),
-    ("catalogue: apps", "catalogue: app", "column app_name: test accepted_values: invalid enum"),
+    ("[not_null]", "[{not_null: {a: 1}}]", "column events: test not_null: unknown 'a'"),
+    (
+        "catalogue: apps",
+        "catalogue: app",
+        "column app_name: test accepted_values: 'catalogue': invalid enum",
+    ),
     ("to: days", "to: weeks", "daily_app_activity: a test names weeks"),
     ("field: day", "field: date", "daily_app_activity: a test names the column date"),
     ("- unique:", "- uniq:", "daily_app_activity: model: unknown test 'uniq'"),
@@ -241,16 +251,18 @@ BROKEN_YML = [
     ("- name: daily_os_activity", "- name: daily_new", "models/daily_os_activity.sql has no entry"),
     ("name: os_family", "name: app_name", "daily_os_activity: the column app_name has two entries"),
     ("version: 2", "version: 1", "invalid enum value"),
-    ("models:", "models: {", "not YAML, line"),
+    ("models:", "models: {", "is not valid YAML"),
 ]
 
 
 @pytest.mark.parametrize(("written", "instead", "problem"), BROKEN_YML)
 def test_a_broken_entry_is_refused(folder: Path, written: str, instead: str, problem: str) -> None:
     path = folder / "schema.yml"
-    assert written in path.read_text()
-    path.write_text(path.read_text().replace(written, instead, 1))
-    _assert_refused(folder, "schema.yml: ", problem)
+    before, found, after = path.read_text().partition(written)
+    assert found
+    path.write_text(before + instead + after)
+    line = before.count("\n") + 1
+    _assert_refused(folder, "schema.yml: ", problem.format(line=line, next=line + 1))
 
 
 def test_a_grain_column_must_be_not_null(folder: Path) -> None:
@@ -260,7 +272,9 @@ def test_a_grain_column_must_be_not_null(folder: Path) -> None:
     path.write_text(
         text.replace("tests: [not_null]\n      - *events", "tests: []\n      - *events")
     )
-    _assert_refused(folder, "schema.yml: daily_route_activity: route is in the grain and needs")
+    _assert_refused(
+        folder, "schema.yml: line 93: daily_route_activity: route is in the grain and needs"
+    )
 
 
 def test_an_entry_needs_its_file(folder: Path) -> None:
@@ -279,7 +293,7 @@ def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
 def test_a_source_of_an_unknown_type_is_refused(folder: Path) -> None:
     path = folder / "sources.yml"
     path.write_text(path.read_text().replace("data_type: jsonb", "data_type: xml"))
-    _assert_refused(folder, "sources.yml: events: column description has the type 'xml'")
+    _assert_refused(folder, "sources.yml: line 8: events: column description has the type 'xml'")
 
 
 def _assert_refused(folder: Path, *texts: str) -> None:

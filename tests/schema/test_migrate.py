@@ -22,13 +22,13 @@ from support.stored import count
 
 from signal_pipeline.days.calendar import NotMigratedError, stored_start_date
 from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import NotOwnerError, StartDateError, migrate, missing_roles
 from signal_pipeline.settings import Settings
 
 _numbers = itertools.count(1)
 TODAY = datetime.now(UTC).date()
-Models = dict[str, Model]
 
 SHAPE = """
 select 'column', table_name, column_name, data_type, is_nullable, column_default, collation_name
@@ -51,7 +51,7 @@ def empty(server: str) -> Iterator[Database]:
     name = f"signal_empty_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name}")
-        yield Database(server.replace("/postgres?", f"/{name}?"))
+        yield Database(with_database(server, name))
         connection.execute(f"drop database {name} with (force)")
 
 

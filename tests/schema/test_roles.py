@@ -26,7 +26,7 @@ from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.migrate import ROLES
 from signal_pipeline.settings import Settings
@@ -35,7 +35,6 @@ KEEP = 180
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
 DUE = TODAY - timedelta(days=KEEP + 1)
-Models = dict[str, Model]
 As = Callable[[str], Database]
 
 
@@ -201,6 +200,7 @@ def test_the_api_may_do_this_and_nothing_else(
         "days": "select update",
         "event_keys": "insert select",
         "events": "insert select",
+        "expected_events": "select",
         "instance": "select",
         "intake": "insert select update",
         "landed_files": "insert select update",
@@ -224,6 +224,7 @@ def test_the_reader_may_select_and_nothing_else(
     """
     rollups = {relation for name in models for relation in (name, f"{name}_by_type")}
     counts = {"address_gaps", "books", "bots", "builds", "day_keys", "days", "instance", "intake"}
+    counts.add("expected_events")
     rights = dict(connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall())  # type: ignore[arg-type]
     assert rights == dict.fromkeys(rollups | counts, "select")
     functions = connection.execute(

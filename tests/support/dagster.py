@@ -21,7 +21,7 @@ from psycopg import sql
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)
@@ -48,7 +48,7 @@ def due_day(overdue: int = 1) -> date:
     return TODAY - timedelta(days=RETENTION_DAYS + overdue)
 
 
-def purge(database: Database, models: dict[str, Model], day: date) -> None:
+def purge(database: Database, models: Models, day: date) -> None:
     """Really purge a due day."""
     assert purge_due_days(database, models, RETENTION_DAYS).purged == [day]
 
@@ -181,3 +181,45 @@ def built(connection: Connection, day: date) -> int | None:
     ).fetchone()
     assert row
     return int(row[1]) if row[0] == 6 else None  # type: ignore[call-overload]
+
+
+def row_counts(instance: dg.DagsterInstance, asset: str, day: date) -> list[object]:
+    """The row counts of a day's materializations, newest first."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[str(day)]), limit=10
+    ).records
+    return [
+        record.asset_materialization.metadata["dagster/partition_row_count"].value
+        for record in records
+        if record.asset_materialization
+    ]
+
+
+def metadata_of(instance: dg.DagsterInstance, asset: str, day: date) -> dict[str, object]:
+    """The metadata of the only materialization of a day."""
+    (record,) = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[str(day)]), limit=10
+    ).records
+    assert record.asset_materialization
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+
+def failure_text(result: dg.ExecuteInProcessResult) -> str:
+    """What the failed steps of a run say."""
+    return " ".join(
+        str(event.step_failure_data.user_failure_data or "") + str(event.step_failure_data.error)
+        for event in result.all_events
+        if event.is_step_failure
+    )
+
+
+def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRunStatus:
+    """The status in a run's record."""
+    record = instance.get_run_by_id(run.run_id)
+    assert record
+    return record.status
+
+
+@dg.job
+def empty_job() -> None:
+    """A job that does nothing."""

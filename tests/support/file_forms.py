@@ -13,7 +13,7 @@ from datetime import date
 
 from support.traffic import traffic
 
-from signal_pipeline.ingest.ndjson import zstd
+from signal_pipeline.ingest.compressed import zstd
 
 MARK = b"\xef\xbb\xbf"
 OBJECTS = traffic(date(2026, 5, 1), 40)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from support.oracle import DIMENSIONS, Bot, Entry, Oracle, Receipt, Row
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
 COLUMNS = (
@@ -97,7 +96,7 @@ def rollup_table(connection: Connection, rollup: str, day: date) -> list[Row]:
 def assert_rollups_agree(
     database: Database,
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     tmp: Path,
     oracle: Oracle,
     day: date,

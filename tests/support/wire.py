@@ -196,6 +196,9 @@ class Server:
         return self.process.wait(60)
 
 
+StartServer = Callable[..., Server]  # The fixture `start`.
+
+
 def outcome(answer: dict[str, Any]) -> tuple[str, str | None]:
     """The outcome and reason of the only event of an answer."""
     said = answer["extensions"]["signal"]

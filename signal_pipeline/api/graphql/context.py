@@ -1,36 +1,37 @@
-"""What resolvers know about a request and about the process."""
+"""The context of resolvers: one request, and the services that all requests share."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from signal_pipeline.api.group_commit import Answer, GroupCommit
+from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity.callers import Authenticated, Caller
 from signal_pipeline.api.identity.rate_limit import RateLimit
+from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the process holds and all requests share."""
+    """The services of the process, which all requests share."""
 
     ingest: Ingest
     commits: GroupCommit
     rate_limit: RateLimit
     database: Database  # For reading, with a statement timeout.
-    models: Mapping[str, Model]
+    models: Models
     readers: Executor
-    actor: Callable[[str], bytes]  # Returns the digest by which the audit knows a user.
+    actor: Callable[[str], bytes]  # Returns the digest of a user for the audit log.
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """What resolvers know about one request.
+    """One request, as resolvers see it.
 
     Address and user agent live only as long as the request, and are used only for the hash.
     """
@@ -54,7 +55,7 @@ class RequestContext:
 
         For a request with a single event, its outcome and reason are at the top level too.
         """
-        each = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
-        if len(each) == 1:
-            return {**each[0], "counts": {self.answers[0].kind: 1}, "events": each}
-        return {"counts": dict(Counter(answer.kind for answer in self.answers)), "events": each}
+        events = [{"outcome": answer.kind, "reason": answer.reason} for answer in self.answers]
+        if len(events) == 1:
+            return {**events[0], "counts": {self.answers[0].kind: 1}, "events": events}
+        return {"counts": dict(Counter(answer.kind for answer in self.answers)), "events": events}

@@ -7,6 +7,7 @@ third of the time of an event.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from inspect import isawaitable
 from typing import Any
@@ -29,8 +30,7 @@ from graphql import (
 from graphql.validation import ValidationRule
 
 from signal_pipeline.api.graphql.context import RequestContext
-from signal_pipeline.api.graphql.plain_create import PlainCreate, Plan
-from signal_pipeline.api.graphql.writing import create_event
+from signal_pipeline.api.graphql.plain_create import PlainCreate, PlainCreates
 from signal_pipeline.api.requests import Call
 
 MAX_TOKENS = 2_000
@@ -44,7 +44,13 @@ MAX_DEPTH = 16  # A usual introspection query has 14.
 CACHED_DOCUMENTS = 256
 CACHED_CHARACTERS = 8_192  # A longer text carries values, and does not come twice.
 
-Checked = tuple[DocumentNode | None, list[GraphQLError], Plan | None]
+
+@dataclass(frozen=True, slots=True)
+class CheckedDocument:
+    """A valid document within bounds, and its fast path if it has one."""
+
+    node: DocumentNode
+    plain_create: PlainCreate | None
 
 
 class Documents:
@@ -56,18 +62,24 @@ class Documents:
     def __init__(self, schema: strawberry.federation.Schema, *, introspection: bool) -> None:
         self._schema = schema._schema  # graphql-core's; Strawberry has no public name for it.
         self._rules = [*specified_rules, *([] if introspection else [_NoIntrospection])]
-        self._plain = PlainCreate(self._schema, create_event)
-        self._cached = lru_cache(CACHED_DOCUMENTS)(self._check)
+        self._plain_creates = PlainCreates(self._schema)
+        self._check_once = lru_cache(CACHED_DOCUMENTS)(self._check)
 
     async def run(self, call: Call, context: RequestContext) -> ExecutionResult:
         """Return the result of a call. Its errors are not worded for the client yet."""
-        check = self._cached if len(call.query) <= CACHED_CHARACTERS else self._check
-        document, errors, plan = check(call.query)
-        if document is None:
-            return ExecutionResult(None, errors)
-        given = self._plain.input_of(plan, call) if plan is not None else None
-        if plan is not None and given is not None:
-            return await self._plain.run(plan, given, context)
+        check = self._check_once if len(call.query) <= CACHED_CHARACTERS else self._check
+        document = check(call.query)
+        if isinstance(document, list):
+            return ExecutionResult(None, document)
+        if document.plain_create is not None:
+            result = await document.plain_create.try_run(call, context)
+            if result is not None:
+                return result
+        return await self._execute(document.node, call, context)
+
+    async def _execute(
+        self, document: DocumentNode, call: Call, context: RequestContext
+    ) -> ExecutionResult:
         result = execute(
             self._schema,
             document,
@@ -77,7 +89,8 @@ class Documents:
         )
         return await result if isawaitable(result) else result
 
-    def _check(self, query: str) -> Checked:
+    def _check(self, query: str) -> CheckedDocument | list[GraphQLError]:
+        """Parse and validate a document. Return what is wrong with it, if anything is."""
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
             # The bounds come first, because one rule of the specification takes time that grows
@@ -86,18 +99,15 @@ class Documents:
                 self._schema, document, self._rules, MAX_ERRORS
             )
         except GraphQLError as error:
-            return None, [error], None
+            return [error]
         except RecursionError:
-            return (
-                None,
-                [
-                    GraphQLError(
-                        "nested too deep", extensions={"safe": f"at most {MAX_DEPTH} depth"}
-                    )
-                ],
-                None,
-            )
-        return (None, errors, None) if errors else (document, [], self._plain.plan(document))
+            return [_safe_error("nested too deep", f"at most {MAX_DEPTH} depth")]
+        return errors or CheckedDocument(document, self._plain_creates.recognise(document))
+
+
+def _safe_error(message: str, safe: str, node: FieldNode | None = None) -> GraphQLError:
+    """Return an error with a text that repeats nothing of the document, so that it can be shown."""
+    return GraphQLError(message, node, extensions={"safe": safe})
 
 
 def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
@@ -105,7 +115,7 @@ def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
 
     A document may have one operation. Fragments are bounded, never expanded.
     """
-    counted = _count(document)
+    counts = _count(document)
     bounds = {
         "operations": 1,
         "aliases": MAX_ALIASES,
@@ -116,13 +126,14 @@ def _beyond_bounds(document: DocumentNode) -> list[GraphQLError]:
         "depth": MAX_DEPTH,
     }
     return [
-        GraphQLError(f"too many {name}", extensions={"safe": f"at most {most} {name}"})
+        _safe_error(f"too many {name}", f"at most {most} {name}")
         for name, most in bounds.items()
-        if counted[name] > most
+        if counts[name] > most
     ]
 
 
 def _count(document: DocumentNode) -> Counter[str]:
+    """Count what a document holds, by the names of the bounds."""
     counts: Counter[str] = Counter()
     waiting: list[tuple[SelectionSetNode, int]] = []
     for definition in document.definitions:
@@ -154,9 +165,5 @@ class _NoIntrospection(ValidationRule):
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         if node.name.value in ("__schema", "__type", "_service"):
             self.report_error(
-                GraphQLError(
-                    "introspection is off",
-                    node,
-                    extensions={"safe": "introspection is off in production"},
-                )
+                _safe_error("introspection is off", "introspection is off in production", node)
             )

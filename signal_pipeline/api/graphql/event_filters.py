@@ -1,4 +1,4 @@
-"""From the filters of the wire to values that PostgreSQL can compare with."""
+"""From the filters of a query to values that PostgreSQL can compare with."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from signal_pipeline.api.refusals import bad_input
 LOWER_CASE = ("entity_id", "session_id")  # As they are stored.
 
 
-def given(part: object | None) -> dict[str, object]:
-    """Return the fields of an input that were sent and are not null, by their Python names."""
-    if part is None or part is strawberry.UNSET:
+def filter_fields(event_filter: object | None) -> dict[str, object]:
+    """Return the fields of a filter that were sent and are not null, by their Python names."""
+    if event_filter is None or event_filter is strawberry.UNSET:
         return {}
-    return sent(vars(part))
+    return without_nulls(vars(event_filter))
 
 
-def sent(parts: Mapping[str, object]) -> dict[str, object]:
-    """Return the parts that were sent and are not null.
+def without_nulls(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields that were sent and are not null.
 
     An empty text is a value too: it matches only empty texts, or nothing.
     """
     return {
         name: value
-        for name, value in parts.items()
+        for name, value in fields.items()
         if value is not None and value is not strawberry.UNSET
     }
 
 
-def text_filters(parts: dict[str, object], names: Collection[str]) -> dict[str, str]:
-    """Return the parts that are compared with a text column.
+def text_filters(fields: Mapping[str, object], names: Collection[str]) -> dict[str, str]:
+    """Return the fields that are compared with a text column.
 
     Raises ApiError for a text that no column can hold.
     """
     filters = {}
     for name in names:
-        if name in parts:
-            text = str(parts[name])
+        if name in fields:
+            text = str(fields[name])
             if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
                 raise bad_input("a filter holds a character that no event can hold")
             filters[name] = text.lower() if name in LOWER_CASE else text

@@ -10,7 +10,7 @@ says what is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -33,126 +33,139 @@ from graphql import (
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import Event, EventCreateInput
+from signal_pipeline.api.graphql.writing import create_event
 from signal_pipeline.api.requests import Call
 
-Resolver = Callable[[RequestContext, EventCreateInput], Awaitable[Event | None]]
 Reader = Callable[[Event], object]
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """A field of the input: its name in Python, and which values it takes."""
+class _InputField:
+    """A field of the input: its name in Python, and which values are plainly good."""
 
-    name: str
+    python_name: str
     required: bool
-    text: bool
+    is_text: bool
 
-    def takes(self, value: object) -> bool:
-        return (
-            type(value) is str
-            if self.text and value is not None
-            else value is not None or not self.required
-        )
+    def accepts(self, value: object) -> bool:
+        if value is None:
+            return not self.required
+        return type(value) is str if self.is_text else True
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """The plan by which one document is answered."""
+class PlainCreate:
+    """A plain document, ready to be answered again and again."""
 
-    operation: str | None
+    operation_name: str | None
     variable: str
     field: FieldNode
     key: str
     readers: tuple[tuple[str, Reader], ...]
+    input_fields: Mapping[str, _InputField]
+
+    async def try_run(self, call: Call, context: RequestContext) -> ExecutionResult | None:
+        """Return the result that the executor would give, or None if the executor must decide."""
+        event_input = self._event_input(call)
+        if event_input is None:
+            return None
+        try:
+            event = await create_event(context, event_input)
+        except Exception as error:
+            return ExecutionResult(
+                {self.key: None}, [located_error(error, [self.field], [self.key])]
+            )
+        fields = None if event is None else {key: read(event) for key, read in self.readers}
+        return ExecutionResult({self.key: fields}, None)
+
+    def _event_input(self, call: Call) -> EventCreateInput | None:
+        """Return the input of a call, or None if it is not plainly good."""
+        variable = (call.variables or {}).get(self.variable)
+        if call.operation_name not in (None, self.operation_name):
+            return None
+        if not isinstance(variable, Mapping) or not variable.keys() <= self.input_fields.keys():
+            return None
+        arguments = {}
+        for name, field in self.input_fields.items():
+            if name in variable:
+                if not field.accepts(variable[name]):
+                    return None
+                arguments[field.python_name] = variable[name]
+            elif field.required:
+                return None
+        return EventCreateInput(**arguments)
 
 
-class PlainCreate:
-    """The planner and runner of plain documents of a schema."""
+class PlainCreates:
+    """The plain documents of a schema."""
 
-    def __init__(self, schema: GraphQLSchema, resolve: Resolver) -> None:
-        taken, event = schema.get_type(EventCreateInput.__name__), schema.get_type(Event.__name__)
-        assert isinstance(taken, GraphQLInputObjectType)
-        assert isinstance(event, GraphQLObjectType)
-        self._resolve = resolve
-        self._given = {
-            name: _Given(
+    def __init__(self, schema: GraphQLSchema) -> None:
+        input_type = schema.get_type(EventCreateInput.__name__)
+        event_type = schema.get_type(Event.__name__)
+        assert isinstance(input_type, GraphQLInputObjectType)
+        assert isinstance(event_type, GraphQLObjectType)
+        self._input_fields = {
+            name: _InputField(
                 _python_name(field),
                 is_non_null_type(field.type),
                 get_named_type(field.type).name in ("String", "ID"),
             )
-            for name, field in taken.fields.items()
+            for name, field in input_type.fields.items()
         }
-        self._required = {name for name, given in self._given.items() if given.required}
-        self._readers = {
+        self._readers: dict[str, Reader] = {
             "__typename": lambda _: Event.__name__,
             **{
                 name: _reader(_python_name(field), get_named_type(field.type))
-                for name, field in event.fields.items()
+                for name, field in event_type.fields.items()
             },
         }
 
-    def plan(self, document: DocumentNode) -> Plan | None:
-        """Return the plan of a valid document, or None if the document is not plain."""
-        operation = document.definitions[0]
-        if len(document.definitions) != 1 or not isinstance(operation, OperationDefinitionNode):
-            return None
-        if (
-            operation.operation is not OperationType.MUTATION
-            or len(operation.selection_set.selections) != 1
-        ):
-            return None
-        field = operation.selection_set.selections[0]
-        if (
-            not isinstance(field, FieldNode)
-            or field.name.value != "eventCreate"
-            or field.selection_set is None
-        ):
-            return None
-        value = field.arguments[0].value
-        variables = [print_ast(each) for each in operation.variable_definitions or ()]
-        if not isinstance(value, VariableNode) or variables != [
-            f"${value.name.value}: EventCreateInput!"
-        ]:
-            return None
-        fields = [each for each in field.selection_set.selections if isinstance(each, FieldNode)]
-        readers = {_key(each): self._readers[each.name.value] for each in fields}
-        # A document with a fragment, a field that is requested twice, or a directive is not plain.
-        directives = [
-            *operation.directives,
-            *(each for one in (field, *fields) for each in one.directives),
-        ]
-        if directives or len(readers) != len(field.selection_set.selections):
-            return None
-        name = operation.name.value if operation.name else None
-        return Plan(name, value.name.value, field, _key(field), tuple(readers.items()))
+    def recognise(self, document: DocumentNode) -> PlainCreate | None:
+        """Return a valid document as a plain one, or None if it is not plain.
 
-    def input_of(self, plan: Plan, call: Call) -> EventCreateInput | None:
-        """Return the input of a call, or None if it is not plainly good."""
-        stated = (call.variables or {}).get(plan.variable)
-        if call.operation_name not in (None, plan.operation) or not isinstance(stated, Mapping):
+        A document with a fragment, a field that is requested twice, or a directive is not plain.
+        """
+        operation = _only_mutation(document)
+        field = None if operation is None else _only_event_create(operation)
+        if operation is None or field is None or field.selection_set is None:
             return None
-        if not self._required <= stated.keys() <= self._given.keys():
+        argument = field.arguments[0].value
+        definitions = [print_ast(node) for node in operation.variable_definitions or ()]
+        if not isinstance(argument, VariableNode):
             return None
-        fields = {}
-        for name, value in stated.items():
-            given = self._given[name]
-            if not given.takes(value):
-                return None
-            fields[given.name] = value
-        return EventCreateInput(**fields)
+        if definitions != [f"${argument.name.value}: EventCreateInput!"]:
+            return None
+        selections = field.selection_set.selections
+        fields = [node for node in selections if isinstance(node, FieldNode)]
+        readers = {_key(node): self._readers[node.name.value] for node in fields}
+        if operation.directives or any(node.directives for node in (field, *fields)):
+            return None
+        if len(readers) != len(selections):
+            return None
+        return PlainCreate(
+            operation.name.value if operation.name else None,
+            argument.name.value,
+            field,
+            _key(field),
+            tuple(readers.items()),
+            self._input_fields,
+        )
 
-    async def run(
-        self, plan: Plan, given: EventCreateInput, context: RequestContext
-    ) -> ExecutionResult:
-        """Return the result of a call with this input, as the executor would."""
-        try:
-            event = await self._resolve(context, given)
-        except Exception as error:
-            return ExecutionResult(
-                {plan.key: None}, [located_error(error, [plan.field], [plan.key])]
-            )
-        shown = None if event is None else {key: read(event) for key, read in plan.readers}
-        return ExecutionResult({plan.key: shown}, None)
+
+def _only_mutation(document: DocumentNode) -> OperationDefinitionNode | None:
+    """Return the mutation that is all of a document, or None if there is more or another thing."""
+    (operation, *others) = document.definitions
+    if others or not isinstance(operation, OperationDefinitionNode):
+        return None
+    return operation if operation.operation is OperationType.MUTATION else None
+
+
+def _only_event_create(mutation: OperationDefinitionNode) -> FieldNode | None:
+    """Return the field `eventCreate` if it is the only selection of a mutation, else None."""
+    (field, *others) = mutation.selection_set.selections
+    if others or not isinstance(field, FieldNode):
+        return None
+    return field if field.name.value == "eventCreate" else None
 
 
 def _key(field: FieldNode) -> str:
@@ -164,12 +177,13 @@ def _python_name(field: object) -> str:
     return str(field.extensions["strawberry-definition"].python_name)  # type: ignore[attr-defined]
 
 
-def _reader(name: str, scalar: object) -> Reader:
+def _reader(python_name: str, scalar: object) -> Reader:
+    """Return a function that reads a field of an event as the schema would serialise it."""
     assert isinstance(scalar, GraphQLScalarType)
-    read, serialize = attrgetter(name), scalar.serialize
+    get, serialize = attrgetter(python_name), scalar.serialize
 
-    def reader(event: Event) -> object:
-        value = read(event)
+    def read(event: Event) -> object:
+        value = get(event)
         return None if value is None else serialize(value)
 
-    return reader
+    return read

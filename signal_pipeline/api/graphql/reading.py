@@ -12,12 +12,11 @@ import msgspec
 import strawberry
 
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.event_filters import given, text_filters
+from signal_pipeline.api.graphql.event_filters import filter_fields, text_filters
 from signal_pipeline.api.graphql.types import Event, EventFilter, Json
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.refusals import forbidden
-from signal_pipeline.postgres.database import safe_errors
-from signal_pipeline.privacy import audit_log as audit
+from signal_pipeline.privacy import audit_log
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
 
 DEFAULT_EVENTS = 100
@@ -27,7 +26,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 async def read_events(
-    context: RequestContext, wanted: EventFilter | None, limit: int | None
+    context: RequestContext, event_filter: EventFilter | None, limit: int | None
 ) -> list[Event]:
     """Return the newest events that match; `limit` is clamped to 1..1000.
 
@@ -35,8 +34,8 @@ async def read_events(
     """
     if not context.is_admin:
         raise forbidden("raw events are for admins only")
-    parts = given(wanted)
-    filters = text_filters(parts, FILTERS)
+    fields = filter_fields(event_filter)
+    filters = text_filters(fields, FILTERS)
     if "session_id" in filters and not _UUID.fullmatch(filters["session_id"]):
         return []
     assert isinstance(context.caller, Authenticated)
@@ -46,8 +45,8 @@ async def read_events(
         context.services,
         context.caller.uid,
         filters,
-        cast("datetime | None", parts.get("created_at_gte")),
-        cast("datetime | None", parts.get("created_at_lte")),
+        cast("datetime | None", fields.get("created_at_gte")),
+        cast("datetime | None", fields.get("created_at_lte")),
         min(max(DEFAULT_EVENTS if limit is None else limit, 1), MAX_EVENTS),
         READ_SECONDS,
     )
@@ -63,10 +62,10 @@ def _audited_read(
     limit: int,
     seconds: float,
 ) -> list[RawEvent]:
-    """Read events, and record in the audit log who read how many rows, but not what they asked."""
+    """Read events, and record in the audit log who read how many rows, but not the filters."""
     rows = newest_events(services.database, filters, earliest, latest, limit, seconds)
-    with safe_errors(), services.database.connect() as connection:
-        audit.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
+    with services.database.connect() as connection:
+        audit_log.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
     return rows
 
 

@@ -14,7 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.reading import DEFAULT_EVENTS, read_events
-from signal_pipeline.api.graphql.stats import event_stats, filters_of, question
+from signal_pipeline.api.graphql.stats import event_stats, parse_question, question_filters
 from signal_pipeline.api.graphql.types import (
     SCALARS,
     Event,
@@ -50,10 +50,9 @@ async def _event_stats(
     event_type: str | None = strawberry.UNSET,
     filter: StatsFilter | None = strawberry.UNSET,
 ) -> EventStats:
-    wanted = filters_of(filter, app, event_type)
-    return await event_stats(
-        info.context, question(first, last, by or None, group_by or None, period or None, wanted)
-    )
+    filters = question_filters(filter, app, event_type)
+    question = parse_question(first, last, by or None, group_by or None, period or None, filters)
+    return await event_stats(info.context, question)
 
 
 async def _event_create(info: Info, input: EventCreateInput) -> Event | None:
@@ -70,14 +69,14 @@ class Query:
 
     events: list[Event] = strawberry.field(
         resolver=_events,
-        description="Raw events, newest first; for admins. `limit` is clamped to 1..1000.",
+        description="Raw events, newest first, for admins only. `limit` is clamped to 1..1000.",
     )
     event_stats: EventStats = strawberry.field(
         resolver=_event_stats,
         description=(
-            "Aggregates of the days `from` to `to`, inclusive: of a rollup (`by`), or counted"
-            " exactly from raw events (`groupBy`). Below admin, rows under five users and totals"
-            " that would give them back are left out."
+            "Aggregates of the days `from` to `to`, inclusive: from a rollup (`by`), or counted"
+            " exactly from raw events (`groupBy`). For callers who are not admins, rows with fewer"
+            " than five users are left out, and so are totals that would reveal them."
         ),
     )
 
@@ -89,12 +88,12 @@ class Mutation:
     event_create: Event | None = strawberry.field(
         resolver=_event_create,
         description=(
-            "Record one event. Null when this call stored nothing: `extensions.signal` says why."
+            "Record one event. Null if this call stored nothing: `extensions.signal` says why."
         ),
     )
     event_create_many: list[Event | None] = strawberry.field(
         resolver=_event_create_many,
-        description="Record up to 100 events; one entry each, null where nothing was stored.",
+        description="Record up to 100 events. Returns one entry for each, null if not stored.",
     )
 
 

@@ -58,12 +58,12 @@ SCALARS: dict[object, ScalarDefinition] = {
 
 
 @strawberry.input(
-    description="One interaction. What is not in the catalogue is dropped, never an error."
+    description="One interaction. One that is not in the catalogue is dropped without an error."
 )
 class EventCreateInput:
     """One event, as the client states it."""
 
-    event_type: str = strawberry.field(description="A name of the catalogue.")
+    event_type: str = strawberry.field(description="A name from the catalogue.")
     app_name: str
     client_event_id: strawberry.ID
     route: str | None = strawberry.UNSET
@@ -73,7 +73,7 @@ class EventCreateInput:
     description: Json | None = strawberry.UNSET
 
 
-@strawberry.input(description="Every part must match; an absent or null one means no filter.")
+@strawberry.input(description="Every field must match. Absent and null fields do not filter.")
 class EventFilter:
     """The raw events to read."""
 
@@ -120,7 +120,7 @@ class StatsBy(Enum):
     OS = "os"
 
 
-@strawberry.enum(description="What raw events are counted by.")
+@strawberry.enum(description="A key by which raw events are counted.")
 class StatsKey(Enum):
     """A key that raw events are counted by."""
 
@@ -135,7 +135,7 @@ class StatsKey(Enum):
     OS = "os"
 
 
-@strawberry.enum(description="What a row of a rollup covers.")
+@strawberry.enum(description="The time that a row of a rollup covers.")
 class StatsPeriod(Enum):
     """A day, an ISO week, or the whole window."""
 
@@ -144,7 +144,7 @@ class StatsPeriod(Enum):
     TOTAL = "total"
 
 
-@strawberry.enum(description="What must stand beside a number. FRESH stands alone.")
+@strawberry.enum(description="How far to trust a number. FRESH never comes with other states.")
 class StatsState(Enum):
     """The states of the days that a row sums."""
 
@@ -159,7 +159,7 @@ class StatsState(Enum):
     UNAVAILABLE = "unavailable"
 
 
-@strawberry.input(description="Every part must match; an absent or null one means no filter.")
+@strawberry.input(description="Every field must match. Absent and null fields do not filter.")
 class StatsFilter:
     """The raw events to count."""
 
@@ -191,11 +191,11 @@ class EventStatsRow:
     os_family: str | None
     events: int
     users: int | None = strawberry.field(
-        description="Distinct users of one day; null over several, where they do not exist."
+        description="Distinct users of one day. Null over several days: hashes change daily."
     )
     summed_daily_users: int
     sessions: int | None = strawberry.field(
-        description="Distinct sessions; null where only a sum over days is known."
+        description="Distinct sessions. Null where only a sum over days is known."
     )
     summed_daily_sessions: int | None
     states: list[StatsState]
@@ -203,7 +203,7 @@ class EventStatsRow:
 
 @strawberry.type(description="Aggregates, each row with its state.")
 class EventStats:
-    """The rows, how many were left out as too small, and what a reader must know of the window."""
+    """The rows, how many were left out as too small, and notes about the window."""
 
     rows: list[EventStatsRow]
     suppressed_rows: int

@@ -13,27 +13,30 @@ from strawberry import UNSET
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import Event, EventCreateInput, Json
-from signal_pipeline.api.group_commit import Answer
 from signal_pipeline.api.identity.callers import Authenticated
 from signal_pipeline.api.identity.signature import canonical_json
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
-from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
-from signal_pipeline.events.event import Drop
-from signal_pipeline.events.event import Event as AcceptedEvent
+from signal_pipeline.api.spooling_ingest import Answer
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.events.acceptance import (
+    MAX_DESCRIPTION_BYTES,
+    MAX_LINE_BYTES,
+    OTHER_TYPE,
+    UNKNOWN_APP,
+)
+from signal_pipeline.events.event import ABSENT, AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.ingest.event_rows import new_event_id
 
 logger = logging.getLogger(__name__)
-
-_encode = msgspec.json.Encoder().encode
 
 MAX_EVENTS = 100  # Of one request.
 WARNING_SECONDS = 60.0
 _warned_at = float("-inf")
 
 
-async def create_event(context: RequestContext, each: EventCreateInput) -> Event | None:
+async def create_event(context: RequestContext, event_input: EventCreateInput) -> Event | None:
     """Store one event, as `create_events` does."""
-    return (await create_events(context, [each]))[0]
+    return (await create_events(context, [event_input]))[0]
 
 
 async def create_events(
@@ -44,39 +47,48 @@ async def create_events(
     `extensions.signal` says what became of every event. Raises ApiError for a caller who did not
     log in or is only an analyst, for too many events, and if the database is away.
     """
+    uid = _check_allowed(context, len(inputs))
+    if not inputs:
+        return []
+    checked = [await _check(context, uid, event_input) for event_input in inputs]
+    answers = await context.services.commits.store(checked)
+    context.answers += answers
+    _warn_of_address_gaps(checked)
+    return [_shown(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
+
+
+def _check_allowed(context: RequestContext, events: int) -> str:
+    """Return the caller's user id. Raises ApiError if the caller cannot send so many events."""
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
     # By sending with other user agents, an analyst could make up people who fill any small row.
     if context.caller.roles == {"analyst"}:
         raise forbidden(
-            "analysts may not send events: they could add people to a row that is left out as too"
+            "analysts cannot send events: they could add people to a row that is left out as too"
             " small"
         )
-    context.events_sent += len(inputs)
+    context.events_sent += events
     if context.events_sent > MAX_EVENTS:
         raise bad_input(f"more than {MAX_EVENTS} events in one request")
-    if not inputs:
-        return []
-    checked = [await _checked(context, context.caller, each) for each in inputs]
-    answers = await context.services.commits.store(checked)
-    context.answers += answers
-    _warn_of_gaps(checked)
-    return [_stored(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
+    return context.caller.uid
 
 
-async def _checked(
-    context: RequestContext, caller: Authenticated, each: EventCreateInput
+async def _check(
+    context: RequestContext, uid: str, event_input: EventCreateInput
 ) -> AcceptedEvent | Drop:
     """Apply the rules of acceptance, then the rate limit (requirement 3, in its order)."""
-    item = context.services.ingest.check_line(_line(context, each))
+    event = _incoming_event(context, event_input)
+    if event is None:
+        return Drop("malformed", today_utc(), UNKNOWN_APP, OTHER_TYPE)
+    item = context.services.ingest.check(event)
     if isinstance(item, Drop):
         return item
-    if not await context.services.rate_limit.allows(caller.uid, item.day):
+    if not await context.services.rate_limit.allows(uid, item.day):
         return Drop("rate_limited", item.day, item.app_name, item.event_type, item.event_type)
     return msgspec.structs.replace(item, id=new_event_id(item.created_at))
 
 
-def _warn_of_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
+def _warn_of_address_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
     """Log that events come without a valid address, at most once a minute.
 
     `signal.address_gaps` counts all such events.
@@ -86,47 +98,61 @@ def _warn_of_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
     if gaps and time.monotonic() - _warned_at > WARNING_SECONDS:
         _warned_at = time.monotonic()
         logger.warning(
-            "events come with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES",
+            "events arrive with a %s address: check x-forwarded-for and SIGNAL_TRUSTED_PROXIES",
             " or ".join(sorted(gaps)),
         )
 
 
-def _line(context: RequestContext, each: EventCreateInput) -> bytes:
-    """Return the event as a landing line would state it, with what the server saw of the caller."""
-    fields = {
-        "eventType": each.event_type,
-        "appName": each.app_name,
-        "route": each.route,
-        "entityType": each.entity_type,
-        "entityId": each.entity_id,
-        "sessionId": each.session_id,
-        "description": _description(each.description),
-        "clientEventId": each.client_event_id,
-        "host": context.host,
-        "ip": context.address,
-        "userAgent": context.user_agent,
-    }
+def _incoming_event(context: RequestContext, event_input: EventCreateInput) -> IncomingEvent | None:
+    """Return an event with what the server saw of its caller, or None if it is malformed.
+
+    As in a landing line, malformed is a text with half a surrogate pair, and an event of more than
+    MAX_LINE_BYTES.
+    """
+    event = IncomingEvent(
+        event_type=event_input.event_type,
+        app_name=event_input.app_name,
+        route=_or_none(event_input.route),
+        entity_type=_or_none(event_input.entity_type),
+        entity_id=_or_none(event_input.entity_id),
+        session_id=_or_none(event_input.session_id),
+        description=_description(event_input.description),
+        client_event_id=event_input.client_event_id,
+        host=context.host,
+        ip=context.address,
+        user_agent=context.user_agent,
+    )
+    texts = (
+        event.event_type,
+        event.app_name,
+        event.route,
+        event.entity_type,
+        event.entity_id,
+        event.session_id,
+        event.client_event_id,
+        event.ip,
+        event.user_agent,
+    )
     try:
-        return _encode(
-            {
-                name: value
-                for name, value in fields.items()
-                if value is not None and value is not UNSET
-            }
-        )
-    except UnicodeEncodeError:  # Half a surrogate pair: such a line is malformed.
-        return b""
-
-
-def _description(given: object) -> object:
-    """Return a description as JSON, with its numbers as they were written."""
-    if given is None or given is UNSET:
+        size = len("".join(filter(None, texts)).encode()) + len(bytes(event.description))
+    except UnicodeEncodeError:
         return None
+    return event if size <= MAX_LINE_BYTES else None
+
+
+def _or_none(text: str | None) -> str | None:
+    return None if text is UNSET else text
+
+
+def _description(description: object) -> msgspec.Raw:
+    """Return a description as JSON, with its numbers as they were written."""
+    if description is None or description is UNSET:
+        return ABSENT
     try:
-        return msgspec.Raw(canonical_json(_bounded(given)).encode())
+        return msgspec.Raw(canonical_json(_bounded(description)).encode())
     # JSON cannot hold a number such as 1e999. The array is dropped later, as an invalid field.
     except ValueError:
-        return []
+        return msgspec.Raw(b"[]")
 
 
 def _bounded(description: object) -> object:
@@ -149,7 +175,7 @@ def _bounded(description: object) -> object:
     return description
 
 
-def _stored(context: RequestContext, item: AcceptedEvent | Drop, answer: Answer) -> Event | None:
+def _shown(context: RequestContext, item: AcceptedEvent | Drop, answer: Answer) -> Event | None:
     if answer.kind != "accepted":
         return None
     assert isinstance(item, AcceptedEvent)

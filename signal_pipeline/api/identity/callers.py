@@ -26,7 +26,6 @@ class ApiKey:
     """A service, known by the digest of its key. It may read aggregates."""
 
     name: str
-    kind: Literal["apiKey"] = "apiKey"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,14 +37,11 @@ class Authenticated:
 
     uid: str
     roles: frozenset[Role]
-    kind: Literal["authenticated"] = "authenticated"
 
 
 @dataclass(frozen=True, slots=True)
 class Public:
     """A caller without any credential."""
-
-    kind: Literal["public"] = "public"
 
 
 Caller = ApiKey | Authenticated | Public
@@ -62,24 +58,24 @@ class Roles:
     uids: Mapping[Role, frozenset[str]]
     claims: Mapping[Role, str | None]
 
-    def of(self, uid: str, claims: Claims) -> frozenset[Role]:
+    def of_person(self, uid: str, claims: Claims) -> frozenset[Role]:
         """Return the roles of a person."""
         roles: tuple[Role, ...] = ("admin", "analyst")
         return frozenset(
             role
             for role in roles
-            if uid in self.uids[role] or _claims_it(claims, self.claims[role])
+            if uid in self.uids[role] or _has_claim(claims, self.claims[role])
         )
 
 
-def _claims_it(claims: Claims, wanted: str | None) -> bool:
-    if not wanted:
+def _has_claim(claims: Claims, rule: str | None) -> bool:
+    if not rule:
         return False
-    name, equals, value = wanted.partition("=")
-    held = claims.get(name)
+    name, equals, required = rule.partition("=")
+    value = claims.get(name)
     if not equals:
-        return held is True
-    return held == value or (isinstance(held, list) and value in held)
+        return value is True
+    return value == required or (isinstance(value, list) and required in value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +121,7 @@ class Identification:
             raise unauthenticated("the token names no user")
         if self.gateway_secret is not None:
             _check_forwarded(extensions, claims)
-        return Authenticated(uid, self.roles.of(uid, claims))
+        return Authenticated(uid, self.roles.of_person(uid, claims))
 
     def _check_signature(
         self, query: str, variables: object, extensions: Mapping[str, object]
@@ -143,9 +139,10 @@ class Identification:
     def _service(self, key: str) -> ApiKey:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         name = None
-        for known, known_name in self.api_keys.items():  # All keys, compared in constant time.
-            if hmac.compare_digest(known, digest):
-                name = known_name
+        # Every key is compared, in constant time, so that the time says nothing about the keys.
+        for key_digest, key_name in self.api_keys.items():
+            if hmac.compare_digest(key_digest, digest):
+                name = key_name
         if name is None:
             raise unauthenticated("the API key is unknown")
         return ApiKey(name)

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from signal_pipeline.api.identity.signature import signature_of
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.settings import Settings, SettingsError, generated_secret
-from signal_pipeline.settings import gateway_secret as configured_secret
+from signal_pipeline.keys import gateway_secret, generated_secret
+from signal_pipeline.settings import Settings, SettingsError
 
 ISSUER = AUDIENCE = "signal-development"
 ADMIN_CLAIM = "signal_admin"
@@ -62,7 +62,7 @@ def private_key(settings: Settings) -> str:
     return generated_secret(settings.home_path / "development" / "issuer-key.pem", _new_key)
 
 
-def public_keys(settings: Settings) -> Path:
+def public_keys_file(settings: Settings) -> Path:
     """Return the path of the file with the development issuer's JWKS."""
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
@@ -73,9 +73,9 @@ def public_keys(settings: Settings) -> Path:
     return path
 
 
-def gateway_secret(settings: Settings) -> str:
+def local_gateway_secret(settings: Settings) -> str:
     """Return the secret of a gateway on this machine: `SIGNAL_HMAC_SECRET` or a generated one."""
-    return configured_secret(settings) or generated_secret(
+    return gateway_secret(settings) or generated_secret(
         settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32)
     )
 
@@ -100,7 +100,7 @@ def sample_request(
     query, variables = _sample_query(admin=admin, analyst=analyst)
     extensions = {
         "jwt": {"payload": claims},
-        "hmac-signature": signature_of(gateway_secret(settings).encode(), query, variables),
+        "hmac-signature": signature_of(local_gateway_secret(settings).encode(), query, variables),
     }
     body: dict[str, object] = {"query": query, "variables": variables, "extensions": extensions}
     headers = {
@@ -129,11 +129,11 @@ def _claims(settings: Settings, user: str, *, admin: bool, analyst: bool) -> dic
         "sub": user,
         "user_id": user,
     }
-    for wanted, claim in (
+    for has_role, claim in (
         (admin, settings.admin_claim or ADMIN_CLAIM),
         (analyst, settings.analyst_claim or ANALYST_CLAIM),
     ):
-        if wanted:
+        if has_role:
             name, equals, value = claim.partition("=")
             claims[name] = value if equals else True
     return claims

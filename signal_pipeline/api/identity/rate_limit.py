@@ -44,8 +44,8 @@ class RateLimit:
 
     def __init__(self, secret: bytes, url: str | None = None) -> None:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
-        self._ask_again_at = float("-inf")
-        self._local = _MemoryWindow() if url is None else None
+        self._paused_until = float("-inf")
+        self._memory = _MemoryWindow() if url is None else None
         if url is None:
             return
         try:
@@ -53,7 +53,7 @@ class RateLimit:
             self._limiter = SlidingWindowCounterRateLimiter(storage)
         except (ConfigurationError, ImportError, ValueError):
             raise SettingsError(
-                "SIGNAL_RATE_LIMIT_URL: not a storage that can be used; write redis://host:port/0"
+                "SIGNAL_RATE_LIMIT_URL: this storage cannot be used; write redis://host:port/0"
                 " and install signal-pipeline[redis]"
             ) from None
 
@@ -65,17 +65,17 @@ class RateLimit:
         key = hmac.digest(
             self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256"
         ).hex()
-        if self._local is not None:
-            return self._local.hit(key)
-        return await asyncio.to_thread(self._ask, key)
+        if self._memory is not None:
+            return self._memory.hit(key)
+        return await asyncio.to_thread(self._hit_storage, key)
 
-    def _ask(self, key: str) -> bool:
-        if time.monotonic() < self._ask_again_at:
+    def _hit_storage(self, key: str) -> bool:
+        if time.monotonic() < self._paused_until:
             return True
         try:
             return self._limiter.hit(_LIMIT, key)
         except StorageError:
-            self._ask_again_at = time.monotonic() + PAUSE_SECONDS
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
             logger.warning(
                 "the rate limit's storage does not answer: events pass unlimited for %d s",
                 PAUSE_SECONDS,
@@ -91,15 +91,16 @@ class _MemoryWindow:
 
     def __init__(self) -> None:
         self._minute = 0
-        self._now: Counter[str] = Counter()
-        self._before: Counter[str] = Counter()
+        self._this_minute: Counter[str] = Counter()
+        self._last_minute: Counter[str] = Counter()
 
     def hit(self, key: str) -> bool:
         minute, second = divmod(time.time(), 60)
         if minute != self._minute:
-            self._before = self._now if minute == self._minute + 1 else Counter()
-            self._minute, self._now = int(minute), Counter()
-        if int(self._before[key] * (1 - second / 60) + self._now[key]) >= EVENTS_PER_MINUTE:
+            self._last_minute = self._this_minute if minute == self._minute + 1 else Counter()
+            self._minute, self._this_minute = int(minute), Counter()
+        before = self._last_minute[key] * (1 - second / 60)
+        if int(before + self._this_minute[key]) >= EVENTS_PER_MINUTE:
             return False
-        self._now[key] += 1
+        self._this_minute[key] += 1
         return True

@@ -48,7 +48,7 @@ def _no_constant(_: str) -> NoReturn:
     raise ValueError("NaN and Infinity are not JSON")
 
 
-# A request may hold a hundred events with eighty values each. With more values, remembering how
+# A request can hold a hundred events with eighty values each. With more values, remembering how
 # numbers were written and writing them again for the signature would block the event loop for
 # everybody, before it is known who is calling.
 MAX_VALUES = 8_000
@@ -71,22 +71,22 @@ def parse_wire_json(body: bytes) -> object:
     Raises TooManyValuesError, RecursionError, or ValueError, which never repeats the body.
     """
     try:
-        if _holds_more_values(body, MAX_VALUES):
+        if _has_more_values(body, MAX_VALUES):
             raise TooManyValuesError
         return _decode(body.decode("utf-8"))
     except ValueError:
         raise ValueError("the body is not JSON in UTF-8") from None
 
 
-def _holds_more_values(body: bytes, most: int) -> bool:
-    """Return whether a body has more than `most` values, without parsing them.
+def _has_more_values(body: bytes, limit: int) -> bool:
+    """Return whether a body has more than `limit` values, without parsing them.
 
     Every value follows a comma, or the bracket that opens a list or an object.
     """
     # This settles most bodies. In the others, texts can hold these signs too.
-    if sum(map(body.count, _BEFORE_VALUES)) < most:
+    if sum(map(body.count, _BEFORE_VALUES)) < limit:
         return False
-    return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= most
+    return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= limit
 
 
 def canonical_json(value: object) -> str:
@@ -127,7 +127,7 @@ def _text(text: str) -> str:
     encoded = _encode_text(text)
     if encoded.isascii():
         return encoded
-    return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)
+    return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", encoded)
 
 
 def signature_of(secret: bytes, query: str, variables: object) -> str:
@@ -145,7 +145,7 @@ def signature_is_valid(secret: bytes, query: str, variables: object, signature: 
     Only the gateway shares the secret. Digests are compared in constant time.
     """
     try:
-        given = base64.b64decode(signature, validate=True)
+        digest = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):
         return False
-    return hmac.compare_digest(given, base64.b64decode(signature_of(secret, query, variables)))
+    return hmac.compare_digest(digest, base64.b64decode(signature_of(secret, query, variables)))

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import jwt
 
@@ -43,7 +43,7 @@ class KeysError(SignalError):
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     """A handler that follows redirects, but none from https to plain http.
 
-    Keys that travel over plain http can be replaced on their way.
+    Keys that travel over plain http can be replaced in transit.
     """
 
     def redirect_request(
@@ -57,8 +57,8 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         if req.type == "https" and not newurl.startswith("https://"):
             raise KeysError(
-                "SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced on"
-                " their way"
+                "SIGNAL_JWKS: redirected from https to plain http, where keys can be replaced in"
+                " transit"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -91,7 +91,7 @@ class PublicKeys:
             AttributeError,
             jwt.PyJWTError,
         ) as error:
-            raise KeysError(f"SIGNAL_JWKS: no usable keys there ({type(error).__name__})") from None
+            raise KeysError(f"SIGNAL_JWKS: no usable keys found ({type(error).__name__})") from None
         finally:  # Counted from the end, so that a slow load is not followed by another at once.
             self._tried_at = time.monotonic()
         self._keys = {key.key_id or "": key for key in keys}
@@ -103,13 +103,13 @@ class PublicKeys:
         An unknown id or old keys cause the keys to be loaded again. A caller with a known key never
         waits for that: the key is returned at once, and old keys are replaced in the background.
         """
-        known = self._keys.get(key_id)
-        if known is None:
+        key = self._keys.get(key_id)
+        if key is None:
             await self._load_again()
             return self._keys.get(key_id)
         if time.monotonic() - self._loaded_at > KEYS_LIFE_SECONDS and not self._loading.locked():
             self._refresh = asyncio.create_task(self._load_again())
-        return known
+        return key
 
     async def _load_again(self) -> None:
         async with self._loading:
@@ -127,6 +127,13 @@ class PublicKeys:
             return str(answer.read(MAX_KEYS_BYTES).decode("utf-8"))
 
 
+class _VerifiedToken(NamedTuple):
+    """The claims of a token, and the time until which they are believed without another check."""
+
+    claims: Claims
+    until: float
+
+
 class TokenVerifier:
     """A verifier of one issuer's tokens for one audience."""
 
@@ -134,8 +141,7 @@ class TokenVerifier:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
-        # By digest, with the time until which a token is believed.
-        self._verified: dict[bytes, tuple[float, Claims]] = {}
+        self._verified: dict[bytes, _VerifiedToken] = {}  # By the token's digest.
         self._swept_at = time.time()
 
     async def claims(self, token: str) -> Claims:
@@ -145,17 +151,15 @@ class TokenVerifier:
         """
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         now = time.time()
-        known = self._verified.get(digest)
-        if known is not None and now < known[0]:
-            return known[1]
+        verified = self._verified.get(digest)
+        if verified is not None and now < verified.until:
+            return verified.claims
         claims = await self._verify(token)
         self._forget_expired(now)
         if len(self._verified) >= REMEMBERED_TOKENS:
             self._verified.clear()
-        self._verified[digest] = (
-            min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS),
-            claims,
-        )
+        until = min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS)
+        self._verified[digest] = _VerifiedToken(claims, until)
         return claims
 
     def _forget_expired(self, now: float) -> None:
@@ -167,7 +171,7 @@ class TokenVerifier:
             return
         self._swept_at = now
         self._verified = {
-            digest: known for digest, known in self._verified.items() if now < known[0]
+            digest: token for digest, token in self._verified.items() if now < token.until
         }
 
     async def _verify(self, token: str) -> Claims:
@@ -194,9 +198,9 @@ class TokenVerifier:
 
 
 def _refusal(error: Exception) -> ApiError:
-    known: dict[type[Exception], str] = {
+    messages: dict[type[Exception], str] = {
         jwt.ExpiredSignatureError: "the token has expired",
         jwt.InvalidAudienceError: "the token is for another audience",
-        jwt.InvalidIssuerError: "the token is of another issuer",
+        jwt.InvalidIssuerError: "the token is from another issuer",
     }
-    return unauthenticated(known.get(type(error), "the token is not valid"))
+    return unauthenticated(messages.get(type(error), "the token is not valid"))

@@ -5,15 +5,13 @@ What a run reports belongs here. The proof and the deletion are in `privacy/rete
 Docs: docs/data-team.md.
 """
 
-from collections.abc import Mapping
-
 import dagster as dg
 from pydantic import Field
 
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.privacy.retention import purge_due_days
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
 
@@ -23,13 +21,13 @@ class RetentionConfig(dg.Config):
     confirm_days: int = Field(
         default=0,
         description=(
-            "Up to so many raw days may go that are past their retention by the clock alone. The"
+            "How many raw days may be purged that are past their retention by the clock alone. The"
             " check nothing_overdue says how many there are."
         ),
     )
 
 
-def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.AssetsDefinition:
+def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDefinition:
     """Return the retention asset.
 
     It is downstream of every rollup, so that nothing is deleted before the rollups are built.
@@ -49,10 +47,10 @@ def expired_raw_events_asset(models: Mapping[str, Model], names: Names) -> dg.As
     def expired_raw_events(
         context: dg.AssetExecutionContext, config: RetentionConfig, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """Raw days past the retention, deleted whole once every rollup of the day is proven fresh.
+        """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
-        Each purged day leaves a receipt. A day that fails its proof is kept and named, and holds up
-        no other day. A day that is due only by the clock is kept too; the check nothing_overdue
+        Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
+        delay the others. A day that is due only by the clock is kept too; the check nothing_overdue
         also reports it.
         """
         settings = load_settings()

@@ -14,7 +14,7 @@ import dagster as dg
 
 from signal_pipeline.dagster.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
 from signal_pipeline.dagster.names import INGEST_POOL, RAW_EVENTS, Names
-from signal_pipeline.dagster.partitions import backfill_policy, daily_partitions
+from signal_pipeline.dagster.partitions import build_backfill_policy
 from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
@@ -36,15 +36,17 @@ BOOKS_DAYS = 21
 OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
-def raw_events_asset(names: Names) -> dg.AssetsDefinition:
+def build_raw_events_asset(
+    names: Names, partitions: dg.DailyPartitionsDefinition
+) -> dg.AssetsDefinition:
     """Return the asset of the raw events."""
     key = names.key(RAW_EVENTS)
 
     @dg.asset(
         key=key,
         group_name="ingest",
-        partitions_def=daily_partitions,
-        backfill_policy=backfill_policy,
+        partitions_def=partitions,
+        backfill_policy=build_backfill_policy(),
         owners=["team:data"],
         kinds={"postgres", "python"},
         metadata={"dagster/table_name": "signal.events", "dagster/column_schema": EVENT_COLUMNS},
@@ -56,9 +58,9 @@ def raw_events_asset(names: Names) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         """The raw events of one UTC day: checked, hashed, without address or user agent.
 
-        They are kept for the retention. A run first drains the landing (files of a trusted replay),
-        which can bring events of any day. Then it profiles its days. The nightly run goes on
-        without what it cannot drain; the check `landing_moves` reports that.
+        They are kept until their retention ends. A run first drains the landing (files of a trusted
+        replay), which can bring events of any day. Then it profiles its days. If the nightly run
+        cannot drain a file, it goes on without it, and the check `landing_moves` reports the file.
         """
         try:
             drained = ingest.drain_landing()

@@ -6,7 +6,7 @@ no hash and no session is shown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from signal_pipeline.days.quality import DayQuality, day_quality
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import DayBuild
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.schema_yml import DATE_COLUMN
 
 TREND_DAYS = 30
@@ -51,7 +51,7 @@ def definition_metadata(model: Model) -> dict[str, Any]:
                 )
             ]
         ),
-        "sql": dg.MetadataValue.md(code_block("sql", model.sql)),
+        "sql": dg.MetadataValue.md(code_block("sql", model.select)),
         "model_checksum": model.checksum[:12],
     }
 
@@ -62,9 +62,7 @@ class DayNotes:
     Only the newest day has a trend and a preview, because Dagster keeps each row for long.
     """
 
-    def __init__(
-        self, connection: Connection, models: Mapping[str, Model], days: Sequence[date]
-    ) -> None:
+    def __init__(self, connection: Connection, models: Models, days: Sequence[date]) -> None:
         self._connection = connection
         self._models = models
         self._newest = max(days, default=date.max)
@@ -111,9 +109,8 @@ class DayNotes:
             {"first": first, "last": self._newest},
         ).fetchall()
         series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
-        statuses = day_statuses(
-            self._connection, {name: self._models[name].checksum}, first, self._newest
-        )
+        checksums = self._models.only([name]).checksums
+        statuses = day_statuses(self._connection, checksums, first, self._newest)
         built = {
             status.day
             for status in statuses

@@ -5,9 +5,8 @@ When it is written, and what the UI shows of it, belong here. What is on it is i
 Docs: docs/data-team.md.
 """
 
-from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -15,21 +14,23 @@ from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.dagster.assets.charts import markdown_table
 from signal_pipeline.dagster.names import USAGE_REPORT, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.reports.page.facts import Facts
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
+
+if TYPE_CHECKING:  # Loading definitions must be fast, and this imports pandas.
+    from signal_pipeline.reports.page.facts import Facts
 
 MONDAY = 1
 DAYS = 7
 
 
-def weekly_partitions(days: dg.DailyPartitionsDefinition) -> dg.WeeklyPartitionsDefinition:
+def build_weeks(days: dg.DailyPartitionsDefinition) -> dg.WeeklyPartitionsDefinition:
     """Return the whole ISO weeks of `days` that are over, each named by its Monday in UTC."""
     return dg.WeeklyPartitionsDefinition(start_date=days.start, timezone="UTC", day_offset=MONDAY)
 
 
-def usage_report_asset(
-    models: Mapping[str, Model], names: Names, weeks: dg.WeeklyPartitionsDefinition
+def build_usage_report_asset(
+    models: Models, names: Names, weeks: dg.WeeklyPartitionsDefinition
 ) -> dg.AssetsDefinition:
     """Return the asset of the weekly page. It is downstream of every rollup, and reads no more."""
 
@@ -79,7 +80,7 @@ def usage_report_asset(
     return usage_report
 
 
-def _summary(facts: Facts) -> str:
+def _summary(facts: "Facts") -> str:
     split = facts.splits["app"]
     rows = []
     for app in sorted(split.apps(), key=lambda app: -split.count(app).events):
@@ -94,5 +95,5 @@ def _people(count: float | None) -> str:
     return "not shown" if count is None else f"{count:,.1f}".removesuffix(".0")
 
 
-def _notes(facts: Facts) -> dict[str, Any]:
+def _notes(facts: "Facts") -> dict[str, Any]:
     return {"notes": list(facts.notes)} if facts.notes else {}

@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 
 import dagster as dg
 
-from signal_pipeline.events.hashing import check_secret
 from signal_pipeline.ingest.landing import Drained, drain_landing
 from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import open_database
-from signal_pipeline.settings import load_settings, salt_secret
+from signal_pipeline.settings import load_settings
 
 
 class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -32,6 +32,6 @@ class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def drain_landing(self) -> Drained:
         """Ingest every landed file, each exactly once, and remove it."""
         settings = load_settings()
-        secret = check_secret(salt_secret(settings))
+        secret = ingest_secret(settings)
         with self.ingest() as ingest:
             return drain_landing(open_database(settings), ingest, settings.landing_path, secret)

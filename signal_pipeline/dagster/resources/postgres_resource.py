@@ -14,8 +14,7 @@ import dagster as dg
 from signal_pipeline.dagster.run_locks import RunLock
 from signal_pipeline.dagster.runs import LOCK_TAG, location_of
 from signal_pipeline.postgres.database import Connection, Database, open_database, safe_errors
-from signal_pipeline.rollups.engine import Engine
-from signal_pipeline.rollups.open_engine import open_engine
+from signal_pipeline.rollups.engine import Engine, open_engine
 from signal_pipeline.settings import load_settings
 
 
@@ -51,7 +50,7 @@ class PostgresResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """Open a connection in autocommit mode; its errors come without row text."""
-        with safe_errors(), self.database().connect() as connection:
+        with self.database().connect() as connection:
             yield connection
 
     def engine(self, *, many_days: bool) -> Engine:

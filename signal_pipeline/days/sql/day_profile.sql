@@ -1,8 +1,8 @@
 select
-    coalesce((select version from signal.days where day = %(day)s), 0),
-    coalesce((select state from signal.days where day = %(day)s), 'open'),
-    count(*),
-    min(created_at),
-    max(created_at)
+    coalesce((select version from signal.days where day = %(day)s), 0) as version,
+    coalesce((select state from signal.days where day = %(day)s), 'open') as state,
+    count(*) as events,
+    min(created_at) as first_event,
+    max(created_at) as last_event
 from signal.events
 where created_at >= %(start)s and created_at < %(end)s

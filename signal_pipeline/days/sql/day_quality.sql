@@ -11,9 +11,10 @@ with shares as (
 )
 select
     d.day,
-    coalesce((select jsonb_object_agg(s.app_name, s.share) from shares as s where s.day = d.day), '{}'),
-    (select count(distinct k.key_id) from signal.day_keys as k where k.day = d.day),
-    (select count(distinct k.hash_rules) from signal.day_keys as k where k.day = d.day)
+    coalesce((select jsonb_object_agg(s.app_name, s.share) from shares as s where s.day = d.day), '{}')
+        as without_address,
+    (select count(distinct k.key_id) from signal.day_keys as k where k.day = d.day) as keys,
+    (select count(distinct k.hash_rules) from signal.day_keys as k where k.day = d.day) as hash_rules
 from signal.days as d
 where d.day between %(first)s and %(last)s
 order by d.day

@@ -4,17 +4,12 @@ select
     d.state,
     d.incomplete,
     d.changed_at,
-    case when d.state = 'purged' then 0 else coalesce(b.events, 0) end as events,
+    b.expected as events,
     coalesce(u.builds, '{}') as builds,
     u.built_at,
     coalesce(u.seconds, 0) as build_seconds
 from signal.days as d
-left join lateral (
-    select sum(case outcome when 'accepted' then b.events when 'erased' then -b.events end)::bigint
-        as events
-    from signal.books as b
-    where b.day = d.day and b.outcome in ('accepted', 'erased')
-) as b on true
+inner join signal.expected_events as b on b.day = d.day
 left join lateral (
     select
         jsonb_object_agg(rollup, jsonb_build_array(version, model_checksum)) as builds,

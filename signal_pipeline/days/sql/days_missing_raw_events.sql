@@ -2,13 +2,7 @@
 -- Each day asked for is counted.
 select d.day, b.expected - e.events
 from signal.days as d
-cross join lateral (
-    select coalesce(
-        sum(case outcome when 'accepted' then events when 'erased' then -events end), 0
-    )::bigint as expected
-    from signal.books
-    where day = d.day and outcome in ('accepted', 'erased')
-) as b
+inner join signal.expected_events as b on b.day = d.day
 cross join lateral (
     select count(*) as events
     from signal.events

@@ -2,12 +2,12 @@
 -- days another secret hashed too.
 select
     k.key_id,
-    min(k.day),
-    max(k.day),
-    count(distinct k.day),
+    min(k.day) as first,
+    max(k.day) as last,
+    count(distinct k.day) as days,
     count(distinct k.day) filter (
         where exists (select from signal.day_keys as o where o.day = k.day and o.key_id <> k.key_id)
-    )
+    ) as mixed
 from signal.day_keys as k
 group by k.key_id
 order by 2, 1

@@ -4,16 +4,9 @@ select
     e.first_event,
     e.last_event,
     (select count(*) from signal.event_keys where day = d.day) as keys,
-    (
-        select coalesce(sum(events), 0)::bigint
-        from signal.books
-        where day = d.day and outcome = 'accepted'
-    ) as accepted,
-    (
-        select coalesce(sum(events), 0)::bigint
-        from signal.books
-        where day = d.day and outcome = 'erased'
-    ) as erased,
+    b.accepted,
+    b.erased,
+    b.expected,
     d.version,
     coalesce(
         (
@@ -33,6 +26,7 @@ select
         '{}'
     ) as builds
 from signal.days as d
+inner join signal.expected_events as b on b.day = d.day
 cross join (
     select count(*) as events, min(created_at) as first_event, max(created_at) as last_event
     from signal.events

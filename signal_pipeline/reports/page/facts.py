@@ -13,11 +13,11 @@ from typing import cast
 
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.days.coverage import Coverage, read_coverage
-from signal_pipeline.postgres.database import Connection, Database, safe_errors
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.of_rollups import RollupLabels, check_window, read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 # The rollups of the page, each with its dimension; `app` has none.
 DIMENSIONS = {
@@ -79,7 +79,7 @@ class Facts:
 
 def read_facts(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     first: date,
     last: date,
     *,
@@ -93,7 +93,7 @@ def read_facts(
     check_window(first, last)
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
     window = {"first": first, "last": last, "app": app}
-    with safe_errors(), database.connect() as connection, connection.transaction():
+    with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
         notes: list[str] = []
         splits = {
@@ -127,7 +127,7 @@ def read_facts(
 
 def _split(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     kind: str,
     first: date,
     last: date,
@@ -157,7 +157,7 @@ def _split(
 
 
 def _entity_days(
-    connection: Connection, models: Mapping[str, Model], first: date, last: date, apps: set[str]
+    connection: Connection, models: Models, first: date, last: date, apps: set[str]
 ) -> Split:
     labels = _day_labels(connection, models, "daily_entity_activity", first, last, apps)
     return Split(days_between(first, last), [], [], labels)
@@ -165,7 +165,7 @@ def _entity_days(
 
 def _day_labels(
     connection: Connection,
-    models: Mapping[str, Model],
+    models: Models,
     rollup: str,
     first: date,
     last: date,

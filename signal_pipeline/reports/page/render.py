@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
 from datetime import date, timedelta
 from hashlib import sha256
 from importlib.metadata import version
@@ -20,12 +19,12 @@ from signal_pipeline.reports.page import numbers, received, sections, trust
 from signal_pipeline.reports.page.csv_links import csv_link
 from signal_pipeline.reports.page.drawing import check_drawing, draw
 from signal_pipeline.reports.page.facts import Facts, read_facts
-from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.models import Models
 
 
 def usage_page(
     database: Database,
-    models: Mapping[str, Model],
+    models: Models,
     catalogue: Catalogue,
     first: date,
     last: date,

@@ -2,10 +2,7 @@
 select
     d.version,
     d.state,
-    (
-        select coalesce(sum(case b.outcome when 'accepted' then b.events else -b.events end), 0)::bigint
-        from signal.books as b
-        where b.day = d.day and b.outcome in ('accepted', 'erased')
-    ) as expected_events
+    b.expected as expected_events
 from signal.days as d
+inner join signal.expected_events as b on b.day = d.day
 where d.day = $1

@@ -63,6 +63,7 @@ begin
                 'select on signal.days, signal.books, signal.instance, signal.address_gaps, signal.day_keys',
                 '{signal_builder, signal_reader}'
             ),
+            ('select on signal.expected_events', '{signal_builder, signal_reader}'),
             ('select on signal.intake, signal.bots', '{signal_builder, signal_reader}'),
 
             -- The API stores events, reads rollups, and lets its own admins look at raw events;

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import cast
 
-from signal_pipeline.dagster.bot_shares import (
+from signal_pipeline.dagster.names import RAW_EVENTS
+from signal_pipeline.dagster.probes.bot_shares import (
     HISTORY_DAYS,
     BotChange,
     BotDay,
     bot_changes,
     has_history,
 )
-from signal_pipeline.dagster.probes import RECENT_DAYS, Finding
+from signal_pipeline.dagster.probes.probe import RECENT_DAYS, Finding, Probe
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.ingest.writer import NOT_RECORDED
+from signal_pipeline.ingest.books import NOT_RECORDED
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
@@ -46,14 +47,12 @@ def bots_are_steady(connection: Connection) -> Finding:
         if not any(has_history(days, day) for day in looked_at)
     ]
     if len(new) == len(apps):
-        return Finding(
-            True, "Unknown: no app has a week of history yet that its bots could be held against."
-        )
+        return Finding(True, "Unknown: no app has a week of history yet to compare its bots with.")
     figures: dict[str, object] = {"no_history_yet": ", ".join(new)} if new else {}
     if not changes:
-        rest = f" Unknown for want of a week of history: {', '.join(new)}." if new else ""
+        rest = f" Unknown without a week of history: {', '.join(new)}." if new else ""
         return Finding(
-            True, f"No app has more or fewer bots than its past weeks let expect.{rest}", figures
+            True, f"No app has more or fewer bots than its past weeks suggest.{rest}", figures
         )
     changes.sort(key=lambda each: each[1].first)
     figures["app_days"] = {_app_days(app, each): _shares(each) for app, each in changes}
@@ -62,11 +61,11 @@ def bots_are_steady(connection: Connection) -> Finding:
     app, first = changes[0]
     return Finding(
         False,
-        f"More bots than an app's past four weeks let expect in {more} case(s), fewer in"
+        f"More bots than an app's past four weeks suggest in {more} case(s), fewer in"
         f" {len(changes) - more}; the first: {_app_days(app, first)}, {_shares(first)}. People who"
-        " are taken for bots are lost, bots that are not inflate every number: see by the families"
-        " whether the last release changed the rules or the list of crawlers (docs/data-team.md)."
-        " A level that stays is the usual one within three weeks.",
+        " are taken for bots are lost, and bots that are taken for people inflate every number. The"
+        " families show whether the last release changed the rules or the list of crawlers"
+        " (docs/data-team.md). A new level that lasts counts as usual within three weeks.",
         figures,
     )
 
@@ -78,7 +77,7 @@ def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, Bot
     """
     facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
     apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
-    rows = connection.execute(query(__package__, "probes/bot_days"), facts).fetchall()
+    rows = connection.execute(query(__package__, "bot_days"), facts).fetchall()
     for app, day, received, bots, sends, is_looked_at in cast(
         "list[tuple[str, date, int, int, float, bool]]", rows
     ):
@@ -110,11 +109,22 @@ def _families(connection: Connection, changes: Sequence[tuple[str, BotChange]]) 
         "not_recorded": NOT_RECORDED,
     }
     named: dict[tuple[str, date], list[str]] = defaultdict(list)
-    rows = connection.execute(query(__package__, "probes/bot_families"), facts).fetchall()
-    for app, first, browser, system, device, events, usual in cast("list[tuple[Any, ...]]", rows):
+    rows = connection.execute(query(__package__, "bot_families"), facts).fetchall()
+    for app, first, browser, system, device, events, usual in rows:
         before = "unknown" if usual is None else f"{usual:,.1f}"
         named[app, first].append(f"{browser} on {system}, {device}: {events:,} (usually {before})")
     return {
         _app_days(app, each): "; ".join(named[app, each.first][:TOP_FAMILIES])
         for app, each in changes
     }
+
+
+PROBES = [
+    Probe(
+        "bots_are_steady",
+        RAW_EVENTS,
+        "WARN",
+        "Each app drops about as many bots as in its past weeks.",
+        lambda connection, settings: bots_are_steady(connection),
+    )
+]

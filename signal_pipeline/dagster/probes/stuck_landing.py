@@ -8,14 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
-from signal_pipeline.dagster.probes import Finding
+from signal_pipeline.dagster.names import RAW_EVENTS
+from signal_pipeline.dagster.probes.probe import Finding, Probe
 from signal_pipeline.ingest.landing import Entry, entries, listed, shown
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
 # This many of the oldest files are read: any file that stops a drain is among them.
-LOOKED_INTO = 20
+MOST_FILES_READ = 20
 DAY_SECONDS = timedelta(days=1).total_seconds()
 
 
@@ -69,7 +70,7 @@ def landing_moves(
 
 def _kept(waiting: list[Entry], begun: Collection[int]) -> list[str]:
     """Return what no drain can take, each with the reason; only the oldest files are read."""
-    files = [entry for entry in waiting if not entry.obstacle][:LOOKED_INTO]
+    files = [entry for entry in waiting if not entry.obstacle][:MOST_FILES_READ]
     reasons = {entry.path: entry.obstacle for entry in waiting}
     reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
     return [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
@@ -87,3 +88,18 @@ def _fault(path: Path, *, to_the_end: bool) -> str | None:
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return None
+
+
+def landing_probes(*, sensor: str, job: str) -> list[Probe]:
+    """Return the probe of the landing, which `sensor` and `job` drain."""
+    return [
+        Probe(
+            "landing_moves",
+            RAW_EVENTS,
+            "WARN",
+            "No landed file is stuck, and none waits for more than a day.",
+            lambda connection, settings: landing_moves(
+                settings, begun_sizes(connection), sensor=sensor, job=job
+            ),
+        )
+    ]

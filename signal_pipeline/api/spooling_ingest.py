@@ -1,0 +1,142 @@
+"""An ingest that outlives an outage of the database.
+
+It tries a second time where that can help, starts an embedded database again, and keeps events in
+the spool while the database is away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.books import Outcome
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool, SpoolError
+from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """The answer for an event that waits on disk until the database is back.
+
+    It is not known yet whether the event is new or a duplicate.
+    """
+
+    kind: Literal["spooled"] = "spooled"
+    reason: None = None
+
+
+Answer = Outcome | Spooled
+
+
+class SpoolingIngest:
+    """An ingest with a spool, used by one thread.
+
+    Without a spool, an event that cannot be stored is an error. `revive` is called when the
+    database cannot be reached, for example to start an embedded one again.
+    """
+
+    def __init__(
+        self, ingest: Ingest, spool: Spool | None, revive: Callable[[], object] | None
+    ) -> None:
+        self._ingest = ingest
+        self._spool = spool
+        self._revive = revive
+
+    @property
+    def has_spool(self) -> bool:
+        """Return whether events are kept on disk while the database is away."""
+        return self._spool is not None
+
+    def store(self, checked: Sequence[AcceptedEvent | Drop]) -> Sequence[Answer]:
+        """Store events in one transaction, or spool them all, and return the answer to each.
+
+        Spooled events keep their order: while some wait, later ones are spooled behind them.
+
+        Raises DatabaseError if they are neither stored nor spooled, and SpoolError if the spool is
+        full or cannot be written.
+        """
+        if self._spool is None:
+            return self._store(checked)
+        if self._spool.waiting and not self._drain(self._spool):
+            return _spool(self._spool, checked)
+        try:
+            return self._store(checked)
+        except DatabaseUnreachableError as error:
+            logger.warning("%s; events go to the spool", error)
+            return _spool(self._spool, checked)
+
+    def drain_spool(self) -> None:
+        """Try to store the events that wait in the spool."""
+        if self._spool is not None and self._spool.waiting:
+            self._drain(self._spool)
+
+    def expire_spool(self) -> None:
+        """Delete set-aside files of the spool that are due for purging."""
+        if self._spool is not None:
+            self._spool.expire()
+
+    def close(self) -> None:
+        """Close the connection to the database."""
+        self._ingest.close()
+
+    def _store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
+        try:
+            return self._try_to_store(checked)
+        except DatabaseError as error:
+            if isinstance(error, DatabaseUnreachableError):
+                self._try_to_revive()
+            elif not error.is_transient:
+                raise
+            # An idle connection does not notice a restart, and a lock can be free by now.
+            return self._try_to_store(checked)
+
+    def _try_to_store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
+        """Store events. A server that refuses all writes for now counts as unreachable."""
+        try:
+            return self._ingest.store(checked)
+        except DatabaseError as error:
+            if error.is_refusing_work:
+                raise DatabaseUnreachableError(str(error), error.sqlstate) from None
+            raise
+
+    def _try_to_revive(self) -> None:
+        """Start the database again if that is our task.
+
+        A database that does not start still counts as away, not as an error of another kind.
+        """
+        if self._revive is None:
+            return
+        try:
+            self._revive()
+        except (SignalError, OSError) as error:
+            logger.warning("the database was not started again: %s", type(error).__name__)
+
+    def _drain(self, spool: Spool) -> bool:
+        """Store the events of the spool, and return whether none is left in it."""
+        try:
+            spool.drain()
+        except DatabaseUnreachableError:
+            self._try_to_revive()
+            return False
+        except (DatabaseError, SpoolError) as error:
+            logger.error("the spool is kept: %s", error)
+            return False
+        except Exception as error:
+            logger.error("draining the spool failed: %s", type(error).__name__)
+            return False
+        return True
+
+
+def _spool(spool: Spool, checked: Sequence[AcceptedEvent | Drop]) -> list[Answer]:
+    """Write events to the spool. The outcome of a drop is known all the same."""
+    spool.append(checked)
+    return [
+        Outcome("dropped", item.reason) if isinstance(item, Drop) else Spooled() for item in checked
+    ]

@@ -1,0 +1,176 @@
+"""What a run of the rollups does with its days: builds them, and reports what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+
+import dagster as dg
+
+from signal_pipeline.concurrency import short_switch_interval, submit_ahead
+from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
+from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG
+from signal_pipeline.days.calendar import stored_start_date, today_utc
+from signal_pipeline.days.coverage import days_note
+from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
+from signal_pipeline.rollups.build import (
+    BuildRefusedError,
+    DayBuild,
+    DayPurgedError,
+    build_day,
+    recorded_builds,
+)
+from signal_pipeline.rollups.models import Models
+
+DAY_ATTEMPTS = 2
+BUILDERS = 2
+MOST_REASONS = 10
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """What became of the days of a run.
+
+    `kept`: purged days, as they were once built; nothing can change them. `failed`: days that were
+    refused, or not built by a second attempt, with the reason.
+    """
+
+    built: list[DayBuild] = field(default_factory=list)
+    purged: list[date] = field(default_factory=list)
+    kept: list[DayBuild] = field(default_factory=list)
+    failed: dict[date, str] = field(default_factory=dict)
+
+
+def build_days(
+    context: dg.AssetExecutionContext,
+    postgres: PostgresResource,
+    models: Models,
+    days: Sequence[date],
+    marks: RollupMarks,
+) -> RunOutcome:
+    """Build day by day; a day that fails is tried again at the end, and holds up no other."""
+    outcome = RunOutcome()
+    database, engine = postgres.database(), postgres.engine(many_days=len(days) > 1)
+    build_one = partial(build_day, database, engine, models)
+    left = days
+    for attempt in range(1, DAY_ATTEMPTS + 1):
+        again: list[date] = []
+        for day, result in _builds_in_order(build_one, left):
+            try:
+                build = result.result()
+            except DayPurgedError as refusal:
+                context.log.info("%s", refusal)
+                outcome.purged.append(day)
+            except BuildRefusedError as refusal:
+                context.log.error("%s", refusal)
+                outcome.failed[day] = refusal.reason
+            except DatabaseUnreachableError:
+                raise
+            except SignalError as error:
+                context.log.error("day %s, attempt %d of %d: %s", day, attempt, DAY_ATTEMPTS, error)
+                outcome.failed[day] = str(error)
+                again.append(day)
+            else:
+                context.log.info("day %s: %d events, %.2f s", day, build.raw_events, build.seconds)
+                outcome.built.append(build)
+                outcome.failed.pop(day, None)
+                marks.log(build)
+        left = again
+    return outcome
+
+
+def _builds_in_order(
+    build: Callable[[date], DayBuild], days: Sequence[date]
+) -> Iterator[tuple[date, Future[DayBuild]]]:
+    """Yield each day with its build, in order, while the builds of the next days are under way.
+
+    So one day is read while another is computed or marked.
+    """
+    with (
+        short_switch_interval(),
+        ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool,
+    ):
+        builds = submit_ahead(pool, (partial(build, day) for day in days), ahead=BUILDERS)
+        try:
+            yield from zip(days, builds, strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def mark_purged_days(
+    connection: Connection, models: Models, outcome: RunOutcome, marks: RollupMarks
+) -> None:
+    """Mark purged days as they were once built: Dagster counts a day without a mark as failed.
+
+    A day that was purged before a rollup was ever built has nothing to mark there, and is a
+    failure.
+    """
+    if not outcome.purged:
+        return
+    outcome.kept = recorded_builds(connection, models, outcome.purged)
+    found = {build.day: build.rows for build in outcome.kept}
+    for day in outcome.purged:
+        if absent := [name for name in models if name not in found.get(day, ())]:
+            outcome.failed[day] = (
+                f"purged before {', '.join(absent)} was built: nothing is left to build it from"
+            )
+    for build in outcome.kept:
+        marks.log(build)
+
+
+def log_outcome(
+    context: dg.AssetExecutionContext, connection: Connection, outcome: RunOutcome
+) -> None:
+    """Log what became of the run's days, and which days around them Dagster leaves out silently."""
+    lines = [
+        *days_note((build.day for build in outcome.built), "built"),
+        *days_note((build.day for build in outcome.kept), "purged, kept as they were"),
+    ]
+    today, start = today_utc(), stored_start_date(connection)
+    requested = {date.fromisoformat(key) for key in context.partition_keys}
+    if len(requested) > 1 and start in requested:
+        lines.append(f"days before the start date {start} cannot be built, and none was asked for")
+    if today in requested:
+        lines.append(
+            f"today, {today}, is not over: its numbers are partial, and days to come cannot be"
+            " built"
+        )
+    if lines:
+        context.log.info("%s", "; ".join(lines))
+
+
+def raise_for_holes(
+    context: dg.AssetExecutionContext, outcome: RunOutcome, only_day: date | None
+) -> None:
+    """Raise Failure if the run left a hole; it names the days in one sentence.
+
+    Purged days are left alone, which is no failure. A nightly run fails only for its own day: a
+    hole of an earlier day turns that day's check red, and holds up neither checks nor retention.
+    """
+    failed = outcome.failed if only_day is None or only_day in outcome.failed else {}
+    if not failed:
+        return
+    context.instance.add_run_tags(
+        context.run.run_id, {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))}
+    )
+    raise dg.Failure(
+        _group_by_reason(failed),
+        metadata={"failed": {str(day): reason for day, reason in failed.items()}},
+        allow_retries=False,
+    )
+
+
+def _group_by_reason(failed: Mapping[date, str]) -> str:
+    """Return the days that were not built, grouped by reason, as one text."""
+    days: dict[str, list[date]] = {}
+    for day, reason in sorted(failed.items()):
+        days.setdefault(reason, []).append(day)
+    shown = list(days.items())[:MOST_REASONS]
+    return "; ".join(
+        line for reason, each in shown for line in days_note(each, f"not built, {reason}")
+    )

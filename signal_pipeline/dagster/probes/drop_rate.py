@@ -1,0 +1,66 @@
+"""The probe of drops: whether much of what was received was dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import cast
+
+from signal_pipeline.dagster.names import RAW_EVENTS
+from signal_pipeline.dagster.probes.bot_shares import MIN_EVENTS
+from signal_pipeline.dagster.probes.probe import Finding, Probe, recent_days
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+
+MAX_DROP_SHARE = 0.2
+
+
+def few_drops(connection: Connection) -> Finding:
+    """Check that only a small share of events is dropped, per app and in total, bots aside."""
+    first, last = recent_days()
+    rows = connection.execute(
+        query(__package__, "drop_rate"), {"first": first, "last": last}
+    ).fetchall()
+    if not rows:
+        return Finding(
+            True,
+            "Unknown: `signal.intake`, filled since its migration, counts nothing of recent days.",
+        )
+    high = {
+        f"{day} {app or ''}".strip(): (
+            f"{dropped / received:.1%} of {received:,}: {_by_reason(reasons)}"
+        )
+        for day, app, received, dropped, reasons in cast(
+            "list[tuple[date, str | None, int, int, dict[str, int]]]", rows
+        )
+        if received >= MIN_EVENTS and dropped / received > MAX_DROP_SHARE
+    }
+    if not high:
+        return Finding(
+            True,
+            f"At most {MAX_DROP_SHARE:.0%} of events were dropped (bots aside) on every recent day"
+            f" of receipt with {MIN_EVENTS} events or more, in total and per app.",
+        )
+    return Finding(
+        False,
+        f"More than {MAX_DROP_SHARE:.0%} of what was received was dropped in {len(high)} case(s),"
+        " by day of receipt: look at the reasons, and for event types in `signal.books`; a new"
+        " event type or app may lack its catalogue entry.",
+        {"days": high},
+    )
+
+
+def _by_reason(reasons: Mapping[str, int]) -> str:
+    largest = sorted(reasons.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{reason} {events:,}" for reason, events in largest)
+
+
+PROBES = [
+    Probe(
+        "few_drops",
+        RAW_EVENTS,
+        "WARN",
+        "Only a small share of events is dropped, per app and in total, not counting bots.",
+        lambda connection, settings: few_drops(connection),
+    )
+]

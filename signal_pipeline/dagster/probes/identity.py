@@ -1,0 +1,130 @@
+"""The probes of identity: whether people can be told apart, so that users are counted right."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import cast
+
+from signal_pipeline.dagster.names import RAW_EVENTS
+from signal_pipeline.dagster.probes.bot_shares import MIN_EVENTS
+from signal_pipeline.dagster.probes.probe import Finding, Probe, recent_days
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.quality import DEGRADED_SHARE, DayQuality, day_identities, day_quality
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+
+# Per app and day. Fewer can be chance, although on a quiet day they can be 1 %, and label it.
+MIN_GAPS = 10
+MAX_TOP_SHARE = 0.5
+MAX_TOP_SESSIONS = 200
+MAX_HASHES_PER_SESSION = 2
+
+
+def addresses_arrive(connection: Connection) -> Finding:
+    """Check that events come with an address, so that an app's users are not labelled degraded.
+
+    Requirement 4.4. The limit is 1 % of the events of an app's day.
+    """
+    first, last = recent_days()
+    limits = {"first": first, "last": last, "share": DEGRADED_SHARE, "few": MIN_GAPS}
+    rows = connection.execute(query(__package__, "address_gaps"), limits).fetchall()
+    bad = {
+        f"{day} {app}": f"{share:.1%}"
+        for day, app, share in cast("list[tuple[date, str, float]]", rows)
+    }
+    if not bad:
+        return Finding(True, "Nearly all recent events came with an address.")
+    return Finding(
+        False,
+        f"More than {DEGRADED_SHARE:.0%} of events had no address on {len(bad)} recent app day(s);"
+        " their users are labelled degraded. Check that the gateway forwards the address chain and"
+        " that SIGNAL_TRUSTED_PROXIES is right.",
+        {"app_days": bad},
+    )
+
+
+def identities_are_apart(connection: Connection) -> Finding:
+    """Check that no hash is shared by a crowd, as behind a proxy or an office NAT.
+
+    A shared address would merge many people into one. The probe also checks that a session does not
+    have many hashes.
+    """
+    last = today_utc()
+    figures: dict[str, object] = {}
+    bad = []
+    for day, each in day_identities(connection, last - timedelta(days=1), last).items():
+        figures[str(day)] = (
+            f"{each.events:,} events, {each.users:,} users, top hash {each.top_share:.1%},"
+            f" {each.top_sessions} sessions behind it at most; sessions per hash"
+            f" {each.sessions_per_hash:.2f}, hashes per session {each.hashes_per_session:.2f}"
+        )
+        crowded = each.top_share > MAX_TOP_SHARE or each.top_sessions > MAX_TOP_SESSIONS
+        split = each.hashes_per_session > MAX_HASHES_PER_SESSION
+        if each.events >= MIN_EVENTS and (crowded or split):
+            bad.append(day)
+    if not bad:
+        return Finding(True, "No hash is shared by a crowd.", figures)
+    return Finding(
+        False,
+        f"On {len(bad)} recent day(s) one hash holds more than {MAX_TOP_SHARE:.0%} of the events or"
+        f" over {MAX_TOP_SESSIONS} sessions (a proxy or NAT has merged people, so users are too"
+        f" low), or a session has more than {MAX_HASHES_PER_SESSION} hashes on average (addresses"
+        " change within it, so users are too high). Check that the client's address arrives, not"
+        " the gateway's.",
+        figures,
+    )
+
+
+def one_secret_per_day(connection: Connection) -> Finding:
+    """Check that each recent day was hashed with one secret, by one version of the rules of names.
+
+    Requirement 2.6. Otherwise the day's users are over-counted.
+    """
+    quality = day_quality(connection, *recent_days())
+    mixed = {
+        str(day): _counts(each)
+        for day, each in quality.items()
+        if each.keys > 1 or each.hash_rules > 1
+    }
+    if not mixed:
+        return Finding(
+            True,
+            "Each recent day was hashed with one secret, and by one version of the rules of names.",
+        )
+    return Finding(
+        False,
+        f"{len(mixed)} recent day(s) were hashed with two secrets or by two rules, the first is"
+        f" {min(mixed)}: their users are over-counted and labelled so. Expected once after a"
+        " rotation or an upgrade that changes the rules of names (docs/user-agents.md); else check"
+        " that every process has the same secret and the same version.",
+        {"days": mixed},
+    )
+
+
+def _counts(quality: DayQuality) -> str:
+    return f"{quality.keys} secret(s), {quality.hash_rules} version(s) of the rules"
+
+
+PROBES = [
+    Probe(
+        "addresses_arrive",
+        RAW_EVENTS,
+        "WARN",
+        f"Fewer than {DEGRADED_SHARE:.0%} of an app's events of a day came without an address.",
+        lambda connection, settings: addresses_arrive(connection),
+    ),
+    Probe(
+        "identities_are_apart",
+        RAW_EVENTS,
+        "WARN",
+        "No hash is shared by a crowd, as behind a proxy or an office NAT.",
+        lambda connection, settings: identities_are_apart(connection),
+    ),
+    Probe(
+        "one_secret_per_day",
+        RAW_EVENTS,
+        "WARN",
+        "Each recent day was hashed with one secret, by one version of the rules of names.",
+        lambda connection, settings: one_secret_per_day(connection),
+    ),
+]

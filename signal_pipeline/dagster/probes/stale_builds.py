@@ -1,0 +1,105 @@
+"""The probes of builds: whether a rollup lacks a day, or waits for one for too long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import cast
+
+from signal_pipeline.dagster.probes.probe import Finding, Probe
+from signal_pipeline.days.calendar import installed_day, today_utc
+from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+
+MAX_WAIT = timedelta(hours=1)
+
+
+def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> Finding:
+    """Check that yesterday is fresh in every rollup.
+
+    A backfill of other days must not hide that yesterday is missing.
+    """
+    yesterday = today_utc() - timedelta(days=1)
+    statuses = day_statuses(connection, checksums, yesterday, yesterday)
+    if not statuses and installed_day(connection) > yesterday:
+        return Finding(
+            True, "Signal was installed today: no night has come yet that would build yesterday."
+        )
+    if not statuses:
+        return Finding(
+            False,
+            f"Yesterday, {yesterday}, has no row at all: no event arrived and no run built it."
+            f" Run `signal-pipeline backfill --from {yesterday} --to {yesterday}`.",
+        )
+    late = {name: state for name, state in statuses[0].rollups.items() if state != "fresh"}
+    if not late:
+        return Finding(True, f"Every rollup of {yesterday} is fresh.")
+    return Finding(
+        False,
+        f"{len(late)} rollup(s) of {yesterday} are not fresh. Is the daemon running? Rebuild with"
+        f" `signal-pipeline backfill --from {yesterday} --to {yesterday}`.",
+        {"rollups": late},
+    )
+
+
+def no_day_waits(
+    connection: Connection, checksums: Mapping[str, str], *, job: str = "rollups_job"
+) -> Finding:
+    """Check that every kept day before today is fresh again within an hour of its last change.
+
+    So no day is forgotten after failed builds. A changed model makes every day stale at once. From
+    its first build on, the days have an hour. Before that build they count as waiting, because the
+    model may be one that cannot build. `job` is the name of the job that builds.
+    """
+    waiting: set[date] = set()
+    for rollup, checksum in checksums.items():
+        waiting |= _waiting_days(connection, rollup, checksum, datetime.now(UTC) - MAX_WAIT)
+    if not waiting:
+        return Finding(True, "No day waits for a build for more than an hour.")
+    first, last = min(waiting), max(waiting)
+    return Finding(
+        False,
+        f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a"
+        f" changed model; the first is {first}. Is the daemon running? Look for failed runs of"
+        f" {job}, then run `signal-pipeline backfill --from {first} --to {last} --plan`.",
+        {"days": [str(day) for day in sorted(waiting)]},
+    )
+
+
+def _waiting_days(
+    connection: Connection, rollup: str, checksum: str, before: datetime
+) -> set[date]:
+    """Return the open days before today whose rollup has been stale or missing since `before`."""
+    today = today_utc()
+    statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
+    waiting = {
+        status.day for status in statuses if status.wants_build and status.changed_at < before
+    }
+    facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
+    since = cast(
+        "list[tuple[date, datetime]]",
+        connection.execute(query(__package__, "model_waits"), facts).fetchall(),
+    )
+    return waiting - {day for day, first_build in since if first_build >= before}
+
+
+def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:
+    """Return the probes of one rollup; `checksum` is that of its present model."""
+    checksums = {rollup: checksum}
+    return [
+        Probe(
+            "yesterday_is_built",
+            rollup,
+            "ERROR",
+            "The rollup of yesterday is fresh.",
+            lambda connection, settings: yesterday_is_built(connection, checksums),
+        ),
+        Probe(
+            "no_day_waits",
+            rollup,
+            "ERROR",
+            "Every kept day before today is fresh again within an hour of its last change.",
+            lambda connection, settings: no_day_waits(connection, checksums, job=job),
+        ),
+    ]

@@ -1,0 +1,99 @@
+"""What a batch adds to the books, the intake, the bots and the gaps of addresses.
+
+The functions count, and return statements; `writer.py` runs them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import date
+from operator import attrgetter
+from typing import Literal, LiteralString, NamedTuple
+
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.postgres.query import query
+
+_subject = attrgetter("day", "app_name", "event_type")
+_bot = attrgetter("day", "app_name", "browser_family", "os_family", "device_type")
+
+NOT_RECORDED = "(not recorded)"
+
+
+class Outcome(NamedTuple):
+    """What became of one event; `reason` is set only for a drop."""
+
+    kind: Literal["accepted", "duplicate", "dropped"]
+    reason: str | None = None
+
+
+ACCEPTED = Outcome("accepted")
+DUPLICATE = Outcome("duplicate")
+
+
+class BookEntry(NamedTuple):
+    """One line of the books, as it is counted for a call."""
+
+    day: date
+    app_name: str
+    event_type: str
+    outcome: str
+    reason: str
+
+
+Books = Counter[BookEntry]
+Statement = tuple[LiteralString, list[object]]
+
+
+def books_of(
+    checked: Sequence[AcceptedEvent | Drop],
+    outcomes: Sequence[Outcome],
+    stored: Iterable[AcceptedEvent],
+) -> Books:
+    """Return what a batch adds to the books."""
+    books = Books(
+        {
+            BookEntry(*subject, "accepted", ""): events
+            for subject, events in Counter(map(_subject, stored)).items()
+        }
+    )
+    for item, outcome in zip(checked, outcomes, strict=True):
+        if outcome is not ACCEPTED:
+            books[BookEntry(*_subject(item), outcome.kind, outcome.reason or "")] += 1
+    return books
+
+
+def add_to_books(books: Books, received_on: date) -> Statement:
+    """Return the statement that adds to the books, and to the intake of a UTC date."""
+    columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
+    return query(__package__, "add_to_books"), [*columns, list(books.values()), received_on]
+
+
+def add_bots(drops: Iterable[Drop]) -> list[Statement]:
+    """Return the statement that counts bots by the buckets of their user agents.
+
+    The spool of an earlier version does not record these buckets.
+    """
+    bots = Counter(map(_bot, drops))
+    if not bots:
+        return []
+    days, apps, *buckets = zip(*bots, strict=True)
+    named = [[bucket or NOT_RECORDED for bucket in column] for column in buckets]
+    return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
+
+
+def add_address_gaps(events: Iterable[AcceptedEvent]) -> list[Statement]:
+    """Return the statement that counts events without a valid address, if there are any."""
+    gaps = Counter(
+        (event.day, event.app_name, event.address) for event in events if event.address != "given"
+    )
+    if not gaps:
+        return []
+    keys = sorted({(day, app_name) for day, app_name, _ in gaps})
+    columns = [
+        [day for day, _ in keys],
+        [app_name for _, app_name in keys],
+        [gaps[(*key, "missing")] for key in keys],
+        [gaps[(*key, "invalid")] for key in keys],
+    ]
+    return [(query(__package__, "add_address_gaps"), columns)]

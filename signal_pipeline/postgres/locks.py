@@ -1,0 +1,61 @@
+"""Every advisory lock that Signal takes in PostgreSQL, in one table.
+
+A lock of two numbers has a class, which says what is locked, and a number within it. The classes
+are constants that nobody else on the server uses. Two more locks are held only until a transaction
+ends, and are named by `hashtext`: `signal.migrate` (schema/migrate.py) and `signal.ensure_day`,
+which the migration 0001 took into the function of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+from signal_pipeline.postgres.database import Connection
+
+MIGRATE_LOCK = "signal.migrate"
+
+
+class LockClass(IntEnum):
+    """What an advisory lock of two numbers locks, and which number it goes by."""
+
+    DAY = 7_291_001  # Days since 2000-01-01. Builds, erasures and purges of a day share it.
+    LANDED_FILE = 7_291_002  # The first four bytes of the digest of a landed file's content.
+    RUN = 7_291_004  # A hash of the id of a run of Dagster; see dagster/run_locks.py.
+
+
+@contextmanager
+def session_lock(connection: Connection, lock_class: LockClass, number: int) -> Iterator[None]:
+    """Wait for a lock, and hold it until the context or the session ends."""
+    connection.execute("select pg_advisory_lock(%s, %s)", [lock_class.value, number])
+    try:
+        yield
+    finally:
+        _unlock(connection, lock_class, number)
+
+
+@contextmanager
+def tried_session_lock(
+    connection: Connection, lock_class: LockClass, number: int
+) -> Iterator[bool]:
+    """Yield whether the lock was free; if so, hold it until the context or the session ends."""
+    row = connection.execute(
+        "select pg_try_advisory_lock(%s, %s)", [lock_class.value, number]
+    ).fetchone()
+    is_locked = row == (True,)
+    try:
+        yield is_locked
+    finally:
+        if is_locked:
+            _unlock(connection, lock_class, number)
+
+
+def transaction_lock(connection: Connection, name: str) -> None:
+    """Wait for a named lock, and hold it until the transaction ends."""
+    connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [name])
+
+
+def _unlock(connection: Connection, lock_class: LockClass, number: int) -> None:
+    if not connection.closed:
+        connection.execute("select pg_advisory_unlock(%s, %s)", [lock_class.value, number])

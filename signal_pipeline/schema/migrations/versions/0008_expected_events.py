@@ -1,0 +1,22 @@
+"""The view of the raw events that each day should hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+from signal_pipeline.schema.migrations.files import run_file
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    """Do what `0008_expected_events.sql` says."""
+    run_file(op.get_bind(), Path(__file__).with_suffix(".sql"))
+
+
+def downgrade() -> None:
+    """Refuse, like the other migrations."""
+    raise NotImplementedError("Signal's migrations only go forward; restore a backup instead")

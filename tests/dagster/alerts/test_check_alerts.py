@@ -1,0 +1,87 @@
+"""One message when a check turns red, and one when it turns green."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+from conftest import Fill
+from support.alerts import DEVICE, Tick, start_run
+from support.dagster import YESTERDAY, Run
+from support.inbox import Inbox
+
+from signal_pipeline.postgres.database import Connection
+
+pytestmark = pytest.mark.embedded_only
+
+
+def test_red_and_green(
+    tick: Tick, box: Inbox, run: Run, fill: Fill, connection: Connection
+) -> None:
+    """A check is told when it turns red and when it turns green."""
+    fill(YESTERDAY, 200)
+    assert run("rollups_job", YESTERDAY).success
+
+    def checks() -> list[str]:
+        assert run("checks_job", None).success
+        tick()
+        return box.titles()
+
+    assert checks() == []
+    name = "device_type_accepted_values of daily_device_activity"
+    turn_red = (
+        "update signal.daily_device_activity set device_type = 'fridge' where device_type ="
+        " 'desktop'"
+    )
+    turn_green = (
+        "update signal.daily_device_activity set device_type = 'desktop' where device_type ="
+        " 'fridge'"
+    )
+    for _ in range(2):
+        connection.execute(turn_red)
+        assert checks() == [f"Signal: {name} is red"]
+        assert checks() == [], "it stays red"
+        connection.execute(turn_green)
+        assert checks() == [f"Signal: {name} is green again"]
+        assert checks() == [], "it stays green"
+
+
+def test_the_last_of_many_evaluations(
+    tick: Tick, box: Inbox, evaluate: Callable[..., None]
+) -> None:
+    """A daemon that was down tells the last of many evaluations."""
+    for passed in (True, False, True, False, False):
+        evaluate(passed)
+        evaluate(not passed, asset=DEVICE)
+    tick()
+    assert box.titles() == ["Signal: grain_is_unique of daily_app_activity is red"]
+
+
+def test_a_planned_check(
+    tick: Tick,
+    box: Inbox,
+    evaluate: Callable[..., None],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+) -> None:
+    """A check that is only planned is what it was before."""
+    evaluate(False)
+    for _ in range(2):
+        start_run(instance, defs, "checks_job")
+    tick()
+    assert box.titles() == ["Signal: grain_is_unique of daily_app_activity is red"]
+    start_run(instance, defs, "checks_job")
+    tick()
+    assert box.titles() == []
+
+
+def test_warnings_and_checks_of_others(
+    tick: Tick, box: Inbox, evaluate: Callable[..., None]
+) -> None:
+    """What warns and checks of others are not told."""
+    evaluate(False, severity=dg.AssetCheckSeverity.WARN)
+    evaluate(False, asset=dg.AssetKey("orders"))
+    evaluate(False, name="of_others")
+    tick()
+    assert box.titles() == []

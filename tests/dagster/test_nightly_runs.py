@@ -1,0 +1,169 @@
+"""The nightly job: builds, then checks, then the retention, and nothing holds up the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from support.dagster import (
+    YESTERDAY,
+    Run,
+    due_day,
+    materialized,
+)
+
+from signal_pipeline.dagster.log_alerts import red_checks
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.settings import Settings
+
+pytestmark = pytest.mark.embedded_only
+
+
+def test_a_night_catches_up(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+) -> None:
+    """A night catches up on the nights before it."""
+    first = YESTERDAY - timedelta(days=5)
+    for day in (first, first + timedelta(days=2)):
+        fill(day)
+    result = run("nightly_job", YESTERDAY)
+    assert result.success
+    night = {str(first + timedelta(days=n)) for n in range(6)}
+    assert materialized(instance, result)["daily_app_activity"] == night
+    built = connection.execute(
+        "select day, raw_events from signal.builds where rollup = 'daily_app_activity'"
+    ).fetchall()
+    assert {str(day) for day, _ in built} == night
+    assert dict(built)[YESTERDAY] == 0
+
+
+def test_a_hole_of_an_earlier_day(
+    run: Run, fill: Callable[..., None], connection: Connection, instance: dg.DagsterInstance
+) -> None:
+    """A hole of an earlier day holds up neither checks nor retention."""
+    broken, old = YESTERDAY - timedelta(days=3), due_day()
+    for day in (broken, old):
+        fill(day)
+    connection.execute(
+        "insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [broken]
+    )
+    result = run("nightly_job", YESTERDAY)
+    assert result.success
+    red = {
+        (e.asset_key.to_user_string(), e.check_name)
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    }
+    assert ("raw_events", "books_reconcile") in red
+    assert any(
+        "check books_reconcile of raw_events is red" in line
+        for line in red_checks(instance, result.run_id)
+    )
+    assert connection.execute("select state from signal.days where day = %s", [old]).fetchone() == (
+        "purged",
+    )
+
+
+def test_a_night_checks_before_it_purges(run: Run, fill: Callable[..., None]) -> None:
+    fill(YESTERDAY)
+    steps = [
+        event.step_key
+        for event in run("nightly_job", YESTERDAY).all_events
+        if event.is_step_success
+    ]
+    after = steps[steps.index("expired_raw_events") + 1 :]
+    assert {str(step) for step in after} == {
+        "expired_raw_events_nothing_expired",
+        "expired_raw_events_nothing_overdue",
+    }
+
+
+def test_the_nightly_job(
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+) -> None:
+    """The nightly job builds checks and purges."""
+    old = due_day()
+    fill(old)
+    assert run("rollups_job", old).success
+    fill(YESTERDAY)
+    result = run("nightly_job", YESTERDAY)
+    assert result.success
+    assert materialized(instance, result)["expired_raw_events"] == {None}
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) > 80
+    red = [(e.asset_key.to_user_string(), e.check_name) for e in evaluations if not e.passed]
+    assert red == []
+    state = connection.execute("select state from signal.days where day = %s", [old]).fetchone()
+    assert state == ("purged",)
+    receipt = connection.execute("select day, raw_events, keys from signal.receipts").fetchall()
+    assert receipt == [(old, 25, 25)]
+
+
+def test_a_day_at_fault_is_kept(
+    run: Run, fill: Callable[..., None], connection: Connection
+) -> None:
+    """A day whose rollups are at fault is kept and holds up no other."""
+    good, bad = due_day(2), due_day(1)
+    for day in (good, bad):
+        fill(day)
+        assert run("rollups_job", day).success
+    # The total stays, but the parts differ: only the test against the other rollup sees it.
+    connection.execute(
+        "update signal.daily_device_activity set events = events + 1 where activity_date = %s and"
+        " event_type <> '(all)'",
+        [bad],
+    )
+    assert run("nightly_job", YESTERDAY).success
+    states = connection.execute(
+        "select day, state from signal.days where day <= %s order by day", [bad]
+    ).fetchall()
+    assert states == [(good, "purged"), (bad, "open")]
+
+
+def test_a_bad_landed_file_by_night(
+    run: Run,
+    environment: Settings,
+    fill: Callable[..., None],
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bad landed file does not keep the night from its retention."""
+    due = due_day()
+    fill(due)
+    assert run("rollups_job", due).success
+    environment.landing_path.mkdir(parents=True)
+    (environment.landing_path / "of-somebody-else.ndjson").write_bytes(b"{}")
+
+    def refuse(path: Path, mode: int) -> None:
+        if path.suffix == ".ndjson":
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert run("nightly_job", YESTERDAY).success
+    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == (
+        "purged",
+    )
+    assert not run("raw_events_job", YESTERDAY).success  # The landing's own run says so.
+
+
+def test_a_missing_secret_by_night(
+    run: Run,
+    environment: Settings,
+    fill: Callable[..., None],
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A missing secret does not keep the night from its retention."""
+    due = due_day()
+    fill(due)
+    assert run("rollups_job", due).success
+    monkeypatch.setenv("SIGNAL_ENV", "production")
+    monkeypatch.setenv("SIGNAL_AUDIT_KEY", "an-audit-key-for-tests-of-more-than-32-bytes")
+    monkeypatch.delenv("SIGNALS_SALT_SECRET")
+    assert run("nightly_job", YESTERDAY).success
+    assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == (
+        "purged",
+    )

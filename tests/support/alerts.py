@@ -1,0 +1,21 @@
+"""Names and runs of the tests of alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+Tick = Callable[[], str]
+APP, DEVICE = dg.AssetKey("daily_app_activity"), dg.AssetKey("daily_device_activity")
+NO_RETRY = {"dagster/max_retries": "0"}
+
+
+def start_run(
+    instance: dg.DagsterInstance, defs: dg.Definitions, job: str, **more: Any
+) -> dg.DagsterRun:
+    """A run of a job that has started."""
+    return instance.create_run_for_job(
+        defs.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED, **more
+    )

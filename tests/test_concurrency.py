@@ -1,0 +1,79 @@
+"""Results in order, while later work is prepared or under way."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count
+
+import pytest
+
+from signal_pipeline.concurrency import run_while_preparing, short_switch_interval, submit_ahead
+
+
+def test_results_come_in_order_while_later_calls_run() -> None:
+    second_began = threading.Event()
+
+    def first() -> str:
+        assert second_began.wait(60)
+        return "first"
+
+    def second() -> str:
+        second_began.set()
+        return "second"
+
+    with ThreadPoolExecutor(2) as pool:
+        results = [each.result() for each in submit_ahead(pool, [first, second], 1)]
+    assert results == ["first", "second"]
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_no_more_calls_are_submitted_than_asked_for(ahead: int) -> None:
+    submitted = []
+
+    def calls() -> Iterator[Callable[[], int]]:
+        for number in count():
+            submitted.append(number)
+            yield partial(int, number)
+
+    with ThreadPoolExecutor(1) as pool:
+        results = submit_ahead(pool, calls(), ahead)
+        assert [next(results).result() for _ in range(5)] == list(range(5))
+    assert submitted == list(range(5 + ahead))
+
+
+def test_the_next_call_is_prepared_while_one_runs() -> None:
+    prepared = threading.Event()
+
+    def wait() -> bool:
+        return prepared.wait(60)
+
+    def calls() -> Iterator[Callable[[], bool]]:
+        yield wait
+        prepared.set()
+        yield wait
+
+    with ThreadPoolExecutor(1) as pool:
+        assert list(run_while_preparing(pool, calls())) == [True, True]
+
+
+def test_no_call_begins_after_one_that_failed() -> None:
+    ran = []
+
+    def fail() -> None:
+        ran.append("failed")
+        raise RuntimeError("the machine went away")
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="went away"):
+        list(run_while_preparing(pool, [fail, partial(ran.append, "after")]))
+    assert ran == ["failed"]
+
+
+def test_the_switch_interval_is_as_before_afterwards() -> None:
+    usual = sys.getswitchinterval()
+    with short_switch_interval():
+        assert sys.getswitchinterval() < usual
+    assert sys.getswitchinterval() == usual
