@@ -112,7 +112,7 @@ lock: ## Make the files *requirements*.lock anew: from pyproject.toml, and the t
 	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
 	$(COMPILE) bi/requirements.in --output-file bi/requirements.lock
 	sed -n 's/^\([a-z0-9].*[^ \\]\) *\\*$$/\1/p' requirements.lock | grep -v '^pathspec=' >.venv/pins.txt
-	$(COMPILE) -c .venv/pins.txt pyproject.toml examples/dbt_weekly/requirements.in \
+	$(COMPILE) -c .venv/pins.txt --extra all pyproject.toml examples/dbt_weekly/requirements.in \
 		--output-file examples/dbt_weekly/requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays

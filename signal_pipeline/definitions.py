@@ -16,6 +16,7 @@ from signal_pipeline.dagster.alert_sensor import build_alerts_sensor
 from signal_pipeline.dagster.assets.expired_raw_events import build_expired_raw_events_asset
 from signal_pipeline.dagster.assets.raw_events import build_raw_events_asset
 from signal_pipeline.dagster.assets.rollups import build_rollup_assets
+from signal_pipeline.dagster.assets.usage_report import build_usage_report_asset, build_weeks
 from signal_pipeline.dagster.checks import build_checks
 from signal_pipeline.dagster.jobs import build_jobs
 from signal_pipeline.dagster.left_checks import build_left_checks_sensor
@@ -52,16 +53,18 @@ def build_defs(settings: Settings) -> dg.Definitions:
     models, catalogue = load_models(), load_catalogue(settings.catalogue)
     names = Names(tuple(models), settings.asset_key_prefix)
     partitions = build_daily_partitions(settings)
+    weeks = build_weeks(partitions)
     checks = build_checks(models, catalogue, names)
     return dg.Definitions(
         assets=[
             build_raw_events_asset(names, partitions),
             build_rollup_assets(models, names, partitions),
             build_expired_raw_events_asset(models, names),
+            build_usage_report_asset(models, names, weeks),
         ],
         asset_checks=checks.definitions,
         jobs=[*build_jobs(names, checks.keys, checks.hourly), build_pruning_job(names)],
-        schedules=build_schedules(models, names),
+        schedules=build_schedules(models, names, weeks),
         sensors=[
             build_landing_sensor(names),
             build_stale_rollups_sensor(models, names, partitions),

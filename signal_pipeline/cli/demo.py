@@ -29,6 +29,8 @@ from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
+from signal_pipeline.reports.page.files import keep_page
+from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -78,8 +80,11 @@ def run_demo(settings: Settings) -> None:
         _build(database, instance, [*due, due[-1] + timedelta(days=1)], recent)
     with _step("the nightly job: checks, then retention"), open_instance(settings) as instance:
         _nightly(database, instance, recent[-1])
+    with _step("write the usage page, small cells left out"):
+        html = usage_page(database, load_models(), catalogue, recent[0], recent[-1])
+        page = keep_page(settings.home_path, recent[0], recent[-1], html)
     with database.connect() as connection:
-        show_summary(connection, recent[0], recent[-1])
+        show_summary(connection, recent[0], recent[-1], page)
 
 
 @contextmanager

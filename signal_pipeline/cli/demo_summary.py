@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 from signal_pipeline.cli import console
@@ -25,8 +26,8 @@ def trend(values: Sequence[int]) -> str:
     return "".join(BARS[round(value / top * (len(BARS) - 1))] for value in values)
 
 
-def show_summary(connection: Connection, first: date, last: date) -> None:
-    """Print the numbers of the days `first` to `last`, inclusive."""
+def show_summary(connection: Connection, first: date, last: date, page: Path) -> None:
+    """Print the numbers of the days `first` to `last`, inclusive, and last where their page is."""
     window = {"first": first, "last": last}
     _say()
     _say(f"Signal, {first} to {last} (UTC days)", bold=True)
@@ -59,6 +60,13 @@ def show_summary(connection: Connection, first: date, last: date) -> None:
     _say(f"  .venv/bin/signal-pipeline report route --from {first} --to {last} --by total")
     _say(f"  .venv/bin/signal-pipeline backfill --from {last} --to {last}")
     _say("  .venv/bin/signal-pipeline status --receipts         the proofs of what was deleted")
+    _say(
+        f"  .venv/bin/signal-pipeline report --format html --for-admins --from {first} --to {last}"
+        " --out usage.html"
+    )
+    _say()
+    _say("Open the page of these days in a browser", bold=True)
+    _say(f"  {page}")
 
 
 def _show_users(connection: Connection, window: dict[str, date]) -> None:

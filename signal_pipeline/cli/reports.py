@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import date
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,9 +21,13 @@ from signal_pipeline.cli.completion import (
 from signal_pipeline.cli.options import Last, OptionalFrom, OptionalTo, chosen_days, parse_text
 from signal_pipeline.cli.show import show_report
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.errors import UsageError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
+
+
+class ReportFileError(SignalError):
+    """A page cannot be written where it was asked for."""
 
 
 class Period(StrEnum):
@@ -37,6 +44,7 @@ class Format(StrEnum):
     table = "table"
     csv = "csv"
     json = "json"
+    html = "html"
 
 
 def report(
@@ -82,9 +90,35 @@ def report(
     hide_small: Annotated[
         bool, typer.Option("--hide-small", help="Leave out what analysts are not allowed to see.")
     ] = False,
-    output: Annotated[Format, typer.Option("--format")] = Format.table,
+    output: Annotated[
+        Format, typer.Option("--format", help="html: one page of every rollup.")
+    ] = Format.table,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Of html: mode 0600.")
+    ] = None,
+    for_admins: Annotated[
+        bool, typer.Option("--for-admins", help="Of html: entities and small cells too.")
+    ] = False,
 ) -> None:
-    """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events."""
+    """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events.
+
+    With --format html, write one page of everything: small cells are left out.
+    """
+    first_day, last_day = chosen_days(first, last, span, today_utc())
+    if output is Format.html:
+        _refuse_beside_html(
+            {
+                f"the rollup {kind!r}": kind,
+                "--by": by,
+                "--event-type": event_type,
+                "--group-by": group_by,
+                "--where": where,
+            }
+        )
+        _write_page(first_day, last_day, app_name, out, for_admins=for_admins)
+        return
+    if out or for_admins:
+        raise UsageError("--out and --for-admins go with --format html")
     from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.reports.dimensions import (
         find_keys,
@@ -98,7 +132,6 @@ def report(
     from signal_pipeline.reports.of_rollups import rollup_report
     from signal_pipeline.rollups.models import load_models
 
-    first_day, last_day = chosen_days(first, last, span, today_utc())
     if (kind is None) == (group_by is None):
         raise UsageError("name either a rollup (app, device, route, ...) or --group-by")
     if kind and where:
@@ -134,6 +167,40 @@ def report(
     show_report(result, output.value)
     if span is not None:
         console.say(f"note: from {first_day} to {last_day} (UTC)")
+
+
+def _refuse_beside_html(options: dict[str, object]) -> None:
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"{name} does not go with --format html, a page of every rollup")
+
+
+def _write_page(
+    first: date, last: date, app_name: str | None, out: Path | None, *, for_admins: bool
+) -> None:
+    from signal_pipeline.catalogue.load import load_catalogue
+    from signal_pipeline.reports.filters import check_filters
+    from signal_pipeline.reports.page.files import write_private
+    from signal_pipeline.reports.page.render import usage_page
+    from signal_pipeline.rollups.models import load_models
+
+    if out is None and sys.stdout.isatty():
+        raise UsageError("a page is no text for a terminal: name a file with --out")
+    settings = load_settings()
+    database, catalogue = open_database(settings), load_catalogue(settings.catalogue)
+    if app_name is not None:
+        check_filters(database, catalogue, {"app": app_name}, of_rollup=True)
+    html = usage_page(
+        database, load_models(), catalogue, first, last, app=app_name, for_admins=for_admins
+    )
+    if out is None:
+        sys.stdout.buffer.write(html.encode())
+        return
+    try:
+        write_private(out, html)
+    except OSError as error:
+        raise ReportFileError(f"{out}: cannot be written: {error.strerror}") from None
+    console.say(f"written: {out}")
 
 
 def _pair(text: str) -> tuple[str, str]:

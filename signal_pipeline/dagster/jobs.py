@@ -18,6 +18,8 @@ from signal_pipeline.dagster.names import (
     RAW_EVENTS,
     RAW_EVENTS_JOB,
     ROLLUPS_JOB,
+    USAGE_REPORT,
+    USAGE_REPORT_JOB,
     Names,
 )
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
@@ -50,6 +52,11 @@ def build_jobs(
                 " evaluates every check, then runs the retention."
             ),
             tags={CATCH_UP_TAG: "true"},
+        ),
+        dg.define_asset_job(
+            names.named(USAGE_REPORT_JOB),
+            selection=dg.AssetSelection.assets(names.key(USAGE_REPORT)),
+            description="Writes the page of an ISO week from the rollups.",
         ),
         dg.define_asset_job(
             names.named(CHECKS_JOB),

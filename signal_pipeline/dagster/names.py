@@ -14,6 +14,7 @@ from signal_pipeline.settings import load_settings
 
 RAW_EVENTS = "raw_events"
 EXPIRED_RAW_EVENTS = "expired_raw_events"
+USAGE_REPORT = "usage_report"
 
 RAW_EVENTS_JOB = "raw_events_job"
 ROLLUPS_JOB = "rollups_job"
@@ -21,7 +22,16 @@ NIGHTLY_JOB = "nightly_job"
 CHECKS_JOB = "checks_job"
 LEFT_CHECKS_JOB = "left_checks_job"
 PRUNING_JOB = "pruning_job"
-JOBS = (RAW_EVENTS_JOB, ROLLUPS_JOB, NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB, PRUNING_JOB)
+USAGE_REPORT_JOB = "usage_report_job"
+JOBS = (
+    RAW_EVENTS_JOB,
+    ROLLUPS_JOB,
+    NIGHTLY_JOB,
+    CHECKS_JOB,
+    LEFT_CHECKS_JOB,
+    PRUNING_JOB,
+    USAGE_REPORT_JOB,
+)
 
 LANDING_SENSOR = "landing_sensor"
 STALE_ROLLUPS_SENSOR = "stale_rollups_sensor"
@@ -33,6 +43,7 @@ ABANDONED_RUNS_SENSOR = "abandoned_runs_sensor"
 NIGHTLY_SCHEDULE = "nightly_schedule"
 CHECKS_SCHEDULE = "checks_schedule"
 PRUNING_SCHEDULE = "pruning_schedule"
+USAGE_REPORT_SCHEDULE = "usage_report_schedule"
 INSTIGATORS = (
     LANDING_SENSOR,
     STALE_ROLLUPS_SENSOR,
@@ -44,6 +55,7 @@ INSTIGATORS = (
     NIGHTLY_SCHEDULE,
     CHECKS_SCHEDULE,
     PRUNING_SCHEDULE,
+    USAGE_REPORT_SCHEDULE,
 )
 
 INGEST_POOL = "ingest"
@@ -79,7 +91,9 @@ class Names:
     @property
     def assets(self) -> frozenset[dg.AssetKey]:
         """Return the keys of all our assets."""
-        return frozenset(map(self.key, (RAW_EVENTS, *self.rollups, EXPIRED_RAW_EVENTS)))
+        return frozenset(
+            map(self.key, (RAW_EVENTS, *self.rollups, EXPIRED_RAW_EVENTS, USAGE_REPORT))
+        )
 
     @property
     def instigators(self) -> frozenset[str]:

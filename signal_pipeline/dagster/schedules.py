@@ -11,6 +11,8 @@ from signal_pipeline.dagster.names import (
     NIGHTLY_SCHEDULE,
     PRUNING_JOB,
     PRUNING_SCHEDULE,
+    USAGE_REPORT_JOB,
+    USAGE_REPORT_SCHEDULE,
     Names,
 )
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
@@ -114,10 +116,39 @@ def build_pruning_schedule(names: Names) -> dg.ScheduleDefinition:
     )
 
 
-def build_schedules(models: Models, names: Names) -> list[dg.ScheduleDefinition]:
+def build_usage_report_schedule(
+    names: Names, weeks: dg.WeeklyPartitionsDefinition
+) -> dg.ScheduleDefinition:
+    """Return the schedule that has the page of the last ISO week written."""
+
+    @dg.schedule(
+        name=names.named(USAGE_REPORT_SCHEDULE),
+        cron_schedule="30 2 * * 1",
+        execution_timezone="UTC",
+        job_name=names.named(USAGE_REPORT_JOB),
+        default_status=RUNNING,
+        description="Mondays, 02:30 UTC, after the night: the page of the week that has ended.",
+    )
+    def usage_report_schedule(
+        context: dg.ScheduleEvaluationContext,
+    ) -> dg.RunRequest | dg.SkipReason:
+        """Ask for the week by name: a late tick must not write the week after."""
+        at = context.scheduled_execution_time
+        monday = (at - timedelta(days=at.weekday() + 7)).date()
+        if monday < weeks.start.date():
+            return dg.SkipReason(f"the week of {monday} began before the start date")
+        return dg.RunRequest(run_key=str(monday), partition_key=str(monday))
+
+    return usage_report_schedule
+
+
+def build_schedules(
+    models: Models, names: Names, weeks: dg.WeeklyPartitionsDefinition
+) -> list[dg.ScheduleDefinition]:
     """Return every schedule of the project."""
     return [
         build_nightly_schedule(names),
         build_checks_schedule(models, names),
         build_pruning_schedule(names),
+        build_usage_report_schedule(names, weeks),
     ]

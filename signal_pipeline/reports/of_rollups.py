@@ -53,6 +53,34 @@ def rollup_report(
     are the rows from which one could work them out. Raises QuestionError for an unknown kind or a
     window that ends before it begins.
     """
+    with database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        return read_rollup(
+            connection,
+            models,
+            kind,
+            first,
+            last,
+            by=by,
+            app=app,
+            event_type=event_type,
+            hide_small=hide_small,
+        )
+
+
+def read_rollup(
+    connection: Connection,
+    models: Models,
+    kind: str,
+    first: date,
+    last: date,
+    *,
+    by: Period = "day",
+    app: str | None = None,
+    event_type: str | None = None,
+    hide_small: bool = False,
+) -> Report:
+    """Return a `rollup_report` as of the caller's snapshot, for several reports that must agree."""
     model = models.get(rollup_name(kind))
     if model is None:
         raise QuestionError(
@@ -64,17 +92,15 @@ def rollup_report(
             f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
         )
     filters = {"app_name": app, "event_type": event_type}
-    with database.connect() as connection, connection.transaction():
-        connection.execute("set transaction isolation level repeatable read read only")
-        coverage = read_coverage(connection, first, last)
-        parameters = {"first": coverage.first, "last": coverage.last, **filters}
-        rows = _rollup_rows(connection, model, by, parameters)
-        labels = RollupLabels(connection, models, model.name, coverage)
-        hidden = (
-            hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters)
-            if hide_small
-            else None
-        )
+    coverage = read_coverage(connection, first, last)
+    parameters = {"first": coverage.first, "last": coverage.last, **filters}
+    rows = _rollup_rows(connection, model, by, parameters)
+    labels = RollupLabels(connection, models, model.name, coverage)
+    hidden = (
+        hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters)
+        if hide_small
+        else None
+    )
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 
 

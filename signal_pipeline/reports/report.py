@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 from psycopg import sql
 
@@ -16,14 +17,19 @@ from signal_pipeline.reports.small_cells import HiddenRows
 class Report:
     """Rows, and the notes that belong under them.
 
-    For each row, `labels` are the words of its `state`. `left_out` counts the rows that only admins
+    For each row, `labels` are the words of its `state`. `hidden` holds the rows that only admins
     would see.
     """
 
     rows: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     labels: list[list[str]] = field(default_factory=list)
-    left_out: int = 0
+    hidden: HiddenRows | None = None
+
+    @property
+    def left_out(self) -> int:
+        """Return how many rows only admins would see."""
+        return len(self.hidden.values) if self.hidden else 0
 
 
 def labelled_report(
@@ -37,13 +43,13 @@ def labelled_report(
     `labels_of` gives the words of a row's state.
     """
     if hidden is not None:
-        rows = rows[[not hidden.hides(row) for row in rows.to_dict("records")]].reset_index(
-            drop=True
-        )
+        shown = [not hidden.hides(row) for row in rows.to_dict("records")]
+        # As an array: an empty list would select no column instead of no row.
+        rows = rows[np.array(shown, dtype=bool)].reset_index(drop=True)
     rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
     labels = [labels_of(row) for row in rows.to_dict("records")]
     rows["state"] = [", ".join(each) for each in labels]
-    return Report(rows, notes, labels, len(hidden.values) if hidden else 0)
+    return Report(rows, notes, labels, hidden)
 
 
 def read_frame(

@@ -60,6 +60,9 @@ def test_a_second_demo_on_the_same_day_changes_no_number(own_home: Path) -> None
     _closed_books(first.stdout)
     for text in ("Daily users", "Top routes", "Dropped, by reason", "make dev"):
         assert text in first.stdout
+    page = Path(first.stdout.splitlines()[-1].strip())
+    assert page.parent == own_home / "home" / "reports"
+    assert page.read_text().startswith("<!doctype html>")
     assert "Purged days (3)" in first.stdout
     assert len(re.findall(r"raw events deleted at", first.stdout)) == 3
     assert "Traceback" not in first.stderr + second.stderr

@@ -49,6 +49,7 @@ def test_the_guide_says_what_each_red_check_asks(defs: dg.Definitions) -> None:
         "nightly_schedule",
         "checks_schedule",
         "pruning_schedule",
+        "usage_report_schedule",
     ],
 )
 def test_the_guide_names_what_runs_by_itself(defs: dg.Definitions, name: str) -> None:

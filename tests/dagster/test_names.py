@@ -19,6 +19,7 @@ JOBS = {
     "checks_job",
     "left_checks_job",
     "pruning_job",
+    "usage_report_job",
 }
 INSTIGATORS = {
     "left_checks_sensor",
@@ -31,6 +32,7 @@ INSTIGATORS = {
     "nightly_schedule",
     "checks_schedule",
     "pruning_schedule",
+    "usage_report_schedule",
 }
 Named = dict[str, set[str]]
 
@@ -73,6 +75,7 @@ def test_without_a_prefix_the_names_are_those_that_users_know(
     assert found["assets"] == {
         "raw_events",
         "expired_raw_events",
+        "usage_report",
         *(f"daily_{name}_activity" for name in ROLLUPS),
     }
     assert found["jobs"] == JOBS
@@ -125,7 +128,7 @@ def test_two_signals_and_a_team_with_our_names_load_together(
     team = dg.Definitions([raw_events], asset_checks=[theirs], jobs=[nightly_job])
     together = dg.Definitions.merge(one, two, team)
     dg.Definitions.validate_loadable(together)
-    assert len(together.resolve_asset_graph().get_all_asset_keys()) == 17
+    assert len(together.resolve_asset_graph().get_all_asset_keys()) == 19
     for prefix in ("one", "two"):
         selected = together.resolve_job_def(
             f"{prefix}__checks_job"

@@ -1,0 +1,202 @@
+"""Reads everything that a usage page shows, in one snapshot, from rollups and books alone.
+
+Below admin, rows are left out by the rule of `eventStats` (requirement 6.6), entities altogether,
+and of the books only drops are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import cast
+
+from signal_pipeline.days.calendar import days_between
+from signal_pipeline.days.coverage import Coverage, read_coverage
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.of_rollups import read_rollup
+from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
+from signal_pipeline.reports.questions import check_window
+from signal_pipeline.reports.rollup_labels import RollupLabels
+from signal_pipeline.rollups.models import Models
+
+# The rollups of the page, each with its dimension; `app` has none.
+DIMENSIONS = {
+    "app": None,
+    "route": "route",
+    "device": "device_type",
+    "browser": "browser_family",
+    "os": "os_family",
+}
+TREND_DAYS = 28  # A page of one week shows it beside the three before.
+MOST_ENTITIES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """An entity, its events, the people on its busiest day, and on how many days it was used."""
+
+    app: str
+    entity_type: str
+    entity_id: str
+    events: int
+    most_people: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppBooks:
+    """What became of everything received of one app: received = accepted + duplicate + dropped."""
+
+    app: str
+    received: int
+    accepted: int
+    duplicate: int
+    dropped: int
+    erased: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
+
+    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
+    labels of the entities' days alone.
+    """
+
+    first: date
+    last: date
+    app: str | None
+    for_admins: bool
+    read_at: datetime
+    splits: Mapping[str, Split]
+    trend: Split
+    drops: Sequence[tuple[str, int]]
+    entities: Sequence[Entity]
+    entity_days: Split
+    books: Sequence[AppBooks]
+    notes: Sequence[str]
+
+
+def read_facts(
+    database: Database,
+    models: Models,
+    first: date,
+    last: date,
+    *,
+    app: str | None = None,
+    for_admins: bool = False,
+) -> Facts:
+    """Return the facts of the days `first` to `last`, inclusive.
+
+    Raises QuestionError for a window that ends before it begins, NotMigratedError, DatabaseError.
+    """
+    check_window(first, last)
+    trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
+    window = {"first": first, "last": last, "app": app}
+    with database.connect() as connection, connection.transaction():
+        connection.execute("set transaction isolation level repeatable read read only")
+        notes: list[str] = []
+        splits = {
+            kind: _split(connection, models, kind, first, last, app, notes, hide=not for_admins)
+            for kind in DIMENSIONS
+            if f"daily_{kind}_activity" in models
+        }
+        entity_days = (
+            _entity_days(connection, models, first, last, splits["app"].apps())
+            if for_admins
+            else Split([], [], [], {})
+        )
+        return Facts(
+            first,
+            last,
+            app,
+            for_admins,
+            datetime.now(UTC),
+            splits,
+            _split(connection, models, "app", trend_first, last, app, [], hide=not for_admins),
+            cast(
+                "list[tuple[str, int]]",
+                connection.execute(query(__package__, "drops"), window).fetchall(),
+            ),
+            _entities(connection, window) if for_admins else [],
+            entity_days,
+            _books(connection, window) if for_admins else [],
+            list(dict.fromkeys(notes)),
+        )
+
+
+def _split(
+    connection: Connection,
+    models: Models,
+    kind: str,
+    first: date,
+    last: date,
+    app: str | None,
+    notes: list[str],
+    *,
+    hide: bool,
+) -> Split:
+    report = read_rollup(connection, models, kind, first, last, app=app, hide_small=hide)
+    notes += report.notes
+    columns = ["activity_date", "app_name", "event_type"]
+    if dimension := DIMENSIONS[kind]:
+        columns.append(dimension)
+    rows = report.rows[[*columns, "events", "users"]].to_dict("split")["data"]
+    cells = [
+        Cell(day, app_name, event_type, value[0] if value else "", int(events), int(users))
+        for day, app_name, event_type, *value, events, users in rows
+    ]
+    # A rollup without a dimension has the empty text as its only value.
+    hidden = [
+        cast("tuple[date, str, str, str]", (*key, "")[:4])
+        for key in (report.hidden.values if report.hidden else ())
+    ]
+    apps = {cell.app for cell in cells} | {key[1] for key in hidden}
+    labels = _day_labels(connection, models, f"daily_{kind}_activity", first, last, apps)
+    return Split(days_between(first, last), cells, hidden, labels)
+
+
+def _entity_days(
+    connection: Connection, models: Models, first: date, last: date, apps: set[str]
+) -> Split:
+    labels = _day_labels(connection, models, "daily_entity_activity", first, last, apps)
+    return Split(days_between(first, last), [], [], labels)
+
+
+def _day_labels(
+    connection: Connection,
+    models: Models,
+    rollup: str,
+    first: date,
+    last: date,
+    apps: set[str],
+) -> dict[tuple[date, str], Sequence[str]]:
+    coverage = read_coverage(connection, first, last)
+    labels = RollupLabels(connection, models, rollup, coverage)
+    return {
+        (day, app): _labels(labels, coverage, day, app)
+        for day in days_between(first, last)
+        for app in sorted(apps)
+    }
+
+
+def _labels(labels: RollupLabels, coverage: Coverage, day: date, app: str) -> Sequence[str]:
+    found = labels.of_row({"activity_date": day, "app_name": app})
+    known_first, known_last = coverage.known
+    if not known_first <= day <= known_last or {"missing", "unavailable"} & {*found}:
+        return [UNKNOWN]
+    return found
+
+
+def _entities(connection: Connection, window: Mapping[str, object]) -> list[Entity]:
+    rows = connection.execute(
+        query(__package__, "top_entities"), {**window, "most": MOST_ENTITIES}
+    ).fetchall()
+    return [Entity(*cast("tuple[str, str, str, int, int, int]", row)) for row in rows]
+
+
+def _books(connection: Connection, window: Mapping[str, object]) -> list[AppBooks]:
+    rows = connection.execute(query(__package__, "books"), window).fetchall()
+    return [AppBooks(*cast("tuple[str, int, int, int, int, int]", row)) for row in rows]

@@ -1,0 +1,51 @@
+"""How a page writes numbers, spans and dates: thin spaces between thousands, UTC days."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+
+from signal_pipeline.reports.page.split import Count, People
+
+THIN_SPACE = "\u202f"  # Narrow, and never broken at the end of a line.
+NONE = "–"
+
+
+def number(value: float) -> str:
+    """Return a number with thin spaces between thousands, and a half where a median has one."""
+    text = f"{value:,.1f}".removesuffix(".0")
+    return text.replace(",", THIN_SPACE)
+
+
+def events(count: Count) -> str:
+    """Return a sum of events, with a sign before it if there can be more."""
+    return f"≥{THIN_SPACE}{number(count.events)}" if count.is_least else number(count.events)
+
+
+def optional(value: float | None) -> str:
+    """Return a number, or a dash where there is none."""
+    return NONE if value is None else number(value)
+
+
+def days(count: int) -> str:
+    """Return a number of days in words."""
+    return f"{number(count)} day" if count == 1 else f"{number(count)} days"
+
+
+def doubts(found: Mapping[str, int], window: int) -> str:
+    """Return what holds against a figure, and on how many days of the window."""
+    if not found:
+        return "exact"
+    return "; ".join(
+        f"{label} on {days(count)}" if window > 1 else label for label, count in found.items()
+    )
+
+
+def people(figure: People) -> tuple[str, str]:
+    """Return the median and the most of people a day."""
+    return optional(figure.median), optional(figure.most)
+
+
+def long_date(day: date) -> str:
+    """Return a date in words."""
+    return f"{day:%A}, {day.day} {day:%B %Y}"

@@ -1,0 +1,76 @@
+"""How far the figures of a page can be trusted: which label holds on which days, and for what.
+
+Pure. The labels are those of every other report.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from signal_pipeline.reports.page.split import LEFT_OUT, Split
+from signal_pipeline.reports.page.words import STATES
+
+_PLURALS = {
+    "app": "features",
+    "route": "routes",
+    "device": "devices",
+    "browser": "browsers",
+    "os": "systems",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Consecutive UTC days, inclusive, on which a label holds for some apps and figures."""
+
+    first: date
+    last: date
+    label: str
+    apps: str
+    figures: str
+
+
+def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
+    """Return every label but `fresh`, oldest day first.
+
+    What is left out is not listed here: each figure says it by itself.
+    """
+    found: dict[tuple[str, date], set[tuple[str, str]]] = defaultdict(set)
+    for kind, split in splits.items():
+        for (day, app), labels in split.labels.items():
+            for label in {*labels} - {"fresh", LEFT_OUT}:
+                found[label, day].add((app, kind))
+    apps = {app for split in splits.values() for _, app in split.labels}
+    listed: list[Doubt] = []
+    for (label, day), places in sorted(found.items()):
+        doubt = Doubt(
+            day,
+            day,
+            label,
+            _some({app for app, _ in places}, apps, "every app"),
+            _some({_PLURALS[kind] for _, kind in places}, set(_PLURALS.values()), "every figure"),
+        )
+        before = listed[-1] if listed else None
+        if before and _follows(before, doubt):
+            listed[-1] = Doubt(before.first, day, label, doubt.apps, doubt.figures)
+        else:
+            listed.append(doubt)
+    return sorted(listed, key=lambda doubt: (doubt.first, doubt.label))
+
+
+def _follows(before: Doubt, after: Doubt) -> bool:
+    alike = (before.label, before.apps, before.figures) == (after.label, after.apps, after.figures)
+    return alike and after.first - before.last == timedelta(days=1)
+
+
+def _some(found: Collection[str], every: Collection[str], all_of_them: str) -> str:
+    return all_of_them if found == every else ", ".join(sorted(found))
+
+
+def legend(shown: Sequence[Doubt]) -> list[tuple[str, str]]:
+    """Return the meaning of each state that a page can show; those of this page come first."""
+    used = {doubt.label for doubt in shown}
+    return sorted(STATES.items(), key=lambda entry: entry[0] not in used)
