@@ -252,18 +252,18 @@ def ingest_at(settings: Settings, database: Database) -> Iterator[Callable[[date
 
 
 @pytest.fixture
-def signal(database: Database, settings: Settings, models: Models) -> SignalBundle:
+def bundle(database: Database, settings: Settings, models: Models) -> SignalBundle:
     """A whole Signal over the test's database; support/bundle.py says what it does."""
     return SignalBundle(database, settings, models)
 
 
 @pytest.fixture
-def fill(signal: SignalBundle) -> Fill:
+def fill(bundle: SignalBundle) -> Fill:
     """Ingests good traffic of a day, as it came then."""
-    return signal.fill
+    return bundle.fill
 
 
 @pytest.fixture
-def build(signal: SignalBundle) -> Callable[[date], object]:
+def build(bundle: SignalBundle) -> Callable[[date], object]:
     """Builds every rollup of a day."""
-    return signal.build
+    return bundle.build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -43,6 +44,7 @@ def test_silent_connections_shut_nobody_out(start: StartServer) -> None:
         server = start(
             SIGNAL_TRUSTED_PROXIES="127.0.0.0/8"
         )  # All come from proxies, so no limit per peer helps.
+    began = time.monotonic()
     for text in SILENT.values():
         with ExitStack() as opened:
             for _ in range(1_000 if not text else 400):
@@ -53,7 +55,8 @@ def test_silent_connections_shut_nobody_out(start: StartServer) -> None:
                 check_health(server)
             assert outcome(server.create()) == ("accepted", None)
     assert server.client.get(f"{server.url}/readyz").status_code == 200
-    assert len([line for line in server.log if "connections closed" in line]) <= 4
+    minutes = (time.monotonic() - began) / connections.LOG_SECONDS
+    assert len([line for line in server.log if "connections closed" in line]) <= minutes + 1
     assert not [
         line
         for line in server.log

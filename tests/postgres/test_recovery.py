@@ -49,38 +49,38 @@ def empty(server: str) -> Iterator[Database]:
         connection.execute("drop database signal_restored with (force)")
 
 
-def _dump(signal: SignalBundle, dump: Path) -> None:
+def _dump(bundle: SignalBundle, dump: Path) -> None:
     subprocess.run(
-        [_program("pg_dump"), "-Fc", "-f", str(dump), "--dbname", signal.database.url], check=True
+        [_program("pg_dump"), "-Fc", "-f", str(dump), "--dbname", bundle.database.url], check=True
     )
 
 
-def _restore(signal: SignalBundle, dump: Path) -> None:
+def _restore(bundle: SignalBundle, dump: Path) -> None:
     subprocess.run(
-        [_program("pg_restore"), "--exit-on-error", "--dbname", signal.database.url, str(dump)],
+        [_program("pg_restore"), "--exit-on-error", "--dbname", bundle.database.url, str(dump)],
         check=True,
     )
 
 
 def test_a_dump_of_a_live_system_goes_on_exactly_once(
-    signal: SignalBundle, empty: Database, tmp_path: Path
+    bundle: SignalBundle, empty: Database, tmp_path: Path
 ) -> None:
     for day in (DUE, YESTERDAY):
-        signal.fill(day, 60)
-        signal.build(day)
-    assert signal.purge().purged == [DUE]
+        bundle.fill(day, 60)
+        bundle.build(day)
+    assert bundle.purge().purged == [DUE]
     batches = [traffic(YESTERDAY, 20, seed) for seed in range(10, 40)]
 
     def keep_ingesting() -> None:
-        with signal.ingest() as ingest:
+        with bundle.ingest() as ingest:
             for batch in batches:
                 ingest.ingest_lines(batch)
 
     live = threading.Thread(target=keep_ingesting)
     live.start()
-    _dump(signal, tmp_path / "signal.dump")
+    _dump(bundle, tmp_path / "signal.dump")
     live.join()
-    restored = signal.over(empty)
+    restored = bundle.over(empty)
     _restore(restored, tmp_path / "signal.dump")
 
     restored.migrate()
@@ -91,7 +91,7 @@ def test_a_dump_of_a_live_system_goes_on_exactly_once(
         assert sum(c.accepted + c.duplicate for c in counts) == 600
         assert ingest.ingest_lines([line(createdAt=f"{DUE}T10:00:00Z")]).dropped == {"too_late": 1}
     same = "select client_event_id from signal.events order by 1"
-    assert restored.rows(same) == signal.rows(same)
+    assert restored.rows(same) == bundle.rows(same)
     restored.build(YESTERDAY)
     total = "select sum(events)::int from signal.daily_app_activity where event_type = '(all)'"
     assert restored.rows(total) == [(60 + 60 + 600,)]
@@ -100,32 +100,32 @@ def test_a_dump_of_a_live_system_goes_on_exactly_once(
 
 
 def test_purges_and_erasures_after_the_dump_are_applied_again(
-    signal: SignalBundle, empty: Database, tmp_path: Path
+    bundle: SignalBundle, empty: Database, tmp_path: Path
 ) -> None:
     for day in (DUE, YESTERDAY):
-        signal.fill(day, 60)
-        signal.build(day)
-    _dump(signal, tmp_path / "signal.dump")
-    (user,) = signal.rows(
+        bundle.fill(day, 60)
+        bundle.build(day)
+    _dump(bundle, tmp_path / "signal.dump")
+    (user,) = bundle.rows(
         "select user_hash from signal.events where created_at > now() - interval '9 days' limit 1"
     )[0]
     subject = Subject.user(user, YESTERDAY)
-    erased = erase(signal.database, signal.models, subject, b"a" * 32)
-    assert signal.purge().purged == [DUE]
-    restored = signal.over(empty)
+    erased = erase(bundle.database, bundle.models, subject, b"a" * 32)
+    assert bundle.purge().purged == [DUE]
+    restored = bundle.over(empty)
     _restore(restored, tmp_path / "signal.dump")
-    again = erase(empty, signal.models, subject, b"a" * 32)
+    again = erase(empty, bundle.models, subject, b"a" * 32)
     assert [day.events for day in again.days] == [day.events for day in erased.days]
     assert restored.purge().purged == [DUE]
 
 
-def test_data_of_the_previous_version_is_migrated(signal: SignalBundle, empty: Database) -> None:
+def test_data_of_the_previous_version_is_migrated(bundle: SignalBundle, empty: Database) -> None:
     migrate_to(empty, "0001")
     with empty.connect() as connection:
         connection.execute("insert into signal.audit (action) values ('purge')")
-    upgraded = signal.over(empty)
+    upgraded = bundle.over(empty)
     upgraded.migrate()
-    assert upgraded.rows("select version_num from signal.alembic_version") == [("0008",)]
+    assert upgraded.rows("select version_num from signal.alembic_version") == [("0010",)]
     assert upgraded.rows("select action, actor from signal.audit") == [("purge", None)]
     upgraded.fill(YESTERDAY, 5)
 
