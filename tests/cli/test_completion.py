@@ -43,7 +43,7 @@ def complete(*words: str, cwd: Path, script: str = "bash", **changes: str) -> li
     [
         (["re"], ["report", "retention"]),
         (["report", "--la"], ["--last"]),
-        (["report", "--format", ""], ["table", "csv", "json"]),
+        (["report", "--format", ""], ["table", "csv", "json", "html"]),
         (["report", "--by", "w"], ["week"]),
         (["report", "d"], ["device"]),
         (["report", "--group-by", "app", "d"], []),

@@ -98,7 +98,7 @@ def test_over_nothing_there_is_no_certificate(
         for options in ((), ("--dry-run",)):
             done = signal("erase", *subject, *options, "--json")
             assert done.returncode == 0, done.stderr
-            assert "nothing is stored of it" in done.stderr
+            assert "nothing is stored of this subject" in done.stderr
             assert "there is no certificate" in done.stderr
             value = last_json(done)
             assert (value["certificate"], value["events"], value["days"], value["notes"]) == (
