@@ -191,7 +191,7 @@ def test_the_demos_summary_shows_the_databases_texts(
     insert = "insert into signal.{} values (%s, %s, '(all)', {} 1, 1, 1)"
     connection.execute(insert.format("daily_app_activity", ""), [day, text])  # type: ignore[arg-type]
     connection.execute(insert.format("daily_route_activity", "%s,"), [day, "cms", text])  # type: ignore[arg-type]
-    show_summary(connection, day, day)
+    show_summary(connection, day, day, Path("page.html"))
     shown = capsys.readouterr().out
     assert shown.count(printable(text)) == 3
     assert shown.replace("\n", "").isprintable()

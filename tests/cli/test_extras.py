@@ -32,6 +32,7 @@ NEEDS = {
 WORKS = {
     "alert-test": ((), "SIGNAL_ALERT_URLS is not set"),
     "catalogue": ((), None),
+    "dbt-sources": ((), None),
     "erase": (("--session", "550e8400-e29b-41d4-a716-446655440000", "--dry-run"), None),
     "ingest": (("-",), None),
     "migrate": ((), None),
@@ -65,6 +66,14 @@ def test_the_modules_are_those_of_the_packages_of_each_extra() -> None:
 
 def test_every_command_is_tried_here() -> None:
     assert {*NEEDS, *WORKS} == set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+@pytest.mark.embedded_only
+def test_a_page_needs_an_extra_of_its_own(environment: Settings, tmp_path: Path) -> None:
+    migrated = run_command("migrate", cwd=tmp_path)
+    done = run_command("report", *DAYS, "--format", "html", cwd=tmp_path, program=without("page"))
+    assert (migrated.returncode, done.returncode) == (0, 1)
+    assert "needs the extra 'page': pip install 'signal-pipeline[page]'" in error_of(done.stderr)
 
 
 @pytest.mark.embedded_only
