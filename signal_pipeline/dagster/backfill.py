@@ -111,7 +111,7 @@ def plan_backfill(
         elif day in present and present[day].state == "purged":
             refused[day] = "purged, unchanged"
         elif day in missing:
-            refused[day] = f"raw events are missing: {missing[day]} by the books are not there"
+            refused[day] = f"raw events are missing: {missing[day]} fewer than the books say"
         elif only_stale and day in present and not present[day].wants_build:
             fresh.append(day)
         else:

@@ -22,7 +22,7 @@ from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.days.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest.landing import Drained, LandingError
+from signal_pipeline.ingest.landing import DrainResult, LandingError
 from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
 from signal_pipeline.rollups.models import event_columns
 
@@ -101,7 +101,7 @@ def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None
         raise dg.Failure("; ".join(notes), allow_retries=False)
 
 
-def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:
+def _log_drained(context: dg.AssetExecutionContext, drained: DrainResult) -> None:
     context.log.info(
         "landing: %d file(s) done, events: %s", drained.files, drained.counts.as_dict()
     )
