@@ -61,7 +61,7 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
-    if raw events are missing by the books, or if another build was faster and read a newer version.
+    if raw events are missing, or if another build was faster and read a newer version.
     In these cases nothing changes.
     """
     with database.connect() as connection:
@@ -120,8 +120,8 @@ def refuse_incomplete(snapshot: DaySnapshot) -> None:
     if snapshot.raw_events < snapshot.expected_events:
         raise BuildRefusedError(
             snapshot.day,
-            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} by the"
-            " books; restore them, or leave the rollups as they are",
+            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} are there;"
+            " restore them, or leave the rollups as they are",
         )
 
 

@@ -71,7 +71,7 @@ def landing_moves(
 
 
 def _refused_entries(waiting: list[Entry], begun: Collection[int]) -> list[str]:
-    """Return the entries that no drain can take, each with its reason; reads only the oldest files."""
+    """Return the entries that no drain can take, with the reason; reads only the oldest files."""
     files = [entry for entry in waiting if not entry.obstacle][:MOST_FILES_READ]
     reasons = {entry.path: entry.obstacle for entry in waiting}
     reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
