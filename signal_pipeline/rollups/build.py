@@ -120,8 +120,8 @@ def refuse_incomplete(snapshot: DaySnapshot) -> None:
     if snapshot.raw_events < snapshot.expected_events:
         raise BuildRefusedError(
             snapshot.day,
-            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} are there;"
-            " restore them, or leave the rollups as they are",
+            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} are"
+            " there; restore the others, or leave the rollups as they are",
         )
 
 
