@@ -230,7 +230,7 @@ def main() -> int:
             figures = PARTS[name](folder, options.seed, options)
         except (FaultFoundError, StuckError) as fault:
             atexit.unregister(remove)
-            print(f"{name}: BROKEN: {fault}; what is left stands in {folder}")
+            print(f"{name}: BROKEN: {fault}; look at the files in {folder}")
             return 1
         print(f"{name}: {figures}; {time.monotonic() - started:.0f} s", flush=True)
     return 0

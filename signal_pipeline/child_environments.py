@@ -47,12 +47,12 @@ def postgres_environment() -> dict[str, str]:
 
     It holds no variable of Signal and none of libpq.
     """
-    return _chosen(os.environ, _PLAIN)
+    return _select(os.environ, _PLAIN)
 
 
 def psql_environment() -> dict[str, str]:
     """Return the environment of a psql on the terminal, and of whatever is started in it."""
-    return _chosen(os.environ, (*_PLAIN, *_TERMINAL))
+    return _select(os.environ, (*_PLAIN, *_TERMINAL))
 
 
 def code_location_environment() -> dict[str, str]:
@@ -77,7 +77,7 @@ def dagster_environment() -> dict[str, str]:
     }
 
 
-def _chosen(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+def _select(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """Return the variables with these names; a `*` at the end of a name matches any ending."""
     whole = {name for name in names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in names if name.endswith("*"))

@@ -66,7 +66,7 @@ def route_template(text: str) -> str:
     if len(text) > MAXIMUM_CHARACTERS:
         raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters")
     if _PLAIN.fullmatch(text):
-        return _remembered(text)
+        return _remember(text)
     if _FORBIDDEN.search(text):
         raise ValueError("the route holds control characters")
     path = _QUERY_OR_FRAGMENT.split(text if text.isascii() else visible(text), maxsplit=1)[0]
@@ -78,10 +78,10 @@ def route_template(text: str) -> str:
         raise ValueError(
             f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced"
         )
-    return _remembered(template) if template == text else template
+    return _remember(template) if template == text else template
 
 
-def _remembered(template: str) -> str:
+def _remember(template: str) -> str:
     """Return a template, and cache it unless the cache is full."""
     if len(_templates) < REMEMBERED_TEMPLATES:
         _templates.add(template)

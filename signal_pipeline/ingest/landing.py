@@ -22,7 +22,7 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.locks import LockClass, tried_session_lock
+from signal_pipeline.postgres.locks import LockClass, try_session_lock
 from signal_pipeline.postgres.query import query
 
 MAX_TEXTS = 10
@@ -222,7 +222,7 @@ def _ingest_file(
         check_form(stream)  # Before the whole file is read and recorded as begun.
         digest, size = _content_hmac(stream, secret)
         number = int.from_bytes(digest[:4], "big", signed=True)
-        with tried_session_lock(connection, LockClass.LANDED_FILE, number) as is_ours:
+        with try_session_lock(connection, LockClass.LANDED_FILE, number) as is_ours:
             # Another process can have finished this file meanwhile, and a new file can have its
             # name.
             if not is_ours or not _still_at(path, stream):

@@ -17,7 +17,7 @@ class RawLabels:
 
     def __init__(self, connection: Connection, coverage: Coverage) -> None:
         self._coverage = coverage
-        self._quality = day_quality(connection, *coverage.known)
+        self._quality = day_quality(connection, *coverage.known_span)
         self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
         # A day without any event is known to have none, unless Signal was not yet installed.
         self._before_us = {day for day in coverage.untouched if day < coverage.installed}
@@ -28,7 +28,7 @@ class RawLabels:
         if first is None or last is None:
             first, last = self._coverage.first, self._coverage.last
         apps = [str(row["app_name"])] if "app_name" in row else None
-        known_first, known_last = self._coverage.known
+        known_first, known_last = self._coverage.known_span
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
         for day in days_between(max(first, known_first), min(last, known_last)):
             if day in self._before_us:

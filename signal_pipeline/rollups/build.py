@@ -16,7 +16,7 @@ from psycopg import sql
 
 from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried
+from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
 from signal_pipeline.rollups.models import Model, Models
@@ -71,7 +71,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
             started = time.perf_counter()
             with engine.read(connection, day, models) as computed:
                 refuse_incomplete(computed.snapshot)
-                rows = retried(lambda: _swap(connection, engine.name, models, computed, started))
+                rows = run_with_retries(
+                    lambda: _swap(connection, engine.name, models, computed, started)
+                )
             return DayBuild(
                 day,
                 computed.snapshot.version,

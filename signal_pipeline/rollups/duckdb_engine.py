@@ -78,7 +78,7 @@ class DuckdbEngine:
 
         It uses a connection of its own, and keeps the results in DuckDB until the context ends.
         """
-        columns = _needed(models)
+        columns = _columns_read_by(models)
         with self._results() as results:
             with _safe_errors():
                 with self._source() as source:
@@ -221,7 +221,7 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _needed(models: Models) -> list[SourceColumn]:
+def _columns_read_by(models: Models) -> list[SourceColumn]:
     """Return the columns of the events that any of the models reads.
 
     `created_at` is always among them, since it bounds each model.

@@ -184,7 +184,7 @@ def _day_labels(
 
 def _labels(labels: RollupLabels, coverage: Coverage, day: date, app: str) -> Sequence[str]:
     found = labels.of_row({"activity_date": day, "app_name": app})
-    known_first, known_last = coverage.known
+    known_first, known_last = coverage.known_span
     if not known_first <= day <= known_last or {"missing", "unavailable"} & {*found}:
         return [UNKNOWN]
     return found

@@ -50,7 +50,9 @@ def _app(facts: Facts, catalogue: Catalogue, app: str, anchor: str) -> AppPart:
     figures += _machines(facts, app, anchor)
     if facts.for_admins:
         figures.append(_entities(facts, app, anchor))
-    return AppPart(anchor, app, _tiles(split, app), figures, _unused(split, catalogue, app))
+    return AppPart(
+        anchor, app, _tiles(split, app), figures, _unused_features(split, catalogue, app)
+    )
 
 
 def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
@@ -63,7 +65,7 @@ def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
     ]
 
 
-def _unused(split: Split, catalogue: Catalogue, app: str) -> list[str]:
+def _unused_features(split: Split, catalogue: Catalogue, app: str) -> list[str]:
     """Return the features of which it is certain that nobody used them."""
     return [
         kind.name

@@ -50,8 +50,10 @@ def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
             day,
             day,
             label,
-            _some({app for app, _ in places}, apps, "every app"),
-            _some({_PLURALS[kind] for _, kind in places}, set(_PLURALS.values()), "every figure"),
+            _names_or_all({app for app, _ in places}, apps, "every app"),
+            _names_or_all(
+                {_PLURALS[kind] for _, kind in places}, set(_PLURALS.values()), "every figure"
+            ),
         )
         before = listed[-1] if listed else None
         if before and _follows(before, doubt):
@@ -66,7 +68,7 @@ def _follows(before: Doubt, after: Doubt) -> bool:
     return alike and after.first - before.last == timedelta(days=1)
 
 
-def _some(found: Collection[str], every: Collection[str], all_of_them: str) -> str:
+def _names_or_all(found: Collection[str], every: Collection[str], all_of_them: str) -> str:
     return all_of_them if found == every else ", ".join(sorted(found))
 
 
