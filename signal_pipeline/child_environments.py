@@ -64,8 +64,9 @@ def code_location_environment() -> dict[str, str]:
 
 
 def dagster_environment() -> dict[str, str]:
-    """Return the environment of Dagster's web server and daemon: of Signal, only their own storage.
+    """Return the environment of Dagster's web server and daemon, without Signal's secrets.
 
+    Of Signal's variables it keeps the URL of Dagster's own storage, and the mark of the command.
     These two ask the code location for everything else. Variables that are not Signal's stay,
     because an operator's own `dagster.yaml` can read any of them.
     """

@@ -43,8 +43,8 @@ def create_app(settings: Settings, identification: Identification, services: Ser
         with services.readers, readiness.thread:
             async with services.commits:
                 midnight = asyncio.create_task(_forget_at_midnight(services.ingest))
-                # What is loaded by now stays for good. If every full collection scanned it again,
-                # every request would wait for that.
+                # Everything that is loaded by now stays for good. If every full collection scanned
+                # it again, every request would wait for that.
                 gc.freeze()
                 yield
                 gc.unfreeze()

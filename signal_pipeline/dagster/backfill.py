@@ -41,8 +41,8 @@ class BackfillError(SignalError):
 class BackfillPlan:
     """What a backfill would do.
 
-    `present`: the status of each day that has one; a day without any event has none. `fresh`: days
-    that are left alone because only stale days were asked for.
+    `present` holds the status of each day that has one; a day without any event has none. `fresh`
+    holds the days that are left alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -89,7 +89,7 @@ def plan_backfill(
     *,
     only_stale: bool = False,
 ) -> BackfillPlan:
-    """BackfillPlan which days from `first` to `last` can be built, and why the others cannot.
+    """Plan which days from `first` to `last` can be built, and why the others cannot.
 
     With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
     can go on. Raises BackfillError if `first` is after `last`.

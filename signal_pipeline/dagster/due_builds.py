@@ -73,8 +73,8 @@ def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bo
     """Decide whether to ask for a stale day at this time.
 
     After a build, a day rests for ten times that build's duration (at least 10 s), so that a busy
-    day does not starve the others. After failures it waits for its back-off, and after the fifth
-    until they are old.
+    day does not starve the others. After each failure the day waits for its back-off, and after the
+    fifth until the failures are a day old.
     """
     tries = attempts(status, failed)
     if len(tries) >= MAX_ATTEMPTS:

@@ -167,7 +167,7 @@ def _skip_message(ended: int, suspects: int) -> str:
     return (
         f"{suspects} run(s) seem to be dead: another look will tell"
         if suspects
-        else "every started run lives"
+        else "every started run is alive"
     )
 
 

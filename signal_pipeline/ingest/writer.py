@@ -62,7 +62,7 @@ def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozens
     The next batch can therefore be prepared while one is stored. Events of the days in `closed`,
     which are purged, are dropped.
     """
-    events, bots, outcomes = _sorted_out(checked, closed)
+    events, bots, outcomes = _sort_out(checked, closed)
     every = list(events.values())
     return Batch(
         checked,
@@ -122,7 +122,7 @@ class EventWriter:
         connection = self._open_connection()
         days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
-        with _rolled_back_on_error(connection):
+        with _rollback_on_error(connection):
             closed = _lock_days(connection, days)
             if closed:
                 batch = prepare(batch.checked, closed)
@@ -163,7 +163,7 @@ class EventWriter:
 
 
 @contextmanager
-def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
+def _rollback_on_error(connection: Connection) -> Iterator[None]:
     """Roll back a transaction after an error, so that the connection can be used again."""
     try:
         yield
@@ -198,7 +198,7 @@ def _lock_days(connection: Connection, days: list[date]) -> set[date]:
     return {day for day, state in cursor.fetchall() if state == "purged"}
 
 
-def _sorted_out(
+def _sort_out(
     checked: Sequence[AcceptedEvent | Drop], closed: Set[date]
 ) -> tuple[dict[int, AcceptedEvent], list[Drop], list[Outcome]]:
     """Split a batch into events for the ledger, bots, and all outcomes so far.

@@ -52,15 +52,15 @@ class DatabaseError(SignalError):
     def is_refusing_work(self) -> bool:
         """True if PostgreSQL is up but refuses such work from everybody for now.
 
-        This is as good as an outage.
+        Callers treat this as an outage.
         """
         return (self.sqlstate or "").startswith(_REFUSING_WORK)
 
     @property
     def is_misconfigured(self) -> bool:
-        """True if the login or the schema is at fault, not what was asked.
+        """True if the login or the schema is at fault, not the statement.
 
-        Then everything fails alike.
+        Every statement then fails in the same way.
         """
         return (self.sqlstate or "").startswith(_MISCONFIGURED)
 

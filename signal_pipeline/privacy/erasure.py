@@ -139,7 +139,7 @@ def erase(
 ) -> Certificate:
     """Erase a subject, day by day, each day in one transaction.
 
-    What a crash leaves, a second call erases. The caller rebuilds the rollups of
+    After a crash, a second call erases the rest. The caller rebuilds the rollups of
     `Certificate.stale_days`. Raises NothingKeptError for a person on a day of which nothing is
     kept, and DatabaseError.
     """

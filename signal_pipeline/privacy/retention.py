@@ -106,7 +106,7 @@ def purge_due_days(
             clock_only, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
-            # Whether a day would be due on a future date is not judged by signs: there are none yet.
+            # For a future date only the clock decides: no sign of it can exist yet.
             first_kept = asked if as_of > today else min(first_kept, asked)
             clock_only = [day for day in clock_only if first_kept <= day < asked]
         result.refusal = judgement.refusal(clock_only)
@@ -226,10 +226,8 @@ def _drop_partition(connection: Connection, day: date) -> None:
     give_up = time.monotonic() + DROP_PATIENCE_SECONDS
     while True:
         try:
-            with (
-                connection.transaction()
-                # A savepoint, so that the deletes above are not repeated.
-            ):
+            # A savepoint, so that the deletes above are not repeated.
+            with connection.transaction():
                 connection.execute("select signal.drop_partition(%s)", [day])
             return
         except errors.LockNotAvailable:

@@ -38,12 +38,12 @@ class ClockFacts:
 
     @property
     def today(self) -> date:
-        """Return the UTC date of the clock that is behind: what is not due by it can wait."""
+        """Return the UTC date of the clock that is behind: a day that is not due by it can wait."""
         return min(self.machine, self.database).astimezone(UTC).date()
 
     @property
     def latest(self) -> date:
-        """Return the UTC date of the clock that is ahead, if the clocks are apart.
+        """Return the UTC date of the clock that is ahead, if the clocks differ.
 
         Otherwise return today: midnight between two good clocks is not a jump.
         """

@@ -1,8 +1,9 @@
 """The default engine: it reads a day from PostgreSQL once, and DuckDB computes every model from it.
 
-This module has the temporary DuckDB database and the way back by COPY; `day_columns.py` and
-`duckdb_events.py` have the way in. It is about seven times faster than `count(distinct)` inside
-PostgreSQL. Its memory is bounded: DuckDB spills into a private folder below `SIGNAL_HOME/tmp`.
+This module makes the temporary DuckDB database and writes its results back by COPY;
+`day_columns.py` and `duckdb_events.py` bring the events in. The engine is about seven times faster
+than `count(distinct)` inside PostgreSQL. Its memory is bounded: DuckDB spills into a private folder
+below `SIGNAL_HOME/tmp`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class DuckdbEngine:
     @contextmanager
     def read(
         self,
-        connection: Connection,  # noqa: ARG002 - the other engine's way in
+        connection: Connection,  # noqa: ARG002 - only the other engine reads by it
         day: date,
         models: Models,
     ) -> Iterator[DuckdbDay]:

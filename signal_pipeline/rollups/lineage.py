@@ -56,7 +56,7 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
     if tree.find(exp.GroupingSets, exp.Rollup, exp.Cube):
         raise Problem("grouping sets, rollup and cube are not used: write a union all")
     if found := tree.find(*_UNREPEATABLE):
-        raise Problem(f"{found.sql(_DIALECT)} makes another result of each build")
+        raise Problem(f"{found.sql(_DIALECT)} gives another result at each build")
     dependencies = _dependencies(tree)
     qualified = _qualify(tree, event_columns)
     reads = _reads(qualified)
@@ -93,7 +93,7 @@ def _parse(sql: str) -> exp.Query:
     except TokenError:
         raise Problem("cannot read the SQL: a quote or a comment is not closed") from None
     if len(statements) != 1:
-        raise Problem(f"{len(statements)} statements, where one SELECT is wanted")
+        raise Problem(f"{len(statements)} statements instead of one SELECT")
     tree = statements[0]
     if not isinstance(tree, exp.Select | exp.SetOperation) or tree.find(*_NOT_PLAIN):
         raise Problem("not a SELECT")

@@ -82,7 +82,7 @@ def build_rollup_assets(
             noted = [*to_build, *(build.day for build in hidden)]
             marks = RollupMarks(context, names, DayNotes(connection, selected, noted))
             for build in hidden:
-                marks.log_hidden(build)
+                marks.log_earlier(build)
             outcome = build_days(context, postgres, selected, to_build, marks)
             mark_purged_days(connection, selected, outcome, marks)
             log_outcome(context, connection, outcome)

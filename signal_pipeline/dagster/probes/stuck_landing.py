@@ -40,9 +40,9 @@ def landing_moves(
 ) -> Finding:
     """Check that nothing is stuck in the landing, and that nothing waits there for more than a day.
 
-    It holds raw addresses meanwhile. Files are read at their beginnings; only files of a size that
-    a drain has `begun` are read to their ends. `sensor` and `job` are the names of what drains
-    them.
+    A file there holds raw addresses. Only its beginning is read, unless a drain has `begun` a file
+    of its size: then it is read to its end. `sensor` and `job` are the names of the sensor and the
+    job that drain the landing.
     """
     present = entries(settings.landing_path)
     kept = _refused_entries([entry for entry in present if not entry.unfinished], begun)

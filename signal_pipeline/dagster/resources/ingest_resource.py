@@ -1,6 +1,6 @@
 """The ingest resource: how runs write events.
 
-It is a small wrapper of the same `Ingest` that every other way in uses.
+It is a small wrapper around the `Ingest` that the command and the API use too.
 """
 
 from __future__ import annotations

@@ -61,8 +61,8 @@ class AppBooks:
 class Facts:
     """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
 
-    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
-    labels of the entities' days alone.
+    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has no
+    numbers, only the labels of the days of the entities.
     """
 
     first: date

@@ -19,7 +19,7 @@ def number(value: float) -> str:
 
 def events(count: Count) -> str:
     """Return a sum of events, with a sign before it if there can be more."""
-    return f"≥{THIN_SPACE}{number(count.events)}" if count.is_least else number(count.events)
+    return f"≥{THIN_SPACE}{number(count.events)}" if count.is_lower_bound else number(count.events)
 
 
 def optional(value: float | None) -> str:
