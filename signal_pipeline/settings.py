@@ -236,7 +236,7 @@ def open_env_file() -> str | None:
     with suppress(OSError):
         if os.stat(ENV_FILE).st_mode & 0o077:
             return (
-                f"others on this machine can read {ENV_FILE}, which may hold secrets: run `chmod"
+                f"others on this machine can read {ENV_FILE}, which can hold secrets: run `chmod"
                 f" 600 {ENV_FILE}`"
             )
     return None

@@ -95,7 +95,7 @@ def plan_backfill(
     can go on. Raises BackfillError if `first` is after `last`.
     """
     if first > last:
-        raise BackfillError(f"--from {first} is after --to {last}")
+        raise BackfillError(f"the first day, {first}, is after the last, {last}")
     start_date, today = stored_start_date(connection), today_utc()
     statuses = day_statuses(connection, models.checksums, first, last)
     present = {status.day: status for status in statuses}

@@ -37,7 +37,7 @@ class RetentionError(SignalError):
 
 
 @dataclass(slots=True)
-class Purged:
+class PurgeResult:
     """What a run of the retention did, or with `dry_run` would do.
 
     `kept`: days that are due and failed their proof, or that are due only by a clock. `refusal`:
@@ -83,7 +83,7 @@ def purge_due_days(
     confirm_days: int = 0,
     actor: bytes | None = None,
     run_id: str | None = None,
-) -> Purged:
+) -> PurgeResult:
     """Purge every due day that passes its proof.
 
     A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
@@ -94,7 +94,7 @@ def purge_due_days(
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
         raise RetentionError(f"{as_of} is after today: a day to come is allowed only in a dry run")
-    result = Purged(dry_run)
+    result = PurgeResult(dry_run)
     with database.connect() as connection:
         judgement, clock_only = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
@@ -131,7 +131,7 @@ def purge_incomplete(
     retention_days: int,
     *,
     actor: bytes | None = None,
-) -> Purged:
+) -> PurgeResult:
     """Delete a due day that cannot pass its proof; its rollups are labelled incomplete for ever.
 
     Raises RetentionError for a day that is not due, or without a reason.
@@ -148,7 +148,7 @@ def purge_incomplete(
             _purge(connection, day, models, actor, forced=reason.strip()[: audit_log.MAX_REASON])
         except UnprovenError as unproven:
             raise RetentionError(f"day {day} was not purged: {unproven}") from None
-    return Purged(False, purged=[day])
+    return PurgeResult(False, purged=[day])
 
 
 def _purge(

@@ -33,7 +33,7 @@ def days(count: int) -> str:
 
 
 def doubts(found: Mapping[str, int], window: int) -> str:
-    """Return what holds against a figure, and on how many days of the window."""
+    """Return the labels that count against a figure, and on how many days of the window."""
     if not found:
         return "exact"
     return "; ".join(
