@@ -1,7 +1,7 @@
 """The environment for each process that Signal starts: what its program needs, and no other secret.
 
 A process keeps its environment for life, and anyone who can look into the process can read it. An
-SQL superuser can read that of PostgreSQL, and a page's author that of a web server. A rotated
+SQL superuser can read PostgreSQL's, and code in a web server can read the web server's. A rotated
 secret would live on there.
 """
 

@@ -65,7 +65,7 @@ def create_app(settings: Settings, identification: Identification, services: Ser
 class Dispatcher:
     """An ASGI application that sends most `POST /graphql` straight to the endpoint.
 
-    A request without an `Origin` header comes from no page of another origin, so that it can skip
+    A request without an `Origin` header does not come from a page of another origin, so it can skip
     Starlette's routing and middleware. Everything else goes to `fallback`.
     """
 

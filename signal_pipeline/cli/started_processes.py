@@ -58,8 +58,8 @@ def stop_started(mark: Mark) -> list[int]:
 def _are_gone(mark: Mark, seconds: float) -> bool:
     """Return whether all end in time.
 
-    They must be gone in two looks, because a process shows no environment while it changes its
-    program.
+    They must be gone at two looks in a row, because a process shows no environment while it changes
+    its program.
     """
     give_up = time.monotonic() + seconds
     unseen = 0

@@ -98,7 +98,7 @@ def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: dat
 
     These are stale days, days without a row since the first known one, and yesterday. A day without
     a row is one on which nothing happened while nothing ran; it is built too, so that it says zero.
-    A silence of more than a month is not a missed night.
+    Days without a row that are more than a month old are left alone.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
