@@ -64,7 +64,7 @@ check: install ## Lint, types, formatting, and Dagster's definitions
 	@$(BIN)/pip-licenses --summary --partial-match --fail-on "Affero;GPL-2.0;GPL-3.0-only;GPLv2;GPLv3" --ignore-packages $(LGPL)
 	@$(MAKE) --no-print-directory audit
 
-check-bi: install ## Superset, in a venv of its own, on Signal's views (needs the net)
+check-bi: install ## Superset, in a venv of its own, on Signal's views (needs a network)
 	@$(PYTHON) -m venv .venv/bi
 	@.venv/bi/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r bi/requirements.lock
@@ -81,14 +81,14 @@ check-bi: install ## Superset, in a venv of its own, on Signal's views (needs th
 check-dbt: .venv-dbt/.installed ## Run examples/dbt_weekly in dbt and dagster-dbt, in a venv of their own
 	.venv-dbt/bin/python -m pytest -q tests/test_dbt_weekly.py
 
-audit: install ## Known vulnerabilities of what is pinned (needs the net)
+audit: install ## Known vulnerabilities of what is pinned (needs a network)
 	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock >.venv/audit.log 2>&1 \
 		|| ! grep -qE "GHSA-|PYSEC-|CVE-" .venv/audit.log || { cat .venv/audit.log; exit 1; }
 	@grep -qE "could not be audited|rror" .venv/audit.log \
 		&& echo "audit: SKIPPED in whole or part, the vulnerability service did not answer: see .venv/audit.log" \
 		|| echo "audit: no known vulnerability"
 
-faults: install $(COMPILED) ## Kill, flood, soak and search it, for long; prints the seed
+faults: install $(COMPILED) ## Kill, flood, soak and search Signal, for a long time; prints the seed
 	@$(BIN)/python -m faults
 
 bench: install $(COMPILED) ## Measure, print one table, write bench/results.json (about twenty minutes)

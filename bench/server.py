@@ -104,7 +104,7 @@ def database_of(settings: Settings) -> Database:
 
 
 def ingest_at_end_of(settings: Settings, day: date) -> Ingest:
-    """Return an ingest whose clock stands at the end of a day.
+    """Return an ingest whose clock is stopped at the end of a day.
 
     So any day inside the history can be filled as its events came.
     """

@@ -175,7 +175,10 @@ def main() -> int:
     parser.add_argument("--payloads", type=int, default=100_000)
     parser.add_argument("--api-payloads", type=int, default=40_000)
     parser.add_argument(
-        "--connections", type=int, default=1_500, help="of hostile: connections that owe something"
+        "--connections",
+        type=int,
+        default=1_500,
+        help="for hostile: connections that keep the server waiting",
     )
     parser.add_argument(
         "--sensor-kills",
@@ -185,12 +188,14 @@ def main() -> int:
     )
     parser.add_argument("--soak-seconds", type=int, default=600)
     parser.add_argument(
-        "--disk-rounds", type=int, default=3, help="of fulldisk: how often each disk is filled"
+        "--disk-rounds", type=int, default=3, help="for fulldisk: how often each disk is filled"
     )
     parser.add_argument(
-        "--labels", type=Path, default=LABELS, help="of accuracy: labelled user agents"
+        "--labels", type=Path, default=LABELS, help="for accuracy: labelled user agents"
     )
-    parser.add_argument("--ua-parser-js", type=Path, help="of accuracy: a checkout of ua-parser-js")
+    parser.add_argument(
+        "--ua-parser-js", type=Path, help="for accuracy: a checkout of ua-parser-js"
+    )
     parser.add_argument(
         "--races", type=int, default=200, help="runs that end while somebody looks for dead ones"
     )
@@ -198,23 +203,23 @@ def main() -> int:
         "--neighbour-seconds", type=float, default=90, help="how long another team's runs take"
     )
     parser.add_argument(
-        "--days", type=int, default=400, help="of year: how many days the false clock walks"
+        "--days", type=int, default=400, help="for year: how many days the false clock walks"
     )
     parser.add_argument(
-        "--keep-days", type=int, default=30, help="of year: the retention, at least 7"
+        "--keep-days", type=int, default=30, help="for year: the retention, at least 7"
     )
     parser.add_argument(
         "--neighbour-kills", type=int, default=3, help="kills of our runs meanwhile"
     )
-    parser.add_argument("--worlds", type=int, default=3, help="of suppression, each a minute")
+    parser.add_argument("--worlds", type=int, default=3, help="for suppression, each a minute")
     parser.add_argument(
-        "--people", type=int, default=40, help="of suppression: the most people of an app's day"
+        "--people", type=int, default=40, help="for suppression: the most people of an app's day"
     )
     parser.add_argument(
         "--cells",
         type=int,
         default=200,
-        help="of suppression: how many small cells of a world are tried",
+        help="for suppression: how many small cells of a world are tried",
     )
     options = parser.parse_args()
     for name in options.parts or DEFAULT_PARTS:
@@ -230,7 +235,7 @@ def main() -> int:
             figures = PARTS[name](folder, options.seed, options)
         except (FaultFoundError, StuckError) as fault:
             atexit.unregister(remove)
-            print(f"{name}: BROKEN: {fault}; what is left stands in {folder}")
+            print(f"{name}: BROKEN: {fault}; look at the files in {folder}")
             return 1
         print(f"{name}: {figures}; {time.monotonic() - started:.0f} s", flush=True)
     return 0

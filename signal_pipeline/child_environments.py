@@ -1,7 +1,7 @@
 """The environment for each process that Signal starts: what its program needs, and no other secret.
 
 A process keeps its environment for life, and anyone who can look into the process can read it. An
-SQL superuser can read that of PostgreSQL, and a page's author that of a web server. A rotated
+SQL superuser can read PostgreSQL's, and code in a web server can read the web server's. A rotated
 secret would live on there.
 """
 
@@ -47,12 +47,12 @@ def postgres_environment() -> dict[str, str]:
 
     It holds no variable of Signal and none of libpq.
     """
-    return _chosen(os.environ, _PLAIN)
+    return _select(os.environ, _PLAIN)
 
 
 def psql_environment() -> dict[str, str]:
     """Return the environment of a psql on the terminal, and of whatever is started in it."""
-    return _chosen(os.environ, (*_PLAIN, *_TERMINAL))
+    return _select(os.environ, (*_PLAIN, *_TERMINAL))
 
 
 def code_location_environment() -> dict[str, str]:
@@ -64,8 +64,9 @@ def code_location_environment() -> dict[str, str]:
 
 
 def dagster_environment() -> dict[str, str]:
-    """Return the environment of Dagster's web server and daemon: of Signal, only their own storage.
+    """Return the environment of Dagster's web server and daemon, without Signal's secrets.
 
+    Of Signal's variables it keeps the URL of Dagster's own storage, and the mark of the command.
     These two ask the code location for everything else. Variables that are not Signal's stay,
     because an operator's own `dagster.yaml` can read any of them.
     """
@@ -77,7 +78,7 @@ def dagster_environment() -> dict[str, str]:
     }
 
 
-def _chosen(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+def _select(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """Return the variables with these names; a `*` at the end of a name matches any ending."""
     whole = {name for name in names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in names if name.endswith("*"))

@@ -46,9 +46,9 @@ def defs() -> dg.Definitions:
 def build_defs(settings: Settings) -> dg.Definitions:
     """Return fresh definitions from the models on disk.
 
-    Asks a database that is up for the start date, if none is set. Raises ModelError if a model and
-    `schema.yml` disagree, CatalogueError for a wrong catalogue, and SettingsError if alerts are
-    wanted and cannot be sent.
+    If no start date is set, asks the database for it, unless the database is down. Raises
+    ModelError if a model and `schema.yml` disagree, CatalogueError for a wrong catalogue, and
+    SettingsError if alerts are wanted and cannot be sent.
     """
     models, catalogue = load_models(), load_catalogue(settings.catalogue)
     names = Names(tuple(models), settings.asset_key_prefix)

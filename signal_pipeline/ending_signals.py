@@ -1,4 +1,4 @@
-"""The signals that ask a process to end, and how it ends in order.
+"""The signals that ask a process to end, and how it then ends cleanly.
 
 Its exit handlers run, and nothing cuts them short.
 """

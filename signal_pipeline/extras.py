@@ -19,10 +19,10 @@ _OTHERWISE = {"embedded": ", or set SIGNAL_DATABASE_URL to a PostgreSQL of your 
 
 
 class MissingExtraError(SignalError):
-    """What was asked for needs an extra that is not installed; the text says how to install it."""
+    """An extra that is needed here is not installed; the text says how to install it."""
 
 
-def explained(error: ModuleNotFoundError) -> Exception:
+def explain_missing(error: ModuleNotFoundError) -> Exception:
     """Return a MissingExtraError if the module that was not found belongs to an extra.
 
     Otherwise return the error itself.

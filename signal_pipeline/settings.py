@@ -100,7 +100,7 @@ def _key_prefix(value: object) -> object:
     return tuple(parts)
 
 
-def _checked(check: Callable[[str], None]) -> AfterValidator:
+def _validator(check: Callable[[str], None]) -> AfterValidator:
     def checked(value: str | SecretStr | None) -> str | SecretStr | None:
         if value is not None:
             check(value.get_secret_value() if isinstance(value, SecretStr) else value)
@@ -128,10 +128,10 @@ class Settings(BaseSettings):
     salt_secret: SecretStr | None = Field(default=None, validation_alias="SIGNALS_SALT_SECRET")
     audit_key: SecretStr | None = None
     env: Literal["development", "production"] | None = None
-    database_url: Annotated[str | None, _checked(check_database_url)] = Field(
+    database_url: Annotated[str | None, _validator(check_database_url)] = Field(
         default=None, repr=False
     )
-    dagster_database_url: Annotated[str | None, _checked(check_dagster_url)] = Field(
+    dagster_database_url: Annotated[str | None, _validator(check_dagster_url)] = Field(
         default=None, repr=False
     )
     home: Path = Path(".signal")
@@ -154,7 +154,7 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
-    rate_limit_url: Annotated[SecretStr | None, _checked(check_port)] = None
+    rate_limit_url: Annotated[SecretStr | None, _validator(check_port)] = None
     spool_dir: Path | None = None
     max_connections: int | None = Field(default=None, ge=16, le=1_000_000)
     max_connections_per_peer: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -236,7 +236,7 @@ def open_env_file() -> str | None:
     with suppress(OSError):
         if os.stat(ENV_FILE).st_mode & 0o077:
             return (
-                f"others on this machine can read {ENV_FILE}, which may hold secrets: run `chmod"
+                f"others on this machine can read {ENV_FILE}, which can hold secrets: run `chmod"
                 f" 600 {ENV_FILE}`"
             )
     return None

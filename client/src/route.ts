@@ -1,5 +1,5 @@
 /**
- * From a path or URL to its route template, so that ids of people and things never leave the browser.
+ * Turns a path or URL into its route template, so that ids of people and things never leave the browser.
  *
  * The rules are those of the server (`signal_pipeline/events/routes.py`), never weaker; a test compares the two. The
  * server also finds in a route what it finds in a description, such as an IBAN; this module does not.

@@ -1,4 +1,4 @@
-"""From a GraphQL result to an HTTP response.
+"""Turns a GraphQL result into an HTTP response.
 
 The texts of errors are ours, because a library's message can repeat what somebody sent.
 """

@@ -43,8 +43,8 @@ def create_app(settings: Settings, identification: Identification, services: Ser
         with services.readers, readiness.thread:
             async with services.commits:
                 midnight = asyncio.create_task(_forget_at_midnight(services.ingest))
-                # What is loaded by now stays for good. If every full collection scanned it again,
-                # every request would wait for that.
+                # Everything that is loaded by now stays for good. If every full collection scanned
+                # it again, every request would wait for that.
                 gc.freeze()
                 yield
                 gc.unfreeze()
@@ -65,7 +65,7 @@ def create_app(settings: Settings, identification: Identification, services: Ser
 class Dispatcher:
     """An ASGI application that sends most `POST /graphql` straight to the endpoint.
 
-    A request without an `Origin` header comes from no page of another origin, so that it can skip
+    A request without an `Origin` header does not come from a page of another origin, so it can skip
     Starlette's routing and middleware. Everything else goes to `fallback`.
     """
 

@@ -1,4 +1,4 @@
-"""The endpoint `POST /graphql`: from an HTTP request to its answer, as a plain ASGI application.
+"""The endpoint `POST /graphql`: a plain ASGI application that answers an HTTP request.
 
 Starlette's requests and responses, with the wrappers around them, took a quarter of the time of an
 event. The code that runs once per event therefore does without them.

@@ -1,4 +1,4 @@
-"""From a body to a GraphQL call, before any GraphQL is parsed: size, type, JSON, shape."""
+"""Turns a body into a GraphQL call: checks size, type, JSON and shape before GraphQL is parsed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from signal_pipeline.cli.start import demo, dev, migrate
 from signal_pipeline.cli.status import status
 from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.extras import explained
+from signal_pipeline.extras import explain_missing
 from signal_pipeline.postgres.database import safe_errors
 from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import open_env_file
@@ -57,7 +57,7 @@ def _run() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        raise explained(error) from None
+        raise explain_missing(error) from None
 
 
 def main() -> None:

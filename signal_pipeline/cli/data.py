@@ -29,15 +29,15 @@ def ingest(
     ],
     as_json: Json = False,
 ) -> None:
-    """Ingest NDJSON. Files are never removed; a second run counts as duplicates.
+    """Ingest NDJSON. Files are never removed; a second run counts their events as duplicates.
 
-    A file that is not NDJSON, or is cut short, is named, and the other files are ingested; then the
-    command fails.
+    If a file is not NDJSON, or is cut short, the command ingests the other files, names that one,
+    and fails.
     """
     from signal_pipeline.ingest.ndjson import StreamError
     from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 
-    # The table says it all.
+    # The table of counts shows what the pipeline would warn about.
     logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)
     paths = [(name, _readable(name)) for name in files]
     counts, failures = Counts(), list[str]()

@@ -68,14 +68,14 @@ def _check_spool(settings: Settings) -> None:
 
     An erasure does not reach the spool, and what waits there would be stored after it.
     """
-    if files := _spooled(settings):
+    if files := _spool_files(settings):
         raise SignalError(
             f"{len(files)} file(s) wait in SIGNAL_SPOOL_DIR, where an erasure does not reach: let"
             " `serve` store them, delete those with the suffix .refused, then erase"
         )
 
 
-def _spooled(settings: Settings) -> list[Path]:
+def _spool_files(settings: Settings) -> list[Path]:
     from signal_pipeline.ingest.spool import spooled_files
 
     return spooled_files(settings.spool_dir, refused=True)
@@ -90,7 +90,7 @@ def _show_notes(settings: Settings, notes: list[str]) -> None:
 
     for files, place in (
         (landed_files(settings.landing_path), "the landing"),
-        (_spooled(settings), "SIGNAL_SPOOL_DIR"),
+        (_spool_files(settings), "SIGNAL_SPOOL_DIR"),
     ):
         if files:
             notes = [

@@ -27,7 +27,7 @@ def trend(values: Sequence[int]) -> str:
 
 
 def show_summary(connection: Connection, first: date, last: date, page: Path) -> None:
-    """Print the numbers of the days `first` to `last`, inclusive, and last where their page is."""
+    """Print the numbers of the days `first` to `last`, inclusive, and where to find their page."""
     window = {"first": first, "last": last}
     _say()
     _say(f"Signal, {first} to {last} (UTC days)", bold=True)

@@ -66,7 +66,7 @@ def run_dev(settings: Settings, port: int) -> int:
     for name in [
         name for name, value in os.environ.items() if name.startswith("SIGNAL") and not value
     ]:
-        del os.environ[name]  # An empty setting is none here; `load_dotenv` would take it for one.
+        del os.environ[name]  # Empty means unset here, but `load_dotenv` would keep it as a value.
     load_dotenv(Path.cwd() / ".env")  # The same file that this process has read.
     os.environ |= _absolute_paths(settings)
     home = prepare_dagster(settings)
@@ -121,18 +121,20 @@ def _start(
 
 
 def _listens(address: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as asked:
-        return asked.connect_ex(str(address)) == 0
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(address)) == 0
 
 
 def _absolute_paths(settings: Settings) -> dict[str, str]:
     """Return absolute paths for the settings that are paths, for children in another folder."""
     paths = {"SIGNAL_HOME": settings.home_path, "SIGNAL_LANDING_DIR": settings.landing_path}
-    given = {"SIGNAL_CATALOGUE": settings.catalogue, "SIGNAL_SPOOL_DIR": settings.spool_dir}
+    optional = {"SIGNAL_CATALOGUE": settings.catalogue, "SIGNAL_SPOOL_DIR": settings.spool_dir}
     if settings.jwks and "://" not in settings.jwks:  # A file, not a URL.
-        given["SIGNAL_JWKS"] = Path(settings.jwks)
+        optional["SIGNAL_JWKS"] = Path(settings.jwks)
     return {
-        name: str(path.absolute()) for name, path in {**paths, **given}.items() if path is not None
+        name: str(path.absolute())
+        for name, path in {**paths, **optional}.items()
+        if path is not None
     }
 
 

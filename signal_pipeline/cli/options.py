@@ -31,7 +31,7 @@ def parse_span(text: str) -> int:
     found = _SPAN.fullmatch(text)
     if found is None:
         raise UsageError(f"--last {text!r}: write a number of days or weeks, such as 30d or 4w")
-    # A very long number is not converted: Python refuses some.
+    # Python refuses to convert very long numbers, so they are not even tried.
     days = int(found[1]) * _DAYS_OF[found[2]] if len(found[1]) <= len(str(MAX_DAYS)) else 0
     if not 1 <= days <= MAX_DAYS:
         raise UsageError(f"--last {text!r}: from 1 to {MAX_DAYS} days are possible")

@@ -1,4 +1,4 @@
-"""The command `sql`: a psql, or a URL, as the login `signal_reader`, which reads views only."""
+"""The command `sql`: opens psql as the login `signal_reader`, or prints the URL for it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ ROLE = "signal_reader"
 LIFETIMES = {
     "with its server": "the URL works as long as the server of SIGNAL_DATABASE_URL runs",
     "with its users": (
-        "the URL works until the last process that uses the embedded PostgreSQL ends; at least one"
-        " does beside this one"
+        "the URL works until the last process that uses the embedded PostgreSQL ends; another"
+        " process uses it now"
     ),
     "with this command": (
         "the URL stops working now: this command is the last process that uses the embedded"
@@ -34,7 +34,7 @@ LIFETIMES = {
         " `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
     ),
 }
-# libpq's own list: what a URL says, TLS and all, reaches psql as the variable of that name.
+# libpq's own list, so that every part of a URL, also of TLS, reaches psql as a variable.
 _VARIABLES = {
     option.keyword.decode(): option.envvar.decode()
     for option in pq.Conninfo.get_defaults()

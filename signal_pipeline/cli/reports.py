@@ -94,10 +94,11 @@ def report(
         Format, typer.Option("--format", help="html: one page of every rollup.")
     ] = Format.table,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Of html: mode 0600.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="With html: the file, made with mode 0600."),
     ] = None,
     for_admins: Annotated[
-        bool, typer.Option("--for-admins", help="Of html: entities and small cells too.")
+        bool, typer.Option("--for-admins", help="With html: show entities and small cells too.")
     ] = False,
 ) -> None:
     """Print aggregates: from a rollup over any days, or with --group-by exactly from raw events.
@@ -185,7 +186,7 @@ def _write_page(
     from signal_pipeline.rollups.models import load_models
 
     if out is None and sys.stdout.isatty():
-        raise UsageError("a page is no text for a terminal: name a file with --out")
+        raise UsageError("a page is not for a terminal: name a file with --out")
     settings = load_settings()
     database, catalogue = open_database(settings), load_catalogue(settings.catalogue)
     if app_name is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # The command must start fast, and these import Dagster and p
     from signal_pipeline.days.quality import DayQuality
     from signal_pipeline.days.receipts import Receipt
     from signal_pipeline.ingest.pipeline import Counts
-    from signal_pipeline.privacy.retention import Purged
+    from signal_pipeline.privacy.retention import PurgeResult
     from signal_pipeline.reports.event_type_usage import Usage
     from signal_pipeline.reports.report import Report
     from signal_pipeline.rollups.difference import Difference
@@ -100,7 +100,7 @@ def show_backfill(result: BackfillResult) -> None:
         console.say(f"{day}: refused: {reason}")
 
 
-def show_purged(result: Purged) -> None:
+def show_purged(result: PurgeResult) -> None:
     """Show what the retention did, or would do."""
     verb = "would be purged" if result.dry_run else "purged"
     console.say(f"{len(result.purged)} day(s) {verb}; {len(result.kept)} due day(s) kept")

@@ -35,43 +35,43 @@ def stop_started(mark: Mark) -> list[int]:
 
     Returns the process ids of those that are still there.
     """
-    for process in _marked(mark):
+    for process in _processes_with_mark(mark):
         with suppress(psutil.Error):
             if process.ppid() == os.getpid():
                 process.terminate()
     if _are_gone(mark, CHILD_PATIENCE_SECONDS):
         return []
-    for process in _marked(mark):
+    for process in _processes_with_mark(mark):
         with suppress(psutil.Error):
             process.terminate()
     give_up = time.monotonic() + KILL_PATIENCE_SECONDS
     patience = PATIENCE_SECONDS
     while not _are_gone(mark, patience) and time.monotonic() < give_up:
-        for process in _marked(mark):
+        for process in _processes_with_mark(mark):
             with suppress(psutil.Error):
                 process.kill()
         # A process that was just starting another could have been too fast.
         patience = 1
-    return [process.pid for process in _marked(mark)]
+    return [process.pid for process in _processes_with_mark(mark)]
 
 
 def _are_gone(mark: Mark, seconds: float) -> bool:
     """Return whether all end in time.
 
-    They must be gone in two looks, because a process shows no environment while it changes its
-    program.
+    They must be gone at two looks in a row, because a process shows no environment while it changes
+    its program.
     """
     give_up = time.monotonic() + seconds
     unseen = 0
     while unseen < 2:
-        unseen = 0 if _marked(mark) else unseen + 1
+        unseen = 0 if _processes_with_mark(mark) else unseen + 1
         if unseen == 0 and time.monotonic() > give_up:
             return False
         time.sleep(LOOK_SECONDS)
     return True
 
 
-def _marked(mark: Mark) -> list[psutil.Process]:
+def _processes_with_mark(mark: Mark) -> list[psutil.Process]:
     """Return the living processes with the mark, except PostgreSQL.
 
     One of them can have started PostgreSQL, which ends with its last user.

@@ -244,13 +244,13 @@ def _is_news(
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"
     state.told = {each: at for each, at in state.told.items() if ended - at < REPEAT_SECONDS}
     told = state.told.get(what)
-    if told is not None and not _succeeded(instance, ours, run, told):
+    if told is not None and not _has_succeeded(instance, ours, run, told):
         return False
     state.told[what] = ended
     return True
 
 
-def _succeeded(
+def _has_succeeded(
     instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, since: float
 ) -> bool:
     """Return whether a run of the same job over some of the same days has succeeded since then."""

@@ -41,8 +41,8 @@ class BackfillError(SignalError):
 class BackfillPlan:
     """What a backfill would do.
 
-    `present`: the status of each day that has one; a day without any event has none. `fresh`: days
-    that are left alone because only stale days were asked for.
+    `present` holds the status of each day that has one; a day without any event has none. `fresh`
+    holds the days that are left alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -89,13 +89,13 @@ def plan_backfill(
     *,
     only_stale: bool = False,
 ) -> BackfillPlan:
-    """BackfillPlan which days from `first` to `last` can be built, and why the others cannot.
+    """Plan which days from `first` to `last` can be built, and why the others cannot.
 
     With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
     can go on. Raises BackfillError if `first` is after `last`.
     """
     if first > last:
-        raise BackfillError(f"--from {first} is after --to {last}")
+        raise BackfillError(f"the first day, {first}, is after the last, {last}")
     start_date, today = stored_start_date(connection), today_utc()
     statuses = day_statuses(connection, models.checksums, first, last)
     present = {status.day: status for status in statuses}
@@ -111,7 +111,7 @@ def plan_backfill(
         elif day in present and present[day].state == "purged":
             refused[day] = "purged, unchanged"
         elif day in missing:
-            refused[day] = f"raw events are missing: {missing[day]} by the books are not there"
+            refused[day] = f"raw events are missing: {missing[day]} fewer than the books say"
         elif only_stale and day in present and not present[day].wants_build:
             fresh.append(day)
         else:

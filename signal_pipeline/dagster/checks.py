@@ -1,8 +1,8 @@
 """The asset checks: the tests of `schema.yml`, and the probes (`probes/`).
 
-Checks are unpartitioned, because a range run would lose their partition. They block nothing. What
-must never be visible is asserted inside the build's transaction, and the retention proves each day
-by itself; so a fault of one day does not hold up the others.
+Checks are unpartitioned, because a range run would lose their partition. They block nothing.
+Numbers that would break a rule are refused inside the build's transaction, and the retention proves
+each day by itself; so a fault of one day does not hold up the others.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -39,7 +39,7 @@ class FailedRun:
     ended_at: datetime
     failed: frozenset[date] | None = None
 
-    def tried(self, day: date) -> bool:
+    def has_tried(self, day: date) -> bool:
         """Return whether the run failed for this day."""
         return self.first <= day <= self.last if self.failed is None else day in self.failed
 
@@ -66,15 +66,15 @@ def backoff(failures: int) -> timedelta:
 
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
     """Return the failed runs that tried this day since its raw events last changed."""
-    return [run for run in failed if run.tried(status.day) and run.ended_at > status.changed_at]
+    return [run for run in failed if run.has_tried(status.day) and run.ended_at > status.changed_at]
 
 
 def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
     """Decide whether to ask for a stale day at this time.
 
     After a build, a day rests for ten times that build's duration (at least 10 s), so that a busy
-    day does not starve the others. After failures it waits for its back-off, and after the fifth
-    until they are old.
+    day does not starve the others. After each failure the day waits for its back-off, and after the
+    fifth until the failures are a day old.
     """
     tries = attempts(status, failed)
     if len(tries) >= MAX_ATTEMPTS:
@@ -98,7 +98,7 @@ def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: dat
 
     These are stale days, days without a row since the first known one, and yesterday. A day without
     a row is one on which nothing happened while nothing ran; it is built too, so that it says zero.
-    A silence of more than a month is not a missed night.
+    Days without a row that are more than a month old are left alone.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -130,7 +130,7 @@ def range_requests(
         if (
             chunks
             and len(chunks[-1]) < MAX_DAYS_PER_RUN
-            and not _between(status, chunks[-1][-1], taken)
+            and not _spans_taken_day(status, chunks[-1][-1], taken)
         ):
             chunks[-1].append(status)
         else:
@@ -138,17 +138,19 @@ def range_requests(
     return [_request(chunk, failed) for chunk in chunks[:MAX_RUNS_PER_TICK]]
 
 
-def _between(older: DayStatus, newer: DayStatus, taken: Iterable[tuple[date, date]]) -> bool:
+def _spans_taken_day(
+    older: DayStatus, newer: DayStatus, taken: Iterable[tuple[date, date]]
+) -> bool:
     return any(first < newer.day and last > older.day for first, last in taken)
 
 
 def _request(chunk: Sequence[DayStatus], failed: Sequence[FailedRun]) -> RangeRequest:
     days = sorted(status.day for status in chunk)
-    rollups = sorted({name for status in chunk for name in _wanted(status.rollups)})
+    rollups = sorted({name for status in chunk for name in _rollups_to_build(status.rollups)})
     facts = [(str(s.day), s.version, len(attempts(s, failed)), str(s.built_at)) for s in chunk]
     digest = hashlib.sha256(repr((facts, rollups)).encode()).hexdigest()[:16]
     return RangeRequest(days, rollups, f"{days[0]}..{days[-1]}@{digest}")
 
 
-def _wanted(rollups: Mapping[str, str]) -> list[str]:
+def _rollups_to_build(rollups: Mapping[str, str]) -> list[str]:
     return [name for name, freshness in rollups.items() if freshness in ("stale", "missing")]

@@ -79,13 +79,13 @@ def left_checks(
     if any(not run.is_finished for run in runs.values()) or _ranges(instance, ours, IN_FLIGHT):
         return set()
     # A check that a run of only checks left without a result would fail again at once.
-    alone = set(map(ours.names.named, (CHECKS_JOB, LEFT_CHECKS_JOB)))
+    jobs_of_checks = set(map(ours.names.named, (CHECKS_JOB, LEFT_CHECKS_JOB)))
     recent = time.time() - PAUSE_SECONDS
     resting = {
         key
         for key, run_id in planned.items()
         if run_id in runs
-        and runs[run_id].job_name in alone
+        and runs[run_id].job_name in jobs_of_checks
         and newest[key].create_timestamp > recent
     }
     left = set(planned)

@@ -53,7 +53,7 @@ def end_dead_runs(
     `now` is a time of the same clock, in seconds. Returns the ids of the runs that were ended, and
     the suspects for the next look.
     """
-    candidates = [*_unfinished(instance, ours), *_finished_in_a_pool(instance, ours)]
+    candidates = [*_unfinished_runs(instance, ours), *_finished_in_a_pool(instance, ours)]
     watched = {run.run_id: run for run in candidates if _should_hold_its_lock(run, ours)}
     alive = living_runs(connection, watched)
     unlocked = {run_id: suspects.get(run_id, now) for run_id in watched if run_id not in alive}
@@ -66,7 +66,7 @@ def end_dead_runs(
     return ended, {run_id: since for run_id, since in unlocked.items() if run_id not in dead}
 
 
-def _unfinished(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.DagsterRun]:
+def _unfinished_runs(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in ours.records(instance, statuses=[*NOT_BEGUN, *BEGUN])]
 
 
@@ -167,7 +167,7 @@ def _skip_message(ended: int, suspects: int) -> str:
     return (
         f"{suspects} run(s) seem to be dead: another look will tell"
         if suspects
-        else "every started run lives"
+        else "every started run is alive"
     )
 
 

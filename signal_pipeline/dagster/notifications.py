@@ -51,7 +51,7 @@ class Address:
 
         Raises nothing. Waits a few seconds for a server that does not answer.
         """
-        with _nothing_said():
+        with _silent_loggers():
             try:
                 # Sent as plain text; the sender escapes it where a service takes markup.
                 taken = self._sender.notify(
@@ -92,7 +92,7 @@ def open_addresses(settings: Settings) -> list[Address]:
 def _open(url: str, number: int, count: int) -> Address:
     import apprise  # Importing it takes a second, and its plugins two more.
 
-    with _nothing_said():
+    with _silent_loggers():
         # Storage in memory, because Apprise can keep what it knows of an address in a folder.
         sender = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory"))
         service = apprise.Apprise.instantiate(url, asset=sender.asset)
@@ -105,7 +105,7 @@ def _open(url: str, number: int, count: int) -> Address:
 
 
 @contextmanager
-def _nothing_said() -> Iterator[None]:
+def _silent_loggers() -> Iterator[None]:
     loggers = {logger: logger.level for logger in map(logging.getLogger, TALKATIVE)}
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

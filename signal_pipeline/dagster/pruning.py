@@ -1,8 +1,8 @@
 """Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
 All state stays. Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting
-whole runs would forget which partitions they materialized, so events go one by one. Only what is
-ours is touched, because others can use the same storage and keep theirs for longer.
+whole runs would forget which partitions they materialized, so events go one by one. Only our own
+rows are touched, because other teams can use the same storage and keep their rows for longer.
 
 Docs: docs/data-team.md.
 """
@@ -28,7 +28,7 @@ COUNTING_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class PruningResult:
-    """Rows by kind: those of ours that were deleted, and those of others, as old, that stayed.
+    """How many rows of each kind were deleted, and how many that are as old belong to others.
 
     `others` is None if counting them took too long.
     """
@@ -40,10 +40,10 @@ class PruningResult:
 def prune_dagster_storage(
     instance: dg.DagsterInstance, ours: OwnRuns, before: datetime
 ) -> PruningResult | None:
-    """Delete what is ours, older than `before`, and not needed for any state.
+    """Delete our rows that are older than `before` and that no state needs.
 
-    A run is old only if it has ended, and as a whole: nothing goes of a run that has not ended, or
-    that ended later. Returns None if the storage is not in one database of PostgreSQL.
+    A run is old if it ended before that time. A run that ended later, or has not ended, keeps all
+    its rows. Returns None if the storage is not in one database of PostgreSQL.
     """
     storage = _storage(instance)
     if storage is None:
@@ -128,7 +128,7 @@ def build_pruning_job(names: Names) -> dg.JobDefinition:
             return
         others = "not counted, it took too long" if pruned.others is None else dict(pruned.others)
         context.log.info(
-            "deleted: %s; as old, of others, untouched: %s", dict(pruned.deleted), others
+            "deleted: %s; as old, but of others, so untouched: %s", dict(pruned.deleted), others
         )
         context.add_output_metadata(
             {"before": str(before), "deleted": pruned.deleted, "of_others_untouched": others}

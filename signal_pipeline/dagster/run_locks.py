@@ -34,10 +34,10 @@ class RunLock:
     def __init__(self, database: Database, run_id: str) -> None:
         self._database = database
         self._key = [LockClass.RUN.value, _number(run_id)]
-        self._connection = self._take()
+        self._connection = self._take_lock()
         self.space = lock_space(self._connection)
         self._over = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="signal-run-lock", daemon=True)
+        self._keeper = threading.Thread(target=self._hold_lock, name="signal-run-lock", daemon=True)
         self._keeper.start()
 
     def release(self) -> None:
@@ -45,19 +45,19 @@ class RunLock:
         self._over.set()
         self._keeper.join()
 
-    def _take(self) -> Connection:
+    def _take_lock(self) -> Connection:
         connection = self._database.connect()
         connection.execute(query(__package__, "take_run_lock"), self._key)
         return connection
 
-    def _keep(self) -> None:
+    def _hold_lock(self) -> None:
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
                 self._connection.execute("select 1")
             except psycopg.Error:
                 self._connection.close()
                 with suppress(psycopg.Error, SignalError):  # The next beat tries again.
-                    self._connection = self._take()
+                    self._connection = self._take_lock()
         self._connection.close()
 
 

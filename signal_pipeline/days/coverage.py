@@ -35,7 +35,7 @@ class Coverage:
     states: Mapping[date, State]
 
     @property
-    def known(self) -> Span:
+    def known_span(self) -> Span:
         """The part of the window that can hold events. An empty part ends before it begins."""
         # A machine whose clock is ahead of ours can already have made tomorrow's row.
         return max(self.first, self.start_date), min(self.last, max([self.today, *self.states]))
@@ -49,7 +49,9 @@ class Coverage:
     def untouched(self) -> list[date]:
         """The days from the start date to yesterday that have no row."""
         return [
-            day for day in days_between(*self.known) if day < self.today and day not in self.states
+            day
+            for day in days_between(*self.known_span)
+            if day < self.today and day not in self.states
         ]
 
     def cuts(self, first: date, last: date) -> bool:
@@ -57,7 +59,7 @@ class Coverage:
 
         Such days are before the start date, outside the window, or not over.
         """
-        known_first, known_last = self.known
+        known_first, known_last = self.known_span
         return first < known_first or last > known_last or last >= self.today
 
     def notes(self) -> list[str]:
@@ -143,10 +145,10 @@ def days_note(days: Iterable[date], what: str) -> list[str]:
 
 
 def _note(spans: Sequence[Span], what: str) -> list[str]:
-    return [f"{_count(spans):,} day(s) {what}: {listed(spans)}"] if spans else []
+    return [f"{_count(spans):,} day(s) {what}: {name_spans(spans)}"] if spans else []
 
 
-def listed(spans: Sequence[Span]) -> str:
+def name_spans(spans: Sequence[Span]) -> str:
     """Return spans of days in words; of many, only the first ones are named."""
     shown = ", ".join(
         str(first) if first == last else f"{first} to {last}" for first, last in spans[:MOST_SPANS]

@@ -24,8 +24,7 @@ DEGRADED_SHARE = 0.01
 class DayQuality:
     """One day: each app's share of events without an address, and how the day was hashed.
 
-    `keys` and `hash_rules` count the secrets, and the versions of the rules of names, that hashed
-    it.
+    `keys` is how many secrets hashed the day, `hash_rules` how many versions of the rules of names.
     """
 
     without_address: Mapping[str, float]
@@ -62,9 +61,10 @@ def day_quality(connection: Connection, first: date, last: date) -> dict[date, D
 class DayIdentities:
     """How people are told apart on one day.
 
-    `top_share` is the share of the day's events that the hash with the most events has. Many
-    sessions behind one hash mean that a proxy or NAT has merged people. Several hashes in one
-    session mean that an address or browser changed within it, and that people are counted twice.
+    `top_share` and `top_sessions` are the busiest hash's share of the day's events and its number
+    of sessions. Many sessions behind one hash mean that a proxy or NAT has merged people. Several
+    hashes in one session mean that an address or browser changed within it, so that people are
+    counted twice.
     """
 
     events: int

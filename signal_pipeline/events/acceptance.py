@@ -82,13 +82,13 @@ class Acceptance:
             event: IncomingEvent = stated
             event.created_at = time_of_json(stated.created_at)
         except NOT_JSON as error:
-            return self._undecodable(line, error, now)
+            return self._drop_undecodable(line, error, now)
         return self.check(event, now)
 
     def check(self, event: IncomingEvent, now: datetime) -> AcceptedEvent | Drop:
         """Check one event; `now` is the time of the server's clock, aware and in UTC."""
         try:
-            return self._accepted(event, now)
+            return self._accept(event, now)
         except Refused as refusal:
             drop = self.drop(refusal.reason, event, now)
             return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
@@ -117,7 +117,7 @@ class Acceptance:
             event_type if isinstance(event_type, str) and _PLAIN_NAME.fullmatch(event_type) else "",
         )
 
-    def _undecodable(self, line: bytes, error: Exception, now: datetime) -> Drop:
+    def _drop_undecodable(self, line: bytes, error: Exception, now: datetime) -> Drop:
         """Return the drop of a line that is not an event.
 
         It is still counted under the event type, app and day that can be read from it.
@@ -136,7 +136,7 @@ class Acceptance:
             at = None
         return self._drop("invalid_field", fields.get("eventType"), fields.get("appName"), at, now)
 
-    def _accepted(self, event: IncomingEvent, now: datetime) -> AcceptedEvent:
+    def _accept(self, event: IncomingEvent, now: datetime) -> AcceptedEvent:
         """Take the steps of requirement 3, in its order; the first that fails raises Refused."""
         # 1. The form of every field.
         route = stored_route(event.route)

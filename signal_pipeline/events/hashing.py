@@ -90,7 +90,7 @@ class DayHasher:
     def user_hash(self, host: str, ip: str, normalised_ua: str) -> bytes:
         """Return 32 bytes that are the same for the same three canonical inputs on this day.
 
-        `ip` and `normalised_ua` are empty if missing. None of the three may hold U+001F, which
+        `ip` and `normalised_ua` are empty if missing. None of the three can hold U+001F, which
         separates them.
         """
         inner = self._inner.copy()

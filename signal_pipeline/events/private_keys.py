@@ -185,7 +185,7 @@ def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
         or word.startswith(_COMPACT_ORDER)
     ):
         return True
-    if _by_a_way(words):
+    if _says_how_sent(words):
         return True
     rests = []
     if words[:2] == ["number", "of"]:
@@ -203,7 +203,7 @@ def _counts_or_flags(text: str, word: str, words: list[str]) -> bool:
     return any(_names_personal_data("".join(rest), rest) for rest in rests)
 
 
-def _by_a_way(words: list[str]) -> bool:
+def _says_how_sent(words: list[str]) -> bool:
     """Return whether a key says how something was sent, not who sent it: `shareViaEmail`."""
     if len(words) < 3 or words[-1] not in _WAYS:
         return False

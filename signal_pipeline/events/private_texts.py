@@ -1,4 +1,4 @@
-"""The test of whether a text holds personal data, in exactly these characters (requirement 3.4).
+"""Decides whether a text, exactly as it is written, holds personal data (requirement 3.4).
 
 The module finds only data that a checksum or a fixed form makes certain. It does not look for names
 or street addresses, which look like any other words, nor for numbers that could be something else,
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-# Not a picture for a dense screen, such as `icon@2x.png`.
+# A picture for a dense screen, such as `icon@2x.png`, is not an e-mail address.
 _PICTURE = r"[1-9](?:\.[0-9])?x\.(?:png|jpe?g|gif|webp|avif|svg)(?!\w|[.-]\w)"
 _EMAIL = re.compile(rf"[^\s@]@(?!{_PICTURE})(?:[\w-]+[.\u3002])+(?:[^\W\d_]{{2}}|xn--)")
 
@@ -73,7 +73,7 @@ _ISSUED = re.compile(
     r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])[0-9]{12}"
     r"|220[0-4][0-9]{12}"
 )
-# Twice each digit, with the digits of the result added up.
+# For the checksum: each digit times two, with the digits of the result added up.
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 _IBAN_START = re.compile(
@@ -89,7 +89,7 @@ _IBAN_COUNTRIES = """
 """
 _IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_COUNTRIES.split()}
 
-# Two numbers that are precise enough for a house, side by side and not in a longer list.
+# Two numbers side by side that are precise enough to find a house, and are not in a longer list.
 _PAIR = re.compile(
     r"(?<![0-9A-Za-z.+-])(?<![0-9][,;])(?<![0-9][,;] )"
     r"([+-]?[0-9]{1,3}\.[0-9]{4,15}) ?[,;] ?([+-]?[0-9]{1,3}\.[0-9]{4,15})"
@@ -131,7 +131,7 @@ _FOUR_DIGITS = re.compile("[0-9]{4}")
 
 
 def is_private_text(text: str) -> bool:
-    """Return whether a text holds personal data that can be told for certain.
+    """Return whether a text holds personal data that can be recognised for certain.
 
     That is an e-mail address, an IP or MAC address, a JWT, a URL with a query or a user, a phone
     number in international form, the number of a payment card, an IBAN, or coordinates.
@@ -160,7 +160,7 @@ def holds_address(text: str) -> bool:
 def is_private_number(text: str) -> bool:
     """Return whether a text holds a MAC address, a phone number, a card, an IBAN or coordinates.
 
-    Each is looked for only if the text has the signs that it needs.
+    To save time, each is looked for only if the text has the characters that it needs.
     """
     if not _ANY_DIGIT.search(text):
         return False
@@ -228,7 +228,7 @@ def _is_phone(number: str) -> bool:
 def _holds_iban(text: str) -> bool:
     for start in _IBAN_START.finditer(text):
         length = _IBAN_LENGTHS.get(start[1].upper())
-        found = length and _of_length(length).match(text, start.start())
+        found = length and _iban_pattern(length).match(text, start.start())
         if found:
             code = found[0].translate(_NO_SIGNS)
             if int("".join(str(int(character, 36)) for character in code[4:] + code[:4])) % 97 == 1:
@@ -237,10 +237,11 @@ def _holds_iban(text: str) -> bool:
 
 
 @cache
-def _of_length(length: int) -> re.Pattern[str]:
+def _iban_pattern(length: int) -> re.Pattern[str]:
     """Return the pattern of an IBAN of this length.
 
-    It is in groups of four, or in one piece that can be apart from the check digits.
+    It is written in groups of four, or in one piece with at most one separator, after the check
+    digits.
     """
     fours, rest = divmod(length, 4)
     last = rf"\1[0-9A-Za-z]{{{rest}}}" if rest else ""
@@ -253,7 +254,7 @@ def _of_length(length: int) -> re.Pattern[str]:
 def is_place(first: float, second: float) -> bool:
     """Return whether two numbers can be latitude and longitude, in either order.
 
-    Two numbers of at most 1 are shares.
+    Two numbers of at most 1 are taken for shares, not for a place.
     """
     small, large = sorted((abs(first), abs(second)))
     return small <= 90 and 1 < large <= 180

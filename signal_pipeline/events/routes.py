@@ -1,9 +1,9 @@
-"""From the route of an event to the route template that is stored (requirements 1 and 3.1).
+"""Turns the route of an event into the route template that is stored (requirements 1 and 3.1).
 
 The module cuts query and fragment, removes invisible characters, and replaces segments that are ids
 or tokens. It does not decide whether a route is known. The client already sends templates; this is
 the safety net below it. It is cautious: a slug made of words and short numbers stays. Only
-templates are remembered, because another route can hold an address or a token.
+finished templates are cached, because a raw route can hold an address or a token.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ REMEMBERED_TEMPLATES = 4096
 
 _templates: set[str] = set()
 
-# A text with nothing to look for: no query, no digit, no sign of an address, no run of letters long
-# enough for a token. It is possessive, so that it takes one pass.
+# A text that needs no closer look: it has no query, no digit, no sign of an address, and no run of
+# letters that is long enough for a token. Possessive quantifiers make one pass enough.
 _PLAIN = re.compile(r"(?:[A-Za-z]{0,15}+[/\[\]()._~-]++)*+[A-Za-z]{0,15}+")
 # `?` and `#` as they are, percent-encoded any number of times, or in a form that NFKC turns into
 # them.
@@ -66,33 +66,33 @@ def route_template(text: str) -> str:
     if len(text) > MAXIMUM_CHARACTERS:
         raise ValueError(f"the route has more than {MAXIMUM_CHARACTERS} characters")
     if _PLAIN.fullmatch(text):
-        return _remembered(text)
+        return _remember(text)
     if _FORBIDDEN.search(text):
         raise ValueError("the route holds control characters")
     path = _QUERY_OR_FRAGMENT.split(text if text.isascii() else visible(text), maxsplit=1)[0]
     template = "/".join(
-        segment if _PLAIN.fullmatch(segment) or not _identifies(segment) else PLACEHOLDER
+        segment if _PLAIN.fullmatch(segment) or not _is_private(segment) else PLACEHOLDER
         for segment in path.split("/")
     )
     if len(template) > MAXIMUM_CHARACTERS:
         raise ValueError(
             f"the route has more than {MAXIMUM_CHARACTERS} characters after its ids are replaced"
         )
-    return _remembered(template) if template == text else template
+    return _remember(template) if template == text else template
 
 
-def _remembered(template: str) -> str:
-    """Remember a route that came as it is stored, unless the memory is full, and return it."""
+def _remember(template: str) -> str:
+    """Return a template, and cache it unless the cache is full."""
     if len(_templates) < REMEMBERED_TEMPLATES:
         _templates.add(template)
     return template
 
 
-def _identifies(segment: str) -> bool:
-    """Return whether a segment, in any reading, must be replaced.
+def _is_private(segment: str) -> bool:
+    """Return whether a segment must be replaced, in whatever way it is encoded.
 
-    That is so if it is an id, holds `@`, something private or a parameter, looks like a token, or
-    is not what it looks like.
+    It must be replaced if it is an id, looks like a token, holds `@`, personal data or a parameter,
+    or hides what it says.
     """
     return any(_reads_as_id(part) for reading in readings(segment) for part in reading.split("/"))
 
@@ -133,9 +133,9 @@ def _is_token(run: str) -> bool:
 
 
 def _is_mixed_token(compact: str) -> bool:
-    """Return the same for a whole segment without its separators.
+    """Return whether a whole segment, without its separators, looks random.
 
-    base64url can have `-` and `_` anywhere.
+    The separators are left out because base64url can have `-` and `_` anywhere.
     """
     kinds = (str.islower, str.isupper, str.isdigit)
     mixed = all(any(kind(character) for character in compact) for kind in kinds)

@@ -1,4 +1,4 @@
-"""From a raw user agent to the little that Signal keeps of it: bot or not, and coarse buckets.
+"""Turns a raw user agent into the little that Signal keeps of it: bot or not, and coarse buckets.
 
 The module cleans the text and holds the cache. `bots.py` has the test for bots, `browsers.py` the
 closed lists of names (which are part of the user hash), and `devices.py` the device types.

@@ -45,7 +45,7 @@ class PeekedStream:
         self._ended = False
         self.head = b""
         while (missing := HEAD_BYTES - len(self.head)) and not self._ended:
-            self.head += self._more(missing)
+            self.head += self._read_more(missing)
         self._unread = BytesIO(self.head)
         self.taken = 0
 
@@ -53,11 +53,11 @@ class PeekedStream:
         """Return the next bytes, `size` unless the stream ends."""
         data = self._unread.read(size)
         if len(data) < size and not self._ended:
-            data += self._more(size - len(data))
+            data += self._read_more(size - len(data))
         self.taken += len(data)
         return data
 
-    def _more(self, size: int) -> bytes:
+    def _read_more(self, size: int) -> bytes:
         """Return the next bytes, and remember an end, since a terminal can be read beyond it."""
         data = self._stream.read(size)
         self._ended = not data

@@ -78,10 +78,10 @@ def event_rows(events: Sequence[AcceptedEvent]) -> list[bytes]:
         row = (
             head,
             _words(event.app_name, event.event_type, event.route, event.entity_type),
-            NULL if entity_id is None else _sized(entity_id.encode()),
+            NULL if entity_id is None else _with_length(entity_id.encode()),
             NULL if session_id is None else _UUID + bytes.fromhex(session_id.replace("-", "")),
             _words(event.device_type, event.browser_family, event.os_family),
-            NULL if description is None else _sized(_JSONB_VERSION + description),
+            NULL if description is None else _with_length(_JSONB_VERSION + description),
         )
         rows.append(b"".join(row))
     return rows
@@ -147,8 +147,8 @@ def _uuids(texts: list[str]) -> Bytes:
 @lru_cache(maxsize=8192)
 def _words(*values: str | None) -> bytes:
     # The cache holds words of the catalogue, buckets and route templates, nothing about a person.
-    return b"".join(NULL if value is None else _sized(value.encode()) for value in values)
+    return b"".join(NULL if value is None else _with_length(value.encode()) for value in values)
 
 
-def _sized(value: bytes) -> bytes:
+def _with_length(value: bytes) -> bytes:
     return _length(len(value)) + value

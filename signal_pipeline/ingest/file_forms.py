@@ -35,7 +35,7 @@ _SIGNATURES = (
     (b"%PDF-", "a PDF file"),
 )
 PRETTY_PRINTED = "JSON over several lines (pretty-printed)"
-LOOKED_AT = 20
+SAMPLED_LINES = 20
 LONG_LINE = 50_000
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)")
 _TAR = slice(257, 262)
@@ -117,7 +117,7 @@ def _of_json(text: str) -> str | None:
     if isinstance(value, str):
         return "JSON strings, not objects"
     if not isinstance(value, dict):
-        return "JSON values that are no objects" if end >= len(first) else None
+        return "JSON values that are not objects" if end >= len(first) else None
     if end > len(first):
         return PRETTY_PRINTED
     return "several JSON objects on a line" if end < len(first) else None
@@ -131,12 +131,12 @@ def _of_broken_json(text: str, first: str) -> str | None:
     return (
         "a very long line"
         if len(first) > LONG_LINE
-        else "lines that begin as JSON objects and are none"
+        else "lines that begin like JSON objects but are not"
     )
 
 
 def _of_text(text: str) -> str:
-    lines = [line for line in text.split("\n")[:LOOKED_AT] if line.strip()]
+    lines = [line for line in text.split("\n")[:SAMPLED_LINES] if line.strip()]
     whole = lines[:-1] or lines  # The last line can be cut off.
     if text.startswith("<"):
         return "HTML" if _HTML.match(text) else "XML"

@@ -22,15 +22,15 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.locks import LockClass, tried_session_lock
+from signal_pipeline.postgres.locks import LockClass, try_session_lock
 from signal_pipeline.postgres.query import query
 
-NAMED = 10
+MAX_TEXTS = 10
 NAME_CHARACTERS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
+class DrainResult:
     """The result of a drain of the landing."""
 
     files: int
@@ -38,13 +38,12 @@ class Drained:
 
 
 class LandingError(SignalError):
-    """The error for an entry of the landing that cannot be ingested.
+    """An entry of the landing could not be read, taken or removed, or changed while being read.
 
-    It cannot be read, taken or removed, or it changed while it was being read. `drained` is what
-    the drain did nevertheless; it is None if no drain raised this.
+    `drained` is what the drain did with the other entries; it is None if no drain raised this.
     """
 
-    def __init__(self, message: str, drained: Drained | None = None) -> None:
+    def __init__(self, message: str, drained: DrainResult | None = None) -> None:
         super().__init__(message)
         self.drained = drained
 
@@ -101,7 +100,7 @@ def changed_at(folder: Path) -> datetime | None:
     return None
 
 
-def shown(path: Path) -> str:
+def quoted_name(path: Path) -> str:
     """Return a file's name for people: quoted, on one line, and not too long."""
     text = repr(path.name)
     return text if len(text) <= NAME_CHARACTERS else f"{text[:NAME_CHARACTERS]}..."
@@ -151,14 +150,14 @@ def _obstacle(mode: int) -> str | None:
     return (
         "is a folder, and is not looked into"
         if S_ISDIR(mode)
-        else "is no file that could hold events"
+        else "is a pipe, a socket or a device, not a file"
     )
 
 
-def listed(texts: list[str]) -> str:
+def first_few(texts: list[str]) -> str:
     """Return the first few texts on one line, and how many more there are."""
-    more = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
-    return "; ".join([*texts[:NAMED], *more])
+    more = [f"and {len(texts) - MAX_TEXTS} more"] if len(texts) > MAX_TEXTS else []
+    return "; ".join([*texts[:MAX_TEXTS], *more])
 
 
 def prepare_landing(folder: Path) -> None:
@@ -172,15 +171,15 @@ def prepare_landing(folder: Path) -> None:
         folder.chmod(0o700)
     except OSError as error:
         raise LandingError(
-            f"cannot make the landing folder {folder} its owner's only: {error.strerror}"
+            f"cannot make the landing folder {folder} private to its owner: {error.strerror}"
         ) from None
 
 
-def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> Drained:
+def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: bytes) -> DrainResult:
     """Ingest every waiting file exactly once, and remove it.
 
-    Several processes can drain at once, since one of them holds each file. A file that is not
-    finished stays, and the next drain continues where this one stopped.
+    Several processes can drain at once, because a file that one of them works on is locked. A file
+    that a drain does not finish stays, and the next drain continues where this one stopped.
 
     Raises DatabaseError at once. Raises LandingError after all other files are done; it names the
     entries that are kept, and carries what was done.
@@ -197,16 +196,17 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                 if _ingest_file(connection, ingest, entry.path, secret, counts):
                     files += 1
             except (LandingError, StreamError) as error:
-                kept.append(f"{shown(entry.path)} {error}")
+                kept.append(f"{quoted_name(entry.path)} {error}")
             except OSError as error:
-                kept.append(f"{shown(entry.path)} cannot be read or removed: {error.strerror}")
+                name = quoted_name(entry.path)
+                kept.append(f"{name} cannot be read or removed: {error.strerror}")
     if kept:
         raise LandingError(
             f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done:"
-            f" {listed(kept)}",
-            Drained(files, counts),
+            f" {first_few(kept)}",
+            DrainResult(files, counts),
         )
-    return Drained(files, counts)
+    return DrainResult(files, counts)
 
 
 def _ingest_file(
@@ -222,14 +222,13 @@ def _ingest_file(
         check_form(stream)  # Before the whole file is read and recorded as begun.
         digest, size = _content_hmac(stream, secret)
         number = int.from_bytes(digest[:4], "big", signed=True)
-        with tried_session_lock(connection, LockClass.LANDED_FILE, number) as is_ours:
+        with try_session_lock(connection, LockClass.LANDED_FILE, number) as is_ours:
             # Another process can have finished this file meanwhile, and a new file can have its
             # name.
             if not is_ours or not _still_at(path, stream):
                 return False
-            _ingest_rest(
-                connection, ingest, stream, digest, _started(connection, digest, size), counts
-            )
+            offset = _stored_offset(connection, digest, size)
+            _ingest_rest(connection, ingest, stream, digest, offset, counts)
             if os.fstat(stream.fileno()).st_size != size:
                 raise LandingError("grew while it was read: move files in when they are complete")
             if _still_at(path, stream):
@@ -256,9 +255,9 @@ def _ingest_rest(
     """Ingest the part of a file that is not stored yet.
 
     This includes a file that was done before, because more of it can be readable now. A file is
-    done once everything that could be read of it is stored. That is true of a file that is cut
-    short too, although the file itself is kept: if its row stayed open after somebody deletes the
-    file, it would hold up a rotation of the secret. Each drain sets the time anew, so that the
+    done once everything that could be read of it is stored. So a file that is cut short is done
+    too, although the file itself is kept: if somebody deleted the file while its row was open, the
+    row would hold up a rotation of the secret for ever. Each drain sets the time anew, so that the
     retention does not forget how much of a kept file is stored.
     """
 
@@ -284,7 +283,8 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
-def _started(connection: Connection, digest: bytes, size: int) -> int:
+def _stored_offset(connection: Connection, digest: bytes, size: int) -> int:
+    """Record that a file is begun, and return how many of its bytes are stored already."""
     row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None
     offset, _ = row

@@ -106,7 +106,7 @@ class NdjsonReader:
         self._start = start
         self._found = start > 0  # Whether an object was found. Only NDJSON is ever begun.
         if (form := signature(self._content.head)) is not None:
-            raise FormError(self._named(form))
+            raise FormError(self._describe_form(form))
         if start and self._inflated:
             self._content.skip(start)
         elif start:
@@ -132,7 +132,7 @@ class NdjsonReader:
         offset, number, told, rest = self._start, 1, 0, b""
         while data := self._content.read(self._block_bytes):
             if not self._found and offset > LOOK_AHEAD_BYTES:
-                raise FormError(self._named(likely_form(self._content.head)))
+                raise FormError(self._describe_form(likely_form(self._content.head)))
             offset += len(data)
             head, newline, tail = data.rpartition(b"\n")
             if not newline:
@@ -163,17 +163,17 @@ class NdjsonReader:
                 break
             skipped.append(_Skipped.of(block))
         if listed and listed >= objects:  # One object of an array has no comma next to it.
-            raise FormError(self._named("a JSON array with an object a line"))
+            raise FormError(self._describe_form("a JSON array with an object a line"))
         if found is not None and is_pretty_printed(self._content.head):
             # The object that was found is a value inside a longer object.
-            raise FormError(self._named(PRETTY_PRINTED))
+            raise FormError(self._describe_form(PRETTY_PRINTED))
         if found is None and any(each.lines for each in skipped):
-            raise FormError(self._named(likely_form(self._content.head)))
+            raise FormError(self._describe_form(likely_form(self._content.head)))
         yield from (each.block() for each in skipped)
         if found is not None:
             yield found
 
-    def _named(self, form: str) -> str:
+    def _describe_form(self, form: str) -> str:
         return f"{form} inside {self.compression} data" if self.compression else form
 
 
@@ -203,10 +203,10 @@ def is_object(line: bytes) -> bool:
     try:
         description = bytes(_decode_event(line).description)
     except msgspec.ValidationError:
-        return isinstance(_decoded(line), dict)
+        return isinstance(_decode(line), dict)
     except _UNDECODABLE:
         return False
-    return not description or description == b"null" or _decoded(description) is not None
+    return not description or description == b"null" or _decode(description) is not None
 
 
 def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
@@ -238,7 +238,7 @@ def without_marks(lines: bytes) -> bytes:
     return _LATER_MARKS.sub(b"\n", lines) if b"\n" + MARK in lines else lines
 
 
-def _decoded(text: bytes) -> object:
+def _decode(text: bytes) -> object:
     """Return the value of a JSON text, or None if the text is not JSON."""
     try:
         return _decode_any(text)

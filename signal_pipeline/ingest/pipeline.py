@@ -171,7 +171,7 @@ class Ingest:
             short_switch_interval(),
             ThreadPoolExecutor(max_workers=1, thread_name_prefix="signal-writer") as pool,
         ):
-            storing = (self._prepared(block, committed) for block in reader)
+            storing = (self._prepare(block, committed) for block in reader)
             for block, outcomes in run_while_preparing(pool, storing):
                 _count(block, outcomes, counts)
                 if progress is not None:
@@ -198,7 +198,7 @@ class Ingest:
         """
         self._now()
 
-    def _prepared(
+    def _prepare(
         self, block: Block, committed: Callable[[Connection, int], None] | None
     ) -> Callable[[], tuple[Block, list[Outcome]]]:
         """Check the lines of a block and lay them out; return the call that stores them."""

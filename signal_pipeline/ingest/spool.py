@@ -94,7 +94,7 @@ class Spool:
 
     def append(self, checked: Sequence[AcceptedEvent | Drop]) -> None:
         """Write a batch and sync it. Raises SpoolError if the spool is full or the disk refuses."""
-        data = _encoded(checked, self._key_id)
+        data = _encode(checked, self._key_id)
         if self._bytes + len(data) > MAX_SPOOL_BYTES:
             raise SpoolError(
                 f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken"
@@ -173,7 +173,7 @@ class Spool:
                 len(items),
             )
             self._write(
-                path.with_suffix(_REFUSED), _encoded(refused, batch.key_id, batch.hash_rules)
+                path.with_suffix(_REFUSED), _encode(refused, batch.key_id, batch.hash_rules)
             )
 
     def _write(self, path: Path, data: bytes) -> None:
@@ -237,7 +237,7 @@ def _written_on(path: Path) -> date:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).date()
 
 
-def _encoded(
+def _encode(
     items: Sequence[AcceptedEvent | Drop], key_id: str, hash_rules: int = HASH_RULES
 ) -> bytes:
     events = [item for item in items if isinstance(item, AcceptedEvent)]
@@ -257,7 +257,7 @@ def _write_once(
     Return False if PostgreSQL will never take them.
     """
 
-    def once(connection: Connection) -> None:
+    def claim_identity(connection: Connection) -> None:
         row = connection.execute(
             query(__package__, "start_landed_file"), [identity, size]
         ).fetchone()
@@ -267,7 +267,7 @@ def _write_once(
         connection.execute(query(__package__, "finish_landed_file"), [identity])
 
     try:
-        writer.write(items, once, received_on)
+        writer.write(items, claim_identity, received_on)
     except _AlreadyStored:
         return True
     except DatabaseError as error:

@@ -31,7 +31,7 @@ from signal_pipeline.ingest.books import (
     books_of,
 )
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
-from signal_pipeline.postgres.database import Connection, Database, retried, safe_errors
+from signal_pipeline.postgres.database import Connection, Database, run_with_retries, safe_errors
 from signal_pipeline.postgres.query import query
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
@@ -62,7 +62,7 @@ def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozens
     The next batch can therefore be prepared while one is stored. Events of the days in `closed`,
     which are purged, are dropped.
     """
-    events, bots, outcomes = _sorted_out(checked, closed)
+    events, bots, outcomes = _sort_out(checked, closed)
     every = list(events.values())
     return Batch(
         checked,
@@ -108,7 +108,9 @@ class EventWriter:
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
             try:
-                return retried(lambda: self._write(batch, within, received_on or today_utc()))
+                return run_with_retries(
+                    lambda: self._write(batch, within, received_on or today_utc())
+                )
             # An interrupt too: an open transaction would include the next batch.
             except BaseException:
                 self.close()
@@ -117,11 +119,11 @@ class EventWriter:
     def _write(
         self, batch: Batch, within: Callable[[Connection], None] | None, received_on: date
     ) -> list[Outcome]:
-        connection = self._connected()
+        connection = self._open_connection()
         days = sorted({event.day for event in batch.events.values()})
         self._ensure(connection, days)
-        with _rolled_back_on_error(connection):
-            closed = _purged(connection, days)
+        with _rollback_on_error(connection):
+            closed = _lock_days(connection, days)
             if closed:
                 batch = prepare(batch.checked, closed)
             known = _add_keys(connection, batch)
@@ -138,7 +140,7 @@ class EventWriter:
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
             if within is not None:
                 within(connection)
-            _at_once(
+            _execute_together(
                 connection,
                 add_to_books(books, received_on),
                 *add_address_gaps(new.values()),
@@ -149,7 +151,7 @@ class EventWriter:
             )
         return outcomes
 
-    def _connected(self) -> Connection:
+    def _open_connection(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._database.connect()
         return self._connection
@@ -161,7 +163,7 @@ class EventWriter:
 
 
 @contextmanager
-def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
+def _rollback_on_error(connection: Connection) -> Iterator[None]:
     """Roll back a transaction after an error, so that the connection can be used again."""
     try:
         yield
@@ -171,8 +173,10 @@ def _rolled_back_on_error(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCursor[TupleRow]:
-    """Execute statements in one message. The cursor is at the result of the first.
+def _execute_together(
+    connection: Connection, *statements: Statement
+) -> psycopg.ClientCursor[TupleRow]:
+    """Execute statements in one message, and return a cursor at the result of the first.
 
     The time of a small batch is mostly round trips, and at each of them the thread releases the
     interpreter and waits to get it back. psycopg's pipeline waits for each of its statements.
@@ -182,19 +186,19 @@ def _at_once(connection: Connection, *statements: Statement) -> psycopg.ClientCu
     return cursor
 
 
-def _purged(connection: Connection, days: list[date]) -> set[date]:
-    """Begin a transaction, protect the days from a purge, and return those already purged.
+def _lock_days(connection: Connection, days: list[date]) -> set[date]:
+    """Begin a transaction, lock the days against a purge, and return those already purged.
 
-    The days are protected until the commit.
+    The locks last until the commit.
     """
-    cursor = _at_once(
+    cursor = _execute_together(
         connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
     )
     cursor.nextset()
     return {day for day, state in cursor.fetchall() if state == "purged"}
 
 
-def _sorted_out(
+def _sort_out(
     checked: Sequence[AcceptedEvent | Drop], closed: Set[date]
 ) -> tuple[dict[int, AcceptedEvent], list[Drop], list[Outcome]]:
     """Split a batch into events for the ledger, bots, and all outcomes so far.

@@ -17,7 +17,7 @@ from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.extras import explained
+from signal_pipeline.extras import explain_missing
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.settings import Settings
 
@@ -52,15 +52,15 @@ class DatabaseError(SignalError):
     def is_refusing_work(self) -> bool:
         """True if PostgreSQL is up but refuses such work from everybody for now.
 
-        This is as good as an outage.
+        Callers treat this as an outage.
         """
         return (self.sqlstate or "").startswith(_REFUSING_WORK)
 
     @property
     def is_misconfigured(self) -> bool:
-        """True if the login or the schema is at fault, not what was asked.
+        """True if the login or the schema is at fault, not the statement.
 
-        Then everything fails alike.
+        Every statement then fails in the same way.
         """
         return (self.sqlstate or "").startswith(_MISCONFIGURED)
 
@@ -130,7 +130,7 @@ def open_database(settings: Settings) -> Database:
         # Imported here, because a service with a server of its own has no need of the wheel.
         from signal_pipeline.postgres.embedded import start_embedded
     except ModuleNotFoundError as error:
-        raise explained(error) from None
+        raise explain_missing(error) from None
     return Database(start_embedded(settings.home_path))
 
 
@@ -204,7 +204,7 @@ def _kind(error: psycopg.Error) -> str:
     return f"{kind}, SQLSTATE {error.sqlstate}" if error.sqlstate else kind
 
 
-def retried(transaction: Callable[[], Result]) -> Result:
+def run_with_retries(transaction: Callable[[], Result]) -> Result:
     """Run a whole transaction, again after a deadlock or serialization failure (40P01, 40001)."""
     for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
         try:

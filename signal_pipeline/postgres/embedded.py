@@ -156,13 +156,9 @@ def _url(folder: Path) -> str:
 
 def _ready_url(folder: Path) -> str | None:
     try:
-        # The pid file is half written while the server starts, or we have no right to read it.
         info = PostmasterInfo.read_from_pgdata(folder)
-    except (
-        AssertionError,
-        ValueError,
-        OSError,
-    ):
+    # While the server starts, the pid file is half written; or we have no right to read it.
+    except (AssertionError, ValueError, OSError):
         return None
     return (
         _url(folder) if info and info.status == "ready" and _is_server(info.pid, folder) else None
@@ -296,8 +292,8 @@ def _stop(server: PostgresServer) -> None:
         while _still_there(server.pgdata) and time.monotonic() < give_up:
             try:
                 arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
-                # It is starting and has no pid file yet, or has just ended.
                 _run_program("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+            # The server is starting and has no pid file yet, or it has just ended.
             except subprocess.SubprocessError:
                 time.sleep(0.1)
 

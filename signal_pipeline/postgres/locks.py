@@ -36,9 +36,7 @@ def session_lock(connection: Connection, lock_class: LockClass, number: int) -> 
 
 
 @contextmanager
-def tried_session_lock(
-    connection: Connection, lock_class: LockClass, number: int
-) -> Iterator[bool]:
+def try_session_lock(connection: Connection, lock_class: LockClass, number: int) -> Iterator[bool]:
     """Yield whether the lock was free; if so, hold it until the context or the session ends."""
     row = connection.execute(
         "select pg_try_advisory_lock(%s, %s)", [lock_class.value, number]

@@ -21,7 +21,7 @@ from psycopg.rows import scalar_row
 from signal_pipeline.days.calendar import day_lock, raise_versions, window
 from signal_pipeline.days.coverage import days_note, today_notes, why_nothing_is_kept
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried
+from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.rollups.models import Models
@@ -139,7 +139,7 @@ def erase(
 ) -> Certificate:
     """Erase a subject, day by day, each day in one transaction.
 
-    What a crash leaves, a second call erases. The caller rebuilds the rollups of
+    After a crash, a second call erases the rest. The caller rebuilds the rollups of
     `Certificate.stale_days`. Raises NothingKeptError for a person on a day of which nothing is
     kept, and DatabaseError.
     """
@@ -150,7 +150,7 @@ def erase(
     if subject.kind != "entity":
         rollups = []
     with database.connect() as connection:
-        found = _found(connection, subject, rollups)
+        found = _days_with_subject(connection, subject, rollups)
         if dry_run:
             certificate.days = found
         else:
@@ -180,11 +180,11 @@ def _erase_found(
                 erase_day = partial(
                     _erase_day, connection, subject, rollups, each.day, certificate, actor
                 )
-                erased = retried(erase_day)
+                erased = run_with_retries(erase_day)
             if erased:
                 days.append(erased)
     if rollups:
-        days += retried(lambda: _erase_purged(connection, subject, certificate, actor))
+        days += run_with_retries(lambda: _erase_purged(connection, subject, certificate, actor))
     return sorted(days, key=lambda day: day.day)
 
 
@@ -223,7 +223,9 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
     return days_note(purged, f"are purged, their raw events deleted before; {left}")
 
 
-def _found(connection: Connection, subject: Subject, rollups: list[str]) -> list[ErasedDay]:
+def _days_with_subject(
+    connection: Connection, subject: Subject, rollups: list[str]
+) -> list[ErasedDay]:
     """Return the days that hold anything of the subject, and how much."""
     statement = sql.SQL(query(__package__, "subject_days")).format(
         condition=sql.SQL(_CONDITIONS[subject.kind])

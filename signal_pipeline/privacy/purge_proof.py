@@ -25,7 +25,7 @@ class UnprovenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PurgeFacts:
-    """What is there of a day before its purge, and what the books and the builds say of it."""
+    """A day's raw events before its purge, and what the books and the builds say they should be."""
 
     raw_events: int
     first_event: datetime | None
@@ -53,7 +53,7 @@ def prove(connection: Connection, day: date, models: Models, facts: PurgeFacts) 
     """Raise UnprovenError unless every rollup is fresh and agrees with the raw events."""
     if facts.raw_events < facts.expected:
         raise UnprovenError(
-            f"raw events are missing: {facts.raw_events} of {facts.expected} by the books"
+            f"raw events are missing: {facts.raw_events} of {facts.expected} are there"
         )
     for name, model in models.items():
         build = facts.builds.get(name)
@@ -62,7 +62,10 @@ def prove(connection: Connection, day: date, models: Models, facts: PurgeFacts) 
         if build["version"] != facts.version or build["checksum"] != model.checksum:
             raise UnprovenError(f"{name} is stale: run `signal-pipeline backfill` for this day")
         if build["raw_events"] != facts.raw_events:
-            raise UnprovenError(f"{name} was built from other raw events than are there now")
+            raise UnprovenError(
+                f"{name} was built from {build['raw_events']} raw events, now there are"
+                f" {facts.raw_events}"
+            )
         rows = connection.execute(
             sql.SQL("select count(*) from signal.{} where activity_date = %s").format(
                 sql.Identifier(name)

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried
+from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.purge_proof import UnprovenError, prove, read_purge_facts
@@ -37,7 +37,7 @@ class RetentionError(SignalError):
 
 
 @dataclass(slots=True)
-class Purged:
+class PurgeResult:
     """What a run of the retention did, or with `dry_run` would do.
 
     `kept`: days that are due and failed their proof, or that are due only by a clock. `refusal`:
@@ -65,12 +65,12 @@ def due_days(connection: Connection, first_kept: date) -> list[date]:
 
 
 def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgement, list[date]]:
-    """Judge what is past its retention now, and find the open days that are so only by a clock.
+    """Judge which days are past their retention now.
 
-    Those days are returned oldest first.
+    Also return, oldest first, the open days that are past it by the clock alone.
     """
     judgement = judge(read_clocks(connection), retention_days)
-    return judgement, judgement.held(due_days(connection, judgement.by_clock))
+    return judgement, judgement.due_by_clock_alone(due_days(connection, judgement.by_clock))
 
 
 def purge_due_days(
@@ -83,34 +83,33 @@ def purge_due_days(
     confirm_days: int = 0,
     actor: bytes | None = None,
     run_id: str | None = None,
-) -> Purged:
+) -> PurgeResult:
     """Purge every due day that passes its proof.
 
     A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
-    date after today is allowed only with `dry_run`. Days that are due only by a clock are kept too,
-    unless a person confirms with `confirm_days` that up to so many may go. `actor`: see
-    `privacy/audit_log.py`. `run_id` is the Dagster run in which somebody confirmed, if it was one.
+    date after today is allowed only with `dry_run`. Days that are due by the clock alone are kept
+    too, unless a person allows with `confirm_days` that up to so many are purged. `actor` is
+    explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
     """
     today = today_utc()
     if as_of is not None and as_of > today and not dry_run:
         raise RetentionError(f"{as_of} is after today: a day to come is allowed only in a dry run")
-    result = Purged(dry_run)
+    result = PurgeResult(dry_run)
     with database.connect() as connection:
-        judgement, held = judge_due_days(connection, retention_days)
+        judgement, clock_only = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
             remember_days(connection, judgement.facts)
-        if held and len(held) <= confirm_days and not judgement.facts.apart:
+        if clock_only and len(clock_only) <= confirm_days and not judgement.facts.clocks_differ:
             if not dry_run:
-                write_confirmed_days(connection, judgement.unseen, len(held), actor, run_id)
-            held, first_kept = [], judgement.by_clock
+                write_confirmed_days(connection, judgement.unseen, len(clock_only), actor, run_id)
+            clock_only, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
-            # What would be due on a future day is not judged: nothing can have been seen of that
-            # day.
+            # For a future date only the clock decides: no sign of it can exist yet.
             first_kept = asked if as_of > today else min(first_kept, asked)
-            held = [day for day in held if first_kept <= day < asked]
-        result.refusal = judgement.refusal(held)
+            clock_only = [day for day in clock_only if first_kept <= day < asked]
+        result.refusal = judgement.refusal(clock_only)
         for day in due_days(connection, first_kept):
             try:
                 _purge(connection, day, models, actor, dry_run=dry_run)
@@ -118,7 +117,7 @@ def purge_due_days(
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
-        result.kept |= dict.fromkeys(held, BY_THE_CLOCK_ALONE)
+        result.kept |= dict.fromkeys(clock_only, BY_THE_CLOCK_ALONE)
         if not dry_run:
             connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])
     return result
@@ -132,7 +131,7 @@ def purge_incomplete(
     retention_days: int,
     *,
     actor: bytes | None = None,
-) -> Purged:
+) -> PurgeResult:
     """Delete a due day that cannot pass its proof; its rollups are labelled incomplete for ever.
 
     Raises RetentionError for a day that is not due, or without a reason.
@@ -140,16 +139,16 @@ def purge_incomplete(
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")
     with database.connect() as connection:
-        judgement, held = judge_due_days(connection, retention_days)
-        if day in held:
-            raise RetentionError(f"day {day} was not purged: {judgement.refusal(held)}")
+        judgement, clock_only = judge_due_days(connection, retention_days)
+        if day in clock_only:
+            raise RetentionError(f"day {day} was not purged: {judgement.refusal(clock_only)}")
         if day not in due_days(connection, judgement.first_kept):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
             _purge(connection, day, models, actor, forced=reason.strip()[: audit_log.MAX_REASON])
         except UnprovenError as unproven:
             raise RetentionError(f"day {day} was not purged: {unproven}") from None
-    return Purged(False, purged=[day])
+    return PurgeResult(False, purged=[day])
 
 
 def _purge(
@@ -166,7 +165,7 @@ def _purge(
             with connection.transaction():
                 prove(connection, day, models, read_purge_facts(connection, day))
             return
-        retried(lambda: _purge_locked(connection, day, models, actor, forced))
+        run_with_retries(lambda: _purge_locked(connection, day, models, actor, forced))
 
 
 def _purge_locked(
@@ -227,10 +226,8 @@ def _drop_partition(connection: Connection, day: date) -> None:
     give_up = time.monotonic() + DROP_PATIENCE_SECONDS
     while True:
         try:
-            with (
-                connection.transaction()
-                # A savepoint, so that the deletes above are not repeated.
-            ):
+            # A savepoint, so that the deletes above are not repeated.
+            with connection.transaction():
                 connection.execute("select signal.drop_partition(%s)", [day])
             return
         except errors.LockNotAvailable:

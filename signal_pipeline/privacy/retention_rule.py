@@ -32,22 +32,26 @@ class ClockFacts:
     seen: frozenset[date] = field(default_factory=frozenset)
 
     @property
-    def apart(self) -> bool:
+    def clocks_differ(self) -> bool:
         """Return whether the clocks differ by more than an hour."""
         return abs(self.machine - self.database) > MAX_CLOCK_DIFFERENCE
 
     @property
     def today(self) -> date:
-        """Return the UTC date of the clock that is behind: what is not due by it can wait."""
+        """Return the UTC date of the clock that is behind: a day that is not due by it can wait."""
         return min(self.machine, self.database).astimezone(UTC).date()
 
     @property
     def latest(self) -> date:
-        """Return the UTC date of the clock that is ahead, if the clocks are apart.
+        """Return the UTC date of the clock that is ahead, if the clocks differ.
 
         Otherwise return today: midnight between two good clocks is not a jump.
         """
-        return max(self.machine, self.database).astimezone(UTC).date() if self.apart else self.today
+        return (
+            max(self.machine, self.database).astimezone(UTC).date()
+            if self.clocks_differ
+            else self.today
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +67,28 @@ class Judgement:
     by_clock: date
     unseen: list[date]
 
-    def held(self, due: Iterable[date]) -> list[date]:
-        """Return those of the days due by a clock that nothing else shows to be due."""
+    def due_by_clock_alone(self, due: Iterable[date]) -> list[date]:
+        """Return those of the days due by a clock that no sign shows to be due."""
         return [day for day in due if day >= self.first_kept]
 
-    def refusal(self, held: list[date]) -> str | None:
+    def refusal(self, clock_only: list[date]) -> str | None:
         """Return why those days stay and what to do, or None if nothing is refused."""
-        if self.facts.apart:
+        if self.facts.clocks_differ:
             return (
                 f"PostgreSQL's clock says {self.facts.database:%Y-%m-%d %H:%M} UTC and this"
                 f" machine's {self.facts.machine:%Y-%m-%d %H:%M}: days that are due by the later"
-                f" one alone are kept{_days(held)}. Set both clocks right; the next run of the"
-                " retention goes on by itself."
+                f" one alone are kept{_days(clock_only)}. Set both clocks right; the next run of"
+                " the retention goes on by itself."
             )
-        if not held:
+        if not clock_only:
             return None
         (unseen,) = days_note(self.unseen, "have passed by the clock without any event or run")
         return (
-            f"{len(held)} raw day(s) are past their retention by the clock alone, and are"
-            f" kept{_days(held)}. {unseen}. If today really is {self.facts.today}, run"
-            f" `signal-pipeline retention --confirm-days {len(held)}` once, or materialize"
-            f" expired_raw_events with the config `confirm_days: {len(held)}`; else set the clock"
-            " right."
+            f"{len(clock_only)} raw day(s) are past their retention by the clock alone, and are"
+            f" kept{_days(clock_only)}. {unseen}. If today really is {self.facts.today}, run"
+            f" `signal-pipeline retention --confirm-days {len(clock_only)}` once, or materialize"
+            f" expired_raw_events with the config `confirm_days: {len(clock_only)}`; else set the"
+            " clock right."
         )
 
 
@@ -114,5 +118,5 @@ def _seen_newest_first(facts: ClockFacts) -> list[date]:
     return sorted({since, *(day for day in past if day >= since)}, reverse=True)
 
 
-def _days(held: list[date]) -> str:
-    return f" ({held[0]} to {held[-1]})" if held else ""
+def _days(clock_only: list[date]) -> str:
+    return f" ({clock_only[0]} to {clock_only[-1]})" if clock_only else ""

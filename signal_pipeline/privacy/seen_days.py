@@ -26,9 +26,9 @@ def read_clocks(connection: Connection) -> ClockFacts:
 
 
 def remember_days(connection: Connection, facts: ClockFacts) -> None:
-    """Write down the seen dates, and today.
+    """Store the seen dates, and today.
 
-    They must be written down because a rebuild replaces the time of the build before it.
+    They must be stored because a rebuild replaces the time of the build before it.
     """
     _add(connection, [*facts.seen, facts.today], confirmed=False)
 
@@ -36,14 +36,14 @@ def remember_days(connection: Connection, facts: ClockFacts) -> None:
 def write_confirmed_days(
     connection: Connection,
     unseen: list[date],
-    held: int,
+    raw_days: int,
     actor: bytes | None,
     run_id: str | None = None,
 ) -> None:
-    """Write down that a person says that these dates have passed; audited.
+    """Store, with an entry of the audit, that a person has confirmed that these dates passed.
 
-    `held` is how many raw days may go because of it. Without an `actor`, `run_id` names the Dagster
-    run whose configuration said so, and Dagster knows who launched that.
+    `raw_days` is how many days of raw events can be purged because of it. Without an `actor`,
+    `run_id` names the Dagster run whose configuration confirmed it: Dagster knows who launched it.
     """
     with connection.transaction():
         _add(connection, unseen, confirmed=True)
@@ -51,7 +51,7 @@ def write_confirmed_days(
             "first": str(unseen[0]),
             "last": str(unseen[-1]),
             "days": len(unseen),
-            "raw_days": held,
+            "raw_days": raw_days,
         }
         if run_id is not None:
             details["run"] = run_id

@@ -47,7 +47,7 @@ class SubjectError(SignalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SubjectDay:
     """A person's day: their hashes, their events as JSON texts, and notes for whoever answers them.
 
     There is one hash by today's rules of names, and one more for each earlier version that hashed
@@ -59,7 +59,9 @@ class Found:
     notes: list[str]
 
 
-def find_subject(settings: Settings, database: Database, day: date, lines: Sequence[str]) -> Found:
+def find_subject(
+    settings: Settings, database: Database, day: date, lines: Sequence[str]
+) -> SubjectDay:
     """Return the hashes and the rows of one person on one day.
 
     `lines` are host, address and user agent. Each look is audited, without the hash. Raises
@@ -98,7 +100,7 @@ def find_subject(settings: Settings, database: Database, day: date, lines: Seque
         )
     if refusal is not None:
         raise SubjectError(refusal)
-    return Found(hashes, rows, notes)
+    return SubjectDay(hashes, rows, notes)
 
 
 def _rules_of(connection: Connection, day: date) -> set[int]:

@@ -30,7 +30,7 @@ State = Literal["in use", "long dead", "never seen", "retired", "not known"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TypeUse:
     """The events of one type on all days together, and the last UTC day that has one."""
 
     events: int
@@ -44,7 +44,7 @@ class Usage:
     `seen` is None without rollups. The notes say what the numbers leave out.
     """
 
-    seen: Mapping[str, Seen] | None
+    seen: Mapping[str, TypeUse] | None
     notes: list[str] = field(default_factory=list)
 
     def state(self, kind: EventType, today: date) -> State:
@@ -94,7 +94,7 @@ def _has_embedded_data(home: Path) -> bool:
 
 def _usage(connection: Connection) -> Usage:
     seen = {
-        str(name): Seen(cast(int, events), cast(date, last_day))
+        str(name): TypeUse(cast(int, events), cast(date, last_day))
         for name, events, last_day in connection.execute(
             query(__package__, "event_types_seen")
         ).fetchall()

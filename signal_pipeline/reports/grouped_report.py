@@ -37,10 +37,10 @@ def grouped_report(
     first: date,
     last: date,
 ) -> Report:
-    """Return a `raw_report` if all raw days of the window are kept, else a report from a rollup.
+    """Count raw events if those of every day of the window are kept, else read a rollup.
 
     The rollup must have all dimensions of the question. Raises ReportError if there is none, since
-    a count of what is left would be too low.
+    a count of the remaining raw events would be too low.
     """
     question = parse_question(keys, where, first, last)
     with database.connect() as connection, connection.transaction():
@@ -58,13 +58,13 @@ def grouped_report(
 def _rollup_of(models: Models, question: Question) -> Model | None:
     """Return the rollup with the fewest dimensions among those that have all these dimensions."""
     wanted = question.dimensions - {*GROUPS}
-    able = [
+    candidates = [
         model
         for model in models.values()
         if wanted <= set(model.dimensions)
         and (model.covers_all_events or NONE not in question.where.values())
     ]
-    return min(able, key=lambda model: len(model.dimensions), default=None)
+    return min(candidates, key=lambda model: len(model.dimensions), default=None)
 
 
 def _rollup_answer(
@@ -76,7 +76,7 @@ def _rollup_answer(
 ) -> Report:
     # Users and sessions are distinct within a row of the rollup, so they are shown only if each row
     # of the report is one rollup row per day.
-    told_apart = question.dimensions >= {"app_name", *model.dimensions}
+    is_row_by_row = question.dimensions >= {"app_name", *model.dimensions}
     users_name, sessions_name = (
         ("users", "sessions")
         if question.by_day
@@ -103,7 +103,7 @@ def _rollup_answer(
     notes = days_note(
         coverage.purged, f"have no raw events any more, so these numbers are from {model.name}"
     )
-    if not told_apart:
+    if not is_row_by_row:
         rows = rows.drop(columns=[users_name, sessions_name])
         notes.append(
             "no users or sessions: the rows that are added up here can count the same person more"

@@ -54,8 +54,8 @@ def newest_events(
 ) -> list[RawEvent]:
     """Return at most `limit` events that match every filter, newest first.
 
-    Both times are inclusive. Days are read one by one from the newest, so that a question for few
-    events touches few partitions. Raises DatabaseError, also if it takes longer than `seconds` in
+    Both times are inclusive. Days are read one by one from the newest, so that a small `limit`
+    touches few partitions. Raises DatabaseError, also if reading takes longer than `seconds` in
     all.
     """
     conditions = sql.SQL(" ").join(
@@ -63,7 +63,7 @@ def newest_events(
         for name in FILTERS
         if name in filters
     )
-    # With other filters, reading by type could pass over most of an app's events.
+    # Any other filter could make a read by type skip most of an app's events one by one.
     by_type = filters.keys() <= {
         "app_name",
         "event_type",

@@ -68,12 +68,12 @@ def raw_answer(
     """Answer a question whose raw events are all kept."""
     rows = _raw_rows(connection, question, coverage)
     labels = RawLabels(connection, coverage)
-    hidden = _hidden(connection, question, coverage) if hide_small else None
+    hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 
 
-def _hidden(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
-    start, end = window(*coverage.known)
+def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
+    start, end = window(*coverage.known_span)
     filters = {KEYS[name].column: value for name, value in question.where.items()}
     return hidden_of_raw(
         connection, [key.column for key in question.keys], filters, {"start": start, "end": end}
@@ -92,7 +92,7 @@ def _raw_rows(connection: Connection, question: Question, coverage: Coverage) ->
         filters=sql.SQL(" ").join(filters),
         users_name=sql.Identifier("users" if question.by_day else "summed_daily_users"),
     )
-    start, end = window(*coverage.known)
+    start, end = window(*coverage.known_span)
     return read_frame(
         connection, statement, {"start": start, "end": end, **filter_values(question)}
     )

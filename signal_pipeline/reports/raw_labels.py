@@ -17,10 +17,10 @@ class RawLabels:
 
     def __init__(self, connection: Connection, coverage: Coverage) -> None:
         self._coverage = coverage
-        self._quality = day_quality(connection, *coverage.known)
+        self._quality = day_quality(connection, *coverage.known_span)
         self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
         # A day without any event is known to have none, unless Signal was not yet installed.
-        self._before_us = {day for day in coverage.untouched if day < coverage.installed}
+        self._before_installation = {day for day in coverage.untouched if day < coverage.installed}
 
     def of_row(self, row: Mapping[object, object]) -> list[str]:
         """Return the labels of one row, over all days that it counts."""
@@ -28,10 +28,10 @@ class RawLabels:
         if first is None or last is None:
             first, last = self._coverage.first, self._coverage.last
         apps = [str(row["app_name"])] if "app_name" in row else None
-        known_first, known_last = self._coverage.known
+        known_first, known_last = self._coverage.known_span
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
         for day in days_between(max(first, known_first), min(last, known_last)):
-            if day in self._before_us:
+            if day in self._before_installation:
                 labels.add("partial")
             if day in self._incomplete:
                 labels.add("incomplete")
@@ -42,11 +42,11 @@ class RawLabels:
     def notes(self) -> list[str]:
         """Return what a reader must know about the whole window."""
         installed = self._coverage.installed
-        silent = set(self._coverage.untouched) - self._before_us
+        silent = set(self._coverage.untouched) - self._before_installation
         return [
             *self._coverage.notes(),
             *days_note(
-                self._before_us,
+                self._before_installation,
                 f"are before Signal was installed on {installed} and unknown: none of their events"
                 " was replayed",
             ),

@@ -38,9 +38,9 @@ def labelled_report(
     notes: list[str],
     hidden: HiddenRows | None = None,
 ) -> Report:
-    """Return the report of the rows without those that are hidden.
+    """Return a report of the rows that are not hidden.
 
-    `labels_of` gives the words of a row's state.
+    `labels_of` returns the words of a row's state.
     """
     if hidden is not None:
         shown = [not hidden.hides(row) for row in rows.to_dict("records")]

@@ -7,7 +7,7 @@ from datetime import date
 from typing import cast
 
 from signal_pipeline.days.calendar import days_between
-from signal_pipeline.days.coverage import Coverage, days_note, listed
+from signal_pipeline.days.coverage import Coverage, days_note, name_spans
 from signal_pipeline.days.freshness import DayStatus, Freshness, day_statuses
 from signal_pipeline.days.quality import day_quality
 from signal_pipeline.postgres.database import Connection
@@ -26,7 +26,7 @@ class RollupLabels:
         # Labels are kept, since even a long report has few periods and apps.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
         checksums = models.checksums
-        first, last = coverage.known
+        first, last = coverage.known_span
         self._days = {
             status.day: status for status in day_statuses(connection, checksums, first, last)
         }
@@ -47,7 +47,7 @@ class RollupLabels:
 
     def _of_period(self, first: date, last: date, app: str | None) -> list[str]:
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
-        known_first, known_last = self._coverage.known
+        known_first, known_last = self._coverage.known_span
         for day in days_between(max(first, known_first), min(last, known_last)):
             if day in self._untouched:
                 labels.add("missing")
@@ -76,24 +76,27 @@ class RollupLabels:
     def notes(self) -> list[str]:
         """Return what a reader must know about the whole window."""
         today = self._coverage.today
-        missing = [day for day in self._with("missing") if day < today]
+        missing = [day for day in self._days_that_are("missing") if day < today]
         out = "so they are unknown and not in these numbers"
         return [
             *self._coverage.notes(),
             *days_note([*self._untouched, *missing], f"were never built, {out}"),
-            *days_note(self._with("unavailable"), f"were purged without a {self._rollup}, {out}"),
             *days_note(
-                self._with("incomplete"),
+                self._days_that_are("unavailable"), f"were purged without a {self._rollup}, {out}"
+            ),
+            *days_note(
+                self._days_that_are("incomplete"),
                 "were purged before they were proven complete, so these numbers can be too low",
             ),
             *days_note(
-                self._with("stale"), "have newer events, or a newer model, than these numbers"
+                self._days_that_are("stale"),
+                "have newer events, or a newer model, than these numbers",
             ),
-            *self._coverage.today_note(is_built=today not in self._with("missing")),
+            *self._coverage.today_note(is_built=today not in self._days_that_are("missing")),
             *self._model_note(),
         ]
 
-    def _with(self, freshness: Freshness) -> list[date]:
+    def _days_that_are(self, freshness: Freshness) -> list[date]:
         return [
             day for day, status in self._days.items() if status.rollups[self._rollup] == freshness
         ]
@@ -104,5 +107,5 @@ class RollupLabels:
         starts = [(cast(date, row[1]),) * 2 for row in self._model_changes]
         return [
             f"the model of {self._rollup} changed inside this window; each version's first day:"
-            f" {listed(starts)}"
+            f" {name_spans(starts)}"
         ]

@@ -62,7 +62,7 @@ def hidden_of_rollup(
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # The part of each type also counts towards the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
-    return _hidden(
+    return _hidden_rows(
         connection,
         _rollup_parts(models),
         columns,
@@ -97,7 +97,7 @@ def hidden_of_raw(
         **window,
         "dimension": dimension,
     }
-    return _hidden(connection, parts, columns, sql.SQL("(event_type)"), wanted, values)
+    return _hidden_rows(connection, parts, columns, sql.SQL("(event_type)"), wanted, values)
 
 
 def _equals(column: str, name: str) -> Clause:
@@ -120,7 +120,7 @@ def _rollup_parts(models: Models) -> Clause:
     )
 
 
-def _hidden(
+def _hidden_rows(
     connection: Connection,
     parts: Clause,
     columns: Sequence[tuple[str, sql.Composable]],

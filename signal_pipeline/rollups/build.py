@@ -16,7 +16,7 @@ from psycopg import sql
 
 from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_date, today_utc
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, retried
+from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
 from signal_pipeline.rollups.models import Model, Models
@@ -61,7 +61,7 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
-    if raw events are missing by the books, or if another build was faster and read a newer version.
+    if raw events are missing, or if another build was faster and read a newer version.
     In these cases nothing changes.
     """
     with database.connect() as connection:
@@ -71,7 +71,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
             started = time.perf_counter()
             with engine.read(connection, day, models) as computed:
                 refuse_incomplete(computed.snapshot)
-                rows = retried(lambda: _swap(connection, engine.name, models, computed, started))
+                rows = run_with_retries(
+                    lambda: _swap(connection, engine.name, models, computed, started)
+                )
             return DayBuild(
                 day,
                 computed.snapshot.version,
@@ -120,8 +122,8 @@ def refuse_incomplete(snapshot: DaySnapshot) -> None:
     if snapshot.raw_events < snapshot.expected_events:
         raise BuildRefusedError(
             snapshot.day,
-            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} by the"
-            " books; restore them, or leave the rollups as they are",
+            f"raw events are missing: {snapshot.raw_events} of {snapshot.expected_events} are"
+            " there; restore the others, or leave the rollups as they are",
         )
 
 

@@ -57,7 +57,7 @@ def copy_stream(
 def _rows(batch: pa.RecordBatch, types: Sequence[str]) -> memoryview:
     fields: list[pa.Array | pa.Scalar] = [pa.scalar(pack(">h", len(types)), pa.binary())]
     for column, data_type in zip(batch.columns, types, strict=True):
-        fields += _text(column) if data_type == "text" else [_fixed(column, data_type)]
+        fields += _text(column) if data_type == "text" else [_fixed_size(column, data_type)]
     rows = pc.binary_join_element_wise(*fields, _NOTHING)
     _, offsets, data = rows.buffers()
     end = int(np.frombuffer(offsets, dtype=np.int32)[len(rows)])
@@ -71,7 +71,7 @@ def _text(column: pa.Array) -> list[pa.Array]:
     return [_binary(lengths.astype(">i4")), texts.fill_null(b"")]
 
 
-def _fixed(column: pa.Array, data_type: str) -> pa.Array:
+def _fixed_size(column: pa.Array, data_type: str) -> pa.Array:
     """Return each value preceded by its length."""
     arrow_type, in_network_order = _FIXED[data_type]
     numbers = column.cast(arrow_type).fill_null(0).to_numpy(zero_copy_only=False)

@@ -1,8 +1,9 @@
 """The default engine: it reads a day from PostgreSQL once, and DuckDB computes every model from it.
 
-This module has the temporary DuckDB database and the way back by COPY; `day_columns.py` and
-`duckdb_events.py` have the way in. It is about seven times faster than `count(distinct)` inside
-PostgreSQL. Its memory is bounded: DuckDB spills into a private folder below `SIGNAL_HOME/tmp`.
+This module makes the temporary DuckDB database and writes its results back by COPY;
+`day_columns.py` and `duckdb_events.py` bring the events in. The engine is about seven times faster
+than `count(distinct)` inside PostgreSQL. Its memory is bounded: DuckDB spills into a private folder
+below `SIGNAL_HOME/tmp`.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class DuckdbEngine:
     @contextmanager
     def read(
         self,
-        connection: Connection,  # noqa: ARG002 - the other engine's way in
+        connection: Connection,  # noqa: ARG002 - only the other engine reads by it
         day: date,
         models: Models,
     ) -> Iterator[DuckdbDay]:
@@ -78,7 +79,7 @@ class DuckdbEngine:
 
         It uses a connection of its own, and keeps the results in DuckDB until the context ends.
         """
-        columns = _needed(models)
+        columns = _columns_read_by(models)
         with self._results() as results:
             with _safe_errors():
                 with self._source() as source:
@@ -221,7 +222,7 @@ def _connect(folder: Path, threads: int) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _needed(models: Models) -> list[SourceColumn]:
+def _columns_read_by(models: Models) -> list[SourceColumn]:
     """Return the columns of the events that any of the models reads.
 
     `created_at` is always among them, since it bounds each model.

@@ -56,9 +56,9 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
     if tree.find(exp.GroupingSets, exp.Rollup, exp.Cube):
         raise Problem("grouping sets, rollup and cube are not used: write a union all")
     if found := tree.find(*_UNREPEATABLE):
-        raise Problem(f"{found.sql(_DIALECT)} makes another result of each build")
+        raise Problem(f"{found.sql(_DIALECT)} gives another result at each build")
     dependencies = _dependencies(tree)
-    qualified = _qualified(tree, event_columns)
+    qualified = _qualify(tree, event_columns)
     reads = _reads(qualified)
     columns, counted = _lineage(qualified, event_columns)
     return Query(columns, counted, dependencies, reads, checksum(sql))
@@ -79,7 +79,7 @@ def check_condition(condition: str, event_columns: Mapping[str, str]) -> None:
         tree = sqlglot.parse_one(f"select 1 from signal.events where {condition}", read=_DIALECT)
     except (ParseError, TokenError):
         raise Problem(f"cannot read the condition {condition!r}") from None
-    _qualified(tree, event_columns)
+    _qualify(tree, event_columns)
 
 
 def _parse(sql: str) -> exp.Query:
@@ -93,7 +93,7 @@ def _parse(sql: str) -> exp.Query:
     except TokenError:
         raise Problem("cannot read the SQL: a quote or a comment is not closed") from None
     if len(statements) != 1:
-        raise Problem(f"{len(statements)} statements, where one SELECT is wanted")
+        raise Problem(f"{len(statements)} statements instead of one SELECT")
     tree = statements[0]
     if not isinstance(tree, exp.Select | exp.SetOperation) or tree.find(*_NOT_PLAIN):
         raise Problem("not a SELECT")
@@ -130,7 +130,7 @@ def _name(table: exp.Table) -> str:
     return ".".join(part.name for part in table.parts)
 
 
-def _qualified(tree: exp.Expr, event_columns: Mapping[str, str]) -> exp.Expr:
+def _qualify(tree: exp.Expr, event_columns: Mapping[str, str]) -> exp.Expr:
     """Return the tree with every column given its table and every star written out."""
     try:
         return qualify(

@@ -41,7 +41,7 @@ class PostgresEngine:
         """
         if connection.info.transaction_status != TransactionStatus.IDLE:
             raise EngineError(
-                "the connection is in a transaction: the snapshot would be older than it"
+                "the connection is already in a transaction: its snapshot would be too old"
             )
         try:
             with safe_errors(), connection.transaction():

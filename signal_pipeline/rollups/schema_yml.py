@@ -204,7 +204,7 @@ def table_tests(model: ModelEntry) -> tuple[TableTest, ...]:
 def _by_name(entries: Sequence[Named]) -> dict[str, Named]:
     for entry in entries:
         _check_name(entry.name)
-    if repeated := _repeated(entry.name for entry in entries):
+    if repeated := _first_repeated(entry.name for entry in entries):
         raise Problem(f"{repeated} has two entries")
     return {entry.name: entry for entry in entries}
 
@@ -218,7 +218,7 @@ def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> No
                 f"column {column.name} has the type {column.data_type!r}; there are"
                 f" {', '.join(types)}"
             )
-    if repeated := _repeated(column.name for column in columns):
+    if repeated := _first_repeated(column.name for column in columns):
         raise Problem(f"the column {repeated} has two entries")
 
 
@@ -254,7 +254,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _repeated(names: Iterable[str]) -> str | None:
+def _first_repeated(names: Iterable[str]) -> str | None:
     return next((name for name, times in Counter(names).items() if times > 1), None)
 
 

@@ -130,7 +130,7 @@ def reporting_changes(
                 "privileges": ["select"],
             },
         ).fetchone():
-            yield sql.SQL("grant select on {} to signal_reader").format(_qualified(name))
+            yield sql.SQL("grant select on {} to signal_reader").format(_qualified_name(name))
 
 
 def _columns(
@@ -156,7 +156,7 @@ def _create_view(
     model: Model, name: str, columns: Mapping[str, sql.Composable], by_type: bool
 ) -> sql.Composed:
     return sql.SQL("create or replace view {} as select {} from {} where event_type {} {}").format(
-        _qualified(name),
+        _qualified_name(name),
         sql.SQL(", ").join(
             sql.SQL("{} as {}").format(expression, sql.Identifier(column))
             for column, expression in columns.items()
@@ -189,9 +189,9 @@ def _comments(
 
 def _comment(view: str, column: str | None, text: str) -> sql.Composed:
     if column is None:
-        return sql.SQL("comment on view {} is {}").format(_qualified(view), text)
+        return sql.SQL("comment on view {} is {}").format(_qualified_name(view), text)
     return sql.SQL("comment on column {}.{} is {}").format(
-        _qualified(view), sql.Identifier(column), text
+        _qualified_name(view), sql.Identifier(column), text
     )
 
 
@@ -209,5 +209,5 @@ def _view_facts(
     }
 
 
-def _qualified(name: str) -> sql.Identifier:
+def _qualified_name(name: str) -> sql.Identifier:
     return sql.Identifier(SCHEMA, name)

@@ -131,7 +131,7 @@ def _run(connection: Connection, statement: Statement) -> Statement:
 
 def _create_table(model: Model) -> Statement:
     return sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
-        _qualified(model.name),
+        _qualified_name(model.name),
         sql.SQL(", ").join(map(_column_definition, model.columns.values())),
         _names(model.grain),
     )
@@ -169,17 +169,17 @@ def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
     for name, column in model.columns.items():
         if name not in table.columns:
             yield sql.SQL("alter table {} add column {}").format(
-                _qualified(model.name), _column_definition(column)
+                _qualified_name(model.name), _column_definition(column)
             )
         elif column.nullable and not table.columns[name].nullable:
             yield sql.SQL("alter table {} alter column {} drop not null").format(
-                _qualified(model.name), sql.Identifier(name)
+                _qualified_name(model.name), sql.Identifier(name)
             )
 
 
 def _companions(model: Model, table: _Table) -> Iterator[Statement]:
     """Yield statements for the triggers and the comments that the table lacks."""
-    name = _qualified(model.name)
+    name = _qualified_name(model.name)
     for trigger, definition in _TRIGGERS.items():
         if trigger not in table.triggers:
             yield sql.SQL("create or replace trigger {} {}").format(
@@ -197,7 +197,7 @@ def _companions(model: Model, table: _Table) -> Iterator[Statement]:
 def _grant(relation: str, role: str, privilege: str) -> Statement:
     return sql.SQL("grant {} on {} to {}").format(
         sql.SQL(privilege),
-        _qualified(relation),
+        _qualified_name(relation),
         sql.Identifier(role),
     )
 
@@ -220,7 +220,7 @@ def _missing_grants(connection: Connection, table: str) -> list[tuple[str, str]]
     ).fetchall()
 
 
-def _qualified(name: str) -> sql.Identifier:
+def _qualified_name(name: str) -> sql.Identifier:
     return sql.Identifier("signal", name)
 
 

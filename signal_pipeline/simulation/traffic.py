@@ -169,7 +169,7 @@ def _first_sends(
             + "}"
         )  # fmt: skip
     for position in rng.choice(total, int(total * BAD_SHARE), replace=False):
-        lines[position] = _spoilt(lines[position], rng)
+        lines[position] = _spoil(lines[position], rng)
     return times, lines
 
 
@@ -272,7 +272,7 @@ def _bodies(types: list[_EventType], kinds: Ints, seed: int, rng: np.random.Gene
     return bodies
 
 
-def _spoilt(line: str, rng: np.random.Generator) -> str:
+def _spoil(line: str, rng: np.random.Generator) -> str:
     """Return the line with one of the faults of real traffic."""
     fields = json.loads(line)
     trouble = int(rng.integers(0, 8))

@@ -20,7 +20,7 @@ from signal_pipeline.cli.commands import app
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.reports import event_type_usage
-from signal_pipeline.reports.event_type_usage import LONG_DEAD_DAYS, Seen, Usage, read_usage
+from signal_pipeline.reports.event_type_usage import LONG_DEAD_DAYS, TypeUse, Usage, read_usage
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -59,8 +59,8 @@ def test_counts_and_last_days_are_those_of_the_rollup(
     put(connection, long_dead, "journey_create_from_template", 7)
     usage = read_usage(settings)
     assert usage.seen == {
-        "journey_create_clicked": Seen(12, just_alive),
-        "journey_create_from_template": Seen(7, long_dead),
+        "journey_create_clicked": TypeUse(12, just_alive),
+        "journey_create_from_template": TypeUse(7, long_dead),
     }
     states = {name: usage.state(kind, TODAY) for name, kind in KINDS.items()}
     assert states.pop("journey_create_clicked") == "in use"
@@ -85,7 +85,7 @@ def test_events_that_no_build_has_seen_are_said_to_be_left_out(
 def test_a_retired_type_is_neither_never_seen_nor_dead() -> None:
     kind = EventType("gone", "team:x", "p", "f", None, False, None, True)
     assert Usage({}).state(kind, TODAY) == "retired"
-    assert Usage({"gone": Seen(1, START_DATE)}).state(kind, TODAY) == "retired"
+    assert Usage({"gone": TypeUse(1, START_DATE)}).state(kind, TODAY) == "retired"
 
 
 def test_without_a_database_the_table_says_so_and_makes_none(tmp_path: Path) -> None:

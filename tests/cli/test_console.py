@@ -30,7 +30,7 @@ from signal_pipeline.days.receipts import Receipt
 from signal_pipeline.ingest.pipeline import Counts
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.printable import PrintableFormatter, printable
-from signal_pipeline.privacy.retention import Purged
+from signal_pipeline.privacy.retention import PurgeResult
 from signal_pipeline.reports.event_type_usage import Usage
 from signal_pipeline.reports.report import Report
 from signal_pipeline.rollups.difference import Difference
@@ -78,7 +78,7 @@ SHOWS: dict[str, Callable[[str], None]] = {
         BackfillPlan([DAY], {}, {}), [Difference(DAY, text, 0, 1, 1, 0, 0, 0, 9)]
     ),
     "a build's refusal": lambda text: show.show_backfill(BackfillResult(refused={DAY: text})),
-    "why a day is kept": lambda text: show.show_purged(Purged(False, [DAY], {DAY: text})),
+    "why a day is kept": lambda text: show.show_purged(PurgeResult(False, [DAY], {DAY: text})),
     "a state": lambda text: show.show_days(
         [DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}
     ),  # type: ignore[arg-type]

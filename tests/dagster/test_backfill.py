@@ -154,7 +154,7 @@ def test_a_loss_is_refused_where_a_day_is_to_be_built_and_not_counted_where_it_i
     assert run("rollups_job", DAYS[0], DAYS[1]).success
     first = "(select min(id::text)::uuid from signal.events group by created_at::date)"
     connection.execute("delete from signal.events where id in " + first)  # type: ignore[arg-type]
-    reason = "raw events are missing: 1 by the books are not there"
+    reason = "raw events are missing: 1 fewer than the books say"
     assert plan_backfill(connection, models, DAYS[0], DAYS[-1]).refused == dict.fromkeys(
         DAYS, reason
     )

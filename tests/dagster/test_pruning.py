@@ -325,7 +325,7 @@ def test_the_run_says_what_went_and_what_stayed(
 
     text = told("2")
     assert "'events': 0" in text
-    assert f"of others, untouched: {{'events': {stored}" in text
+    assert f"of others, so untouched: {{'events': {stored}" in text
     assert "'events': 0" in told("4")
     assert "nothing is pruned" in told("0")
 

@@ -28,7 +28,7 @@ def test_each_day_of_a_window_is_unknown_or_known_once(
         if first <= day <= last and START <= day <= TODAY
     }
     coverage = Coverage(first, last, START, START, TODAY, inside)  # type: ignore[arg-type]
-    known_first, known_last = coverage.known
+    known_first, known_last = coverage.known_span
     known = max((known_last - known_first).days + 1, 0)
     unknown = [int(note.split()[0]) for note in coverage.notes()]
     assert known + sum(unknown) == (last - first).days + 1

@@ -22,7 +22,7 @@ from signal_pipeline.ingest.landing import (
     LandingError,
     landed_files,
     marks_of_landed,
-    shown,
+    quoted_name,
 )
 from signal_pipeline.ingest.pipeline import Counts
 from signal_pipeline.postgres.database import Connection
@@ -85,7 +85,7 @@ def test_a_kept_file_does_not_hold_up_others(
         LandingError, match=r"^2 item\(s\) in the landing cannot be taken, 2 file\(s\) are done"
     ) as error:
         drain()
-    assert all(shown(path) in str(error.value) for path in kept)
+    assert all(quoted_name(path) in str(error.value) for path in kept)
     assert all(path.exists() for path in kept)
     assert len(stored_events(connection)) == 30
     kept[0].unlink()
@@ -149,7 +149,7 @@ def test_an_unfinished_file_is_left_alone_and_red_after_a_day(
     age(file, 1.1)
     finding = landing_moves(settings)
     assert not finding.passed
-    assert shown(file) in finding.message
+    assert quoted_name(file) in finding.message
 
 
 def test_a_day_old_file_is_red_though_its_time_lies_ahead_or_many_wait(

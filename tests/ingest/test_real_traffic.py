@@ -39,7 +39,7 @@ pytestmark = [
     needs(REAL_TRAFFIC),
     pytest.mark.skipif(
         not START_DATE <= DAYS[0] <= DAYS[-1] <= date.today(),
-        reason="the clock stands before the days of the file, or too long after them",
+        reason="the clock shows a time before the days of the file, or too long after them",
     ),
 ]
 

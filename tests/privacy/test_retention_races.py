@@ -179,7 +179,7 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
     """
     fill(DUE)
     build(DUE)
-    read, purged = raw_reports.read_coverage, list[retention.Purged]()
+    read, purged = raw_reports.read_coverage, list[retention.PurgeResult]()
 
     def read_with_a_purge_behind_it(connection: Connection, first: date, last: date) -> Coverage:
         coverage = read(connection, first, last)

@@ -273,7 +273,7 @@ def test_a_day_is_a_number_or_has_its_reason(
             count = split.count("app", event_type=kind, value=value)
             figures = split.by_day("app", kind, value)
             assert count.events == sum(figure.events or 0 for figure in figures)
-            assert count.is_least == any(figure.people is None for figure in figures)
+            assert count.is_lower_bound == any(figure.people is None for figure in figures)
             for figure in figures:
                 assert (figure.people is None) == bool({"unknown", "left out"} & {*figure.labels})
                 if figure.people == 0:

@@ -199,8 +199,8 @@ BROKEN_SQL = {
     f"select {START} {WHERE.replace('>=', '>')}": "each read of signal.events needs",
     f"select {START} {WHERE} union all select {START} from signal.events": "each read of",
     f"select {START} {WHERE} and exists (select from signal.events)": "each read of",
-    f"select {START}, now() as app_name {WHERE}": "makes another result of each build",
-    f"select {START}, random() as app_name {WHERE}": "makes another result of each build",
+    f"select {START}, now() as app_name {WHERE}": "gives another result at each build",
+    f"select {START}, random() as app_name {WHERE}": "gives another result at each build",
 }
 
 

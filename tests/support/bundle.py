@@ -12,7 +12,7 @@ from support.traffic import traffic
 
 from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.privacy.retention import Purged, purge_due_days
+from signal_pipeline.privacy.retention import PurgeResult, purge_due_days
 from signal_pipeline.rollups.build import DayBuild, build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
@@ -53,7 +53,7 @@ class SignalBundle:
         engine = DuckdbEngine(self.database.url, self.settings.tmp_path)
         return build_day(self.database, engine, self.models, day)
 
-    def purge(self) -> Purged:
+    def purge(self) -> PurgeResult:
         """Purge every day that is due."""
         return purge_due_days(self.database, self.models, self.settings.retention_days)
 

@@ -1,4 +1,4 @@
-"""From the filters of a query to values that PostgreSQL can compare with."""
+"""Turns the filters of a query into values that PostgreSQL can compare with."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 `mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`, with any names and
 aliases.
 
-GraphQL's executor takes ten times as long for it. Types, names and scalars come from the schema.
-Every other document, and every input that is not plainly good, goes to the executor, which also
-says what is wrong with it.
+GraphQL's executor takes ten times as long for this document. Types, names and scalars come from the
+schema. Every other document, and every input that is not obviously valid, goes to the executor,
+which also says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Reader = Callable[[Event], object]
 
 @dataclass(frozen=True, slots=True)
 class _InputField:
-    """A field of the input: its name in Python, and which values are plainly good."""
+    """A field of the input: its name in Python, and which values are obviously valid."""
 
     python_name: str
     required: bool
@@ -55,7 +55,7 @@ class _InputField:
 
 @dataclass(frozen=True, slots=True)
 class PlainCreate:
-    """A plain document, ready to be answered again and again."""
+    """A plain document, prepared once and then answered for every request that sends it."""
 
     operation_name: str | None
     variable: str
@@ -79,7 +79,7 @@ class PlainCreate:
         return ExecutionResult({self.key: fields}, None)
 
     def _event_input(self, call: Call) -> EventCreateInput | None:
-        """Return the input of a call, or None if it is not plainly good."""
+        """Return the input of a call, or None if it is not obviously valid."""
         variable = (call.variables or {}).get(self.variable)
         if call.operation_name not in (None, self.operation_name):
             return None
@@ -97,7 +97,7 @@ class PlainCreate:
 
 
 class PlainCreates:
-    """The plain documents of a schema."""
+    """Recognises the plain documents of a schema."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
         input_type = schema.get_type(EventCreateInput.__name__)
@@ -121,7 +121,7 @@ class PlainCreates:
         }
 
     def recognise(self, document: DocumentNode) -> PlainCreate | None:
-        """Return a valid document as a plain one, or None if it is not plain.
+        """Return what answers a valid document, or None if the document is not plain.
 
         A document with a fragment, a field that is requested twice, or a directive is not plain.
         """
@@ -153,7 +153,7 @@ class PlainCreates:
 
 
 def _only_mutation(document: DocumentNode) -> OperationDefinitionNode | None:
-    """Return the mutation that is all of a document, or None if there is more or another thing."""
+    """Return the mutation if a document holds nothing else, or None."""
     (operation, *others) = document.definitions
     if others or not isinstance(operation, OperationDefinitionNode):
         return None

@@ -1,4 +1,4 @@
-"""The mutations `eventCreate` and `eventCreateMany`, which use the ingest of every other way in."""
+"""The mutations `eventCreate` and `eventCreateMany`, which use the same ingest as files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from signal_pipeline.ingest.event_rows import new_event_id
 
 logger = logging.getLogger(__name__)
 
-MAX_EVENTS = 100  # Of one request.
+MAX_EVENTS = 100  # In one request.
 WARNING_SECONDS = 60.0
 _warned_at = float("-inf")
 
@@ -54,7 +54,9 @@ async def create_events(
     answers = await context.services.commits.store(checked)
     context.answers += answers
     _warn_of_address_gaps(checked)
-    return [_shown(context, item, answer) for item, answer in zip(checked, answers, strict=True)]
+    return [
+        _stored_event(context, item, answer) for item, answer in zip(checked, answers, strict=True)
+    ]
 
 
 def _check_allowed(context: RequestContext, events: int) -> str:
@@ -106,8 +108,8 @@ def _warn_of_address_gaps(checked: Sequence[AcceptedEvent | Drop]) -> None:
 def _incoming_event(context: RequestContext, event_input: EventCreateInput) -> IncomingEvent | None:
     """Return an event with what the server saw of its caller, or None if it is malformed.
 
-    As in a landing line, malformed is a text with half a surrogate pair, and an event of more than
-    MAX_LINE_BYTES.
+    As in a landing line, an event is malformed if a text holds half a surrogate pair, or if it has
+    more than MAX_LINE_BYTES.
     """
     event = IncomingEvent(
         event_type=event_input.event_type,
@@ -116,7 +118,7 @@ def _incoming_event(context: RequestContext, event_input: EventCreateInput) -> I
         entity_type=_or_none(event_input.entity_type),
         entity_id=_or_none(event_input.entity_id),
         session_id=_or_none(event_input.session_id),
-        description=_description(event_input.description),
+        description=_description_json(event_input.description),
         client_event_id=event_input.client_event_id,
         host=context.host,
         ip=context.address,
@@ -144,19 +146,19 @@ def _or_none(text: str | None) -> str | None:
     return None if text is UNSET else text
 
 
-def _description(description: object) -> msgspec.Raw:
+def _description_json(description: object) -> msgspec.Raw:
     """Return a description as JSON, with its numbers as they were written."""
     if description is None or description is UNSET:
         return ABSENT
     try:
-        return msgspec.Raw(canonical_json(_bounded(description)).encode())
+        return msgspec.Raw(canonical_json(_replace_if_too_large(description)).encode())
     # JSON cannot hold a number such as 1e999. The array is dropped later, as an invalid field.
     except ValueError:
         return msgspec.Raw(b"[]")
 
 
-def _bounded(description: object) -> object:
-    """Return a description, or if it is too large another one that is refused for the same reason.
+def _replace_if_too_large(description: object) -> object:
+    """Return a description, or in place of a huge one another that is refused for the same reason.
 
     Encoding takes time in proportion to the size of a description, and one variable can be used in
     every event of a request. Each value and each letter is at least one byte of JSON, so that
@@ -175,7 +177,10 @@ def _bounded(description: object) -> object:
     return description
 
 
-def _shown(context: RequestContext, item: AcceptedEvent | Drop, answer: Answer) -> Event | None:
+def _stored_event(
+    context: RequestContext, item: AcceptedEvent | Drop, answer: Answer
+) -> Event | None:
+    """Return the event as its sender sees it, or None if this call did not store it."""
     if answer.kind != "accepted":
         return None
     assert isinstance(item, AcceptedEvent)

@@ -1,4 +1,4 @@
-"""From the settings to the rules by which callers are identified."""
+"""Turns the settings into the rules by which callers are identified."""
 
 from __future__ import annotations
 

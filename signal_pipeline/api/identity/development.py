@@ -1,4 +1,4 @@
-"""Keys of this machine, and requests signed with them, for development without gateway or issuer.
+"""Keys, and requests signed with them, for development on a machine without gateway or issuer.
 
 The keys are in `SIGNAL_HOME/development`, mode 0600, and are never used in production.
 """

@@ -1,8 +1,8 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
 Counters are keyed by an HMAC that differs from day to day, never by a user id. They are in memory,
-or in a Redis that several processes share. Both count alike: the events of this minute, plus the
-events of the last minute, weighted by the share of it that still lies within sixty seconds.
+or in a Redis that several processes share. Both count the same way: all events of this minute, plus
+those of the minute before, weighted by the part of that minute that is less than sixty seconds ago.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 EVENTS_PER_MINUTE = 60
 STORAGE_SECONDS = 0.3  # How long an event waits for Redis.
-# After an error, nobody asks Redis for this long. Otherwise every event of a request would wait.
+# After an error, Redis is left alone for this long, so that not every event of a request waits.
 PAUSE_SECONDS = 5.0
 _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the storage's own client.
     "socket_timeout": STORAGE_SECONDS,

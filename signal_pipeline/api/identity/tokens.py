@@ -66,8 +66,8 @@ class _NoDowngrade(urllib.request.HTTPRedirectHandler):
 class PublicKeys:
     """The issuer's public keys by key id, loaded again as they age.
 
-    `source` is the path of a JWKS file or an http(s) URL. Call `load` at the start, so that a wrong
-    source stops the start.
+    `source` is the path of a JWKS file or an http(s) URL. Call `load` before serving, so that a
+    wrong source is an error at the start.
     """
 
     def __init__(self, source: str) -> None:

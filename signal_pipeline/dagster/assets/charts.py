@@ -121,10 +121,10 @@ def _cell(value: object) -> str:
     if _PLAIN.fullmatch(text):
         return text
     # A bar ends a cell even inside code, unless an odd number of backslashes precedes it.
-    return _quoted(_BAR.sub(lambda bar: bar[1] * 2 + "\\|", text))
+    return _quote(_BAR.sub(lambda bar: bar[1] * 2 + "\\|", text))
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     fence = _fence(text, 1)
     blank = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
     return f"{fence}{blank}{text}{blank}{fence}"

@@ -22,7 +22,7 @@ from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.days.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.errors import SignalError
-from signal_pipeline.ingest.landing import Drained, LandingError
+from signal_pipeline.ingest.landing import DrainResult, LandingError
 from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
 from signal_pipeline.rollups.models import event_columns
 
@@ -66,7 +66,7 @@ def build_raw_events_asset(
             drained = ingest.drain_landing()
         except SignalError as error:
             if isinstance(error, LandingError) and error.drained:
-                _log_drained(context, error.drained)
+                _log_drain(context, error.drained)
             # A bad file, a missing secret, a full disk: none of these must keep the night from its
             # rollups and retention.
             if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
@@ -76,7 +76,7 @@ def build_raw_events_asset(
                 raise
             context.log.error("the landing is not drained: %s", error)
         else:
-            _log_drained(context, drained)
+            _log_drain(context, drained)
         with postgres.connect() as connection:
             _refuse_impossible_days(connection, context.partition_keys)
             for day in map(date.fromisoformat, context.partition_keys):
@@ -101,7 +101,7 @@ def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None
         raise dg.Failure("; ".join(notes), allow_retries=False)
 
 
-def _log_drained(context: dg.AssetExecutionContext, drained: Drained) -> None:
+def _log_drain(context: dg.AssetExecutionContext, drained: DrainResult) -> None:
     context.log.info(
         "landing: %d file(s) done, events: %s", drained.files, drained.counts.as_dict()
     )

@@ -1,4 +1,4 @@
-"""How a run of the rollups tells Dagster of the days that it has built."""
+"""How a run of the rollups tells Dagster about the days that it has built."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class RollupMarks:
         if build.day != self.only_day:
             self._log_rollups(build)
 
-    def log_hidden(self, build: DayBuild) -> None:
-        """Log the materializations of a build of an earlier run."""
+    def log_earlier(self, build: DayBuild) -> None:
+        """Log the materializations of a build that an earlier run made and did not mark."""
         self._log_raw_events(build)
         self._log_rollups(build)
 

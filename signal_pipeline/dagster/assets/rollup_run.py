@@ -1,4 +1,4 @@
-"""What a run of the rollups does with its days: builds them, and reports what became of each."""
+"""Builds the days of a run of the rollups, and reports what became of each."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ MOST_REASONS = 10
 class RunOutcome:
     """What became of the days of a run.
 
-    `kept`: purged days, as they were once built; nothing can change them. `failed`: days that were
-    refused, or not built by a second attempt, with the reason.
+    `recorded` holds the builds of the purged days, which nothing can change any more. `failed`
+    holds the days that were refused, or that the second attempt did not build, with the reason.
     """
 
     built: list[DayBuild] = field(default_factory=list)
     purged: list[date] = field(default_factory=list)
-    kept: list[DayBuild] = field(default_factory=list)
+    recorded: list[DayBuild] = field(default_factory=list)
     failed: dict[date, str] = field(default_factory=dict)
 
 
@@ -112,14 +112,14 @@ def mark_purged_days(
     """
     if not outcome.purged:
         return
-    outcome.kept = recorded_builds(connection, models, outcome.purged)
-    found = {build.day: build.rows for build in outcome.kept}
+    outcome.recorded = recorded_builds(connection, models, outcome.purged)
+    found = {build.day: build.rows for build in outcome.recorded}
     for day in outcome.purged:
         if absent := [name for name in models if name not in found.get(day, ())]:
             outcome.failed[day] = (
                 f"purged before {', '.join(absent)} was built: nothing is left to build it from"
             )
-    for build in outcome.kept:
+    for build in outcome.recorded:
         marks.log(build)
 
 
@@ -129,7 +129,7 @@ def log_outcome(
     """Log what became of the run's days, and which days around them Dagster leaves out silently."""
     lines = [
         *days_note((build.day for build in outcome.built), "built"),
-        *days_note((build.day for build in outcome.kept), "purged, kept as they were"),
+        *days_note((build.day for build in outcome.recorded), "purged, kept as they were"),
     ]
     today, start = today_utc(), stored_start_date(connection)
     requested = {date.fromisoformat(key) for key in context.partition_keys}
@@ -144,13 +144,14 @@ def log_outcome(
         context.log.info("%s", "; ".join(lines))
 
 
-def raise_for_holes(
+def raise_for_failed_days(
     context: dg.AssetExecutionContext, outcome: RunOutcome, only_day: date | None
 ) -> None:
-    """Raise Failure if the run left a hole; it names the days in one sentence.
+    """Raise Failure, with the days and reasons in its text, if the run failed to build a day.
 
-    Purged days are left alone, which is no failure. A nightly run fails only for its own day: a
-    hole of an earlier day turns that day's check red, and holds up neither checks nor retention.
+    A purged day that is left alone has not failed. A nightly run fails only for its own day
+    (`only_day`): an earlier day that it failed to build turns a check red, and holds up neither
+    checks nor retention.
     """
     failed = outcome.failed if only_day is None or only_day in outcome.failed else {}
     if not failed:

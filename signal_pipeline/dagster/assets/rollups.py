@@ -18,7 +18,7 @@ from signal_pipeline.dagster.assets.rollup_run import (
     build_days,
     log_outcome,
     mark_purged_days,
-    raise_for_holes,
+    raise_for_failed_days,
 )
 from signal_pipeline.dagster.due_builds import nightly_days
 from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
@@ -82,12 +82,12 @@ def build_rollup_assets(
             noted = [*to_build, *(build.day for build in hidden)]
             marks = RollupMarks(context, names, DayNotes(connection, selected, noted))
             for build in hidden:
-                marks.log_hidden(build)
+                marks.log_earlier(build)
             outcome = build_days(context, postgres, selected, to_build, marks)
             mark_purged_days(connection, selected, outcome, marks)
             log_outcome(context, connection, outcome)
-            raise_for_holes(context, outcome, marks.only_day)
-            yield from marks.results([*outcome.built, *outcome.kept])
+            raise_for_failed_days(context, outcome, marks.only_day)
+            yield from marks.results([*outcome.built, *outcome.recorded])
 
     return rollups
 

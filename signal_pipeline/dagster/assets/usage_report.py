@@ -1,6 +1,6 @@
 """The asset `usage_report`: a page of each ISO week, from the rollups, for people without Dagster.
 
-When it is written, and what the UI shows of it, belong here. What is on it is in `reports/page/`.
+When it is written, and what the UI shows of it, belong here. Its content is in `reports/page/`.
 
 Docs: docs/data-team.md.
 """
@@ -47,7 +47,7 @@ def build_usage_report_asset(
     ) -> dg.MaterializeResult[None]:
         """One HTML file of an ISO week: what each app is used for, by how many people, where.
 
-        It asks nothing of anybody, so that it can be sent. Small cells are left out. It is written
+        It makes no request, so it can be sent as it is. Small cells are left out. It is written
         into `SIGNAL_HOME/reports`, where the newest 53 are kept; a second run replaces the file.
         """
         # Only this asset needs the template engine.
@@ -85,7 +85,7 @@ def _summary(facts: "Facts") -> str:
     rows = []
     for app in sorted(split.apps(), key=lambda app: -split.count(app).events):
         count, people = split.count(app), split.people(app)
-        events = f"at least {count.events:,}" if count.is_least else f"{count.events:,}"
+        events = f"at least {count.events:,}" if count.is_lower_bound else f"{count.events:,}"
         rows.append((app, events, _people(people.median), _people(people.most)))
     columns = ("app", "events", "people, median day", "people, busiest day")
     return markdown_table(columns, rows)

@@ -19,7 +19,7 @@ MIN_HISTORY_EVENTS = 100
 MIN_EVENTS = 100  # A share of fewer events says nothing.
 MIN_BOTS = 10
 MIN_SHARE = 0.005
-DEVIATIONS = 4  # Chance alone does this once in 30,000 days; a look covers eight days of an app.
+DEVIATIONS = 4  # Chance alone exceeds this on one of 30,000 days; a check covers 8 days of an app.
 QUARTILES_PER_DEVIATION = 1.35  # The distance between the quartiles of a normal distribution.
 
 
@@ -27,7 +27,7 @@ QUARTILES_PER_DEVIATION = 1.35  # The distance between the quartiles of a normal
 class BotDay:
     """An app's day by the books.
 
-    `sends` is how often each accepted event came: a replay of the whole day makes it 2.
+    `sends` is how often each accepted event was sent: a replay of the whole day makes it 2.
     """
 
     received: int
@@ -121,10 +121,11 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
 
 
 def _expected(past: list[BotDay], received: float) -> tuple[float, float]:
-    """Return the least and the most bots to expect, by the number and by the share in `past`.
+    """Return the least and the most bots to expect on a day that received `received` events.
 
-    The number is that of an average day; the share applies to `received`. The most assumes one bot
-    more than there was, because no bot among few events says little.
+    One estimate is the mean number of bots on the days of `past`, the other their share of those
+    days' events. For the upper bound the share assumes one more bot than there was, because few
+    events without a bot say little.
     """
     bots, events = sum(map(_bots, past)), sum(map(_received, past))
     number = bots / len(past)
@@ -139,7 +140,7 @@ def _jumped(day: BotDay, usual: _Usual) -> bool:
 def _fell(day: BotDay, usual: _Usual) -> bool:
     """Return whether there are fewer bots than in each of the past weeks.
 
-    All bots that came count, however often: a replay need not bring them again.
+    The bots are not divided by `sends`, because a replay need not bring them again.
     """
     received = _received(day)
     return received >= MIN_EVENTS and usual.least - day.bots > _margin(usual.deviation, received)

@@ -1,4 +1,4 @@
-"""The probe of drops: whether much of what was received was dropped."""
+"""The probe of drops: whether a large share of the received events was dropped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def few_drops(connection: Connection) -> Finding:
     if not rows:
         return Finding(
             True,
-            "Unknown: `signal.intake`, filled since its migration, counts nothing of recent days.",
+            "Unknown: `signal.intake`, which is filled since its migration, has no counts of recent"
+            " days.",
         )
     high = {
         f"{day} {app or ''}".strip(): (
@@ -38,14 +39,14 @@ def few_drops(connection: Connection) -> Finding:
     if not high:
         return Finding(
             True,
-            f"At most {MAX_DROP_SHARE:.0%} of events were dropped (bots aside) on every recent day"
-            f" of receipt with {MIN_EVENTS} events or more, in total and per app.",
+            f"On no recent day of receipt with {MIN_EVENTS} events or more were more than"
+            f" {MAX_DROP_SHARE:.0%} of them dropped (bots aside), in total or for an app.",
         )
     return Finding(
         False,
-        f"More than {MAX_DROP_SHARE:.0%} of what was received was dropped in {len(high)} case(s),"
-        " by day of receipt: look at the reasons, and for event types in `signal.books`; a new"
-        " event type or app may lack its catalogue entry.",
+        f"More than {MAX_DROP_SHARE:.0%} of the events received on a day were dropped, in"
+        f" {len(high)} case(s): look at the reasons here, and at the event types in `signal.books`;"
+        " perhaps a new event type or app has no entry in the catalogue.",
         {"days": high},
     )
 

@@ -17,10 +17,10 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
 
     Either is a privacy alarm (requirement 9.2). The retention is refused if it believes no clock.
     """
-    judgement, held = judge_due_days(connection, settings.retention_days)
-    found, refusal = [], judgement.refusal(held)
+    judgement, clock_only = judge_due_days(connection, settings.retention_days)
+    found, refusal = [], judgement.refusal(clock_only)
     overdue = due_days(connection, judgement.by_clock - timedelta(days=OVERDUE_DAYS))
-    late = [day for day in overdue if not refusal or day not in held]
+    late = [day for day in overdue if not refusal or day not in clock_only]
     if refusal:
         found.append(f"THE RETENTION IS REFUSED: {refusal}")
     if late:
@@ -32,7 +32,7 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
         )
     if not found:
         return Finding(True, f"No raw day is {OVERDUE_DAYS} days overdue.")
-    days = sorted({*late, *held}) if refusal else late
+    days = sorted({*late, *clock_only}) if refusal else late
     return Finding(False, " ".join(found), {"days": [str(day) for day in days]})
 
 

@@ -50,7 +50,7 @@ def no_day_waits(
 
     So no day is forgotten after failed builds. A changed model makes every day stale at once. From
     its first build on, the days have an hour. Before that build they count as waiting, because the
-    model may be one that cannot build. `job` is the name of the job that builds.
+    model is perhaps one that cannot build. `job` is the name of the job that builds.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():

@@ -10,7 +10,7 @@ from typing import cast
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.probe import Finding, Probe
-from signal_pipeline.ingest.landing import Entry, entries, listed, shown
+from signal_pipeline.ingest.landing import Entry, entries, first_few, quoted_name
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
@@ -40,22 +40,24 @@ def landing_moves(
 ) -> Finding:
     """Check that nothing is stuck in the landing, and that nothing waits there for more than a day.
 
-    It holds raw addresses meanwhile. Files are read at their beginnings; only files of a size that
-    a drain has `begun` are read to their ends. `sensor` and `job` are the names of what drains
-    them.
+    A file there holds raw addresses. Only its beginning is read, unless a drain has `begun` a file
+    of its size: then it is read to its end. `sensor` and `job` are the names of the sensor and the
+    job that drain the landing.
     """
     present = entries(settings.landing_path)
-    kept = _kept([entry for entry in present if not entry.unfinished], begun)
-    old = [shown(entry.path) for entry in present if time.time() - entry.changed > DAY_SECONDS]
+    kept = _refused_entries([entry for entry in present if not entry.unfinished], begun)
+    old = [
+        quoted_name(entry.path) for entry in present if time.time() - entry.changed > DAY_SECONDS
+    ]
     found = []
     if kept:
         found.append(
-            f"{len(kept)} item(s) in the landing cannot be taken: {listed(kept)}. Convert what"
+            f"{len(kept)} item(s) in the landing cannot be taken: {first_few(kept)}. Convert what"
             " holds events to NDJSON, and move away or delete the rest."
         )
     if old:
         found.append(
-            f"{len(old)} landed file(s) wait for more than a day: {listed(old)}. Is {sensor} on?"
+            f"{len(old)} landed file(s) wait for more than a day: {first_few(old)}. Is {sensor} on?"
             f" Look for failed runs of {job}; hidden files and *.tmp are their writer's to finish"
             " or delete."
         )
@@ -68,12 +70,12 @@ def landing_moves(
     )
 
 
-def _kept(waiting: list[Entry], begun: Collection[int]) -> list[str]:
-    """Return what no drain can take, each with the reason; only the oldest files are read."""
+def _refused_entries(waiting: list[Entry], begun: Collection[int]) -> list[str]:
+    """Return the entries that no drain can take, with the reason; reads only the oldest files."""
     files = [entry for entry in waiting if not entry.obstacle][:MOST_FILES_READ]
     reasons = {entry.path: entry.obstacle for entry in waiting}
     reasons |= {entry.path: _fault(entry.path, to_the_end=entry.size in begun) for entry in files}
-    return [f"{shown(path)} {reason}" for path, reason in reasons.items() if reason]
+    return [f"{quoted_name(path)} {reason}" for path, reason in reasons.items() if reason]
 
 
 def _fault(path: Path, *, to_the_end: bool) -> str | None:

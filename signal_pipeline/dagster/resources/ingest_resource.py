@@ -1,6 +1,6 @@
 """The ingest resource: how runs write events.
 
-It is a small wrapper of the same `Ingest` that every other way in uses.
+It is a small wrapper around the `Ingest` that the command and the API use too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 
 import dagster as dg
 
-from signal_pipeline.ingest.landing import Drained, drain_landing
+from signal_pipeline.ingest.landing import DrainResult, drain_landing
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import open_database
@@ -29,7 +29,7 @@ class IngestResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         with closing(Ingest.from_settings(load_settings())) as ingest:
             yield ingest
 
-    def drain_landing(self) -> Drained:
+    def drain_landing(self) -> DrainResult:
         """Ingest every landed file, each exactly once, and remove it."""
         settings = load_settings()
         secret = ingest_secret(settings)

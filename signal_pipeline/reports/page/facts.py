@@ -61,8 +61,8 @@ class AppBooks:
 class Facts:
     """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
 
-    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
-    labels of the entities' days alone.
+    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has no
+    numbers, only the labels of the days of the entities.
     """
 
     first: date
@@ -184,7 +184,7 @@ def _day_labels(
 
 def _labels(labels: RollupLabels, coverage: Coverage, day: date, app: str) -> Sequence[str]:
     found = labels.of_row({"activity_date": day, "app_name": app})
-    known_first, known_last = coverage.known
+    known_first, known_last = coverage.known_span
     if not known_first <= day <= known_last or {"missing", "unavailable"} & {*found}:
         return [UNKNOWN]
     return found

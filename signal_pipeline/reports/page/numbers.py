@@ -19,7 +19,7 @@ def number(value: float) -> str:
 
 def events(count: Count) -> str:
     """Return a sum of events, with a sign before it if there can be more."""
-    return f"≥{THIN_SPACE}{number(count.events)}" if count.is_least else number(count.events)
+    return f"≥{THIN_SPACE}{number(count.events)}" if count.is_lower_bound else number(count.events)
 
 
 def optional(value: float | None) -> str:
@@ -33,7 +33,7 @@ def days(count: int) -> str:
 
 
 def doubts(found: Mapping[str, int], window: int) -> str:
-    """Return what holds against a figure, and on how many days of the window."""
+    """Return the labels that count against a figure, and on how many days of the window."""
     if not found:
         return "exact"
     return "; ".join(

@@ -1,4 +1,4 @@
-"""What was received, and what was dropped: figures of the books. Pure."""
+"""The figures of the books: how many events were received, and how many dropped. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from signal_pipeline.reports.small_cells import LEAST_USERS
 
 
 def drops(facts: Facts) -> Figure:
-    """Return what was received and not stored, by reason.
+    """Return the events that were received but not stored, by reason.
 
-    Below admin, a reason with a few events is named without its number.
+    Below admin, a reason with few events is named without its number.
     """
     rows: list[tuple[str, str, str]] = []
     data: list[tuple[str, int | None, str]] = []
@@ -28,7 +28,10 @@ def drops(facts: Facts) -> Figure:
         data.append((reason, None if is_small else events, text if is_small else ""))
         if not is_small:
             bars.append((reason, events, text))
-    lead = "Received and not stored, by the first reason that held. A drop is no use of a feature."
+    lead = (
+        "Events that were received but not stored, by the first reason that applied. They do not"
+        " count as use of a feature."
+    )
     return Figure(
         "drops",
         "By reason",

@@ -76,7 +76,7 @@ def _environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     environment.filters |= {"csv_link": csv_link, "long_date": numbers.long_date}
-    environment.globals["draw"] = _drawn
+    environment.globals["draw"] = _draw
     return environment
 
 
@@ -90,7 +90,7 @@ def _finalize(value: Any) -> Any:
     return value
 
 
-def _drawn(spec: dict[str, Any], label: str) -> Markup:
+def _draw(spec: dict[str, Any], label: str) -> Markup:
     return Markup(draw(spec, label))  # noqa: S704 - shapes and escaped text alone: see `draw`
 
 

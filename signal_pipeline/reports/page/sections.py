@@ -50,7 +50,9 @@ def _app(facts: Facts, catalogue: Catalogue, app: str, anchor: str) -> AppPart:
     figures += _machines(facts, app, anchor)
     if facts.for_admins:
         figures.append(_entities(facts, app, anchor))
-    return AppPart(anchor, app, _tiles(split, app), figures, _unused(split, catalogue, app))
+    return AppPart(
+        anchor, app, _tiles(split, app), figures, _unused_features(split, catalogue, app)
+    )
 
 
 def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
@@ -63,14 +65,14 @@ def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
     ]
 
 
-def _unused(split: Split, catalogue: Catalogue, app: str) -> list[str]:
+def _unused_features(split: Split, catalogue: Catalogue, app: str) -> list[str]:
     """Return the features of which it is certain that nobody used them."""
     return [
         kind.name
         for kind in catalogue.event_types.values()
         if not kind.retired
         and (count := split.count(app, event_type=kind.name)).events == 0
-        and not count.is_least
+        and not count.is_lower_bound
     ]
 
 
@@ -197,8 +199,8 @@ def _by_value(facts: Facts, kind: str, title: str, app: str, anchor: str) -> Fig
 def _why_empty(split: Split, app: str) -> str:
     if split.hides(app):
         return (
-            f"Left out: some of these numbers are of fewer than {LEAST_USERS} people, and the"
-            " others would give them back. Admins see all of them with --for-admins."
+            f"Left out: some of these numbers are about fewer than {LEAST_USERS} people, and could"
+            " be worked out from the others. Admins see all of them with --for-admins."
         )
     if any(UNKNOWN in split.labels.get((day, app), ()) for day in split.days):
         return "Unknown: no day of the window with an event of this app was built."
@@ -221,7 +223,7 @@ def _entities(facts: Facts, app: str, anchor: str) -> Figure:
     return Figure(
         f"{anchor}-entities",
         "Where: entities",
-        f"The first {len(rows)} by events. For admins only: an entity can stand for a person."
+        f"The first {len(rows)} by events. For admins only: an entity can identify a person."
         if rows
         else NOTHING,
         ("entity", "events", PEOPLE[1], "days with events", "trust"),

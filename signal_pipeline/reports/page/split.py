@@ -43,7 +43,7 @@ class Count:
     doubts: Mapping[str, int]
 
     @property
-    def is_least(self) -> bool:
+    def is_lower_bound(self) -> bool:
         """True if there can be more events than were counted."""
         return bool(TOO_LOW & self.doubts.keys())
 

@@ -36,7 +36,7 @@ class Doubt:
 def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
     """Return every label but `fresh`, oldest day first.
 
-    What is left out is not listed here: each figure says it by itself.
+    The label of days that are left out is not among them: each figure shows that itself.
     """
     found: dict[tuple[str, date], set[tuple[str, str]]] = defaultdict(set)
     for kind, split in splits.items():
@@ -44,21 +44,23 @@ def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
             for label in {*labels} - {"fresh", LEFT_OUT}:
                 found[label, day].add((app, kind))
     apps = {app for split in splits.values() for _, app in split.labels}
-    listed: list[Doubt] = []
+    merged: list[Doubt] = []
     for (label, day), places in sorted(found.items()):
         doubt = Doubt(
             day,
             day,
             label,
-            _some({app for app, _ in places}, apps, "every app"),
-            _some({_PLURALS[kind] for _, kind in places}, set(_PLURALS.values()), "every figure"),
+            _names_or_all({app for app, _ in places}, apps, "every app"),
+            _names_or_all(
+                {_PLURALS[kind] for _, kind in places}, set(_PLURALS.values()), "every figure"
+            ),
         )
-        before = listed[-1] if listed else None
+        before = merged[-1] if merged else None
         if before and _follows(before, doubt):
-            listed[-1] = Doubt(before.first, day, label, doubt.apps, doubt.figures)
+            merged[-1] = Doubt(before.first, day, label, doubt.apps, doubt.figures)
         else:
-            listed.append(doubt)
-    return sorted(listed, key=lambda doubt: (doubt.first, doubt.label))
+            merged.append(doubt)
+    return sorted(merged, key=lambda doubt: (doubt.first, doubt.label))
 
 
 def _follows(before: Doubt, after: Doubt) -> bool:
@@ -66,7 +68,7 @@ def _follows(before: Doubt, after: Doubt) -> bool:
     return alike and after.first - before.last == timedelta(days=1)
 
 
-def _some(found: Collection[str], every: Collection[str], all_of_them: str) -> str:
+def _names_or_all(found: Collection[str], every: Collection[str], all_of_them: str) -> str:
     return all_of_them if found == every else ", ".join(sorted(found))
 
 

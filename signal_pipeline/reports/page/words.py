@@ -5,8 +5,8 @@ from signal_pipeline.events.event import Reason
 STATES = {
     "unknown": "Nothing can be known of the day: it is before the start date, still to come, or was"
     " never built. It is in no sum and never shown as zero.",
-    "left out": "Fewer than five people, or a number that would give such a one back by"
-    " subtraction. Sums without it begin with ≥.",
+    "left out": "The number is about fewer than five people, or such a number could be worked out"
+    " from it by subtraction. Sums without it begin with ≥.",
     "partial": "The day is not over: its numbers still grow. It is in no median.",
     "stale": "Events came, or the model changed, after the number was computed.",
     "incomplete": "The raw events were deleted before the number was proven complete: it can be too"
@@ -19,7 +19,7 @@ STATES = {
 }
 REASONS: dict[Reason, str] = {
     "malformed": "not a well-formed event",
-    "invalid_field": "a field of a wrong form",
+    "invalid_field": "a field with a value of the wrong form",
     "unknown_event_type": "a feature that the catalogue does not have, or no longer has",
     "unknown_app": "an app that the catalogue does not have",
     "invalid_entity": "an entity of an unknown kind or form",
@@ -27,7 +27,7 @@ REASONS: dict[Reason, str] = {
     "description_pii": "a description that held personal data",
     "description_schema": "a description of the wrong shape",
     "bot": "sent by a program, not by a person",
-    "too_late": "of a day whose time of keeping is over",
-    "in_future": "of a time that was still to come",
+    "too_late": "of a day that is past the retention, or before the start date",
+    "in_future": "of a time in the future",
     "rate_limited": "more than 60 events a minute from one sender",
 }
