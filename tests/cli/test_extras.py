@@ -32,6 +32,7 @@ NEEDS = {
 WORKS = {
     "alert-test": ((), "SIGNAL_ALERT_URLS is not set"),
     "catalogue": ((), None),
+    "dbt-sources": ((), None),
     "erase": (("--session", "550e8400-e29b-41d4-a716-446655440000", "--dry-run"), None),
     "ingest": (("-",), None),
     "migrate": ((), None),
@@ -78,6 +79,17 @@ def test_a_command_without_its_extra_is_one_line(
     assert f"needs the extra '{extra}': pip install 'signal-pipeline[{extra}]'" in error_of(
         done.stderr
     )
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("module", MODULES["page"])
+def test_a_page_without_its_extra_is_one_line(
+    environment: Settings, tmp_path: Path, module: str
+) -> None:
+    arguments = ("report", "--format", "html", "--out", "page.html", *DAYS)
+    done = run_command(*arguments, cwd=tmp_path, program=BLOCK.format(names=[module]))
+    assert done.returncode == 1
+    assert "pip install 'signal-pipeline[page]'" in error_of(done.stderr)
 
 
 @pytest.mark.embedded_only
