@@ -25,12 +25,24 @@ def exit_on_signals() -> None:
             signal.signal(number, _exit)
 
 
-def _exit(number: int, _: FrameType | None) -> None:
-    if not threading.main_thread().is_alive():  # The exit handlers are already running.
+def _exit(number: int, frame: FrameType | None) -> None:
+    if _is_shutting_down(frame):
         return
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)
+
+
+def _is_shutting_down(frame: FrameType | None) -> bool:
+    """Return whether the interpreter already waits for threads or runs the exit handlers.
+
+    `frame` is where the signal came. The main thread still counts as alive while the interpreter
+    waits for the other threads, but nothing is below that wait, which is in `threading`.
+    """
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    in_wait = frame is None or frame.f_globals.get("__name__") == "threading"
+    return in_wait or not threading.main_thread().is_alive()
 
 
 def ignore_ending_signals() -> None:

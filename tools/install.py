@@ -24,20 +24,24 @@ LOCKED = ("--quiet", "--no-deps", "--require-hashes", "-r")
 PROJECT = ("--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 
 # What pip's settings are called in uv's environment, and what is between several values there.
-# `index-url` to `find-links` say where packages are: they are left out if uv has been told itself.
-_PLACES = {
+# The first ones say where packages are. They are left out if uv's own variables say so already.
+_INDEX_SETTINGS = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
     "extra-index-url": ("UV_INDEX", " "),
     "find-links": ("UV_FIND_LINKS", ","),
 }
-_WAYS = {
+_CONNECTION_SETTINGS = {
     "cert": ("SSL_CERT_FILE", " "),
     "client-cert": ("SSL_CLIENT_CERT", " "),
     "proxy": ("ALL_PROXY", " "),
     "timeout": ("UV_HTTP_TIMEOUT", " "),
     "trusted-host": ("UV_INSECURE_HOST", " "),
 }
-_TOLD = (*(name for name, _ in _PLACES.values()), "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+_UV_INDEX_VARIABLES = (
+    *(name for name, _ in _INDEX_SETTINGS.values()),
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+)
 
 
 def main() -> int:
@@ -45,16 +49,16 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--installer", choices=("uv", "pip"), default="uv")
     parser.add_argument("lock", type=Path)
-    asked = parser.parse_args()
-    if asked.installer == "uv":
-        if _by_uv(asked.lock):
+    arguments = parser.parse_args()
+    if arguments.installer == "uv":
+        if _by_uv(arguments.lock):
             return 0
         print("uv cannot install here: pip does it, slower, with the same lock and hashes")
-    return 0 if _by_pip(*LOCKED, str(asked.lock)) and _by_pip(*PROJECT) else 1
+    return 0 if _by_pip(*LOCKED, str(arguments.lock)) and _by_pip(*PROJECT) else 1
 
 
 def _by_pip(*arguments: str) -> bool:
-    return _done([*_pip(), "install", "--disable-pip-version-check", *arguments])
+    return _succeeds([*_pip(), "install", "--disable-pip-version-check", *arguments])
 
 
 def _by_uv(lock: Path) -> bool:
@@ -65,12 +69,12 @@ def _by_uv(lock: Path) -> bool:
     environment = uv_environment(os.environ, settings)
     install = [str(Path(sys.executable).with_name("uv")), "pip", "install"]
     install += ["--python", sys.executable, *uv_options(os.environ, settings)]
-    return _done([*install, *LOCKED, str(lock)], environment) and _done(
+    return _succeeds([*install, *LOCKED, str(lock)], environment) and _succeeds(
         [*install, *PROJECT], environment
     )
 
 
-def _done(command: list[str], environment: Mapping[str, str] | None = None) -> bool:
+def _succeeds(command: list[str], environment: Mapping[str, str] | None = None) -> bool:
     try:
         return subprocess.run(command, env=environment, check=False).returncode == 0
     except OSError:  # There is no uv for this machine, or it does not run here.
@@ -102,10 +106,10 @@ def uv_environment(own: Mapping[str, str], pip: Mapping[str, str]) -> dict[str, 
     uv reads neither pip's files nor its variables. What `own` says to uv holds.
     """
     pip = {"timeout": pip.get("default-timeout", ""), **pip}
-    told = any(name in own for name in _TOLD)
+    index_settings = {} if _has_index(own) else _INDEX_SETTINGS
     translated = {
         name: between.join(pip[key].split())
-        for key, (name, between) in ({} if told else _PLACES).items() | _WAYS.items()
+        for key, (name, between) in (index_settings | _CONNECTION_SETTINGS).items()
         if pip.get(key)
     }
     if "cert" not in pip:
@@ -119,7 +123,12 @@ def uv_environment(own: Mapping[str, str], pip: Mapping[str, str]) -> dict[str, 
 def uv_options(own: Mapping[str, str], pip: Mapping[str, str]) -> list[str]:
     """Return the options for a setting of pip that has no variable of uv: no index at all."""
     no_index = pip.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t")
-    return ["--no-index"] if no_index and not any(name in own for name in _TOLD) else []
+    return ["--no-index"] if no_index and not _has_index(own) else []
+
+
+def _has_index(own: Mapping[str, str]) -> bool:
+    """Return whether uv's own variables say where packages are."""
+    return any(name in own for name in _UV_INDEX_VARIABLES)
 
 
 if __name__ == "__main__":

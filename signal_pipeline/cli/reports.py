@@ -116,6 +116,8 @@ def report(
                 "--where": where,
             }
         )
+        if hide_small and for_admins:
+            raise UsageError("--hide-small and --for-admins contradict each other")
         _write_page(first_day, last_day, app_name, out, for_admins=for_admins)
         return
     if out or for_admins:

@@ -90,6 +90,17 @@ def test_a_command_without_its_extra_is_one_line(
 
 
 @pytest.mark.embedded_only
+@pytest.mark.parametrize("module", MODULES["page"])
+def test_a_page_without_its_extra_is_one_line(
+    environment: Settings, tmp_path: Path, module: str
+) -> None:
+    arguments = ("report", "--format", "html", "--out", "page.html", *DAYS)
+    done = run_command(*arguments, cwd=tmp_path, program=BLOCK.format(names=[module]))
+    assert done.returncode == 1
+    assert "pip install 'signal-pipeline[page]'" in error_of(done.stderr)
+
+
+@pytest.mark.embedded_only
 @pytest.mark.parametrize("command", WORKS)
 def test_every_other_command_works_without_any_extra(
     environment: Settings, tmp_path: Path, command: str

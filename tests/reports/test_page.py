@@ -31,6 +31,7 @@ from signal_pipeline.reports.page.files import KEPT_PAGES, keep_page
 from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.reports.page.split import Cell, Split
 from signal_pipeline.reports.page.words import REASONS, STATES
+from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.rollups.models import Model
 from signal_pipeline.settings import Settings
 
@@ -171,6 +172,31 @@ def test_an_unknown_day_is_never_zero(
     early = page_of(database, models, before, START_DATE + timedelta(days=1))
     assert "are before the start date" in early.text
     assert "Not used by anybody" not in early.text
+
+
+def test_without_a_number_nothing_is_called_exact(
+    fill: Fill, database: Database, models: Models
+) -> None:
+    fill(LAST)  # Never built.
+    text = page_of(database, models, LAST, LAST).text
+    assert "were never built" in text
+    assert "no number to trust or to doubt" in text and "is exact" not in text
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "complaint"),
+    [
+        (LAST, FIRST, "is after the last"),
+        (date(1, 1, 1), date(1, 1, 5), "the calendar itself ends there"),
+        (LAST, date.max, "at most 3,660 days"),
+        (date(9999, 12, 1), date.max, "the calendar itself ends there"),
+    ],
+)
+def test_a_window_that_no_page_can_show(
+    first: date, last: date, complaint: str, database: Database, models: Models
+) -> None:
+    with pytest.raises(QuestionError, match=complaint):
+        page_of(database, models, first, last)
 
 
 def test_a_label_is_on_the_page_with_its_days_and_its_meaning(
@@ -335,6 +361,7 @@ def test_the_command_writes_a_page(filled: None, environment: Settings, tmp_path
         (("--format", "html", "--by", "week"), 2),
         (("app", "--for-admins"), 2),
         (("--format", "html", "--app", "no-such-app"), 2),
+        (("--format", "html", "--hide-small", "--for-admins"), 2),
         (("--format", "html", "--out", "no/such/folder.html"), 1),
     ]:
         refused = run_command("report", *wrong, *window, cwd=tmp_path)

@@ -133,6 +133,19 @@ def test_a_day_without_a_row_waits_from_its_end(
     assert freshness(connection) is None
 
 
+def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
+    connection: Connection, changed: datetime, fill: Fill, build: Build
+) -> None:
+    """Days from before the installation came as old files, so that they wait from then."""
+    build(back(3))
+    fill(back(1))
+    just_now = datetime.now(UTC) - timedelta(minutes=1)
+    connection.execute("update signal.days set changed_at = %s where day = %s", [just_now, back(1)])
+    assert freshness(connection) == max(just_now, end_of(back(1)))
+    connection.execute("update signal.instance set created_at = now() - interval '9 days'")
+    assert freshness(connection) == end_of(back(1))
+
+
 def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
     connection: Connection, fill: Fill, build: Build
 ) -> None:

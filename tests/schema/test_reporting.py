@@ -48,6 +48,7 @@ STATES = {
     "instance": [],
     "intake": ["received_on", "app_name", "outcome", "reason"],
     "rollup_days": ["day", "rollup"],
+    "rollup_freshness": ["rollup"],
 }
 _numbers = itertools.count(1)
 
@@ -447,6 +448,16 @@ def test_a_new_rollup_gets_its_views(
         assert rows(reader, f"select * from {view}") == []
     rollups = rows(reader, "select distinct rollup from rollup_days")
     assert rollups == []  # There is no day yet.
+
+
+def test_a_view_that_somebody_adds_is_not_shown_to_the_reader(
+    database: Database, settings: Settings, models: Models, reader: Connection
+) -> None:
+    with database.connect() as owner:
+        owner.execute("create view signal_reporting.theirs as select * from signal.events")
+    migrate(database, settings, models)
+    with pytest.raises(errors.InsufficientPrivilege):
+        reader.execute("select from theirs")
 
 
 @pytest.mark.parametrize("name", ["books", "rollup_days", "drops"])

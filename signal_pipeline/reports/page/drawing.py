@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 from xml.etree import ElementTree
 
-from signal_pipeline.reports.report_errors import ReportError
+from signal_pipeline.extras import explained
 
 _SVG = "http://www.w3.org/2000/svg"
 _SHAPES = frozenset(
@@ -24,11 +24,9 @@ _LOOKS = re.compile(
 
 
 def check_drawing() -> None:
-    """Raise ReportError, one line, if the library that draws is not installed; import nothing."""
+    """Raise MissingExtraError if the library that draws is not installed; import nothing."""
     if find_spec("vl_convert") is None:
-        raise ReportError(
-            "the page needs vl-convert-python, which draws its charts: install it beside Signal"
-        )
+        raise explained(ModuleNotFoundError(name="vl_convert"))
 
 
 def draw(spec: dict[str, Any], label: str) -> str:

@@ -18,6 +18,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.of_rollups import read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
 from signal_pipeline.reports.questions import check_window
+from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Models
 
@@ -31,6 +32,7 @@ DIMENSIONS = {
 }
 TREND_DAYS = 28  # A page of one week shows it beside the three before.
 MOST_ENTITIES = 15
+MOST_DAYS = 3_660  # Ten years: a chart and a table of more days show nothing to anybody.
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,10 @@ def read_facts(
 ) -> Facts:
     """Return the facts of the days `first` to `last`, inclusive.
 
-    Raises QuestionError for a window that ends before it begins, NotMigratedError, DatabaseError.
+    Raises QuestionError for a window that ends before it begins or is no window of a page,
+    NotMigratedError, DatabaseError.
     """
-    check_window(first, last)
+    _check_page_window(first, last)
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
     window = {"first": first, "last": last, "app": app}
     with database.connect() as connection, connection.transaction():
@@ -125,6 +128,16 @@ def read_facts(
             _books(connection, window) if for_admins else [],
             list(dict.fromkeys(notes)),
         )
+
+
+def _check_page_window(first: date, last: date) -> None:
+    check_window(first, last)
+    days = (last - first).days + 1
+    if days > MOST_DAYS:
+        raise QuestionError(f"a page shows at most {MOST_DAYS:,} days, not {days:,}: choose fewer")
+    # The trend begins before the window, and the window ends at the midnight after it.
+    if (last - date.min).days < TREND_DAYS or last == date.max:
+        raise QuestionError(f"no page ends on {last}: the calendar itself ends there")
 
 
 def _split(

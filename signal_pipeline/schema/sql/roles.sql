@@ -59,7 +59,14 @@ begin
 
             -- The reader sees the views of one schema, which need no right on the tables.
             ('usage on schema signal_reporting', '{signal_reader}'),
-            ('select on all tables in schema signal_reporting', '{signal_reader}'),
+            -- Each by name: a view that somebody else adds there is nobody's but theirs to grant.
+            (
+                'select on signal_reporting.instance, signal_reporting.days, signal_reporting.app_days,'
+                ' signal_reporting.rollup_days, signal_reporting.rollup_freshness,'
+                ' signal_reporting.books, signal_reporting.drops, signal_reporting.intake,'
+                ' signal_reporting.bots',
+                '{signal_reader}'
+            ),
 
             -- These see rollups, and the counts from which the labels beside them are made.
             ('select on signal.builds', '{signal_api, signal_admin}'),
@@ -99,11 +106,12 @@ begin
         execute format('revoke insert on signal.audit from %I', wanted.rolname);
     end loop;
 
-    -- Earlier versions let the reader read tables of `signal`.
+    -- Earlier versions let the reader read tables of `signal`. What another login made there, only
+    -- that login can revoke; without a right on the schema, the reader does not reach it.
     for wanted in
         select c.relname
         from pg_class as c
-        where c.relnamespace = 'signal'::regnamespace and exists (
+        where c.relnamespace = 'signal'::regnamespace and pg_has_role(c.relowner, 'usage') and exists (
             select from aclexplode(c.relacl) as a
             join pg_roles as r on r.oid = a.grantee
             where r.rolname = 'signal_reader'

@@ -15,14 +15,17 @@ comment on schema signal_reporting is
     'Signal''s numbers for people, BI tools and dbt: daily rollups, states of days, books. Days are'
     ' UTC. Numbers are whole, also those of one person: pass on only what may be passed on.';
 
--- Until this version the views without '(all)' rows were beside the tables. A view that somebody
--- else built on one of them keeps it.
+-- Until this version the views without '(all)' rows were beside the tables of their rollups. A view
+-- that somebody else built on one of them keeps it.
 do $$
 declare
     old record;
 begin
     for old in
-        select viewname from pg_views where schemaname = 'signal' and viewname like '%\_by\_type'
+        select viewname
+        from pg_views
+        where schemaname = 'signal' and viewname like '%\_by\_type'
+            and to_regclass(format('signal.%I', left(viewname, -length('_by_type')))) is not null
     loop
         begin
             execute format('drop view signal.%I', old.viewname);

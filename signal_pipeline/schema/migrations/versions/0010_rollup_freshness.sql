@@ -3,7 +3,10 @@
 -- before it is missing.
 create view signal_reporting.rollup_freshness as
 with calendar as (
-    select (now() at time zone 'UTC')::date as today
+    select
+        (now() at time zone 'UTC')::date as today,
+        (created_at at time zone 'UTC')::date as installed
+    from signal.instance
 ),
 
 -- Days without a row, on which nothing arrived and nothing ran. A night builds them, but not those
@@ -20,9 +23,12 @@ waiting as (
     select
         r.rollup,
         case
-            -- Of a day that is over: since its end, or since its events came later.
-            when r.freshness = 'missing' and r.day < c.today
+            -- Of a day that is over: since its end, because a night builds each day, whether its
+            -- events still come or not. Days from before the installation came as old files.
+            when r.freshness = 'missing' and r.day < c.today and r.day < c.installed
                 then greatest(d.changed_at, (r.day + 1)::timestamp at time zone 'UTC')
+            when r.freshness = 'missing' and r.day < c.today
+                then (r.day + 1)::timestamp at time zone 'UTC'
             when r.freshness = 'missing' then d.changed_at
             -- Today changes all the time, so its last change says nothing of how long it waits.
             when r.built_version <> r.day_version and r.day = c.today then r.built_at
@@ -63,7 +69,8 @@ comment on column signal_reporting.rollup_freshness.newest_build_at is
     'When the newest build of any day was committed; old on quiet days, and null before the first.';
 comment on column signal_reporting.rollup_freshness.waits_since is
     'Since when the day that waits longest for a build has waited; null if no day waits. A day waits'
-    ' from its end if it was never built, from the last change of its events if they changed after'
-    ' its build (today: from its last build), and from the first build by a newer model.';
+    ' from its end if it was never built (a day from before the installation: from the last change of'
+    ' its events), from the last change of its events if they changed after its build (today: from'
+    ' its last build), and from the first build by a newer model.';
 comment on column signal_reporting.rollup_freshness.fresh_until is
     'Now, if no day waits; otherwise waits_since. Null if the rollup was never built.';
