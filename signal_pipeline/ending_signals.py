@@ -37,12 +37,12 @@ def _is_shutting_down(frame: FrameType | None) -> bool:
     """Return whether the interpreter already waits for threads or runs the exit handlers.
 
     `frame` is where the signal came. The main thread still counts as alive while the interpreter
-    waits for the other threads, but nothing is below that wait, which is in `threading`.
+    waits for the other threads in `threading._shutdown`, which nothing in Python has called.
     """
     while frame is not None and frame.f_back is not None:
         frame = frame.f_back
-    in_wait = frame is None or frame.f_globals.get("__name__") == "threading"
-    return in_wait or not threading.main_thread().is_alive()
+    waits_for_threads = frame is None or frame.f_code.co_qualname == "_shutdown"
+    return waits_for_threads or not threading.main_thread().is_alive()
 
 
 def ignore_ending_signals() -> None:

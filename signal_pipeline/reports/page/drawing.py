@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 from xml.etree import ElementTree
 
-from signal_pipeline.extras import explained
+from signal_pipeline.extras import explain_missing
 
 _SVG = "http://www.w3.org/2000/svg"
 _SHAPES = frozenset(
@@ -26,7 +26,7 @@ _LOOKS = re.compile(
 def check_drawing() -> None:
     """Raise MissingExtraError if the library that draws is not installed; import nothing."""
     if find_spec("vl_convert") is None:
-        raise explained(ModuleNotFoundError(name="vl_convert"))
+        raise explain_missing(ModuleNotFoundError(name="vl_convert"))
 
 
 def draw(spec: dict[str, Any], label: str) -> str:
