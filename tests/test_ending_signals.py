@@ -8,26 +8,20 @@ import sys
 
 import pytest
 
-# Its second thread sends the signal when the interpreter waits for it at the end of the program.
+# The signal comes with the first step of the interpreter's shutdown, after the program's last line.
 PROGRAM = """\
-import os, signal, sys, threading
+import os, signal, sys
 from signal_pipeline.ending_signals import exit_on_signals
 
-main, number = threading.get_ident(), int(sys.argv[1])
+number = int(sys.argv[1])
 signal.signal(number, signal.SIG_DFL)
 exit_on_signals()
 
-def names(frame):
-    while frame is not None:
-        yield frame.f_code.co_name
-        frame = frame.f_back
+def send(frame, event, _):
+    if frame.f_code.co_name == "_shutdown":
+        os.kill(os.getpid(), number)
 
-def send():
-    while "_shutdown" not in names(sys._current_frames()[main]):
-        pass
-    os.kill(os.getpid(), number)
-
-threading.Thread(target=send).start()
+sys.settrace(send)
 """
 
 
