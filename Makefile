@@ -12,7 +12,7 @@ COMPILED := .venv/.compiled
 LGPL := psycopg psycopg-binary psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help install client-types demo dev test check check-bi check-dbt audit bench faults lock clean
+.PHONY: help install client-types demo dev test check check-bi check-dbt docs audit bench faults lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,15 @@ check-bi: install ## Superset, in a venv of its own, on Signal's views (needs a 
 check-dbt: .venv-dbt/.installed ## Run examples/dbt_weekly in dbt and dagster-dbt, in a venv of their own
 	.venv-dbt/bin/python -m pytest -q tests/test_dbt_weekly.py
 
+.venv-docs/.installed: docs/requirements.lock
+	@$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r docs/requirements.lock
+	@touch $@
+
+docs: .venv-docs/.installed ## The documentation as a site in site/; a broken link fails
+	@.venv-docs/bin/python tools/docs_site.py site
+
 audit: install ## Known vulnerabilities of what is pinned (needs a network)
 	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock >.venv/audit.log 2>&1 \
 		|| ! grep -qE "GHSA-|PYSEC-|CVE-" .venv/audit.log || { cat .venv/audit.log; exit 1; }
@@ -111,9 +120,10 @@ lock: ## Make the files *requirements*.lock anew: from pyproject.toml, and the t
 	$(COMPILE) -c requirements.lock build.requirements.in --output-file build.requirements.lock
 	$(COMPILE) uv.requirements.in --output-file uv.requirements.lock
 	$(COMPILE) bi/requirements.in --output-file bi/requirements.lock
+	$(COMPILE) docs/requirements.in --output-file docs/requirements.lock
 	sed -n 's/^\([a-z0-9].*[^ \\]\) *\\*$$/\1/p' requirements.lock | grep -v '^pathspec=' >.venv/pins.txt
 	$(COMPILE) -c .venv/pins.txt --extra all pyproject.toml examples/dbt_weekly/requirements.in \
 		--output-file examples/dbt_weekly/requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
-	rm -rf .venv .venv-dbt .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-dbt .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from support.client import ROOT, npm_in
+from support.guide import blocks, copy_project
 
 from signal_pipeline.settings import Settings
 from signal_pipeline.postgres.database import Connection
@@ -19,35 +18,12 @@ pytestmark = pytest.mark.embedded_only
 
 PAGE = ROOT / "docs" / "add-an-event.md"
 ENTITY = "550e8400-e29b-41d4-a716-446655440000"
-LEFT_OUT = (
-    ".git",
-    ".venv",
-    ".signal",
-    "node_modules",
-    "dist",
-    "__pycache__",
-    ".*_cache",
-    ".hypothesis",
-    "bench",
-)
-
-
-def blocks(language: str) -> list[str]:
-    """The code blocks of the page in one language, in order."""
-    return re.findall(
-        rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
 
 
 @pytest.fixture
 def copy(installed: Path, tmp_path: Path) -> Path:
     """A copy of the project as a new user has it, after `make install` and `npm ci`."""
-    folder = tmp_path / "project"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    for name in ("requirements.lock", "uv.requirements.lock", "pyproject.toml"):
-        # Older than the files of `make install`, so there is nothing to install.
-        os.utime(folder / name, (0, 0))
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    folder = copy_project(tmp_path / "project")
     (folder / "client" / "node_modules").symlink_to(installed / "node_modules")
     return folder
 
@@ -59,7 +35,7 @@ def compiled(client: Path, folder: Path) -> str:
     (app / "node_modules" / "signal-client").symlink_to(client)
     for name in ("react", "@types/react"):
         (app / "node_modules" / name).symlink_to(client / "node_modules" / name)
-    (call,) = blocks("tsx")
+    (call,) = blocks(PAGE, "tsx")
     (app / "Download.tsx").write_text(call)
     options = [
         "--noEmit",
@@ -84,14 +60,14 @@ def test_the_page_followed_word_for_word(
 ) -> None:
     assert "TS2345" in compiled(built, tmp_path / "before")
     with (copy / "signal_pipeline" / "catalogue" / "catalogue.yaml").open("a", encoding="utf-8") as catalogue:
-        (entry,) = blocks("yaml")
+        (entry,) = blocks(PAGE, "yaml")
         catalogue.write(entry)
     # pytest closes the temporary folder that all runs share to other users, and the database's
     # owner is another user.
     apart = {"PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
     surroundings = {**os.environ, **apart, "PYTHONPATH": str(copy), "COLUMNS": "200"}
     printed = ""
-    for commands in blocks("sh"):
+    for commands in blocks(PAGE, "sh"):
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", commands],
             cwd=copy,

@@ -5,38 +5,30 @@ Events come from other processes, and a backfill through its GraphQL.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from conftest import Fill
 from support.commands import run_command
 from support.dagster import (
     TODAY,
     YESTERDAY,
-    answers,
-    asker,
     built,
     due_day,
     eventually,
-    free_port,
     ingest,
     purge,
     rows_of,
 )
+from support.dev import backfill, running_dev
 from support.traffic import traffic
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
-from signal_pipeline.postgres.database import Connection, Database, ensure_database
-from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
@@ -44,22 +36,6 @@ from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
-LAUNCH = """
-mutation Launch($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    __typename
-    ... on LaunchBackfillSuccess { backfillId }
-    ... on PythonError { message }
-  }
-}
-"""
-STATUS = """
-query Status($id: String!) {
-  partitionBackfillOrError(backfillId: $id) {
-    ... on PartitionBackfill { status numPartitions runs(limit: 50) { status tags { key value } } }
-  }
-}
-"""
 MATERIALIZED = """
 query Rows($key: AssetKeyInput!, $partitions: [String!]) {
   assetNodeOrError(assetKey: $key) {
@@ -77,32 +53,8 @@ query Rows($key: AssetKeyInput!, $partitions: [String!]) {
 @pytest.fixture
 def dev(environment: Settings, server: str, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """A running `signal-pipeline dev`; gives a function that asks its GraphQL."""
-    name = f"dagster_dev_{os.getpid()}"
-    ensure_database(server, name)
-    port = free_port()
-    env = {
-        **os.environ,
-        "SIGNAL_DAGSTER_DATABASE_URL": sqlalchemy_url(with_database(server, name)),
-        "DAGSTER_HOME": str(tmp_path / "d"),
-    }
-    command = [
-        sys.executable,
-        "-c",
-        "from signal_pipeline.cli import main; main()",
-        "dev",
-        "--port",
-        str(port),
-    ]
-    log = (tmp_path / "dev.log").open("wb")
-    process = subprocess.Popen(command, env=env, cwd=tmp_path, stdout=log, stderr=log)
-    ask = asker(port)
-    eventually(lambda: answers(ask), "the UI answers")
-    yield ask
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
-    log.close()
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
+    with running_dev(server, tmp_path) as ask:
+        yield ask
 
 
 # `signal-pipeline dev`, with a child in Dagster's place that prints what it would read.
@@ -186,25 +138,8 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
             purge(database, models, purged)
     before = {name: rows_of(connection, name, purged) for name in models}
     connection.execute("update signal.builds set built_at = '2020-01-01' where day = %s", [good])
-    launched = dev(
-        LAUNCH,
-        params={
-            "assetSelection": [{"path": [name]} for name in models],
-            "partitionNames": [str(purged), str(good)],
-        },
-    )["launchPartitionBackfill"]
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
-
-    def status() -> Any:
-        return dev(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
-
-    eventually(
-        lambda: (
-            status()["status"] in ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED")
-        ),
-        "it ends",
-    )
-    assert [run["status"] for run in status()["runs"]] == ["SUCCESS"]
+    ended = backfill(dev, list(models), [str(purged), str(good)])
+    assert [run["status"] for run in ended["runs"]] == ["SUCCESS"]
     assert {name: rows_of(connection, name, purged) for name in models} == before
     rebuilt = connection.execute(
         "select min(built_at) from signal.builds where day = %s", [good]

@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 SLOW_FIRST = (
     "tests/dagster/test_shared.py",
     "tests/dagster/test_production.py",
+    "tests/dagster/test_tutorial.py",
     "tests/faults/test_false_clock.py",
     "tests/api/test_connection_limits.py",
     "tests/api/test_slow_clients.py",
