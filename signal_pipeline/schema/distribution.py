@@ -31,13 +31,10 @@ def distribute(database: Database) -> list[str]:
     wait. The next call finishes what an interrupted one began. Raises DistributionError if the
     extension, its version, the cluster or the rights of this user do not allow it.
     """
-    moved = []
     try:
         with database.connect() as connection:
             _refuse_without_citus(connection)
-            for name in DISTRIBUTION_COLUMNS:
-                if _distribute(connection, name):
-                    moved.append(name)
+            return [name for name in DISTRIBUTION_COLUMNS if _distribute(connection, name)]
     except DatabaseError as error:
         if error.sqlstate == "42501":
             raise DistributionError(
@@ -45,7 +42,6 @@ def distribute(database: Database) -> list[str]:
                 " must own the schema and must be able to log in on each worker"
             ) from None
         raise
-    return moved
 
 
 def distributed_tables(connection: Connection) -> dict[str, str]:
