@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 
+from psycopg import sql
 from psycopg.rows import scalar_row
 
 from signal_pipeline.errors import SignalError
@@ -49,6 +51,20 @@ def distributed_tables(connection: Connection) -> dict[str, str]:
     if _citus_version(connection) is None:
         return {}
     return dict(connection.execute(query(__package__, "distributed_tables")).fetchall())
+
+
+def partition_bytes(connection: Connection, day: date) -> int:
+    """Return the bytes of a day's events and their indexes on all nodes; 0 without a partition."""
+    # On a cluster, PostgreSQL's own function finds only an empty table.
+    name = (
+        "citus_total_relation_size" if distributed_tables(connection) else "pg_total_relation_size"
+    )
+    scalar = connection.cursor(row_factory=scalar_row)
+    found: int | None = scalar.execute(
+        sql.SQL("select {}(to_regclass(%s))").format(sql.Identifier(name)),
+        [f"signal.events_{day:%Y%m%d}"],
+    ).fetchone()
+    return found or 0
 
 
 def send_ddl(connection: Connection, to_workers: bool) -> None:
@@ -105,22 +121,21 @@ def _refuse_without_citus(connection: Connection) -> None:
 
 def _distribute(connection: Connection, name: str) -> bool:
     """Distribute a table unless it is distributed; return whether it was not."""
-    column = DISTRIBUTION_COLUMNS[name]
+    column, table = DISTRIBUTION_COLUMNS[name], f"signal.{name}"
     with connection.transaction():
         transaction_lock(connection, MIGRATE_LOCK)
         present = distributed_tables(connection).get(name)
         if present is None:
             connection.execute(
-                "select create_distributed_table(%s, %s, colocate_with => 'none')",
-                [f"signal.{name}", column],
-            )
-            # Otherwise the rows that moved would also stay on the coordinator's disk, unseen by
-            # erasure.
-            connection.execute(
-                "select truncate_local_data_after_distributing_table(%s)", [f"signal.{name}"]
+                "select create_distributed_table(%s, %s, colocate_with => 'none')", [table, column]
             )
         elif present != column:
             raise DistributionError(
-                f"cannot distribute: signal.{name} is distributed by {present}, not by {column}"
+                f"cannot distribute: {table} is distributed by {present}, not by {column}"
             )
+        # Rows that moved stay on the coordinator's disk, where no erasure would find them.
+        if connection.execute(
+            query(__package__, "rows_left_behind"), {"table": table}
+        ).fetchone() == (True,):
+            connection.execute("select truncate_local_data_after_distributing_table(%s)", [table])
     return present is None

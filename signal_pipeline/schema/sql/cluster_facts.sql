@@ -10,5 +10,5 @@ select
     (
         select bool_and(pg_has_role(relowner, 'usage'))
         from pg_class
-        where oid in ('signal.events'::regclass, 'signal.event_keys'::regclass)
+        where oid in (to_regclass('signal.events'), to_regclass('signal.event_keys'))
     ) as is_owner
