@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     start_date: date | None = Field(default=None, ge=FIRST_START_DATE, le=LAST_START_DATE)
     catalogue: Path | None = None
     rollup_engine: Literal["duckdb", "postgres"] = "duckdb"
+    distributed: Literal["citus"] | None = None
     hmac_secret: SecretStr | None = None
     jwks: str | None = None
     jwt_issuer: str | None = None

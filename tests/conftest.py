@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from support.bundle import SignalBundle
+from support.cluster import CLUSTER_URL, create_cluster_database, drop_cluster_database
 from support.parallel import ByPart, slow_first
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -57,6 +58,15 @@ Fill = Callable[..., None]  # A day, how many events, a seed.
 Build = Callable[[date], None]
 
 _numbers = itertools.count(1)
+
+# The tests that also run on a cluster, if there is one; `test_citus.py` says so if there is none.
+ON_CLUSTER = {
+    "test_citus.py",
+    "test_ingest.py",
+    "test_newest_events.py",
+    "test_reports.py",
+    "test_erasure.py",
+}
 
 
 def _installed_postgres() -> Path | None:
@@ -114,6 +124,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         once = metafunc.definition.get_closest_marker("embedded_only")
         servers = ["embedded"] if once else ["embedded", "installed"]
+        module = metafunc.definition.path.name
+        if module == "test_citus.py":
+            servers = []
+        if CLUSTER_URL and module in ON_CLUSTER:
+            servers.append("citus")
         metafunc.parametrize("server", servers, indirect=True, scope="session")
 
 
@@ -145,7 +160,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         def url_of(kind: str) -> str:
             if kind not in started:
                 folder = tmp_path_factory.mktemp(kind)
-                if kind == "embedded":
+                if kind == "citus":
+                    assert CLUSTER_URL is not None
+                    started[kind] = CLUSTER_URL
+                elif kind == "embedded":
                     started[kind] = with_database(start_embedded(folder), "postgres")
                 else:
                     started[kind], stop = _start_installed(folder)
@@ -174,10 +192,14 @@ def template(server: str, models: Models, tmp_path_factory: pytest.TempPathFacto
     with psycopg.connect(server, autocommit=True) as connection:
         if connection.execute("select 1 from pg_database where datname = %s", [name]).fetchone():
             return name
-        connection.execute(f"create database {name}")
+        if server != CLUSTER_URL:
+            connection.execute(f"create database {name}")
+    if server == CLUSTER_URL:
+        create_cluster_database(server, name)
     url = with_database(server, name)
     home = tmp_path_factory.mktemp("template")
-    migrate(Database(url), _settings(url, home), models)
+    distributed = "citus" if server == CLUSTER_URL else None
+    migrate(Database(url), _settings(url, home, distributed=distributed), models)
     return name
 
 
@@ -185,6 +207,11 @@ def template(server: str, models: Models, tmp_path_factory: pytest.TempPathFacto
 def database(server: str, template: str) -> Iterator[Database]:
     """A migrated, empty database of its own."""
     name = f"signal_test_{next(_numbers)}"
+    if server == CLUSTER_URL:
+        create_cluster_database(server, name, template)
+        yield Database(with_database(server, name))
+        drop_cluster_database(server, name)
+        return
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template}")
         yield Database(with_database(server, name))

@@ -166,8 +166,11 @@ def status_object(
     days: Sequence[DayStatus],
     quality: Mapping[date, DayQuality],
     receipts: Sequence[Receipt] | None,
+    distributed: Mapping[str, str],
 ) -> dict[str, object]:
     """Return the object that `status --json` prints.
+
+    `distributed` is there only on a cluster: the distribution column of each distributed table.
 
     A day has `labels` only if its users are not exact. `events` are those accepted and not erased
     by the books, 0 for a purged day; nothing counts what is stored.
@@ -185,6 +188,8 @@ def status_object(
             for status in days
         ]
     }
+    if distributed:
+        value["distributed"] = dict(distributed)
     if receipts is not None:
         value["receipts"] = [
             {name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts

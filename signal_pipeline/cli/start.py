@@ -11,12 +11,22 @@ from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
 
 
-def migrate() -> None:
+def migrate(
+    distribute: Annotated[
+        bool,
+        typer.Option(
+            "--distribute",
+            help="Also distribute events and event_keys over a Citus cluster, for good.",
+        ),
+    ] = False,
+) -> None:
     """Bring the schema and the rollup tables up to date."""
     from signal_pipeline.rollups.models import load_models
     from signal_pipeline.schema.migrate import migrate, missing_roles
 
     settings = load_settings()
+    if distribute:
+        settings = settings.model_copy(update={"distributed": "citus"})
     database = open_database(settings)
     migrate(database, settings, load_models())
     console.say("The schema is up to date.")

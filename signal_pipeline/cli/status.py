@@ -41,12 +41,14 @@ def status(
     from signal_pipeline.days.quality import day_quality
     from signal_pipeline.days.receipts import list_receipts
     from signal_pipeline.rollups.models import load_models
+    from signal_pipeline.schema.distribution import distributed_tables
 
     settings, today = load_settings(), today_utc()
     checksums = load_models().checksums
     with open_database(settings).connect() as connection:
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
+        distributed = distributed_tables(connection)
         gaps = read_coverage(connection, days[0].day, today).untouched if days else []
         # The login that reads rollups is not allowed to see the receipts.
         proofs = list_receipts(connection) if receipts else None
@@ -58,8 +60,11 @@ def status(
         show_hidden_days(hidden, quality)
         for note in days_note(gaps, "are not listed: they have neither events nor builds"):
             console.say(f"note: {note}")
+    if distributed:
+        tables = (f"signal.{table} by {column}" for table, column in distributed.items())
+        console.say(f"Distributed over the cluster: {', '.join(tables)}.")
     if as_json:
-        console.print_json(status_object(days, quality, proofs))
+        console.print_json(status_object(days, quality, proofs, distributed))
 
 
 def _split(

@@ -25,6 +25,7 @@ from signal_pipeline.privacy.purge_proof import UnprovenError, prove, read_purge
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
 from signal_pipeline.privacy.seen_days import read_clocks, remember_days, write_confirmed_days
 from signal_pipeline.rollups.models import Models
+from signal_pipeline.schema.distribution import partition_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ def _purge_locked(
                 "incomplete": forced is not None,
                 "reason": forced,
                 "rollups": Jsonb(facts.builds),
-                "partition": f"signal.events_{day:%Y%m%d}",
+                "bytes": partition_bytes(connection, day),
             },
         )
         audit_log.record(

@@ -11,8 +11,9 @@ from uuid import UUID
 from psycopg import sql
 
 from signal_pipeline.days.calendar import window
-from signal_pipeline.postgres.database import Database, DatabaseError
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.postgres.query import query
+from signal_pipeline.schema.distribution import distributed_tables
 
 FILTERS: tuple[LiteralString, ...] = (
     "app_name",
@@ -63,18 +64,12 @@ def newest_events(
         for name in FILTERS
         if name in filters
     )
-    # Any other filter could make a read by type skip most of an app's events one by one.
-    by_type = filters.keys() <= {
-        "app_name",
-        "event_type",
-    }
-    statement = sql.SQL(
-        query(__package__, "newest_events_by_type" if by_type else "newest_events")
-    ).format(filters=conditions)
     give_up = time.monotonic() + seconds
     found: list[RawEvent] = []
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
+        name = "newest_events_by_type" if _by_type(connection, filters) else "newest_events"
+        statement = sql.SQL(query(__package__, name)).format(filters=conditions)
         days = {"first": _day(earliest), "last": _day(latest)}
         for (day,) in connection.execute(
             query(__package__, "open_days_newest_first"), days
@@ -95,6 +90,15 @@ def newest_events(
             if time.monotonic() > give_up:
                 raise DatabaseError("reading raw events took too long", "57014")
     return found
+
+
+def _by_type(connection: Connection, filters: Mapping[str, str]) -> bool:
+    """Return whether to read the end of each type's index and merge.
+
+    With other filters that could pass over most of an app's events. The workers of a cluster
+    cannot do it, but each sorts only its own part of the day.
+    """
+    return filters.keys() <= {"app_name", "event_type"} and not distributed_tables(connection)
 
 
 def _day(at: datetime | None) -> date | None:

@@ -14,7 +14,13 @@ from typing import Literal, cast
 
 from psycopg import sql
 
-from signal_pipeline.days.calendar import day_lock, ensure_days, stored_start_date, today_utc
+from signal_pipeline.days.calendar import (
+    day_lock,
+    ensure_days,
+    for_each_day,
+    stored_start_date,
+    today_utc,
+)
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
@@ -91,8 +97,12 @@ def recorded_builds(connection: Connection, models: Models, days: Sequence[date]
     An open day is returned if every rollup has a build of the day's present version. A purged day
     is returned with the rollups that were ever built. `seconds` is that of the slowest rollup.
     """
+    if not days:
+        return []
+    spans = for_each_day(query(__package__, "span_of_day"), days)
     rows = connection.execute(
-        query(__package__, "recorded_builds"), {"days": list(days), "rollups": list(models)}
+        sql.SQL(query(__package__, "recorded_builds")).format(spans=spans),
+        {"rollups": list(models)},
     ).fetchall()
     return [
         DayBuild(

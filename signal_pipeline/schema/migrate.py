@@ -27,6 +27,7 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Models
+from signal_pipeline.schema.distribution import distribute, send_ddl
 from signal_pipeline.schema.rollup_tables import migrate_rollups
 from signal_pipeline.settings import Settings
 
@@ -46,7 +47,8 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
 
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
     else that is up to date is left alone. For a user who does not own the schema it changes
-    nothing; it raises NotOwnerError if a change is needed.
+    nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
+    distributes the large tables, and raises DistributionError where that is not possible.
     """
     # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
     engine = create_engine(
@@ -63,6 +65,8 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
             if isinstance(error.orig, psycopg.Error):
                 raise error.orig from None
             raise
+    if settings.distributed:
+        distribute(database)
 
 
 def missing_roles(database: Database) -> list[str]:
@@ -88,6 +92,9 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mode
     config.attributes["connection"] = connection
     driver = cast(Connection, connection.connection.driver_connection)
     transaction_lock(driver, MIGRATE_LOCK)
+    # Only the two large tables are ever on the workers. Citus would make functions and their grants
+    # there too, which an owner without superuser has no right to.
+    send_ddl(driver, to_workers=False)
     facts = driver.execute(query(__package__, "schema_facts")).fetchone()
     wanted = _state(config)
     if facts is not None and not facts[0]:

@@ -1,8 +1,12 @@
+with counted as materialized (
+    select count(*) as events, min(created_at) as first_event, max(created_at) as last_event
+    from signal.events
+    where created_at >= %(start)s and created_at < %(end)s
+)
 select
     coalesce((select version from signal.days where day = %(day)s), 0) as version,
     coalesce((select state from signal.days where day = %(day)s), 'open') as state,
-    count(*) as events,
-    min(created_at) as first_event,
-    max(created_at) as last_event
-from signal.events
-where created_at >= %(start)s and created_at < %(end)s
+    events,
+    first_event,
+    last_event
+from counted

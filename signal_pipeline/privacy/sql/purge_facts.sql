@@ -1,9 +1,17 @@
 -- One scan of the day, under its lock, on which both the proof and the receipt rest.
+with counted as materialized (
+    select count(*) as events, min(created_at) as first_event, max(created_at) as last_event
+    from signal.events
+    where created_at >= %(start)s and created_at < %(end)s
+),
+known as materialized (
+    select count(*) as keys from signal.event_keys where day = %(day)s
+)
 select
     e.events as raw_events,
     e.first_event,
     e.last_event,
-    (select count(*) from signal.event_keys where day = d.day) as keys,
+    k.keys,
     b.accepted,
     b.erased,
     b.expected,
@@ -27,9 +35,6 @@ select
     ) as builds
 from signal.days as d
 inner join signal.expected_events as b on b.day = d.day
-cross join (
-    select count(*) as events, min(created_at) as first_event, max(created_at) as last_event
-    from signal.events
-    where created_at >= %(start)s and created_at < %(end)s
-) as e
+cross join counted as e
+cross join known as k
 where d.day = %(day)s

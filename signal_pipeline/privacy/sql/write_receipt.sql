@@ -4,5 +4,5 @@ insert into signal.receipts (
 )
 values (
     %(day)s, %(raw_events)s, %(keys)s, %(accepted)s, %(erased)s, %(first_event)s, %(last_event)s, %(version)s,
-    coalesce(pg_total_relation_size(to_regclass(%(partition)s)), 0), %(rollups)s, %(incomplete)s, %(reason)s
+    %(bytes)s, %(rollups)s, %(incomplete)s, %(reason)s
 )

@@ -1,6 +1,7 @@
 -- Open days that have a build of their present version for each rollup, and purged days with
 -- whatever was built of them, which is final. It all comes from one snapshot, so that the raw
 -- events are those that the build read.
+with spans as materialized ({spans})
 select
     d.day, d.version, b.raw_events, e.first_event, e.last_event, b.rows, b.seconds,
     case when d.incomplete then 'incomplete' else d.state end as state
@@ -14,14 +15,8 @@ cross join lateral (
         day = d.day and rollup = any(%(rollups)s)
         and (version = d.version or d.state = 'purged')
 ) as b
-cross join lateral (
-    select min(created_at) as first_event, max(created_at) as last_event
-    from signal.events
-    where
-        created_at >= d.day::timestamp at time zone 'UTC'
-        and created_at < (d.day + 1)::timestamp at time zone 'UTC'
-) as e
+inner join spans as e on e.day = d.day
 where
-    d.day = any(%(days)s) and b.rollups > 0
+    b.rollups > 0
     and (d.state = 'purged' or b.rollups = cardinality(%(rollups)s::text[]))
 order by d.day

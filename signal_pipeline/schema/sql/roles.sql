@@ -96,8 +96,16 @@ begin
         ) as g (privileges, roles)
         join pg_roles as r on r.rolname = any (g.roles::text[])
     loop
+        -- On a Citus cluster only the two large tables are on the workers. Elsewhere nobody reads
+        -- the setting.
+        perform set_config(
+            'citus.enable_ddl_propagation',
+            case when wanted.privileges ~ ' on signal\.(events|event_keys)\M' then 'on' else 'off' end,
+            true
+        );
         execute format('grant %s to %I', wanted.privileges, wanted.rolname);
     end loop;
+    perform set_config('citus.enable_ddl_propagation', 'off', true);
 
     -- Earlier versions let these roles add any entry to the audit.
     for wanted in

@@ -1,15 +1,10 @@
 -- Open days whose raw events differ from the books, or from what a build of their present version
 -- counted.
+with counted as materialized ({counted})
 select d.day, b.expected, e.events, u.counted
 from signal.days as d
 inner join signal.expected_events as b on b.day = d.day
-cross join lateral (
-    select count(*) as events
-    from signal.events
-    where
-        created_at >= d.day::timestamp at time zone 'UTC'
-        and created_at < (d.day + 1)::timestamp at time zone 'UTC'
-) as e
+inner join counted as e on e.day = d.day
 cross join lateral (
     select min(raw_events) filter (where raw_events <> e.events) as counted
     from signal.builds

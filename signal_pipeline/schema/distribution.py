@@ -1,0 +1,141 @@
+"""Distribution: the two large tables spread over the machines of a Citus cluster.
+
+All other tables stay on the coordinator. docs/scale.md has the rules that follow from this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+
+from psycopg import sql
+from psycopg.rows import scalar_row
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
+from signal_pipeline.postgres.query import query
+
+# All events of a user are on one node, so that each node counts its own users.
+DISTRIBUTION_COLUMNS: Mapping[str, str] = {"events": "user_hash", "event_keys": "client_event_id"}
+FIRST_VERSION = (13, 2)  # The oldest version that Signal has been tried with.
+
+
+class DistributionError(SignalError):
+    """The tables cannot be distributed here; the text says what is missing."""
+
+
+def distribute(database: Database) -> list[str]:
+    """Distribute the tables that are not distributed yet; return their names.
+
+    Each table moves in a transaction of its own, with the rows that it holds, while its writers
+    wait. The next call finishes what an interrupted one began. Raises DistributionError if the
+    extension, its version, the cluster or the rights of this user do not allow it.
+    """
+    try:
+        with database.connect() as connection:
+            _refuse_without_citus(connection)
+            return [name for name in DISTRIBUTION_COLUMNS if _distribute(connection, name)]
+    except DatabaseError as error:
+        if error.sqlstate == "42501":
+            raise DistributionError(
+                "cannot distribute: this user lacks a right on a node of the cluster: the login"
+                " must own the schema and must be able to log in on each worker"
+            ) from None
+        raise
+
+
+def distributed_tables(connection: Connection) -> dict[str, str]:
+    """Return the distribution column of each distributed table; empty on plain PostgreSQL."""
+    if _citus_version(connection) is None:
+        return {}
+    return dict(connection.execute(query(__package__, "distributed_tables")).fetchall())
+
+
+def partition_bytes(connection: Connection, day: date) -> int:
+    """Return the bytes of a day's events and their indexes on all nodes; 0 without a partition."""
+    # On a cluster, PostgreSQL's own function finds only an empty table.
+    name = (
+        "citus_total_relation_size" if distributed_tables(connection) else "pg_total_relation_size"
+    )
+    scalar = connection.cursor(row_factory=scalar_row)
+    found: int | None = scalar.execute(
+        sql.SQL("select {}(to_regclass(%s))").format(sql.Identifier(name)),
+        [f"signal.events_{day:%Y%m%d}"],
+    ).fetchone()
+    return found or 0
+
+
+def send_ddl(connection: Connection, to_workers: bool) -> None:
+    """Decide whether the DDL of this transaction is sent on to the workers of a cluster.
+
+    Plain PostgreSQL takes the setting for a variable that nobody reads.
+    """
+    connection.execute(
+        "select set_config('citus.enable_ddl_propagation', %s, true)",
+        ["on" if to_workers else "off"],
+    )
+
+
+def _citus_version(connection: Connection) -> str | None:
+    scalar = connection.cursor(row_factory=scalar_row)
+    version: str | None = scalar.execute(
+        "select extversion from pg_extension where extname = 'citus'"
+    ).fetchone()
+    return version
+
+
+def _refuse_without_citus(connection: Connection) -> None:
+    version = _citus_version(connection)
+    oldest = ".".join(map(str, FIRST_VERSION))
+    if version is None:
+        raise DistributionError(
+            "cannot distribute: this database does not have the extension citus: install Citus"
+            f" {oldest} or later on every node and run `create extension citus` (docs/scale.md)"
+        )
+    numbers = re.match(r"([0-9]+)\.([0-9]+)", version)
+    if numbers is None or tuple(map(int, numbers.groups())) < FIRST_VERSION:
+        raise DistributionError(
+            f"cannot distribute: the extension citus is version {version}: Signal needs"
+            f" {oldest} or later"
+        )
+    row = connection.execute(query(__package__, "cluster_facts")).fetchone()
+    assert row is not None
+    is_coordinator, nodes, is_owner = row
+    if not is_coordinator:
+        raise DistributionError(
+            "cannot distribute: this is a worker: SIGNAL_DATABASE_URL must name the coordinator"
+        )
+    if not nodes:
+        raise DistributionError(
+            "cannot distribute: the cluster has no worker for this database: add one with"
+            " `select citus_add_node(...)`"
+        )
+    if not is_owner:
+        raise DistributionError(
+            "cannot distribute: this user does not own the tables: run `signal-pipeline migrate"
+            " --distribute` as the owner of the schema"
+        )
+
+
+def _distribute(connection: Connection, name: str) -> bool:
+    """Distribute a table unless it is distributed; return whether it was not."""
+    column, table = DISTRIBUTION_COLUMNS[name], f"signal.{name}"
+    with connection.transaction():
+        transaction_lock(connection, MIGRATE_LOCK)
+        present = distributed_tables(connection).get(name)
+        if present is None:
+            connection.execute(
+                "select create_distributed_table(%s, %s, colocate_with => 'none')", [table, column]
+            )
+        elif present != column:
+            raise DistributionError(
+                f"cannot distribute: {table} is distributed by {present}, not by {column}"
+            )
+        # Rows that moved stay on the coordinator's disk, where no erasure would find them.
+        if connection.execute(
+            query(__package__, "rows_left_behind"), {"table": table}
+        ).fetchone() == (True,):
+            connection.execute("select truncate_local_data_after_distributing_table(%s)", [table])
+    return present is None

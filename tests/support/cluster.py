@@ -1,0 +1,74 @@
+"""Databases on every node of a Citus cluster that somebody runs by hand (SIGNAL_TEST_CITUS_URL)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+CLUSTER_URL = os.environ.get("SIGNAL_TEST_CITUS_URL")
+WHY_SKIPPED = (
+    "SIGNAL_TEST_CITUS_URL is not set: it names the database `postgres` of a coordinator, where a"
+    " superuser has created the extension and added the workers"
+)
+
+
+def create_cluster_database(url: str, name: str, template: str = "template0") -> None:
+    """Create a database on every node; from `template0` with the extension and the same nodes."""
+    places = _nodes(url)
+    for place in [("", ""), *places[1:]]:
+        _run_each(
+            url,
+            place,
+            "postgres",
+            # Only the extension's own daemon is connected to a template, and that would refuse it.
+            sql.SQL(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = {}"
+            ).format(template),
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            ),
+        )
+        if template == "template0":
+            _run_each(url, place, name, sql.SQL("create extension citus"))
+    if template == "template0":
+        host, *workers = places
+        _run_each(
+            url,
+            ("", ""),
+            name,
+            sql.SQL("select citus_set_coordinator_host({}, {})").format(host[0], int(host[1])),
+            *(
+                sql.SQL("select citus_add_node({}, {})").format(node, int(port))
+                for node, port in workers
+            ),
+        )
+
+
+def drop_cluster_database(url: str, name: str) -> None:
+    """Drop a database on every node."""
+    for place in [("", ""), *_nodes(url)[1:]]:
+        drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
+        _run_each(url, place, "postgres", drop)
+
+
+def _nodes(url: str) -> list[tuple[str, str]]:
+    """Return host and port of each node, the coordinator first."""
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        return connection.execute(
+            "select nodename, nodeport::text from pg_dist_node order by groupid"
+        ).fetchall()
+
+
+def _run_each(
+    url: str, place: tuple[str, str], name: str, *statements: sql.Composed | sql.SQL
+) -> None:
+    host, port = place
+    where = {"host": host, "port": port} if host else {}
+    conninfo = make_conninfo(url, dbname=name, **where)
+    with closing(psycopg.connect(conninfo, autocommit=True)) as connection:
+        for statement in statements:
+            connection.execute(statement)

@@ -1,0 +1,125 @@
+"""Signal on a Citus cluster. No package index has Citus, so these run where somebody has built it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from conftest import START_DATE
+from support.bundle import SignalBundle
+from support.cluster import (
+    CLUSTER_URL,
+    WHY_SKIPPED,
+    create_cluster_database,
+    drop_cluster_database,
+)
+
+from signal_pipeline.dagster.probes.book_balance import books_reconcile
+from signal_pipeline.days.calendar import days_missing_raw_events, today_utc
+from signal_pipeline.days.profile import day_profile
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.reports.newest_events import newest_events
+from signal_pipeline.rollups.build import build_day, recorded_builds
+from signal_pipeline.rollups.models import Models
+from signal_pipeline.rollups.postgres_engine import PostgresEngine
+from signal_pipeline.schema.distribution import (
+    DISTRIBUTION_COLUMNS,
+    DistributionError,
+    distribute,
+    distributed_tables,
+)
+from signal_pipeline.schema.migrate import migrate
+from signal_pipeline.settings import Settings
+
+if CLUSTER_URL is None:
+    pytest.skip(WHY_SKIPPED, allow_module_level=True)
+
+YESTERDAY = today_utc() - timedelta(days=1)
+LOCAL_ROWS = """
+select coalesce(sum(pg_relation_size(oid)), 0) from pg_class
+where relnamespace = 'signal'::regnamespace and relkind = 'r' and relname like 'event%'
+"""
+
+
+@pytest.fixture
+def plain(server: str, models: Models, tmp_path: Path) -> Iterator[SignalBundle]:
+    """A Signal on the cluster whose tables are not distributed yet; it has events of a day."""
+    name = "signal_plain"
+    create_cluster_database(server, name)
+    database = Database(with_database(server, name))
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        database_url=database.url,
+        env="development",
+        home=tmp_path,
+        salt_secret="a-secret-for-tests-of-more-than-32-bytes",
+        start_date=START_DATE,
+    )
+    plain = SignalBundle(database, settings, models)
+    plain.migrate()
+    plain.fill(YESTERDAY, 40)
+    yield plain
+    drop_cluster_database(server, name)
+
+
+def test_filled_tables_are_distributed_with_their_rows_and_once(plain: SignalBundle) -> None:
+    before = plain.rows("select id from signal.events order by id")
+    with plain.database.connect() as connection:
+        assert distributed_tables(connection) == {}
+        # As after a run that was killed between the two tables.
+        connection.execute("select create_distributed_table('signal.events', 'user_hash')")
+        assert distribute(plain.database) == ["event_keys"]
+        assert distributed_tables(connection) == DISTRIBUTION_COLUMNS
+    assert plain.rows("select id from signal.events order by id") == before
+    assert plain.rows(LOCAL_ROWS) == [(0,)]
+    assert distribute(plain.database) == []
+    settings = plain.settings.model_copy(update={"distributed": "citus"})
+    migrate(plain.database, settings, plain.models)
+
+
+def test_another_column_a_worker_and_another_login_are_refused(plain: SignalBundle) -> None:
+    with plain.database.connect() as connection:
+        connection.execute("create role signal_stranger login")
+        try:
+            stranger = Database(plain.database.url.replace("postgres@", "signal_stranger@"))
+            connection.execute("grant usage on schema signal to signal_stranger")
+            with pytest.raises(DistributionError, match="does not own the tables"):
+                distribute(stranger)
+        finally:
+            connection.execute("drop owned by signal_stranger")
+            connection.execute("drop role signal_stranger")
+        host, port = connection.execute(
+            "select node_name, node_port from citus_get_active_worker_nodes()"
+        ).fetchall()[0]
+        worker = psycopg.conninfo.make_conninfo(plain.database.url, host=host, port=port)
+        with pytest.raises(DistributionError, match="this is a worker"):
+            distribute(Database(worker))
+        connection.execute("select create_distributed_table('signal.events', 'client_event_id')")
+        with pytest.raises(DistributionError, match="by client_event_id, not by user_hash"):
+            distribute(plain.database)
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, engine: str) -> None:
+    due = today_utc() - timedelta(days=bundle.settings.retention_days + 1)
+    for day in (due, YESTERDAY):
+        bundle.fill(day, 60)
+        if engine == "postgres":
+            build_day(bundle.database, PostgresEngine(), bundle.models, day)
+        else:
+            bundle.build(day)
+    with bundle.database.connect() as connection:
+        assert distributed_tables(connection) == DISTRIBUTION_COLUMNS
+        assert days_missing_raw_events(connection, [due, YESTERDAY]) == {}
+        assert day_profile(connection, YESTERDAY).events == 60
+        assert books_reconcile(connection).passed
+        builds = recorded_builds(connection, bundle.models, [due, YESTERDAY])
+        assert [(build.day, build.raw_events) for build in builds] == [(due, 60), (YESTERDAY, 60)]
+    assert len(newest_events(bundle.database, {"app_name": "cms"}, None, None, 5, 60)) == 5
+    assert bundle.purge().purged == [due]
+    ((size,),) = bundle.rows("select bytes from signal.receipts")
+    assert size > 32 * 8192  # Each shard has at least a page.
