@@ -165,7 +165,7 @@ def test_dagster_loads_and_builds(
     assert connection.execute(
         "select sum(events) from signal.daily_app_activity where event_type = '(all)'"
     ).fetchone() == (1,)
-    program = "from signal_pipeline.definitions import defs; defs.resolve_asset_graph()"
+    program = "from signal_pipeline.definitions import defs; defs().resolve_asset_graph()"
     ran(programs / "python", "-c", program)
     ran(programs / "dagster-webserver", "--version")
 

@@ -66,6 +66,7 @@ async function visitor(token) {
     `${origin}/journeys/${journey}/edit?${encodeURIComponent(JSON.stringify({ endpoint, token, journey, ...setup }))}`;
   const open = async (setup) => {
     const page = await context.newPage();
+    page.setDefaultTimeout(180_000); // A busy machine is slow.
     await page.goto(address(setup));
     await page.waitForSelector("#help");
     return page;

@@ -10,7 +10,7 @@ import pytest
 from support.commands import Signal, error_of, last_json
 from support.traffic import line, traffic
 
-from signal_pipeline.ingest.ndjson import zstd
+from signal_pipeline.ingest.compressed import zstd
 
 TODAY = date.today()
 YESTERDAY = TODAY - timedelta(days=1)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import BinaryIO, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.file_forms import MARK, NDJSON, OBJECTS, OTHER_FORMS
 from support.traffic import line
@@ -107,6 +107,8 @@ def test_any_split_gives_the_same_lines_and_offsets_to_go_on_from(
     content = MARK * marked + b'{"first": 1}\n' + b"".join(parts)
     data = PACKINGS[packing](content)
     expected = [text for part in content.split(b"\n") if (text := _unmarked(part)).strip()]
+    # Objects between commas are those of an array, which is another form and refused.
+    assume(not any(b'{"a":1},' in text or b',{"a":1}' in text for text in expected))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ndjson, "MOST_LINES", most)
         found = blocks(data, size)

@@ -19,6 +19,7 @@ const seen = { requests: [], console: [], axe: {}, colours: {} };
 
 async function open(options = {}) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
+  page.setDefaultTimeout(180_000); // A busy machine is slow.
   page.on("request", (request) => seen.requests.push(request.url()));
   page.on("console", (message) => seen.console.push(message.text()));
   page.on("pageerror", (error) => seen.console.push(String(error)));
@@ -78,6 +79,7 @@ for (const colorScheme of ["light", "dark"]) {
 {
   // Whatever got into the page: the browser itself refuses to run or to fetch it.
   const page = await browser.newPage();
+  page.setDefaultTimeout(180_000);
   const fetched = [];
   page.on("requestfinished", (request) => fetched.push(request.url()));
   page.on("requestfailed", (request) => fetched.push(request.failure().errorText === "csp" ? "refused" : request.url()));
