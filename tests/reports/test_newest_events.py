@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
+from signal_pipeline.schema.distribution import distributed_tables
 
 YESTERDAY = date.today() - timedelta(days=1)
 
@@ -51,6 +52,8 @@ def stored(database: Database, connection: Connection, fill: Fill) -> list[RawEv
 
     Each day has many at one instant and some at its very ends; one type is erased.
     """
+    if distributed_tables(connection):
+        pytest.skip("a cluster refuses the updates that move these events in time")
     for day in DAYS:
         fill(day, 60)
     connection.execute(
