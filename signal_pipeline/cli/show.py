@@ -172,8 +172,8 @@ def status_object(
 
     `distributed` is there only on a cluster: the distribution column of each distributed table.
 
-    A day has `labels` only if its users are not exact. `events` are those accepted and not erased
-    by the books, 0 for a purged day; nothing counts what is stored.
+    A day has `labels` only if its users are not exact. `events` come from the books (accepted and
+    not erased; 0 for a purged day); the stored events are not counted.
     """
     value: dict[str, object] = {
         "days": [

@@ -1,7 +1,7 @@
 """The sensors that start runs: at each tick they ask PostgreSQL and the landing what is to be done.
 
-The run requests belong here, and the reasons why a tick asks for no run. Which days are built, and
-when, is in `due_builds.py`. What Dagster knows is in `runs.py`.
+This module makes the run requests, and words the reasons why a tick asks for no run.
+`due_builds.py` decides which days are built, and when. `runs.py` reads what Dagster knows.
 """
 
 import json
@@ -72,8 +72,8 @@ def _landing_request(
 ) -> dg.SensorResult | dg.SkipReason:
     """Ask for one run at a time, which drains all that waits.
 
-    The counter in the run key lets the same file ask again. After a failure, files that arrived
-    after the last request do not wait for the back-off; files that only changed do.
+    The counter in the run key lets the same file start another run. After a failure, files that
+    arrived after the last request do not wait for the back-off; files that only changed do wait.
     """
     files = marks_of_landed(load_settings().landing_path)
     if not files:

@@ -105,8 +105,8 @@ def for_each_day(day_query: LiteralString, days: Iterable[date]) -> sql.Composed
     """Return one query of several days, from a query with `{day}`, `{start}` and `{end}`.
 
     Each day is counted by itself, so only its partition is read, and no row is sorted into days.
-    A statement that joins raw events with other tables has this in a materialized CTE: so it also
-    runs where the raw events are distributed (docs/scale.md).
+    A statement that joins raw events with other tables puts this query into a materialized CTE, so
+    that it also runs where the raw events are distributed (docs/scale.md).
     """
     parts = []
     for day in days:
@@ -119,8 +119,9 @@ def for_each_day(day_query: LiteralString, days: Iterable[date]) -> sql.Composed
 def day_lock(connection: Connection, day: date) -> Iterator[None]:
     """Hold the day's session lock, which builds, erasures and purges of one day share.
 
-    Take it before the snapshot transaction begins: inside REPEATABLE READ the snapshot would be
-    older than the wait, and the build would be old without anybody noticing.
+    Take it before the snapshot transaction begins. Inside REPEATABLE READ the snapshot would be
+    taken before the wait for the lock, and the build would miss what was committed meanwhile
+    without anybody noticing.
     """
     with session_lock(connection, LockClass.DAY, (day - EPOCH.date()).days):
         yield

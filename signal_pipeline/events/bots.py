@@ -75,8 +75,8 @@ _APP_WINDOWS = (
     r" Electron/\d|; wv(?:\)|-)|^Mozilla/5\.0 \(iP[^)]*\) AppleWebKit/[\d.]+ \(KHTML, like Gecko\)"
     r" Mobile/\w+(?: |$)"
 )
-# An Android device's model and build. A maker's name does not name a crawler, whatever word it
-# holds.
+# An Android device's model and build. These are names that a maker chose, so a word in them says
+# nothing about crawlers.
 _MODEL = re.compile(
     r"(?:Android|\bAdr )[^)]*?\b[Bb]uild/[^;)]*"
     r"|(?:Android|\bAdr )[^;)]*(?:; ?[a-z]{2}[-_][A-Za-z]{2,4})?;[^;)]*"

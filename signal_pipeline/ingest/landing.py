@@ -1,9 +1,9 @@
 """The landing folder, where files of a trusted replay wait to be ingested exactly once.
 
-A file is identified by a keyed digest of its content, never by its name. How much of it is ingested
-is written in the same transaction as its events, so that a crash between two batches, or before the
-file is removed, does no harm. A file that is not NDJSON, or cannot be read to its end, stays under
-its name, and every drain reports it until somebody deals with it.
+A file is identified by a keyed digest of its content, never by its name. The transaction that
+stores its events also records how much of the file is ingested, so a crash between two batches, or
+before the file is removed, does no harm. A file that is not NDJSON, or cannot be read to its end,
+stays under its name, and every drain reports it until somebody deals with it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which event types of the catalogue are used, according to the rollups.
 
-The rollups know every day, purged ones too. Without a database it says so: nothing is started or
-made just to print the catalogue.
+The rollups know every day, purged ones too. Without a database, the result says so: printing the
+catalogue must not start or make one.
 """
 
 from __future__ import annotations

@@ -93,10 +93,10 @@ def newest_events(
 
 
 def _by_type(connection: Connection, filters: Mapping[str, str]) -> bool:
-    """Return whether to read the end of each type's index and merge.
+    """Return whether to read the end of each event type's index and merge the results.
 
-    With other filters that could pass over most of an app's events. The workers of a cluster
-    cannot do it, but each sorts only its own part of the day.
+    With other filters, this could read most of an app's events only to skip them. The workers of a
+    cluster cannot read this way; there each worker sorts only its own part of the day.
     """
     return filters.keys() <= {"app_name", "event_type"} and not distributed_tables(connection)
 

@@ -15,7 +15,8 @@ from signal_pipeline.settings import Settings
 def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     """Check that no raw day is seven days overdue, and that the retention is not refused.
 
-    Either is a privacy alarm (requirement 9.2). The retention is refused if it believes no clock.
+    An overdue day and a refused retention are both privacy alarms (requirement 9.2). The retention
+    is refused if it believes no clock.
     """
     judgement, clock_only = judge_due_days(connection, settings.retention_days)
     found, refusal = [], judgement.refusal(clock_only)

@@ -48,9 +48,10 @@ def no_day_waits(
 ) -> Finding:
     """Check that every kept day before today is fresh again within an hour of its last change.
 
-    So no day is forgotten after failed builds. A changed model makes every day stale at once. From
-    its first build on, the days have an hour. Before that build they count as waiting, because the
-    model is perhaps one that cannot build. `job` is the name of the job that builds.
+    So no day is forgotten after failed builds. A changed model makes every day stale at once; the
+    hour of these days begins with the first build by that model. Before that build they count as
+    waiting, because perhaps the model cannot build at all. `job` is the name of the job that
+    builds.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():

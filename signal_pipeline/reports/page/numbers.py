@@ -18,7 +18,7 @@ def number(value: float) -> str:
 
 
 def events(count: Count) -> str:
-    """Return a sum of events, with a sign before it if there can be more."""
+    """Return a sum of events, with ≥ before it if the true sum can be larger."""
     return f"≥{THIN_SPACE}{number(count.events)}" if count.is_lower_bound else number(count.events)
 
 
@@ -42,7 +42,7 @@ def doubts(found: Mapping[str, int], window: int) -> str:
 
 
 def people(figure: People) -> tuple[str, str]:
-    """Return the median and the most of people a day."""
+    """Return the median and the highest number of people a day."""
     return optional(figure.median), optional(figure.most)
 
 
