@@ -4,8 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # `make install INSTALLER=pip` goes without uv.
 INSTALLER ?= uv
-# Processes that run the tests. They wait for others half the time: one more than the usual two cores.
-WORKERS ?= 3
+# Processes that run the tests. They wait for others most of the time: more than the usual two cores.
+WORKERS ?= 5
 STAMP := .venv/.installed
 COMPILED := .venv/.compiled
 # Under the Lesser GPL, which allows to use a library unchanged.

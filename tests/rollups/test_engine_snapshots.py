@@ -106,7 +106,7 @@ def test_one_snapshot(engine: Engine, day: Connection, url: str, models: Models)
 
 
 def test_the_snapshot_transaction_must_be_new(day: Connection, models: Models) -> None:
-    with day.transaction(), pytest.raises(EngineError, match="is in a transaction"):
+    with day.transaction(), pytest.raises(EngineError, match="already in a transaction"):
         build(PostgresEngine(), day, models)
 
 
