@@ -208,7 +208,8 @@ def test_a_member_sees_the_views_of_signal_reporting_and_nothing_else(
     listed = superset.get(tables.format("signal_reporting"))["result"]
     assert {table["value"] for table in listed} == {
         *datasets,
-        *("app_days", "books", "bots", "days", "drops", "instance", "intake", "rollup_days"),
+        *("app_days", "books", "bots", "days", "drops", "instance", "intake"),
+        *("rollup_days", "rollup_freshness"),
     }
     assert {table["type"] for table in listed} == {"view"}
 
