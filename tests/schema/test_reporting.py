@@ -6,12 +6,9 @@ A plain sum over a view is right, every column is explained, and the reader sees
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,23 +17,20 @@ from conftest import SECRET, START_DATE, Build, Fill
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from psycopg import errors, sql
+from psycopg import errors
 from support.oracle import DIMENSIONS, Oracle
-from support.revisions import migrate_to
+from support.reporting import rows
 from support.traffic import line, traffic
 
 from signal_pipeline.cli.psql import reader_url
 from signal_pipeline.days.freshness import day_statuses
-from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy import retention
-from signal_pipeline.rollups.models import Models, load_models
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.schema.reporting_views import ReportingViewError
 from signal_pipeline.settings import Settings
 
-MODELS = Path(__file__).parents[2] / "dbt_like_sql"
 TODAY = datetime.now(UTC).date()
 YESTERDAY = TODAY - timedelta(days=1)
 STATES = {
@@ -51,18 +45,6 @@ STATES = {
     "rollup_freshness": ["rollup"],
 }
 _numbers = itertools.count(1)
-
-
-@pytest.fixture
-def reader(database: Database, settings: Settings, models: Models) -> Iterator[Connection]:
-    """A session of the reader itself, in a database that was migrated as it is."""
-    migrate(database, settings, models)  # A copy of a database does not have its privileges.
-    with psycopg.connect(reader_url(database), autocommit=True) as connection:
-        yield connection
-
-
-def rows(connection: Connection, query: str, *values: object) -> list[tuple[Any, ...]]:
-    return connection.execute(query, values).fetchall()  # type: ignore[arg-type]
 
 
 def grains() -> dict[str, list[str]]:
@@ -386,142 +368,3 @@ def test_an_app_without_addresses_is_degraded(
         reader, "select app_name, accepted::int, without_address::int, users_degraded from app_days"
     )
     assert sorted(found) == [("cms", 10, 0, False), ("journeys-admin", 102, 2, True)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of our own models, to change."""
-    return shutil.copytree(MODELS, tmp_path / "dbt_like_sql")
-
-
-def add_rollup(folder: Path, name: str, column: str = "entity_kind") -> Models:
-    """Our own models and one more, which is the device's with another name and column."""
-    text = (folder / "models/daily_device_activity.sql").read_text()
-    (folder / f"models/{name}.sql").write_text(
-        text.replace("    device_type,\n", f"    device_type as {column},\n")
-    )
-    with (folder / "schema.yml").open("a") as schema:
-        schema.write(
-            f"""
-  - name: {name}
-    description: By kind. One row per activity_date, app_name, event_type and {column}.
-    owner: team:signal
-    columns:
-      - *activity_date
-      - *app_name
-      - *event_type
-      - {{name: {column}, data_type: text, description: The kind., data_tests: [not_null]}}
-      - *events
-      - *users
-      - *sessions
-    data_tests:
-      - dbt_utils.unique_combination_of_columns:
-          arguments: {{combination_of_columns: [activity_date, app_name, event_type, {column}]}}
-      - reconciles_with: {{arguments: {{to: events}}}}
-"""
-        )
-    return load_models(folder)
-
-
-def test_a_new_rollup_gets_its_views(
-    reader: Connection, database: Database, settings: Settings, folder: Path
-) -> None:
-    migrate(database, settings, add_rollup(folder, "daily_kind_activity"))
-    for view, grain in (
-        ("daily_kind_activity", ""),
-        ("daily_kind_activity_by_type", "event_type, "),
-    ):
-        found = rows(
-            reader,
-            "select string_agg(attname, ', ' order by attnum),"
-            " bool_and(col_description(attrelid, attnum) <> '') from pg_attribute"
-            " where attrelid = %s::regclass and attnum > 0",
-            view,
-        )
-        assert found == [
-            (
-                f"activity_date, is_partial, app_name, {grain}entity_kind, events, daily_users,"
-                " daily_sessions",
-                True,
-            )
-        ]
-        assert rows(reader, f"select * from {view}") == []
-    rollups = rows(reader, "select distinct rollup from rollup_days")
-    assert rollups == []  # There is no day yet.
-
-
-def test_a_view_that_somebody_adds_is_not_shown_to_the_reader(
-    database: Database, settings: Settings, models: Models, reader: Connection
-) -> None:
-    with database.connect() as owner:
-        owner.execute("create view signal_reporting.theirs as select * from signal.events")
-    migrate(database, settings, models)
-    with pytest.raises(errors.InsufficientPrivilege):
-        reader.execute("select from theirs")
-
-
-@pytest.mark.parametrize("name", ["books", "rollup_days", "drops"])
-def test_a_rollup_with_the_name_of_another_view_is_refused(
-    database: Database, settings: Settings, folder: Path, name: str
-) -> None:
-    with pytest.raises(SignalError, match=f"{name} (exists with other columns|has the column)"):
-        migrate(database, settings, add_rollup(folder, name))
-
-
-def test_a_column_with_a_name_of_the_views_is_refused(
-    database: Database, settings: Settings, folder: Path
-) -> None:
-    with pytest.raises(ReportingViewError, match="column is_partial of their own"):
-        migrate(database, settings, add_rollup(folder, "daily_kind", "is_partial"))
-
-
-def test_an_older_database_moves_its_reader(
-    server: str, models: Models, settings: Settings
-) -> None:
-    """The reader of before read the tables; a login of a team's own is in its role."""
-    name, login = "signal_before_reporting", f"test_old_reader_{os.getpid()}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        old = Database(server.replace("/postgres?", f"/{name}?"))
-        theirs = Database(old.url.replace("postgres@", f"{login}@"))
-        try:
-            migrate_to(old, "0007")
-            with old.connect() as owner:
-                for statement in (
-                    "create table signal.daily_app_activity (activity_date date, app_name text"
-                    ' collate "C", event_type text collate "C", events bigint not null, users'
-                    " bigint not null, sessions bigint not null,"
-                    " primary key (activity_date, app_name, event_type))",
-                    "insert into signal.daily_app_activity values"
-                    " (current_date, 'cms', '(all)', 3, 2, 1)",
-                    "create view signal.daily_app_activity_by_type as"
-                    " select * from signal.daily_app_activity",
-                    "create view signal.daily_os_activity_by_type as select 1 as x",
-                    "create view public.theirs as select * from signal.daily_os_activity_by_type",
-                    f"create role {login} login in role signal_reader",
-                    "grant usage on schema signal to signal_reader",
-                    "grant select on signal.days, signal.books, signal.daily_app_activity,"
-                    " signal.daily_app_activity_by_type to signal_reader",
-                ):
-                    owner.execute(statement)  # type: ignore[arg-type]
-                with theirs.connect() as before:
-                    assert rows(before, "select count(*) from signal.days") == [(0,)]
-            home = settings.model_copy(update={"database_url": old.url, "start_date": None})
-            for _ in range(2):
-                migrate(old, home, models)
-            with theirs.connect() as after:
-                for statement in ("signal.days", "signal.daily_app_activity"):
-                    with pytest.raises(errors.InsufficientPrivilege):
-                        after.execute(sql.SQL("select from {}").format(sql.SQL(statement)))
-                numbers = "select events, daily_users from signal_reporting.daily_app_activity"
-                assert rows(after, numbers) == [(3, 2)]
-            with old.connect() as owner:
-                assert rows(owner, "select * from public.theirs") == [(1,)]
-                left = rows(
-                    owner,
-                    "select viewname from pg_views where schemaname = 'signal' and viewname ~ '_by_type$'",
-                )
-                assert left == [("daily_os_activity_by_type",)]
-        finally:
-            connection.execute(f"drop database {name} with (force)")
-            connection.execute(f"drop role if exists {login}")
