@@ -5,7 +5,7 @@ Refusing a person is worse than counting a bot. Three rules are therefore certai
 - A user agent that names a test runner, a headless browser or a crawler is a bot.
 - An app's own browser window (Electron, a WebView) is a person's.
 
-Two lists of crawlers decide the rest, without the patterns that hit people
+Lists of crawlers decide the rest, without the patterns that hit people
 (`crawler_patterns.yaml`).
 """
 

@@ -86,7 +86,6 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
         "SIGNAL_HOME": str(tmp_path / "home"),
         "SIGNAL_START_DATE": START_DATE.isoformat(),
         "SIGNALS_SALT_SECRET": SECRET,
-        "SIGNAL_AUDIT_KEY": "an-audit-key-for-tests-of-more-than-32-bytes",
     }
     location = [
         "dagster",
