@@ -167,6 +167,7 @@ def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """Return the factory of one protocol per connection; all of them share one `Connections`."""
     # Made at the first connection, because it needs the running event loop.
     shared = cache(lambda: Connections(limits, settings.trusted_proxies))
+    # uvicorn only calls it, once per connection, though its type asks for a class.
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import cast
 
 import dagster as dg
 
@@ -199,8 +198,8 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     for event in outcome.all_events:
         failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
         failed = failure.metadata.get("failed") if failure else None
-        if isinstance(failed, dg.JsonMetadataValue):
-            found |= cast("dict[str, str]", failed.data)
+        if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.data, Mapping):
+            found.update(failed.data)
     return found
 
 

@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, cast
+from typing import Literal
 
 from psycopg import sql
+from psycopg.rows import class_row
 
 from signal_pipeline.days.calendar import (
     day_lock,
@@ -100,20 +101,11 @@ def recorded_builds(connection: Connection, models: Models, days: Sequence[date]
     if not days:
         return []
     spans = for_each_day(query(__package__, "span_of_day"), days)
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=class_row(DayBuild))
+    return cursor.execute(
         sql.SQL(query(__package__, "recorded_builds")).format(spans=spans),
         {"rollups": list(models)},
     ).fetchall()
-    return [
-        DayBuild(
-            *cast(
-                "tuple[date, int, int, datetime | None, datetime | None, dict[str, int], float,"
-                " Literal['open', 'purged', 'incomplete']]",
-                row,
-            )
-        )
-        for row in rows
-    ]
 
 
 def refuse_impossible_day(connection: Connection, day: date) -> None:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.event_filters import filter_fields, text_filters, without_nulls
@@ -175,12 +175,12 @@ def _report(database: Database, models: Models, question: Question, *, hide_smal
 def _rows(report: Report, question: Question) -> list[EventStatsRow]:
     one_day = question.first if question.first == question.last else None
     return [
-        _row(cast("dict[str, Any]", row), labels, one_day)
+        _row(row, labels, one_day)
         for row, labels in zip(report.rows.to_dict("records"), report.labels, strict=True)
     ]
 
 
-def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
+def _row(row: Mapping[object, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
     """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
     # The distinct sessions of one day are also their sum.
