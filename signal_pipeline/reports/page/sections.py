@@ -200,7 +200,7 @@ def _why_empty(split: Split, app: str) -> str:
     if split.hides(app):
         return (
             f"Left out: some of these numbers are about fewer than {LEAST_USERS} people, and could"
-            " be worked out from the others. Admins see all of them with --for-admins."
+            " be worked out from the others. The page for admins shows all of them."
         )
     if any(UNKNOWN in split.labels.get((day, app), ()) for day in split.days):
         return "Unknown: no day of the window with an event of this app was built."
