@@ -21,6 +21,7 @@ from signal_pipeline.days.calendar import (
     for_each_day,
     stored_start_date,
     today_utc,
+    why_not_built,
 )
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
@@ -110,11 +111,9 @@ def recorded_builds(connection: Connection, models: Models, days: Sequence[date]
 
 def refuse_impossible_day(connection: Connection, day: date) -> None:
     """Raise BuildRefusedError for a day before the start date or after today."""
-    start_date = stored_start_date(connection)
-    if day < start_date:
-        raise BuildRefusedError(day, f"before the start date {start_date}")
-    if day > today_utc():
-        raise BuildRefusedError(day, "after today")
+    reason = why_not_built(day, stored_start_date(connection), today_utc())
+    if reason is not None:
+        raise BuildRefusedError(day, reason)
 
 
 def refuse_incomplete(snapshot: DaySnapshot) -> None:

@@ -24,6 +24,7 @@ from signal_pipeline.api.graphql.types import (
 )
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.days.calendar import WindowError, check_window
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
@@ -70,8 +71,10 @@ def parse_question(
     """
     if (by is None) == (not group_by):
         raise bad_input("ask for either a rollup with `by` or keys with `groupBy`")
-    if first > last:
-        raise bad_input("`from` is after `to`")
+    try:
+        check_window(first, last)
+    except WindowError:
+        raise bad_input("`from` is after `to`") from None
     where = {FILTER_KEYS[name]: value for name, value in filters.items()}
     if by is not None and not where.keys() <= {"app", "event-type"}:
         raise bad_input(

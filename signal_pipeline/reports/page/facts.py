@@ -12,13 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 
 from psycopg.rows import class_row
 
-from signal_pipeline.days.calendar import days_between
+from signal_pipeline.days.calendar import check_window, days_between
 from signal_pipeline.days.coverage import Coverage, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.of_rollups import read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
-from signal_pipeline.reports.questions import check_window
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Models
@@ -93,8 +92,8 @@ def read_facts(
 ) -> Facts:
     """Return the facts of the days `first` to `last`, inclusive.
 
-    Raises QuestionError for a window that ends before it begins or is no window of a page,
-    NotMigratedError, DatabaseError.
+    Raises WindowError, QuestionError for a window that no page can show, NotMigratedError,
+    DatabaseError.
     """
     _check_page_window(first, last)
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
