@@ -44,6 +44,10 @@ STATEMENT_SECONDS = 10.0  # How long a query may run in PostgreSQL.
 STOP_SECONDS = 20  # In-flight requests have this long to finish.
 
 
+class WithoutGatewayError(SettingsError):
+    """A server without a gateway is asked for where only one behind a gateway is safe."""
+
+
 def run_server(
     settings: Settings,
     host: str,
@@ -54,7 +58,8 @@ def run_server(
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Every acknowledged event is committed by then.
 
-    Raises SignalError if something is wrong at the start.
+    Raises SignalError if something is wrong at the start: WithoutGatewayError for a server
+    without a `gateway` in production or beyond loopback.
     """
     _check_bind(settings, host, gateway)
     identification = identification_from(settings, gateway=gateway)
@@ -74,8 +79,9 @@ def _check_bind(settings: Settings, host: str, gateway: bool) -> None:
             "SIGNAL_ENV must be set (development or production) to bind beyond loopback"
         )
     if not gateway and (settings.production or not loopback):
-        raise SettingsError(
-            "--no-gateway is for development on loopback: nothing proves where a request comes from"
+        raise WithoutGatewayError(
+            "without a gateway, Signal serves only development on loopback: nothing proves where a"
+            " request comes from"
         )
 
 
@@ -167,6 +173,7 @@ def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """Return the factory of one protocol per connection; all of them share one `Connections`."""
     # Made at the first connection, because it needs the running event loop.
     shared = cache(lambda: Connections(limits, settings.trusted_proxies))
+    # uvicorn only calls it, once per connection, though its type asks for a class.
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # The command must start fast, and these import Dagster and p
     from signal_pipeline.days.receipts import Receipt
     from signal_pipeline.ingest.pipeline import Counts
     from signal_pipeline.privacy.retention import PurgeResult
+    from signal_pipeline.privacy.retention_rule import Refusal
     from signal_pipeline.reports.event_type_usage import Usage
     from signal_pipeline.reports.report import Report
     from signal_pipeline.rollups.difference import Difference
@@ -109,7 +110,16 @@ def show_purged(result: PurgeResult) -> None:
     for day, reason in result.kept.items():
         console.say(f"{day}: kept: {reason}")
     if result.refusal and result.dry_run:
-        console.say(f"would be refused: {result.refusal}")
+        console.say(f"would be refused: {result.refusal.reason}{confirm_advice(result.refusal)}")
+
+
+def confirm_advice(refusal: Refusal) -> str:
+    """Return the sentence on how to confirm days that are due by the clock alone, if one can."""
+    if not refusal.confirmable:
+        return ""
+    return (
+        f" To confirm them, run `signal-pipeline retention --confirm-days {refusal.confirmable}`."
+    )
 
 
 def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import cast
 
 import dagster as dg
 
@@ -16,13 +15,15 @@ from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import ROLLUPS_JOB, load_names
 from signal_pipeline.dagster.runs import materialized_days, range_tags
 from signal_pipeline.days.calendar import (
+    check_window,
     days_between,
     days_missing_raw_events,
     stored_start_date,
     today_utc,
+    why_not_built,
 )
 from signal_pipeline.days.freshness import DayStatus, day_statuses
-from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.errors import UsageError
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
@@ -31,10 +32,6 @@ from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Models
 
 PROGRESS_SECONDS = 0.5
-
-
-class BackfillError(SignalError):
-    """A backfill cannot be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +89,9 @@ def plan_backfill(
     """Plan which days from `first` to `last` can be built, and why the others cannot.
 
     With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
-    can go on. Raises BackfillError if `first` is after `last`.
+    can go on. Raises WindowError if `first` is after `last`.
     """
-    if first > last:
-        raise BackfillError(f"the first day, {first}, is after the last, {last}")
+    check_window(first, last)
     start_date, today = stored_start_date(connection), today_utc()
     statuses = day_statuses(connection, models.checksums, first, last)
     present = {status.day: status for status in statuses}
@@ -104,10 +100,8 @@ def plan_backfill(
     missing = days_missing_raw_events(connection, wanted)
     days, refused, fresh = [], dict[date, str](), []
     for day in days_between(first, last):
-        if day < start_date:
-            refused[day] = f"before the start date {start_date}"
-        elif day > today:
-            refused[day] = "after today"
+        if reason := why_not_built(day, start_date, today):
+            refused[day] = reason
         elif day in present and present[day].state == "purged":
             refused[day] = "purged, unchanged"
         elif day in missing:
@@ -199,8 +193,8 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     for event in outcome.all_events:
         failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
         failed = failure.metadata.get("failed") if failure else None
-        if isinstance(failed, dg.JsonMetadataValue):
-            found |= cast("dict[str, str]", failed.data)
+        if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.data, Mapping):
+            found.update(failed.data)
     return found
 
 

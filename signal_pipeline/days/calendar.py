@@ -1,6 +1,6 @@
 """Days: UTC dates, their windows, their states, and the lock that builds and purges share.
 
-This is the only place that computes a window.
+This is the only place that checks and computes a window.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import LiteralString
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from signal_pipeline.errors import SignalError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.locks import LockClass, session_lock
@@ -22,6 +22,10 @@ from signal_pipeline.postgres.query import query
 
 class NotMigratedError(SignalError):
     """The database has no Signal schema, or no start date."""
+
+
+class WindowError(UsageError):
+    """A window ends before it begins."""
 
 
 def today_utc() -> date:
@@ -37,6 +41,22 @@ def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = last or first
     return start, datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def check_window(first: date, last: date) -> None:
+    """Raise WindowError for a window that ends before it begins.
+
+    Days before the start date and days to come are no error: callers say that they are unknown.
+    """
+    if first > last:
+        raise WindowError(f"the first day, {first}, is after the last, {last}")
+
+
+def why_not_built(day: date, start_date: date, today: date) -> str | None:
+    """Return why the day cannot be built, since it cannot hold events; None if it can."""
+    if day < start_date:
+        return f"before the start date {start_date}"
+    return "after today" if day > today else None
 
 
 def days_between(first: date, last: date) -> list[date]:

@@ -76,7 +76,8 @@ class DecompressedStream:
     """
 
     def __init__(self, raw: PeekedStream, compression: Compression) -> None:
-        stream = cast(BinaryIO, raw)  # Both decompressors only call its `read`.
+        # The stubs of both decompressors want `seek` too, which reading straight on never calls.
+        stream = cast(BinaryIO, raw)
         self._file = (
             gzip.GzipFile(fileobj=stream, mode="rb")
             if compression == "gzip"

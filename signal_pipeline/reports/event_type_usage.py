@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from signal_pipeline.catalogue.load import EventType
 from signal_pipeline.days.freshness import day_statuses
@@ -94,7 +94,7 @@ def _has_embedded_data(home: Path) -> bool:
 
 def _usage(connection: Connection) -> Usage:
     seen = {
-        str(name): TypeUse(cast(int, events), cast(date, last_day))
+        name: TypeUse(events, last_day)
         for name, events, last_day in connection.execute(
             query(__package__, "event_types_seen")
         ).fetchall()

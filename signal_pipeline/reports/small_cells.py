@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -32,7 +33,7 @@ class HiddenRows:
     """The rows that are left out, as their values of `columns`."""
 
     columns: Sequence[str]
-    values: Collection[tuple[object, ...]]
+    values: Collection[tuple[Any, ...]]
 
     def hides(self, row: Row) -> bool:
         """True if this row of the answer is left out."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.copy_format import EPOCH_UNIX_MICROSECONDS
@@ -69,8 +69,7 @@ def day_batches(
                 list(filter(_is_not_null, values)) for values in zip(*rows, strict=True)
             )
             if events := sum(counts):
-                parts = iter(cast("list[list[bytes]]", joined))
-                arrays = _arrays(columns, events, parts)
+                arrays = _arrays(columns, events, iter(joined))
                 yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
 
 
@@ -84,12 +83,14 @@ def _blocks(connection: Connection, day: date) -> int:
     The size is read after the snapshot was taken, so every row that the snapshot shows is in these
     blocks.
     """
-    row = connection.execute(
+    scalar = connection.cursor(row_factory=scalar_row)
+    blocks: int | None = scalar.execute(
         "select pg_relation_size(coalesce(to_regclass(%s), 'signal.events')) /"
         " current_setting('block_size')::int",
         [f"signal.events_{day:%Y%m%d}"],
     ).fetchone()
-    return cast("tuple[int]", row)[0]
+    assert blocks is not None
+    return blocks
 
 
 def _statement(columns: Sequence[SourceColumn]) -> sql.Composed:

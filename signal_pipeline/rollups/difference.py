@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import cast
+from functools import partial
 
 from psycopg import sql
+from psycopg.rows import kwargs_row
 
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
@@ -80,8 +81,10 @@ def _difference(
         stored_measures=_columns_of("stored", measures),
         computed_measures=_columns_of("computed", measures),
     )
-    row = connection.execute(statement, [day]).fetchone()
-    return Difference(day, model.name, *cast("tuple[int, int, int, int, int, int, int]", row))
+    cursor = connection.cursor(row_factory=kwargs_row(partial(Difference, day, model.name)))
+    difference = cursor.execute(statement, [day]).fetchone()
+    assert difference is not None
+    return difference
 
 
 def _columns_of(table: str, columns: Sequence[str]) -> sql.Composed:

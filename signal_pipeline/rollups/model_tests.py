@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
 
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
@@ -45,9 +45,10 @@ class ModelTest:
         """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
         start, end = window(first, last)
         bounds = {"first": first, "last": last, "start": start, "end": end}
-        row = connection.execute(self.query, bounds).fetchone()
-        assert row is not None
-        return cast(int, row[0])
+        scalar = connection.cursor(row_factory=scalar_row)
+        faults: int | None = scalar.execute(self.query, bounds).fetchone()
+        assert faults is not None
+        return faults
 
 
 def model_tests(models: Models, catalogue: Catalogue) -> list[ModelTest]:

@@ -5,15 +5,16 @@ It runs the models' SQL inside the database, into temporary tables of the caller
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import LiteralString, cast
+from datetime import date
+from functools import partial
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
+from psycopg.rows import kwargs_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, safe_errors
@@ -23,7 +24,7 @@ from signal_pipeline.rollups.engine import (
     EngineError,
     foreign_rows,
     identifiers,
-    missing_day,
+    read_recorded_day,
 )
 from signal_pipeline.rollups.models import Model, Models
 
@@ -80,13 +81,12 @@ class PostgresDay:
 
 
 def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
-    facts = _execute(connection, query(__package__, "read_day"), [day]).fetchone()
-    if facts is None:
-        raise missing_day(day)
-    version, state, expected_events = cast("tuple[int, str, int]", facts)
-    span = _execute(connection, query(__package__, "raw_span"), window(day)).fetchone()
-    raw_events, first, last = cast("tuple[int, datetime | None, datetime | None]", span)
-    return DaySnapshot(day, version, state, expected_events, raw_events, first, last)
+    recorded = read_recorded_day(connection, day)
+    snapshot = partial(DaySnapshot, day, recorded.version, recorded.state, recorded.expected_events)
+    cursor = psycopg.RawCursor(connection, row_factory=kwargs_row(snapshot))
+    with_span = cursor.execute(query(__package__, "raw_span"), window(day)).fetchone()
+    assert with_span is not None
+    return with_span
 
 
 def _compute(connection: Connection, day: date, model: Model) -> None:
@@ -100,22 +100,14 @@ def _compute(connection: Connection, day: date, model: Model) -> None:
     insert = sql.SQL("insert into {} ({})\n{}").format(
         temporary, identifiers(model.columns), select
     )
-    _execute(connection, insert, window(day))
-    foreign = _execute(
-        connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
-    )
-    (rows,) = cast("tuple[int]", foreign.fetchone())
+    # The binds are $1 and $2 as written; a plain cursor would take a % in a model for a bind.
+    scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
+    scalar.execute(insert, window(day))
+    rows: int | None = scalar.execute(
+        sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
+    ).fetchone()
     if rows:
         raise foreign_rows(day, model, rows)
-
-
-def _execute(
-    connection: Connection, statement: LiteralString | sql.Composed, binds: Sequence[object]
-) -> psycopg.Cursor[tuple[object, ...]]:
-    """Run SQL with the binds $1 and $2 as written; a plain cursor would take a % for a bind."""
-    cursor = psycopg.RawCursor(connection)
-    cursor.execute(statement, binds)
-    return cursor
 
 
 def _temporary(model: Model) -> sql.Identifier:

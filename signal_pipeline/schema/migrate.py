@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from datetime import date, timedelta
-from typing import cast
 
 import psycopg
 import sqlalchemy
@@ -90,7 +89,8 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mode
     config = Config()
     config.set_main_option("script_location", "signal_pipeline.schema:migrations")
     config.attributes["connection"] = connection
-    driver = cast(Connection, connection.connection.driver_connection)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
     transaction_lock(driver, MIGRATE_LOCK)
     # Only the two large tables are ever on the workers. Citus would make functions and their grants
     # there too, which an owner without superuser has no right to.

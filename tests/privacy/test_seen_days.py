@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import Build, Fill
+from support.commands import run_command
 from support.revisions import migrate_to
 from support.stored import count
 
 from signal_pipeline.dagster.probes.overdue_days import nothing_overdue
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import with_database
-from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
+from signal_pipeline.privacy.retention import DueByClockError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -65,12 +67,15 @@ def test_after_two_months_off_what_is_due_by_evidence_goes_and_the_rest_waits_fo
     for _ in range(2):  # The first run leaves its own sign, which excuses nothing.
         result = purge_due_days(database, models, KEEP)
         assert result.kept == {HELD: "due by the clock alone"}
-        assert "--confirm-days 1" in (result.refusal or "")
-        assert f"{OFF - 1} day(s) have passed by the clock" in (result.refusal or "")
+        assert result.refusal is not None
+        assert result.refusal.confirmable == 1
+        assert f"{OFF - 1} day(s) have passed by the clock" in result.refusal.reason
     assert count(connection, "select count(*) from signal.receipts where day = %s", DUE) == 1
     finding = nothing_overdue(connection, settings)
     assert not finding.passed
     assert finding.figures == {"days": [str(HELD)]}
+    assert "expired_raw_events with the config `confirm_days: 1`" in finding.message
+    assert "signal-pipeline retention --confirm-days 1" in finding.message
 
     dry = purge_due_days(database, models, KEEP, confirm_days=1, dry_run=True)
     assert (dry.purged, dry.refusal) == ([HELD], None)
@@ -106,7 +111,8 @@ def test_a_confirmation_of_fewer_days_than_are_kept_confirms_nothing(
     build(HELD + timedelta(days=1))
     result = purge_due_days(database, models, KEEP, confirm_days=1)
     assert list(result.kept) == [HELD, HELD + timedelta(days=1)]
-    assert "--confirm-days 2" in (result.refusal or "")
+    assert result.refusal is not None
+    assert result.refusal.confirmable == 2
     assert count(connection, "select count(*) from signal.seen_days where confirmed") == 0
 
 
@@ -114,10 +120,25 @@ def test_a_confirmation_of_fewer_days_than_are_kept_confirms_nothing(
 def test_a_day_that_is_due_by_the_clock_alone_is_not_deleted_without_its_proof_either(
     database: Database, connection: Connection, models: Models
 ) -> None:
-    with pytest.raises(RetentionError, match="--confirm-days 1"):
+    with pytest.raises(DueByClockError, match="by the clock alone") as refused:
         purge_incomplete(database, models, HELD, "a reason", KEEP)
+    assert refused.value.refusal.confirmable == 1
     assert purge_incomplete(database, models, DUE, "a reason", KEEP).purged == [DUE]
     assert count(connection, "select count(*) from signal.events") == 25
+
+
+@pytest.mark.usefixtures("environment", "two_months_off")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--dry-run",), 0), ((), 1), (("--purge-incomplete", HELD, "--reason", "a reason"), 1)],
+)
+def test_the_command_says_how_to_confirm(
+    arguments: tuple[object, ...], code: int, tmp_path: Path
+) -> None:
+    done = run_command("retention", *arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "1 raw day(s) are past their retention by the clock alone" in done.stderr
+    assert "run `signal-pipeline retention --confirm-days 1`" in done.stderr
 
 
 @pytest.mark.usefixtures("two_months_off")

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.event_filters import filter_fields, text_filters, without_nulls
@@ -24,6 +24,7 @@ from signal_pipeline.api.graphql.types import (
 )
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.days.calendar import WindowError, check_window
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
@@ -70,8 +71,10 @@ def parse_question(
     """
     if (by is None) == (not group_by):
         raise bad_input("ask for either a rollup with `by` or keys with `groupBy`")
-    if first > last:
-        raise bad_input("`from` is after `to`")
+    try:
+        check_window(first, last)
+    except WindowError:
+        raise bad_input("`from` is after `to`") from None
     where = {FILTER_KEYS[name]: value for name, value in filters.items()}
     if by is not None and not where.keys() <= {"app", "event-type"}:
         raise bad_input(
@@ -175,12 +178,12 @@ def _report(database: Database, models: Models, question: Question, *, hide_smal
 def _rows(report: Report, question: Question) -> list[EventStatsRow]:
     one_day = question.first if question.first == question.last else None
     return [
-        _row(cast("dict[str, Any]", row), labels, one_day)
+        _row(row, labels, one_day)
         for row, labels in zip(report.rows.to_dict("records"), report.labels, strict=True)
     ]
 
 
-def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
+def _row(row: Mapping[object, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
     """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
     # The distinct sessions of one day are also their sum.

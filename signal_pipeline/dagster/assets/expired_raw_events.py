@@ -11,6 +11,7 @@ from pydantic import Field
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.privacy.retention_rule import Refusal
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
@@ -61,8 +62,9 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
             confirm_days=config.confirm_days,
             run_id=context.run_id,
         )
-        if result.refusal:
-            context.log.error("%s", result.refusal)
+        refusal = refusal_text(result.refusal) if result.refusal else None
+        if refusal:
+            context.log.error("%s", refusal)
         for day, reason in result.kept.items():
             context.log.warning("day %s is due but kept: %s", day, reason)
         return dg.MaterializeResult(
@@ -70,8 +72,19 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
                 "purged": [str(day) for day in result.purged],
                 "kept": {str(day): reason for day, reason in result.kept.items()},
                 "retention_days": settings.retention_days,
-                "refusal": result.refusal or "none",
+                "refusal": refusal or "none",
             }
         )
 
     return expired_raw_events
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Return why days are kept, and how a person can confirm that they are due."""
+    if not refusal.confirmable:
+        return refusal.reason
+    return (
+        f"{refusal.reason} To confirm them, materialize {EXPIRED_RAW_EVENTS} with the config"
+        f" `confirm_days: {refusal.confirmable}`, or run `signal-pipeline retention --confirm-days"
+        f" {refusal.confirmable}`."
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 from psycopg import sql
@@ -108,7 +108,7 @@ class DayNotes:
             sql.SQL(query(__package__, "trend")).format(rollup=sql.Identifier(name)),
             {"first": first, "last": self._newest},
         ).fetchall()
-        series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
+        series = {day: {"events": events} for day, events in rows}
         checksums = self._models.only([name]).checksums
         statuses = day_statuses(self._connection, checksums, first, self._newest)
         built = {

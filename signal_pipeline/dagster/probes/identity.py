@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import cast
+from datetime import timedelta
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.bot_shares import MIN_EVENTS
@@ -28,10 +27,7 @@ def addresses_arrive(connection: Connection) -> Finding:
     first, last = recent_days()
     limits = {"first": first, "last": last, "share": DEGRADED_SHARE, "few": MIN_GAPS}
     rows = connection.execute(query(__package__, "address_gaps"), limits).fetchall()
-    bad = {
-        f"{day} {app}": f"{share:.1%}"
-        for day, app, share in cast("list[tuple[date, str, float]]", rows)
-    }
+    bad = {f"{day} {app}": f"{share:.1%}" for day, app, share in rows}
     if not bad:
         return Finding(True, "Nearly all recent events came with an address.")
     return Finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from signal_pipeline.dagster.assets.expired_raw_events import refusal_text
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS
 from signal_pipeline.dagster.probes.probe import Finding, Probe
 from signal_pipeline.days.calendar import first_kept_day, today_utc
@@ -23,7 +24,7 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     overdue = due_days(connection, judgement.by_clock - timedelta(days=OVERDUE_DAYS))
     late = [day for day in overdue if not refusal or day not in clock_only]
     if refusal:
-        found.append(f"THE RETENTION IS REFUSED: {refusal}")
+        found.append(f"THE RETENTION IS REFUSED: {refusal_text(refusal)}")
     if late:
         found.append(
             f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the"

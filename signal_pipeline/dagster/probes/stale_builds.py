@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
 
 from signal_pipeline.dagster.probes.probe import Finding, Probe
 from signal_pipeline.days.calendar import installed_day, today_utc
@@ -78,11 +77,8 @@ def _waiting_days(
         status.day for status in statuses if status.wants_build and status.changed_at < before
     }
     facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
-    since = cast(
-        "list[tuple[date, datetime]]",
-        connection.execute(query(__package__, "model_waits"), facts).fetchall(),
-    )
-    return waiting - {day for day, first_build in since if first_build >= before}
+    waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()
+    return waiting - {day for day, since in waits if since >= before}
 
 
 def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+
+from psycopg.rows import scalar_row
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.probe import Finding, Probe
@@ -25,10 +26,8 @@ def begun_sizes(connection: Connection) -> set[int]:
 
     Files that are no longer remembered are missing.
     """
-    return {
-        cast(int, row[0])
-        for row in connection.execute("select distinct bytes from signal.landed_files")
-    }
+    scalar = connection.cursor(row_factory=scalar_row)
+    return {*scalar.execute("select distinct bytes from signal.landed_files")}
 
 
 def landing_moves(

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
 
-from signal_pipeline.days.calendar import days_between
+from psycopg.rows import class_row
+
+from signal_pipeline.days.calendar import check_window, days_between
 from signal_pipeline.days.coverage import Coverage, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.of_rollups import read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
-from signal_pipeline.reports.questions import check_window
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Models
@@ -39,11 +39,11 @@ MOST_DAYS = 3_660  # Ten years: a chart and a table of more days show nothing to
 class Entity:
     """An entity, its events, the people on its busiest day, and on how many days it was used."""
 
-    app: str
+    app_name: str
     entity_type: str
     entity_id: str
     events: int
-    most_people: int
+    most_users: int
     days: int
 
 
@@ -51,7 +51,7 @@ class Entity:
 class AppBooks:
     """What became of everything received of one app: received = accepted + duplicate + dropped."""
 
-    app: str
+    app_name: str
     received: int
     accepted: int
     duplicate: int
@@ -92,8 +92,8 @@ def read_facts(
 ) -> Facts:
     """Return the facts of the days `first` to `last`, inclusive.
 
-    Raises QuestionError for a window that ends before it begins or is no window of a page,
-    NotMigratedError, DatabaseError.
+    Raises WindowError, QuestionError for a window that no page can show, NotMigratedError,
+    DatabaseError.
     """
     _check_page_window(first, last)
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
@@ -119,10 +119,7 @@ def read_facts(
             datetime.now(UTC),
             splits,
             _split(connection, models, "app", trend_first, last, app, [], hide=not for_admins),
-            cast(
-                "list[tuple[str, int]]",
-                connection.execute(query(__package__, "drops"), window).fetchall(),
-            ),
+            connection.execute(query(__package__, "drops"), window).fetchall(),
             _entities(connection, window) if for_admins else [],
             entity_days,
             _books(connection, window) if for_admins else [],
@@ -163,8 +160,8 @@ def _split(
     ]
     # A rollup without a dimension has the empty text as its only value.
     hidden = [
-        cast("tuple[date, str, str, str]", (*key, "")[:4])
-        for key in (report.hidden.values if report.hidden else ())
+        (day, app_name, event_type, value[0] if value else "")
+        for day, app_name, event_type, *value in (report.hidden.values if report.hidden else ())
     ]
     apps = {cell.app for cell in cells} | {key[1] for key in hidden}
     labels = _day_labels(connection, models, f"daily_{kind}_activity", first, last, apps)
@@ -204,12 +201,11 @@ def _labels(labels: RollupLabels, coverage: Coverage, day: date, app: str) -> Se
 
 
 def _entities(connection: Connection, window: Mapping[str, object]) -> list[Entity]:
-    rows = connection.execute(
-        query(__package__, "top_entities"), {**window, "most": MOST_ENTITIES}
-    ).fetchall()
-    return [Entity(*cast("tuple[str, str, str, int, int, int]", row)) for row in rows]
+    cursor = connection.cursor(row_factory=class_row(Entity))
+    parameters = {**window, "most": MOST_ENTITIES}
+    return cursor.execute(query(__package__, "top_entities"), parameters).fetchall()
 
 
 def _books(connection: Connection, window: Mapping[str, object]) -> list[AppBooks]:
-    rows = connection.execute(query(__package__, "books"), window).fetchall()
-    return [AppBooks(*cast("tuple[str, int, int, int, int, int]", row)) for row in rows]
+    cursor = connection.cursor(row_factory=class_row(AppBooks))
+    return cursor.execute(query(__package__, "books"), window).fetchall()
