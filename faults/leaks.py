@@ -53,6 +53,7 @@ from faults.marks import hits, hits_in_files, needles
 from faults.wire import Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError
 from signal_pipeline.dagster.home import DAGSTER_DATABASE
+from signal_pipeline.ingest.spool_files import waiting_files
 from signal_pipeline.postgres.embedded import (
     DATABASE,
     data_folder,
@@ -169,7 +170,7 @@ class LeakTest:
             client.post(request.body, request.headers)
         shutil.copytree(self.home / "spool", self.home / "spool-as-it-was")
         self.connect().close()
-        until("the spool is drained", lambda: not list((self.home / "spool").glob("*.spool")))
+        until("the spool is drained", lambda: not waiting_files(self.home / "spool"))
 
     def search(self) -> str:
         """Search before and after erasures; return figures. Raises FaultFoundError."""

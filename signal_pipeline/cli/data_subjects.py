@@ -76,9 +76,9 @@ def _check_spool(settings: Settings) -> None:
 
 
 def _spool_files(settings: Settings) -> list[Path]:
-    from signal_pipeline.ingest.spool import spooled_files
+    from signal_pipeline.ingest.spool_files import refused_files, waiting_files
 
-    return spooled_files(settings.spool_dir, refused=True)
+    return [*waiting_files(settings.spool_dir), *refused_files(settings.spool_dir)]
 
 
 def _show_notes(settings: Settings, notes: list[str]) -> None:

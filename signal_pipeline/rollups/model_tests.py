@@ -15,8 +15,8 @@ from psycopg import sql
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import identifiers
 from signal_pipeline.rollups.models import Column, Model, Models
 from signal_pipeline.rollups.schema_yml import (
     AcceptedValues,

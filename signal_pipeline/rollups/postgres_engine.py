@@ -17,14 +17,9 @@ from psycopg.pq import TransactionStatus
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, safe_errors
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import (
-    DaySnapshot,
-    EngineError,
-    foreign_rows,
-    identifiers,
-    missing_day,
-)
+from signal_pipeline.rollups.engine import DaySnapshot, EngineError, foreign_rows, missing_day
 from signal_pipeline.rollups.models import Model, Models
 
 
