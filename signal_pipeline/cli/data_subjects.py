@@ -21,7 +21,8 @@ from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from signal_pipeline.privacy.erasure import Certificate, Subject
+    from signal_pipeline.privacy.erasure import Subject
+    from signal_pipeline.privacy.erasure_certificate import Certificate
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
