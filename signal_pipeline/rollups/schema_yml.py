@@ -1,8 +1,8 @@
 """The shape of `schema.yml` and `sources.yml`: their keys and the types of columns.
 
-This module checks one file, one entry at a time. `declared_tests.py` has its tests, and `models.py` ties the entries to SQL files and to
-each other. The format follows dbt's property files:
-https://docs.getdbt.com/reference/model-properties
+This module checks one file, one entry at a time. `declared_tests.py` has the tests in it, and
+`models.py` ties the entries to SQL files and to each other. The format follows dbt's property
+files: https://docs.getdbt.com/reference/model-properties
 """
 
 from __future__ import annotations
