@@ -78,7 +78,7 @@ def run_dev(settings: Settings, port: int) -> int:
 
 
 def _set_environment_of_children(settings: Settings, database: Database) -> None:
-    """Put every setting into this process's environment, which its children inherit."""
+    """Put every setting into this process's environment, of which its children get their part."""
     with database.connect() as connection:
         # One start date for every process: partitions must not depend on when a process was
         # started.
