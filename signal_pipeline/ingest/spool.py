@@ -42,8 +42,9 @@ from signal_pipeline.postgres.query import query
 logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
-# Errors that the row itself causes: bad data, a constraint, a guard of our own.
-_NEVER = ("22", "23", "P0001")
+# The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
+# guard of our own.
+_REFUSED_FOR_GOOD = ("22", "23", "P0001")
 
 
 class SpoolError(SignalError):
@@ -260,7 +261,7 @@ def _write_once(
     except _AlreadyStored:
         return True
     except DatabaseError as error:
-        if not (error.sqlstate or "").startswith(_NEVER):
+        if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
             raise
         return False
     return True

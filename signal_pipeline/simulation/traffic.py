@@ -104,9 +104,9 @@ def _first_sends(
     session_app = rng.choice(len(apps), sessions, p=shares_of(apps))
     session_user = rng.choice(len(users.addresses), sessions, p=users.weights)
     session_start = _starts(apps, session_app, rng)
-    of = np.sort(rng.integers(0, sessions, total))
+    session_of = np.sort(rng.integers(0, sessions, total))
     times = np.minimum(
-        session_start[of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1
+        session_start[session_of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1
     )
     kinds = rng.choice(len(types), total, p=shares_of(types))
     version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
@@ -114,17 +114,17 @@ def _first_sends(
     bots = [json.dumps(bot.text.replace("{v}", version)) for bot in world.bots]
     hosts = {app.name: catalogue.apps[app.name].host for app in apps}
     heads = [f'"appName":"{app.name}","host":"{hosts[app.name]}"' for app in apps]
-    bot = rng.random(total) < BOT_SHARE
+    is_bot = rng.random(total) < BOT_SHARE
     bot_agent = rng.choice(len(bots), total, p=shares_of(world.bots))
-    fate = rng.random(total)
+    fate = rng.random(total)  # One draw per line decides which field it lacks, if any.
     ids = _event_ids(times + (day - date(1970, 1, 1)).days * DAY_MS, rng)
     session_ids = _uuids(sessions, rng)
     bodies = _bodies(types, kinds, seed, rng)
     lines = []
     for i in range(total):
-        session = of[i]
+        session = session_of[i]
         user = session_user[session]
-        agent = bots[bot_agent[i]] if bot[i] else agents[users.agents[user]]
+        agent = bots[bot_agent[i]] if is_bot[i] else agents[users.agents[user]]
         lines.append(
             "{" + bodies[i] + "," + heads[session_app[session]]
             + (f',"sessionId":"{session_ids[session]}"' if fate[i] < 1 - NO_SESSION_SHARE else "")
