@@ -77,7 +77,7 @@ class Year:
     def _day(self, number: int, day: date) -> None:
         """Noon: a new release, a rotation, requests, erasures."""
         self.state[day], self.secrets[day] = oracle.Day(), self.secret
-        self._at(day, "12:00")
+        self._set_clock(day, "12:00")
         if number == self.days * 2 // 5:
             with_newer_bots()
             self.newer_bots = True
@@ -103,7 +103,7 @@ class Year:
         Then Dagster is pruned.
         """
         tomorrow = day + timedelta(days=1)
-        self._at(tomorrow, "00:05")
+        self._set_clock(tomorrow, "00:05")
         self._land(day, self._of_file(day))
         self._ingest(day)
         # Once per retention, and early enough for the purge to come before the walk ends.
@@ -111,7 +111,7 @@ class Year:
             self._make_hole(
                 before(tomorrow, self.keep + 1), tomorrow + timedelta(days=HOLE_NIGHTS - 1)
             )
-        self._at(tomorrow, "00:30")
+        self._set_clock(tomorrow, "00:30")
         if self.random.random() < MISSED_NIGHTS and number + 1 < self.days:
             self.done["missed nights"] += 1
             self.waits = True
@@ -121,10 +121,10 @@ class Year:
             self._rotate(tomorrow)
         if self.hole and tomorrow >= self.hole[1]:
             self._fill_hole()
-        self._at(tomorrow, "01:45")
+        self._set_clock(tomorrow, "01:45")
         self._run("pruning_job", None)
 
-    def _at(self, day: date, hour: str) -> None:
+    def _set_clock(self, day: date, hour: str) -> None:
         self.clock.set(false_clock.utc(f"{day} {hour}"))
 
     def _run(self, job: str, day: date | None) -> None:
@@ -184,7 +184,7 @@ class Year:
             self.state[purged].landing_drops += 1
         if not lines:
             return
-        self._at(day, "18:00")
+        self._set_clock(day, "18:00")
         self._land(day, lines, "late")
         self._run("raw_events_job", day)
         if earlier in self.state:
@@ -224,7 +224,7 @@ class Year:
 
     def _rotate(self, day: date) -> None:
         """Change the secret, after the files of earlier days have come in."""
-        self._at(day, "00:50")
+        self._set_clock(day, "00:50")
         self.secret = NEW_SECRET
         self.world.set("SIGNALS_SALT_SECRET", NEW_SECRET)
         self.settings = load_settings()
