@@ -241,8 +241,8 @@ def _plain(
         costs = []
         for at in range(0, share * bench.repeats, share):
             bench.server.checkpoint()
-            batch = batches[at : at + share]
-            cost = bench.server.watch.cost(lambda: plain_table.load(connection, batch))  # noqa: B023
+            part = batches[at : at + share]
+            cost = bench.server.watch.cost(lambda: plain_table.load(connection, part))  # noqa: B023
             costs.append(per(cost, min(len(events), (at + share) * 10_000) - at * 10_000))
         connection.execute("drop table plain_table")
     return median(costs)
