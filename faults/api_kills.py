@@ -21,6 +21,7 @@ from random import Random
 from faults import actions, oracle
 from faults.wire import Client, Gateway, NoAnswerError, free_port, of_one_person, wait_until_up
 from faults.world import PATIENCE_SECONDS, StuckError, World
+from signal_pipeline.ingest.spool_files import refused_files, unfinished_files, waiting_files
 from signal_pipeline.postgres.embedded import running_url
 from signal_pipeline.settings import load_settings
 
@@ -81,7 +82,7 @@ class ApiUnderFire:
     def until_drained(self) -> None:
         """Wait until the spool is empty. Raises StuckError."""
         give_up = time.monotonic() + PATIENCE_SECONDS
-        while list(self._spool.glob("*.spool")):
+        while waiting_files(self._spool):
             if time.monotonic() > give_up:
                 raise StuckError("the spool is not drained")
             time.sleep(0.1)
@@ -110,9 +111,9 @@ class ApiUnderFire:
         if process.exitcode != 0:
             process.kill()
             found.append(f"the API ended with {process.exitcode} when it was told to stop")
-        if refused := list(self._spool.glob("*.refused")):
+        if refused := refused_files(self._spool):
             found.append(f"{len(refused)} file(s) of the spool were refused")
-        if drafts := list(self._spool.glob("*.tmp")):
+        if drafts := unfinished_files(self._spool):
             found.append(f"{len(drafts)} torn file(s) are left in the spool")
         kept = {*self._acknowledged, *retried, *(stored.keys() & self._sent.keys())}
         state.add(self._sent[key] for key in kept)

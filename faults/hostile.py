@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from faults.oracle import MAC
-from faults.sly import Sly, Stored, sly_payloads
+from faults.sly import Sly, sly_payloads
+from faults.sly_rows import Stored
 
 GOOD: dict[str, object] = {
     "eventType": "journey_create_clicked",

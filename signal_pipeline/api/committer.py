@@ -90,10 +90,10 @@ class Committer:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
             # One bad event must not fail the others.
             return [result for request in batch for result in self._results([request])]
-        return _by_request(batch, answers)
+        return _split_by_request(batch, answers)
 
 
-def _by_request(batch: Batch, answers: Sequence[Answer]) -> list[Result]:
+def _split_by_request(batch: Batch, answers: Sequence[Answer]) -> list[Result]:
     """Return the answers of a whole batch as one list for each of its requests."""
     results: list[Result] = []
     start = 0

@@ -92,9 +92,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections = connections()
         self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
         # An upper bound of the bytes of this request: the chunk in which it began counts whole.
-        self._received = 0
-        self._chunk = 0
-        self._refusal = _MALFORMED
+        self._received_bytes = 0
+        self._chunk_bytes = 0
+        self._refusal_of_parser = _MALFORMED  # The reason, if the parser raises an error.
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -131,18 +131,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
         Uvicorn would log a warning for each.
         """
-        self._chunk = len(data)
-        self._received += self._chunk
+        self._chunk_bytes = len(data)
+        self._received_bytes += self._chunk_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # The request is answered as if it had not asked for another protocol.
         except httptools.HttpParserError:
-            self._refuse(self._refusal)
+            self._refuse(self._refusal_of_parser)
             return
-        if self._part is _Part.HEAD and self._received > MAX_HEAD_BYTES + CHUNK_BYTES:
+        if self._part is _Part.HEAD and self._received_bytes > MAX_HEAD_BYTES + CHUNK_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
-        elif self._part is _Part.BODY and self._received > MAX_REQUEST_BYTES:
+        elif self._part is _Part.BODY and self._received_bytes > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
         else:
             self._update_wait()
@@ -150,7 +150,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a client has begun to send a request."""
         self._part = _Part.HEAD
-        self._received = self._chunk
+        self._received_bytes = self._chunk_bytes
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -159,11 +159,11 @@ class BoundedProtocol(HttpToolsProtocol):
         Raises ValueError if either is refused; the parser turns that into an error of its own.
         """
         if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
-            self._refusal = _HEAD_TOO_LARGE
-            raise ValueError(self._refusal.code)
+            self._refusal_of_parser = _HEAD_TOO_LARGE
+            raise ValueError(self._refusal_of_parser.code)
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._refusal = _PIPELINED
-            raise ValueError(self._refusal.code)
+            self._refusal_of_parser = _PIPELINED
+            raise ValueError(self._refusal_of_parser.code)
         super().on_headers_complete()
         self._part = _Part.BODY
         self.headers = []  # The trailers of a chunked body are not headers.
@@ -202,7 +202,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _head_is_too_large(self) -> bool:
-        if self._received <= MAX_HEAD_BYTES:
+        if self._received_bytes <= MAX_HEAD_BYTES:
             return False
         return (
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

@@ -107,7 +107,7 @@ def _open_services(settings: Settings) -> Iterator[Services]:
     with _open_spool(settings, database) as spool:
         yield Services(
             ingest,
-            GroupCommit(ingest, spool, _start_embedded_again(settings)),
+            GroupCommit(ingest, spool, _embedded_restart(settings)),
             rate_limit,
             Database(database.url, STATEMENT_SECONDS),
             models,
@@ -124,8 +124,8 @@ def _open_database(settings: Settings, models: Models) -> Database:
     return database
 
 
-def _start_embedded_again(settings: Settings) -> Callable[[], object] | None:
-    """Return what starts the embedded database again, or None if another one is used."""
+def _embedded_restart(settings: Settings) -> Callable[[], object] | None:
+    """Return the call that starts the embedded database again; None if another one is used."""
     return None if settings.database_url else partial(open_database, settings)
 
 

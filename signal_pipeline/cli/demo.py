@@ -62,7 +62,7 @@ def run_demo(settings: Settings) -> None:
     due = days_between(first_due, first_due + timedelta(days=DUE_DAYS - 1))
     with _step("start PostgreSQL and migrate"):
         database = open_database(settings)
-        migrate(database, _starting_by(settings, database, first_due), load_models())
+        migrate(database, _with_start_date(settings, database, first_due), load_models())
     catalogue = load_catalogue(settings.catalogue)
     title = (
         f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging; ingest them through the"
@@ -70,7 +70,9 @@ def run_demo(settings: Settings) -> None:
     )
     with _step(title), console.days_done(len(due) + len(recent)) as progress:
         for day in due:  # These come as they did half a year ago: today they would be too late.
-            _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
+            _land(settings, catalogue, day)
+            _drain(settings, database, _clock_of(day))
+            progress(1)
         for day in recent:
             _land(settings, catalogue, day)
         _drain(settings, database, lambda: datetime.now(UTC))
@@ -95,7 +97,7 @@ def _step(title: str) -> Iterator[None]:
     console.say(f"  done in {time.perf_counter() - started:.1f} s")
 
 
-def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
+def _with_start_date(settings: Settings, database: Database, day: date) -> Settings:
     """Return the settings with a start date early enough for the due days."""
     try:
         with database.connect() as connection:
@@ -107,6 +109,7 @@ def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
 
 
 def _clock_of(day: date) -> Callable[[], datetime]:
+    """Return a clock that shows when a day's file comes: two days after the day began."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=2)
     return lambda: at
 
@@ -126,19 +129,6 @@ def _drain(settings: Settings, database: Database, clock: Callable[[], datetime]
     secret = ingest_secret(settings)
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         drain_landing(database, ingest, settings.landing_path, secret)
-
-
-def _land_and_drain(
-    settings: Settings,
-    database: Database,
-    catalogue: Catalogue,
-    day: date,
-    clock: Callable[[], datetime],
-    progress: Callable[[int], None],
-) -> None:
-    _land(settings, catalogue, day)
-    _drain(settings, database, clock)
-    progress(1)
 
 
 def _build(

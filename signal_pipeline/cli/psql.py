@@ -71,11 +71,11 @@ def reader_url(database: Database) -> str:
     the reader's role would not do, because `set role none` would give that login's rights back.
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
-    own = {**read_url(database.url), "user": ROLE}
-    own.pop("password", None)
+    reader = {**read_url(database.url), "user": ROLE}
+    reader.pop("password", None)
     try:
-        with psycopg.connect(write_url(own), connect_timeout=5):
-            return write_url(own)
+        with psycopg.connect(write_url(reader), connect_timeout=5):
+            return write_url(reader)
     except psycopg.OperationalError:
         with database.connect():
             pass  # The server is up, so it refuses only the reader.

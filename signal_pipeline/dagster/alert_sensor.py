@@ -154,7 +154,8 @@ def _last_evaluations(
     found = {}
     for key, record in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
         records: Sequence[Any] = [record]
-        # A run has not come to it yet, or never will: the result before it still holds.
+        # A run has planned the check but not evaluated it, and perhaps never will: the result
+        # before it still holds.
         if record.status.value == "PLANNED":
             records = storage.get_asset_check_execution_history(key, limit=HISTORY)
         done = next((each for each in records if each.status.value != "PLANNED"), None)
@@ -186,7 +187,10 @@ def failed_runs(
 def _failures(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
-    """Return our failed runs that are new or wait for a retry, in the order of their end."""
+    """Return our failed runs that are new or wait for a retry, in the order of their end.
+
+    In the state, this moves `seen_until` on, and forgets runs in `retrying` that are deleted.
+    """
     new = ours.records(
         instance,
         statuses=[dg.DagsterRunStatus.FAILURE],
@@ -219,23 +223,26 @@ def _may_be_retried(
     """Return whether Dagster means to retry a run and has not started the retry yet.
 
     Dagster marks the run just after the failure, so it gets one tick to do that. It can change its
-    mind, so the wait is bounded.
+    mind, so the wait is bounded. The state's `retrying` holds the run for as long as that.
     """
-    first = state.retrying.pop(run.run_id, None)
+    waiting_since = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)
-    if answer is None and first is None and instance.run_retries_enabled:
+    if answer is None and waiting_since is None and instance.run_retries_enabled:
         state.retrying[run.run_id] = now
         return True
-    if answer != "true" or RETRIED_TAG in run.tags or now - (first or now) > RETRY_PATIENCE_SECONDS:
+    if waiting_since is None:
+        waiting_since = now
+    is_over = RETRIED_TAG in run.tags or now - waiting_since > RETRY_PATIENCE_SECONDS
+    if answer != "true" or is_over:
         return False
-    state.retrying[run.run_id] = first or now
+    state.retrying[run.run_id] = waiting_since
     return True
 
 
 def _is_news(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
-    """Return whether a failure is news.
+    """Return whether a failure is news, and if it is, note in the state that people are told.
 
     It is not if people were told within the last day that the job failed for these days, and the
     job has not succeeded for them since.

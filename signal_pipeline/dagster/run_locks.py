@@ -36,13 +36,13 @@ class RunLock:
         self._key = [LockClass.RUN.value, _number(run_id)]
         self._connection = self._take_lock()
         self.space = lock_space(self._connection)
-        self._over = threading.Event()
+        self._released = threading.Event()
         self._keeper = threading.Thread(target=self._hold_lock, name="signal-run-lock", daemon=True)
         self._keeper.start()
 
     def release(self) -> None:
         """Give the lock back."""
-        self._over.set()
+        self._released.set()
         self._keeper.join()
 
     def _take_lock(self) -> Connection:
@@ -51,7 +51,7 @@ class RunLock:
         return connection
 
     def _hold_lock(self) -> None:
-        while not self._over.wait(HEARTBEAT_SECONDS):
+        while not self._released.wait(HEARTBEAT_SECONDS):
             try:
                 self._connection.execute("select 1")
             except psycopg.Error:

@@ -23,7 +23,7 @@ Compression = Literal["gzip", "zstd"]
 _COMPRESSIONS: list[tuple[bytes, Compression]] = [
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
-    # Skippable frames
+    # Skippable frames, with which zstd data can begin.
     *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),
 ]
 
@@ -47,14 +47,14 @@ class PeekedStream:
         while (missing := HEAD_BYTES - len(self.head)) and not self._ended:
             self.head += self._read_more(missing)
         self._unread = BytesIO(self.head)
-        self.taken = 0
+        self.bytes_read = 0
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, `size` unless the stream ends."""
         data = self._unread.read(size)
         if len(data) < size and not self._ended:
             data += self._read_more(size - len(data))
-        self.taken += len(data)
+        self.bytes_read += len(data)
         return data
 
     def _read_more(self, size: int) -> bytes:

@@ -19,6 +19,7 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import BinaryIO, NamedTuple
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
@@ -233,7 +234,7 @@ def _ingest_file(
                 raise LandingError("grew while it was read: move files in when they are complete")
             if _still_at(path, stream):
                 path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     return True
 
 
@@ -289,11 +290,3 @@ def _stored_offset(connection: Connection, digest: bytes, size: int) -> int:
     assert row is not None
     offset, _ = row
     return int(offset)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

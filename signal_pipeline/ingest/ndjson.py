@@ -129,7 +129,7 @@ class NdjsonReader:
 
     def _blocks(self) -> Iterator[Block]:
         """Cut the content after line ends. Only the start of a line that is too long is kept."""
-        offset, number, told, rest = self._start, 1, 0, b""
+        offset, number, reported, rest = self._start, 1, 0, b""
         while data := self._content.read(self._block_bytes):
             if not self._found and offset > LOOK_AHEAD_BYTES:
                 raise FormError(self._describe_form(likely_form(self._content.head)))
@@ -139,11 +139,13 @@ class NdjsonReader:
                 rest = (rest + data)[: MAX_LINE_BYTES + 1]
                 continue
             for lines, behind in _pieces(rest + head):
-                yield Block(lines, offset - len(tail) - behind, self._raw.taken - told, number)
-                number, told = number + len(lines), self._raw.taken
+                yield Block(
+                    lines, offset - len(tail) - behind, self._raw.bytes_read - reported, number
+                )
+                number, reported = number + len(lines), self._raw.bytes_read
             rest = tail
         if rest and not self.fault:
-            yield Block([without_marks(rest)], offset, self._raw.taken - told, number)
+            yield Block([without_marks(rest)], offset, self._raw.bytes_read - reported, number)
 
     def _up_to_an_object(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Yield the blocks up to the first with a JSON object, or all of them if they are blank."""

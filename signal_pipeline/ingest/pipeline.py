@@ -2,6 +2,25 @@
 
 The command, the landing folder, the Dagster resource and the API all come through here. The module
 needs neither Dagster nor the API, so that another Python service can embed it.
+
+The way of a batch, in order; steps 2 to 4 are taken line by line:
+
+1. Read: `NdjsonReader` decompresses the stream and splits it into blocks of whole lines.
+2. Size: `Acceptance.check_line` drops a line that is too long.
+3. Decode: `check_line` turns the line's JSON into an `IncomingEvent`, with an aware time.
+4. Check: `Acceptance._accept` takes the steps of requirement 3. These are the form of the fields,
+   the event type, the app, the entity, the description, bots, the time, and last the hash. The
+   first step that fails makes the event a `Drop`.
+5. Lay out: `prepare` sets drops, and repetitions within the batch, apart from the new events, and
+   encodes the events as rows of `COPY`.
+6. Store: `EventWriter.write` does all that is left in one transaction. It locks the days, drops the
+   events of purged ones, adds keys to the ledger, stores the events whose keys are new, counts
+   every outcome in the books, and raises the versions of the days.
+7. Tell: `_log_drops` logs a line per reason, and `Counts` adds up the outcomes for the caller.
+
+The next batch goes through steps 1 to 5 while step 6 stores this one. An event of the API begins at
+step 4, after which the API applies its rate limit. Step 4 is one function, because a function for
+each of its parts made steps 2 to 4 about 2 % slower.
 """
 
 from __future__ import annotations

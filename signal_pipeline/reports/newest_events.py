@@ -69,7 +69,7 @@ def newest_events(
     found: list[RawEvent] = []
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        name = "newest_events_by_type" if _by_type(connection, filters) else "newest_events"
+        name = "newest_events_by_type" if _can_merge_types(connection, filters) else "newest_events"
         statement = sql.SQL(query(__package__, name)).format(filters=conditions)
         span = {"first": _day(earliest), "last": _day(latest)}
         scalar = connection.cursor(row_factory=scalar_row)
@@ -95,7 +95,7 @@ def newest_events(
     return found
 
 
-def _by_type(connection: Connection, filters: Mapping[str, str]) -> bool:
+def _can_merge_types(connection: Connection, filters: Mapping[str, str]) -> bool:
     """Return whether to read the end of each event type's index and merge the results.
 
     With other filters, this could read most of an app's events only to skip them. The workers of a

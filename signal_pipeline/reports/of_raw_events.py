@@ -12,6 +12,7 @@ from psycopg import sql
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.coverage import Coverage, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, NONE, Key
 from signal_pipeline.reports.questions import Question, parse_question
@@ -119,4 +120,4 @@ def _raw_filter(key: Key, value: str) -> sql.Composed:
 
 def key_columns(keys: Sequence[Key]) -> sql.Composed:
     """Return the columns of the keys, separated by commas."""
-    return sql.SQL(", ").join(sql.Identifier(key.column) for key in keys)
+    return identifiers(key.column for key in keys)

@@ -16,6 +16,7 @@ from psycopg import sql
 from signal_pipeline.days.calendar import check_window
 from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
 from signal_pipeline.reports.report import Report, labelled_report, read_frame
@@ -115,7 +116,7 @@ def _rollup_rows(
     statement = sql.SQL(query(__package__, "report_rollup")).format(
         period=period,
         period_name=sql.Identifier(period_name),
-        dimensions=sql.SQL(", ").join(map(sql.Identifier, _dimensions(model))),
+        dimensions=identifiers(_dimensions(model)),
         rollup=sql.Identifier(model.name),
         users_name=sql.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),

@@ -42,17 +42,17 @@ class RollupLabels:
         """
         key = (*self._period(row), row.get("app_name"))
         if key not in self._labels:
-            self._labels[key] = self._of_period(*key)
+            self._labels[key] = self._labels_of_period(*key)
         return self._labels[key]
 
-    def _of_period(self, first: date, last: date, app: str | None) -> list[str]:
+    def _labels_of_period(self, first: date, last: date, app: str | None) -> list[str]:
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
         known_first, known_last = self._coverage.known_span
         for day in days_between(max(first, known_first), min(last, known_last)):
             if day in self._untouched:
                 labels.add("missing")
             elif day in self._days:
-                labels |= self._of_day(self._days[day], app)
+                labels |= self._labels_of_day(self._days[day], app)
         return sorted(labels) or ["fresh"]
 
     def _period(self, row: Mapping[object, Any]) -> tuple[date, date]:
@@ -63,7 +63,7 @@ class RollupLabels:
             return date.fromisocalendar(year, week, 1), date.fromisocalendar(year, week, 7)
         return self._coverage.first, self._coverage.last
 
-    def _of_day(self, status: DayStatus, app: str | None) -> set[str]:
+    def _labels_of_day(self, status: DayStatus, app: str | None) -> set[str]:
         freshness = status.rollups[self._rollup]
         labels = {str(freshness)} - {"fresh"}
         if status.state == "purged":

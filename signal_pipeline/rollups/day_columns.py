@@ -150,15 +150,15 @@ def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     )
     encoded = values.dictionary_encode()
     words = pc.binary_slice(encoded.dictionary, 0, -1)
-    null = pc.index(words, pa.scalar(_NULL, pa.binary())).as_py()
-    if null < 0:
+    null_index = pc.index(words, pa.scalar(_NULL, pa.binary())).as_py()
+    if null_index < 0:
         return pa.DictionaryArray.from_arrays(encoded.indices, words.cast(pa.string()))
     # The null is removed from the dictionary, and the indices of the words after it move down by
     # one.
     codes = encoded.indices.to_numpy()
-    without_null = pa.concat_arrays([words[:null], words[null + 1 :]]).cast(pa.string())
+    without_null = pa.concat_arrays([words[:null_index], words[null_index + 1 :]]).cast(pa.string())
     return pa.DictionaryArray.from_arrays(
-        pa.array(codes - (codes > null), pa.int32(), mask=codes == null), without_null
+        pa.array(codes - (codes > null_index), pa.int32(), mask=codes == null_index), without_null
     )
 
 

@@ -6,7 +6,6 @@ temporary tables are written. The day is locked meanwhile, as for a build.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from functools import partial
@@ -16,9 +15,10 @@ from psycopg.rows import kwargs_row
 
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
-from signal_pipeline.rollups.engine import ComputedDay, Engine, identifiers
+from signal_pipeline.rollups.engine import ComputedDay, Engine
 from signal_pipeline.rollups.models import Model, Models
 
 
@@ -78,14 +78,10 @@ def _difference(
         stored=stored,
         shadow=shadow,
         grain=identifiers(model.grain),
-        stored_measures=_columns_of("stored", measures),
-        computed_measures=_columns_of("computed", measures),
+        stored_measures=identifiers(measures, of="stored"),
+        computed_measures=identifiers(measures, of="computed"),
     )
     cursor = connection.cursor(row_factory=kwargs_row(partial(Difference, day, model.name)))
     difference = cursor.execute(statement, [day]).fetchone()
     assert difference is not None
     return difference
-
-
-def _columns_of(table: str, columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(table, column) for column in columns)

@@ -27,6 +27,7 @@ from psycopg import sql
 from signal_pipeline.concurrency import submit_ahead
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.copy_arrow import copy_stream
 from signal_pipeline.rollups.day_columns import day_batches
@@ -35,7 +36,6 @@ from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
     foreign_rows,
-    identifiers,
     read_recorded_day,
 )
 from signal_pipeline.rollups.models import Model, Models, SourceColumn

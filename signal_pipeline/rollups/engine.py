@@ -7,7 +7,6 @@ rollups of the day in one short transaction of its own (invariants 5 and 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -96,11 +95,6 @@ class Engine(Protocol):
         row in `signal.days` and for a model that gives rows of another day.
         """
         ...
-
-
-def identifiers(names: Iterable[str]) -> sql.Composed:
-    """Return these names as a list of SQL."""
-    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def read_recorded_day(connection: Connection, day: date) -> RecordedDay:

@@ -18,7 +18,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
-from signal_pipeline.rollups.schema_yml import Problem
+from signal_pipeline.rollups.problem import Problem
 
 _DIALECT = "postgres"
 _BINDS = {"1", "2"}

@@ -15,16 +15,16 @@ from psycopg.rows import scalar_row
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import identifiers
-from signal_pipeline.rollups.models import Column, Model, Models
-from signal_pipeline.rollups.schema_yml import (
+from signal_pipeline.rollups.declared_tests import (
     AcceptedValues,
     NotNull,
     ReconcilesWith,
     Relationships,
     Unique,
 )
+from signal_pipeline.rollups.models import Column, Model, Models
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.declared_tests import (
+    ColumnTest,
+    NotNull,
+    ReconcilesWith,
+    Relationships,
+    TableTest,
+    Unique,
+)
 from signal_pipeline.rollups.lineage import Query, analyse, check_condition
+from signal_pipeline.rollups.problem import Problem
 from signal_pipeline.rollups.schema_yml import (
     DATE_COLUMN,
     ColumnEntry,
-    ColumnTest,
     ModelEntry,
-    NotNull,
-    Problem,
-    ReconcilesWith,
-    Relationships,
     TableEntry,
-    TableTest,
-    Unique,
     column_tests,
     read_schema,
     read_sources,

@@ -18,12 +18,12 @@ from psycopg.rows import kwargs_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, safe_errors
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
     foreign_rows,
-    identifiers,
     read_recorded_day,
 )
 from signal_pipeline.rollups.models import Model, Models

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.rollups.declared_tests import AcceptedValues, NotNull
 from signal_pipeline.rollups.model_tests import accepted_values
 from signal_pipeline.rollups.models import Model, Models
-from signal_pipeline.rollups.schema_yml import AcceptedValues, NotNull
 from signal_pipeline.schema.reporting_views import ALL_TYPES, SCHEMA, ReportingView, reporting_views
 
 SOURCE = "signal"

@@ -18,6 +18,7 @@ from psycopg.rows import kwargs_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Column, Model, Models
 from signal_pipeline.schema.reporting_views import reporting_changes
@@ -133,7 +134,7 @@ def _create_table(model: Model) -> Statement:
     return sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
         _qualified_name(model.name),
         sql.SQL(", ").join(map(_column_definition, model.columns.values())),
-        _names(model.grain),
+        identifiers(model.grain),
     )
 
 
@@ -222,7 +223,3 @@ def _missing_grants(connection: Connection, table: str) -> list[tuple[str, str]]
 
 def _qualified_name(name: str) -> sql.Identifier:
     return sql.Identifier("signal", name)
-
-
-def _names(names: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))

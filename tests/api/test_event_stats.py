@@ -21,7 +21,7 @@ from support.queries import (
 from support.wire import Server, code
 
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.stats import event_stats, parse_question
+from signal_pipeline.api.graphql.stats import event_stats, parse_stats_question
 from signal_pipeline.api.graphql.types import StatsBy
 from signal_pipeline.api.identity.callers import ApiKey
 from signal_pipeline.api.refusals import ApiError
@@ -85,7 +85,7 @@ def test_unknown_rollup(
     with ThreadPoolExecutor(1) as readers:
         services = Services(None, None, None, api_database, {}, readers, None)  # type: ignore[arg-type] - not asked
         context = RequestContext(services, ApiKey("dashboard"), None, None, None)
-        question = parse_question(DAYS[0], TODAY, StatsBy.APP, None, None, {})
+        question = parse_stats_question(DAYS[0], TODAY, StatsBy.APP, None, None, {})
         with pytest.raises(ApiError, match="no such rollup"):
             asyncio.run(event_stats(context, question))
 

@@ -21,7 +21,8 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.privacy import retention
-from signal_pipeline.privacy.erasure import Certificate, NothingKeptError, Subject, erase
+from signal_pipeline.privacy.erasure import NothingKeptError, Subject, erase
+from signal_pipeline.privacy.erasure_certificate import Certificate
 from signal_pipeline.rollups.models import Models
 
 KEEP = 180

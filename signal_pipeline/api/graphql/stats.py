@@ -26,7 +26,7 @@ from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
 from signal_pipeline.days.calendar import WindowError, check_window
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.reports.dimensions import KEYS
+from signal_pipeline.reports.dimensions import KEYS, rollup_name
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
@@ -40,7 +40,7 @@ ROW_KEYS = ("week", *FILTER_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StatsQuestion:
     """A question to `eventStats`: a rollup (`by`) or keys (`group_by`), the days, the filters."""
 
     first: date
@@ -57,14 +57,14 @@ class Question:
         return keys | {self.by.value} if self.by else keys
 
 
-def parse_question(
+def parse_stats_question(
     first: date,
     last: date,
     by: StatsBy | None,
     group_by: Sequence[StatsKey] | None,
     period: StatsPeriod | None,
     filters: Mapping[str, str],
-) -> Question:
+) -> StatsQuestion:
     """Return a question, or raise ApiError for one that makes no sense.
 
     `filters` are by the names of `StatsFilter`.
@@ -82,17 +82,18 @@ def parse_question(
         )
     if by is None and period is not None:
         raise bad_input("`period` belongs to `by`; with `groupBy`, ask for the key DAY")
-    return Question(
+    return StatsQuestion(
         first, last, by, list(dict.fromkeys(group_by or ())), period or StatsPeriod.DAY, where
     )
 
 
-async def event_stats(context: RequestContext, question: Question) -> EventStats:
+async def event_stats(context: RequestContext, question: StatsQuestion) -> EventStats:
     """Return aggregates from a rollup, or counted exactly from raw events.
 
     Raises ApiError for callers who may not see them.
     """
     _check_allowed(context, question.keys)
+    context.stats_answered = True
     return await asyncio.get_running_loop().run_in_executor(
         context.services.readers,
         _stats,
@@ -103,7 +104,9 @@ async def event_stats(context: RequestContext, question: Question) -> EventStats
     )
 
 
-def _stats(database: Database, models: Models, question: Question, is_admin: bool) -> EventStats:
+def _stats(
+    database: Database, models: Models, question: StatsQuestion, is_admin: bool
+) -> EventStats:
     report = _report(database, models, question, hide_small=not is_admin)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
@@ -145,12 +148,13 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
         raise forbidden(
             "one eventStats per request: a second answer could reveal what the first left out"
         )
-    context.stats_answered = True
 
 
-def _report(database: Database, models: Models, question: Question, *, hide_small: bool) -> Report:
+def _report(
+    database: Database, models: Models, question: StatsQuestion, *, hide_small: bool
+) -> Report:
     """Ask `reports`. Raises ApiError if it cannot answer."""
-    if question.by is not None and f"daily_{question.by.value}_activity" not in models:
+    if question.by is not None and rollup_name(question.by.value) not in models:
         raise bad_input("this server has no such rollup")
     try:
         if question.by is None:
@@ -175,7 +179,7 @@ def _report(database: Database, models: Models, question: Question, *, hide_smal
         ) from None
 
 
-def _rows(report: Report, question: Question) -> list[EventStatsRow]:
+def _rows(report: Report, question: StatsQuestion) -> list[EventStatsRow]:
     one_day = question.first if question.first == question.last else None
     return [
         _row(row, labels, one_day)

@@ -20,6 +20,7 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import DayProfile, day_outcomes
 from signal_pipeline.days.quality import DayQuality, day_quality
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model, Models
@@ -128,7 +129,7 @@ class DayNotes:
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         rows = self._connection.execute(
             sql.SQL(query(__package__, "preview")).format(
-                columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+                columns=identifiers(columns),
                 rollup=sql.Identifier(name),
             ),
             {"day": self._newest, "rows": PREVIEW_ROWS},

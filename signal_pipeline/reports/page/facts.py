@@ -16,6 +16,7 @@ from signal_pipeline.days.calendar import check_window, days_between
 from signal_pipeline.days.coverage import Coverage, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.dimensions import rollup_name
 from signal_pipeline.reports.of_rollups import read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
 from signal_pipeline.reports.report_errors import QuestionError
@@ -104,7 +105,7 @@ def read_facts(
         splits = {
             kind: _split(connection, models, kind, first, last, app, notes, hide=not for_admins)
             for kind in DIMENSIONS
-            if f"daily_{kind}_activity" in models
+            if rollup_name(kind) in models
         }
         entity_days = (
             _entity_days(connection, models, first, last, splits["app"].apps())
@@ -164,7 +165,7 @@ def _split(
         for day, app_name, event_type, *value in (report.hidden.values if report.hidden else ())
     ]
     apps = {cell.app for cell in cells} | {key[1] for key in hidden}
-    labels = _day_labels(connection, models, f"daily_{kind}_activity", first, last, apps)
+    labels = _day_labels(connection, models, rollup_name(kind), first, last, apps)
     return Split(days_between(first, last), cells, hidden, labels)
 
 
