@@ -9,13 +9,14 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 from conftest import SECRET, START_DATE
 from support.commands import error_of, last_json, run_command, start_command
+from support.days import days_ago
 from support.oracle import Oracle
 from support.stored import count, in_order, rollup_table, stored_books, stored_events
 from support.traffic import IPHONE, line, traffic
@@ -33,7 +34,7 @@ from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
 
-DAY = date.today() - timedelta(days=3)
+DAY = days_ago(3)
 MIDNIGHT = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)
 IngestAt = Callable[[datetime], Ingest]
