@@ -59,7 +59,7 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
             models,
             settings.retention_days,
             confirm_days=config.confirm_days,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
         if result.refusal:
             context.log.error("%s", result.refusal)
