@@ -64,6 +64,8 @@ _numbers = itertools.count(1)
 ON_CLUSTER = {
     "test_citus.py",
     "test_ingest.py",
+    "test_streams.py",
+    "test_crashes.py",
     "test_newest_events.py",
     "test_reports.py",
     "test_erasure.py",
