@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -14,19 +15,47 @@ Result = TypeVar("Result")
 SWITCH_SECONDS = 0.0001
 
 
+class _SwitchInterval:
+    """The interpreter's switch interval while some thread wants it short.
+
+    It belongs to the process: two threads that each put back what they found would leave the short
+    one for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._usual = 0.0
+
+    def shorten(self) -> None:
+        with self._lock:
+            if not self._wanted:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH_SECONDS)
+            self._wanted += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if not self._wanted:
+                sys.setswitchinterval(self._usual)
+
+
+_INTERVAL = _SwitchInterval()
+
+
 @contextmanager
 def short_switch_interval() -> Iterator[None]:
-    """Let Python switch threads every 0.1 ms inside the context.
+    """Let Python switch threads every 0.1 ms until the last thread inside the context leaves it.
 
     With the default, a thread that has waited for PostgreSQL or DuckDB waits up to 5 ms more, each
     time.
     """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    _INTERVAL.shorten()
     try:
         yield
     finally:
-        sys.setswitchinterval(usual)
+        _INTERVAL.restore()
 
 
 def submit_ahead(

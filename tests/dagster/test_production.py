@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
 from support.dagster import (
-    answers,
     asker,
     built,
     dagster_processes,
@@ -25,6 +24,7 @@ from support.dagster import (
     ingest,
     listens,
     rows_of,
+    wait_for_ui,
 )
 from support.days import RETENTION_DAYS, due_day, yesterday
 from support.traffic import traffic
@@ -90,17 +90,13 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
         "dagster",
         *f"code-server start -h 127.0.0.1 -p {code} -m signal_pipeline.definitions".split(),
     ]
-    others = [
-        ["dagster-daemon", "run", "-w", "workspace.yaml"],
-        ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"],
-    ]
+    ui = ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"]
     ask = asker(web)
     with dagster_processes(home) as start:
         start(location, {**every, **ours})
         eventually(lambda: listens(code), "the code location listens")
-        for command in others:
-            start(command, every)
-        eventually(lambda: answers(ask), "the UI answers")
+        start(["dagster-daemon", "run", "-w", "workspace.yaml"], every)
+        wait_for_ui(ask, start(ui, every))
         yield ask
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import yaml
 from conftest import START_DATE
-from support.dagster import answers, asker, dagster_processes, eventually, free_port, ingest
+from support.dagster import asker, dagster_processes, eventually, free_port, ingest, wait_for_ui
 from support.days import days_ago, yesterday
 from support.traffic import traffic
 
@@ -126,10 +126,8 @@ def shared(
     }
     ask = asker(port)
     with dagster_processes(home) as start, dg.DagsterInstance.from_config(str(home)) as instance:
-        start(
-            ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"], every
-        )
-        eventually(lambda: answers(ask), "the UI answers")
+        web = ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]
+        wait_for_ui(ask, start(web, every))
         start(["dagster-daemon", "run", "-w", "workspace.yaml"], every)
         yield Shared(instance, ask)
     with psycopg.connect(server, autocommit=True) as connection:

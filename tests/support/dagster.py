@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
+from random import SystemRandom
+from typing import Any, BinaryIO
 
 import dagster as dg
 from psycopg import sql
@@ -25,6 +26,7 @@ from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 
 PATIENCE_SECONDS = 240  # No measurement: a busy machine can be slow.
+PORTS = SystemRandom()  # Each process chooses its own, whatever seeds the other generators.
 Run = Callable[..., dg.ExecuteInProcessResult]
 # The tables of Dagster's storage, and the owner of each of their rows.
 STORAGE_TABLES = {
@@ -81,10 +83,15 @@ def eventually(
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A loopback port that nobody listens on.
+
+    It lies below those that the kernel gives to clients, of which other tests open thousands.
+    """
+    while True:
+        port = PORTS.randrange(20_000, 32_000)
+        with suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def listens(port: int) -> bool:
@@ -95,15 +102,16 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, str]], None]]:
+def dagster_processes(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """A function that starts a program of Dagster's in the folder.
 
-    All of them are stopped at the end, with their children.
+    All of them are stopped at the end, with their children. A test that fails shows what they
+    wrote last.
     """
     started: list[subprocess.Popen[bytes]] = []
-    with (folder / "processes.log").open("wb") as log:
+    with logged(folder / "processes.log") as log:
 
-        def start(command: list[str], environment: dict[str, str]) -> None:
+        def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
             program = [Path(sys.executable).parent / command[0], *command[1:]]
             options: dict[str, Any] = {
                 "cwd": folder,
@@ -112,6 +120,7 @@ def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, s
                 "start_new_session": True,
             }
             started.append(subprocess.Popen(program, env=environment, **options))
+            return started[-1]
 
         try:
             yield start
@@ -124,6 +133,17 @@ def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, s
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+@contextmanager
+def logged(path: Path) -> Iterator[BinaryIO]:
+    """A file for what processes write. Its end is a note to the failure of a test, if it fails."""
+    with path.open("wb") as log:
+        try:
+            yield log
+        except BaseException as failure:
+            failure.add_note(f"The end of {path.name}:\n" + path.read_text("utf-8")[-5_000:])
+            raise
 
 
 def storage_rows(storage: Database) -> set[tuple[object, ...]]:
@@ -156,6 +176,12 @@ def answers(ask: Callable[..., Any]) -> bool:
         return bool(ask("{ version }"))
     except OSError:
         return False
+
+
+def wait_for_ui(ask: Callable[..., Any], process: subprocess.Popen[bytes]) -> None:
+    """Return when the UI answers; fail at once if the process that should serve it ends."""
+    eventually(lambda: process.poll() is not None or answers(ask), "the UI answers")
+    assert process.poll() is None, f"it ended with {process.returncode}"
 
 
 def ingest(lines: list[bytes]) -> None:
