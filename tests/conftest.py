@@ -13,7 +13,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from support.bundle import SignalBundle
 from support.cluster import CLUSTER_URL, create_cluster_database, drop_cluster_database
+from support.days import days_ago, wait_out_midnight
 from support.parallel import ByPart, slow_first
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -36,7 +37,7 @@ from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
-START_DATE = date.today() - timedelta(days=400)
+START_DATE = days_ago(400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     # At each start pytest closes its shared folder to other users, even while another run's
     # PostgreSQL uses it.
@@ -63,6 +64,8 @@ _numbers = itertools.count(1)
 ON_CLUSTER = {
     "test_citus.py",
     "test_ingest.py",
+    "test_streams.py",
+    "test_crashes.py",
     "test_newest_events.py",
     "test_reports.py",
     "test_erasure.py",
@@ -146,6 +149,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest tests."""
     slow_first(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Begin no test that midnight would interrupt, for then its days would change meanwhile.
+
+    A test with a time limit of its own is a long one.
+    """
+    wait_out_midnight(timedelta(minutes=5 if item.get_closest_marker("timeout") else 1))
+    return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)

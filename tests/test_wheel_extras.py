@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.dagster import eventually, free_port
+from support.days import today
 from support.traffic import line
 
 from signal_pipeline.postgres.database import Connection
@@ -130,8 +131,8 @@ def test_embedded_brings_a_postgresql(install: Install, tmp_path: Path) -> None:
 def test_reports_prints_numbers(environment: Settings, install: Install) -> None:
     command = install("[reports]") / "signal-pipeline"
     ran(command, "ingest", "-", stdin=line())
-    today = str(datetime.now(UTC).date())
-    shown = ran(command, "report", "--group-by", "app", "--from", today, "--to", today)
+    day = str(today())
+    shown = ran(command, "report", "--group-by", "app", "--from", day, "--to", day)
     assert "journeys-admin" in shown
 
 

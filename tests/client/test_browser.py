@@ -6,6 +6,7 @@ each has its own journey, by which its rows are found.
 
 from __future__ import annotations
 
+from support.days import today
 import json
 import os
 import shutil
@@ -162,7 +163,7 @@ def test_a_click_reaches_the_rollup(
         for name, value in os.environ.items()
         if not name.startswith(("SIGNAL", "DAGSTER"))
     }
-    today = datetime.now(UTC).date().isoformat()
+    day = str(today())
     code = "from signal_pipeline.cli import main; main()"
     command = [
         sys.executable,
@@ -170,9 +171,9 @@ def test_a_click_reaches_the_rollup(
         code,
         "backfill",
         "--from",
-        today,
+        day,
         "--to",
-        today,
+        day,
         "--rollup",
         "daily_entity_activity",
     ]

@@ -16,12 +16,9 @@ import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
 from support.dagster import (
-    RETENTION_DAYS,
-    YESTERDAY,
     asker,
     built,
     dagster_processes,
-    due_day,
     eventually,
     free_port,
     ingest,
@@ -29,6 +26,7 @@ from support.dagster import (
     rows_of,
     wait_for_ui,
 )
+from support.days import RETENTION_DAYS, due_day, yesterday
 from support.traffic import traffic
 
 from signal_pipeline.dagster.home import project_file
@@ -108,8 +106,8 @@ def test_the_parts_of_production_run_apart_as_the_admin(
 ) -> None:
     (entry,) = parts(LOADED)["workspaceOrError"]["locationEntries"]
     assert entry == {"name": "signal", "locationOrLoadError": {"__typename": "RepositoryLocation"}}
-    ingest(traffic(YESTERDAY, 40))
-    eventually(lambda: built(connection, YESTERDAY) == 40, "yesterday is built")
+    ingest(traffic(yesterday(), 40))
+    eventually(lambda: built(connection, yesterday()) == 40, "yesterday is built")
 
 
 @pytest.fixture

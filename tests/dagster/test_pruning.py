@@ -9,7 +9,8 @@ import psycopg
 import pytest
 import yaml
 from conftest import Fill
-from support.dagster import STORAGE_TABLES, YESTERDAY, Run, storage_rows
+from support.dagster import STORAGE_TABLES, Run, storage_rows
+from support.days import days_ago, yesterday
 
 from faults import launched
 from signal_pipeline.dagster import pruning
@@ -23,7 +24,7 @@ from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]
+DAYS = [days_ago(2), yesterday()]
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
         fill(day)
     for _ in range(3):
         assert run("rollups_job", DAYS[0], DAYS[1]).success
-    assert run("nightly_job", YESTERDAY).success
+    assert run("nightly_job", yesterday()).success
     app, raw = dg.AssetKey("daily_app_activity"), dg.AssetKey("raw_events")
     before = {key: instance.get_materialized_partitions(key) for key in (app, raw)}
     latest = instance.get_latest_materialization_event(app)
@@ -115,9 +116,9 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
     run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     """A backfill of a range from the UI plans every check, and evaluates none."""
-    fill(YESTERDAY)
+    fill(yesterday())
     for _ in range(2):
-        assert run("nightly_job", YESTERDAY).success
+        assert run("nightly_job", yesterday()).success
     with storage.connect() as connection:
         connection.execute(
             "insert into asset_check_executions (asset_key, check_name, run_id, execution_status)"
@@ -243,9 +244,9 @@ def test_nothing_of_others_goes(
 ) -> None:
     neighbours_rows(instance)
     theirs = storage_rows(storage)
-    fill(YESTERDAY)
+    fill(yesterday())
     for _ in range(3):
-        assert run("rollups_job", YESTERDAY).success
+        assert run("rollups_job", yesterday()).success
     job = run("checks_job", None)
     before = storage_rows(storage)
     pruned = prune(instance, ours)

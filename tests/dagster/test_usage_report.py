@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Build, Fill
+from support.days import today
 from support.page import Page
 
 from signal_pipeline.postgres.database import Connection
@@ -16,8 +17,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
-TODAY = datetime.now(UTC).date()
-MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)
+MONDAY = today() - timedelta(days=today().weekday() + 7)
 SUNDAY = MONDAY + timedelta(days=6)
 
 

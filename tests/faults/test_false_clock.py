@@ -10,13 +10,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SECRET, Build, Fill
 from support.commands import error_of, last_json, run_command
+from support.days import days_ago, today
 from support.stored import count
 
 from faults import false_clock
@@ -30,7 +31,6 @@ pytestmark = [
         false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock was tried"
     ),
 ]
-TODAY = datetime.now(UTC).date()
 Signal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -45,7 +45,7 @@ def ahead(environment: Settings, tmp_path: Path) -> Signal:
 def test_a_machine_that_is_ahead_of_postgresql_purges_only_what_both_call_due(
     ahead: Signal, connection: Connection, fill: Fill, build: Build
 ) -> None:
-    due, kept = TODAY - timedelta(days=182), [TODAY - timedelta(days=n) for n in (100, 1)]
+    due, kept = days_ago(182), [days_ago(n) for n in (100, 1)]
     for day in (due, *kept):
         fill(day)
         build(day)
@@ -145,7 +145,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "SIGNAL_ENV": "development",
         "SIGNALS_SALT_SECRET": SECRET,
         "SIGNAL_RETENTION_DAYS": "30",
-        "SIGNAL_START_DATE": str(TODAY - timedelta(days=60)),
+        "SIGNAL_START_DATE": str(days_ago(60)),
         "PYTHONPATH": f"{clock['PYTHONPATH']}:{tests}:{Path(tests).parent}",
     }
     done = subprocess.run(
@@ -161,11 +161,11 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 def _ago(days: int) -> str:
-    return str(TODAY - timedelta(days=days))
+    return str(days_ago(days))
 
 
 def _jumped() -> date:
-    return TODAY + timedelta(days=366)
+    return today() + timedelta(days=366)
 
 
 def test_before_the_jump_nothing_is_due(steps: dict[str, dict[str, Any]]) -> None:

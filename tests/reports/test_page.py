@@ -18,6 +18,7 @@ from conftest import START_DATE, Build, Fill
 from hypothesis import given
 from hypothesis import strategies as st
 from support.commands import error_of, run_command
+from support.days import days_ago
 from support.page import Page
 from support.traffic import line
 
@@ -38,8 +39,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
-TODAY = date.today()
-FIRST, LAST = TODAY - timedelta(days=4), TODAY - timedelta(days=2)
+FIRST, LAST = days_ago(4), days_ago(2)
 DAYS = [FIRST, FIRST + timedelta(days=1), LAST]
 Models = dict[str, Model]
 

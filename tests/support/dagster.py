@@ -12,21 +12,19 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, BinaryIO
 
 import dagster as dg
 from psycopg import sql
+from support.days import RETENTION_DAYS
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
-RETENTION_DAYS = 180
 PATIENCE_SECONDS = 240  # No measurement: a busy machine can be slow.
 PORTS = SystemRandom()  # Each process chooses its own, whatever seeds the other generators.
 Run = Callable[..., dg.ExecuteInProcessResult]
@@ -43,11 +41,6 @@ STORAGE_TABLES = {
     "concurrency_slots": "run_id",
     "snapshots": "snapshot_id",
 }
-
-
-def due_day(overdue: int = 1) -> date:
-    """A day that has been due for purging for `overdue` days."""
-    return TODAY - timedelta(days=RETENTION_DAYS + overdue)
 
 
 def purge(database: Database, models: Models, day: date) -> None:

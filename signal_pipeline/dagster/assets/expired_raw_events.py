@@ -60,7 +60,7 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
             models,
             settings.retention_days,
             confirm_days=config.confirm_days,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
         refusal = refusal_text(result.refusal) if result.refusal else None
         if refusal:
