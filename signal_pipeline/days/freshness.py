@@ -23,8 +23,9 @@ Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 class DayStatus:
     """One day: its version and state, its raw events by the books, and its builds.
 
-    `rollups` holds each rollup's freshness. `build_seconds` is the time that the slowest of its
-    rollups' last builds took; 0 for a day that was never built.
+    `rollups` holds each rollup's freshness. An `incomplete` day was purged without the proof that
+    its rollups are complete. `build_seconds` is the time that the slowest of its rollups' last
+    builds took; 0 for a day that was never built.
     """
 
     day: date
