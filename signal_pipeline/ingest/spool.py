@@ -54,8 +54,7 @@ class SpoolError(SignalError):
 class SpooledBatch(msgspec.Struct):
     """One file: the events and drops of a batch, and the secret and rules that hashed them.
 
-    `hash_rules` is the version of the rules for names. Servers that knew only version 1 did not
-    write it.
+    `hash_rules` is the version of HASH_RULES. Servers that knew only version 1 did not write it.
     """
 
     key_id: str
