@@ -92,7 +92,7 @@ def _name_column() -> TextColumn:
 
 @contextmanager
 def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
-    """Yield a file as a stream, or stdin for None, and a function to call with each bytes read.
+    """Yield the stream of a file (stdin for None), and a function that is told of bytes read.
 
     On a terminal, a file has a progress bar.
     """
@@ -110,7 +110,7 @@ def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], No
 
 @contextmanager
 def days_done(total: int, title: str = "days") -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with the number of days just done.
+    """Yield a function that is told how many days were just done.
 
     On a terminal, a progress bar shows them.
     """

@@ -160,7 +160,7 @@ def _keep_postgres(settings: Settings) -> None:
 def _stop(mark: Mark) -> None:
     """Stop the code location, `dagster dev`, and all that they have started.
 
-    A run that was left, even one that is just starting, would keep the embedded server up.
+    A run that is left, even one that is just starting, would keep the embedded server up.
     """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

@@ -105,7 +105,7 @@ AT_THE_END = """
     {licence,license,driver,drivers,matriculation,enrolment,enrollment}{no,nr,num,number}
     {insurance,identity,medicare,nhs,taxpayer}{id,card,document} insurancepolicy
 """
-# Words before `code` or `link` that let somebody in: `resetCode`, `inviteLink`.
+# A code or a link lets somebody in if one of these words is before it: `resetCode`, `inviteLink`.
 CODES_OF = """
     verification verify confirmation confirm activation activate recovery backup reset login signin
     access invite invitation referral join onetime 2fa twofactor mfa totp otp sms unlock secret

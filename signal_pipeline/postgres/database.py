@@ -205,9 +205,10 @@ def _kind(error: psycopg.Error) -> str:
 
 
 def run_with_retries(transaction: Callable[[], Result]) -> Result:
-    """Run a whole transaction, up to 8 times if deadlocks or serialization failures end it.
+    """Run a whole transaction, and again after a deadlock or a serialization failure.
 
-    These are the SQLSTATEs 40P01 and 40001, which `transaction` must raise as psycopg's own errors.
+    It runs at most 8 times. `transaction` must raise psycopg's own errors (40P01, 40001), not
+    DatabaseError.
     """
     for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
         try:
