@@ -37,7 +37,7 @@ MAX_LINE_BYTES = 256 * 1024
 CLOCK_SKEW = timedelta(minutes=5)
 UNKNOWN_APP = "(unknown)"
 OTHER_TYPE = "(other)"
-KEPT_HASHERS = 512  # The most days whose salts stay in memory, more than a retention holds.
+KEPT_HASHERS = 512  # The most days whose hashers stay in memory; the usual retention has 180.
 
 
 _decode_line = msgspec.json.Decoder(Line).decode

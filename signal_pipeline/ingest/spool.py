@@ -88,7 +88,7 @@ class Spool:
             raise SpoolError(
                 "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
             ) from None
-        # Left by a process that was killed before it acknowledged these events.
+        # A process that was killed before it acknowledged these events left the files.
         for draft in unfinished_files(folder):
             draft.unlink()
         files = waiting_files(folder)
