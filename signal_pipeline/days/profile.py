@@ -1,4 +1,4 @@
-"""A profile of a day's raw events: counts only, never a row, a hash or a session."""
+"""A profile of a day's raw events: counts and two times, never a row, a hash or a session."""
 
 from __future__ import annotations
 
