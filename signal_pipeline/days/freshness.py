@@ -50,9 +50,9 @@ def day_statuses(
     first: date | None = None,
     last: date | None = None,
 ) -> list[DayStatus]:
-    """Return the status of every known day from `first` to `last`, in order.
+    """Return the status of every day with a row, from `first` to `last`, inclusive, in order.
 
-    `checksums` is by rollup.
+    None as `first` or `last` is no bound. `checksums` holds each rollup's checksum of its model.
     """
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(

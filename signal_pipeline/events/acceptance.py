@@ -46,7 +46,7 @@ _PLAIN_NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class Acceptance:
-    """The rules of one catalogue, one secret and one start date."""
+    """The rules of one catalogue, one secret, one start date and one retention."""
 
     def __init__(
         self, catalogue: Catalogue, secret: bytes, start_date: date, retention_days: int

@@ -90,7 +90,7 @@ class Documents:
         return await result if isawaitable(result) else result
 
     def _check(self, query: str) -> CheckedDocument | list[GraphQLError]:
-        """Parse and validate a document. Return what is wrong with it, if anything is."""
+        """Parse and validate a document. Return the errors instead if it has any."""
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
             # The bounds come first, because one rule of the specification takes time that grows
