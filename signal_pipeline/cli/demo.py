@@ -42,7 +42,7 @@ EVENTS_PER_DAY = 3_000
 
 
 class DemoError(SignalError):
-    """The demo cannot run here."""
+    """The demo cannot run here, or its nightly job failed."""
 
 
 def run_demo(settings: Settings) -> None:
@@ -69,7 +69,7 @@ def run_demo(settings: Settings) -> None:
         " landing"
     )
     with _step(title), console.days_done(len(due) + len(recent)) as progress:
-        # Ingested by a clock of that time, because by today's clock these days are too late.
+        # A clock of that time is used for these days: by today's clock they are too late.
         for day in due:
             _land(settings, catalogue, day)
             _drain(settings, database, _clock_of(day))

@@ -86,7 +86,7 @@ class Counts:
                 self.dropped[reason or ""] += events
 
     def merge(self, other: Counts) -> None:
-        """Add the counts of another call."""
+        """Add the counts of another call, but not its `first_malformed`."""
         self.received += other.received
         self.accepted += other.accepted
         self.duplicate += other.duplicate
@@ -183,7 +183,7 @@ class Ingest:
 
         Raises FormError, before anything is stored, if no line is a JSON object. Raises
         CutShortError for compressed data that is cut short or damaged, after everything that could
-        be read of it is stored.
+        be read of it is stored. Raises DatabaseError; the batches before it are stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)

@@ -2,9 +2,9 @@
 
 Each batch has one file, which is written and synced before anybody is answered. Files are drained
 in order. The transaction that stores a file's events records the file's random name, so that a
-crash before the file is removed stores and counts nothing twice. A file holds what the table
-`events` would hold: no address, no user agent. Events that PostgreSQL will never take are set aside
-as `.refused`, and deleted when their day is due for purging.
+crash before the file is removed stores and counts nothing twice. A file holds what the database
+would hold: no address, no user agent. Events that PostgreSQL will never take are set aside as
+`.refused`, and deleted when their day is due for purging.
 """
 
 from __future__ import annotations

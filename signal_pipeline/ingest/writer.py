@@ -180,7 +180,8 @@ def _execute_together(
     """Execute statements in one message, and return a cursor at the result of the first.
 
     The time of a small batch is mostly round trips, and at each of them the thread releases the
-    interpreter and waits to get it back. psycopg's pipeline waits for each of its statements.
+    interpreter and waits to get it back. psycopg's pipeline would not help, because it waits for
+    each of its statements.
     """
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
