@@ -1,4 +1,4 @@
-"""Work on several threads whose results come in order, and the interpreter's switch interval."""
+"""Runs calls on threads, with their results in order, and shortens Python's switch interval."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SWITCH_SECONDS = 0.0001
 class _SwitchInterval:
     """The interpreter's switch interval while some thread wants it short.
 
-    It belongs to the process: two threads that each put back what they found would leave the short
-    one for ever.
+    The interval belongs to the whole process. If two threads each restored the interval that they
+    found, the short one could stay for ever.
     """
 
     def __init__(self) -> None:
@@ -76,9 +76,10 @@ def submit_ahead(
 def run_while_preparing(
     pool: Executor, calls: Iterable[Callable[[], Result]]
 ) -> Generator[Result, None, None]:
-    """Yield the result of each call, in order; the next is prepared while one runs.
+    """Yield the result of each call, in order, and take the next call while one runs.
 
-    Only one call runs at a time, and none begins after one that failed.
+    Taking a call from `calls` prepares it, in the caller's thread. Only one call runs at a time,
+    and none begins after one that failed.
     """
     running: Future[Result] | None = None
     for call in calls:

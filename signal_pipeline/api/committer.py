@@ -1,7 +1,7 @@
 """The committing half of a group commit: one thread that stores batches, one after the other.
 
 The thread owns the connection of its ingest. It answers a batch only when its transaction is
-committed, so that acknowledged means committed.
+committed, or when the batch is written to the spool.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Committer:
             return []
 
     def _results(self, batch: Batch) -> list[Result]:
-        """Store a batch, and return each request's answers or the error that explains the lack."""
+        """Store a batch, and return for each request its answers, or an error in their place."""
         try:
             answers = self._ingest.store([item for request in batch for item in request])
         except SpoolError as error:

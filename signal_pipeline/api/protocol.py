@@ -23,7 +23,8 @@ from signal_pipeline.api.connections import Connections, Wait
 from signal_pipeline.api.requests import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024
-# The most that the loop hands over at once. One request can end and another begin in a chunk.
+# The most bytes that the event loop hands over at once. In such a chunk, one request can end and
+# another can begin.
 CHUNK_BYTES = 256 * 1024
 MAX_HEADERS = 100
 # As received, with chunk framing and trailers.
@@ -94,24 +95,24 @@ class BoundedProtocol(HttpToolsProtocol):
         # An upper bound of the bytes of this request: the chunk in which it began counts whole.
         self._received_bytes = 0
         self._chunk_bytes = 0
-        self._refusal_of_parser = _MALFORMED  # The reason, if the parser raises an error.
+        self._refusal_of_parser = _MALFORMED  # What an error of the parser means.
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
-        # `pause_writing` then comes with the first byte that waits, and `resume_writing` when none
-        # is left. So an unread answer is noticed whatever its size, and before uvicorn closes the
-        # connection behind it.
+        # `pause_writing` is then called at the first byte that waits, and `resume_writing` when no
+        # byte is left. So an unread answer of any size is noticed, before uvicorn closes the
+        # connection.
         transport.set_write_buffer_limits(high=0)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop counting the connection, and tell the request that is being answered.
+        """Stop counting the connection, and tell the running request that its client is gone.
 
-        Uvicorn itself tells only the request that came last.
+        Uvicorn itself tells this only to the request that came last.
         """
         self._connections.remove(self)
         if self._running is not None and not self._running.response_complete:

@@ -56,9 +56,9 @@ def run_server(
     gateway: bool = True,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Every acknowledged event is committed by then.
+    """Serve until SIGTERM or Ctrl-C. Every acknowledged event is then committed or in the spool.
 
-    Raises SignalError if something is wrong at the start: WithoutGatewayError for a server
+    Raises SignalError if something is wrong at the start. This is WithoutGatewayError for a server
     without a `gateway` in production or beyond loopback.
     """
     _check_bind(settings, host, gateway)
@@ -94,7 +94,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def _open_services(settings: Settings) -> Iterator[Services]:
-    """Open everything that requests share. Raises SignalError if something of it cannot be used."""
+    """Open everything that requests share. Raises SignalError if a part cannot be used."""
     # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
     audit_key(settings)
     models = load_models()
@@ -173,7 +173,7 @@ def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """Return the factory of one protocol per connection; all of them share one `Connections`."""
     # Made at the first connection, because it needs the running event loop.
     shared = cache(lambda: Connections(limits, settings.trusted_proxies))
-    # uvicorn only calls it, once per connection, though its type asks for a class.
+    # uvicorn's type asks for a class, but uvicorn only calls the factory, once per connection.
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 

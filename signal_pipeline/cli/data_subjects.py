@@ -144,8 +144,8 @@ def _session_subject(text: str) -> Subject:
     except ValueError:
         raise UsageError("--session takes a UUID") from None
     if str(session) in NO_IDS:
-        # Events that were stored with it before it was refused belong to the sessions of many
-        # people.
+        # Before acceptance refused these ids, events could be stored with them. Such events belong
+        # to many people.
         raise UsageError(
             "--session: the nil and the max UUID name no session; erase by --user-hash"
         )

@@ -1,8 +1,8 @@
-"""Runs `signal-pipeline demo`: the main job on simulated traffic, with the numbers at the end.
+"""Runs `signal-pipeline demo`: ingests simulated traffic, builds, purges, and shows the numbers.
 
-There are thirty days up to yesterday, and three days that are already due for purging. Each day
-comes as one landed file, which is ingested exactly once: a second run on the same day changes no
-number.
+The traffic is of the thirty days up to yesterday, and of three days that are already due for
+purging. Each day comes as one landed file, which is ingested exactly once: a second run on the same
+day changes no number.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ EVENTS_PER_DAY = 3_000
 
 
 class DemoError(SignalError):
-    """The demo cannot run here."""
+    """The demo cannot run here, or its nightly job failed."""
 
 
 def run_demo(settings: Settings) -> None:
     """Simulate, ingest, build through Dagster, purge, and print a summary.
 
-    Raises DemoError on a server's database.
+    Raises DemoError on a server's database, in production, and if the nightly job fails.
     """
     if settings.database_url or settings.production:
         raise DemoError(
@@ -69,7 +69,8 @@ def run_demo(settings: Settings) -> None:
         " landing"
     )
     with _step(title), console.days_done(len(due) + len(recent)) as progress:
-        for day in due:  # These come as they did half a year ago: today they would be too late.
+        # A clock of that time is used for these days: by today's clock they are too late.
+        for day in due:
             _land(settings, catalogue, day)
             _drain(settings, database, _clock_of(day))
             progress(1)
@@ -98,7 +99,10 @@ def _step(title: str) -> Iterator[None]:
 
 
 def _with_start_date(settings: Settings, database: Database, day: date) -> Settings:
-    """Return the settings with a start date early enough for the due days."""
+    """Return the settings with a start date early enough for the due days.
+
+    The environment gets the same date, for code that reads the settings again.
+    """
     try:
         with database.connect() as connection:
             day = min(day, stored_start_date(connection))

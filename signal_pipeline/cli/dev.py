@@ -36,7 +36,7 @@ from signal_pipeline.settings import Settings
 WATCH_SECONDS = 2
 LISTEN_SECONDS = 0.1
 WORKSPACE = "load_from: [{grpc_server: {socket: %s, location_name: signal}}]\n"
-# Dagster itself ships `dagster dev`, but recommends a command of another package at each start.
+# Without `-W`, `dagster dev` recommends a command of another package at each start.
 DAGSTER = (sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster")
 CODE_LOCATION = (
     "-m",
@@ -78,7 +78,7 @@ def run_dev(settings: Settings, port: int) -> int:
 
 
 def _set_environment_of_children(settings: Settings, database: Database) -> None:
-    """Put every setting into this process's environment, of which its children get their part."""
+    """Put every setting into this process's environment, from which children get what they need."""
     with database.connect() as connection:
         # One start date for every process: partitions must not depend on when a process was
         # started.
@@ -119,9 +119,9 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
 def _start(
     command: list[str], home: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # Started in Dagster's own folder: elsewhere Dagster would warn of the project's dagster.yaml,
-    # which it does not read. Started in a session of its own: Ctrl-C on the terminal is only for
-    # this process, which then stops Dagster in order.
+    # The child runs in Dagster's own folder, because elsewhere Dagster would warn of the project's
+    # dagster.yaml, which it does not read. The child has a session of its own, so that Ctrl-C on
+    # the terminal reaches only this process, which then stops Dagster in order.
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 
@@ -153,14 +153,14 @@ def _keep_postgres(settings: Settings) -> None:
         console.say("PostgreSQL is gone: starting it again")
         try:
             start_embedded(settings.home_path)
-        except SignalError as error:  # The next look tries again.
+        except SignalError as error:  # The next call tries again.
             console.complain(str(error))
 
 
 def _stop(mark: Mark) -> None:
-    """Stop `dagster dev` and all that it has started.
+    """Stop the code location, `dagster dev`, and all that they have started.
 
-    Runs, even one that is just starting, hold the embedded server.
+    A run that is left, even one that is just starting, would keep the embedded server up.
     """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

@@ -35,8 +35,8 @@ def retention(
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    Some days can be past it by the clock alone, because Signal saw nothing of the days between.
-    They are kept until you confirm them.
+    A day can be past its retention by the clock alone, if Signal saw nothing of the days since.
+    Such a day is kept until you confirm it.
     """
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.privacy.retention import (

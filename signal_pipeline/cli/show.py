@@ -114,7 +114,7 @@ def show_purged(result: PurgeResult) -> None:
 
 
 def confirm_advice(refusal: Refusal) -> str:
-    """Return the sentence on how to confirm days that are due by the clock alone, if one can."""
+    """Return how to confirm days that are due by the clock alone, or "" if that is impossible."""
     if not refusal.confirmable:
         return ""
     return (
@@ -255,7 +255,7 @@ def show_report(report: Report, format_name: str) -> None:
     """Print a report as a table, as CSV or as a list of JSON objects; notes go to stderr."""
     rows = report.rows
     if format_name == "csv":
-        # A pipe gets the data as it is.
+        # Text is escaped for a terminal only: a pipe gets the data as it is.
         shown = rows.map(lambda value: printable(value) if isinstance(value, str) else value)
         (shown if sys.stdout.isatty() else rows).to_csv(sys.stdout, index=False)
     elif format_name == "json":

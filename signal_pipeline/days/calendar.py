@@ -46,14 +46,14 @@ def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
 def check_window(first: date, last: date) -> None:
     """Raise WindowError for a window that ends before it begins.
 
-    Days before the start date and days to come are no error: callers say that they are unknown.
+    Days before the start date and days to come are no error: callers report them as unknown.
     """
     if first > last:
         raise WindowError(f"the first day, {first}, is after the last, {last}")
 
 
 def why_not_built(day: date, start_date: date, today: date) -> str | None:
-    """Return why the day cannot be built, since it cannot hold events; None if it can."""
+    """Return why the day cannot hold events, and so cannot be built; None if it can hold some."""
     if day < start_date:
         return f"before the start date {start_date}"
     return "after today" if day > today else None
@@ -110,9 +110,9 @@ def raise_versions(connection: Connection, days: list[date]) -> None:
 
 
 def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[date, int]:
-    """Return the days that hold fewer raw events than the books say.
+    """Return the open days that hold fewer raw events than the books say.
 
-    The values are the numbers of missing events.
+    The values are the numbers of missing events. Purged days are left out.
     """
     if not days:
         return {}

@@ -1,6 +1,6 @@
-"""Streams of bytes, plain or compressed with gzip or zstd, whose beginning can be seen first.
+"""Streams of bytes, plain or compressed with gzip or zstd, that show their beginning in advance.
 
-What a stream holds is decided in `ndjson.py`.
+`ndjson.py` decides what a stream holds.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class PeekedStream:
         return data
 
     def _read_more(self, size: int) -> bytes:
-        """Return the next bytes, and remember an end, since a terminal can be read beyond it."""
+        """Return the next bytes, and remember the end. After it, a terminal asks for more input."""
         data = self._stream.read(size)
         self._ended = not data
         return data or b""
 
     def skip(self, size: int) -> None:
-        """Read and forget so many bytes."""
+        """Read so many bytes, or up to the end of the stream, and drop them."""
         while size and (data := self.read(min(size, PART_BYTES))):
             size -= len(data)
 
@@ -76,7 +76,7 @@ class DecompressedStream:
     """
 
     def __init__(self, raw: PeekedStream, compression: Compression) -> None:
-        # The stubs of both decompressors want `seek` too, which reading straight on never calls.
+        # The type stubs of both ask for `seek` too, but reading forward never calls it.
         stream = cast(BinaryIO, raw)
         self._file = (
             gzip.GzipFile(fileobj=stream, mode="rb")

@@ -1,4 +1,4 @@
-"""What the landing and the spool do alike with their folders."""
+"""The operation on a folder that the landing and the spool share."""
 
 from __future__ import annotations
 

@@ -32,10 +32,10 @@ from signal_pipeline.ingest.file_forms import (
     signature,
 )
 
-# The most lines of a block, five times as many as it holds at usual length. Each line costs more
-# memory than its bytes.
+# The most lines of a block, because each line takes more memory than its bytes. A block of lines of
+# usual length has a fifth of them.
 MOST_LINES = 100_000
-# Of decompressed data. Content without a JSON object up to there has another form.
+# Content without a JSON object in its first so many decompressed bytes has another form.
 LOOK_AHEAD_BYTES = 64 * 1024 * 1024
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # Replaces a line that is not a JSON object.
@@ -104,7 +104,8 @@ class NdjsonReader:
         self._content = PeekedStream(self._inflated) if self._inflated else self._raw
         self._block_bytes = block_bytes
         self._start = start
-        self._found = start > 0  # Whether an object was found. Only NDJSON is ever begun.
+        # Whether an object was found. A stream that was read before up to `start` is NDJSON.
+        self._found = start > 0
         if (form := signature(self._content.head)) is not None:
             raise FormError(self._describe_form(form))
         if start and self._inflated:

@@ -3,7 +3,7 @@
 The command, the landing folder, the Dagster resource and the API all come through here. The module
 needs neither Dagster nor the API, so that another Python service can embed it.
 
-The way of a batch, in order; steps 2 to 4 are taken line by line:
+A batch takes these steps in order; steps 2 to 4 are taken line by line:
 
 1. Read: `NdjsonReader` decompresses the stream and splits it into blocks of whole lines.
 2. Size: `Acceptance.check_line` drops a line that is too long.
@@ -86,7 +86,7 @@ class Counts:
                 self.dropped[reason or ""] += events
 
     def merge(self, other: Counts) -> None:
-        """Add the counts of another call."""
+        """Add the counts of another call, but not its `first_malformed`."""
         self.received += other.received
         self.accepted += other.accepted
         self.duplicate += other.duplicate
@@ -158,7 +158,8 @@ class Ingest:
     ) -> list[Outcome]:
         """Store checked events and count drops in one transaction, and return each outcome.
 
-        `checked` can be prepared or not. `within` is called in the same transaction.
+        `checked` is either a prepared batch or a list that is prepared here. `within` is called in
+        the same transaction. Raises DatabaseError; then nothing is stored or counted.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within, self._clock().date())
@@ -182,7 +183,7 @@ class Ingest:
 
         Raises FormError, before anything is stored, if no line is a JSON object. Raises
         CutShortError for compressed data that is cut short or damaged, after everything that could
-        be read of it is stored.
+        be read of it is stored. Raises DatabaseError; the batches before it are stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)
@@ -206,7 +207,7 @@ class Ingest:
         return counts
 
     def seconds_to_midnight(self) -> float:
-        """Return the seconds that this UTC day still lasts by the server's clock."""
+        """Return the seconds until the next midnight UTC by the server's clock."""
         now = self._clock()
         return (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
 

@@ -2,9 +2,9 @@
 
 Each batch has one file, which is written and synced before anybody is answered. Files are drained
 in order. The transaction that stores a file's events records the file's random name, so that a
-crash before the file is removed stores and counts nothing twice. A file holds what the table
-`events` would hold: no address, no user agent. Events that PostgreSQL will never take are set aside
-as `.refused`, and deleted when their day is due for purging.
+crash before the file is removed stores and counts nothing twice. A file holds what the database
+would hold: no address, no user agent. Events that PostgreSQL will never take are set aside as
+`.refused`, and deleted when their day is due for purging.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ class SpoolError(SignalError):
 class SpooledBatch(msgspec.Struct):
     """One file: the events and drops of a batch, and the secret and rules that hashed them.
 
-    `hash_rules` is the version of the rules for names. Servers that knew only version 1 did not
-    write it.
+    `hash_rules` is the version of HASH_RULES. Servers that knew only version 1 did not write it.
     """
 
     key_id: str
@@ -89,7 +88,7 @@ class Spool:
             raise SpoolError(
                 "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
             ) from None
-        # Left by a process that was killed before it acknowledged these events.
+        # A process that was killed before it acknowledged these events left the files.
         for draft in unfinished_files(folder):
             draft.unlink()
         files = waiting_files(folder)

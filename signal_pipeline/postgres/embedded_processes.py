@@ -24,7 +24,7 @@ def is_server(pid: int, folder: Path) -> bool:
 def any_process_left(folder: Path) -> bool:
     """True if a server runs or starts here, or if processes of a killed one are left.
 
-    No other server can start until those have noticed.
+    No other server can start until those processes have noticed that their server is gone.
     """
     return (folder / "postmaster.pid").exists() or any(
         _works_in(process, folder) for process in psutil.process_iter()

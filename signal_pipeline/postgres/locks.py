@@ -3,7 +3,7 @@
 A lock of two numbers has a class, which says what is locked, and a number within it. The classes
 are constants that nobody else on the server uses. Two more locks are held only until a transaction
 ends, and are named by `hashtext`: `signal.migrate` (schema/migrate.py) and `signal.ensure_day`,
-which the migration 0001 took into the function of that name.
+which the function of that name takes (migration 0001).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MIGRATE_LOCK = "signal.migrate"
 
 
 class LockClass(IntEnum):
-    """What an advisory lock of two numbers locks, and which number it goes by."""
+    """The classes of locks; each comment says what the number within the class is."""
 
     DAY = 7_291_001  # Days since 2000-01-01. Builds, erasures and purges of a day share it.
     LANDED_FILE = 7_291_002  # The first four bytes of the digest of a landed file's content.

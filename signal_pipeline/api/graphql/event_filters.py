@@ -9,7 +9,7 @@ import strawberry
 
 from signal_pipeline.api.refusals import bad_input
 
-LOWER_CASE = ("entity_id", "session_id")  # As they are stored.
+LOWER_CASE = ("entity_id", "session_id")  # These are stored in lower case.
 
 
 def filter_fields(event_filter: object | None) -> dict[str, Any]:

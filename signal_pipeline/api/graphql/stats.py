@@ -67,7 +67,7 @@ def parse_stats_question(
 ) -> StatsQuestion:
     """Return a question, or raise ApiError for one that makes no sense.
 
-    `filters` are by the names of `StatsFilter`.
+    `filters` has the names of the fields of `StatsFilter` as its keys.
     """
     if (by is None) == (not group_by):
         raise bad_input("ask for either a rollup with `by` or keys with `groupBy`")

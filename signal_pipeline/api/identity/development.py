@@ -63,7 +63,7 @@ def private_key(settings: Settings) -> str:
 
 
 def public_keys_file(settings: Settings) -> Path:
-    """Return the path of the file with the development issuer's JWKS."""
+    """Return the path of the file with the development issuer's JWKS, made once if missing."""
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(loaded.public_key(), as_dict=True)
@@ -85,8 +85,9 @@ def sample_request(
 ) -> SampleRequest:
     """Return a signed request as a person would send it.
 
-    It stores an event; for an admin it reads the newest events, and for an analyst today's numbers.
-    Raises SettingsError in production, and if tokens come from a real issuer.
+    The request of an admin reads the newest events, that of an analyst reads the numbers of today
+    (UTC), and any other request stores an event. Raises SettingsError in production, and if tokens
+    come from a real issuer.
     """
     if settings.production:
         raise SettingsError("`token` is for development: in production people log in")
