@@ -94,9 +94,15 @@ def start_embedded(home: Path) -> str:
         server.ensure_pgdata_inited()
         _write_settings(folder)
         _start(server)
-        _take_secrets_from(server, home)
         url = _url(folder)
-        ensure_database(url, DATABASE)
+        try:
+            _take_secrets_from(server, home)
+            ensure_database(url, DATABASE)
+        except psycopg.Error as error:
+            raise EmbeddedError(
+                f"the embedded PostgreSQL runs, but takes no connection ({type(error).__name__});"
+                f" {folder / 'log'} says why"
+            ) from None
     return url
 
 

@@ -24,6 +24,7 @@ from signal_pipeline.postgres.embedded import (
     running_url,
     start_embedded,
 )
+from signal_pipeline.postgres.urls import with_database
 
 HOLD = (
     "import sys; from pathlib import Path; from signal_pipeline.postgres.embedded import"
@@ -130,6 +131,17 @@ def test_a_pid_file_whose_number_is_another_program_is_no_server(home: Path, hol
     _, _, rest = text.partition("\n")
     file.write_text(f"{os.getpid()}\n{rest}")
     assert running_url(home) is None
+    assert answers(url_of(hold()))
+
+
+def test_a_server_that_takes_no_connection_is_an_error_of_ours(home: Path, hold: Hold) -> None:
+    """`dev` and `serve` try again after such an error. Any other would end them."""
+    url = with_database(url_of(hold()), "template1")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("alter database postgres with allow_connections false")
+        _, error = hold().communicate()
+        connection.execute("alter database postgres with allow_connections true")
+    assert "EmbeddedError: the embedded PostgreSQL runs, but takes no connection" in error
     assert answers(url_of(hold()))
 
 

@@ -63,13 +63,15 @@ def private_key(settings: Settings) -> str:
 
 
 def public_keys_file(settings: Settings) -> Path:
-    """Return the path of the file with the development issuer's JWKS, made once if missing."""
+    """Return the path of the file with the development issuer's JWKS, made anew with its key."""
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(loaded.public_key(), as_dict=True)
     text = json.dumps({"keys": [{**jwk, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]})
     path = settings.home_path / "development" / "jwks.json"
-    generated_secret(path, lambda: text)
+    if generated_secret(path, lambda: text) != text:  # Somebody has removed the private key.
+        path.unlink()
+        generated_secret(path, lambda: text)
     return path
 
 
