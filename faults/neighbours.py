@@ -114,6 +114,12 @@ def _slow_ends() -> Iterator[None]:
         storage.execute("drop function slow cascade")
 
 
+def _errors_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """Return what the run and its steps failed with."""
+    kinds = {dg.DagsterEventType.PIPELINE_FAILURE, dg.DagsterEventType.STEP_FAILURE}
+    return [entry.user_message for entry in instance.all_logs(run.run_id, of_type=kinds)]
+
+
 def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figures) -> None:
     from signal_pipeline.definitions import defs
 
@@ -146,7 +152,7 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
         if run.status != dg.DagsterRunStatus.SUCCESS or failures:
             raise FaultFoundError(
                 f"run {run.run_id} of {run.job_name} is {run.status.value}, {len(failures)}"
-                " failure(s)"
+                f" failure(s): {_errors_of(instance, run)}"
             )
         figures.runs["launched" if run.remote_job_origin else "of a command"] += 1
     if figures.runs.total() != runs:
