@@ -117,7 +117,13 @@ def _slow_ends() -> Iterator[None]:
 def _errors_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
     """Return what the run and its steps failed with."""
     kinds = {dg.DagsterEventType.PIPELINE_FAILURE, dg.DagsterEventType.STEP_FAILURE}
-    return [entry.user_message for entry in instance.all_logs(run.run_id, of_type=kinds)]
+    errors = [
+        getattr(entry.get_dagster_event().event_specific_data, "error", None)
+        for entry in instance.all_logs(run.run_id, of_type=kinds)
+    ]
+    return [
+        each.message.strip() for error in errors if error for each in (error, error.cause) if each
+    ]
 
 
 def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figures) -> None:
