@@ -1,8 +1,9 @@
 """Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
-All state stays. Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting
-whole runs would forget which partitions they materialized, so events go one by one. Only our own
-rows are touched, because other teams can use the same storage and keep their rows for longer.
+The state of partitions and checks stays. Dagster prunes ticks by `dagster.yaml`, and has no setting
+for the rest. Deleting whole runs would forget which partitions they materialized, so events are
+deleted one by one. Only our own rows are touched, because other teams can use the same storage and
+keep their rows for longer.
 
 Docs: docs/data-team.md.
 """
@@ -112,7 +113,7 @@ def build_pruning_job(names: Names) -> dg.JobDefinition:
     # The resource holds the lock that shows that a run lives.
     @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
     def prune_storage(context: dg.OpExecutionContext) -> None:
-        """Delete old logs, evaluations, runs and ticks of Signal's from Dagster's storage."""
+        """Delete Signal's old logs, evaluations, runs and ticks from Dagster's storage."""
         days = load_settings().dagster_retention_days
         if days == 0:
             context.log.info("SIGNAL_DAGSTER_RETENTION_DAYS is 0: nothing is pruned")
