@@ -5,8 +5,8 @@ Signal ends no run that lives, and soon ends its own dead ones. There are three 
 - `race`: runs of Signal's own end while dead runs are looked for without pause or patience.
 - `live_beside`: runs of another team, under a job name that Signal uses too, and a script of
   theirs, outlive Signal's sensors.
-- `kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL, and the time is
-  taken until they are ended and their pool is free.
+- `_kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL. The time until they
+  are ended and their pool is free is measured.
 """
 
 from __future__ import annotations
@@ -234,9 +234,10 @@ def _kill_ours(
     random: Random,
     figures: Figures,
 ) -> tuple[date, oracle.Day]:
-    """Give a day late events, and kill the run that builds it in the middle.
+    """Give a day late events, and kill the run that builds it before it ends; return the day.
 
-    The time until its end is written is taken.
+    The time until the run's end is written goes into `figures`. Raises FaultFoundError if that took
+    too long.
     """
     day = today_utc() - timedelta(days=1 + len(figures.ended_after))
     state, file = oracle.Day(), world.home / f"{day}.late"

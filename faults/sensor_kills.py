@@ -131,7 +131,10 @@ def _kill_and_heal(
 
 
 def _watch(known: set[str]) -> list[Run]:
-    """Look closely for a while whether a run begins, as runs are short; return what runs."""
+    """Wait a few seconds for a run that is not `known`; return all runs that are under way.
+
+    Runs are short, so this looks often.
+    """
     until = time.monotonic() + WATCH_SECONDS
     while True:
         running = running_runs()

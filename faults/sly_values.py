@@ -22,7 +22,7 @@ class Agent(NamedTuple):
 
     @property
     def normalised(self) -> str:
-        """Its part of the hash; a missing user agent is the empty string."""
+        """The user agent's part of the hash's input; a missing one is the empty string."""
         return "" if self == NOBODY else f"{self.browser}|{self.major}|{self.system}"
 
 

@@ -55,7 +55,7 @@ class Recovered:
 
 
 def small_and_large(analyst: Analyst) -> tuple[list[tuple[Cell, int]], list[Cell]]:
-    """Return every cell with clicks that can be asked for, by day and over every window.
+    """Return every cell that has clicks and that a question can ask for, over every window.
 
     The first list has the small cells with their people, the second the large cells.
     """

@@ -29,13 +29,16 @@ from signal_pipeline.settings import load_settings
 
 REQUESTS = 3
 MISSED_NIGHTS = 0.06
-HOLE_NIGHTS = 3  # When their day is due, rows are missing for so many nights, and then return.
+HOLE_NIGHTS = 3  # How many nights a due day lacks its raw events, before they are put back.
 MEASURE_EVERY = 5
 NEW_SECRET = SECRET.replace("faults", "faults-after-a-rotation")
 
 
 class Year:
-    """The walk; the oracle expects `state` of each day, and `received` counts all that was sent."""
+    """The walk through the days.
+
+    `state` is what the oracle expects of each day, and `received` counts all lines that were sent.
+    """
 
     def __init__(self, world: World, days: int, seed: int) -> None:
         self.world, self.days, self.seed = world, days, seed

@@ -228,7 +228,7 @@ def _progress_by_day(
 ) -> Iterator[None]:
     """Call `progress` with the number of newly recorded builds, and at the end with the rest.
 
-    A thread beside the run reads the records. The rest are days that the run did not build.
+    A thread beside the run reads the records. The rest includes days that the run did not build.
     """
     since, over, reported = datetime.now(UTC), threading.Event(), 0
 

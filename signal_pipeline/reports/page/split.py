@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A sum of events, and on how many days each label holds against it."""
+    """A sum of events, and for each label that casts doubt on it, on how many days it holds."""
 
     events: int
     doubts: Mapping[str, int]
@@ -123,7 +123,10 @@ class Split:
         return any(key[0] == app and days for key, days in self._hidden.items())
 
     def count(self, app: str, *, event_type: str | None = None, value: str | None = None) -> Count:
-        """Return the events of the cells that are shown, over types and values unless given."""
+        """Return the events of the cells that are shown, of all types and values or of those given.
+
+        The doubts of the count include the days on which a cell is left out.
+        """
         keys = [
             key
             for key in self._keys.get(app, ())
