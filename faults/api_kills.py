@@ -32,9 +32,9 @@ ACKNOWLEDGED = {("accepted", None), ("spooled", None)}
 
 
 class ApiUnderFire:
-    """Senders that keep a server under load, one server after another.
+    """Keeps one server after another under load, and remembers what it sent.
 
-    It also remembers which events of the present round were sent and which were acknowledged.
+    For the present round, it knows which events were sent and which of them were acknowledged.
     """
 
     def __init__(self, world: World, day: date, random: Random) -> None:

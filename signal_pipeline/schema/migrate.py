@@ -1,8 +1,8 @@
 """The command `migrate`: Alembic's migrations, then guards, roles, and the tables of the rollups.
 
 It can run at any time and in several processes at once, because everything happens in one
-transaction under a lock. Only the owner of the schema can change it. Any other user, such as `dev`
-as `signal_admin`, learns whether it is up to date.
+transaction under a lock. Only the owner of the schema can change it. For any other user, such as
+`signal_admin`, `migrate` only finds out whether the schema is up to date.
 """
 
 from __future__ import annotations
@@ -151,7 +151,11 @@ def _state(config: Config) -> str:
 def _check_up_to_date(
     connection: Connection, settings: Settings, models: Models, current: bool
 ) -> None:
-    """Raise NotOwnerError if a migration by the owner would change anything."""
+    """Raise NotOwnerError if a migration by the owner would change anything.
+
+    The steps of a migration are tried. If one of them finds something to change, this user lacks
+    the privilege.
+    """
     if current:
         with suppress(errors.InsufficientPrivilege):
             _store_start_date(connection, settings)

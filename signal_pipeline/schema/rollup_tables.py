@@ -2,8 +2,8 @@
 
 This module changes the tables until they agree with the models, and has `reporting_views.py` do the
 same for the views that people read. The guards call functions of `guards.sql`, which `migrate.py`
-runs first. `migrate.py` also decides who can run this. A table is never dropped and a column never
-removed, because rollups outlive the raw events that they were computed from.
+runs first. `migrate.py` also decides which users can change the tables. A table is never dropped
+and a column never removed, because rollups outlive the raw events that they were computed from.
 """
 
 from __future__ import annotations
