@@ -24,7 +24,10 @@ _PROGRAMS = ("crawler", "cli", "fetcher", "library")
 
 
 class Labelled(NamedTuple):
-    """`kind` is person, old (people's older and odd shapes) or bot; `device` can be empty."""
+    """A user agent with its labels.
+
+    `kind` is person, old (people's older and odd shapes) or bot; `device` can be empty.
+    """
 
     kind: str
     device: str

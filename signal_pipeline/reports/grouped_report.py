@@ -56,7 +56,7 @@ def grouped_report(
 
 
 def _rollup_of(models: Models, question: Question) -> Model | None:
-    """Return the rollup with the fewest dimensions among those that have all these dimensions."""
+    """Return the rollup that has all dimensions of the question, and the fewest others."""
     wanted = question.dimensions - {*GROUPS}
     candidates = [
         model

@@ -8,9 +8,8 @@ split by one of `SPLITS`:
   of all that is left out says nothing about any of them.
 - Every other row is a sum of parts, over days, apps or types. If one of its parts is left out, the
   row is too.
-- An answer by two or more of `SPLITS` together shows nothing of a group if the group's crossing
-(its
-  split by all of `SPLITS` at once) has a small cell.
+- An answer by two or more of `SPLITS` together shows nothing of a group if the group's crossing,
+  which is its split by all of `SPLITS` at once, has a small cell.
 
 So everything that can be worked out is a sum of what was shown (docs/privacy.md).
 """

@@ -65,7 +65,7 @@ class DayFigure:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Distinct people a day: the median and the most of the whole days that are shown."""
+    """Distinct people a day: the median and the most, over the `days` that are whole and shown."""
 
     median: float | None
     most: int | None
