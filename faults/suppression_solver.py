@@ -55,7 +55,7 @@ class System:
     def bounds(self, cell: Cell) -> tuple[int, int | None]:
         """Return the least and the most that a cell can hold, given all that is known.
 
-        The most is None if it is unbounded.
+        The most is None if it is unbounded. Raises ValueError if the numbers contradict each other.
         """
         if self._matrices is None:
             self._matrices = self._solved_for()

@@ -58,7 +58,8 @@ class Year:
         self.rotated = self.first
         # The day whose rows are missing, and the last night without them.
         self.hole: tuple[date, date] | None = None
-        # A day waits for the next night, after a missed one or an erasure: no sensor here builds it.
+        # True if a night was missed or events were erased: no sensor here builds the day, so it
+        # waits for the next night.
         self.waits = False
         self.api = YearApi(world)
         self.settings = load_settings()
@@ -78,7 +79,7 @@ class Year:
         self._compare()
 
     def _day(self, number: int, day: date) -> None:
-        """Noon: a new release, a rotation, requests, erasures."""
+        """At noon: requests, and on some days a new release, an erasure or lines of earlier days."""
         self.state[day], self.secrets[day] = oracle.Day(), self.secret
         self._set_clock(day, "12:00")
         if number == self.days * 2 // 5:
@@ -171,9 +172,9 @@ class Year:
         return [*good, *bots, *unknown]
 
     def _late(self, day: date) -> None:
-        """In the evening a file with lines of earlier days comes.
+        """Land a file with lines of earlier days in the evening.
 
-        The landing's run follows, and the builds that sensors ask for.
+        Then run what the sensors would ask for: the drain of the landing, the build, the checks.
         """
         earlier = before(day, self.random.randrange(1, min(LATE_DAYS, self.keep - 2)))
         lines = []
