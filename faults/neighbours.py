@@ -2,11 +2,11 @@
 
 Signal ends no run that lives, and soon ends its own dead ones. There are three parts:
 
-- `race`: runs of Signal's own end while dead runs are looked for without pause or patience.
+- `race`: Signal's own runs end while the test looks for dead runs without pause or patience.
 - `live_beside`: runs of another team, under a job name that Signal uses too, and a script of
   theirs, outlive Signal's sensors.
-- `_kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL. The time until they
-  are ended and their pool is free is measured.
+- `_kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL. The test measures
+  how long it takes until they are ended and their pool is free.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
 def live_beside(world: World, seconds: float, kills: int, random: Random, figures: Figures) -> None:
     """Run both code locations under one daemon.
 
-    The neighbour's runs take so many seconds; ours are killed meanwhile.
+    Each of the neighbour's runs takes `seconds`; ours are killed meanwhile.
     """
     starts = world.home / "neighbour.starts"
     environment = {**os.environ, "NEIGHBOUR_STARTS": str(starts), "NEIGHBOUR_SECONDS": str(seconds)}

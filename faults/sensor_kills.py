@@ -104,7 +104,7 @@ def _give_work(world: World, state: oracle.Day, day: date, random: Random) -> No
 def _kill_and_heal(
     world: World, daemon: psutil.Process, days: Mapping[date, oracle.Day], most: int, random: Random
 ) -> Counter[str]:
-    """Kill at most that many of the runs that work on these days, and wait until all is well.
+    """Kill at most `most` of the runs that work on these days, and wait until all is well.
 
     Then the days are right and no killed run seems to be alive.
     """

@@ -79,7 +79,7 @@ class Year:
         self._compare()
 
     def _day(self, number: int, day: date) -> None:
-        """At noon: requests, and on some days a new release, an erasure or lines of earlier days."""
+        """At noon: requests; on some days also a new release, an erasure or lines of other days."""
         self.state[day], self.secrets[day] = oracle.Day(), self.secret
         self._set_clock(day, "12:00")
         if number == self.days * 2 // 5:

@@ -1,7 +1,7 @@
 """The seen days, and what the clocks say.
 
 A seen day is a UTC date on which Signal was at work, or from which it has events. The retention
-counts a day's age in seen days: see `retention_rule.py`. They are kept for ever, one row per date.
+counts a day's age in seen days: see `retention_rule.py`. Seen days are kept for ever.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class _Table:
 
 
 def migrate_rollups(connection: Connection, models: Models) -> list[str]:
-    """Bring the tables up to the models; return the statements that ran.
+    """Make the tables agree with the models; return the statements that ran.
 
     It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
     model are left alone. Raises TableError for a column that was removed or retyped, for a new

@@ -95,7 +95,7 @@ def _first_sends(
     seed: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, list[str]]:
-    """Return times in milliseconds of the day, and the lines, which do not hold them yet."""
+    """Return times in milliseconds of the day, and lines with `@time@` in place of these times."""
     world = read_world()
     apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
     types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]

@@ -126,7 +126,7 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
 
 
 def day_note(day: date, state: str) -> str | None:
-    """Return what a person must know of an unusual day.
+    """Return what a person must know about an unusual day.
 
     Returns None for a day that is over and has its raw events.
     """

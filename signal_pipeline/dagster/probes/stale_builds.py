@@ -1,4 +1,4 @@
-"""The probes of builds: whether a rollup lacks a day, or waits for one for too long."""
+"""The probes of builds: whether a rollup lacks yesterday, or a day waits too long for its build."""
 
 from __future__ import annotations
 
