@@ -71,7 +71,7 @@ class FullDisk:
         self.world.finish(actions.migrate_all)
 
     def close(self) -> None:
-        """Unmount the disk; PostgreSQL has stopped with its last user."""
+        """Unmount the disk. PostgreSQL stopped when the last process that used it ended."""
         subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
 
     def round(self, number: int) -> None:

@@ -94,7 +94,7 @@ def _should_hold_its_lock(run: dg.DagsterRun, ours: OwnRuns) -> bool:
     # The run's lock is in another database, where we cannot see it.
     if tag is not None and tag != ours.locks:
         return False
-    if location is None:  # A process executes it by itself, so only its lock tells whose it is.
+    if location is None:  # A process executes it itself, so only its lock tells whose run it is.
         return True
     # The run can be without a process until it starts. Dagster's own monitoring bounds that time.
     if run.status in NOT_BEGUN:

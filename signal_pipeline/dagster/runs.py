@@ -1,4 +1,4 @@
-"""What Dagster knows about our runs: their days, tags and builds, and which run or have failed.
+"""What Dagster knows about our runs: days, tags, builds, and which are in flight or have failed.
 
 This module asks the Dagster instance. Others can use the same instance, so a job's name does not
 tell whose run it is. `due_builds.py` and `sensors.py` decide what follows from the answers, and
