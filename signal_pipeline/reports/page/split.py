@@ -1,8 +1,8 @@
 """One rollup over a window of UTC days, and what can be said of its sums and its days.
 
-Pure: no database, no text of the page. Events add up. People never do (requirement 8.3), so only
-single days are reported for them. A day is a number, or is unknown or left out; neither of those is
-ever a zero.
+Pure: no database, no text of the page. Events add up. People never do (requirement 8.3), so they
+are reported only for single days. A day has a number, or is unknown or left out; a day without a
+number is never a zero.
 """
 
 from __future__ import annotations
