@@ -32,7 +32,10 @@ ACKNOWLEDGED = {("accepted", None), ("spooled", None)}
 
 
 class ApiUnderFire:
-    """The senders, one server after another, and what is known about the present round's events."""
+    """Keeps one server after another under load, and remembers what it sent.
+
+    For the present round, it knows which events were sent and which of them were acknowledged.
+    """
 
     def __init__(self, world: World, day: date, random: Random) -> None:
         # Acknowledged events by outcome; `unknown` counts those without an answer, or refused.
@@ -51,7 +54,7 @@ class ApiUnderFire:
     ) -> BaseProcess:
         """Start a server under load.
 
-        It restarts an embedded PostgreSQL that is gone, unless `revives` is false.
+        The server restarts an embedded PostgreSQL that is gone, unless `revives` is false.
         """
         port, process = self._serve(revives)
         self._stop.clear()
@@ -64,14 +67,14 @@ class ApiUnderFire:
         return process
 
     def stop_sending(self) -> None:
-        """End the load; the server is dead, or will be."""
+        """End the load. The caller has killed the server, or stops it afterwards."""
         self._stop.set()
         for sender in self._senders:
             sender.join()
         self._senders.clear()
 
     def until_answered(self, process: BaseProcess) -> None:
-        """Wait until the server has acknowledged something, or has ended."""
+        """Wait until the server has acknowledged something, or has ended. Raises StuckError."""
         known = len(self._acknowledged)
         give_up = time.monotonic() + PATIENCE_SECONDS
         while len(self._acknowledged) == known and process.is_alive():

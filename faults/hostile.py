@@ -1,6 +1,6 @@
 """Hostile payloads that hypothesis makes from a good one, to crash a parser or slip past a check.
 
-One in four must pass all the same; see `sly.py`.
+About one in four is sly: it must be accepted although it looks hostile. See `sly.py`.
 """
 
 from __future__ import annotations

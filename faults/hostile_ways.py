@@ -164,7 +164,7 @@ class _Senders:
         text = payload.encode(json.dumps(stated).encode())
         try:
             body, headers = gateway.body(CREATE_MANY, b'{"input": [' + text + b"]}")
-        except TooManyValuesError:  # No more than the API does a gateway sign such a body.
+        except TooManyValuesError:  # A gateway does not sign what the API would refuse.
             with self._lock:
                 self.refused += 1
                 if payload.stored is not None:

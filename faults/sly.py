@@ -1,6 +1,7 @@
-"""Sly payloads must be accepted although a part of them is hostile; each with its row.
+"""Sly payloads: a part of each looks hostile, and yet it must be accepted.
 
-The rows are spelled out by hand from requirements 1 to 3, so this is an oracle of its own.
+Each comes with the row that it must become. The rows are spelled out by hand from requirements 1 to
+3, so this is an oracle of its own.
 """
 
 from __future__ import annotations
@@ -97,7 +98,8 @@ class Sly(NamedTuple):
 
 def sly_payloads(now: datetime, at_seed: int) -> st.SearchStrategy[Sly]:
     """Return payloads that must be accepted; another seed gives other ids."""
-    # The numbers are not drawn, since an example that is repeated must not be a duplicate.
+    # Hypothesis does not choose the numbers, because it can repeat an example, and then the payload
+    # would be a duplicate.
     numbers = itertools.count(2**121 + (at_seed << 64))
 
     def make(parts: tuple[Any, ...]) -> Sly:

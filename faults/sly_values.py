@@ -22,7 +22,7 @@ class Agent(NamedTuple):
 
     @property
     def normalised(self) -> str:
-        """Its part of the hash; a missing user agent is the empty string."""
+        """The user agent's part of the hash's input; a missing one is the empty string."""
         return "" if self == NOBODY else f"{self.browser}|{self.major}|{self.system}"
 
 
@@ -60,7 +60,7 @@ ADDRESSES: Sequence[tuple[str, str]] = (
     ("'; drop table signal.events; --", ""),
     ("198.51.100.7" * 1_000, ""),
 )
-LINE_HOSTS: Sequence[tuple[str | None, str | None]] = (  # None is the app's own.
+LINE_HOSTS: Sequence[tuple[str | None, str | None]] = (  # None becomes the app's own host.
     (None, None),
     ("", None),
     ("ADMIN.Example.ORG.:8443", "admin.example.org"),
@@ -99,7 +99,7 @@ ROUTES: Sequence[tuple[str | None, str | None]] = (
     ("/people/someone\u2060@private.example", "/people/[id]"),
     ("/a%0D%0Ab/x", "/[id]/x"),
 )
-# Ids next to the nil and the max UUID, which are no ids.
+# Ids next to the nil and the max UUID, which are not valid ids.
 SESSIONS = (
     None,
     None,

@@ -255,7 +255,7 @@ class Analyst:
         return frozenset({**values, "day": days}.items())
 
     def rows_of(self, cell: Cell) -> list[Click]:
-        """Return the clicks of a cell, which the analyst does not know."""
+        """Return the clicks of a cell. The analyst does not know them."""
         wanted = [(name, text.split(" ") if name == "day" else [text]) for name, text in cell]
         return [
             click

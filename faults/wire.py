@@ -90,7 +90,7 @@ class Gateway:
         try:
             signature = signature_of(self._secret, query, parse_wire_json(variables))
         except (ValueError, RecursionError):
-            signature = "bm8="
+            signature = "bm8="  # Base64 of "no": a well-formed signature, and a wrong one.
         extensions = json.dumps(
             {"jwt": {"payload": self._claims}, "hmac-signature": signature}
         ).encode()

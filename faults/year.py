@@ -2,9 +2,9 @@
 
 One process walks. PostgreSQL, the API and the walk follow the same false clock (`false_clock.py`).
 The runs are Dagster's own, on its storage in PostgreSQL, but each is executed in the walk's
-process: a process for each would take ten seconds more, most of them to import. The walk itself
-asks for what sensors and schedules would ask for. At the end every number is compared with the
-oracle.
+process: a process for each run would take ten seconds more, mostly for imports. The walk itself
+starts the runs that sensors and schedules would ask for. At the end every number is compared with
+the oracle.
 """
 
 from __future__ import annotations

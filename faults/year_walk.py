@@ -29,13 +29,16 @@ from signal_pipeline.settings import load_settings
 
 REQUESTS = 3
 MISSED_NIGHTS = 0.06
-HOLE_NIGHTS = 3  # When their day is due, rows are missing for so many nights, and then return.
+HOLE_NIGHTS = 3  # How many nights a due day lacks its raw events, before they are put back.
 MEASURE_EVERY = 5
 NEW_SECRET = SECRET.replace("faults", "faults-after-a-rotation")
 
 
 class Year:
-    """The walk; the oracle expects `state` of each day, and `received` counts all that was sent."""
+    """The walk through the days.
+
+    `state` is what the oracle expects of each day, and `received` counts all lines that were sent.
+    """
 
     def __init__(self, world: World, days: int, seed: int) -> None:
         self.world, self.days, self.seed = world, days, seed
@@ -55,7 +58,8 @@ class Year:
         self.rotated = self.first
         # The day whose rows are missing, and the last night without them.
         self.hole: tuple[date, date] | None = None
-        # A day waits for the next night, after a missed one or an erasure: no sensor here builds it.
+        # True if a night was missed or events were erased: no sensor here builds the day, so it
+        # waits for the next night.
         self.waits = False
         self.api = YearApi(world)
         self.settings = load_settings()
@@ -75,7 +79,7 @@ class Year:
         self._compare()
 
     def _day(self, number: int, day: date) -> None:
-        """Noon: a new release, a rotation, requests, erasures."""
+        """At noon: requests; on some days also a new release, an erasure or lines of other days."""
         self.state[day], self.secrets[day] = oracle.Day(), self.secret
         self._set_clock(day, "12:00")
         if number == self.days * 2 // 5:
@@ -168,9 +172,9 @@ class Year:
         return [*good, *bots, *unknown]
 
     def _late(self, day: date) -> None:
-        """In the evening a file with lines of earlier days comes.
+        """Land a file with lines of earlier days in the evening.
 
-        The landing's run follows, and the builds that sensors ask for.
+        Then run what the sensors would ask for: the drain of the landing, the build, the checks.
         """
         earlier = before(day, self.random.randrange(1, min(LATE_DAYS, self.keep - 2)))
         lines = []

@@ -38,8 +38,9 @@ PROGRESS_SECONDS = 0.5
 class BackfillPlan:
     """What a backfill would do.
 
-    `present` holds the status of each day that has one; a day without any event has none. `fresh`
-    holds the days that are left alone because only stale days were asked for.
+    `days` are to be built, and `refused` says why the others cannot be. `present` holds the status
+    of each day that has one; a day without any event has none. `fresh` holds the days that are left
+    alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -145,10 +146,10 @@ def run_backfill(
     days_per_run: int,
     progress: Callable[[int], None],
 ) -> BackfillResult:
-    """Run the planned days in contiguous chunks, one run each.
+    """Build the planned days in contiguous chunks, with one run for each chunk.
 
-    `progress` gets the number of finished days as they come. A failed run counts for the days that
-    it built, and the next chunk goes on.
+    `progress` is called with the number of days that were finished since its last call. If a run
+    fails, the days that it built count as built, and the next chunk is run.
     """
     result = BackfillResult(refused=dict(plan.refused))
     started = time.perf_counter()
@@ -201,7 +202,7 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
 def _job(
     definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]
 ) -> dg.JobDefinition:
-    """Return a job of only these rollups, without their checks: those belong to the night."""
+    """Return a job of only these rollups, without their checks, which the nightly job runs."""
     return dg.Definitions(
         assets=definitions.assets,
         resources=definitions.resources,
@@ -225,9 +226,9 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 def _progress_by_day(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
-    """Report each day to `progress` as its build is recorded, and all days at the end.
+    """Call `progress` with the number of newly recorded builds, and at the end with the rest.
 
-    A thread beside the run reads the records.
+    A thread beside the run reads the records. The rest includes days that the run did not build.
     """
     since, over, reported = datetime.now(UTC), threading.Event(), 0
 

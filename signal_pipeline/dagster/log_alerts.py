@@ -1,7 +1,7 @@
 """The alerts in the daemon's log: one line for each fault that a person must look at.
 
-An operator's log alerts can read them there. This module words the lines on failed runs and red
-checks. Error texts stay in the run, and no line holds a value of an event.
+An operator's log monitoring can find these lines. This module words the lines on failed runs and
+red checks. Error texts stay in the run, and no line holds a value of an event.
 """
 
 import dagster as dg

@@ -1,8 +1,9 @@
 """Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
-All state stays. Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting
-whole runs would forget which partitions they materialized, so events go one by one. Only our own
-rows are touched, because other teams can use the same storage and keep their rows for longer.
+The state of partitions and checks stays. Dagster prunes ticks by `dagster.yaml`, and has no setting
+for the rest. Deleting whole runs would forget which partitions they materialized, so events are
+deleted one by one. Only our own rows are touched, because other teams can use the same storage and
+keep their rows for longer.
 
 Docs: docs/data-team.md.
 """

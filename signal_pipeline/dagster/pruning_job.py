@@ -15,7 +15,7 @@ def build_pruning_job(names: Names) -> dg.JobDefinition:
     # The resource holds the lock that shows that a run lives.
     @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
     def prune_storage(context: dg.OpExecutionContext) -> None:
-        """Delete old logs, evaluations, runs and ticks of Signal's from Dagster's storage."""
+        """Delete Signal's old logs, evaluations, runs and ticks from Dagster's storage."""
         # It loads SQLAlchemy and Dagster's storage, which other processes need not have.
         from signal_pipeline.dagster.pruning import prune_dagster_storage
 

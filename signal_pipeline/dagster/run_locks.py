@@ -1,8 +1,8 @@
 """The lock that a run of Dagster holds while its process lives.
 
-PostgreSQL knows at once when a process dies. How the lock is held, and who holds one, belongs here.
-What follows for a run without its lock is in `liveness.py`. The lock is shared, because a run can
-hold it twice: once for the command that executes it and once for its resource.
+PostgreSQL knows at once when a process dies. This module holds the lock and finds out which runs
+hold one; `liveness.py` decides what becomes of a run without its lock. The lock is shared, because
+a run can hold it twice: once for the command that executes it and once for its resource.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
 def lock_space(connection: Connection) -> str:
     """Return a name for the place of this connection's locks.
 
-    Another database, or a copy of this one elsewhere, has another name.
+    Another database has another name, even one that was restored from a dump of this one.
     """
     row = connection.execute(query(__package__, "lock_space")).fetchone()
     assert row

@@ -2,8 +2,8 @@
 
 Raw events go, and enter the books as erased. Their keys stay until their day is purged, so that a
 replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of a purged
-day only an entity's rows in rollups are left. A function of the database deletes those and audits
-itself (`rollups/guards.sql`).
+day only an entity's rows in rollups are left. A function of the database deletes those rows and
+writes its own entry of the audit (`schema/sql/guards.sql`).
 """
 
 from __future__ import annotations
@@ -133,9 +133,9 @@ def _erase_found(
 
 
 def _notes(connection: Connection, subject: Subject) -> list[str]:
-    """Return what an erasure cannot reach, in sentences.
+    """Return sentences that say what the erasure could not reach.
 
-    It is gone, is not there yet, or has another hash.
+    These are events that are deleted already, that are still to come, or that have another hash.
     """
     if subject.day is not None:
         counts = connection.execute(

@@ -24,7 +24,8 @@ class ErasedDay:
 class Certificate:
     """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
 
-    The audit holds `number` too. `notes` says in sentences what was not there to be erased.
+    The audit holds `number` too. `at` is in UTC. `notes` are sentences that say what the erasure
+    could not reach.
     """
 
     kind: SubjectKind
@@ -36,7 +37,7 @@ class Certificate:
 
     @property
     def proves(self) -> bool:
-        """Return whether anything was erased: there is no certificate over nothing."""
+        """Return whether anything was erased; if nothing was, there is nothing to certify."""
         return bool(self.days) and not self.dry_run
 
     @property

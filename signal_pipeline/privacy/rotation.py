@@ -1,9 +1,9 @@
 """The kill switch: a new secret makes every earlier hash impossible to recompute (requirement 2.6).
 
-This module tells what the database knows of the secrets that hashed its days, and what still waits
-for the present secret. The ids of lines without a `clientEventId` and the digests of landed files
-derive from the secret. So a landed file that is begun under one secret and read again under another
-would be stored twice. The operator changes the secret itself.
+This module reports which secrets hashed the stored days, and which events must be stored before the
+secret changes. The ids of lines without a `clientEventId` and the digests of landed files derive
+from the secret. So a landed file that is begun under one secret and read again under another would
+be stored twice. The operator changes the secret itself.
 """
 
 from __future__ import annotations

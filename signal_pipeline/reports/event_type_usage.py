@@ -1,7 +1,7 @@
 """Which event types of the catalogue are used, according to the rollups.
 
-The rollups know every day, purged ones too. Without a database, the result says so: printing the
-catalogue must not start or make one.
+The rollups have the numbers of every day, purged days included. If there is no database yet, the
+result says so, because printing the catalogue must not make a database.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from signal_pipeline.settings import Settings
 # that raw events of the last use are still there to look at.
 LONG_DEAD_DAYS = 90
 ROLLUP = "daily_app_activity"
-_NOT_MIGRATED = ("42P01", "3F000")
+_NOT_MIGRATED = ("42P01", "3F000")  # PostgreSQL's codes for a missing table and a missing schema.
 
 State = Literal["in use", "long dead", "never seen", "retired", "not known"]
 

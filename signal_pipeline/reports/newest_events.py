@@ -57,8 +57,8 @@ def newest_events(
     """Return at most `limit` events that match every filter, newest first.
 
     Both times are inclusive. Days are read one by one from the newest, so that a small `limit`
-    touches few partitions. Raises DatabaseError, also if reading takes longer than `seconds` in
-    all.
+    touches few partitions. Raises DatabaseError, also if the limit is not reached after a day and
+    more than `seconds` have passed in all.
     """
     conditions = sql.SQL(" ").join(
         sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))

@@ -39,9 +39,10 @@ def raw_report(
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over
     several days, sessions are distinct over the window, and users are headed `summed_daily_users`:
-    users across days do not exist, on purpose. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Notes name the unknown days. Raises
-    QuestionError for an unknown key, PurgedError for days whose raw events are gone.
+    hashes change every day on purpose, so nobody can be recognised on another day. With
+    `hide_small`, small cells are left out, and so are the rows from which one could work them out.
+    Notes name the unknown days. Raises QuestionError for an unknown key, PurgedError for days whose
+    raw events are gone, and WindowError.
     """
     question = parse_question(keys, where, first, last, hide_small=hide_small)
     with database.connect() as connection, connection.transaction():

@@ -15,8 +15,8 @@ from signal_pipeline.reports.report_errors import QuestionError
 class Question:
     """What is counted, and by which keys.
 
-    `where` holds filters by the names of keys; a filter by day has narrowed `first` and `last`
-    instead. `one_day` is true if the window was one day before that.
+    `where` holds filters by the names of keys. A filter by day is not among them: it has narrowed
+    `first` and `last` instead. `one_day` is true if the window that was asked for was one day.
     """
 
     keys: Sequence[Key]

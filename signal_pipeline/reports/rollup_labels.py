@@ -23,7 +23,7 @@ class RollupLabels:
     ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
-        # Labels are kept, since even a long report has few periods and apps.
+        # The labels of each period and app are computed once: many rows share them.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
         checksums = models.checksums
         first, last = coverage.known_span

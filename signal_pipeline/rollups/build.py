@@ -94,7 +94,7 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
 
 
 def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
-    """Return the recorded builds of the days, for open and for purged ones.
+    """Return the recorded builds of the days, whether open or purged.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
     is returned with the rollups that were ever built. `seconds` is that of the slowest rollup.
@@ -166,7 +166,7 @@ def _swap(
 
 
 def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
-    """Refuse a total that differs from the raw count.
+    """Raise BuildRefusedError if the total differs from the raw count.
 
     This is asserted before the commit, because a check afterwards could not roll anything back.
     """

@@ -19,7 +19,7 @@ class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column holds one of `values`, or a name from that part of the catalogue.
+    """The column holds one of `values`, or a name from the part of the catalogue that is given.
 
     Retired names of the catalogue are included.
     """

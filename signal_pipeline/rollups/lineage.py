@@ -157,7 +157,8 @@ def _reads(tree: exp.Expr) -> frozenset[str]:
 def _check_bounds(scope: Scope, alias: str) -> None:
     """Raise Problem unless the day bounds this scan of the events.
 
-    Without bounds the engines would differ: one of them sees other days, the other does not.
+    Without bounds the engines would differ: PostgreSQL's sees every day, and DuckDB's only this
+    one.
     """
     where = scope.expression.args.get("where")
     conditions = where.this.flatten() if where and isinstance(where.this, exp.And) else ()

@@ -31,8 +31,9 @@ from signal_pipeline.rollups.models import Column, Model, Models
 class ModelTest:
     """One test of one model.
 
-    `query` counts the rows, groups or days at fault between two bound days. `reads_raw_events` is
-    true if it counts the raw events of all these days, which is too much work for every hour.
+    `query` counts the rows, groups or days at fault between two days, which are its parameters.
+    `reads_raw_events` is true if it counts the raw events of all these days, which is too much work
+    for every hour.
     """
 
     model: str

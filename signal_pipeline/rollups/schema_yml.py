@@ -1,7 +1,7 @@
 """The shape of `schema.yml` and `sources.yml`: their keys and the types of columns.
 
-This module checks one file, one entry at a time. `declared_tests.py` has the tests in it, and
-`models.py` ties the entries to SQL files and to each other. The format follows dbt's property
+This module checks one file, one entry at a time. `declared_tests.py` reads the tests of an entry,
+and `models.py` ties the entries to SQL files and to each other. The format follows dbt's property
 files: https://docs.getdbt.com/reference/model-properties
 """
 

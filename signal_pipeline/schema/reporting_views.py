@@ -81,7 +81,7 @@ class ReportingView:
 
 
 def reporting_views(model: Model) -> tuple[ReportingView, ReportingView]:
-    """Return the view of a rollup over all event types, and that by event type."""
+    """Return the view of a rollup over all event types, and the one by event type."""
     over_all, by_type = (
         _reporting_view(model, name, by_type)
         for name, by_type in zip(view_names(model), (False, True), strict=True)
@@ -117,7 +117,7 @@ def view_names(model: Model) -> tuple[str, str]:
 def reporting_changes(
     connection: Connection, model: Model, table_columns: Mapping[str, object]
 ) -> Iterator[sql.Composed]:
-    """Yield the statements that bring both views, their comments and grants up to the model.
+    """Yield the statements that make both views, their comments and grants agree with the model.
 
     The caller runs each statement before it asks for the next one. `table_columns` are in the order
     of the table, in which a new column is last, because PostgreSQL can only append columns to a

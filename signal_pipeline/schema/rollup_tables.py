@@ -1,10 +1,9 @@
-"""The tables of the rollups, made from `schema.yml`: columns, keys, guards and so on.
+"""The tables of the rollups, made from `schema.yml`: columns, keys, guards, grants and comments.
 
-This module brings the tables, with their grants and comments, up to the models, and has
-`reporting_views.py` do the same for the views that people read. `guards.sql` has
-the bodies of the guards; a migration runs it first. The caller decides who can run this. A table is
-never dropped and a column never removed, because rollups outlive the raw events that they were
-computed from.
+This module changes the tables until they agree with the models, and has `reporting_views.py` do the
+same for the views that people read. The guards call functions of `guards.sql`, which `migrate.py`
+runs first. `migrate.py` also decides which users can change the tables. A table is never dropped
+and a column never removed, because rollups outlive the raw events that they were computed from.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class _Table:
 
 
 def migrate_rollups(connection: Connection, models: Models) -> list[str]:
-    """Bring the tables up to the models; return the statements that ran.
+    """Make the tables agree with the models; return the statements that ran.
 
     It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
     model are left alone. Raises TableError for a column that was removed or retyped, for a new

@@ -1,8 +1,8 @@
 """Simulated traffic: realistic landing lines of an internal admin app, including bad ones.
 
-A day's lines depend only on the seed and the day: the same day is always the same, whenever and
-with whichever other days it is made. Addresses come from private and documentation ranges.
-`world.yaml` says what the traffic is made of.
+For the same catalogue and volume, a day's lines depend only on the seed and the day. They do not
+change with the time of the call or with the other days that it makes. Addresses come from private
+and documentation ranges. `world.yaml` says what the traffic is made of.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EVENTS_PER_SESSION = 6
 EVENTS_PER_USER = 12
 BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
 NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
-NEXT_DAY_RETRIES = 0.1
+NEXT_DAY_RETRIES = 0.1  # The share of the retries that come a day later, not seconds later.
 LINES_PER_CHUNK = 20_000
 # Chrome 120. A new version comes about every 28 days.
 FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)
@@ -95,7 +95,7 @@ def _first_sends(
     seed: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, list[str]]:
-    """Return times in milliseconds of the day, and the lines, which do not hold them yet."""
+    """Return times in milliseconds of the day, and lines with `@time@` in place of these times."""
     world = read_world()
     apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
     types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]

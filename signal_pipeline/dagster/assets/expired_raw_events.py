@@ -1,6 +1,6 @@
 """The asset `expired_raw_events`: raw days past their retention, proven, receipted and deleted.
 
-What a run reports belongs here. The proof and the deletion are in `privacy/retention.py`.
+This module decides what a run reports. `privacy/retention.py` proves and deletes the days.
 
 Docs: docs/data-team.md.
 """
@@ -51,8 +51,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
         Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
-        delay the others. A day that is due only by the clock is kept too; the check nothing_overdue
-        also reports it.
+        delay the others. A day that is due by the clock alone is kept until a person confirms the
+        date; the check nothing_overdue also reports it.
         """
         settings = load_settings()
         result = purge_due_days(

@@ -84,7 +84,7 @@ def bots_are_steady(connection: Connection) -> Finding:
 
 
 def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
-    """Return the days of each app by the books, and those of them to look at.
+    """Return for each app its days by the books, and which of these days to look at.
 
     Apps without a day to look at are left out.
     """

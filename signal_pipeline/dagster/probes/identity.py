@@ -12,7 +12,8 @@ from signal_pipeline.days.quality import DEGRADED_SHARE, DayQuality, day_identit
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
-# Per app and day. Fewer can be chance, although on a quiet day they can be 1 %, and label it.
+# This many events of an app and day must lack an address before the check warns, because fewer can
+# be chance. On a quiet day fewer can already be 1 %, so that the day's users are labelled degraded.
 MIN_GAPS = 10
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200

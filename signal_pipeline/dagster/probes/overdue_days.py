@@ -17,7 +17,7 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     """Check that no raw day is seven days overdue, and that the retention is not refused.
 
     An overdue day and a refused retention are both privacy alarms (requirement 9.2). The retention
-    is refused if it believes no clock.
+    is refused if the clocks differ, or if days are due by the clock alone (`retention_rule.py`).
     """
     judgement, clock_only = judge_due_days(connection, settings.retention_days)
     found, refusal = [], judgement.refusal(clock_only)

@@ -1,4 +1,4 @@
-"""The probes of builds: whether a rollup lacks a day, or waits for one for too long."""
+"""The probes of builds: whether a rollup lacks yesterday, or a day waits too long for its build."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def no_day_waits(
 ) -> Finding:
     """Check that every kept day before today is fresh again within an hour of its last change.
 
-    So no day is forgotten after failed builds. A changed model makes every day stale at once; the
-    hour of these days begins with the first build by that model. Before that build they count as
-    waiting, because perhaps the model cannot build at all. `job` is the name of the job that
-    builds.
+    The check finds days that were forgotten after failed builds. A changed model makes every day
+    stale at once; for these days the hour begins with the first build by that model. Before that
+    build they count as waiting, because perhaps the model cannot build at all. `job` is the name of
+    the job that builds.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():

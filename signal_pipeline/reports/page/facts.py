@@ -1,7 +1,7 @@
 """Reads everything that a usage page shows, in one snapshot, from rollups and books alone.
 
-Below admin, rows are left out by the rule of `eventStats` (requirement 6.6), entities altogether,
-and of the books only drops are read.
+On a page that is not for admins, rows are left out by the rule of `eventStats` (requirement 6.6),
+there are no entities, and only the drops are read from the books.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DIMENSIONS = {
     "browser": "browser_family",
     "os": "os_family",
 }
-TREND_DAYS = 28  # A page of one week shows it beside the three before.
+TREND_DAYS = 28  # So a page of one week also shows the three weeks before it.
 MOST_ENTITIES = 15
 MOST_DAYS = 3_660  # Ten years: a chart and a table of more days show nothing to anybody.
 
@@ -64,8 +64,8 @@ class AppBooks:
 class Facts:
     """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
 
-    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has no
-    numbers, only the labels of the days of the entities.
+    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
+    labels of the days for the figures of entities, and no numbers. `read_at` is in UTC.
     """
 
     first: date
