@@ -34,7 +34,7 @@ _TERMINAL = (
 )
 # Only `serve`, or a command that a person runs, reads these. All other variables of Signal are for
 # the code location.
-_NOT_OF_RUNS = (
+_NOT_FOR_CODE_LOCATION = (
     "SIGNAL_HMAC_SECRET",
     "SIGNAL_API_KEYS",
     "SIGNAL_RATE_LIMIT_URL",
@@ -60,7 +60,7 @@ def code_location_environment() -> dict[str, str]:
 
     The runs ingest, so they need the salt's secret.
     """
-    return {name: value for name, value in os.environ.items() if name not in _NOT_OF_RUNS}
+    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CODE_LOCATION}
 
 
 def dagster_environment() -> dict[str, str]:

@@ -51,14 +51,14 @@ _KEY_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _API_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
 
 
-def _names(value: object) -> object:
+def _parse_names(value: object) -> object:
     """Parse a comma-separated list."""
     if not isinstance(value, str):
         return value
     return frozenset(part for part in map(str.strip, value.split(",")) if part)
 
 
-def _api_keys(value: object) -> object:
+def _parse_api_keys(value: object) -> object:
     """Parse `name:sha256,...` into a mapping from digest to name."""
     if not isinstance(value, str):
         return value
@@ -73,7 +73,7 @@ def _api_keys(value: object) -> object:
     return found
 
 
-def _networks(value: object) -> object:
+def _parse_networks(value: object) -> object:
     """Parse comma-separated networks in CIDR notation; a single address is a network of one."""
     if not isinstance(value, str):
         return value
@@ -88,7 +88,7 @@ def _networks(value: object) -> object:
     return tuple(found)
 
 
-def _key_prefix(value: object) -> object:
+def _parse_key_prefix(value: object) -> object:
     """Parse `part/part/...` into parts that are valid in an asset key and in a job's name."""
     if not isinstance(value, str):
         return value
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     home: Path = Path(".signal")
     landing_dir: Path | None = None
     retention_days: int = Field(default=180, ge=MIN_RETENTION_DAYS, le=MAX_DAYS)
-    asset_key_prefix: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_key_prefix)] = ()
+    asset_key_prefix: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parse_key_prefix)] = ()
     dagster_retention_days: int = Field(default=7, ge=0, le=MAX_DAYS)
     start_date: date | None = Field(default=None, ge=FIRST_START_DATE, le=LAST_START_DATE)
     catalogue: Path | None = None
@@ -147,14 +147,14 @@ class Settings(BaseSettings):
     jwks: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
-    admin_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
+    admin_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_parse_names)] = frozenset()
     admin_claim: str | None = None
-    analyst_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_names)] = frozenset()
+    analyst_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_parse_names)] = frozenset()
     analyst_claim: str | None = None
-    api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_api_keys)] = Field(
+    api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_api_keys)] = Field(
         default_factory=dict
     )
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_parse_networks)] = ()
     rate_limit_url: Annotated[SecretStr | None, _validator(check_port)] = None
     spool_dir: Path | None = None
     max_connections: int | None = Field(default=None, ge=16, le=1_000_000)
@@ -163,7 +163,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _texts_are_texts(cls, values: dict[str, object]) -> dict[str, object]:
+    def _refuse_unusable_texts(cls, values: dict[str, object]) -> dict[str, object]:
         """Raise ValueError, with the variable's name, for a value that no library could use."""
         for name, field in cls.model_fields.items():
             variable = str(field.validation_alias or f"SIGNAL_{name.upper()}")
@@ -184,7 +184,7 @@ class Settings(BaseSettings):
         return values
 
     @model_validator(mode="after")
-    def _environment_is_explicit(self) -> Settings:
+    def _require_env_with_database(self) -> Settings:
         if self.database_url and self.env is None:
             raise ValueError(
                 "SIGNAL_ENV must be set (development or production) with SIGNAL_DATABASE_URL"
@@ -229,7 +229,7 @@ def load_settings() -> Settings:
         ) from None
 
 
-def open_env_file() -> str | None:
+def env_file_warning() -> str | None:
     """Return a warning if others on this machine can read or change `.env` in the working folder.
 
     Returns None if they cannot.

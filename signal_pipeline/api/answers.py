@@ -17,7 +17,7 @@ from strawberry.utils.str_converters import to_camel_case
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.types import EventCreateInput, EventFilter, StatsFilter
-from signal_pipeline.api.refusals import ApiError, as_unavailable
+from signal_pipeline.api.refusals import ApiError, log_as_unavailable
 from signal_pipeline.postgres.database import DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _refusal(error: GraphQLError) -> ApiError:
     if isinstance(original, DatabaseError):
         if original.sqlstate == QUERY_CANCELED:
             return ApiError("TIMEOUT", "the query takes too long: ask for fewer days, or filter")
-        if (unavailable := as_unavailable(original)) is not None:
+        if (unavailable := log_as_unavailable(original)) is not None:
             return unavailable
         logger.error("%s", original)
         return ApiError("INTERNAL", "an internal error", 500)

@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from signal_pipeline.api.refusals import ApiError, as_unavailable, unavailable
+from signal_pipeline.api.refusals import ApiError, log_as_unavailable, unavailable
 from signal_pipeline.api.spooling_ingest import Answer, SpoolingIngest
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.spool import SpoolError
@@ -83,7 +83,10 @@ class Committer:
                 unavailable("the database cannot be reached: send the same event again later")
             ] * len(batch)
         except Exception as error:
-            if isinstance(error, DatabaseError) and (refusal := as_unavailable(error)) is not None:
+            if (
+                isinstance(error, DatabaseError)
+                and (refusal := log_as_unavailable(error)) is not None
+            ):
                 return [refusal] * len(batch)
             logger.error("storing a batch failed: %s", type(error).__name__)
             if len(batch) == 1:

@@ -136,11 +136,11 @@ class Connections:
         siblings = self._by_peer.get(key, {}) if key is not None else {}
         if len(siblings) >= self._limits.per_peer:
             waiting = (other for other in siblings if other.wait is not None)
-            if not self._evict(min(waiting, key=_deadline, default=None)):
+            if not self._evict_or_count_refusal(min(waiting, key=_deadline, default=None)):
                 return False
         if len(self._peers) >= self._limits.total:
             oldest = (next(iter(wait.deadlines)) for wait in self.waits.all if wait.deadlines)
-            if not self._evict(min(oldest, key=_deadline, default=None)):
+            if not self._evict_or_count_refusal(min(oldest, key=_deadline, default=None)):
                 return False
         self._peers[connection] = key
         if key is not None:
@@ -174,7 +174,7 @@ class Connections:
         self._dropped[complaint] += 1
         self._start_sweeping()
 
-    def _evict(self, connection: Connection | None) -> bool:
+    def _evict_or_count_refusal(self, connection: Connection | None) -> bool:
         """Drop a connection to make room. If there is none, count a refusal and return False."""
         if connection is None:
             self.count(REFUSED)

@@ -42,7 +42,7 @@ def unavailable(message: str) -> ApiError:
     return ApiError("SERVICE_UNAVAILABLE", message, 503)
 
 
-def as_unavailable(error: DatabaseError) -> ApiError | None:
+def log_as_unavailable(error: DatabaseError) -> ApiError | None:
     """Return the refusal for an error that affects everybody, and log it for the operator.
 
     Return None for an error that, as far as is known, concerns only one request.

@@ -69,7 +69,10 @@ def rebuild(
     from signal_pipeline.dagster.home import open_instance
     from signal_pipeline.dagster.partitions import DAYS_PER_RUN
 
-    with open_instance(settings) as instance, console.days_done(len(plan.days)) as progress:
+    with (
+        open_instance(settings) as instance,
+        console.progress_over_days(len(plan.days)) as progress,
+    ):
         from signal_pipeline.definitions import defs
 
         return run_backfill(instance, defs(), database, plan, rollups, DAYS_PER_RUN, progress)
@@ -83,7 +86,7 @@ def _show_plan(plan: BackfillPlan, models: Models, diff: bool, as_json: bool) ->
     if diff:
         settings = load_settings()
         database = open_database(settings)
-        with console.days_done(len(plan.days)) as progress:
+        with console.progress_over_days(len(plan.days)) as progress:
             differences = plan_differences(
                 database, open_engine(settings, database), models, plan, progress
             )

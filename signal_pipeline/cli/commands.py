@@ -31,7 +31,7 @@ from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.extras import explain_missing
 from signal_pipeline.postgres.database import safe_errors
 from signal_pipeline.printable import PrintableFormatter
-from signal_pipeline.settings import open_env_file
+from signal_pipeline.settings import env_file_warning
 
 COMPLETION = "_SIGNAL_PIPELINE_COMPLETE"  # Set by the shell's completion script.
 # The names of the commands are made from those of the functions: `rotate-secret`.
@@ -67,7 +67,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     exit_on_signals()
     # While the shell completes a word, nothing else belongs on its line.
-    if COMPLETION not in os.environ and (warning := open_env_file()):
+    if COMPLETION not in os.environ and (warning := env_file_warning()):
         console.say(f"warning: {warning}")
     try:
         with safe_errors():

@@ -91,7 +91,7 @@ def _name_column() -> TextColumn:
 
 
 @contextmanager
-def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
+def open_with_progress(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
     """Yield the stream of a file (stdin for None), and a function that is told of bytes read.
 
     On a terminal, a file has a progress bar.
@@ -109,7 +109,7 @@ def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], No
 
 
 @contextmanager
-def days_done(total: int, title: str = "days") -> Iterator[Callable[[int], None]]:
+def progress_over_days(total: int, title: str = "days") -> Iterator[Callable[[int], None]]:
     """Yield a function that is told how many days were just done.
 
     On a terminal, a progress bar shows them.

@@ -39,13 +39,13 @@ def ingest(
 
     # The table of counts shows what the pipeline would warn about.
     logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)
-    paths = [(name, _readable(name)) for name in files]
+    paths = [(name, _path_or_stdin(name)) for name in files]
     counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:
         for name, path in paths:
             found = Counts()
             try:
-                with console.bytes_read(path) as (stream, progress):
+                with console.open_with_progress(path) as (stream, progress):
                     found = events.ingest_stream(stream, progress=progress)
             except StreamError as error:
                 failures.append(f"{name}: {error}")
@@ -62,7 +62,7 @@ def ingest(
         raise SignalError("; ".join(failures))
 
 
-def _readable(name: str) -> Path | None:
+def _path_or_stdin(name: str) -> Path | None:
     if name == "-":
         return None
     path = Path(name)

@@ -62,13 +62,13 @@ def run_demo(settings: Settings) -> None:
     due = days_between(first_due, first_due + timedelta(days=DUE_DAYS - 1))
     with _step("start PostgreSQL and migrate"):
         database = open_database(settings)
-        migrate(database, _with_start_date(settings, database, first_due), load_models())
+        migrate(database, _set_start_date(settings, database, first_due), load_models())
     catalogue = load_catalogue(settings.catalogue)
     title = (
         f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging; ingest them through the"
         " landing"
     )
-    with _step(title), console.days_done(len(due) + len(recent)) as progress:
+    with _step(title), console.progress_over_days(len(due) + len(recent)) as progress:
         # A clock of that time is used for these days: by today's clock they are too late.
         for day in due:
             _land(settings, catalogue, day)
@@ -98,7 +98,7 @@ def _step(title: str) -> Iterator[None]:
     console.say(f"  done in {time.perf_counter() - started:.1f} s")
 
 
-def _with_start_date(settings: Settings, database: Database, day: date) -> Settings:
+def _set_start_date(settings: Settings, database: Database, day: date) -> Settings:
     """Return the settings with a start date early enough for the due days.
 
     The environment gets the same date, for code that reads the settings again.
@@ -147,7 +147,7 @@ def _build(
     for days in (due, recent):
         with database.connect() as connection:
             plan = plan_backfill(connection, models, days[0], days[-1])
-        with console.days_done(len(plan.days)) as progress:
+        with console.progress_over_days(len(plan.days)) as progress:
             result = run_backfill(
                 instance, defs(), database, plan, list(models), len(days), progress
             )

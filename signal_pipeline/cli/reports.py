@@ -6,7 +6,7 @@ import sys
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
+
+if TYPE_CHECKING:  # The command must start fast, and this imports pandas.
+    from signal_pipeline.reports.report import Report
 
 
 class ReportFileError(SignalError):
@@ -122,6 +125,38 @@ def report(
         return
     if out or for_admins:
         raise UsageError("--out and --for-admins go with --format html")
+    result = _answer(
+        kind,
+        first_day,
+        last_day,
+        by=by,
+        app_name=app_name,
+        event_type=event_type,
+        group_by=group_by,
+        where=where or [],
+        hide_small=hide_small,
+    )
+    show_report(result, output.value)
+    if span is not None:
+        console.say(f"note: from {first_day} to {last_day} (UTC)")
+
+
+def _answer(
+    kind: str | None,
+    first: date,
+    last: date,
+    *,
+    by: Period | None,
+    app_name: str | None,
+    event_type: str | None,
+    group_by: str | None,
+    where: list[str],
+    hide_small: bool,
+) -> Report:
+    """Return the rows of a rollup, or counts of raw events if there is `group_by`.
+
+    Raises UsageError for options that do not go together.
+    """
     from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.reports.dimensions import (
         find_keys,
@@ -143,7 +178,7 @@ def report(
         raise UsageError(f"--by {by} needs a rollup: with --group-by, put day among the keys")
     options = [("app", app_name), ("event-type", event_type)]
     filters = values_by_key(
-        [*map(_pair, where or []), *((key, value) for key, value in options if value is not None)]
+        [*map(_pair, where), *((key, value) for key, value in options if value is not None)]
     )
     keys = [key.name for key in find_keys(group_by.split(","))] if group_by is not None else []
     settings, models = load_settings(), load_models()
@@ -152,24 +187,20 @@ def report(
     database = open_database(settings)
     check_filters(database, load_catalogue(settings.catalogue), filters, of_rollup=kind is not None)
     if kind:
-        result = rollup_report(
+        return rollup_report(
             database,
             models,
             kind,
-            first_day,
-            last_day,
+            first,
+            last,
             by=(by or Period.day).value,
             app=app_name,
             event_type=event_type,
             hide_small=hide_small,
         )
-    elif hide_small:
-        result = raw_report(database, keys, filters, first_day, last_day, hide_small=True)
-    else:
-        result = grouped_report(database, models, keys, filters, first_day, last_day)
-    show_report(result, output.value)
-    if span is not None:
-        console.say(f"note: from {first_day} to {last_day} (UTC)")
+    if hide_small:
+        return raw_report(database, keys, filters, first, last, hide_small=True)
+    return grouped_report(database, models, keys, filters, first, last)
 
 
 def _refuse_beside_html(options: dict[str, object]) -> None:

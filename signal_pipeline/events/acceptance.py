@@ -99,9 +99,9 @@ class Acceptance:
         It is counted on the event's own day if that is between the start date and today, else on
         the day of `now`.
         """
-        return self._drop(reason, event.event_type, event.app_name, event.created_at, now)
+        return self._drop_of(reason, event.event_type, event.app_name, event.created_at, now)
 
-    def _drop(
+    def _drop_of(
         self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime
     ) -> Drop:
         day = today = now.date()
@@ -123,18 +123,20 @@ class Acceptance:
         It is still counted under the event type, app and day that can be read from it.
         """
         if not isinstance(error, msgspec.ValidationError):
-            return self._drop("malformed", None, None, None, now)
+            return self._drop_of("malformed", None, None, None, now)
         try:
             fields = decode_json(line)
         except NOT_JSON:
-            return self._drop("malformed", None, None, None, now)
+            return self._drop_of("malformed", None, None, None, now)
         if not isinstance(fields, dict):
-            return self._drop("malformed", None, None, None, now)
+            return self._drop_of("malformed", None, None, None, now)
         try:
             at = time_of(fields.get("createdAt"))
         except msgspec.ValidationError:
             at = None
-        return self._drop("invalid_field", fields.get("eventType"), fields.get("appName"), at, now)
+        return self._drop_of(
+            "invalid_field", fields.get("eventType"), fields.get("appName"), at, now
+        )
 
     def _accept(self, event: IncomingEvent, now: datetime) -> AcceptedEvent:
         """Take the steps of requirement 3, in its order; the first that fails raises Refused."""

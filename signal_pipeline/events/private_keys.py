@@ -121,19 +121,19 @@ def _names_personal_data(word: str, words: list[str]) -> bool:
     if len(words) > 1 and words[-1] in _LAST_WORDS:
         return True
     stem = word.translate(_NO_DIGITS)
-    if _is_private(stem) or (word != stem and _is_private(word)):
+    if _is_private_word(stem) or (word != stem and _is_private_word(word)):
         return True
     digest = _digest(stem)
-    return digest is not None and _is_private(digest[1] or digest[2])
+    return digest is not None and _is_private_word(digest[1] or digest[2])
 
 
-def _is_private(word: str) -> bool:
+def _is_private_word(word: str) -> bool:
     ends = _ends_of(word)
     return (
         word in _WHOLE
         or word.startswith("gps")
         or _holds_private_word(word)
-        or _ends_with(ends, _AT_THE_END, _HARMLESS_AT_THE_END)
+        or _longest_end_is_private(ends, _AT_THE_END, _HARMLESS_AT_THE_END)
         or any(_is_somebody(word.removesuffix(owned)) for owned in _OWNED.intersection(ends))
         or _is_of_somebody(word, ends)
     )
@@ -147,7 +147,9 @@ def _ends_of(word: str) -> list[str]:
     return [word[at:] for at in range(max(0, len(word) - LONGEST_ENDING), len(word) + 1)]
 
 
-def _ends_with(ends: list[str], private: frozenset[str], harmless: frozenset[str]) -> bool:
+def _longest_end_is_private(
+    ends: list[str], private: frozenset[str], harmless: frozenset[str]
+) -> bool:
     """Return whether the longest end that is on one of the two lists is private."""
     if private.isdisjoint(ends):
         return False
@@ -164,7 +166,7 @@ def _holds_private_word(word: str) -> bool:
 
 def _is_somebody(word: str) -> bool:
     ends = _ends_of(word)
-    if _ends_with(ends, _PERSONS, _HARMLESS_PERSONS):
+    if _longest_end_is_private(ends, _PERSONS, _HARMLESS_PERSONS):
         return True
     return word.endswith(("edby", "edbys")) and _HARMLESS_PERSONS.isdisjoint(ends)
 

@@ -94,10 +94,12 @@ def _is_private(segment: str) -> bool:
     It must be replaced if it is an id, looks like a token, holds `@`, personal data or a parameter,
     or hides what it says.
     """
-    return any(_reads_as_id(part) for reading in readings(segment) for part in reading.split("/"))
+    return any(
+        _must_be_replaced(part) for reading in readings(segment) for part in reading.split("/")
+    )
 
 
-def _reads_as_id(part: str) -> bool:
+def _must_be_replaced(part: str) -> bool:
     return bool(
         "@" in part
         or _ONLY_DIGITS.fullmatch(part)

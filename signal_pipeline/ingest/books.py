@@ -63,13 +63,13 @@ def books_of(
     return books
 
 
-def add_to_books(books: Books, received_on: date) -> Statement:
+def books_statement(books: Books, received_on: date) -> Statement:
     """Return the statement that adds to the books, and to the intake of a UTC date."""
     columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
     return query(__package__, "add_to_books"), [*columns, list(books.values()), received_on]
 
 
-def add_bots(drops: Iterable[Drop]) -> list[Statement]:
+def bots_statements(drops: Iterable[Drop]) -> list[Statement]:
     """Return the statement that counts bots by the buckets of their user agents, if there are any.
 
     A drop from the spool of an earlier version has no buckets, and is counted as NOT_RECORDED.
@@ -82,7 +82,7 @@ def add_bots(drops: Iterable[Drop]) -> list[Statement]:
     return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
 
 
-def add_address_gaps(events: Iterable[AcceptedEvent]) -> list[Statement]:
+def address_gap_statements(events: Iterable[AcceptedEvent]) -> list[Statement]:
     """Return the statement that counts events without a valid address, if there are any."""
     gaps = Counter(
         (event.day, event.app_name, event.address) for event in events if event.address != "given"

@@ -194,7 +194,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
             try:
                 if entry.obstacle:
                     raise LandingError(entry.obstacle)
-                if _ingest_file(connection, ingest, entry.path, secret, counts):
+                if _took_file(connection, ingest, entry.path, secret, counts):
                     files += 1
             except (LandingError, StreamError) as error:
                 kept.append(f"{quoted_name(entry.path)} {error}")
@@ -210,7 +210,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     return DrainResult(files, counts)
 
 
-def _ingest_file(
+def _took_file(
     connection: Connection, ingest: Ingest, path: Path, secret: bytes, counts: Counts
 ) -> bool:
     try:
@@ -228,7 +228,7 @@ def _ingest_file(
             # name.
             if not is_ours or not _still_at(path, stream):
                 return False
-            offset = _stored_offset(connection, digest, size)
+            offset = _begin_or_resume(connection, digest, size)
             _ingest_rest(connection, ingest, stream, digest, offset, counts)
             if os.fstat(stream.fileno()).st_size != size:
                 raise LandingError("grew while it was read: move files in when they are complete")
@@ -284,7 +284,7 @@ def _content_hmac(stream: BinaryIO, secret: bytes) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
-def _stored_offset(connection: Connection, digest: bytes, size: int) -> int:
+def _begin_or_resume(connection: Connection, digest: bytes, size: int) -> int:
     """Record that a file is begun, and return how many of its bytes are stored already."""
     row = connection.execute(query(__package__, "start_landed_file"), [digest, size]).fetchone()
     assert row is not None

@@ -145,11 +145,11 @@ class Ingest:
 
     def check(self, event: IncomingEvent) -> AcceptedEvent | Drop:
         """Decide what becomes of one event, before it is stored."""
-        return self.acceptance.check(event, self._now())
+        return self.acceptance.check(event, self._now_and_forget_past_days())
 
     def check_line(self, line: bytes) -> AcceptedEvent | Drop:
         """Decide what becomes of one landing line, before it is stored."""
-        return self.acceptance.check_line(line, self._now())
+        return self.acceptance.check_line(line, self._now_and_forget_past_days())
 
     def store(
         self,
@@ -216,7 +216,7 @@ class Ingest:
 
         A server that keeps an idle ingest open calls this at midnight UTC.
         """
-        self._now()
+        self._now_and_forget_past_days()
 
     def _prepare(
         self, block: Block, committed: Callable[[Connection, int], None] | None
@@ -227,10 +227,10 @@ class Ingest:
         return lambda: (block, self.store(batch, within))
 
     def _check_lines(self, lines: Iterable[bytes]) -> list[AcceptedEvent | Drop]:
-        check, now = self.acceptance.check_line, self._now()
+        check, now = self.acceptance.check_line, self._now_and_forget_past_days()
         return [check(line, now) for line in lines if line and not line.isspace()]
 
-    def _now(self) -> datetime:
+    def _now_and_forget_past_days(self) -> datetime:
         now = self._clock()
         if now.date() != self._today:  # No user agent is remembered past its day.
             clear_cache()

@@ -120,7 +120,7 @@ class Spool:
         Raises DatabaseError; the remaining files then stay and wait.
         """
         for path in waiting_files(self._folder):
-            size, batch = path.stat().st_size, self._read(path)
+            size, batch = path.stat().st_size, self._read_or_set_aside(path)
             if batch is not None:
                 self._store(path, batch)
                 path.unlink()
@@ -199,7 +199,7 @@ class Spool:
                 half.unlink(missing_ok=True)
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
-    def _read(self, path: Path) -> SpooledBatch | None:
+    def _read_or_set_aside(self, path: Path) -> SpooledBatch | None:
         """Return the batch of a file, or None after setting an unreadable file aside."""
         try:
             return _decode(path.read_bytes())

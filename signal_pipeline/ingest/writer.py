@@ -25,10 +25,10 @@ from signal_pipeline.ingest.books import (
     DUPLICATE,
     Outcome,
     Statement,
-    add_address_gaps,
-    add_bots,
-    add_to_books,
+    address_gap_statements,
     books_of,
+    books_statement,
+    bots_statements,
 )
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries, safe_errors
@@ -69,7 +69,7 @@ def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozens
         outcomes,
         bots,
         events,
-        _keys(every),
+        _ledger_arrays(every),
         dict(zip(events, event_rows(every), strict=True)),
     )
 
@@ -122,7 +122,7 @@ class EventWriter:
     ) -> list[Outcome]:
         connection = self._open_connection()
         days = sorted({event.day for event in batch.events.values()})
-        self._ensure(connection, days)
+        self._ensure_new_days(connection, days)
         with _rollback_on_error(connection):
             closed = _lock_days(connection, days)
             if closed:
@@ -143,9 +143,9 @@ class EventWriter:
                 within(connection)
             _execute_together(
                 connection,
-                add_to_books(books, received_on),
-                *add_address_gaps(new.values()),
-                *add_bots(batch.bots),
+                books_statement(books, received_on),
+                *address_gap_statements(new.values()),
+                *bots_statements(batch.bots),
                 (query(__package__, "add_day_keys"), [self._key_id, self._hash_rules, changed]),
                 (query("signal_pipeline.days", "raise_versions"), [changed]),
                 (_COMMIT, []),
@@ -157,7 +157,7 @@ class EventWriter:
             self._connection = self._database.connect()
         return self._connection
 
-    def _ensure(self, connection: Connection, days: list[date]) -> None:
+    def _ensure_new_days(self, connection: Connection, days: list[date]) -> None:
         new = [day for day in days if day not in self._known_days]
         ensure_days(connection, new)
         self._known_days.update(new)
@@ -226,7 +226,7 @@ def _sort_out(
     return events, bots, outcomes
 
 
-def _keys(events: Sequence[AcceptedEvent]) -> Mapping[str, str]:
+def _ledger_arrays(events: Sequence[AcceptedEvent]) -> Mapping[str, str]:
     """Return the ledger's part of the events, as texts of PostgreSQL arrays.
 
     psycopg would go through a list item by item.

@@ -62,13 +62,15 @@ class EmbeddedError(SignalError):
     """The embedded server cannot be started; the text says why and what to do."""
 
 
-def _run_program(name: str, arguments: Sequence[str], bin_path: Path, **options: object) -> str:
+def _run_without_secrets(
+    name: str, arguments: Sequence[str], bin_path: Path, **options: object
+) -> str:
     return str(pgexec(name, arguments, bin_path, env=postgres_environment(), **options))
 
 
 # An SQL superuser can read the server's environment, and a rotated secret would live on in it. The
 # wheel has no option for another environment.
-wheel.pgexec = _run_program  # type: ignore[attr-defined,assignment]
+wheel.pgexec = _run_without_secrets  # type: ignore[attr-defined,assignment]
 
 
 def start_embedded(home: Path) -> str:
@@ -96,7 +98,7 @@ def start_embedded(home: Path) -> str:
         _start(server)
         url = _url(folder)
         try:
-            _take_secrets_from(server, home)
+            _restart_without_secrets(server, home)
             ensure_database(url, DATABASE)
         except psycopg.Error as error:
             raise EmbeddedError(
@@ -106,7 +108,7 @@ def start_embedded(home: Path) -> str:
     return url
 
 
-def _take_secrets_from(server: PostgresServer, home: Path) -> None:
+def _restart_without_secrets(server: PostgresServer, home: Path) -> None:
     """Restart a server that holds secrets in its environment, because an older version started it.
 
     If other processes use the server, only log a warning.
@@ -258,7 +260,9 @@ def _stop(server: PostgresServer) -> None:
         while any_process_left(server.pgdata) and time.monotonic() < give_up:
             try:
                 arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
-                _run_program("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)
+                _run_without_secrets(
+                    "pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user
+                )
             # The server is starting and has no pid file yet, or it has just ended.
             except subprocess.SubprocessError:
                 time.sleep(0.1)

@@ -62,7 +62,7 @@ HOLD = (
 # Like versions that passed their environment on.
 OLD = """
 embedded.wheel.pgexec = embedded.pgexec
-embedded._take_secrets_from = lambda *_: None
+embedded._restart_without_secrets = lambda *_: None
 write = embedded._write_settings
 def write_old(folder):
     write(folder)

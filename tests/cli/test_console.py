@@ -163,9 +163,9 @@ def test_a_progress_bar_shows_the_name_of_the_file(
     file.write_bytes(b"{}\n")
     screen = io.StringIO()
     monkeypatch.setattr(console, "err", Console(file=screen, force_terminal=True, width=200))
-    with console.bytes_read(file) as (stream, progress):
+    with console.open_with_progress(file) as (stream, progress):
         progress(len(stream.read()))
-    with console.days_done(1, name) as done:
+    with console.progress_over_days(1, name) as done:
         done(1)
     assert printable(file.name) in screen.getvalue()
     assert printable(name) in screen.getvalue()

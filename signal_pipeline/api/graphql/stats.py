@@ -96,7 +96,7 @@ async def event_stats(context: RequestContext, question: StatsQuestion) -> Event
     context.stats_answered = True
     return await asyncio.get_running_loop().run_in_executor(
         context.services.readers,
-        _stats,
+        _answer,
         context.services.database,
         context.services.models,
         question,
@@ -104,10 +104,10 @@ async def event_stats(context: RequestContext, question: StatsQuestion) -> Event
     )
 
 
-def _stats(
+def _answer(
     database: Database, models: Models, question: StatsQuestion, is_admin: bool
 ) -> EventStats:
-    report = _report(database, models, question, hide_small=not is_admin)
+    report = _ask_reports(database, models, question, hide_small=not is_admin)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
     return EventStats(
@@ -150,7 +150,7 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
         )
 
 
-def _report(
+def _ask_reports(
     database: Database, models: Models, question: StatsQuestion, *, hide_small: bool
 ) -> Report:
     """Ask `reports`. Raises ApiError if it cannot answer."""

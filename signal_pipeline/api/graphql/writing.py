@@ -47,7 +47,8 @@ async def create_events(
     `extensions.signal` says what became of every event. Raises ApiError for a caller who did not
     log in or is only an analyst, for too many events, and if the database is away.
     """
-    uid = _check_allowed(context, len(inputs))
+    uid = _check_allowed(context)
+    _count_sent(context, len(inputs))
     if not inputs:
         return []
     checked = [await _check(context, uid, event_input) for event_input in inputs]
@@ -59,8 +60,8 @@ async def create_events(
     ]
 
 
-def _check_allowed(context: RequestContext, events: int) -> str:
-    """Return the caller's user id. Raises ApiError if the caller cannot send so many events."""
+def _check_allowed(context: RequestContext) -> str:
+    """Return the caller's user id. Raises ApiError if the caller cannot send events."""
     if not isinstance(context.caller, Authenticated):
         raise unauthenticated("log in to send events")
     # By sending with other user agents, an analyst could make up people who fill any small row.
@@ -69,10 +70,14 @@ def _check_allowed(context: RequestContext, events: int) -> str:
             "analysts cannot send events: they could add people to a row that is left out as too"
             " small"
         )
+    return context.caller.uid
+
+
+def _count_sent(context: RequestContext, events: int) -> None:
+    """Count the events of this request. Raises ApiError if they are too many."""
     context.events_sent += events
     if context.events_sent > MAX_EVENTS:
         raise bad_input(f"more than {MAX_EVENTS} events in one request")
-    return context.caller.uid
 
 
 async def _check(

@@ -104,7 +104,7 @@ class Identification:
         scheme, _, credential = authorization.strip().partition(" ")
         signed = self._check_signature(query, variables, extensions)
         if scheme == "Bearer":
-            return self._service(credential.strip())
+            return self._service_of_key(credential.strip())
         if scheme not in ("", "JWT"):
             raise unauthenticated(
                 "the authorization header must be `JWT <token>` or `Bearer <key>`"
@@ -136,7 +136,7 @@ class Identification:
             raise unauthenticated("the gateway's signature is not valid")
         return True
 
-    def _service(self, key: str) -> ApiKey:
+    def _service_of_key(self, key: str) -> ApiKey:
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         name = None
         # Every key is compared, in constant time, so that the time says nothing about the keys.
