@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from random import Random
 
 from faults import actions, oracle
-from faults.wire import Client, Gateway, NoAnswerError, free_port, of_one_person, wait_until_up
+from faults.wire import NO_ANSWER, Client, Gateway, free_port, of_one_person, wait_until_up
 from faults.world import PATIENCE_SECONDS, StuckError, World
 from signal_pipeline.ingest.spool_files import refused_files, unfinished_files, waiting_files
 from signal_pipeline.postgres.embedded import running_url
@@ -137,7 +137,7 @@ class ApiUnderFire:
                     try:
                         client.connect()
                         break
-                    except NoAnswerError:  # The server is not up yet, or dead: nothing was sent.
+                    except NO_ANSWER:  # The server is not up yet, or dead: nothing was sent.
                         time.sleep(0.02)
                 if self._stop.is_set():
                     return
@@ -148,7 +148,7 @@ class ApiUnderFire:
         self._sent |= {line["clientEventId"]: line for line in request}
         try:
             answer = client.send(request)
-        except NoAnswerError:
+        except NO_ANSWER:
             return
         if not answer.refused:
             for line, outcome in zip(request, answer.outcomes, strict=True):

@@ -43,7 +43,7 @@ def _words(random: Random, least: int = 1, most: int = 6) -> list[str]:
     return random.choices(WORDS, k=random.randint(least, most))
 
 
-def _from(values: list[str]) -> Make:
+def _one_of(values: list[str]) -> Make:
     return lambda random: random.choice(values)
 
 
@@ -213,9 +213,9 @@ def _long_numbers(random: Random) -> object:
 
 KINDS: Mapping[str, Make] = {
     "titles and search texts": lambda random: " ".join(_words(random)).title(),
-    "sentences and shortcuts": _from(PARTS["sentences"]),
-    "names of languages, in many scripts": _from(PARTS["languages"]),
-    "codes, patterns, types": _from(PARTS["codes"]),
+    "sentences and shortcuts": _one_of(PARTS["sentences"]),
+    "names of languages, in many scripts": _one_of(PARTS["languages"]),
+    "codes, patterns, types": _one_of(PARTS["codes"]),
     "dates and times": _times,
     "Unix times, s to ns": _moments,
     "timecodes and durations": _timecodes,

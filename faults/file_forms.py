@@ -22,7 +22,7 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-class DealtOut:
+class FilesOfEveryForm:
     """Writes lines to several files in turn, one file for each form that Signal reads.
 
     Each file consists of many members, frames or marked parts.

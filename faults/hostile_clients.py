@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 from faults import actions, oracle
-from faults.wire import Client, Gateway, NoAnswerError, free_port, wait_until_up
+from faults.wire import NO_ANSWER, Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, FaultFoundError, World
 from signal_pipeline.settings import load_settings
 
@@ -69,7 +69,7 @@ def by_connection(world: World, number: int, seed: int) -> str:
             if at % PER_LOOK == 0:
                 for client, again in random.sample(clients, min(len(clients), PER_LOOK)):
                     _send(client, again)
-                slowest = max(slowest, _served(port, stranger, random, seed))
+                slowest = max(slowest, _demand_served(port, stranger, random, seed))
         left = _left_open([client for client, _ in clients])
     if left:
         raise FaultFoundError(
@@ -104,7 +104,7 @@ def _send(client: socket.socket, text: bytes) -> None:
         client.send(text)
 
 
-def _served(port: int, stranger: Client, random: Random, seed: int) -> float:
+def _demand_served(port: int, stranger: Client, random: Random, seed: int) -> float:
     """Check the health on a new connection, and have an event accepted.
 
     Returns the seconds that the health check took.
@@ -135,7 +135,7 @@ def _outcome(stranger: Client, event: list[oracle.Line]) -> str:
     """
     try:
         answer = stranger.send(event)
-    except NoAnswerError:
+    except NO_ANSWER:
         return "lost"
     return answer.outcomes[0][0] if answer.outcomes else str(answer.status)
 

@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from faults import actions
-from faults.file_forms import DealtOut, other_forms
+from faults.file_forms import FilesOfEveryForm, other_forms
 from faults.hostile import Payload, payloads
 from faults.sly_rows import Stored, differences
 from faults.wire import CREATE_MANY, Client, Gateway, free_port, wait_until_up
@@ -35,7 +35,7 @@ def by_file(world: World, number: int, seed: int) -> Counter[str]:
     before, sent = _books(world), 0
     expected: dict[str, Stored] = {}
     good: list[bytes] = []
-    with closing(DealtOut(world.home)) as dealt:
+    with closing(FilesOfEveryForm(world.home)) as dealt:
 
         def write(payload: Payload) -> None:
             nonlocal sent

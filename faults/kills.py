@@ -112,8 +112,8 @@ class KillTest:
         random = Random(f"{self.seed}/{number}")
         due = self.world.start_date + timedelta(days=number % 230)
         recent = self._today - timedelta(days=1 + number % RECENT_DAYS)
-        files = {day: self._send(day, random, number) for day in (due, recent)}
-        person = self._ask_for_erasure(recent, random)
+        files = {day: self._make_lines(day, random, number) for day in (due, recent)}
+        person = self._choose_person_to_erase(recent, random)
         # A run of Dagster takes seconds, so only one round in a few has one.
         whole_runs = (
             []
@@ -149,7 +149,7 @@ class KillTest:
         self.tally.rounds += 1
         self._verify({day: self.days[day] for day in (due, recent, self._today)}, f"round {number}")
 
-    def _send(self, day: date, random: Random, number: int) -> Path:
+    def _make_lines(self, day: date, random: Random, number: int) -> Path:
         """Make new lines of a day: some for the command, on a due day others for the landing."""
         state = self.days.setdefault(day, oracle.Day())
         commanded = oracle.lines_of(day, oracle.OF_COMMAND, LINES, random)
@@ -175,7 +175,7 @@ class KillTest:
             state.landing_bots += BOTS
         return file
 
-    def _ask_for_erasure(self, day: date, random: Random) -> bytes:
+    def _choose_person_to_erase(self, day: date, random: Random) -> bytes:
         line = random.choice(
             sorted(self.days[day].stored.values(), key=lambda line: line["clientEventId"])
         )

@@ -51,7 +51,9 @@ def create_run(
     )
 
 
-def execute_on(instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefinition) -> None:
+def execute_in_this_process(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, job: dg.JobDefinition
+) -> None:
     """Execute a run in this process."""
     execute_run(InMemoryJob(job), run, instance, raise_on_error=True)
 
@@ -62,7 +64,7 @@ def execute(run_id: str) -> None:
     with open_instance(load_settings()) as instance:
         run = instance.get_run_by_id(run_id)
         assert run
-        execute_on(instance, run, defs().resolve_job_def(run.job_name))
+        execute_in_this_process(instance, run, defs().resolve_job_def(run.job_name))
 
 
 if __name__ == "__main__":

@@ -138,18 +138,18 @@ class LeakHome:
         ).stdout
 
 
-def demand(true: bool, what: str) -> None:
+def demand(condition: bool, what: str) -> None:
     """Raise FaultFoundError unless the condition is true."""
-    if not true:
+    if not condition:
         raise FaultFoundError(f"not so: {what}")
 
 
-def until(what: str, true: Callable[[], bool]) -> None:
+def until(what: str, condition: Callable[[], bool]) -> None:
     """Wait until the condition is true; an error counts as not yet."""
     give_up = time.monotonic() + 2 * PATIENCE_SECONDS
     while time.monotonic() < give_up:
         with suppress(OSError, psycopg.Error, ValueError):
-            if true():
+            if condition():
                 return
         time.sleep(0.2)
     raise StuckError(f"never: {what}")

@@ -11,12 +11,13 @@ import json
 import time
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
 
 from faults import actions, oracle
 from faults.checks import faults
-from faults.wire import Client, Gateway, NoAnswerError, free_port, wait_until_up
+from faults.wire import NO_ANSWER, Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World, wait_for_midnight
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module
@@ -127,7 +128,7 @@ def keep_calling(seed: int, who: int, port: int, day: date, until: float, log: P
 def _acknowledged(client: Client, lines: list[oracle.Line]) -> bool:
     try:
         answer = client.send(lines)
-    except NoAnswerError:
+    except NO_ANSWER:
         return False
     return not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {
         "accepted",
@@ -185,28 +186,17 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
     world.finish(actions.migrate_all)
     state = {day: oracle.Day() for day in [today, *recent, *due]}
     for day in due:
-        lines = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, Random(f"{seed}/{day}"))
-        file = world.home / f"{day}.lines"
-        file.write_bytes(oracle.encode(lines))
-        world.finish(
-            actions.ingest_file,
-            file,
-            datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC),
-        )
-        state[day].add(lines)
+        state[day].add(_ingest_due_day(world, seed, day))
     with world.connect() as connection:
         connection.execute(INJECTED)
     port = free_port()
-    api = world.start(actions.serve, port, world.home / "spool", None)
-    if not wait_until_up(port, PATIENCE_SECONDS):
-        raise FaultFoundError(
-            f"seed {seed}: the API does not start: see {world.home / actions.ERRORS}"
-        )
+    api = _start_api(world, seed, port)
     until = time.time() + seconds
     log, calls = world.home / "batches.log", world.home / "calls.log"
     people = [_person(seed, n, recent) for n in range(ERASURES)] + [
         (_request(seed, 0, 0, today)[0], today)
     ]
+    erased = [(oracle.user_hash(SECRET, day, line), day) for line, day in people]
     processes = [
         *(world.start(keep_ingesting, seed, who, recent, until, log) for who in range(INGESTERS)),
         *(
@@ -216,16 +206,41 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
         world.start(keep_building, [today, *recent], until, 0.2),
         world.start(keep_building, [*due, *recent], until, 1.0),
         world.start(keep_purging, until),
-        world.start(
-            keep_erasing,
-            [(oracle.user_hash(SECRET, day, line), day) for line, day in people],
-            until,
-        ),
+        world.start(keep_erasing, erased, until),
     ]
     backfills = 0
     while time.time() < until:
         world.finish(actions.backfill, recent[-1], today)
         backfills += 1
+    _wait_for_end(world, seed, processes)
+    _stop_api(world, seed, api)
+    requests = [tuple(json.loads(text)) for text in calls.read_text().splitlines()]
+    for who, number in requests:
+        state[today].add(_request(seed, who, number, today))
+    figures = _settle(world, seed, state, recent, due, people, log)
+    return figures | {"requests of the API": len(requests), "backfills": backfills}
+
+
+def _ingest_due_day(world: World, seed: int, day: date) -> list[oracle.Line]:
+    """Ingest a day's lines by the clock of that day, and return them."""
+    lines = oracle.lines_of(day, oracle.OF_COMMAND, BATCH, Random(f"{seed}/{day}"))
+    file = world.home / f"{day}.lines"
+    file.write_bytes(oracle.encode(lines))
+    evening = datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+    world.finish(actions.ingest_file, file, evening)
+    return lines
+
+
+def _start_api(world: World, seed: int, port: int) -> BaseProcess:
+    api = world.start(actions.serve, port, world.home / "spool", None)
+    if not wait_until_up(port, PATIENCE_SECONDS):
+        raise FaultFoundError(
+            f"seed {seed}: the API does not start: see {world.home / actions.ERRORS}"
+        )
+    return api
+
+
+def _wait_for_end(world: World, seed: int, processes: list[BaseProcess]) -> None:
     for process in processes:
         process.join(120)
         if process.is_alive() or process.exitcode:
@@ -233,6 +248,9 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
             raise FaultFoundError(
                 f"seed {seed}: {process} hung or failed: see {world.home / actions.ERRORS}"
             )
+
+
+def _stop_api(world: World, seed: int, api: BaseProcess) -> None:
     api.terminate()
     api.join(PATIENCE_SECONDS)
     if api.exitcode != 0:
@@ -240,11 +258,6 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
         raise FaultFoundError(
             f"seed {seed}: the API ended with {api.exitcode}: see {world.home / actions.ERRORS}"
         )
-    requests = [tuple(json.loads(text)) for text in calls.read_text().splitlines()]
-    for who, number in requests:
-        state[today].add(_request(seed, who, number, today))
-    figures = _settle(world, seed, state, recent, due, people, log)
-    return figures | {"requests of the API": len(requests), "backfills": backfills}
 
 
 def _person(seed: int, number: int, recent: list[date]) -> tuple[oracle.Line, date]:

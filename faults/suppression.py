@@ -83,11 +83,11 @@ def solve(analyst: Analyst, most: int) -> Recovered:
     analyst.random.shuffle(small)
     # Cells of few dimensions come first: they have the most relations to what is shown.
     for cell, users in sorted(small, key=lambda each: len(each[0]))[:most]:
-        _try(analyst, figures, cell, users)
+        _try_to_recover(analyst, figures, cell, users)
     return figures
 
 
-def _try(analyst: Analyst, figures: Recovered, cell: Cell, users: int) -> None:
+def _try_to_recover(analyst: Analyst, figures: Recovered, cell: Cell, users: int) -> None:
     figures.hidden += 1
     figures.of_one_person += users == 1
     values = dict(cell)

@@ -58,7 +58,7 @@ class System:
         The most is None if it is unbounded. Raises ValueError if the numbers contradict each other.
         """
         if self._matrices is None:
-            self._matrices = self._solved_for()
+            self._matrices = self._equations()
         equal, right, exists = self._matrices
         wanted = self.mask(cell).astype(float)
         ends = []
@@ -81,7 +81,7 @@ class System:
         assert least is not None
         return ceil(least - SLACK), None if most is None else floor(most + SLACK)
 
-    def _solved_for(self) -> tuple[csr_matrix, np.ndarray, csr_matrix]:
+    def _equations(self) -> tuple[csr_matrix, np.ndarray, csr_matrix]:
         size = len(next(iter(self._masks.values())))
         rows = {
             self.mask(cell).tobytes(): (self.mask(cell), events)

@@ -35,7 +35,8 @@ INPUTS = (
     "description",
     "clientEventId",
 )
-NoAnswerError = (OSError, HTTPException)
+# The errors of a request whose answer did not come.
+NO_ANSWER = (OSError, HTTPException)
 Headers = Mapping[str, str | bytes]
 
 
@@ -121,7 +122,7 @@ class Client:
         self._gateway = gateway
 
     def connect(self) -> None:
-        """Connect unless connected. Raises NoAnswerError."""
+        """Connect unless connected. Raises one of NO_ANSWER."""
         if self._connection.sock is None:
             self._connection.connect()
 
@@ -132,7 +133,7 @@ class Client:
     def send(self, lines: Sequence[Line]) -> Answer:
         """Send lines of one person in one request.
 
-        Raises NoAnswerError; then it is not known whether they were stored.
+        Raises one of NO_ANSWER; then it is not known whether they were stored.
         """
         inputs = [{name: line[name] for name in INPUTS if name in line} for line in lines]
         body, headers = self._gateway.body(
@@ -144,12 +145,12 @@ class Client:
         )
 
     def post(self, body: bytes, headers: Headers) -> Answer:
-        """Send a body. Raises NoAnswerError."""
+        """Send a body. Raises one of NO_ANSWER."""
         try:
             self._connection.request("POST", "/graphql", body, headers)
             response = self._connection.getresponse()
             content = response.read()
-        except NoAnswerError:
+        except NO_ANSWER:
             self._connection.close()
             raise
         try:

@@ -8,7 +8,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from faults import actions, oracle
-from faults.wire import Client, NoAnswerError, free_port, wait_until_up
+from faults.wire import NO_ANSWER, Client, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, FaultFoundError, World
 from signal_pipeline.events import bots, user_agents
 
@@ -68,7 +68,7 @@ def send(client: Client, lines: list[oracle.Line]) -> None:
     """Send events until the API answers. Raises FaultFoundError if it does not take them all."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while True:
-        with suppress(*NoAnswerError):
+        with suppress(*NO_ANSWER):
             answer = client.send(lines)
             if not answer.refused and {outcome for outcome, _ in answer.outcomes} <= {
                 "accepted",

@@ -108,7 +108,7 @@ class Year:
         """
         tomorrow = day + timedelta(days=1)
         self._set_clock(tomorrow, "00:05")
-        self._land(day, self._of_file(day))
+        self._land(day, self._lines_of_file(day))
         self._ingest(day)
         # Once per retention, and early enough for the purge to come before the walk ends.
         if number % (self.keep + 1) == self.keep and number + HOLE_NIGHTS + 2 < self.days:
@@ -163,7 +163,7 @@ class Year:
         self.api.restart(self.newer_bots)
         self.done["starts of the API"] += 1
 
-    def _of_file(self, day: date) -> list[oracle.Line]:
+    def _lines_of_file(self, day: date) -> list[oracle.Line]:
         expected, good = self.state[day], self.lines.of_file(day)
         bots, unknown = self.lines.bots(day), self.lines.unknown(day)
         expected.add(good)

@@ -176,22 +176,20 @@ def failed_runs(
     since = state.seen_until - OVERLAP_SECONDS
     state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
     news = []
-    for run, ended in _failures(instance, ours, state, since):
-        if not ours.includes(run) or _may_be_retried(instance, run, state, now):
+    failures = [*_new_failures(instance, ours, state, since), *_waiting_failures(instance, state)]
+    for run, ended in sorted(failures, key=lambda each: each[1]):
+        if not ours.includes(run) or _wait_for_retry(instance, run, state, now):
             continue
         state.seen[run.run_id] = ended
-        if RETRIED_TAG not in run.tags and _is_news(instance, ours, state, run, ended):
+        if RETRIED_TAG not in run.tags and _note_if_news(instance, ours, state, run, ended):
             news.append(Message(f"Signal: {run.job_name} failed", failure_line(run)))
     return news
 
 
-def _failures(
+def _new_failures(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
-    """Return our failed runs that are new or wait for a retry, in the order of their end.
-
-    In the state, this moves `seen_until` on, and forgets runs in `retrying` that are deleted.
-    """
+    """Return our failed runs that the state does not hold yet; move its `seen_until` on."""
     new = ours.records(
         instance,
         statuses=[dg.DagsterRunStatus.FAILURE],
@@ -199,29 +197,34 @@ def _failures(
     )
     ends = [(record.dagster_run, _end_time(record)) for record in new]
     state.seen_until = max([state.seen_until, *(ended for _, ended in ends)])
-    ends = [
+    return [
         (run, ended)
         for run, ended in ends
         if ended > since and run.run_id not in {*state.seen, *state.retrying}
     ]
-    if state.retrying:
-        waiting = instance.get_run_records(dg.RunsFilter(run_ids=list(state.retrying)))
-        state.retrying = {
-            record.dagster_run.run_id: state.retrying[record.dagster_run.run_id]
-            for record in waiting
-        }
-        ends += [(record.dagster_run, _end_time(record)) for record in waiting]
-    return sorted(ends, key=lambda each: each[1])
+
+
+def _waiting_failures(
+    instance: dg.DagsterInstance, state: AlertState
+) -> list[tuple[dg.DagsterRun, float]]:
+    """Return the failed runs that wait for a retry; the state forgets those that are deleted."""
+    if not state.retrying:
+        return []
+    waiting = instance.get_run_records(dg.RunsFilter(run_ids=list(state.retrying)))
+    state.retrying = {
+        record.dagster_run.run_id: state.retrying[record.dagster_run.run_id] for record in waiting
+    }
+    return [(record.dagster_run, _end_time(record)) for record in waiting]
 
 
 def _end_time(record: dg.RunRecord) -> float:
     return record.end_time or record.update_timestamp.astimezone(UTC).timestamp()
 
 
-def _may_be_retried(
+def _wait_for_retry(
     instance: dg.DagsterInstance, run: dg.DagsterRun, state: AlertState, now: float
 ) -> bool:
-    """Return whether Dagster means to retry a run and has not started the retry yet.
+    """Keep a run waiting, and return True, if Dagster can retry it and has not begun to.
 
     Dagster marks the run for a retry just after the failure, so it gets one tick to do that. It can
     also drop a retry that it has announced, so the wait is bounded. Until Dagster has decided, the
@@ -241,7 +244,7 @@ def _may_be_retried(
     return True
 
 
-def _is_news(
+def _note_if_news(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
     """Return whether a failure is news, and if it is, note in the state that people are told.

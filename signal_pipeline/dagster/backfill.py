@@ -155,7 +155,7 @@ def run_backfill(
     started = time.perf_counter()
     names = load_names()
     keys = [names.key(name) for name in rollups]
-    job = _job(definitions, names.named(ROLLUPS_JOB), keys)
+    job = _job_without_checks(definitions, names.named(ROLLUPS_JOB), keys)
     for chunk in chunks(plan.days, days_per_run):
         with _progress_by_day(database, chunk, progress):
             outcome = execute_here(
@@ -175,7 +175,7 @@ def run_backfill(
         purged = {
             str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"
         }
-        reasons = purged | _reasons(outcome)
+        reasons = purged | _failure_reasons(outcome)
         result.refused.update(
             {
                 day: reasons.get(str(day), f"see run {outcome.run_id}")
@@ -188,7 +188,7 @@ def run_backfill(
     return result
 
 
-def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
+def _failure_reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     """Return why days were not built, by day, in the words of the failed step."""
     found: dict[str, str] = {}
     for event in outcome.all_events:
@@ -199,7 +199,7 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     return found
 
 
-def _job(
+def _job_without_checks(
     definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]
 ) -> dg.JobDefinition:
     """Return a job of only these rollups, without their checks, which the nightly job runs."""

@@ -33,7 +33,7 @@ class RunLock:
 
     def __init__(self, database: Database, run_id: str) -> None:
         self._database = database
-        self._key = [LockClass.RUN.value, _number(run_id)]
+        self._key = [LockClass.RUN.value, _lock_number(run_id)]
         self._connection = self._take_lock()
         self.space = lock_space(self._connection)
         self._released = threading.Event()
@@ -77,7 +77,7 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
     It takes no lock itself.
     """
     # PostgreSQL shows the number without its sign.
-    numbers = {run_id: _number(run_id) % 2**32 for run_id in run_ids}
+    numbers = {run_id: _lock_number(run_id) % 2**32 for run_id in run_ids}
     if not numbers:
         return set()
     held = connection.execute(
@@ -98,5 +98,5 @@ def lock_space(connection: Connection) -> str:
     return str(row[0])
 
 
-def _number(run_id: str) -> int:
+def _lock_number(run_id: str) -> int:
     return int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:4], "big", signed=True)

@@ -174,14 +174,14 @@ def _days_with_subject(
     statement = sql.SQL(query(__package__, "subject_days")).format(
         condition=sql.SQL(_CONDITIONS[subject.kind])
     )
-    events = _counts(connection, statement, subject)
+    events = _counts_by_day(connection, statement, subject)
     rows: dict[date, int] = {}
     for name in rollups:
         statement = sql.SQL(
             "select activity_date, count(*) from signal.{} where {} group by activity_date order by"
             " activity_date"
         ).format(sql.Identifier(name), sql.SQL(_CONDITIONS["entity"]))
-        for day, count in _counts(connection, statement, subject).items():
+        for day, count in _counts_by_day(connection, statement, subject).items():
             rows[day] = rows.get(day, 0) + count
     days = sorted({*events, *rows})
     states: dict[date, Literal["open", "purged"]] = dict(
@@ -194,7 +194,9 @@ def _days_with_subject(
     ]
 
 
-def _counts(connection: Connection, statement: sql.Composed, subject: Subject) -> dict[date, int]:
+def _counts_by_day(
+    connection: Connection, statement: sql.Composed, subject: Subject
+) -> dict[date, int]:
     return dict(connection.execute(statement, subject.values))
 
 

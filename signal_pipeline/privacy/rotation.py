@@ -56,8 +56,8 @@ class Waiting:
         """Return the object `waiting` in what `rotate-secret --json` prints."""
         return {
             "begun_landed_files": self.begun,
-            "landing": [_text(path) for path in self.landing],
-            "spool": [_text(path) for path in self.spool],
+            "landing": [_file_name(path) for path in self.landing],
+            "spool": [_file_name(path) for path in self.spool],
         }
 
 
@@ -104,7 +104,7 @@ class Rotation:
         }
 
 
-def _text(path: Path) -> str:
+def _file_name(path: Path) -> str:
     """Return a file's name as text; its bytes need not be UTF-8."""
     return path.name.encode(errors="backslashreplace").decode()
 

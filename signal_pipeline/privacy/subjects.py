@@ -68,7 +68,7 @@ def find_subject(
     SubjectError for input that cannot be a host or an address, and for a day of which nothing is
     kept.
     """
-    host, ip, user_agent = _inputs(lines)
+    host, ip, user_agent = _parse_lines(lines)
     secret = ingest_secret(settings)
     hasher = DayHasher(secret, day)
     by_rules = {
@@ -87,7 +87,7 @@ def find_subject(
             hashes = list(
                 dict.fromkeys(by_rules[rules] for rules in by_rules if rules in {HASH_RULES, *used})
             )
-            rows = _rows(connection, day, hashes)
+            rows = _events_of(connection, day, hashes)
             notes += [RULES_NOTE] if len(hashes) > 1 else []
             notes += [UNKNOWN_RULES_NOTE] if used - by_rules.keys() else []
             notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
@@ -109,7 +109,7 @@ def _rules_of(connection: Connection, day: date) -> set[int]:
     return set(scalar.execute("select hash_rules from signal.day_keys where day = %s", [day]))
 
 
-def _rows(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
+def _events_of(connection: Connection, day: date, hashes: Sequence[bytes]) -> list[str]:
     start, end = window(day)
     values = {"start": start, "end": end, "user_hashes": hashes}
     scalar = connection.cursor(row_factory=scalar_row)
@@ -133,7 +133,7 @@ def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
     ]
 
 
-def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
+def _parse_lines(lines: Sequence[str]) -> tuple[str, str, str]:
     if len(lines) != 3:
         raise SubjectError(
             "write three lines to stdin: host, address, user agent; an empty line for a missing one"

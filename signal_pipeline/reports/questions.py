@@ -16,19 +16,19 @@ class Question:
     """What is counted, and by which keys.
 
     `where` holds filters by the names of keys. A filter by day is not among them: it has narrowed
-    `first` and `last` instead. `one_day` is true if the window that was asked for was one day.
+    `first` and `last` instead. `asked_for_one_day` is true if the window was one day.
     """
 
     keys: Sequence[Key]
     where: Mapping[str, str]
     first: date
     last: date
-    one_day: bool
+    asked_for_one_day: bool
 
     @property
     def by_day(self) -> bool:
         """True if the users and sessions of a row are those of one day."""
-        return self.one_day or KEYS["day"] in self.keys
+        return self.asked_for_one_day or KEYS["day"] in self.keys
 
     @property
     def dimensions(self) -> set[str]:
@@ -52,14 +52,15 @@ def parse_question(
     check_window(first, last)
     if not keys:
         raise QuestionError("name at least one key to count by")
-    found, filters, one_day = find_keys(keys), values_by_key(list(where.items())), first == last
+    found, filters = find_keys(keys), values_by_key(list(where.items()))
+    asked_for_one_day = first == last
     if (text := filters.pop("day", None)) is not None:
         first, last = (_day_within(text, first, last),) * 2
     if hide_small and any(key.kind == "entity" for key in (*found, *(KEYS[k] for k in filters))):
         raise QuestionError("small cells by entity cannot be left out: nearly every row is one")
     if "entity" in filters:
         filters["entity"] = filters["entity"].lower()  # Ids are stored in lower case.
-    return Question(found, filters, first, last, one_day)
+    return Question(found, filters, first, last, asked_for_one_day)
 
 
 def _day_within(text: str, first: date, last: date) -> date:

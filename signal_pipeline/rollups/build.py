@@ -78,9 +78,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
         with day_lock(connection, day):
             started = time.perf_counter()
             with engine.read(connection, day, models) as computed:
-                refuse_incomplete(computed.snapshot)
+                refuse_missing_events(computed.snapshot)
                 rows = run_with_retries(
-                    lambda: _swap(connection, engine.name, models, computed, started)
+                    lambda: _replace_rows(connection, engine.name, models, computed, started)
                 )
             return DayBuild(
                 day,
@@ -116,7 +116,7 @@ def refuse_impossible_day(connection: Connection, day: date) -> None:
         raise BuildRefusedError(day, reason)
 
 
-def refuse_incomplete(snapshot: DaySnapshot) -> None:
+def refuse_missing_events(snapshot: DaySnapshot) -> None:
     """Raise DayPurgedError or BuildRefusedError if raw events are missing from the snapshot."""
     if snapshot.state == "purged":
         raise DayPurgedError(snapshot.day)
@@ -128,7 +128,7 @@ def refuse_incomplete(snapshot: DaySnapshot) -> None:
         )
 
 
-def _swap(
+def _replace_rows(
     connection: Connection,
     engine: str,
     models: Models,

@@ -17,7 +17,7 @@ from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.build import refuse_incomplete
+from signal_pipeline.rollups.build import refuse_missing_events
 from signal_pipeline.rollups.engine import ComputedDay, Engine
 from signal_pipeline.rollups.models import Model, Models
 
@@ -61,7 +61,7 @@ def day_difference(
         day_lock(connection, day),
         engine.read(connection, day, models) as computed,
     ):
-        refuse_incomplete(computed.snapshot)
+        refuse_missing_events(computed.snapshot)
         with connection.transaction(force_rollback=True):
             return [_difference(connection, model, computed, day) for model in models.values()]
 

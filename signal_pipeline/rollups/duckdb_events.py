@@ -20,7 +20,7 @@ _DUCKDB_TYPES = {"jsonb": "json"}  # The others of schema_yml.SOURCE_TYPES have 
 
 
 def fill_events(
-    results: duckdb.DuckDBPyConnection,
+    duck: duckdb.DuckDBPyConnection,
     columns: Sequence[SourceColumn],
     batches: Iterable[pa.RecordBatch],
 ) -> None:
@@ -40,25 +40,25 @@ def fill_events(
     for batch in batches:
         for name in _add_words(words, batch):
             if not made and name in words:
-                types[name] = _enum(results, name, words[name])
+                types[name] = _create_enum(duck, name, words[name])
             elif made and name not in unsettled:
                 unsettled.add(name)
-                _retype(results, name, "text")
+                _retype(duck, name, "text")
         if not made:
-            _create(results, types)
+            _create(duck, types)
             made = True
-        results.register("streamed", batch)
-        results.execute("insert into signal.events by name select * from streamed")
-        results.unregister("streamed")
+        duck.register("streamed", batch)
+        duck.execute("insert into signal.events by name select * from streamed")
+        duck.unregister("streamed")
     if not made:
-        _create(results, types)
+        _create(duck, types)
     for name in sorted(unsettled & set(words)):
-        _retype(results, name, _enum(results, name, words[name]))
+        _retype(duck, name, _create_enum(duck, name, words[name]))
 
 
-def _create(results: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
+def _create(duck: duckdb.DuckDBPyConnection, types: dict[str, str]) -> None:
     definitions = ", ".join(f'"{name}" {data_type}' for name, data_type in types.items())
-    results.execute(f"create table signal.events ({definitions})")
+    duck.execute(f"create table signal.events ({definitions})")
 
 
 def _add_words(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
@@ -80,14 +80,14 @@ def _add_words(words: dict[str, pa.Array], batch: pa.RecordBatch) -> list[str]:
     return changed
 
 
-def _retype(results: duckdb.DuckDBPyConnection, column: str, data_type: str) -> None:
-    results.execute(f'alter table signal.events alter column "{column}" set data type {data_type}')
+def _retype(duck: duckdb.DuckDBPyConnection, column: str, data_type: str) -> None:
+    duck.execute(f'alter table signal.events alter column "{column}" set data type {data_type}')
 
 
-def _enum(results: duckdb.DuckDBPyConnection, column: str, words: pa.Array) -> str:
+def _create_enum(duck: duckdb.DuckDBPyConnection, column: str, words: pa.Array) -> str:
     """Create a type of these words; the earlier type stays until the database is dropped."""
     data_type = f'signal."{column} of {len(words)}"'
-    results.register("words", pa.table({"word": words}))
-    results.execute(f"create type {data_type} as enum (select word from words)")
-    results.unregister("words")
+    duck.register("words", pa.table({"word": words}))
+    duck.execute(f"create type {data_type} as enum (select word from words)")
+    duck.unregister("words")
     return data_type

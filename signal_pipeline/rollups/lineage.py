@@ -59,7 +59,7 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
         raise Problem(f"{found.sql(_DIALECT)} gives another result at each build")
     dependencies = _dependencies(tree)
     qualified = _qualify(tree, event_columns)
-    reads = _reads(qualified)
+    reads = _checked_reads(qualified)
     columns, counted = _lineage(qualified, event_columns)
     return Query(columns, counted, dependencies, reads, checksum(sql))
 
@@ -111,7 +111,9 @@ def _check_binds(tree: exp.Query) -> None:
 
 def _dependencies(tree: exp.Query) -> tuple[str, ...]:
     tables = {
-        source.sql(_DIALECT, comments=False) if isinstance(source.this, exp.Func) else _name(source)
+        source.sql(_DIALECT, comments=False)
+        if isinstance(source.this, exp.Func)
+        else _qualified_name(source)
         for scope in traverse_scope(tree)
         for source in scope.sources.values()
         if isinstance(source, exp.Table)
@@ -126,7 +128,7 @@ def _dependencies(tree: exp.Query) -> tuple[str, ...]:
     return tuple(sorted(tables))
 
 
-def _name(table: exp.Table) -> str:
+def _qualified_name(table: exp.Table) -> str:
     return ".".join(part.name for part in table.parts)
 
 
@@ -144,7 +146,7 @@ def _schema(event_columns: Mapping[str, str]) -> dict[str, object]:
     return {"signal": {"events": dict(event_columns)}}
 
 
-def _reads(tree: exp.Expr) -> frozenset[str]:
+def _checked_reads(tree: exp.Expr) -> frozenset[str]:
     reads: set[str] = set()
     for scope in traverse_scope(tree):
         for alias, source in scope.sources.items():

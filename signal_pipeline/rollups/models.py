@@ -157,16 +157,16 @@ def load_models(folder: Path | None = None) -> Models:
     that is wrong.
     """
     folder = folder or _own_folder()
-    with _File(folder / "sources.yml"):
+    with _NamingFile(folder / "sources.yml"):
         sources = read_sources(folder / "sources.yml")
         if "events" not in sources:
             raise Problem("the table events is missing")
-    with _File(folder / "schema.yml"):
+    with _NamingFile(folder / "schema.yml"):
         entries = read_schema(folder / "schema.yml")
         _check_files(folder / "models", entries)
     events = _source_columns(sources["events"])
     models = Models(_model(folder, entry, events) for entry in entries.values())
-    with _File(folder / "schema.yml"):
+    with _NamingFile(folder / "schema.yml"):
         fields = {
             name: [column.name for column in entry.columns]
             for name, entry in (sources | entries).items()
@@ -180,7 +180,7 @@ def load_models(folder: Path | None = None) -> Models:
 def event_columns() -> list[SourceColumn]:
     """Return the columns of `signal.events` that `sources.yml` describes; raises ModelError."""
     path = _own_folder() / "sources.yml"
-    with _File(path):
+    with _NamingFile(path):
         return _source_columns(read_sources(path)["events"])
 
 
@@ -196,7 +196,7 @@ def _own_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "dbt_like_sql"
 
 
-class _File:
+class _NamingFile:
     """Puts the name of the file before a Problem that is raised inside."""
 
     def __init__(self, path: Path) -> None:
@@ -222,7 +222,7 @@ def _check_files(folder: Path, entries: Mapping[str, ModelEntry]) -> None:
 
 def _model(folder: Path, entry: ModelEntry, events: Sequence[SourceColumn]) -> Model:
     path = folder / "models" / f"{entry.name}.sql"
-    with _File(path):
+    with _NamingFile(path):
         try:
             select = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:

@@ -98,7 +98,7 @@ def read_schema(path: Path) -> dict[str, ModelEntry]:
     entries = []
     for place, raw in enumerate(_read(document, _SchemaFile).models):
         entry = _read(document, ModelEntry, "models", place, where=_name_of(raw))
-        with _entry(document, entry.name, "models", place):
+        with _naming_entry(document, entry.name, "models", place):
             _check_columns(entry.columns, COLUMN_TYPES)
             _check_model(entry)
         entries.append(entry)
@@ -111,7 +111,7 @@ def read_sources(path: Path) -> dict[str, TableEntry]:
     tables = []
     for source, entry in enumerate(_read(document, _SourcesFile).sources):
         for place, table in enumerate(entry.tables):
-            with _entry(document, table.name, "sources", source, "tables", place):
+            with _naming_entry(document, table.name, "sources", source, "tables", place):
                 _check_columns(table.columns, SOURCE_TYPES)
             tables.append(table)
     return _by_name(tables)
@@ -205,7 +205,7 @@ def _read(document: Document, shape: type[Shape], *path: Key, where: str = "the 
 
 
 @contextmanager
-def _entry(document: Document, name: str, *path: Key) -> Iterator[None]:
+def _naming_entry(document: Document, name: str, *path: Key) -> Iterator[None]:
     """Put the line and the name of an entry before a Problem that is raised inside."""
     try:
         yield

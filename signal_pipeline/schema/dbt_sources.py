@@ -56,7 +56,7 @@ def sources_yml(models: Models, catalogue: Catalogue, key_prefix: tuple[str, ...
             for model in models.values()
             for view in reporting_views(model)
         ]
-        + [_states(name, key_prefix) for name in _STATES],
+        + [_view_of_states(name, key_prefix) for name in _STATES],
     }
     return _HEADER + yaml.dump(
         {"version": 2, "sources": [source]},
@@ -101,7 +101,7 @@ def _table(
     }
 
 
-def _states(name: str, key_prefix: tuple[str, ...]) -> dict[str, Any]:
+def _view_of_states(name: str, key_prefix: tuple[str, ...]) -> dict[str, Any]:
     description, grain = _STATES[name]
     return {
         "name": name,

@@ -97,9 +97,9 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mode
     # there too, which an owner without superuser has no right to.
     send_ddl(driver, to_workers=False)
     facts = driver.execute(query(__package__, "schema_facts")).fetchone()
-    wanted = _state(config)
+    wanted = _schema_comment(config)
     if facts is not None and not facts[0]:
-        _check_up_to_date(driver, settings, models, facts[1] == wanted)
+        _try_migration_as_other_user(driver, settings, models, facts[1] == wanted)
         return
     # Not `if not exists`: even where the schema exists, that needs the right to create one.
     if facts is None:
@@ -131,7 +131,7 @@ def _grant_memberships(connection: Connection) -> None:
             connection.execute(statement)
 
 
-def _state(config: Config) -> str:
+def _schema_comment(config: Config) -> str:
     """Return the comment of a schema that is up to date.
 
     It names the last migration, and a digest of guards and roles.
@@ -148,7 +148,7 @@ def _state(config: Config) -> str:
     )
 
 
-def _check_up_to_date(
+def _try_migration_as_other_user(
     connection: Connection, settings: Settings, models: Models, current: bool
 ) -> None:
     """Raise NotOwnerError if a migration by the owner would change anything.

@@ -116,7 +116,7 @@ def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:
             yield _run(connection, statement)
     table = _table_facts(connection, model)
     assert table is not None
-    for statement in _companions(model, table):
+    for statement in _trigger_and_comment_changes(model, table):
         yield _run(connection, statement)
     for role, privilege in _missing_grants(connection, model.name):
         yield _run(connection, _grant(model.name, role, privilege))
@@ -177,7 +177,7 @@ def _column_changes(model: Model, table: _Table) -> Iterator[Statement]:
             )
 
 
-def _companions(model: Model, table: _Table) -> Iterator[Statement]:
+def _trigger_and_comment_changes(model: Model, table: _Table) -> Iterator[Statement]:
     """Yield statements for the triggers and the comments that the table lacks."""
     name = _qualified_name(model.name)
     for trigger, definition in _TRIGGERS.items():

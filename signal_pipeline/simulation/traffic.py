@@ -8,7 +8,7 @@ and documentation ranges. `world.yaml` says what the traffic is made of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from signal_pipeline.catalogue.load import Catalogue
-from signal_pipeline.simulation.world import App, EventType, read_world, shares_of
+from signal_pipeline.simulation.world import Agent, App, EventType, read_world, shares_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -28,7 +28,7 @@ EVENTS_PER_SESSION = 6
 EVENTS_PER_USER = 12
 BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
 NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
-NEXT_DAY_RETRIES = 0.1  # The share of the retries that come a day later, not seconds later.
+NEXT_DAY_RETRY_SHARE = 0.1  # The share of the retries that come a day later, not seconds later.
 LINES_PER_CHUNK = 20_000
 # Chrome 120. A new version comes about every 28 days.
 FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)
@@ -73,7 +73,7 @@ def _day_lines(
     retries = int(total * RETRY_SHARE)
     times, lines = _first_sends(catalogue, day, total - retries, events_per_day, seed, rng)
     again = rng.choice(len(lines), retries)
-    late = rng.random(retries) < NEXT_DAY_RETRIES
+    late = rng.random(retries) < NEXT_DAY_RETRY_SHARE
     pauses = np.where(late, DAY_MS, rng.integers(500, 8_000, retries))
     resent = [lines[position] for position in again]
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
@@ -109,11 +109,8 @@ def _first_sends(
         session_start[session_of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1
     )
     kinds = rng.choice(len(types), total, p=shares_of(types))
-    version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
-    agents = [json.dumps(agent.text.replace("{v}", version)) for agent in world.agents]
-    bots = [json.dumps(bot.text.replace("{v}", version)) for bot in world.bots]
-    hosts = {app.name: catalogue.apps[app.name].host for app in apps}
-    heads = [f'"appName":"{app.name}","host":"{hosts[app.name]}"' for app in apps]
+    agents, bots = _agents_as_json(world.agents, day), _agents_as_json(world.bots, day)
+    heads = [f'"appName":"{app.name}","host":"{catalogue.apps[app.name].host}"' for app in apps]
     is_bot = rng.random(total) < BOT_SHARE
     bot_agent = rng.choice(len(bots), total, p=shares_of(world.bots))
     fate = rng.random(total)  # One draw per line decides which field it lacks, if any.
@@ -136,6 +133,12 @@ def _first_sends(
     for position in rng.choice(total, int(total * BAD_SHARE), replace=False):
         lines[position] = _spoil(lines[position], rng)
     return times, lines
+
+
+def _agents_as_json(agents: Sequence[Agent], day: date) -> list[str]:
+    """Return user agents as JSON strings, with the version that browsers have on that day."""
+    version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
+    return [json.dumps(agent.text.replace("{v}", version)) for agent in agents]
 
 
 def _active(entries: Any) -> set[str]:

@@ -214,15 +214,19 @@ def neighbours_rows(instance: dg.DagsterInstance) -> None:
     for _ in range(3):
         for location in ("neighbour", "signal"):  # They can share our code location too.
             partition = {"dagster/partition": "a"}
-            launched.execute_on(
+            launched.execute_in_this_process(
                 instance, launched.create_run(instance, theirs, location, tags=partition), theirs
             )
             for each in (others, mail_job):
-                launched.execute_on(instance, launched.create_run(instance, each, location), each)
+                launched.execute_in_this_process(
+                    instance, launched.create_run(instance, each, location), each
+                )
         plain = launched.create_run(instance, their_nightly_job, "neighbour")
-        launched.execute_on(instance, plain, their_nightly_job)
+        launched.execute_in_this_process(instance, plain, their_nightly_job)
         job = same_key.resolve_job_def("rollups_job")
-        launched.execute_on(instance, launched.create_run(instance, job, "neighbour"), job)
+        launched.execute_in_this_process(
+            instance, launched.create_run(instance, job, "neighbour"), job
+        )
         dg.materialize([their_table, their_check], instance=instance, partition_key="a")
         their_nightly_job.execute_in_process(instance=instance)
         instance.create_run_for_job(
@@ -283,7 +287,7 @@ def test_the_last_observation_of_a_partition_stays_as_the_last_materialization_d
     def job() -> None:
         observe()
 
-    launched.execute_on(instance, launched.create_run(instance, job), job)
+    launched.execute_in_this_process(instance, launched.create_run(instance, job), job)
     prune(instance, ours)
     with storage.connect() as connection:
         left = connection.execute(

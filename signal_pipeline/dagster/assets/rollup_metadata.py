@@ -94,7 +94,7 @@ class DayNotes:
             "state": build.state,
             "version": build.version,
             "seconds": round(build.seconds, 3),
-            "users_are": _trust(self._quality.get(build.day)),
+            "users_are": _labels_of_users(self._quality.get(build.day)),
         }
         if note := day_note(build.day, build.state):
             metadata["note"] = note
@@ -137,6 +137,6 @@ class DayNotes:
         return markdown_table(columns, rows)
 
 
-def _trust(quality: DayQuality | None) -> str:
+def _labels_of_users(quality: DayQuality | None) -> str:
     labels = quality.labels(None) if quality else set()
     return ", ".join(sorted(labels)) or "exact"

@@ -48,7 +48,7 @@ def bots_are_steady(connection: Connection) -> Finding:
     days, and at older days to which bots were added lately.
     """
     today = today_utc()
-    apps = _apps(connection, today)
+    apps = _days_by_app(connection, today)
     changes = [
         (app, each)
         for app, (days, looked_at) in apps.items()
@@ -83,7 +83,9 @@ def bots_are_steady(connection: Connection) -> Finding:
     )
 
 
-def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
+def _days_by_app(
+    connection: Connection, today: date
+) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
     """Return for each app its days by the books, and which of these days to look at.
 
     Apps without a day to look at are left out.

@@ -79,7 +79,7 @@ def bot_changes(
     usual = {day: _usual(days, day) for day in days if has_history(days, day)}
     known = sorted(day for day in looked_at if day in usual)
     found = [
-        _change([day], days, usual)
+        _as_change([day], days, usual)
         for day in known
         if _jumped(days[day], usual[day]) or (day < today and _fell(days[day], usual[day]))
     ]
@@ -88,7 +88,7 @@ def bot_changes(
     weeks = ([day - timedelta(days=n) for n in reversed(range(WEEK))] for day in reversed(known))
     for week in weeks:
         if _stayed_high(within := [day for day in week if day in usual], days, usual):
-            return [_change(within, days, usual)]
+            return [_as_change(within, days, usual)]
     return []
 
 
@@ -166,15 +166,15 @@ def _margin(deviation: float, received: float) -> float:
     return max(DEVIATIONS * deviation, MIN_BOTS, MIN_SHARE * received)
 
 
-def _change(
-    week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
+def _as_change(
+    days_of_change: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
 ) -> BotChange:
     return BotChange(
-        week[0],
-        week[-1],
-        sum(days[day].received for day in week),
-        sum(days[day].bots for day in week),
-        sum(usual[day].most * days[day].sends for day in week),
+        days_of_change[0],
+        days_of_change[-1],
+        sum(days[day].received for day in days_of_change),
+        sum(days[day].bots for day in days_of_change),
+        sum(usual[day].most * days[day].sends for day in days_of_change),
     )
 
 

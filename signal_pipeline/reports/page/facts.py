@@ -187,13 +187,15 @@ def _day_labels(
     coverage = read_coverage(connection, first, last)
     labels = RollupLabels(connection, models, rollup, coverage)
     return {
-        (day, app): _labels(labels, coverage, day, app)
+        (day, app): _labels_or_unknown(labels, coverage, day, app)
         for day in days_between(first, last)
         for app in sorted(apps)
     }
 
 
-def _labels(labels: RollupLabels, coverage: Coverage, day: date, app: str) -> Sequence[str]:
+def _labels_or_unknown(
+    labels: RollupLabels, coverage: Coverage, day: date, app: str
+) -> Sequence[str]:
     found = labels.of_row({"activity_date": day, "app_name": app})
     known_first, known_last = coverage.known_span
     if not known_first <= day <= known_last or {"missing", "unavailable"} & {*found}:

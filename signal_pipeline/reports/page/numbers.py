@@ -8,7 +8,7 @@ from datetime import date
 from signal_pipeline.reports.page.split import Count, People
 
 THIN_SPACE = "\u202f"  # Narrow, and never broken at the end of a line.
-NONE = "–"
+DASH = "–"
 
 
 def number(value: float) -> str:
@@ -24,7 +24,7 @@ def events(count: Count) -> str:
 
 def optional(value: float | None) -> str:
     """Return a number, or a dash where there is none."""
-    return NONE if value is None else number(value)
+    return DASH if value is None else number(value)
 
 
 def days(count: int) -> str:
