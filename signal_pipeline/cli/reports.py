@@ -213,8 +213,8 @@ def _write_page(
     first: date, last: date, app_name: str | None, out: Path | None, *, for_admins: bool
 ) -> None:
     from signal_pipeline.catalogue.load import load_catalogue
+    from signal_pipeline.private_files import write_private
     from signal_pipeline.reports.filters import check_filters
-    from signal_pipeline.reports.page.files import write_private
     from signal_pipeline.reports.page.render import usage_page
     from signal_pipeline.rollups.models import load_models
 

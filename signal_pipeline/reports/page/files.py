@@ -5,12 +5,11 @@ It keeps a bounded number of pages.
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
-from contextlib import suppress
 from datetime import date
 from pathlib import Path
+
+from signal_pipeline.private_files import write_private
 
 FOLDER = "reports"
 KEPT_PAGES = 53  # A year of weeks, and this one.
@@ -20,20 +19,6 @@ _NAME = re.compile(r"usage_\d{4}-\d{2}-\d{2}_to_\d{4}-\d{2}-\d{2}\.html")
 def page_path(home: Path, first: date, last: date) -> Path:
     """Return where the page of the UTC days `first` to `last`, inclusive, is kept."""
     return home / FOLDER / f"usage_{first}_to_{last}.html"
-
-
-def write_private(path: Path, html: str) -> None:
-    """Write or replace a page, readable by its owner only, whole or not at all; raises OSError."""
-    # The draft is made with mode 0600.
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-        Path(draft).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(draft).unlink()
-        raise
 
 
 def keep_page(home: Path, first: date, last: date, html: str) -> Path:
