@@ -198,8 +198,10 @@ class FullDisk:
     def _ballast(self, room_mb: int) -> Iterator[None]:
         """Put a file on the disk that leaves little room."""
         ballast = self._disk / f"ballast-{room_mb}"
+        size = self._free() - (room_mb << 20)
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, self._free() - (room_mb << 20))
+            if size > 0:  # The disk can be full already.
+                os.posix_fallocate(file.fileno(), 0, size)
         try:
             yield
         finally:

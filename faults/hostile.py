@@ -96,10 +96,15 @@ TEXTS = (
 )
 
 
+def _day_start(days_ago: int) -> datetime:
+    """Return when today, or an earlier UTC day, began."""
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight - timedelta(days=days_ago)
+
+
 def times() -> list[object]:
     """Return times at every edge, by the present clock."""
-    now = datetime.now(UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    now, midnight = datetime.now(UTC), _day_start(0)
     offsets = (
         timedelta(0),
         timedelta(microseconds=1),
@@ -107,7 +112,7 @@ def times() -> list[object]:
         timedelta(minutes=5, seconds=1),
     )
     near = [(start + offset).isoformat() for start in (now, midnight) for offset in offsets]
-    kept = [(midnight - timedelta(days=days)).isoformat() for days in (1, 179, 180, 181, 420, 421)]
+    kept = [_day_start(days).isoformat() for days in (1, 179, 180, 181, 420, 421)]
     fixed = [
         "2024-02-29T23:59:59.999999Z",
         "2023-02-29T00:00:00Z",
@@ -244,7 +249,7 @@ def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
     An example with several changes gives several payloads: one with the first change, one with the
     first two, and so on, and one that must pass.
     """
-    edges = times()
+    edges, yesterday = times(), _day_start(1).isoformat()
 
     @seed(at_seed)
     @settings(
@@ -264,7 +269,7 @@ def payloads(number: int, use: Callable[[Payload], None], at_seed: int) -> None:
     def make(
         changes: list[tuple[str, object]], encoding: str, unique: int, sly: Sly, spelling: str
     ) -> None:
-        fields = {**GOOD, "createdAt": edges[8]}
+        fields = {**GOOD, "createdAt": yesterday}
         for count, (name, value) in enumerate(changes):
             fields = {**fields, "clientEventId": str(uuid.UUID(int=unique + count)), name: value}
             use(Payload(fields, ENCODINGS[encoding]))

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class World:
 
     def __init__(self, folder: Path, days_before: int = 420) -> None:
         self.home = folder
-        self.start_date = date.today() - timedelta(days=days_before)  # noqa: DTZ011 - UTC is the project's clock
+        self.start_date = datetime.now(UTC).date() - timedelta(days=days_before)
         for name in [name for name in os.environ if name.startswith(("SIGNAL", "DAGSTER"))]:
             del os.environ[name]
         os.environ |= {
