@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,13 +24,15 @@ from signal_pipeline.days.calendar import (
     why_not_built,
 )
 from signal_pipeline.days.freshness import DayStatus, day_statuses
-from signal_pipeline.errors import UsageError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
 from signal_pipeline.rollups.difference import Difference, day_difference
 from signal_pipeline.rollups.engine import Engine
 from signal_pipeline.rollups.models import Models
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
 
@@ -228,11 +231,23 @@ def _progress_by_day(
 ) -> Iterator[None]:
     """Call `progress` with the number of newly recorded builds, and at the end with the rest.
 
-    A thread beside the run reads the records. The rest includes days that the run did not build.
+    A thread beside the run reads the records. If it fails, it logs a warning, and there is no
+    progress until the end. The rest includes days that the run did not build.
     """
     since, over, reported = datetime.now(UTC), threading.Event(), 0
 
     def watch() -> None:
+        try:
+            report()
+        except Exception as error:
+            logger.warning(
+                "the progress of the days %s to %s is not shown, but they are being built: %s",
+                days[0],
+                days[-1],
+                error if isinstance(error, SignalError) else type(error).__name__,
+            )
+
+    def report() -> None:
         nonlocal reported
         with database.connect() as connection:
             while not over.wait(PROGRESS_SECONDS):

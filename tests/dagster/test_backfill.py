@@ -16,6 +16,7 @@ from conftest import Fill
 from support.dagster import Run, purge, rows_of
 from support.days import days_ago, due_day, yesterday
 
+from signal_pipeline.dagster import backfill as backfill_module
 from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.backfill import (
     BackfillResult,
@@ -82,6 +83,22 @@ def test_a_range_is_few_runs_and_its_progress_adds_up(
     assert (result.built, result.refused, result.runs) == (DAYS, {}, 2)
     assert sum(told) == 4
     assert all(days >= 0 for days in told)
+
+
+def test_a_backfill_goes_on_without_its_progress(
+    backfill: Callable[..., BackfillResult],
+    fill: Fill,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fill(yesterday())
+    monkeypatch.setattr(backfill_module, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(backfill_module, "query", lambda *_: "select no_such_column")
+    told: list[int] = []
+    assert backfill(yesterday(), yesterday(), progress=told.append).built == [yesterday()]
+    assert told == [1]
+    (warning,) = [each for each in caplog.records if each.name == backfill_module.__name__]
+    assert "is not shown" in warning.getMessage()
 
 
 def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
