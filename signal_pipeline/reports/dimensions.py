@@ -16,7 +16,6 @@ from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
 from signal_pipeline.reports.report_errors import QuestionError
 
-ALL_TYPES = "(all)"
 NONE = "(none)"
 Value = TypeVar("Value")
 

@@ -11,8 +11,9 @@ from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.reports.dimensions import ALL_TYPES, KEYS
+from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.report_errors import UnknownFilterError
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
 
 # Where to look for stored events with a name that is no longer in the catalogue.
 _STORED: Mapping[str, LiteralString] = {

@@ -14,7 +14,7 @@ from psycopg import sql
 from signal_pipeline.days.coverage import Coverage, days_note, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.dimensions import ALL_TYPES, GROUPS, KEYS, NONE
+from signal_pipeline.reports.dimensions import GROUPS, KEYS, NONE
 from signal_pipeline.reports.of_raw_events import (
     KEEP_PARTITIONS,
     equality,
@@ -27,6 +27,7 @@ from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Model, Models
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
 
 
 def grouped_report(

@@ -37,6 +37,7 @@ from signal_pipeline.strict_yaml import (
 
 DATE_COLUMN = "activity_date"
 MEASURES = ("events", "users", "sessions")
+ALL_TYPES = "(all)"  # The event type of the rows over all event types.
 COLUMN_TYPES = ("text", "bigint", "integer", "double precision", "boolean", "date", "timestamptz")
 SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
 

@@ -16,7 +16,8 @@ from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.rollups.declared_tests import AcceptedValues, NotNull
 from signal_pipeline.rollups.model_tests import accepted_values
 from signal_pipeline.rollups.models import Model, Models
-from signal_pipeline.schema.reporting_views import ALL_TYPES, SCHEMA, ReportingView, reporting_views
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
+from signal_pipeline.schema.reporting_views import SCHEMA, ReportingView, reporting_views
 
 SOURCE = "signal"
 # The views that are not of one rollup, with their comments and keys. To Dagster they belong to the

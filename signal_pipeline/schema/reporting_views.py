@@ -19,9 +19,9 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Model
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
 
 SCHEMA = "signal_reporting"
-ALL_TYPES = "(all)"
 NAMES = {"users": "daily_users", "sessions": "daily_sessions"}
 PARTIAL = "is_partial"
 

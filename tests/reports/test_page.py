@@ -22,6 +22,7 @@ from support.days import days_ago
 from support.page import Page
 from support.traffic import line
 
+from signal_pipeline.api.identity.rate_limit import EVENTS_PER_MINUTE
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.days.calendar import WindowError
 from signal_pipeline.events.event import Reason
@@ -309,6 +310,7 @@ def test_a_day_is_a_number_or_has_its_reason(
 
 def test_every_reason_of_a_drop_is_explained() -> None:
     assert REASONS.keys() == {*get_args(Reason)}
+    assert f"more than {EVENTS_PER_MINUTE} events a minute" in REASONS["rate_limited"]
 
 
 def test_a_few_drops_are_named_without_their_number(

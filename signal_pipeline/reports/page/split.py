@@ -14,7 +14,8 @@ from datetime import date
 from functools import cached_property
 from statistics import median
 
-ALL_TYPES = "(all)"
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
+
 LEFT_OUT, UNKNOWN, PARTIAL = "left out", "unknown", "partial"
 # The labels of a day that make a sum of events a lower bound.
 TOO_LOW = frozenset({LEFT_OUT, UNKNOWN, PARTIAL, "incomplete"})

@@ -1,18 +1,23 @@
 """The words that a page explains: states of numbers, reasons of drops."""
 
+from __future__ import annotations
+
+from signal_pipeline.days.quality import DEGRADED_SHARE
+from signal_pipeline.events.acceptance import MAX_DESCRIPTION_BYTES
 from signal_pipeline.events.event import Reason
+from signal_pipeline.reports.small_cells import LEAST_USERS
 
 STATES = {
     "unknown": "Nothing can be known of the day: it is before the start date, still to come, or was"
     " never built. It is in no sum and never shown as zero.",
-    "left out": "The number is about fewer than five people, or such a number could be worked out"
-    " from it by subtraction. Sums without it begin with ≥.",
+    "left out": f"The number is about fewer than {LEAST_USERS} people, or such a number could be"
+    " worked out from it by subtraction. Sums without it begin with ≥.",
     "partial": "The day is not over: its numbers still grow. It is in no median.",
     "stale": "Events came, or the model changed, after the number was computed.",
     "incomplete": "The raw events were deleted before the number was proven complete: it can be too"
     " low.",
-    "degraded": "More than 1 % of the app's events had no network address, so people were taken for"
-    " one another: people a day is too low. Events are right.",
+    "degraded": f"More than {100 * DEGRADED_SHARE:g} % of the app's events had no network address,"
+    " so people were taken for one another: people a day is too low. Events are right.",
     "over-counted": "Two secrets, or two versions of the rules of names, hashed the day, so that"
     " one person can count twice: people a day is too high. Events are right.",
     "purged": "Final: the raw events are deleted, as the retention promises. The number stays.",
@@ -23,7 +28,7 @@ REASONS: dict[Reason, str] = {
     "unknown_event_type": "a feature that the catalogue does not have, or no longer has",
     "unknown_app": "an app that the catalogue does not have",
     "invalid_entity": "an entity of an unknown kind or form",
-    "description_too_large": "a description of more than 2,048 bytes",
+    "description_too_large": f"a description of more than {MAX_DESCRIPTION_BYTES:,} bytes",
     "description_pii": "a description that held personal data",
     "description_schema": "a description of the wrong shape",
     "bot": "sent by a program, not by a person",
