@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # `make install INSTALLER=pip` goes without uv.
 INSTALLER ?= uv
-# Processes that run the tests: more than the usual two cores, as each waits for others half the time.
+# Processes that run the tests: more than the usual two cores, as each waits half of the time.
 WORKERS ?= 5
 STAMP := .venv/.installed
 COMPILED := .venv/.compiled

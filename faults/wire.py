@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from random import SystemRandom
 from typing import Any
 
 from faults.oracle import Line
@@ -160,9 +161,14 @@ class Client:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a loopback port that nobody listens on.
+
+    It lies below those that the kernel gives to clients, of which these runs open thousands.
+    """
+    while True:
+        port = SystemRandom().randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until_up(port: int, seconds: float) -> bool:

@@ -26,6 +26,7 @@ from hypothesis import settings as hypothesis_settings
 from support.bundle import SignalBundle
 from support.cluster import CLUSTER_URL, create_cluster_database, drop_cluster_database
 from support.days import days_ago, wait_out_midnight
+from support.logs import end_of, open_logs
 from support.parallel import ByPart, slow_first
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -155,10 +156,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Begin no test that midnight would interrupt, for then its days would change meanwhile.
 
-    A test with a time limit of its own is a long one.
+    A test with a time limit of its own is a long one. No test waits for more than ten minutes.
     """
-    wait_out_midnight(timedelta(minutes=5 if item.get_closest_marker("timeout") else 1))
+    own = item.get_closest_marker("timeout")
+    wait_out_midnight(timedelta(seconds=min(own.args[0], 600) if own else 60))
     return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show of a failed test what the processes that it still runs wrote last."""
+    report = yield
+    if report.failed:
+        report.sections += [(path.name, end_of(path)) for path in open_logs]
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

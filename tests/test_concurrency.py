@@ -72,7 +72,7 @@ def test_no_call_begins_after_one_that_failed() -> None:
     assert ran == ["failed"]
 
 
-def test_the_switch_interval_is_as_before_when_the_last_thread_leaves() -> None:
+def test_the_switch_interval_is_as_before_when_the_last_user_leaves() -> None:
     usual = sys.getswitchinterval()
     first, second = short_switch_interval(), short_switch_interval()
     first.__enter__()

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from support.commands import environment_with, error_of, last_json, run_command
-from support.dagster import asker, dagster_processes, eventually, free_port, wait_for_ui
+from support.dagster import asker, dagster_processes, eventually, wait_for_ui
 from support.traffic import line
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings

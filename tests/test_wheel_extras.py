@@ -13,10 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.dagster import eventually, free_port
+from support.dagster import eventually
 from support.days import today
 from support.traffic import line
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 from tools.install import pip_settings, uv_environment, uv_options

@@ -102,8 +102,8 @@ def start_embedded(home: Path) -> str:
             ensure_database(url, DATABASE)
         except psycopg.Error as error:
             raise EmbeddedError(
-                f"the embedded PostgreSQL runs, but takes no connection ({type(error).__name__});"
-                f" {folder / 'log'} says why"
+                "the embedded PostgreSQL runs, but could not be prepared"
+                f" ({type(error).__name__}, SQLSTATE {error.sqlstate}); {folder / 'log'} says why"
             ) from None
     return url
 

@@ -114,8 +114,8 @@ def _refuse_without_citus(connection: Connection) -> None:
         )
     if not is_owner:
         raise DistributionError(
-            "cannot distribute: this user does not own the tables: run `signal-pipeline migrate` as"
-            " the owner of the schema, with the same settings"
+            "cannot distribute: this user does not own the tables: set SIGNAL_DISTRIBUTED=citus and"
+            " run `signal-pipeline migrate` as the owner of the schema"
         )
 
 

@@ -182,9 +182,9 @@ def test_events_of_a_bot_that_earlier_rules_took_for_a_person_are_found(
     database: Database, settings: Settings, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest.ingest_lines(person())
-    today = subjects.parse_user_agent
+    parse = subjects.parse_user_agent
     monkeypatch.setattr(
-        subjects, "parse_user_agent", lambda text: dataclasses.replace(today(text), bot=True)
+        subjects, "parse_user_agent", lambda text: dataclasses.replace(parse(text), bot=True)
     )
     found = subjects.find_subject(settings, database, yesterday(), PERSON.decode().splitlines())
     assert len(found.rows) == 3

@@ -6,26 +6,25 @@ each has its own journey, by which its rows are found.
 
 from __future__ import annotations
 
-from support.days import today
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
+from support.days import today, yesterday
 from support.wire import Issuer, Server, start_server
 
 from signal_pipeline.api.identity.development import sample_request
-from signal_pipeline.settings import Settings
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -163,7 +162,6 @@ def test_a_click_reaches_the_rollup(
         for name, value in os.environ.items()
         if not name.startswith(("SIGNAL", "DAGSTER"))
     }
-    day = str(today())
     code = "from signal_pipeline.cli import main; main()"
     command = [
         sys.executable,
@@ -171,9 +169,9 @@ def test_a_click_reaches_the_rollup(
         code,
         "backfill",
         "--from",
-        day,
+        str(yesterday()),  # Midnight can have passed since the click.
         "--to",
-        day,
+        str(today()),
         "--rollup",
         "daily_entity_activity",
     ]

@@ -18,8 +18,9 @@ from typing import Any
 import psutil
 import pytest
 from support.commands import PROGRAM, environment_with, run_command, start_command
-from support.dagster import asker, eventually, free_port, wait_for_ui
+from support.dagster import asker, eventually, wait_for_ui
 
+from faults.wire import free_port
 from signal_pipeline.postgres.embedded import running_url
 
 pytestmark = pytest.mark.timeout(600)

@@ -27,7 +27,6 @@ from support.dagster import (
     built,
     dagster_processes,
     eventually,
-    free_port,
     listens,
     storage_rows,
 )
@@ -35,6 +34,7 @@ from support.days import days_ago, yesterday
 from support.traffic import traffic
 
 from faults import launched, neighbour
+from faults.wire import free_port
 from signal_pipeline.dagster.home import open_instance, project_file
 from signal_pipeline.dagster.names import Names, load_names
 from signal_pipeline.dagster.pruning import prune_dagster_storage

@@ -20,7 +20,6 @@ from support.dagster import (
     built,
     dagster_processes,
     eventually,
-    free_port,
     ingest,
     listens,
     rows_of,
@@ -29,6 +28,7 @@ from support.dagster import (
 from support.days import RETENTION_DAYS, due_day, yesterday
 from support.traffic import traffic
 
+from faults.wire import free_port
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection, Database, ensure_database

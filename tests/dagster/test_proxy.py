@@ -30,10 +30,11 @@ from support.dagster import (
     asker,
     dagster_processes,
     eventually,
-    free_port,
     listens,
     wait_for_ui,
 )
+
+from faults.wire import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")

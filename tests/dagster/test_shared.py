@@ -18,10 +18,11 @@ import psycopg
 import pytest
 import yaml
 from conftest import START_DATE
-from support.dagster import asker, dagster_processes, eventually, free_port, ingest, wait_for_ui
+from support.dagster import asker, dagster_processes, eventually, ingest, wait_for_ui
 from support.days import days_ago, yesterday
 from support.traffic import traffic
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
@@ -136,21 +137,22 @@ def shared(
 
 def test_a_teams_assets_follow_signals(shared: Shared, connection: Connection) -> None:
     connection.execute("alter role signal_reader login")
-    ingest([*traffic(yesterday(), 40), *traffic(LATE_DAY, 9, seed=2)])
-    both = {str(yesterday()), str(LATE_DAY)}
+    newest = yesterday()
+    ingest([*traffic(newest, 40), *traffic(LATE_DAY, 9, seed=2)])
+    both = {str(newest), str(LATE_DAY)}
     eventually(lambda: shared.days("daily_app_activity") >= both, "Signal has built both days")
     eventually(
         lambda: shared.days("every_day") >= both, "each day that was built is followed", FOLLOWING
     )
     eventually(
-        lambda: shared.events("newest_day", yesterday()) == 40,
+        lambda: shared.events("newest_day", newest) == 40,
         "the newest day is followed",
         FOLLOWING,
     )
     eventually(
         lambda: shared.events("all_days") == 49, "so is an asset without partitions", FOLLOWING
     )
-    assert shared.events("every_day", yesterday()) == 40
+    assert shared.events("every_day", newest) == 40
     assert shared.events("every_day", LATE_DAY) == 9
     assert str(LATE_DAY) not in shared.days("newest_day")
 

@@ -141,7 +141,7 @@ def test_a_server_that_takes_no_connection_is_an_error_of_ours(home: Path, hold:
         connection.execute("alter database postgres with allow_connections false")
         _, error = hold().communicate()
         connection.execute("alter database postgres with allow_connections true")
-    assert "EmbeddedError: the embedded PostgreSQL runs, but takes no connection" in error
+    assert "EmbeddedError: the embedded PostgreSQL runs, but could not be prepared" in error
     assert answers(url_of(hold()))
 
 
@@ -160,9 +160,8 @@ def test_data_of_another_major_version_is_refused_with_what_to_do(home: Path) ->
     assert [path.name for path in (home / "postgres").iterdir()] == ["PG_VERSION"]
 
 
-@pytest.mark.embedded_only
-def test_the_settings_are_in_force(server: str) -> None:
-    with psycopg.connect(server) as connection:
+def test_the_settings_are_in_force(hold: Hold) -> None:
+    with psycopg.connect(url_of(hold())) as connection:
         shown = dict(connection.execute("select name, setting from pg_settings").fetchall())
     expected = {
         "log_error_verbosity": "terse",

@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from random import SystemRandom
-from typing import Any, BinaryIO
+from typing import Any
 
 import dagster as dg
 from psycopg import sql
 from support.days import RETENTION_DAYS
+from support.logs import logged
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 
 PATIENCE_SECONDS = 240  # No measurement: a busy machine can be slow.
-PORTS = SystemRandom()  # Each process chooses its own, whatever seeds the other generators.
 Run = Callable[..., dg.ExecuteInProcessResult]
 # The tables of Dagster's storage, and the owner of each of their rows.
 STORAGE_TABLES = {
@@ -82,18 +81,6 @@ def eventually(
         time.sleep(1)
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on.
-
-    It lies below those that the kernel gives to clients, of which other tests open thousands.
-    """
-    while True:
-        port = PORTS.randrange(20_000, 32_000)
-        with suppress(OSError), socket.socket() as free:
-            free.bind(("127.0.0.1", port))
-            return port
-
-
 def listens(port: int) -> bool:
     """True if somebody listens on a loopback port."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -105,8 +92,7 @@ def listens(port: int) -> bool:
 def dagster_processes(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """A function that starts a program of Dagster's in the folder.
 
-    All of them are stopped at the end, with their children. A test that fails shows what they
-    wrote last.
+    All of them are stopped at the end, with their children.
     """
     started: list[subprocess.Popen[bytes]] = []
     with logged(folder / "processes.log") as log:
@@ -133,17 +119,6 @@ def dagster_processes(folder: Path) -> Iterator[Callable[..., subprocess.Popen[b
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-@contextmanager
-def logged(path: Path) -> Iterator[BinaryIO]:
-    """A file for what processes write. Its end is a note to the failure of a test, if it fails."""
-    with path.open("wb") as log:
-        try:
-            yield log
-        except BaseException as failure:
-            failure.add_note(f"The end of {path.name}:\n" + path.read_text("utf-8")[-5_000:])
-            raise
 
 
 def storage_rows(storage: Database) -> set[tuple[object, ...]]:

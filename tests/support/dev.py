@@ -12,8 +12,10 @@ from typing import Any
 
 import psycopg
 from support.commands import PROGRAM
-from support.dagster import asker, eventually, free_port, logged, wait_for_ui
+from support.dagster import asker, eventually, wait_for_ui
+from support.logs import logged
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 

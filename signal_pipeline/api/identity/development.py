@@ -6,6 +6,7 @@ The keys are in `SIGNAL_HOME/development`, mode 0600, and are never used in prod
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 import time
@@ -70,8 +71,10 @@ def public_keys_file(settings: Settings) -> Path:
     text = json.dumps({"keys": [{**jwk, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]})
     path = settings.home_path / "development" / "jwks.json"
     if generated_secret(path, lambda: text) != text:  # Somebody has removed the private key.
-        path.unlink()
-        generated_secret(path, lambda: text)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        generated_secret(draft, lambda: text)
+        draft.replace(path)
     return path
 
 
