@@ -126,4 +126,4 @@ lock: ## Make the files *requirements*.lock anew: from pyproject.toml, and the t
 		--output-file examples/dbt_weekly/requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
-	rm -rf .venv .venv-dbt .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-against .venv-dbt .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
