@@ -100,7 +100,7 @@ audit: install ## Known vulnerabilities of what is pinned (needs a network)
 faults: install $(COMPILED) ## Kill, flood, soak and search Signal, for a long time; prints the seed
 	@$(BIN)/python -m faults
 
-bench: install $(COMPILED) ## Measure, print one table, write bench/results.json (about twenty minutes)
+bench: install $(COMPILED) ## Measure, print one table (about twenty minutes); BENCH="--against REV" compares
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r bench/requirements.lock || echo "chdb cannot be installed here: its row will say so"
 	@$(BIN)/python -m bench $(BENCH)

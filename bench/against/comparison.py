@@ -164,8 +164,8 @@ def markdown(rows: Sequence[Row], revision: str) -> str:
 def amount(value: float, unit: str) -> str:
     """Return a number with its unit; seconds are shown in the unit that suits them."""
     if unit != "s":
-        return f"{value:,.1f} {unit}" if value < 100 else f"{value:,.0f} {unit}"
-    factor, name = next((factor, name) for least, factor, name in _TIMES if value >= least)
+        return f"{value:,.1f} {unit}" if abs(value) < 100 else f"{value:,.0f} {unit}"
+    factor, name = next((factor, name) for least, factor, name in _TIMES if abs(value) >= least)
     return f"{value * factor:,.3g} {name}"
 
 

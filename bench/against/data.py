@@ -30,7 +30,11 @@ def ingest(scale: Scale, build: Build) -> Iterator[Turn]:
         return [
             Reading(
                 f"`ingest` of {lines:,} lines, the whole command, for each line",
-                used.each(lines, wall_target=0.65, cpu_target=0.6),
+                {
+                    **used.each(lines, wall_target=0.65, cpu_target=0.6),
+                    # A build that accepts more does more.
+                    "accepted": Figure(float(str(used.printed["accepted"])), "events"),
+                },
             ),
             Reading("its peak memory", _peak(used)),
         ]
