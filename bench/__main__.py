@@ -126,6 +126,8 @@ def _options() -> argparse.Namespace:
         "--days", type=_positive, default=HISTORY_DAYS, help="days of the backfill of --against"
     )
     options = parser.parse_args()
+    if options.against is not None and (options.document or options.fail_fast):
+        parser.error("--document and --fail-fast do not go with --against")
     known = PARTS if options.against is None else MEASURES
     if unknown := [part for part in options.only or [] if part not in known]:
         parser.error(f"--only: no part {unknown[0]!r}; there are {', '.join(known)}")
@@ -133,10 +135,9 @@ def _options() -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _say(text: str) -> None:
