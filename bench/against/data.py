@@ -45,7 +45,7 @@ def ingest(scale: Scale, build: Build) -> Iterator[Turn]:
 @contextmanager
 def rollups(scale: Scale, build: Build) -> Iterator[Turn]:
     """Measure `backfill` of one day of twice the scale."""
-    with _filled_day(scale, build, 2 * scale.events) as (home, lines):
+    with _filled_day(scale, build, 2) as (home, lines):
 
         def turn(_: int) -> list[Reading]:
             used = home.backfill(YESTERDAY, YESTERDAY)
@@ -66,7 +66,7 @@ def rollups(scale: Scale, build: Build) -> Iterator[Turn]:
 @contextmanager
 def memory(scale: Scale, build: Build) -> Iterator[Turn]:
     """Measure the peak memory of `backfill` of one day of ten times the scale."""
-    with _filled_day(scale, build, 10 * scale.events) as (home, lines):
+    with _filled_day(scale, build, 10) as (home, lines):
 
         def turn(_: int) -> list[Reading]:
             used = home.backfill(YESTERDAY, YESTERDAY)
@@ -132,10 +132,12 @@ def retention(scale: Scale, build: Build) -> Iterator[Turn]:
 
 
 @contextmanager
-def _filled_day(scale: Scale, build: Build, lines: int) -> Iterator[tuple[Home, int]]:
-    """Yield a home whose yesterday has about so many lines, and how many it has."""
+def _filled_day(scale: Scale, build: Build, times: int) -> Iterator[tuple[Home, int]]:
+    """Yield a home whose yesterday has so many times the scale's lines, and how many it has."""
+    # One file for all of them would take several gigabytes of memory while it is made.
+    files = [lines_of(scale.folder, scale.events, seed=10 + number) for number in range(times)]
     with scale.home(build) as home:
-        yield home, home.ingest(lines_of(scale.folder, lines, seed=4))
+        yield home, home.ingest(*files)
 
 
 def _peak(used: Used) -> dict[str, Figure]:

@@ -79,9 +79,10 @@ class Home:
         """Run a program in a new process of the build's Python."""
         return self._used([str(self.build.python), "-c", program], {})
 
-    def ingest(self, file: Path) -> int:
-        """Ingest a file, and return how many lines it has."""
-        return int(str(self.run("ingest", str(file), "--json").printed["received"]))
+    def ingest(self, *files: Path) -> int:
+        """Ingest files, and return how many lines they have."""
+        used = self.run("ingest", *map(str, files), "--json")
+        return int(str(used.printed["received"]))
 
     def backfill(self, first: date, last: date) -> Used:
         """Rebuild these days. Raises RuntimeError if not all of them were built."""
