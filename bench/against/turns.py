@@ -93,6 +93,7 @@ def _noted(failures: dict[str, str], side: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())
         failures[side] = f"failed: {type(error).__name__}: {text[-300:]}"
+        say(f"  {side}: {failures[side]}")
 
 
 def say(text: str) -> None:
