@@ -79,7 +79,7 @@ def memory(scale: Scale, build: Build) -> Iterator[Turn]:
 @contextmanager
 def history(scale: Scale, build: Build) -> Iterator[Turn]:
     """Measure `backfill` of many days of a twentieth of the scale."""
-    per_day = scale.events // 20
+    per_day = max(100, scale.events // 20)
     with scale.home(build) as home:
         home.ingest(scale.lines(scale.days, per_day))
         first = YESTERDAY - timedelta(days=scale.days - 1)
