@@ -86,7 +86,10 @@ def history(scale: Scale, build: Build) -> Iterator[Turn]:
 
         def turn(_: int) -> list[Reading]:
             used = home.backfill(first, YESTERDAY)
-            what = f"`backfill` of {scale.days} days × {per_day:,} lines through Dagster, the whole command"
+            what = (
+                f"`backfill` of {scale.days} days × {per_day:,} lines through Dagster, the whole"
+                " command"
+            )
             figures = used.each(1, wall_target=0.5, cpu_target=0.55)
             return [Reading(what, {**figures, "peak": Figure(used.peak_mib, "MiB")})]
 

@@ -74,4 +74,9 @@ def _events(folder: Path, count: int, turn: str) -> list[bytes]:
 
 
 def _settings(folder: Path) -> Settings:
-    return Settings(_env_file=None, home=folder, hmac_secret=SecretStr(SECRET), env="development")  # type: ignore[call-arg]
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        home=folder,
+        hmac_secret=SecretStr(SECRET),
+        env="development",
+    )

@@ -1,4 +1,4 @@
-"""`python -m bench --against REV` says what is wrong with a call in one line, and measures nothing."""
+"""`python -m bench --against REV` says in one line what is wrong with a call."""
 
 from __future__ import annotations
 
