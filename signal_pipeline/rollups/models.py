@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from signal_pipeline.errors import SignalError
@@ -153,10 +154,18 @@ class Models(Mapping[str, Model]):
 def load_models(folder: Path | None = None) -> Models:
     """Return all models by name, in the order of `schema.yml`.
 
-    `folder` defaults to the one that comes with the package. Raises ModelError for the first thing
-    that is wrong.
+    `folder` defaults to the one that comes with the package, which a process reads once. Raises
+    ModelError for the first thing that is wrong.
     """
-    folder = folder or _own_folder()
+    return _read_once(_own_folder()) if folder is None else _read_models(folder)
+
+
+@cache
+def _read_once(folder: Path) -> Models:
+    return _read_models(folder)
+
+
+def _read_models(folder: Path) -> Models:
     with _NamingFile(folder / "sources.yml"):
         sources = read_sources(folder / "sources.yml")
         if "events" not in sources:
