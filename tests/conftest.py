@@ -66,6 +66,10 @@ ON_CLUSTER = {
     "test_newest_events.py",
     "test_reports.py",
     "test_erasure.py",
+    "test_retention.py",
+    "test_retention_kills.py",
+    "test_retention_races.py",
+    "test_roles.py",
 }
 
 

@@ -9,9 +9,9 @@ from conftest import Fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
-from signal_pipeline.schema.distribution import distributed_tables
 
 YESTERDAY = date.today() - timedelta(days=1)
 

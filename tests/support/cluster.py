@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 CLUSTER_URL = os.environ.get("SIGNAL_TEST_CITUS_URL")
@@ -49,10 +50,21 @@ def create_cluster_database(url: str, name: str, template: str = "template0") ->
 
 
 def drop_cluster_database(url: str, name: str) -> None:
-    """Drop a database on every node."""
+    """Drop a database on every node.
+
+    The extension's daemon comes back to a database from which it was sent away, sometimes just
+    before the drop, which PostgreSQL then refuses.
+    """
+    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
     for place in [("", ""), *_nodes(url)[1:]]:
-        drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-        _run_each(url, place, "postgres", drop)
+        for is_last in (False, False, False, False, True):
+            try:
+                _run_each(url, place, "postgres", drop)
+                break
+            except (errors.ObjectInUse, errors.InternalError_):
+                if is_last:
+                    raise
+                time.sleep(0.5)
 
 
 def _nodes(url: str) -> list[tuple[str, str]]:
