@@ -132,6 +132,26 @@ def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, eng
     assert size > 32 * 8192  # Each shard has at least a page.
 
 
+def test_both_engines_count_the_same_on_the_workers(bundle: SignalBundle) -> None:
+    """Sessions with several users on several nodes count once; a day is read in several parts."""
+    bundle.fill(YESTERDAY, 400)
+    with bundle.database.connect() as connection:
+        sessions = "md5((get_byte(user_hash, 0) % 7)::text)::uuid"
+        connection.execute(f"update signal.events set session_id = {sessions}")  # type: ignore[arg-type]
+        ((shared,),) = connection.execute(
+            "with pairs as materialized (select session_id, user_hash from signal.events group by"
+            " 1, 2) select count(*) - count(distinct session_id) from pairs"
+        ).fetchall()
+        assert shared > 5
+    bundle.build(YESTERDAY)
+    by_duckdb = [
+        bundle.rows(f"select * from signal.{name} order by 1, 2, 3, 4") for name in bundle.models
+    ]
+    build_day(bundle.database, PostgresEngine(), bundle.models, YESTERDAY)
+    for name, rows in zip(bundle.models, by_duckdb, strict=True):
+        assert bundle.rows(f"select * from signal.{name} order by 1, 2, 3, 4") == rows
+
+
 def test_two_writers_and_a_purge_do_not_wait_for_each_other(bundle: SignalBundle) -> None:
     """Each holds its transaction open while the next one writes."""
     days = [YESTERDAY - timedelta(days=n) for n in range(3)]

@@ -1,6 +1,7 @@
 """The engine that lets PostgreSQL compute: for a cluster, and to check the other engine.
 
-It runs the models' SQL inside the database, into temporary tables of the caller's connection.
+It runs the models' SQL inside the database, into temporary tables of the caller's connection. On
+a cluster it runs it in a form that the workers compute (`per_user.py`), with equal results.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString, cast
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from signal_pipeline.days.calendar import window
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, safe_errors
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import (
@@ -26,6 +29,11 @@ from signal_pipeline.rollups.engine import (
     missing_day,
 )
 from signal_pipeline.rollups.models import Model, Models
+from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_table
+
+# The events of sessions that several users have, and what every model's SQL can touch.
+_SHARED = ("pg_temp", "signal_shared_events")
+_ALWAYS_READ = {"created_at", "user_hash", "session_id"}
 
 
 class PostgresEngine:
@@ -48,8 +56,11 @@ class PostgresEngine:
                 connection.execute("set transaction isolation level repeatable read")
                 connection.execute("set local time zone 'UTC'")
                 snapshot = _read_snapshot(connection, day)
+                on_workers = "events" in distributed_tables(connection)
+                if on_workers:
+                    _fill_shared_events(connection, day, models)
                 for model in models.values():
-                    _compute(connection, day, model)
+                    _compute(connection, day, model, on_workers=on_workers)
             yield PostgresDay(snapshot)
         finally:
             # If the connection is lost, its temporary tables are gone too.
@@ -89,24 +100,66 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
     return DaySnapshot(day, version, state, expected_events, raw_events, first, last)
 
 
-def _compute(connection: Connection, day: date, model: Model) -> None:
+def _compute(connection: Connection, day: date, model: Model, *, on_workers: bool) -> None:
     temporary = _temporary(model)
     connection.execute(
         sql.SQL("create temporary table {} (like {})").format(
             temporary, sql.Identifier("signal", model.name)
         )
     )
-    select = sql.SQL(model.select)
+    per_user = count_per_user(model.select) if on_workers else None
     insert = sql.SQL("insert into {} ({})\n{}").format(
-        temporary, identifiers(model.columns), select
+        temporary,
+        identifiers(model.columns),
+        _text(per_user.select if per_user else model.select),
     )
     _execute(connection, insert, window(day))
+    if per_user:
+        _count_shared_sessions_once(connection, day, model, per_user)
     foreign = _execute(
         connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
     )
     (rows,) = cast("tuple[int]", foreign.fetchone())
     if rows:
         raise foreign_rows(day, model, rows)
+
+
+def _fill_shared_events(connection: Connection, day: date, models: Models) -> None:
+    """Copy the events of sessions with several users into a temporary table; they are few.
+
+    Each user's sessions come as one value of 4 bytes per session: a hash. Sessions with equal
+    hashes are taken too, which changes no result.
+    """
+    packed = _execute(connection, query(__package__, "packed_sessions"), window(day)).fetchone()
+    # PostgreSQL sends numbers with the highest byte first.
+    of_users = np.frombuffer(cast("tuple[bytes]", packed)[0], ">i4")
+    hashes, users = np.unique(of_users, return_counts=True)
+    names = {column.name for model in models.values() for column in model.reads}
+    statement = sql.SQL(query(__package__, "shared_events")).format(
+        table=sql.Identifier(*_SHARED),
+        columns=sql.SQL(", ").join(map(sql.Identifier, sorted(names | _ALWAYS_READ))),
+    )
+    _execute(connection, statement, [*window(day), hashes[users > 1].tolist()])
+    connection.execute(sql.SQL("analyze {}").format(sql.Identifier(*_SHARED)))
+
+
+def _count_shared_sessions_once(
+    connection: Connection, day: date, model: Model, per_user: PerUserQuery
+) -> None:
+    """Take out how much the temporary rows over-count the sessions that have several users."""
+    connection.execute(sql.SQL("analyze {}").format(_temporary(model)))
+    for name in per_user.session_counts:
+        statement = sql.SQL(query(__package__, "count_shared_once")).format(
+            temporary=_temporary(model),
+            sessions=sql.Identifier(name),
+            grain=identifiers(model.grain),
+            per_user=_text(over_table(per_user.select, *_SHARED)),
+            once=_text(over_table(model.select, *_SHARED)),
+            matches=sql.SQL(" and ").join(
+                sql.SQL("t.{0} = o.{0}").format(sql.Identifier(key)) for key in model.grain
+            ),
+        )
+        _execute(connection, statement, window(day))
 
 
 def _execute(
@@ -116,6 +169,10 @@ def _execute(
     cursor = psycopg.RawCursor(connection)
     cursor.execute(statement, binds)
     return cursor
+
+
+def _text(select: str) -> sql.SQL:
+    return sql.SQL(select)
 
 
 def _temporary(model: Model) -> sql.Identifier:
