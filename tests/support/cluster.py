@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
+
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.urls import with_database
 
 CLUSTER_URL = os.environ.get("SIGNAL_TEST_CITUS_URL")
 WHY_SKIPPED = (
@@ -65,6 +69,21 @@ def drop_cluster_database(url: str, name: str) -> None:
                 if is_last:
                     raise
                 time.sleep(0.5)
+
+
+@contextmanager
+def copied_database(server: str, name: str, template: str) -> Iterator[Database]:
+    """Yield a copy of a database on a server or on a cluster; it is dropped at the end."""
+    if server == CLUSTER_URL:
+        create_cluster_database(server, name, template)
+        yield Database(with_database(server, name))
+        drop_cluster_database(server, name)
+        return
+    with psycopg.connect(server, autocommit=True) as connection:
+        names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+        connection.execute(sql.SQL("create database {name} template {template}").format(**names))
+        yield Database(with_database(server, name))
+        connection.execute(sql.SQL("drop database {name} with (force)").format(**names))
 
 
 def _nodes(url: str) -> list[tuple[str, str]]:
