@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # `make install INSTALLER=pip` goes without uv.
 INSTALLER ?= uv
-# Processes that run the tests. They wait for others most of the time: more than the usual two cores.
+# Processes that run the tests: more than the usual two cores, as each waits half of the time.
 WORKERS ?= 5
 STAMP := .venv/.installed
 COMPILED := .venv/.compiled
@@ -100,7 +100,7 @@ audit: install ## Known vulnerabilities of what is pinned (needs a network)
 faults: install $(COMPILED) ## Kill, flood, soak and search Signal, for a long time; prints the seed
 	@$(BIN)/python -m faults
 
-bench: install $(COMPILED) ## Measure, print one table, write bench/results.json (about twenty minutes)
+bench: install $(COMPILED) ## Measure, print one table (about twenty minutes); BENCH="--against REV" compares
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r bench/requirements.lock || echo "chdb cannot be installed here: its row will say so"
 	@$(BIN)/python -m bench $(BENCH)
@@ -126,4 +126,4 @@ lock: ## Make the files *requirements*.lock anew: from pyproject.toml, and the t
 		--output-file examples/dbt_weekly/requirements.lock
 
 clean: ## Remove .venv and caches; data in .signal stays
-	rm -rf .venv .venv-dbt .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-against .venv-dbt .venv-docs site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,7 @@
-"""`python -m bench`: measure everything, print the table, write `bench/results.json`."""
+"""`python -m bench`: measure everything, print the table, write `bench/results.json`.
+
+With `--against REV` it asks another revision and this tree in turn.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import commands, ingest, orchestration, retention, rollups, wire
+from bench.against.report import MEASURES
+from bench.against.report import run as run_against
 from bench.run import Bench
-from bench.server import Server
+from bench.server import HISTORY_DAYS, Server
 from bench.table import Row, machine, markdown
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -37,8 +42,16 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
 
 
 def main() -> int:
-    """Measure; exit with 1 if a part failed."""
+    """Measure; exit with 1 if a part failed, with 2 if the revision to compare with is unknown."""
     options = _options()
+    if options.against is not None:
+        return run_against(
+            options.against,
+            options.only or [],
+            events=options.events,
+            days=options.days,
+            rounds=options.rounds,
+        )
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     described = machine()
@@ -90,14 +103,41 @@ def _options() -> argparse.Namespace:
         "--events", type=int, default=1_000_000, help="the scale; 20000 runs in a few minutes"
     )
     parser.add_argument("--repeats", type=int, default=3, help="repetitions behind each median")
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="some parts only")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="PART",
+        help=f"some parts only: {', '.join(PARTS)}; with --against: {', '.join(MEASURES)}",
+    )
     parser.add_argument(
         "--document", action="store_true", help="put the table into docs/performance.md"
     )
     parser.add_argument(
         "--fail-fast", action="store_true", help="stop at the first part that fails"
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--against",
+        metavar="REV",
+        help="ask another revision of this repository and this tree in turn; writes"
+        " bench/against.json",
+    )
+    parser.add_argument("--rounds", type=_positive, default=5, help="rounds of --against")
+    parser.add_argument(
+        "--days", type=_positive, default=HISTORY_DAYS, help="days of the backfill of --against"
+    )
+    options = parser.parse_args()
+    if options.against is not None and (options.document or options.fail_fast):
+        parser.error("--document and --fail-fast do not go with --against")
+    known = PARTS if options.against is None else MEASURES
+    if unknown := [part for part in options.only or [] if part not in known]:
+        parser.error(f"--only: no part {unknown[0]!r}; there are {', '.join(known)}")
+    return options
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def _say(text: str) -> None:

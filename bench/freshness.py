@@ -70,7 +70,7 @@ class Bench:
             [*COMMAND, "dev", "--port", str(port)], env=env, stdout=log, stderr=log
         )
         try:
-            _wait(lambda: _answers(port), 180)
+            wait_until(lambda: answers(port), 180)
             yield
         finally:
             process.send_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ def samples(count: int = SAMPLES, seed: int = 1) -> dict[str, object]:
         for number in range(count + 1):
             assert ingest.ingest_lines([_line()]).accepted == 1
             committed = time.perf_counter()
-            _wait(lambda: bench.behind() == 0, 300)
+            wait_until(lambda: bench.behind() == 0, 300)
             if number == 0:  # The first event also waits for the code location to load.
                 storage = bench.storage()
             else:
@@ -152,7 +152,7 @@ def idle(minutes: float = MINUTES) -> dict[str, object]:
     with _bench() as bench, bench.dev():
         with closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
             ingest.ingest_lines([_line()])
-        _wait(lambda: bench.behind() == 0, 300)
+        wait_until(lambda: bench.behind() == 0, 300)
         time.sleep(10)
         before, storage = bench.runs(), bench.storage()
         time.sleep(minutes * 60)
@@ -171,7 +171,7 @@ def steady(
     with _bench() as bench:
         _fill_today(bench, large)
         with bench.dev(), closing(Ingest.from_settings(bench.settings, bench.database)) as ingest:
-            _wait(lambda: bench.behind() == 0, 300)
+            wait_until(lambda: bench.behind() == 0, 300)
             before, storage = bench.runs(), bench.storage()
             started = time.perf_counter()
             stalest = 0.0
@@ -245,7 +245,8 @@ def _line(at: datetime | None = None, people: int = 200) -> bytes:
     ).encode()
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Return whether Dagster's UI answers on this port."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=5) as answer:
             return bool(answer.status == 200)
@@ -253,7 +254,8 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _wait(question: Callable[[], object], seconds: float) -> None:
+def wait_until(question: Callable[[], object], seconds: float) -> None:
+    """Ask until the answer is true. Raises TimeoutError."""
     give_up = time.monotonic() + seconds
     while not question():
         if time.monotonic() > give_up:

@@ -85,14 +85,14 @@ def _inserts(
     engine = orm_rows.open_engine(url)
     few = events[: max(500, bench.events // 1000)]
 
-    def one(
-        insert: Callable[[Sequence[AcceptedEvent]], object], some: Sequence[AcceptedEvent]
+    def cost_per_event(
+        insert: Callable[[Sequence[AcceptedEvent]], object], batch: Sequence[AcceptedEvent]
     ) -> Cost:
-        return per(bench.median(lambda: insert(some), lambda: orm_rows.empty(engine)), len(some))
+        return per(bench.median(lambda: insert(batch), lambda: orm_rows.empty(engine)), len(batch))
 
-    single = one(lambda some: orm_rows.insert(engine, some), few)
-    core = one(lambda some: executemany.with_sqlalchemy(engine, some), events)
-    plain = one(lambda some: executemany.with_psycopg(url, some), events)
+    single = cost_per_event(lambda batch: orm_rows.insert(engine, batch), few)
+    core = cost_per_event(lambda batch: executemany.with_sqlalchemy(engine, batch), events)
+    plain = cost_per_event(lambda batch: executemany.with_psycopg(url, batch), events)
     engine.dispose()
     return [
         faster("ingest, against the original plan", signal, "ORM, INSERT + commit per event", single, at_least=100, text="event"),
@@ -241,8 +241,8 @@ def _plain(
         costs = []
         for at in range(0, share * bench.repeats, share):
             bench.server.checkpoint()
-            some = batches[at : at + share]
-            cost = bench.server.watch.cost(lambda: plain_table.load(connection, some))  # noqa: B023
+            part = batches[at : at + share]
+            cost = bench.server.watch.cost(lambda: plain_table.load(connection, part))  # noqa: B023
             costs.append(per(cost, min(len(events), (at + share) * 10_000) - at * 10_000))
         connection.execute("drop table plain_table")
     return median(costs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,21 +64,19 @@ def run_command(
 def run_child(
     command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
 ) -> Child:
-    """Run a program to its end."""
-    given = {**environment, "PYTHONPATH": str(Path(__file__).parents[1])}
-    started = time.perf_counter()
+    """Run a program to its end. Raises RuntimeError with its last lines if it fails."""
+    # By its path, since with this tree in PYTHONPATH another build would import this tree's code.
     done = subprocess.run(
-        [sys.executable, "-m", "bench.child", *command],
-        env=given,
+        [sys.executable, str(Path(__file__).with_name("child.py")), *command],
+        env=dict(environment),
         cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
     )
-    wall = time.perf_counter() - started
     complaints, _, used = done.stderr.rstrip().rpartition("\n")
     if done.returncode:
         raise RuntimeError(f"{command[1:5]} failed: {complaints[-2000:]}")
     lines = done.stdout.strip().splitlines()
     last = lines[-1] if lines else ""
-    return Child(wall, **json.loads(used), printed=json.loads(last) if last.startswith("{") else {})
+    return Child(**json.loads(used), printed=json.loads(last) if last.startswith("{") else {})

@@ -36,7 +36,7 @@ AT_LEAST = 2_000
 # The bare handler is that much quicker, so each request is sent to it that many times.
 BARE_TURNS = 10
 EVENTS_PER_USER = 40  # This is below the rate limit per minute.
-START_PATIENCE = 60.0
+START_PATIENCE = 180.0
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -47,10 +47,10 @@ def measure(bench: Bench) -> list[Row]:
     count = max(AT_LEAST, bench.events // 250)
     with bench.server.database() as settings:
         serve = [str(Path(sys.executable).with_name("signal-pipeline")), "serve", "--port"]
-        first = _requests(
+        first = create_requests(
             settings, WARM_UP, bench.repeats
         )  # Not measured: they load what is loaded once.
-        rounds = [_requests(settings, count, turn) for turn in range(bench.repeats)]
+        rounds = [create_requests(settings, count, turn) for turn in range(bench.repeats)]
         own = _measured(bench, serve, environment(settings), first, rounds)
         with database_of(settings).connect() as connection:
             stored = connection.execute("select count(*) from signal.events").fetchone()
@@ -71,8 +71,11 @@ def measure(bench: Bench) -> list[Row]:
     return [faster(what, own, "a bare ASGI handler on uvicorn", peer, at_least=0.1, text="event")]
 
 
-def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
-    """Return whole HTTP requests, each with its own event; a user's requests share one token."""
+def create_requests(settings: Settings, count: int, turn: object) -> list[bytes]:
+    """Return whole HTTP requests, each with its own event; a user's requests share one token.
+
+    Two calls with different turns have no user in common.
+    """
     from signal_pipeline.api.identity.development import local_gateway_secret, sample_request
     from signal_pipeline.api.identity.signature import signature_of
 
@@ -95,10 +98,15 @@ def _requests(settings: Settings, count: int, turn: int) -> list[bytes]:
             body = json.dumps(
                 {**sample.body, "variables": variables, "extensions": extensions}
             ).encode()
-            headers = {**sample.headers, "host": "127.0.0.1", "content-length": str(len(body))}
-            lines = [f"{name}: {value}" for name, value in headers.items()]
-            made.append("\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + body)
+            made.append(http_request(sample.headers, body))
     return made
+
+
+def http_request(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a POST to the subgraph as it goes over the wire."""
+    every = {**headers, "host": "127.0.0.1", "content-length": str(len(body))}
+    lines = [f"{name}: {value}" for name, value in every.items()]
+    return "\r\n".join(["POST /graphql HTTP/1.1", *lines, "", ""]).encode() + body
 
 
 def _measured(
@@ -112,17 +120,17 @@ def _measured(
 
     The CPU is the worker's and PostgreSQL's, not the client's.
     """
-    port = _free_port()
+    port = free_port()
     with (bench.folder / "wire.log").open("ab") as log:
         process = subprocess.Popen([*command, str(port)], env=dict(given), stdout=log, stderr=log)
     try:
-        _wait(port, process)
-        asyncio.run(_ask_all(port, first))
+        wait_for(port, process)
+        asyncio.run(ask_all(port, first))
         worker = psutil.Process(process.pid)
         costs = []
         for requests in rounds:
             before = sum(worker.cpu_times()[:2])
-            cost = bench.server.watch.cost(lambda: asyncio.run(_ask_all(port, requests)))  # noqa: B023
+            cost = bench.server.watch.cost(lambda: asyncio.run(ask_all(port, requests)))  # noqa: B023
             used = sum(worker.cpu_times()[:2]) - before
             costs.append(
                 Cost(cost.wall / len(requests), used / len(requests), cost.server / len(requests))
@@ -137,23 +145,33 @@ def _measured(
             process.wait()
 
 
-async def _ask_all(port: int, requests: Sequence[bytes]) -> None:
-    await asyncio.gather(*(_ask(port, requests[at::CONNECTIONS]) for at in range(CONNECTIONS)))
+async def ask_all(port: int, requests: Sequence[bytes], connections: int = CONNECTIONS) -> None:
+    """Send all requests over so many connections, and raise RuntimeError if one fails."""
+    await asyncio.gather(*(_ask(port, requests[at::connections]) for at in range(connections)))
 
 
 async def _ask(port: int, requests: Sequence[bytes]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for request in requests:
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        body = await reader.readexactly(length)
-        if b" 200 " not in head[:20] or b'"errors"' in body:
-            raise RuntimeError(f"a request failed: {head[:15]!r}")
+        await exchange(reader, writer, request)
     writer.close()
 
 
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+async def exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> bytes:
+    """Send a request and return the body of its answer. Raises RuntimeError if it failed."""
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+    body = await reader.readexactly(length)
+    if b" 200 " not in head[:20] or b'"errors"' in body:
+        raise RuntimeError(f"a request failed: {head[:15]!r}")
+    return body
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the server answers. Raises RuntimeError if it ends, or takes too long."""
     give_up = time.monotonic() + START_PATIENCE
     while time.monotonic() < give_up and process.poll() is None:
         try:
@@ -163,9 +181,10 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
             return
         except OSError:
             time.sleep(0.2)
-    raise RuntimeError("the server does not answer: see wire.log")
+    raise RuntimeError("the server does not answer: see its log")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -1,8 +1,8 @@
 """`make faults`: long tests that kill, flood, soak and search, each bounded.
 
-It prints its seed and figures. These parts run only when they are named: `accuracy` measures user
-agents against labels, which it must be given; `fulldisk` mounts a disk, which takes root; `year`
-walks a false clock through 400 days in an hour or more.
+Each part prints its seed and its figures. Three parts run only when they are named: `accuracy`
+compares user agents with labels from a file; `fulldisk` mounts a disk, so only root can run it;
+`year` walks a false clock through 400 days in an hour or more.
 """
 
 from __future__ import annotations

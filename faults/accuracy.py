@@ -24,7 +24,10 @@ _PROGRAMS = ("crawler", "cli", "fetcher", "library")
 
 
 class Labelled(NamedTuple):
-    """`kind` is person, old (people's older and odd shapes) or bot; `device` can be empty."""
+    """A user agent with its labels.
+
+    `kind` is person, old (people's older and odd shapes) or bot; `device` can be empty.
+    """
 
     kind: str
     device: str
@@ -41,7 +44,7 @@ def read_labels(file: Path = LABELS) -> list[Labelled]:
 
 
 def read_ua_parser_js(folder: Path) -> Iterator[Labelled]:
-    """Yield the tests of ua-parser-js: devices, and programs that are no browsers."""
+    """Yield the tests of ua-parser-js: devices, and programs that are not browsers."""
     data = folder / "test" / "data" / "ua"
     for file in sorted((data / "device").glob("*.json")):
         for entry in json.loads(file.read_text(encoding="utf-8")):

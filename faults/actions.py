@@ -71,7 +71,7 @@ def drain(now: datetime) -> None:
 def serve(port: int, spool: Path, url: str | None) -> None:
     """Serve the API until killed or told to stop.
 
-    With the URL of a database the server cannot start the database again.
+    With a `url`, the server cannot start the database again.
     """
     quiet()
     os.environ["SIGNAL_SPOOL_DIR"] = str(spool)

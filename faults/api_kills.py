@@ -21,6 +21,7 @@ from random import Random
 from faults import actions, oracle
 from faults.wire import Client, Gateway, NoAnswerError, free_port, of_one_person, wait_until_up
 from faults.world import PATIENCE_SECONDS, StuckError, World
+from signal_pipeline.ingest.spool_files import refused_files, unfinished_files, waiting_files
 from signal_pipeline.postgres.embedded import running_url
 from signal_pipeline.settings import load_settings
 
@@ -31,7 +32,10 @@ ACKNOWLEDGED = {("accepted", None), ("spooled", None)}
 
 
 class ApiUnderFire:
-    """The senders, one server after another, and what is known about the present round's events."""
+    """Keeps one server after another under load, and remembers what it sent.
+
+    For the present round, it knows which events were sent and which of them were acknowledged.
+    """
 
     def __init__(self, world: World, day: date, random: Random) -> None:
         # Acknowledged events by outcome; `unknown` counts those without an answer, or refused.
@@ -50,7 +54,7 @@ class ApiUnderFire:
     ) -> BaseProcess:
         """Start a server under load.
 
-        It restarts an embedded PostgreSQL that is gone, unless `revives` is false.
+        The server restarts an embedded PostgreSQL that is gone, unless `revives` is false.
         """
         port, process = self._serve(revives)
         self._stop.clear()
@@ -63,14 +67,14 @@ class ApiUnderFire:
         return process
 
     def stop_sending(self) -> None:
-        """End the load; the server is dead, or will be."""
+        """End the load. The caller has killed the server, or stops it afterwards."""
         self._stop.set()
         for sender in self._senders:
             sender.join()
         self._senders.clear()
 
     def until_answered(self, process: BaseProcess) -> None:
-        """Wait until the server has acknowledged something, or has ended."""
+        """Wait until the server has acknowledged something, or has ended. Raises StuckError."""
         known = len(self._acknowledged)
         give_up = time.monotonic() + PATIENCE_SECONDS
         while len(self._acknowledged) == known and process.is_alive():
@@ -81,7 +85,7 @@ class ApiUnderFire:
     def until_drained(self) -> None:
         """Wait until the spool is empty. Raises StuckError."""
         give_up = time.monotonic() + PATIENCE_SECONDS
-        while list(self._spool.glob("*.spool")):
+        while waiting_files(self._spool):
             if time.monotonic() > give_up:
                 raise StuckError("the spool is not drained")
             time.sleep(0.1)
@@ -110,9 +114,9 @@ class ApiUnderFire:
         if process.exitcode != 0:
             process.kill()
             found.append(f"the API ended with {process.exitcode} when it was told to stop")
-        if refused := list(self._spool.glob("*.refused")):
+        if refused := refused_files(self._spool):
             found.append(f"{len(refused)} file(s) of the spool were refused")
-        if drafts := list(self._spool.glob("*.tmp")):
+        if drafts := unfinished_files(self._spool):
             found.append(f"{len(drafts)} torn file(s) are left in the spool")
         kept = {*self._acknowledged, *retried, *(stored.keys() & self._sent.keys())}
         state.add(self._sent[key] for key in kept)

@@ -138,8 +138,8 @@ def _books(connection: Connection, day: date, oracle: Day) -> list[str]:
 def _intake(connection: Connection) -> list[str]:
     """Compare the intake and the bots with the books.
 
-    The intake must hold in total what the books hold, although it counts by other days. The bots,
-    counted by families, must agree with the books too.
+    The intake counts by day of receipt and the books by day of the event, so only their totals must
+    agree. The bots, counted by families, must agree with the books of each day.
     """
     received = _rows(
         connection,

@@ -1,4 +1,4 @@
-"""A clock that flows and can be moved, for all processes that inherit it, PostgreSQL's too.
+"""A clock that runs and can be moved, for all processes that inherit it, PostgreSQL included.
 
 It is libfaketime (Debian's package `faketime`): all processes read their distance to the true time
 from one file. Signal's code is unchanged: it asks the system's clock, and so do Dagster and
@@ -16,7 +16,8 @@ from pathlib import Path
 from signal_pipeline.postgres.embedded import data_folder, start_embedded, wheel_program
 from signal_pipeline.settings import load_settings
 
-# The library cannot sleep until an instant of the monotonic clock, which Python's sleep does.
+# Python's `time.sleep` waits for an instant of the monotonic clock, and the library cannot do that.
+# So every process gets a `time.sleep` that waits with `select`.
 SITE_CUSTOMIZE = """import select, time
 time.sleep = lambda seconds: select.select([], [], [], seconds) and None
 """

@@ -23,7 +23,7 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 class DealtOut:
-    """Lines in files of every form that is read, in turn.
+    """Writes lines to several files in turn, one file for each form that Signal reads.
 
     Each file consists of many members, frames or marked parts.
     """

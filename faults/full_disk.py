@@ -1,9 +1,9 @@
 """A disk that fills up under load: PostgreSQL finds no room for its WAL, then there is room again.
 
 Meanwhile the API and files bring events. The disk is a small file system in memory, which only root
-can mount. PostgreSQL's data are on it; in one of two places so is all of `SIGNAL_HOME`, with the
-spool and the landing. Every acknowledged event must survive, no file must be removed before its
-events are stored, and the same server must accept again by itself.
+can mount. The test runs twice: first only PostgreSQL's data are on the disk, then all of
+`SIGNAL_HOME`, with the spool and the landing. Every acknowledged event must survive, no file must
+be removed before its events are stored, and the same server must accept again by itself.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ PLACES = (
     "everything",
 )
 DISK_MB = 256
-# What the ballast leaves, in turn: no room for the next segment of WAL, then room for one and for
-# few tables.
+# How much room the ballast leaves, by round: too little for the next segment of WAL, or enough for
+# one segment and few tables.
 ROOMS_MB = (
     12,
     20,
@@ -71,7 +71,7 @@ class FullDisk:
         self.world.finish(actions.migrate_all)
 
     def close(self) -> None:
-        """Unmount the disk; PostgreSQL has stopped with its last user."""
+        """Unmount the disk. PostgreSQL stopped when the last process that used it ended."""
         subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
 
     def round(self, number: int) -> None:

@@ -1,6 +1,6 @@
 """Hostile payloads that hypothesis makes from a good one, to crash a parser or slip past a check.
 
-One in four must pass all the same; see `sly.py`.
+About one in four is sly: it must be accepted although it looks hostile. See `sly.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from faults.oracle import MAC
-from faults.sly import Sly, Stored, sly_payloads
+from faults.sly import Sly, sly_payloads
+from faults.sly_rows import Stored
 
 GOOD: dict[str, object] = {
     "eventType": "journey_create_clicked",

@@ -1,7 +1,7 @@
 """Hostile connections to a real server with few files, while strangers must still be served.
 
-They are silent, trickle, flood, or never read. They are bounded in number and time, and on
-loopback.
+A hostile connection is silent, trickles, floods, or never reads. The connections are bounded in
+number and time, and on loopback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from signal_pipeline.settings import load_settings
 
 FILES = 256
 PER_LOOK = 50  # Connections between two checks that a stranger is served.
-HEALTH_SECONDS = 10.0  # A machine under load can need some.
+HEALTH_SECONDS = 10.0  # A machine under load can need some seconds for a health check.
 CLOSED_SECONDS = 60.0
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
@@ -141,7 +141,10 @@ def _outcome(stranger: Client, event: list[oracle.Line]) -> str:
 
 
 def _left_open(clients: list[socket.socket]) -> int:
-    """Return how many connections the server has not closed in time; reading only shows that."""
+    """Return how many connections the server has not closed in time.
+
+    A client learns that its connection is closed only by reading.
+    """
     give_up = time.monotonic() + CLOSED_SECONDS
     while clients and time.monotonic() < give_up:
         clients = [client for client in clients if _is_open(client)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from faults import actions
 from faults.file_forms import DealtOut, other_forms
 from faults.hostile import Payload, payloads
-from faults.sly import Stored, differences
+from faults.sly_rows import Stored, differences
 from faults.wire import CREATE_MANY, Client, Gateway, free_port, wait_until_up
 from faults.world import PATIENCE_SECONDS, SECRET, FaultFoundError, World
 from signal_pipeline.api.identity.signature import TooManyValuesError
@@ -164,7 +164,7 @@ class _Senders:
         text = payload.encode(json.dumps(stated).encode())
         try:
             body, headers = gateway.body(CREATE_MANY, b'{"input": [' + text + b"]}")
-        except TooManyValuesError:  # No more than the API does a gateway sign such a body.
+        except TooManyValuesError:  # A gateway does not sign what the API would refuse.
             with self._lock:
                 self.refused += 1
                 if payload.stored is not None:

@@ -39,7 +39,8 @@ ROUND_SECONDS = 120  # A round takes less than this.
 class Tally:
     """What was done.
 
-    `kills` counts processes that were alive when they were killed, by what they were doing.
+    `kills` counts processes that were alive when they were killed, by what they were doing; `late`
+    counts those that had ended before. `seconds` is how long each kind of work usually takes.
     """
 
     rounds: int = 0

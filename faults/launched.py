@@ -1,7 +1,7 @@
 """Runs like those that a daemon launches: each has a code location and a process of its own.
 
-Dagster makes such runs only from a workspace. Its private parts make them here, so that a test can
-have many of them.
+Dagster's public API makes such runs only from a workspace. This module uses private parts of
+Dagster, so that a test can have many such runs.
 """
 
 from __future__ import annotations

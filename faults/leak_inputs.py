@@ -28,6 +28,7 @@ AGENT = (
 EMAIL, USER_ID = "leak.mark@private-mail.example", "user-LeakMark-66120"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsZWFrLW1hcmsifQ.c2lnbmF0dXJlLWxlYWstbWFyaw"  # noqa: S105 # pragma: allowlist secret
 HOST = "admin.example.org"
+# These values are allowed nowhere: not in a store, a log, an error or a run.
 NOWHERE: Mapping[str, str | bytes] = {
     "secret": SECRET,
     "gateway's secret": GATEWAY_SECRET,
@@ -100,7 +101,7 @@ def all_kinds() -> list[bytes]:
 
 
 def _refused() -> list[dict[str, object]]:
-    """Return the changes that make an event a drop, by file as over HTTP."""
+    """Return changes to an event, each of which gets the event dropped, by file and over HTTP."""
     return [
         {"eventType": EMAIL},
         {"appName": EMAIL},

@@ -7,24 +7,15 @@ GraphQL if its UI ran, and every other file below `SIGNAL_HOME`, temporary ones 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 
-import psycopg
 from pydantic import SecretStr
 
+from faults.leak_home import LeakHome, demand, until
 from faults.leak_inputs import (
     AGENT,
-    ALERTS,
-    API_KEY,
     BROKEN,
     EMAIL,
     ENTITY,
@@ -32,7 +23,6 @@ from faults.leak_inputs import (
     HOST,
     IPV4,
     NOWHERE,
-    SECRET,
     SESSION,
     SPOOLED,
     STORED,
@@ -50,20 +40,13 @@ from faults.leak_inputs import (
     requests,
 )
 from faults.marks import hits, hits_in_files, needles
-from faults.wire import Client, Gateway, free_port, wait_until_up
-from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError
+from faults.wire import Client, Gateway
+from faults.world import FaultFoundError
 from signal_pipeline.dagster.home import DAGSTER_DATABASE
-from signal_pipeline.postgres.embedded import (
-    DATABASE,
-    data_folder,
-    running_url,
-    start_embedded,
-    wheel_program,
-)
-from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.ingest.spool_files import waiting_files
+from signal_pipeline.postgres.embedded import DATABASE, data_folder
 from signal_pipeline.settings import Settings
 
-COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
 # Compressed or packed values could hide a mark.
 SPREAD_OUT = """
 do $$
@@ -79,31 +62,10 @@ begin
 end $$"""
 
 
-class LeakTest:
-    """A `SIGNAL_HOME` of its own, with every temporary file and every output below it."""
+class LeakTest(LeakHome):
+    """The steps of the test, in their order, and the search."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.answers = b""  # The answers of Dagster's UI.
-        for name in ("tmpdir", "outputs", "landing"):
-            (home / name).mkdir(parents=True)
-        (home / "tmpdir").chmod(0o777)
-        clean = {
-            name: text
-            for name, text in os.environ.items()
-            if not name.startswith(("SIGNAL", "DAGSTER"))
-        }
-        self.environment = clean | {
-            "SIGNAL_HOME": str(home),
-            "SIGNAL_ENV": "development",
-            "SIGNALS_SALT_SECRET": SECRET,
-            "SIGNAL_HMAC_SECRET": GATEWAY_SECRET,
-            "SIGNAL_API_KEYS": f"marked:{hashlib.sha256(API_KEY.encode()).hexdigest()}",
-            "SIGNAL_SPOOL_DIR": str(home / "spool"),
-            # Nobody listens at this address, because a failure tells more than a success.
-            "SIGNAL_ALERT_URLS": f"json://{ALERTS}:{ALERTS}@127.0.0.1:1/{ALERTS}?+X-Token={ALERTS}",
-            "TMPDIR": str(home / "tmpdir"),
-        }
+    answers = b""  # The answers of Dagster's UI.
 
     def by_command(self) -> None:
         """Run the commands on marked inputs.
@@ -111,32 +73,32 @@ class LeakTest:
         They are good and bad lines, requests of data subjects, and a failing and a good backfill.
         """
         self.connect().close()  # This process keeps the server up between the commands.
-        self._run(0, "migrate")
+        self.run(0, "migrate")
         with self.connect() as connection:
             connection.execute(SPREAD_OUT)
             connection.execute("alter system set log_min_messages = 'info'")
             connection.execute("select pg_reload_conf()")
-        self._run(0, "ingest", "-", "--json", lines=all_kinds())
+        self.run(0, "ingest", "-", "--json", lines=all_kinds())
         person = f"{HOST}\n{IPV4} {EMAIL}\n{AGENT}\n".encode()
-        self._run(1, "subject", "--day", YESTERDAY, lines=[person, TOKEN.encode()])
+        self.run(1, "subject", "--day", YESTERDAY, lines=[person, TOKEN.encode()])
         with self.broken("events", "route <> '/broken'"):
-            self._run(1, "ingest", "-", lines=[marked(route="/broken"), *all_kinds()])
+            self.run(1, "ingest", "-", lines=[marked(route="/broken"), *all_kinds()])
         with self.broken("books", "false"):
-            self._run(1, "ingest", "-", lines=all_kinds())
+            self.run(1, "ingest", "-", lines=all_kinds())
         with self.broken("builds", "false"):
-            self._run(1, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
+            self.run(1, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
         with self.connect(DAGSTER_DATABASE) as connection:
             connection.execute(SPREAD_OUT)
-        self._run(0, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
-        self._run(0, "report", "app", "--from", YESTERDAY, "--to", TODAY)
-        self._run(1, "alert-test")
+        self.run(0, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
+        self.run(0, "report", "app", "--from", YESTERDAY, "--to", TODAY)
+        self.run(1, "alert-test")
 
     def by_api(self) -> None:
         """Send good and bad requests, and provoke errors of the database.
 
         Events wait in the spool while the database is away.
         """
-        with self._serve() as port:
+        with self.serve() as port:
             settings = Settings(
                 _env_file=None, home=self.home, hmac_secret=SecretStr(GATEWAY_SECRET)
             )  # type: ignore[call-arg]
@@ -146,13 +108,13 @@ class LeakTest:
             )
             with closing(Client(port, people)) as client:
                 for request in [*requests(people), *reads(admins)]:
-                    _demand(
+                    demand(
                         client.post(request.body, request.headers).status in request.statuses,
                         "the API answers as it should",
                     )
                 with self.broken("events", "route <> '/broken'"):
                     request = create(people, event(route="/broken"), statuses=BROKEN)
-                    _demand(
+                    demand(
                         client.post(request.body, request.headers).status in request.statuses,
                         "a broken table is an error",
                     )
@@ -161,7 +123,7 @@ class LeakTest:
     def _spool(self, client: Client, people: Gateway, admins: Gateway) -> None:
         self.stop_postgres()
         request = create(people, event(clientEventId=SPOOLED, sessionId=SESSION))
-        _demand(
+        demand(
             client.post(request.body, request.headers).outcomes == [("spooled", None)],
             "events go to the spool",
         )
@@ -169,29 +131,29 @@ class LeakTest:
             client.post(request.body, request.headers)
         shutil.copytree(self.home / "spool", self.home / "spool-as-it-was")
         self.connect().close()
-        until("the spool is drained", lambda: not list((self.home / "spool").glob("*.spool")))
+        until("the spool is drained", lambda: not waiting_files(self.home / "spool"))
 
     def search(self) -> str:
         """Search before and after erasures; return figures. Raises FaultFoundError."""
         person = f"{HOST}\n{IPV4}\n{AGENT}\n".encode()
-        subject = self._run(0, "subject", "--day", YESTERDAY, lines=[person])
-        _demand(USER_HASH.hex() in subject.read_text(), "the subject is found")
+        subject = self.run(0, "subject", "--day", YESTERDAY, lines=[person])
+        demand(USER_HASH.hex() in subject.read_text(), "the subject is found")
         # The search must find what is there: the ids of the stored events, in the dump and in the
         # data files.
         with self.connect() as connection:
             connection.execute("checkpoint")
         kept = {"event id": STORED, "spooled event id": SPOOLED}
-        _demand(kept.keys() <= hits(needles(kept), self._dump(DATABASE)), "the dump is searched")
+        demand(kept.keys() <= hits(needles(kept), self.dump(DATABASE)), "the dump is searched")
         ledger = needles({"ledger": bytes.fromhex(STORED.replace("-", ""))})
-        _demand(
+        demand(
             bool(hits_in_files(ledger, (data_folder(self.home) / "base").rglob("*"))),
             "the data files are searched",
         )
-        self._run(0, "erase", "--user-hash", USER_HASH.hex(), "--day", YESTERDAY, "--json")
-        self._run(0, "erase", "--entity", "journey", ENTITY, "--json")
+        self.run(0, "erase", "--user-hash", USER_HASH.hex(), "--day", YESTERDAY, "--json")
+        self.run(0, "erase", "--entity", "journey", ENTITY, "--json")
         with self.connect() as connection:
             connection.execute("checkpoint")
-        dumps = {name: self._dump(name) for name in (DATABASE, DAGSTER_DATABASE)}
+        dumps = {name: self.dump(name) for name in (DATABASE, DAGSTER_DATABASE)}
         files = [path for path in self.home.rglob("*") if path.is_file()]
         logs = [path for path in files if path != subject and _is_log(path)]
         nowhere, stored_only = needles(NOWHERE), needles(STORED_ONLY)
@@ -215,104 +177,6 @@ class LeakTest:
             f" {len(logs)} of them logs, and {len(dumps)} dumps: no hit"
         )
 
-    def connect(self, database: str = DATABASE) -> psycopg.Connection[tuple[object, ...]]:
-        """Connect to the home's server, and start it if necessary."""
-        return psycopg.connect(self._url(database), autocommit=True)
-
-    def stop_postgres(self) -> None:
-        """Stop PostgreSQL at once."""
-        os.kill(
-            int((data_folder(self.home) / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT
-        )
-        until("PostgreSQL is gone", lambda: running_url(self.home) is None)
-
-    @contextmanager
-    def broken(self, table: str, condition: str) -> Iterator[None]:
-        """Make new rows of a table fail unless they fulfil the condition.
-
-        The detail of the error would show the whole row.
-        """
-        with self.connect() as connection:
-            connection.execute(
-                f"alter table signal.{table} add constraint broken check ({condition}) not valid"
-            )  # type: ignore[arg-type]
-            yield
-            connection.execute(f"alter table signal.{table} drop constraint broken")  # type: ignore[arg-type]
-
-    @contextmanager
-    def process(self, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command until it is told to stop, with its output below the home."""
-        with (self.home / "outputs" / str(arguments[0])).open("ab") as output:
-            process = subprocess.Popen(
-                [*COMMAND, *map(str, arguments)],
-                env=self.environment | environment,
-                cwd=self.home,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            yield process
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(60)
-            process.kill()
-
-    @contextmanager
-    def _serve(self) -> Iterator[int]:
-        """Run a server that cannot start PostgreSQL again."""
-        port = free_port()
-        with self.process("serve", "--port", port, SIGNAL_DATABASE_URL=self._url(DATABASE)):
-            _demand(wait_until_up(port, PATIENCE_SECONDS), "the API starts")
-            yield port
-
-    def _run(self, code: int, *arguments: object, lines: list[bytes] | None = None) -> Path:
-        """Run a command that must end with this code; return the file with its output."""
-        path = (
-            self.home
-            / "outputs"
-            / f"{len(list((self.home / 'outputs').iterdir())):02}-{arguments[0]}"
-        )
-        with path.open("wb") as output:
-            done = subprocess.run(
-                [*COMMAND, *map(str, arguments)],
-                env=self.environment,
-                cwd=self.home,
-                input=b"\n".join(lines or []),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        _demand(done.returncode == code, f"{path.name} ends with {code}, not {done.returncode}")
-        return path
-
-    def _url(self, database: str) -> str:
-        url = running_url(self.home) or start_embedded(self.home)
-        return with_database(url, database)
-
-    def _dump(self, database: str) -> bytes:
-        program = wheel_program("pg_dump")
-        _demand(program is not None, "the wheel has pg_dump")
-        return subprocess.run(
-            [str(program), "--dbname", self._url(database)], capture_output=True, check=True
-        ).stdout
-
 
 def _is_log(path: Path) -> bool:
     return path.suffix == ".log" or path.name == "log" or "outputs" in path.parts
-
-
-def _demand(true: bool, what: str) -> None:
-    if not true:
-        raise FaultFoundError(f"not so: {what}")
-
-
-def until(what: str, true: Callable[[], bool]) -> None:
-    """Wait until the condition is true; an error counts as not yet."""
-    give_up = time.monotonic() + 2 * PATIENCE_SECONDS
-    while time.monotonic() < give_up:
-        with suppress(OSError, psycopg.Error, ValueError):
-            if true():
-                return
-        time.sleep(0.2)
-    raise StuckError(f"never: {what}")

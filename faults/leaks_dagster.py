@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import urllib.request
 
+from faults.leak_home import until
 from faults.leak_inputs import SESSION, all_kinds, marked
-from faults.leaks import LeakTest, until
+from faults.leaks import LeakTest
 from faults.wire import free_port
 
 RUNS = """{ runsOrError(limit: 100) { ... on Runs { results {

@@ -36,7 +36,7 @@ def _texts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
     yield name, raw
     yield f"{name} in hex", raw.hex().encode()
     yield f"{name} in upper hex", raw.hex().upper().encode()
-    for shift in range(3):  # Base64 of a text that contains it has one of three cores.
+    for shift in range(3):  # In Base64, a value within a text has one of three forms.
         encoded = base64.b64encode(b"\0" * shift + raw)
         core = encoded[
             (0, 2, 3)[shift] : len(encoded) // 4 * 4 - (4 if (len(raw) + shift) % 3 else 0)

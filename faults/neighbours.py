@@ -2,11 +2,11 @@
 
 Signal ends no run that lives, and soon ends its own dead ones. There are three parts:
 
-- `race`: runs of Signal's own end while dead runs are looked for without pause or patience.
+- `race`: Signal's own runs end while the test looks for dead runs without pause or patience.
 - `live_beside`: runs of another team, under a job name that Signal uses too, and a script of
   theirs, outlive Signal's sensors.
-- `kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL, and the time is
-  taken until they are ended and their pool is free.
+- `_kill_ours`: meanwhile runs that the daemon launched for Signal get SIGKILL. The test measures
+  how long it takes until they are ended and their pool is free.
 """
 
 from __future__ import annotations
@@ -114,6 +114,18 @@ def _slow_ends() -> Iterator[None]:
         storage.execute("drop function slow cascade")
 
 
+def _errors_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """Return what the run and its steps failed with."""
+    kinds = {dg.DagsterEventType.PIPELINE_FAILURE, dg.DagsterEventType.STEP_FAILURE}
+    errors = [
+        getattr(entry.get_dagster_event().event_specific_data, "error", None)
+        for entry in instance.all_logs(run.run_id, of_type=kinds)
+    ]
+    return [
+        each.message.strip() for error in errors if error for each in (error, error.cause) if each
+    ]
+
+
 def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figures) -> None:
     from signal_pipeline.definitions import defs
 
@@ -146,7 +158,7 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
         if run.status != dg.DagsterRunStatus.SUCCESS or failures:
             raise FaultFoundError(
                 f"run {run.run_id} of {run.job_name} is {run.status.value}, {len(failures)}"
-                " failure(s)"
+                f" failure(s): {_errors_of(instance, run)}"
             )
         figures.runs["launched" if run.remote_job_origin else "of a command"] += 1
     if figures.runs.total() != runs:
@@ -156,7 +168,7 @@ def _race(world: World, instance: dg.DagsterInstance, runs: int, figures: Figure
 def live_beside(world: World, seconds: float, kills: int, random: Random, figures: Figures) -> None:
     """Run both code locations under one daemon.
 
-    The neighbour's runs take so many seconds; ours are killed meanwhile.
+    Each of the neighbour's runs takes `seconds`; ours are killed meanwhile.
     """
     starts = world.home / "neighbour.starts"
     environment = {**os.environ, "NEIGHBOUR_STARTS": str(starts), "NEIGHBOUR_SECONDS": str(seconds)}
@@ -234,9 +246,10 @@ def _kill_ours(
     random: Random,
     figures: Figures,
 ) -> tuple[date, oracle.Day]:
-    """Give a day late events, and kill the run that builds it in the middle.
+    """Give a day late events, and kill the run that builds it before it ends; return the day.
 
-    The time until its end is written is taken.
+    The time until the run's end is written goes into `figures`. Raises FaultFoundError if that took
+    too long.
     """
     day = today_utc() - timedelta(days=1 + len(figures.ended_after))
     state, file = oracle.Day(), world.home / f"{day}.late"

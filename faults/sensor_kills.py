@@ -104,7 +104,7 @@ def _give_work(world: World, state: oracle.Day, day: date, random: Random) -> No
 def _kill_and_heal(
     world: World, daemon: psutil.Process, days: Mapping[date, oracle.Day], most: int, random: Random
 ) -> Counter[str]:
-    """Kill at most that many of the runs that work on these days, and wait until all is well.
+    """Kill at most `most` of the runs that work on these days, and wait until all is well.
 
     Then the days are right and no killed run seems to be alive.
     """
@@ -131,7 +131,10 @@ def _kill_and_heal(
 
 
 def _watch(known: set[str]) -> list[Run]:
-    """Look closely for a while whether a run begins, as runs are short; return what runs."""
+    """Wait a few seconds for a run that is not `known`; return all runs that are under way.
+
+    Runs are short, so this looks often.
+    """
     until = time.monotonic() + WATCH_SECONDS
     while True:
         running = running_runs()

@@ -68,7 +68,10 @@ def _batch(seed: int, who: int, number: int, days: list[date]) -> tuple[date, li
 
 
 def keep_ingesting(seed: int, who: int, days: list[date], until: float, log: Path) -> None:
-    """Run one ingester, which writes down each batch before it sends it."""
+    """Run one ingester, which writes down each batch before it sends it.
+
+    The oracle makes the batches again from these notes.
+    """
     actions.quiet()
     ingest_module.BATCH_BYTES = actions.SMALL_BATCH
     number = 0
@@ -176,6 +179,7 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
     wait_for_midnight(seconds + SETTLE_SECONDS)
     today = datetime.now(UTC).date()
     recent = [today - timedelta(days=n) for n in range(1, DAYS + 1)]
+    # 180 days before today and earlier, since the start date is 420 days before today.
     due = [world.start_date + timedelta(days=300 - 60 - n) for n in range(DUE_DAYS)]
     due = [day for day in due if day < today - timedelta(days=180)]
     world.finish(actions.migrate_all)

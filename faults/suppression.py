@@ -1,6 +1,6 @@
 """The attack on hidden rows: an analyst asks everything, and then solves for small cells.
 
-Worlds are small and made from a seed, since the analyst looks for small cells.
+Each world is made from a seed. Worlds are small, since the analyst looks for small cells.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Recovered:
 
 
 def small_and_large(analyst: Analyst) -> tuple[list[tuple[Cell, int]], list[Cell]]:
-    """Return every cell with clicks that can be asked for, by day and over every window.
+    """Return every cell that has clicks and that a question can ask for, over every window.
 
     The first list has the small cells with their people, the second the large cells.
     """
@@ -75,7 +75,7 @@ def small_and_large(analyst: Analyst) -> tuple[list[tuple[Cell, int]], list[Cell
 
 
 def solve(analyst: Analyst, most: int) -> Recovered:
-    """Try at most `most` of the small cells."""
+    """Try to recover small cells, at most `most` of them."""
     small, large = small_and_large(analyst)
     figures = Recovered(questions=analyst.questions)
     figures.large = Counter(_kind(cell) for cell in large)

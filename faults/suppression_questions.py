@@ -16,7 +16,7 @@ from random import Random
 from faults.suppression_solver import Cell, System
 from faults.suppression_world import DEVICES_OF, Click
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.stats import event_stats, parse_question
+from signal_pipeline.api.graphql.stats import event_stats, parse_stats_question
 from signal_pipeline.api.graphql.types import (
     EventStats,
     EventStatsRow,
@@ -71,7 +71,9 @@ def ask_as(
         where: Mapping[str, str] | None = None,
     ) -> EventStats:
         context = RequestContext(services, caller, None, None, None)
-        question = parse_question(first, last, by, [KEYS[key] for key in keys], period, where or {})
+        question = parse_stats_question(
+            first, last, by, [KEYS[key] for key in keys], period, where or {}
+        )
         return asyncio.run(event_stats(context, question))
 
     return ask
@@ -253,7 +255,7 @@ class Analyst:
         return frozenset({**values, "day": days}.items())
 
     def rows_of(self, cell: Cell) -> list[Click]:
-        """Return the clicks of a cell, which the analyst does not know."""
+        """Return the clicks of a cell. The analyst does not know them."""
         wanted = [(name, text.split(" ") if name == "day" else [text]) for name, text in cell]
         return [
             click

@@ -1,8 +1,8 @@
 """What an analyst can work out from the numbers that were shown. No Signal here.
 
-They are linear equations over cells, and this module finds their bounds. The unknowns are the cells
-of the full crossing: so many events (or people) of one day, app, type, route, device, browser and
-system. A number that was shown is the sum of some of them.
+The numbers give linear equations over cells, and this module finds the bounds of a cell. The
+unknowns are the cells of the full crossing: how many events (or people) one day, app, type, route,
+device, browser and system has. A number that was shown is the sum of some of them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class System:
     def bounds(self, cell: Cell) -> tuple[int, int | None]:
         """Return the least and the most that a cell can hold, given all that is known.
 
-        The most is None if it is unbounded.
+        The most is None if it is unbounded. Raises ValueError if the numbers contradict each other.
         """
         if self._matrices is None:
             self._matrices = self._solved_for()

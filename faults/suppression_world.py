@@ -1,6 +1,6 @@
 """Small worlds for the patient analyst.
 
-They have a few days, apps, types and routes, and few people at rare devices.
+They have a few days, apps, types and routes, and few people on rare devices.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from random import SystemRandom
 from typing import Any
 
 from faults.oracle import Line
@@ -90,7 +91,7 @@ class Gateway:
         try:
             signature = signature_of(self._secret, query, parse_wire_json(variables))
         except (ValueError, RecursionError):
-            signature = "bm8="
+            signature = "bm8="  # Base64 of "no": a well-formed signature, and a wrong one.
         extensions = json.dumps(
             {"jwt": {"payload": self._claims}, "hmac-signature": signature}
         ).encode()
@@ -159,9 +160,14 @@ class Client:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Return a loopback port that nobody listens on.
+
+    It lies below those that the kernel gives to clients, of which these runs open thousands.
+    """
+    while True:
+        port = SystemRandom().randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_until_up(port: int, seconds: float) -> bool:

@@ -137,7 +137,7 @@ class World:
     def stop_postgres(self, how: signal.Signals) -> bool:
         """Stop PostgreSQL at once; return whether it was running.
 
-        SIGQUIT is its immediate stop. After SIGKILL its children have to notice.
+        SIGQUIT is PostgreSQL's immediate shutdown. After SIGKILL its children end when they notice.
         """
         pid = self.postmaster()
         if pid is None:

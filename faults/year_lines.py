@@ -76,7 +76,7 @@ class Lines:
 
 
 def someone(lines: Mapping[str, oracle.Line], random: Random) -> oracle.Line | None:
-    """Return one line of a day, whose person asks to be erased."""
+    """Return one line of a day. Its person is the one who asks to be erased."""
     known = [line for line in lines.values() if line["userAgent"] != AUDITOR]
     return random.choice(known) if known else None
 

@@ -51,7 +51,7 @@ def postgres_environment() -> dict[str, str]:
 
 
 def psql_environment() -> dict[str, str]:
-    """Return the environment of a psql on the terminal, and of whatever is started in it."""
+    """Return the environment of a psql on the terminal, and of the programs that it starts."""
     return _select(os.environ, (*_PLAIN, *_TERMINAL))
 
 
@@ -67,8 +67,8 @@ def dagster_environment() -> dict[str, str]:
     """Return the environment of Dagster's web server and daemon, without Signal's secrets.
 
     Of Signal's variables it keeps the URL of Dagster's own storage, and the mark of the command.
-    These two ask the code location for everything else. Variables that are not Signal's stay,
-    because an operator's own `dagster.yaml` can read any of them.
+    The web server and the daemon ask the code location for everything else. Variables that are not
+    Signal's stay, because an operator's own `dagster.yaml` can read any of them.
     """
     kept = {DATABASE_VARIABLE, STARTED_BY}
     return {

@@ -1,8 +1,9 @@
-"""Work on several threads whose results come in order, and the interpreter's switch interval."""
+"""Runs calls on threads, with their results in order, and shortens Python's switch interval."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -14,19 +15,47 @@ Result = TypeVar("Result")
 SWITCH_SECONDS = 0.0001
 
 
+class _SwitchInterval:
+    """The interpreter's switch interval while some thread wants it short.
+
+    The interval belongs to the whole process. If two threads each restored the interval that they
+    found, the short one could stay for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._usual = 0.0
+
+    def shorten(self) -> None:
+        with self._lock:
+            if not self._wanted:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(SWITCH_SECONDS)
+            self._wanted += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._wanted -= 1
+            if not self._wanted:
+                sys.setswitchinterval(self._usual)
+
+
+_INTERVAL = _SwitchInterval()
+
+
 @contextmanager
 def short_switch_interval() -> Iterator[None]:
-    """Let Python switch threads every 0.1 ms inside the context.
+    """Let Python switch threads every 0.1 ms until the last thread inside the context leaves it.
 
     With the default, a thread that has waited for PostgreSQL or DuckDB waits up to 5 ms more, each
     time.
     """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    _INTERVAL.shorten()
     try:
         yield
     finally:
-        sys.setswitchinterval(usual)
+        _INTERVAL.restore()
 
 
 def submit_ahead(
@@ -47,9 +76,10 @@ def submit_ahead(
 def run_while_preparing(
     pool: Executor, calls: Iterable[Callable[[], Result]]
 ) -> Generator[Result, None, None]:
-    """Yield the result of each call, in order; the next is prepared while one runs.
+    """Yield the result of each call, in order, and take the next call while one runs.
 
-    Only one call runs at a time, and none begins after one that failed.
+    Taking a call from `calls` prepares it, in the caller's thread. Only one call runs at a time,
+    and none begins after one that failed.
     """
     running: Future[Result] | None = None
     for call in calls:

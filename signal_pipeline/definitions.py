@@ -24,7 +24,7 @@ from signal_pipeline.dagster.liveness import build_abandoned_runs_sensor
 from signal_pipeline.dagster.log_alerts import build_red_checks_sensor, build_run_failure_sensor
 from signal_pipeline.dagster.names import Names
 from signal_pipeline.dagster.partitions import build_daily_partitions
-from signal_pipeline.dagster.pruning import build_pruning_job
+from signal_pipeline.dagster.pruning_job import build_pruning_job
 from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.schedules import build_schedules

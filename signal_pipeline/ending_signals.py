@@ -1,6 +1,6 @@
-"""The signals that ask a process to end, and how it then ends cleanly.
+"""The signals that ask a process to end, and the means to end cleanly.
 
-Its exit handlers run, and nothing cuts them short.
+A process that ends cleanly runs its exit handlers, and nothing cuts them short.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def _exit(number: int, frame: FrameType | None) -> None:
 def _is_shutting_down(frame: FrameType | None) -> bool:
     """Return whether the interpreter already waits for threads or runs the exit handlers.
 
-    `frame` is where the signal came. The main thread still counts as alive while the interpreter
-    waits for the other threads in `threading._shutdown`, which nothing in Python has called.
+    `frame` is the frame that the signal interrupted. While the interpreter waits for the other
+    threads, the main thread still counts as alive. The interpreter waits in `threading._shutdown`.
+    No Python code has called that function, so its frame is the outermost one.
     """
     while frame is not None and frame.f_back is not None:
         frame = frame.f_back
@@ -50,7 +51,8 @@ def ignore_ending_signals() -> None:
 
     Child processes that start from now on ignore them too.
     """
-    with suppress(ValueError):  # Only the main thread gets signals; this is another one.
+    # Python raises this in any thread but the main one, which alone gets signals.
+    with suppress(ValueError):
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

@@ -11,4 +11,4 @@ class SignalError(Exception):
 
 
 class UsageError(SignalError):
-    """The command line is wrong; exit 2."""
+    """The command line is wrong. The command then exits with status 2."""

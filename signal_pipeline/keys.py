@@ -27,8 +27,8 @@ def ingest_secret(settings: Settings) -> bytes:
     """Return the secret behind every salt, for processes that ingest (requirement 2.5).
 
     In development, if it is not set, it is generated once into `SIGNAL_HOME/salt-secret`, mode
-    0600. Raises SettingsError in production if `SIGNALS_SALT_SECRET` is missing, short or a
-    placeholder, and WeakSecretError anywhere if it is shorter than 32 bytes.
+    0600. Raises SettingsError in production if `SIGNALS_SALT_SECRET` is missing, shorter than 32
+    bytes, or a placeholder. Raises WeakSecretError in development if it is shorter than 32 bytes.
     """
     if settings.salt_secret is not None:
         text = _production_secret(
@@ -47,10 +47,11 @@ def ingest_secret(settings: Settings) -> bytes:
 def audit_key(settings: Settings) -> bytes:
     """Return the key with which the audit hashes its actors: `SIGNAL_AUDIT_KEY`.
 
-    In development, without that variable, it is generated once into `SIGNAL_HOME/audit-key`. In
+    In development, if it is not set, it is generated once into `SIGNAL_HOME/audit-key`. In
     production a generated key would differ between machines, and one person would look like
-    several. It is not the salt secret, because a process that purges or reads does not need that
-    one. Raises SettingsError for a key of fewer than 32 bytes, and in production for a missing one.
+    several. The salt secret is not used as this key, because a process that only purges or reads
+    does not need the salt secret. Raises SettingsError for a key of fewer than 32 bytes, and in
+    production for a missing or weak one.
     """
     if settings.audit_key is None:
         if settings.production:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-# Different characters. `openssl rand -hex 32` gives fewer than 8 once in 10^12 times.
+# How many different characters a secret must have. Of 10^12 outputs of `openssl rand -hex 32`, one
+# has fewer than 8.
 FEWEST_LETTERS = 8
 _PLACEHOLDER = re.compile(
     r"change.?(?:me|this|it)\b|place.?holder|replace.?(?:me|this|with)|(?:your|my|some).?(?:secret|key|password)"

@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _texts_are_texts(cls, values: dict[str, object]) -> dict[str, object]:
-        """Name values that cannot be used, before a library stumbles over them."""
+        """Raise ValueError, with the variable's name, for a value that no library could use."""
         for name, field in cls.model_fields.items():
             variable = str(field.validation_alias or f"SIGNAL_{name.upper()}")
             value, is_path = (
@@ -210,7 +210,7 @@ class Settings(BaseSettings):
 
     @property
     def tmp_path(self) -> Path:
-        """Return the folder of spill files. It has mode 0700 and is emptied at start."""
+        """Return the folder in which `rollups/scratch.py` makes its private folders."""
         return self.home_path / "tmp"
 
 

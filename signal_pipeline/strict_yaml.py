@@ -51,7 +51,7 @@ class Document:
     def line(self, *path: object) -> int:
         """Return the line, from 1, of the value under these keys and places in lists.
 
-        It is that of the nearest value around it if there is no such value.
+        If there is no such value, return the line of the nearest value around its place.
         """
         node, line = self._root, 1
         for step in path:
@@ -86,7 +86,7 @@ def read_value(value: object, shape: type[Shape], *, where: str) -> Shape:
 
 
 def parse_yaml(text: str) -> Document:
-    """Parse a file's text. Tags can make nothing but plain values. Raises YamlError."""
+    """Parse a file's text into plain values; no tag can make anything else. Raises YamlError."""
     try:
         loader = _StrictLoader(text)
         try:
@@ -127,7 +127,7 @@ def _child(node: yaml.Node | None, step: object) -> tuple[yaml.Node, int] | None
 
 
 def _problem(message: str) -> tuple[str, list[Key]]:
-    """Return an error of msgspec's in our words, with the way from the value to its place."""
+    """Return an error of msgspec's in our words, and the path from the value to the problem."""
     place = _PLACE.search(message)
     steps: list[Key] = [
         name or int(number) for name, number in _STEP.findall(place[1] if place else "")

@@ -13,7 +13,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from support.bundle import SignalBundle
 from support.cluster import CLUSTER_URL, copied_database, create_cluster_database
+from support.days import days_ago, wait_out_midnight
+from support.logs import end_of, open_logs
 from support.parallel import ByPart, slow_first
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -36,7 +38,7 @@ from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 SECRET = "a-secret-for-tests-of-more-than-32-bytes"
-START_DATE = date.today() - timedelta(days=400)
+START_DATE = days_ago(400)
 if "PYTEST_DEBUG_TEMPROOT" not in os.environ:
     # At each start pytest closes its shared folder to other users, even while another run's
     # PostgreSQL uses it.
@@ -63,6 +65,8 @@ _numbers = itertools.count(1)
 ON_CLUSTER = {
     "test_citus.py",
     "test_ingest.py",
+    "test_streams.py",
+    "test_crashes.py",
     "test_newest_events.py",
     "test_reports.py",
     "test_erasure.py",
@@ -122,6 +126,16 @@ def _start_installed(folder: Path) -> tuple[str, Callable[[], None]]:
     return url, lambda: subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
 
 
+def _spare_the_disk(server: str) -> None:
+    """Let a server write without waiting for the disk, for which each dropped database would wait.
+
+    What tests kill are processes: the system still writes what they wrote.
+    """
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("alter system set fsync = off")
+        connection.execute("select pg_reload_conf()")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run on both servers, or only on the embedded one.
 
@@ -142,6 +156,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slowest tests."""
     slow_first(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Begin no test that midnight would interrupt, for then its days would change meanwhile.
+
+    A test with a time limit of its own is a long one. No test waits for more than ten minutes.
+    """
+    own = item.get_closest_marker("timeout")
+    wait_out_midnight(timedelta(seconds=min(own.args[0], 600) if own else 60))
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show of a failed test what the processes that it still runs wrote last."""
+    report = yield
+    if report.failed:
+        report.sections += [(path.name, end_of(path)) for path in open_logs]
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -171,6 +205,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
                     started[kind] = CLUSTER_URL
                 elif kind == "embedded":
                     started[kind] = with_database(start_embedded(folder), "postgres")
+                    _spare_the_disk(started[kind])
                 else:
                     started[kind], stop = _start_installed(folder)
                     stops.callback(stop)

@@ -72,8 +72,20 @@ def test_no_call_begins_after_one_that_failed() -> None:
     assert ran == ["failed"]
 
 
-def test_the_switch_interval_is_as_before_afterwards() -> None:
+def test_the_switch_interval_is_as_before_when_the_last_user_leaves() -> None:
     usual = sys.getswitchinterval()
-    with short_switch_interval():
-        assert sys.getswitchinterval() < usual
+    first, second = short_switch_interval(), short_switch_interval()
+    first.__enter__()
+    second.__enter__()
+    assert sys.getswitchinterval() < usual
+    first.__exit__(None, None, None)
+    assert sys.getswitchinterval() < usual
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == usual
+
+
+def test_the_switch_interval_is_as_before_after_a_failure() -> None:
+    usual = sys.getswitchinterval()
+    with pytest.raises(RuntimeError), short_switch_interval():
+        raise RuntimeError("the machine went away")
     assert sys.getswitchinterval() == usual

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import pytest
 from conftest import Build, Fill
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
+from support.days import days_ago, today
 
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection
@@ -41,13 +42,12 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "dbt.md").read_text(encoding="utf-8")
-TODAY = datetime.now(UTC).date()
 WEEKLY = dg.AssetKey("weekly_app_activity")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def back(days: int) -> date:
-    return TODAY - timedelta(days=days)
+    return days_ago(days)
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def by_week(connection: Connection, days: set[date]) -> dict[tuple[date, str], t
 def test_everything_that_the_guide_types_works(
     project: Path, run: Run, connection: Connection, fill: Fill, build: Build
 ) -> None:
-    whole_week = back(TODAY.weekday() + 7)
+    whole_week = back(today().weekday() + 7)
     unknown = whole_week - timedelta(days=3)
     begin = whole_week - timedelta(days=7)
-    days = {begin + timedelta(days=n) for n in range((TODAY - begin).days)} - {unknown}
+    days = {begin + timedelta(days=n) for n in range((today() - begin).days)} - {unknown}
     for day in days:
         fill(day, 40, day.day)
         build(day)
@@ -176,7 +176,7 @@ def test_what_is_late_is_seen(
     connection.execute(older, [4, back(2), "daily_route_activity"])
     missing = "delete from signal.builds where rollup = %s and day <= %s"
     connection.execute(missing, ["daily_entity_activity", back(3)])
-    connection.execute(missing, ["daily_os_activity", TODAY])
+    connection.execute(missing, ["daily_os_activity", today()])
 
     done = run("dbt source freshness --exclude source:signal.*_by_type")
     assert done.returncode == 1, done.stdout

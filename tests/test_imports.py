@@ -46,3 +46,16 @@ def test_importing_any_module_starts_nothing() -> None:
         check=False,
     )
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+def test_definitions_load_without_the_libraries_of_dagsters_storage() -> None:
+    """Loading them takes longer than loading all that is Signal's, in each process of Dagster's."""
+    program = (
+        "import sys; from signal_pipeline.definitions import defs; defs();"
+        " print({'sqlalchemy', 'alembic', 'duckdb', 'vl_convert'} & set(sys.modules))"
+    )
+    environment = environment_with({"SIGNAL_ENV": "development", "SIGNAL_START_DATE": "2026-01-01"})
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

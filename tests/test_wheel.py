@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from support.commands import environment_with, error_of, last_json, run_command
-from support.dagster import answers, asker, dagster_processes, eventually, free_port
+from support.dagster import asker, dagster_processes, eventually, wait_for_ui
 from support.traffic import line
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings
@@ -113,8 +114,7 @@ def test_dagster_loads_the_wheel_from_another_folder(
     )
     ask = asker(web)
     with dagster_processes(folder) as start:
-        start(["dagster-webserver", "-p", str(web), *module], every)
-        eventually(lambda: answers(ask), "the UI answers")
+        wait_for_ui(ask, start(["dagster-webserver", "-p", str(web), *module], every))
         keys = {
             "/".join(node["assetKey"]["path"])
             for node in ask("{ assetNodes { assetKey { path } } }")["assetNodes"]

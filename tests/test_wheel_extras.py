@@ -13,9 +13,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.dagster import eventually, free_port
+from support.dagster import eventually
+from support.days import today
 from support.traffic import line
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 from tools.install import pip_settings, uv_environment, uv_options
@@ -130,8 +132,8 @@ def test_embedded_brings_a_postgresql(install: Install, tmp_path: Path) -> None:
 def test_reports_prints_numbers(environment: Settings, install: Install) -> None:
     command = install("[reports]") / "signal-pipeline"
     ran(command, "ingest", "-", stdin=line())
-    today = str(datetime.now(UTC).date())
-    shown = ran(command, "report", "--group-by", "app", "--from", today, "--to", today)
+    day = str(today())
+    shown = ran(command, "report", "--group-by", "app", "--from", day, "--to", day)
     assert "journeys-admin" in shown
 
 

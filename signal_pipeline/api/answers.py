@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 QUERY_CANCELED = "57014"  # The SQLSTATE of a statement that ran into its timeout.
 _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 _RETRY_AFTER = (b"retry-after", b"2")  # Seconds.
-# The place in the input that graphql-core names after a value that does not fit: the variable, then
-# indexes and names of fields.
+# The place in graphql-core's message about a value that does not fit its type: the name of the
+# variable, then indexes and names of fields.
 _PLACE = re.compile(r" at '\$?(\w+)((?:\.\w+|\[\d{1,4}\])*)'; ", re.ASCII)
 _INPUTS = (EventCreateInput, EventFilter, StatsFilter)
 _FIELDS = {to_camel_case(field.name) for kind in _INPUTS for field in fields(kind)}

@@ -27,7 +27,7 @@ LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
 def create_app(settings: Settings, identification: Identification, services: Services) -> ASGIApp:
-    """Build the application. It starts the threads of `services`, and stops them at its end."""
+    """Build the application, which starts the threads of `services` and stops them when it ends."""
     development = not settings.production
     endpoint = GraphqlEndpoint(
         identification,

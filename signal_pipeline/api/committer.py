@@ -1,7 +1,7 @@
 """The committing half of a group commit: one thread that stores batches, one after the other.
 
 The thread owns the connection of its ingest. It answers a batch only when its transaction is
-committed, so that acknowledged means committed.
+committed, or when the batch is written to the spool.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Committer:
             return []
 
     def _results(self, batch: Batch) -> list[Result]:
-        """Store a batch, and return each request's answers or the error that explains the lack."""
+        """Store a batch, and return for each request its answers, or an error in their place."""
         try:
             answers = self._ingest.store([item for request in batch for item in request])
         except SpoolError as error:
@@ -90,10 +90,10 @@ class Committer:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
             # One bad event must not fail the others.
             return [result for request in batch for result in self._results([request])]
-        return _by_request(batch, answers)
+        return _split_by_request(batch, answers)
 
 
-def _by_request(batch: Batch, answers: Sequence[Answer]) -> list[Result]:
+def _split_by_request(batch: Batch, answers: Sequence[Answer]) -> list[Result]:
     """Return the answers of a whole batch as one list for each of its requests."""
     results: list[Result] = []
     start = 0

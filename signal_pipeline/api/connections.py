@@ -67,7 +67,7 @@ class Waits:
 
     def __init__(self) -> None:
         self.head = Wait(HEAD_SECONDS, "sent no complete headers in time")
-        # Two seconds more, so that the application answers first that the body did not come.
+        # Two seconds longer than the application waits, so that its answer (408) comes first.
         self.body = Wait(BODY_SECONDS + 2, "sent no complete body in time")
         self.idle = Wait(KEEP_ALIVE_SECONDS, "")  # Idling is no fault, so it is not counted.
         self.read = Wait(READ_SECONDS, "did not read their answers")
@@ -93,7 +93,8 @@ def connection_limits(settings: Settings) -> Limits:
     if files == resource.RLIM_INFINITY:
         room, backlog = 1 << 30, MAX_BACKLOG
     else:
-        # If the whole queue is accepted at once, it holds files too until older ones make room.
+        # If the whole queue is accepted at once, its connections need files as well, until older
+        # connections have made room.
         free = files - psutil.Process().num_fds() - RESERVED_FILES
         backlog = min(MAX_BACKLOG, max(free // 4, 1))
         room = free - backlog
@@ -174,7 +175,7 @@ class Connections:
         self._start_sweeping()
 
     def _evict(self, connection: Connection | None) -> bool:
-        """Drop a connection to make room. Return False if there is none to drop."""
+        """Drop a connection to make room. If there is none, count a refusal and return False."""
         if connection is None:
             self.count(REFUSED)
             return False
@@ -192,7 +193,7 @@ class Connections:
             self._sweeper = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
-        """Drop connections whose time is over, and come again while there is anything to do."""
+        """Drop connections whose time is over, and plan the next sweep if one is needed."""
         now = self._loop.time()
         for wait in self.waits.all:
             while wait.deadlines and _deadline(first := next(iter(wait.deadlines))) <= now:

@@ -56,9 +56,8 @@ class GraphqlEndpoint:
         await response.send(send)
 
     async def _response(self, scope: Scope, receive: Receive) -> Response:
-        first_values = dict(
-            reversed(scope["headers"])
-        )  # If a header comes twice, the first counts.
+        # If a header comes twice, the first counts.
+        first_values = dict(reversed(scope["headers"]))
         try:
             call = await read_call(first_values.get(b"content-type", b""), receive)
             caller = await self._identification.caller(

@@ -49,7 +49,7 @@ class GroupCommit:
         self._loop: asyncio.AbstractEventLoop
         self._waiting: deque[_Request] = deque()
         self._in_flight: list[_Request] = []  # The batch that the thread is storing.
-        self._next_batch_size = 1  # So many waiting requests are sent at once.
+        self._next_batch_size = 1  # As soon as this many requests wait, they are sent.
         self._timer: asyncio.TimerHandle | None = None
         self._unanswered_events = 0  # Waiting or in flight.
 

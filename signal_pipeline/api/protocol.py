@@ -23,7 +23,8 @@ from signal_pipeline.api.connections import Connections, Wait
 from signal_pipeline.api.requests import MAX_BODY_BYTES
 
 MAX_HEAD_BYTES = 64 * 1024
-# The most that the loop hands over at once. One request can end and another begin in a chunk.
+# The most bytes that the event loop hands over at once. In such a chunk, one request can end and
+# another can begin.
 CHUNK_BYTES = 256 * 1024
 MAX_HEADERS = 100
 # As received, with chunk framing and trailers.
@@ -92,26 +93,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections = connections()
         self._part: _Part | None = _Part.HEAD  # A client that has connected owes us a request.
         # An upper bound of the bytes of this request: the chunk in which it began counts whole.
-        self._received = 0
-        self._chunk = 0
-        self._refusal = _MALFORMED
+        self._received_bytes = 0
+        self._chunk_bytes = 0
+        self._refusal_of_parser = _MALFORMED  # What an error of the parser means.
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or answer that there is no room."""
         super().connection_made(transport)
-        # `pause_writing` then comes with the first byte that waits, and `resume_writing` when none
-        # is left. So an unread answer is noticed whatever its size, and before uvicorn closes the
-        # connection behind it.
+        # `pause_writing` is then called at the first byte that waits, and `resume_writing` when no
+        # byte is left. So an unread answer of any size is noticed, before uvicorn closes the
+        # connection.
         transport.set_write_buffer_limits(high=0)
         if not self._connections.admit(self, self.client[0] if self.client else None):
             transport.write(_FULL.response())
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop counting the connection, and tell the request that is being answered.
+        """Stop counting the connection, and tell the running request that its client is gone.
 
-        Uvicorn itself tells only the request that came last.
+        Uvicorn itself tells this only to the request that came last.
         """
         self._connections.remove(self)
         if self._running is not None and not self._running.response_complete:
@@ -131,18 +132,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
         Uvicorn would log a warning for each.
         """
-        self._chunk = len(data)
-        self._received += self._chunk
+        self._chunk_bytes = len(data)
+        self._received_bytes += self._chunk_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # The request is answered as if it had not asked for another protocol.
         except httptools.HttpParserError:
-            self._refuse(self._refusal)
+            self._refuse(self._refusal_of_parser)
             return
-        if self._part is _Part.HEAD and self._received > MAX_HEAD_BYTES + CHUNK_BYTES:
+        if self._part is _Part.HEAD and self._received_bytes > MAX_HEAD_BYTES + CHUNK_BYTES:
             self._refuse(_HEAD_TOO_LARGE)
-        elif self._part is _Part.BODY and self._received > MAX_REQUEST_BYTES:
+        elif self._part is _Part.BODY and self._received_bytes > MAX_REQUEST_BYTES:
             self._refuse(_TOO_LARGE)
         else:
             self._update_wait()
@@ -150,7 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a client has begun to send a request."""
         self._part = _Part.HEAD
-        self._received = self._chunk
+        self._received_bytes = self._chunk_bytes
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -159,11 +160,11 @@ class BoundedProtocol(HttpToolsProtocol):
         Raises ValueError if either is refused; the parser turns that into an error of its own.
         """
         if len(self.headers) > MAX_HEADERS or self._head_is_too_large():
-            self._refusal = _HEAD_TOO_LARGE
-            raise ValueError(self._refusal.code)
+            self._refusal_of_parser = _HEAD_TOO_LARGE
+            raise ValueError(self._refusal_of_parser.code)
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._refusal = _PIPELINED
-            raise ValueError(self._refusal.code)
+            self._refusal_of_parser = _PIPELINED
+            raise ValueError(self._refusal_of_parser.code)
         super().on_headers_complete()
         self._part = _Part.BODY
         self.headers = []  # The trailers of a chunked body are not headers.
@@ -202,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _head_is_too_large(self) -> bool:
-        if self._received <= MAX_HEAD_BYTES:
+        if self._received_bytes <= MAX_HEAD_BYTES:
             return False
         return (
             len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

@@ -44,6 +44,10 @@ STATEMENT_SECONDS = 10.0  # How long a query may run in PostgreSQL.
 STOP_SECONDS = 20  # In-flight requests have this long to finish.
 
 
+class WithoutGatewayError(SettingsError):
+    """A server without a gateway is asked for where only one behind a gateway is safe."""
+
+
 def run_server(
     settings: Settings,
     host: str,
@@ -52,9 +56,10 @@ def run_server(
     gateway: bool = True,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C. Every acknowledged event is committed by then.
+    """Serve until SIGTERM or Ctrl-C. Every acknowledged event is then committed or in the spool.
 
-    Raises SignalError if something is wrong at the start.
+    Raises SignalError if something is wrong at the start. This is WithoutGatewayError for a server
+    without a `gateway` in production or beyond loopback.
     """
     _check_bind(settings, host, gateway)
     identification = identification_from(settings, gateway=gateway)
@@ -74,8 +79,9 @@ def _check_bind(settings: Settings, host: str, gateway: bool) -> None:
             "SIGNAL_ENV must be set (development or production) to bind beyond loopback"
         )
     if not gateway and (settings.production or not loopback):
-        raise SettingsError(
-            "--no-gateway is for development on loopback: nothing proves where a request comes from"
+        raise WithoutGatewayError(
+            "without a gateway, Signal serves only development on loopback: nothing proves where a"
+            " request comes from"
         )
 
 
@@ -88,7 +94,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def _open_services(settings: Settings) -> Iterator[Services]:
-    """Open everything that requests share. Raises SignalError if something of it cannot be used."""
+    """Open everything that requests share. Raises SignalError if a part cannot be used."""
     # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
     audit_key(settings)
     models = load_models()
@@ -101,7 +107,7 @@ def _open_services(settings: Settings) -> Iterator[Services]:
     with _open_spool(settings, database) as spool:
         yield Services(
             ingest,
-            GroupCommit(ingest, spool, _start_embedded_again(settings)),
+            GroupCommit(ingest, spool, _embedded_restart(settings)),
             rate_limit,
             Database(database.url, STATEMENT_SECONDS),
             models,
@@ -118,8 +124,8 @@ def _open_database(settings: Settings, models: Models) -> Database:
     return database
 
 
-def _start_embedded_again(settings: Settings) -> Callable[[], object] | None:
-    """Return what starts the embedded database again, or None if another one is used."""
+def _embedded_restart(settings: Settings) -> Callable[[], object] | None:
+    """Return the call that starts the embedded database again; None if another one is used."""
     return None if settings.database_url else partial(open_database, settings)
 
 
@@ -167,6 +173,7 @@ def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
     """Return the factory of one protocol per connection; all of them share one `Connections`."""
     # Made at the first connection, because it needs the running event loop.
     shared = cache(lambda: Connections(limits, settings.trusted_proxies))
+    # uvicorn's type asks for a class, but uvicorn only calls the factory, once per connection.
     return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
 
 

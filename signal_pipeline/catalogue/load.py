@@ -267,7 +267,8 @@ def _check_schema(where: str, schema: dict[str, object]) -> None:
             # fastjsonschema would fetch the document over the network.
             raise ValueError("a $ref to another document; only '#/...' is possible")
         fastjsonschema.compile(schema)
-    except Exception as error:  # Its generator can raise anything, such as AttributeError, re.error
+    # fastjsonschema can raise anything, such as AttributeError or re.error.
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise _EntryError(f"{where}: description_schema is not usable: {reason}") from None
 

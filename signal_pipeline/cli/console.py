@@ -1,8 +1,8 @@
 """Decides how results look on a terminal: lines, tables, progress bars, one line for an error.
 
-Tables and progress go to stderr if stdout carries JSON or CSV, so that a pipe gets only data. Any
-text is shown as text, whoever wrote it: never as markup, and with nothing that the terminal would
-obey. For this reason everything is printed by `say`, `print_table` and `print_json`.
+Tables and progress go to stderr if stdout carries JSON or CSV, so that a pipe gets only data.
+Commands print text that somebody else wrote with `say`, `print_table` or `print_json`. These never
+take it as markup, and escape anything in it that a terminal would obey.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rich.table import Table
 
 from signal_pipeline.printable import printable
 
-WIDE = 200  # If no terminal sets a width, nothing is cut.
+WIDE = 200  # The width if there is no terminal that sets one.
 
 
 def _console(*, stderr: bool) -> Console:
@@ -92,7 +92,10 @@ def _name_column() -> TextColumn:
 
 @contextmanager
 def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], None]]]:
-    """Open a file, or stdin for None, with a progress bar on a terminal."""
+    """Yield the stream of a file (stdin for None), and a function that is told of bytes read.
+
+    On a terminal, a file has a progress bar.
+    """
     if path is None:
         yield sys.stdin.buffer, lambda done: None
         return
@@ -107,7 +110,10 @@ def bytes_read(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[int], No
 
 @contextmanager
 def days_done(total: int, title: str = "days") -> Iterator[Callable[[int], None]]:
-    """Show a progress bar over days, on a terminal."""
+    """Yield a function that is told how many days were just done.
+
+    On a terminal, a progress bar shows them.
+    """
     columns = (_name_column(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
         task = bar.add_task(printable(title), total=total)

@@ -21,7 +21,8 @@ from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from signal_pipeline.privacy.erasure import Certificate, Subject
+    from signal_pipeline.privacy.erasure import Subject
+    from signal_pipeline.privacy.erasure_certificate import Certificate
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -44,7 +45,7 @@ def erase(
     from signal_pipeline.rollups.models import load_models
 
     settings = load_settings()
-    subject = _subject(settings, user_hash, day, session, entity)
+    subject = _named_subject(settings, user_hash, day, session, entity)
     if not dry_run:
         _check_spool(settings)
     models = load_models()
@@ -76,9 +77,9 @@ def _check_spool(settings: Settings) -> None:
 
 
 def _spool_files(settings: Settings) -> list[Path]:
-    from signal_pipeline.ingest.spool import spooled_files
+    from signal_pipeline.ingest.spool_files import refused_files, waiting_files
 
-    return spooled_files(settings.spool_dir, refused=True)
+    return [*waiting_files(settings.spool_dir), *refused_files(settings.spool_dir)]
 
 
 def _show_notes(settings: Settings, notes: list[str]) -> None:
@@ -104,45 +105,64 @@ def _show_notes(settings: Settings, notes: list[str]) -> None:
         console.say(f"note: {note}")
 
 
-def _subject(
+def _named_subject(
     settings: Settings,
     user_hash: str | None,
     day: date | None,
     session: str | None,
     entity: tuple[str, str] | None,
 ) -> Subject:
-    from signal_pipeline.catalogue.load import load_catalogue
-    from signal_pipeline.privacy.erasure import Subject
+    """Return the one subject that the options name.
 
-    # No message repeats a value, because a terminal's log can keep it.
+    Raises UsageError. No message repeats a value, because a terminal's log can keep it.
+    """
     if [user_hash, session, entity].count(None) != 2 or (user_hash is None) != (day is None):
         raise UsageError(
             "name one subject: --user-hash HEX with --day, --session UUID, or --entity TYPE ID"
         )
     if user_hash is not None and day is not None:
-        if not _HASH.fullmatch(user_hash):
-            raise UsageError("--user-hash takes 64 hexadecimal digits")
-        return Subject.user(bytes.fromhex(user_hash), day)
+        return _user_subject(user_hash, day)
     if session is not None:
-        try:
-            named = uuid.UUID(session)
-        except ValueError:
-            raise UsageError("--session takes a UUID") from None
-        if str(named) in NO_IDS:
-            # Events that were stored with it before it was refused belong to the sessions of many
-            # people.
-            raise UsageError(
-                "--session: the nil and the max UUID name no session; erase by --user-hash"
-            )
-        return Subject.session(named)
+        return _session_subject(session)
     assert entity is not None
+    return _entity_subject(settings, *entity)
+
+
+def _user_subject(user_hash: str, day: date) -> Subject:
+    from signal_pipeline.privacy.erasure import Subject
+
+    if not _HASH.fullmatch(user_hash):
+        raise UsageError("--user-hash takes 64 hexadecimal digits")
+    return Subject.user(bytes.fromhex(user_hash), day)
+
+
+def _session_subject(text: str) -> Subject:
+    from signal_pipeline.privacy.erasure import Subject
+
+    try:
+        session = uuid.UUID(text)
+    except ValueError:
+        raise UsageError("--session takes a UUID") from None
+    if str(session) in NO_IDS:
+        # Before acceptance refused these ids, events could be stored with them. Such events belong
+        # to many people.
+        raise UsageError(
+            "--session: the nil and the max UUID name no session; erase by --user-hash"
+        )
+    return Subject.session(session)
+
+
+def _entity_subject(settings: Settings, entity_type: str, entity_id: str) -> Subject:
+    from signal_pipeline.catalogue.load import load_catalogue
+    from signal_pipeline.privacy.erasure import Subject
+
     catalogue = load_catalogue(settings.catalogue)
-    kind = catalogue.entity_types.get(entity[0])
+    kind = catalogue.entity_types.get(entity_type)
     if kind is None:
         raise UsageError(f"--entity: the type is one of {', '.join(catalogue.entity_types)}")
-    if not re.fullmatch(catalogue.id_formats[kind.id_format], entity[1].lower()):
+    if not re.fullmatch(catalogue.id_formats[kind.id_format], entity_id.lower()):
         raise UsageError(f"--entity: that is not the id of a {kind.name}")
-    return Subject.entity(kind.name, entity[1].lower())
+    return Subject.entity(kind.name, entity_id.lower())
 
 
 def _show_certificate(certificate: Certificate) -> None:

@@ -1,8 +1,8 @@
-"""Runs `signal-pipeline demo`: the main job on simulated traffic, with the numbers at the end.
+"""Runs `signal-pipeline demo`: ingests simulated traffic, builds, purges, and shows the numbers.
 
-There are thirty days up to yesterday, and three days that are already due for purging. Each day
-comes as one landed file, which is ingested exactly once: a second run on the same day changes no
-number.
+The traffic is of the thirty days up to yesterday, and of three days that are already due for
+purging. Each day comes as one landed file, which is ingested exactly once: a second run on the same
+day changes no number.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ EVENTS_PER_DAY = 3_000
 
 
 class DemoError(SignalError):
-    """The demo cannot run here."""
+    """The demo cannot run here, or its nightly job failed."""
 
 
 def run_demo(settings: Settings) -> None:
     """Simulate, ingest, build through Dagster, purge, and print a summary.
 
-    Raises DemoError on a server's database.
+    Raises DemoError on a server's database, in production, and if the nightly job fails.
     """
     if settings.database_url or settings.production:
         raise DemoError(
@@ -62,15 +62,18 @@ def run_demo(settings: Settings) -> None:
     due = days_between(first_due, first_due + timedelta(days=DUE_DAYS - 1))
     with _step("start PostgreSQL and migrate"):
         database = open_database(settings)
-        migrate(database, _starting_by(settings, database, first_due), load_models())
+        migrate(database, _with_start_date(settings, database, first_due), load_models())
     catalogue = load_catalogue(settings.catalogue)
     title = (
         f"simulate {DAYS} days, and {DUE_DAYS} that are due for purging; ingest them through the"
         " landing"
     )
     with _step(title), console.days_done(len(due) + len(recent)) as progress:
-        for day in due:  # These come as they did half a year ago: today they would be too late.
-            _land_and_drain(settings, database, catalogue, day, _clock_of(day), progress)
+        # A clock of that time is used for these days: by today's clock they are too late.
+        for day in due:
+            _land(settings, catalogue, day)
+            _drain(settings, database, _clock_of(day))
+            progress(1)
         for day in recent:
             _land(settings, catalogue, day)
         _drain(settings, database, lambda: datetime.now(UTC))
@@ -95,8 +98,11 @@ def _step(title: str) -> Iterator[None]:
     console.say(f"  done in {time.perf_counter() - started:.1f} s")
 
 
-def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
-    """Return the settings with a start date early enough for the due days."""
+def _with_start_date(settings: Settings, database: Database, day: date) -> Settings:
+    """Return the settings with a start date early enough for the due days.
+
+    The environment gets the same date, for code that reads the settings again.
+    """
     try:
         with database.connect() as connection:
             day = min(day, stored_start_date(connection))
@@ -107,6 +113,7 @@ def _starting_by(settings: Settings, database: Database, day: date) -> Settings:
 
 
 def _clock_of(day: date) -> Callable[[], datetime]:
+    """Return a clock that shows when a day's file comes: two days after the day began."""
     at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=2)
     return lambda: at
 
@@ -126,19 +133,6 @@ def _drain(settings: Settings, database: Database, clock: Callable[[], datetime]
     secret = ingest_secret(settings)
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         drain_landing(database, ingest, settings.landing_path, secret)
-
-
-def _land_and_drain(
-    settings: Settings,
-    database: Database,
-    catalogue: Catalogue,
-    day: date,
-    clock: Callable[[], datetime],
-    progress: Callable[[int], None],
-) -> None:
-    _land(settings, catalogue, day)
-    _drain(settings, database, clock)
-    progress(1)
 
 
 def _build(

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 from signal_pipeline.cli import console
 from signal_pipeline.days.receipts import list_receipts
@@ -34,7 +33,7 @@ def show_summary(connection: Connection, first: date, last: date, page: Path) ->
     _say()
     totals = connection.execute(query(__package__, "summary_totals"), window).fetchone()
     assert totals is not None
-    received, accepted, duplicate, dropped = (cast(int, value) for value in totals)
+    received, accepted, duplicate, dropped = totals
     _say(
         f"received {received:,} = accepted {accepted:,} + duplicate {duplicate:,} + dropped"
         f" {dropped:,}"
@@ -71,10 +70,9 @@ def show_summary(connection: Connection, first: date, last: date, page: Path) ->
 
 def _show_users(connection: Connection, window: dict[str, date]) -> None:
     rows = []
-    for app, events, users in connection.execute(
+    for app, events, daily in connection.execute(
         query(__package__, "summary_users"), window
     ).fetchall():
-        daily = cast("list[int]", users)
         rows.append((app, events, daily[-1], max(daily), trend(daily)))
     _say("Daily users, exact per app and UTC day (never added up)", bold=True)
     columns = ("app", "events", "users, last day", "users, busiest day", "daily users")

@@ -28,7 +28,7 @@ from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import prepare_landing
-from signal_pipeline.postgres.database import open_database
+from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -36,7 +36,7 @@ from signal_pipeline.settings import Settings
 WATCH_SECONDS = 2
 LISTEN_SECONDS = 0.1
 WORKSPACE = "load_from: [{grpc_server: {socket: %s, location_name: signal}}]\n"
-# Dagster itself ships `dagster dev`, but recommends a command of another package at each start.
+# Without `-W`, `dagster dev` recommends a command of another package at each start.
 DAGSTER = (sys.executable, "-W", "ignore:Function `dev_command`", "-m", "dagster")
 CODE_LOCATION = (
     "-m",
@@ -59,16 +59,7 @@ def run_dev(settings: Settings, port: int) -> int:
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)
-    with database.connect() as connection:
-        # One start date for every process: partitions must not depend on when a process was
-        # started.
-        os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
-    for name in [
-        name for name, value in os.environ.items() if name.startswith("SIGNAL") and not value
-    ]:
-        del os.environ[name]  # Empty means unset here, but `load_dotenv` would keep it as a value.
-    load_dotenv(Path.cwd() / ".env")  # The same file that this process has read.
-    os.environ |= _absolute_paths(settings)
+    _set_environment_of_children(settings, database)
     home = prepare_dagster(settings)
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
@@ -86,6 +77,20 @@ def run_dev(settings: Settings, port: int) -> int:
         return 0
 
 
+def _set_environment_of_children(settings: Settings, database: Database) -> None:
+    """Put every setting into this process's environment, from which children get what they need."""
+    with database.connect() as connection:
+        # One start date for every process: partitions must not depend on when a process was
+        # started.
+        os.environ["SIGNAL_START_DATE"] = str(stored_start_date(connection))
+    for name in [
+        name for name, value in os.environ.items() if name.startswith("SIGNAL") and not value
+    ]:
+        del os.environ[name]  # Empty means unset here, but `load_dotenv` would keep it as a value.
+    load_dotenv(Path.cwd() / ".env")  # The same file that this process has read.
+    os.environ |= _absolute_paths(settings)
+
+
 def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Settings) -> int:
     """Start the code location, then the rest of Dagster.
 
@@ -94,29 +99,29 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
     address, workspace = folder / "code", folder / "workspace.yaml"
     workspace.write_text(WORKSPACE % address, encoding="utf-8")
     location = [*DAGSTER, "code-server", "start", "-s", str(address), *CODE_LOCATION]
-    code = _start(location, home, {**code_location_environment(), **mark})
+    code_location = _start(location, home, {**code_location_environment(), **mark})
     while not _listens(address):
-        if (ended := code.poll()) is not None:
-            console.complain(f"the code location ended with {ended} before it could be asked")
-            return ended
+        if (exit_code := code_location.poll()) is not None:
+            console.complain(f"the code location ended with {exit_code} before it could be asked")
+            return exit_code
         time.sleep(LISTEN_SECONDS)
-    services = [*DAGSTER, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
-    rest = _start(services, home, {**dagster_environment(), **mark})
+    dev = [*DAGSTER, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    web_server_and_daemon = _start(dev, home, {**dagster_environment(), **mark})
     while True:
         with suppress(subprocess.TimeoutExpired):
-            return rest.wait(WATCH_SECONDS)
-        if code.poll() is not None:
+            return web_server_and_daemon.wait(WATCH_SECONDS)
+        if code_location.poll() is not None:
             console.say("the code location is gone: starting it again")
-            code = _start(location, home, {**code_location_environment(), **mark})
+            code_location = _start(location, home, {**code_location_environment(), **mark})
         _keep_postgres(settings)
 
 
 def _start(
     command: list[str], home: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    # Started in Dagster's own folder: elsewhere Dagster would warn of the project's dagster.yaml,
-    # which it does not read. Started in a session of its own: Ctrl-C on the terminal is only for
-    # this process, which then stops Dagster in order.
+    # The child runs in Dagster's own folder, because elsewhere Dagster would warn of the project's
+    # dagster.yaml, which it does not read. The child has a session of its own, so that Ctrl-C on
+    # the terminal reaches only this process, which then stops Dagster in order.
     return subprocess.Popen(command, cwd=home, env=environment, start_new_session=True)  # noqa: S603 - fixed arguments
 
 
@@ -148,14 +153,14 @@ def _keep_postgres(settings: Settings) -> None:
         console.say("PostgreSQL is gone: starting it again")
         try:
             start_embedded(settings.home_path)
-        except SignalError as error:  # The next look tries again.
+        except SignalError as error:  # The next call tries again.
             console.complain(str(error))
 
 
 def _stop(mark: Mark) -> None:
-    """Stop `dagster dev` and all that it has started.
+    """Stop the code location, `dagster dev`, and all that they have started.
 
-    Runs, even one that is just starting, hold the embedded server.
+    A run that is left, even one that is just starting, would keep the embedded server up.
     """
     if left := stop_started(mark):
         console.complain(f"these processes do not end: {', '.join(map(str, left))}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from signal_pipeline.days.calendar import WindowError, check_window
 from signal_pipeline.errors import UsageError
 from signal_pipeline.settings import MAX_DAYS
 
@@ -68,8 +69,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object last o
 
 def check_order(first: date, last: date) -> None:
     """Raise UsageError, exit 2, for a window that ends before it begins."""
-    if first > last:
-        raise UsageError(f"--from {first} is after --to {last}")
+    try:
+        check_window(first, last)
+    except WindowError:
+        raise UsageError(f"--from {first} is after --to {last}") from None
 
 
 def chosen_days(

@@ -34,7 +34,7 @@ LIFETIMES = {
         " `signal-pipeline serve`, or run `signal-pipeline sql` on a terminal for a psql"
     ),
 }
-# libpq's own list, so that every part of a URL, also of TLS, reaches psql as a variable.
+# libpq's own list, so that every part of a URL, even an option of TLS, reaches psql as a variable.
 _VARIABLES = {
     option.keyword.decode(): option.envvar.decode()
     for option in pq.Conninfo.get_defaults()
@@ -71,11 +71,11 @@ def reader_url(database: Database) -> str:
     the reader's role would not do, because `set role none` would give that login's rights back.
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
-    own = {**read_url(database.url), "user": ROLE}
-    own.pop("password", None)
+    reader = {**read_url(database.url), "user": ROLE}
+    reader.pop("password", None)
     try:
-        with psycopg.connect(write_url(own), connect_timeout=5):
-            return write_url(own)
+        with psycopg.connect(write_url(reader), connect_timeout=5):
+            return write_url(reader)
     except psycopg.OperationalError:
         with database.connect():
             pass  # The server is up, so it refuses only the reader.

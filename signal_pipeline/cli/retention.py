@@ -9,8 +9,7 @@ import typer
 
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Day, Json, parse_day, parse_text
-from signal_pipeline.cli.show import show_purged
-from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.cli.show import confirm_advice, show_purged
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
@@ -36,15 +35,23 @@ def retention(
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    Some days can be past it by the clock alone, because Signal saw nothing of the days between.
-    They are kept until you confirm them.
+    A day can be past its retention by the clock alone, if Signal saw nothing of the days since.
+    Such a day is kept until you confirm it.
     """
     from signal_pipeline.privacy.audit_log import operator
-    from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
+    from signal_pipeline.privacy.retention import (
+        DueByClockError,
+        RetentionError,
+        check_as_of,
+        purge_due_days,
+        purge_incomplete,
+    )
     from signal_pipeline.rollups.models import load_models
 
-    if as_of and as_of > today_utc() and not dry_run:
-        raise UsageError(f"--as-of {as_of} is after today: that needs --dry-run")
+    try:
+        check_as_of(as_of, dry_run=dry_run)
+    except RetentionError:
+        raise UsageError(f"--as-of {as_of} is after today: that needs --dry-run") from None
     if incomplete_day and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
     if incomplete_day and (dry_run or as_of or confirm_days):
@@ -56,7 +63,10 @@ def retention(
     database, actor = open_database(settings), operator(settings)
     keep = settings.retention_days
     if incomplete_day:
-        result = purge_incomplete(database, models, incomplete_day, reason, keep, actor=actor)
+        try:
+            result = purge_incomplete(database, models, incomplete_day, reason, keep, actor=actor)
+        except DueByClockError as error:
+            raise SignalError(f"{error}{confirm_advice(error.refusal)}") from None
     else:
         result = purge_due_days(
             database,
@@ -71,4 +81,4 @@ def retention(
     if as_json:
         console.print_json(result.as_dict())
     if result.refusal and not dry_run:
-        raise SignalError(result.refusal)
+        raise SignalError(f"{result.refusal.reason}{confirm_advice(result.refusal)}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from signal_pipeline.cli import console
+from signal_pipeline.errors import SignalError
 from signal_pipeline.settings import load_settings
 
 DEFAULT_PORT = 8000
@@ -27,10 +28,13 @@ def serve(
     ] = False,
 ) -> None:
     """Serve the GraphQL subgraph."""
-    from signal_pipeline.api.server import run_server
+    from signal_pipeline.api.server import WithoutGatewayError, run_server
 
     logging.getLogger("signal_pipeline").setLevel(logging.INFO)
-    run_server(load_settings(), host, port, gateway=not no_gateway, say=console.say)
+    try:
+        run_server(load_settings(), host, port, gateway=not no_gateway, say=console.say)
+    except WithoutGatewayError as error:
+        raise SignalError(f"--no-gateway: {error}") from None
 
 
 def schema() -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # The command must start fast, and these import Dagster and p
     from signal_pipeline.days.receipts import Receipt
     from signal_pipeline.ingest.pipeline import Counts
     from signal_pipeline.privacy.retention import PurgeResult
+    from signal_pipeline.privacy.retention_rule import Refusal
     from signal_pipeline.reports.event_type_usage import Usage
     from signal_pipeline.reports.report import Report
     from signal_pipeline.rollups.difference import Difference
@@ -109,7 +110,16 @@ def show_purged(result: PurgeResult) -> None:
     for day, reason in result.kept.items():
         console.say(f"{day}: kept: {reason}")
     if result.refusal and result.dry_run:
-        console.say(f"would be refused: {result.refusal}")
+        console.say(f"would be refused: {result.refusal.reason}{confirm_advice(result.refusal)}")
+
+
+def confirm_advice(refusal: Refusal) -> str:
+    """Return how to confirm days that are due by the clock alone, or "" if that is impossible."""
+    if not refusal.confirmable:
+        return ""
+    return (
+        f" To confirm them, run `signal-pipeline retention --confirm-days {refusal.confirmable}`."
+    )
 
 
 def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
@@ -245,7 +255,7 @@ def show_report(report: Report, format_name: str) -> None:
     """Print a report as a table, as CSV or as a list of JSON objects; notes go to stderr."""
     rows = report.rows
     if format_name == "csv":
-        # A pipe gets the data as it is.
+        # Text is escaped for a terminal only: a pipe gets the data as it is.
         shown = rows.map(lambda value: printable(value) if isinstance(value, str) else value)
         (shown if sys.stdout.isatty() else rows).to_csv(sys.stdout, index=False)
     elif format_name == "json":

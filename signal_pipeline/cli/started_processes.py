@@ -1,8 +1,8 @@
 """Finds every process that a command has started, at any depth, so that the command can stop them.
 
-A mark in their environment tells them apart, because children inherit it. Parents would not find
-all of them, since an orphan gets another parent. A process group would not either, since a child
-can have its own. A process that others have started never has the mark.
+The command puts a mark into the environment of what it starts, and children inherit it. A process
+that others have started never has the mark. A search by parent would miss orphans, which get
+another parent. A search by process group would miss a child with a group of its own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def stop_started(mark: Mark) -> list[int]:
         for process in _processes_with_mark(mark):
             with suppress(psutil.Error):
                 process.kill()
-        # A process that was just starting another could have been too fast.
+        # A process can have started another one just before it was killed, so look again.
         patience = 1
     return [process.pid for process in _processes_with_mark(mark)]
 

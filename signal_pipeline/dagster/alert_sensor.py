@@ -1,8 +1,8 @@
 """Alerts people of checks that turn red or green, and of runs that failed and are not retried.
 
-What is news according to Dagster's storage, and its wording, belong here. What people know already
-is in `alert_state.py`; how messages are sent is in `notifications.py`. The same faults are also
-lines in the daemon's log, sent or not: see `log_alerts.py`.
+This module finds the news in Dagster's storage and words the messages. `alert_state.py` remembers
+what people know already, and `notifications.py` sends the messages. Whether or not a message can be
+sent, `log_alerts.py` writes a line about the same fault to the daemon's log.
 
 A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a
 check's description or an error's text, because these can name an app, a route or a file.
@@ -29,11 +29,11 @@ from signal_pipeline.settings import Settings, load_settings
 TICK_SECONDS = 30
 FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
 LONGEST_LOOK_SECONDS = 7 * 86_400
-OVERLAP_SECONDS = 600  # A run's end can be stored after that of a run that ended later.
+OVERLAP_SECONDS = 600  # Dagster can store the end of a run after the end of a later one.
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
 REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
-SEND_SECONDS = 20  # Dagster ends a tick after a minute, and its cursor would be lost.
-HISTORY = 100
+SEND_SECONDS = 20  # Dagster ends a tick after a minute, and then the tick's cursor is lost.
+HISTORY = 100  # How many records of one check are searched for its last result.
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 ADVICE = {
     "nothing_overdue": (
@@ -93,7 +93,8 @@ def build_alerts_sensor(
 def _own_runs(postgres: PostgresResource, names: Names, location: str | None) -> OwnRuns:
     """Return the rule by which a run is ours.
 
-    While the database is away, which is when runs fail, only the code location decides.
+    Runs also fail because the database is away, so alerts must work without it: then only the code
+    location decides.
     """
     try:
         with postgres.connect() as connection:
@@ -154,7 +155,8 @@ def _last_evaluations(
     found = {}
     for key, record in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
         records: Sequence[Any] = [record]
-        # A run has not come to it yet, or never will: the result before it still holds.
+        # A run has planned the check but not evaluated it, and perhaps never will. Until it does,
+        # the last result holds.
         if record.status.value == "PLANNED":
             records = storage.get_asset_check_execution_history(key, limit=HISTORY)
         done = next((each for each in records if each.status.value != "PLANNED"), None)
@@ -168,7 +170,7 @@ def failed_runs(
 ) -> list[Message]:
     """Return a message for each run that failed since the last look and is not to be retried.
 
-    This changes the state.
+    The state then counts these runs as known. `now` is in seconds since 1970.
     """
     state.seen_until = max(state.seen_until, now - LONGEST_LOOK_SECONDS)
     since = state.seen_until - OVERLAP_SECONDS
@@ -186,7 +188,10 @@ def failed_runs(
 def _failures(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, since: float
 ) -> list[tuple[dg.DagsterRun, float]]:
-    """Return our failed runs that are new or wait for a retry, in the order of their end."""
+    """Return our failed runs that are new or wait for a retry, in the order of their end.
+
+    In the state, this moves `seen_until` on, and forgets runs in `retrying` that are deleted.
+    """
     new = ours.records(
         instance,
         statuses=[dg.DagsterRunStatus.FAILURE],
@@ -218,27 +223,31 @@ def _may_be_retried(
 ) -> bool:
     """Return whether Dagster means to retry a run and has not started the retry yet.
 
-    Dagster marks the run just after the failure, so it gets one tick to do that. It can change its
-    mind, so the wait is bounded.
+    Dagster marks the run for a retry just after the failure, so it gets one tick to do that. It can
+    also drop a retry that it has announced, so the wait is bounded. Until Dagster has decided, the
+    state's `retrying` holds the run.
     """
-    first = state.retrying.pop(run.run_id, None)
+    waiting_since = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)
-    if answer is None and first is None and instance.run_retries_enabled:
+    if answer is None and waiting_since is None and instance.run_retries_enabled:
         state.retrying[run.run_id] = now
         return True
-    if answer != "true" or RETRIED_TAG in run.tags or now - (first or now) > RETRY_PATIENCE_SECONDS:
+    if waiting_since is None:
+        waiting_since = now
+    is_over = RETRIED_TAG in run.tags or now - waiting_since > RETRY_PATIENCE_SECONDS
+    if answer != "true" or is_over:
         return False
-    state.retrying[run.run_id] = first or now
+    state.retrying[run.run_id] = waiting_since
     return True
 
 
 def _is_news(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, run: dg.DagsterRun, ended: float
 ) -> bool:
-    """Return whether a failure is news.
+    """Return whether a failure is news, and if it is, note in the state that people are told.
 
-    It is not if people were told within the last day that the job failed for these days, and the
-    job has not succeeded for them since.
+    It is not news if people were told within the last day that the job failed for these days, and
+    the job has not succeeded for them since.
     """
     days = days_of(run)
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"

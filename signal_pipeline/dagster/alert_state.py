@@ -13,7 +13,8 @@ import msgspec
 
 from signal_pipeline.dagster.notifications import Message
 
-# After this many ticks in a row in which an address took nothing, what waits for it is given up.
+# If an address takes nothing in this many ticks in a row, the messages that wait for it are given
+# up.
 MAX_FAILURES = 20
 
 
@@ -30,11 +31,13 @@ class Queue(msgspec.Struct):
 class AlertState(msgspec.Struct):
     """What people know. Times are seconds since 1970.
 
-    `seen_until`: all failed runs that ended before this time are known. `seen`: the known runs that
-    ended shortly before it, or after it. `retrying`: the runs that Dagster wants to try again, with
-    the time they were first seen. `told`: for each job with its days, when people were last told of
-    a failure. `red`: the checks that people know to be red. `queues`: the queue of each address, by
-    its place in the list.
+    Attributes:
+        seen_until: all failed runs that ended before this time are known.
+        seen: the known runs that ended shortly before `seen_until` or later, with their ends.
+        retrying: the runs that Dagster can still retry, with the time at which each was first seen.
+        told: for each job with its days, the end of the last failure that people were told of.
+        red: the checks that people know to be red.
+        queues: the queue of each address, by its place in the list.
     """
 
     seen_until: float
@@ -57,8 +60,8 @@ class Sender(Protocol):
 def read_state(cursor: str | None, first_look: float) -> AlertState:
     """Return the state that the last tick left.
 
-    At the first tick, or after a tick of another version of Signal, runs that failed since
-    `first_look` are news.
+    If there is no cursor yet, or another version of Signal wrote one that this version cannot read,
+    runs that failed since `first_look` (seconds since 1970) are news.
     """
     try:
         return msgspec.json.decode(cursor or "", type=AlertState)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import cast
 
 import dagster as dg
 
@@ -16,13 +15,15 @@ from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import ROLLUPS_JOB, load_names
 from signal_pipeline.dagster.runs import materialized_days, range_tags
 from signal_pipeline.days.calendar import (
+    check_window,
     days_between,
     days_missing_raw_events,
     stored_start_date,
     today_utc,
+    why_not_built,
 )
 from signal_pipeline.days.freshness import DayStatus, day_statuses
-from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.errors import UsageError
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import BuildRefusedError
@@ -33,16 +34,13 @@ from signal_pipeline.rollups.models import Models
 PROGRESS_SECONDS = 0.5
 
 
-class BackfillError(SignalError):
-    """A backfill cannot be started."""
-
-
 @dataclass(frozen=True, slots=True)
 class BackfillPlan:
     """What a backfill would do.
 
-    `present` holds the status of each day that has one; a day without any event has none. `fresh`
-    holds the days that are left alone because only stale days were asked for.
+    `days` are to be built, and `refused` says why the others cannot be. `present` holds the status
+    of each day that has one; a day without any event has none. `fresh` holds the days that are left
+    alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -92,10 +90,9 @@ def plan_backfill(
     """Plan which days from `first` to `last` can be built, and why the others cannot.
 
     With `only_stale`, days whose rollups are fresh are left alone, so that an interrupted backfill
-    can go on. Raises BackfillError if `first` is after `last`.
+    can go on. Raises WindowError if `first` is after `last`.
     """
-    if first > last:
-        raise BackfillError(f"the first day, {first}, is after the last, {last}")
+    check_window(first, last)
     start_date, today = stored_start_date(connection), today_utc()
     statuses = day_statuses(connection, models.checksums, first, last)
     present = {status.day: status for status in statuses}
@@ -104,10 +101,8 @@ def plan_backfill(
     missing = days_missing_raw_events(connection, wanted)
     days, refused, fresh = [], dict[date, str](), []
     for day in days_between(first, last):
-        if day < start_date:
-            refused[day] = f"before the start date {start_date}"
-        elif day > today:
-            refused[day] = "after today"
+        if reason := why_not_built(day, start_date, today):
+            refused[day] = reason
         elif day in present and present[day].state == "purged":
             refused[day] = "purged, unchanged"
         elif day in missing:
@@ -151,10 +146,10 @@ def run_backfill(
     days_per_run: int,
     progress: Callable[[int], None],
 ) -> BackfillResult:
-    """Run the planned days in contiguous chunks, one run each.
+    """Build the planned days in contiguous chunks, with one run for each chunk.
 
-    `progress` gets the number of finished days as they come. A failed run counts for the days that
-    it built, and the next chunk goes on.
+    `progress` is called with the number of days that were finished since its last call. If a run
+    fails, the days that it built count as built, and the next chunk is run.
     """
     result = BackfillResult(refused=dict(plan.refused))
     started = time.perf_counter()
@@ -199,15 +194,15 @@ def _reasons(outcome: dg.ExecuteInProcessResult) -> dict[str, str]:
     for event in outcome.all_events:
         failure = event.step_failure_data.user_failure_data if event.is_step_failure else None
         failed = failure.metadata.get("failed") if failure else None
-        if isinstance(failed, dg.JsonMetadataValue):
-            found |= cast("dict[str, str]", failed.data)
+        if isinstance(failed, dg.JsonMetadataValue) and isinstance(failed.data, Mapping):
+            found.update(failed.data)
     return found
 
 
 def _job(
     definitions: dg.Definitions, name: str, rollups: Sequence[dg.AssetKey]
 ) -> dg.JobDefinition:
-    """Return a job of only these rollups, without their checks: those belong to the night."""
+    """Return a job of only these rollups, without their checks, which the nightly job runs."""
     return dg.Definitions(
         assets=definitions.assets,
         resources=definitions.resources,
@@ -231,9 +226,9 @@ def chunks(days: Sequence[date], most: int) -> list[list[date]]:
 def _progress_by_day(
     database: Database, days: Sequence[date], progress: Callable[[int], None]
 ) -> Iterator[None]:
-    """Report each day to `progress` as its build is recorded, and all days at the end.
+    """Call `progress` with the number of newly recorded builds, and at the end with the rest.
 
-    A thread beside the run reads the records.
+    A thread beside the run reads the records. The rest includes days that the run did not build.
     """
     since, over, reported = datetime.now(UTC), threading.Event(), 0
 

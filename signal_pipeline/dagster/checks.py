@@ -1,8 +1,8 @@
 """The asset checks: the tests of `schema.yml`, and the probes (`probes/`).
 
-Checks are unpartitioned, because a range run would lose their partition. They block nothing.
-Numbers that would break a rule are refused inside the build's transaction, and the retention proves
-each day by itself; so a fault of one day does not hold up the others.
+Checks are unpartitioned, because Dagster would record no partition for them in a range run. They
+block nothing, so that a fault of one day does not hold up other days. They need not block: the
+build's transaction refuses numbers that would break a rule, and the retention proves each day.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -48,7 +48,7 @@ class FailedRun:
 class RangeRequest:
     """A run to ask for: its days, the rollups to build, and its key.
 
-    The key is new whenever the facts are.
+    The key changes with the facts: the days, their versions, builds and failures, and the rollups.
     """
 
     days: Sequence[date]
@@ -70,7 +70,7 @@ def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
 
 
 def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
-    """Decide whether to ask for a stale day at this time.
+    """Decide whether to ask for a build of a stale day now.
 
     After a build, a day rests for ten times that build's duration (at least 10 s), so that a busy
     day does not starve the others. After each failure the day waits for its back-off, and after the
@@ -96,9 +96,9 @@ def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[da
 def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
     """Return the days that a night builds, oldest first.
 
-    These are stale days, days without a row since the first known one, and yesterday. A day without
-    a row is one on which nothing happened while nothing ran; it is built too, so that it says zero.
-    Days without a row that are more than a month old are left alone.
+    These are stale days, yesterday, and days after the first known day that have no row. Such a day
+    had no event, and no run built it; it is built now, so that its rollups say zero instead of
+    unknown. Days without a row that are more than a month old are left alone.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -113,9 +113,9 @@ def range_requests(
     failed: Sequence[FailedRun],
     now: datetime,
 ) -> list[RangeRequest]:
-    """Return few bounded runs, newest days first.
+    """Return at most MAX_RUNS_PER_TICK runs of at most MAX_DAYS_PER_RUN days, newest days first.
 
-    A run leaves the fresh days within its range alone.
+    No run includes a day that is in flight. A run leaves the fresh days within its range alone.
     """
     taken = list(in_flight)
     days = [

@@ -1,9 +1,9 @@
 """Evaluates the checks that a backfill or an interrupted run left without a result.
 
-Dagster skips the checks of a run whose days are marked one by one, as the days of a range are. It
-never comes to the checks of a run that fails or is cancelled. The UI then shows them as skipped or
-unknown, whatever their result was before. Which checks those are, and the run that evaluates them,
-belong here.
+A run over a range marks its days one by one, and Dagster skips the checks of such a run. It also
+does not evaluate the checks of a run that fails or is cancelled. The UI then shows these checks as
+skipped or unknown, whatever their last result was. This module finds them and asks for a run that
+evaluates them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def build_left_checks_sensor(
         left = left_checks(context.instance, ours, keys)
         if not left:
             return dg.SkipReason("no check was left without a result")
-        # Builds mark the raw events too, so Dagster no longer counts earlier results about them as
-        # known.
+        # A build also marks the raw events as materialized, and then Dagster takes the earlier
+        # results of all their checks for outdated.
         wanted = [key for key in keys if key in left or key.asset_key == names.key(RAW_EVENTS)]
         return dg.RunRequest(asset_check_keys=wanted)
 
@@ -69,7 +69,7 @@ def left_checks(
 ) -> set[dg.AssetCheckKey]:
     """Return the checks that no run has evaluated since the end of a run that planned them.
 
-    Returns none while such a run is in flight.
+    Returns an empty set while a run that planned checks, or a run of several days, is in flight.
     """
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     planned = {
@@ -78,7 +78,8 @@ def left_checks(
     runs = _runs(instance, planned.values())
     if any(not run.is_finished for run in runs.values()) or _ranges(instance, ours, IN_FLIGHT):
         return set()
-    # A check that a run of only checks left without a result would fail again at once.
+    # If a run of nothing but checks left a check without a result, evaluating the check failed, and
+    # would fail again at once. Such a check rests for PAUSE_SECONDS.
     jobs_of_checks = set(map(ours.names.named, (CHECKS_JOB, LEFT_CHECKS_JOB)))
     recent = time.time() - PAUSE_SECONDS
     resting = {

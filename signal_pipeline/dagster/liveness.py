@@ -1,14 +1,14 @@
 """Finds our runs whose process is gone, and ends them, so that what they held is free again.
 
-A killed process leaves its run marked as started, and keeps its place in a pool. Every later run of
-the pool would wait for ever, and the run's days would not be asked for again. Dagster can ask only
-some launchers whether a run lives. The default launcher is not among them, and Dagster does not
-watch runs that a command executes itself. So each run of ours holds a lock (`run_locks.py`) for as
-long as its process lives.
+If a process is killed, its run stays marked as started and keeps its place in a pool. Every later
+run of the pool would wait for ever, and no sensor would ask for the run's days again. Dagster can
+ask only some launchers whether a run lives. The default launcher is not among them, and Dagster
+does not watch runs that a command executes itself. So each run of ours holds a lock
+(`run_locks.py`) for as long as its process lives.
 
 A run that can still be alive is not ended. Only our runs hold that lock, so only ours are looked
-at. One look without a lock is not enough, because a lock can be lost for a moment. And a run is
-read again before its end is written.
+at. A lock can be lost for a moment, so a run is ended only after looks over several seconds found
+no lock. Just before its end is written, the run is read again, because it can have ended meanwhile.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ START_SECONDS = 15.0  # A run takes its lock just after it is marked as started.
 NOT_BEGUN = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING]
 BEGUN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+# The run configuration with which Dagster prints nothing to the terminal of a command.
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -90,12 +91,12 @@ def _finished_in_a_pool(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.
 def _should_hold_its_lock(run: dg.DagsterRun, ours: OwnRuns) -> bool:
     """Return whether the run is ours and would hold its lock in our database if it lived."""
     tag, location = run.tags.get(LOCK_TAG), location_of(run)
-    # Its lock is in another database, where we cannot see it.
+    # The run's lock is in another database, where we cannot see it.
     if tag is not None and tag != ours.locks:
         return False
-    if location is None:  # A process executes it by itself, so only its lock tells whose it is.
+    if location is None:  # A process executes it itself, so only its lock tells whose run it is.
         return True
-    # It does not always have a process yet. Dagster's own monitoring bounds its start.
+    # The run can be without a process until it starts. Dagster's own monitoring bounds that time.
     if run.status in NOT_BEGUN:
         return False
     if location == ours.location:

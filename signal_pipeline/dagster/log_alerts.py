@@ -1,7 +1,7 @@
 """The alerts in the daemon's log: one line for each fault that a person must look at.
 
-An operator's log alerts can read them there. This module words the lines on failed runs and red
-checks. Error texts stay in the run, and no line holds a value of an event.
+An operator's log monitoring can find these lines. This module words the lines on failed runs and
+red checks. Error texts stay in the run, and no line holds a value of an event.
 """
 
 import dagster as dg
@@ -54,7 +54,8 @@ def build_red_checks_sensor(names: Names) -> dg.SensorDefinition:
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
         monitor_all_code_locations=False,
-        description="Writes each red check of a finished run to the daemon's log as one line.",
+        description="Writes each check that a finished run found red with severity ERROR to the"
+        " daemon's log as one line.",
     )
     def red_checks_sensor(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
         if context.dagster_run.job_name not in with_checks:

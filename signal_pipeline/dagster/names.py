@@ -85,7 +85,10 @@ class Names:
         return "__".join([*self.prefix, name])
 
     def named(self, name: str) -> str:
-        """Return the name of one of our jobs, sensors, schedules or ops; it has no hyphen."""
+        """Return the name of one of our jobs, sensors, schedules or ops.
+
+        Dagster allows no hyphen there, so the prefix's hyphens become underscores.
+        """
         return "__".join([*self.prefix, name]).replace("-", "_")
 
     @property

@@ -1,15 +1,16 @@
 """Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
-All state stays. Dagster prunes ticks by `dagster.yaml`, and has no setting for the rest. Deleting
-whole runs would forget which partitions they materialized, so events go one by one. Only our own
-rows are touched, because other teams can use the same storage and keep their rows for longer.
+The state of partitions and checks stays. Dagster prunes ticks by `dagster.yaml`, and has no setting
+for the rest. Deleting whole runs would forget which partitions they materialized, so events are
+deleted one by one. Only our own rows are touched, because other teams can use the same storage and
+keep their rows for longer.
 
 Docs: docs/data-team.md.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -17,10 +18,8 @@ from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, Postgr
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from signal_pipeline.dagster.names import PRUNING_JOB, Names
-from signal_pipeline.dagster.runs import OwnRuns, location_of
+from signal_pipeline.dagster.runs import OwnRuns
 from signal_pipeline.postgres.query import query
-from signal_pipeline.settings import load_settings
 
 KINDS = ("events", "checks", "runs", "ticks")  # A run goes after its events and checks.
 COUNTING_SECONDS = 60
@@ -104,45 +103,3 @@ def _count_others(connection: Connection, limits: Mapping[str, object]) -> Mappi
 
 def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -> list[Any]:
     return list(connection.exec_driver_sql(query(__package__, name), dict(parameters)))
-
-
-def build_pruning_job(names: Names) -> dg.JobDefinition:
-    """Return the job that keeps Dagster's storage bounded."""
-
-    # The resource holds the lock that shows that a run lives.
-    @dg.op(name=names.named("prune_storage"), required_resource_keys={"postgres"})
-    def prune_storage(context: dg.OpExecutionContext) -> None:
-        """Delete old logs, evaluations, runs and ticks of Signal's from Dagster's storage."""
-        days = load_settings().dagster_retention_days
-        if days == 0:
-            context.log.info("SIGNAL_DAGSTER_RETENTION_DAYS is 0: nothing is pruned")
-            return
-        with context.resources.postgres.connect() as connection:
-            ours = OwnRuns.seen_by(connection, names, location_of(context.run))
-        before = datetime.now(UTC) - timedelta(days=days)
-        pruned = prune_dagster_storage(context.instance, ours, before)
-        if pruned is None:
-            context.log.info(
-                "Dagster's storage is not in one database of PostgreSQL: nothing is pruned"
-            )
-            return
-        others = "not counted, it took too long" if pruned.others is None else dict(pruned.others)
-        context.log.info(
-            "deleted: %s; as old, but of others, so untouched: %s", dict(pruned.deleted), others
-        )
-        context.add_output_metadata(
-            {"before": str(before), "deleted": pruned.deleted, "of_others_untouched": others}
-        )
-
-    @dg.job(
-        name=names.named(PRUNING_JOB),
-        description=(
-            "Deletes Signal's old logs, runs and ticks from Dagster's storage. The state of each"
-            " partition stays."
-        ),
-    )
-    def pruning_job() -> None:
-        """Keep Dagster's storage bounded."""
-        prune_storage()
-
-    return pruning_job

@@ -1,8 +1,8 @@
 """The lock that a run of Dagster holds while its process lives.
 
-PostgreSQL knows at once when a process dies. How the lock is held, and who holds one, belongs here.
-What follows for a run without its lock is in `liveness.py`. The lock is shared, because a run can
-hold it twice: once for the command that executes it and once for its resource.
+PostgreSQL knows at once when a process dies. This module holds the lock and finds out which runs
+hold one; `liveness.py` decides what becomes of a run without its lock. The lock is shared, because
+a run can hold it twice: once for the command that executes it and once for its resource.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class RunLock:
         self._key = [LockClass.RUN.value, _number(run_id)]
         self._connection = self._take_lock()
         self.space = lock_space(self._connection)
-        self._over = threading.Event()
+        self._released = threading.Event()
         self._keeper = threading.Thread(target=self._hold_lock, name="signal-run-lock", daemon=True)
         self._keeper.start()
 
     def release(self) -> None:
         """Give the lock back."""
-        self._over.set()
+        self._released.set()
         self._keeper.join()
 
     def _take_lock(self) -> Connection:
@@ -51,7 +51,7 @@ class RunLock:
         return connection
 
     def _hold_lock(self) -> None:
-        while not self._over.wait(HEARTBEAT_SECONDS):
+        while not self._released.wait(HEARTBEAT_SECONDS):
             try:
                 self._connection.execute("select 1")
             except psycopg.Error:
@@ -91,7 +91,7 @@ def living_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
 def lock_space(connection: Connection) -> str:
     """Return a name for the place of this connection's locks.
 
-    Another database, or a copy of this one elsewhere, has another name.
+    Another database has another name, even one that was restored from a dump of this one.
     """
     row = connection.execute(query(__package__, "lock_space")).fetchone()
     assert row

@@ -1,8 +1,8 @@
-"""What Dagster knows about our runs: days, tags and builds, which are in flight, which failed.
+"""What Dagster knows about our runs: days, tags, builds, and which are in flight or have failed.
 
-Questions to the Dagster instance belong here. Others can use the same instance, so a job's name
-does not tell whose run it is. What follows from the answers is in `due_builds.py` and `sensors.py`;
-which runs live is in `liveness.py`.
+This module asks the Dagster instance. Others can use the same instance, so a job's name does not
+tell whose run it is. `due_builds.py` and `sensors.py` decide what follows from the answers, and
+`liveness.py` finds out which runs live.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class OwnRuns:
         return cls(names, lock_space(connection), location)
 
     def includes(self, run: dg.DagsterRun) -> bool:
-        """Return whether a run is of our jobs, or only of our assets.
+        """Return whether a run executes one of our jobs, or builds our assets and no others.
 
-        This matters because others can share our code location.
+        The code location alone does not tell, because others can share it.
         """
         selected = run.asset_selection or frozenset()
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
@@ -159,8 +159,8 @@ def materialized_days(
 ) -> set[date]:
     """Return the days for which a run built every given rollup.
 
-    They are read from the run's log, which a failed step keeps. A purged day is marked there too,
-    but was not built, so it is left out.
+    They are read from the run's log, which is kept even if the step failed. A purged day is marked
+    there too, but was not built, so it is left out.
     """
     wanted, built = set(rollups), dict[date, set[dg.AssetKey]]()
     for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):

@@ -86,7 +86,8 @@ def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition
 def _last_start(instance: dg.DagsterInstance, ours: OwnRuns) -> datetime:
     """Return when our checks were last started, by the hourly or the nightly job.
 
-    Only successful runs count: they have had their lock, by which they are known to be ours.
+    Only successful runs count. They are known to be ours, because a run that succeeded has taken
+    its lock and with it the tag that names our database.
     """
     found = [
         record.create_timestamp.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The sensors that start runs: at each tick they ask PostgreSQL and the landing what is to be done.
+"""The sensors that start runs, for stale days in PostgreSQL and for files in the landing.
 
 This module makes the run requests, and words the reasons why a tick asks for no run.
 `due_builds.py` decides which days are built, and when. `runs.py` reads what Dagster knows.

@@ -1,6 +1,6 @@
 """Days: UTC dates, their windows, their states, and the lock that builds and purges share.
 
-This is the only place that computes a window.
+This is the only place that checks and computes a window.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import LiteralString
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from signal_pipeline.errors import SignalError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.locks import LockClass, run_in_short_tries, session_lock
@@ -25,6 +25,10 @@ AHEAD_PATIENCE_SECONDS = 20.0
 
 class NotMigratedError(SignalError):
     """The database has no Signal schema, or no start date."""
+
+
+class WindowError(UsageError):
+    """A window ends before it begins."""
 
 
 def today_utc() -> date:
@@ -40,6 +44,22 @@ def window(first: date, last: date | None = None) -> tuple[datetime, datetime]:
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = last or first
     return start, datetime(end.year, end.month, end.day, tzinfo=UTC) + timedelta(days=1)
+
+
+def check_window(first: date, last: date) -> None:
+    """Raise WindowError for a window that ends before it begins.
+
+    Days before the start date and days to come are no error: callers report them as unknown.
+    """
+    if first > last:
+        raise WindowError(f"the first day, {first}, is after the last, {last}")
+
+
+def why_not_built(day: date, start_date: date, today: date) -> str | None:
+    """Return why the day cannot hold events, and so cannot be built; None if it can hold some."""
+    if day < start_date:
+        return f"before the start date {start_date}"
+    return "after today" if day > today else None
 
 
 def days_between(first: date, last: date) -> list[date]:
@@ -113,9 +133,9 @@ def raise_versions(connection: Connection, days: list[date]) -> None:
 
 
 def days_missing_raw_events(connection: Connection, days: list[date]) -> dict[date, int]:
-    """Return the days that hold fewer raw events than the books say.
+    """Return the open days that hold fewer raw events than the books say.
 
-    The values are the numbers of missing events.
+    The values are the numbers of missing events. Purged days are left out.
     """
     if not days:
         return {}

@@ -47,7 +47,7 @@ class Coverage:
 
     @property
     def untouched(self) -> list[date]:
-        """The days from the start date to yesterday that have no row."""
+        """The days of the window, from the start date to yesterday, that have no row."""
         return [
             day
             for day in days_between(*self.known_span)
@@ -140,7 +140,7 @@ def today_notes(day: date) -> list[str]:
 
 
 def days_note(days: Iterable[date], what: str) -> list[str]:
-    """Return a note on some days: how many, what is true of them, and which; none for no days."""
+    """Return a note on some days: how many, which, and what is true of them; [] for no days."""
     return _note(_spans(days), what)
 
 

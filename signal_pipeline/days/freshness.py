@@ -23,8 +23,9 @@ Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 class DayStatus:
     """One day: its version and state, its raw events by the books, and its builds.
 
-    `rollups` holds each rollup's freshness. `build_seconds` is the time that the slowest of its
-    rollups' last builds took; 0 for a day that was never built.
+    `rollups` holds each rollup's freshness. An `incomplete` day was purged without the proof that
+    its rollups are complete. `build_seconds` is the time that the slowest of its rollups' last
+    builds took; 0 for a day that was never built.
     """
 
     day: date
@@ -49,9 +50,9 @@ def day_statuses(
     first: date | None = None,
     last: date | None = None,
 ) -> list[DayStatus]:
-    """Return the status of every known day from `first` to `last`, in order.
+    """Return the status of every day with a row, from `first` to `last`, inclusive, in order.
 
-    `checksums` is by rollup.
+    None as `first` or `last` is no bound. `checksums` holds each rollup's checksum of its model.
     """
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(

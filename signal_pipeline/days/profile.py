@@ -1,4 +1,4 @@
-"""A profile of a day's raw events: counts only, never a row, a hash or a session."""
+"""A profile of a day's raw events: counts and two times, never a row, a hash or a session."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from signal_pipeline.postgres.query import query
 
 @dataclass(frozen=True, slots=True)
 class DayProfile:
-    """One day: its raw events that are there, its outcomes by the books, its first and last event.
+    """One day: the count of its stored raw events, the first and the last, and its outcomes.
 
-    `outcomes` has `dropped: reason` for drops.
+    `outcomes` come from the books, with the key `dropped: reason` for drops. Times are in UTC.
     """
 
     day: date

@@ -1,8 +1,8 @@
 """How far a day's distinct users can be trusted, measured without keeping an address.
 
-Per day, it measures each app's share of accepted events that were hashed with an empty address;
-whether two secrets, or two versions of the rules of names, hashed the day; and, while the raw
-events are kept, how people are told apart. Requirements 2 and 4.
+The module measures, per day, each app's share of accepted events that were hashed with an empty
+address; whether two secrets, or two versions of HASH_RULES (`events/browsers.py`), hashed the day;
+and, while the raw events are kept, how people are told apart. Requirements 2 and 4.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEGRADED_SHARE = 0.01
 class DayQuality:
     """One day: each app's share of events without an address, and how the day was hashed.
 
-    `keys` is how many secrets hashed the day, `hash_rules` how many versions of the rules of names.
+    `keys` is how many secrets hashed the day, and `hash_rules` how many versions of HASH_RULES.
     """
 
     without_address: Mapping[str, float]
@@ -35,7 +35,7 @@ class DayQuality:
         """Return the labels that apply to the given apps, or to all apps.
 
         `degraded` is for an app's share above 1 %; `over-counted` is for a day that two secrets or
-        two rules hashed.
+        two versions of HASH_RULES hashed.
         """
         shares = [
             share for app, share in self.without_address.items() if apps is None or app in apps

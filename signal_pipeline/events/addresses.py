@@ -51,11 +51,11 @@ def canonical_ip(text: str | None) -> str:
 
 
 def _plain_address(text: str) -> str | None:
-    """Return the canonical text of a bare address, or None if the long way must decide.
+    """Return the canonical text of a bare address, or None if `canonical_ip` must look closer.
 
-    The system's own functions are used because they are several times faster than the long way. If
-    they print IPv6 with dots, it holds an IPv4 address, which they write differently from RFC 5952;
-    the long way decides then.
+    The system's own functions are several times faster than `ipaddress`. An IPv6 address that they
+    print with dots holds an IPv4 address. They write such an address differently from RFC 5952, so
+    their text is not used.
     """
     try:
         if ":" not in text:

@@ -149,7 +149,7 @@ def device_type(text: str) -> str:
 def load_models() -> None:
     """Read and compile the list of models, which takes about half a second.
 
-    Otherwise the first Android model waits for that.
+    Without this call, the first event from an Android model waits for it.
     """
     _brands()
 
@@ -177,7 +177,7 @@ class _Brand:
             return self._type
         return self._find(lowered) or self._type  # Of all models, the first that matches decides.
 
-    # Both are compiled when first needed, because few makers ever are.
+    # Both are compiled at first use, because most makers are never looked up.
     @cached_property
     def _find_other(self) -> Classifier:
         return classifier((kind, lower_pattern(regex)) for kind, regex in self._others)

@@ -62,7 +62,7 @@ def stated_host(text: str | None) -> str | None:
 
 
 def decoded_description(raw: msgspec.Raw) -> dict[str, object] | None:
-    """Return the object that a description is, or None for none."""
+    """Return a description as a dict, or None if the event has none."""
     if raw is ABSENT:
         return None
     text = bytes(raw)

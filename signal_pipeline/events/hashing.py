@@ -1,4 +1,4 @@
-"""The daily user hash (requirement 2.2), and the event id of a line that has none (section 1).
+"""The daily user hash (requirement 2.2), and the event id of a line that has none (requirement 1).
 
 The module computes HMACs under the secret and under a day's salt. `addresses.py` and
 `user_agents.py` make the inputs canonical, and the caller brings the secret. Salts are derived when

@@ -3,7 +3,8 @@
 `ua_parser_rs` tries thousands of patterns in the time that Python's `re` needs for a few. Its
 engine has neither look-around nor possessive quantifiers.
 
-The module also reads the lists of Matomo's `device_detector`, whose data is used, but not its code.
+The module also reads the lists of Matomo's `device_detector`. Signal uses the data of that package,
+but not its code.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Classifier = Callable[[str], str | None]
 
 _LOOK_AROUND = re.compile(r"\(\?<?[=!](?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\)")
 _ESCAPE_OR_CAPITALS = re.compile(r"(\\.)|[A-Z]+")
-# The places where device_detector lets a name begin. All is in lower case; see `lower_pattern`.
+# The places where device_detector lets a name begin, for text in lower case; see `lower_pattern`.
 _NAME_START = r"(?:^|[^a-z0-9_-]|[^a-z0-9-]_|sprd-|mz-)"
 
 

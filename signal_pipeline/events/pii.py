@@ -1,8 +1,8 @@
 """The test of whether a description holds personal data (requirement 3.4).
 
-The module goes through a description, and looks at each part in every reading. `private_keys.py`
-and `private_texts.py` decide which keys and texts are private; `acceptance.py` checks size and
-schema.
+The module goes through a description, and looks at each part as it is written and without its
+disguises (`readings.py`). `private_keys.py` and `private_texts.py` decide which keys and texts are
+private; `acceptance.py` checks size and schema.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ _digest = re.compile(
 
 # The words that make up a key: `eventsPerUser`, `events_per_user`, `EVENTS-PER-USER`.
 _split = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+").findall
-# Not a word that goes on: `USERaVATAR` does not begin with `USE`.
+# Only a whole word counts: the first word of `USERaVATAR` is not `USE`.
 _first_word = re.compile(r"[\W_]*([A-Z]?[a-z]+|[A-Z]+(?![A-Za-z]))").match
 _LAST_WORDS = _words(private_words.LAST_WORDS)
 _FLAGS = _words(private_words.FLAGS)

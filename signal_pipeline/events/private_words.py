@@ -105,7 +105,7 @@ AT_THE_END = """
     {licence,license,driver,drivers,matriculation,enrolment,enrollment}{no,nr,num,number}
     {insurance,identity,medicare,nhs,taxpayer}{id,card,document} insurancepolicy
 """
-# Codes and links that let somebody in.
+# A code or a link lets somebody in if one of these words is before it: `resetCode`, `inviteLink`.
 CODES_OF = """
     verification verify confirmation confirm activation activate recovery backup reset login signin
     access invite invitation referral join onetime 2fa twofactor mfa totp otp sms unlock secret
@@ -171,8 +171,8 @@ HARMLESS_ROLES = """
     {re,dis}member {incre,imple}mentor designer midwife befriend presentto loudspeaker
     {f,ref,extr,compr,comp,red,tr,contr,re,ret,detr,benef}actor
 """
-# Anyone who did something is private (`createdBy`, `lastEditedBy`). These are the exceptions: things
-# do them.
+# Anyone who did something is private (`createdBy`, `lastEditedBy`). These verbs are exceptions,
+# because a thing does them (`orderedBy`).
 DONE_BY_THINGS = """
     order sort group filter index partition key limit trigger caus power block separat delimit divid
     multipli scal back support cover replac supersed follow preced prefix suffix bound match rank

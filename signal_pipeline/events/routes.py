@@ -1,8 +1,8 @@
 """Turns the route of an event into the route template that is stored (requirements 1 and 3.1).
 
 The module cuts query and fragment, removes invisible characters, and replaces segments that are ids
-or tokens. It does not decide whether a route is known. The client already sends templates; this is
-the safety net below it. It is cautious: a slug made of words and short numbers stays. Only
+or tokens. It does not decide whether a route is known. The client already sends templates; this
+module is the safety net. The net is cautious: a slug made of words and short numbers stays. Only
 finished templates are cached, because a raw route can hold an address or a token.
 """
 

@@ -55,7 +55,7 @@ def parse_user_agent(text: str | None) -> UserAgent:
 def load_lists() -> None:
     """Read and compile the lists, which takes about a second.
 
-    Otherwise the first user agents wait for that.
+    Without this call, the first events wait for it.
     """
     parse_user_agent("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0.0.0")
     load_models()

@@ -32,7 +32,7 @@ DUPLICATE = Outcome("duplicate")
 
 
 class BookEntry(NamedTuple):
-    """One line of the books, as it is counted for a call."""
+    """The key of one line of the books, to which a batch adds a count."""
 
     day: date
     app_name: str
@@ -70,9 +70,9 @@ def add_to_books(books: Books, received_on: date) -> Statement:
 
 
 def add_bots(drops: Iterable[Drop]) -> list[Statement]:
-    """Return the statement that counts bots by the buckets of their user agents.
+    """Return the statement that counts bots by the buckets of their user agents, if there are any.
 
-    The spool of an earlier version does not record these buckets.
+    A drop from the spool of an earlier version has no buckets, and is counted as NOT_RECORDED.
     """
     bots = Counter(map(_bot, drops))
     if not bots:

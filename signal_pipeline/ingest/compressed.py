@@ -1,6 +1,6 @@
-"""Streams of bytes, plain or compressed with gzip or zstd, whose beginning can be seen first.
+"""Streams of bytes, plain or compressed with gzip or zstd, that show their beginning in advance.
 
-What a stream holds is decided in `ndjson.py`.
+`ndjson.py` decides what a stream holds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Compression = Literal["gzip", "zstd"]
 _COMPRESSIONS: list[tuple[bytes, Compression]] = [
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
-    # Skippable frames
+    # Skippable frames, with which zstd data can begin.
     *((bytes((number, 0x2A, 0x4D, 0x18)), "zstd") for number in range(0x50, 0x60)),
 ]
 
@@ -47,24 +47,24 @@ class PeekedStream:
         while (missing := HEAD_BYTES - len(self.head)) and not self._ended:
             self.head += self._read_more(missing)
         self._unread = BytesIO(self.head)
-        self.taken = 0
+        self.bytes_read = 0
 
     def read(self, size: int, /) -> bytes:
         """Return the next bytes, `size` unless the stream ends."""
         data = self._unread.read(size)
         if len(data) < size and not self._ended:
             data += self._read_more(size - len(data))
-        self.taken += len(data)
+        self.bytes_read += len(data)
         return data
 
     def _read_more(self, size: int) -> bytes:
-        """Return the next bytes, and remember an end, since a terminal can be read beyond it."""
+        """Return the next bytes, and remember the end. After it, a terminal asks for more input."""
         data = self._stream.read(size)
         self._ended = not data
         return data or b""
 
     def skip(self, size: int) -> None:
-        """Read and forget so many bytes."""
+        """Read so many bytes, or up to the end of the stream, and drop them."""
         while size and (data := self.read(min(size, PART_BYTES))):
             size -= len(data)
 
@@ -76,7 +76,8 @@ class DecompressedStream:
     """
 
     def __init__(self, raw: PeekedStream, compression: Compression) -> None:
-        stream = cast(BinaryIO, raw)  # Both decompressors only call its `read`.
+        # The type stubs of both ask for `seek` too, but reading forward never calls it.
+        stream = cast(BinaryIO, raw)
         self._file = (
             gzip.GzipFile(fileobj=stream, mode="rb")
             if compression == "gzip"

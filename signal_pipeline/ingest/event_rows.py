@@ -95,7 +95,7 @@ def copy_data(rows: Iterable[bytes]) -> bytes:
 def event_ids(times: npt.NDArray[np.int64]) -> Bytes:
     """Return UUIDs of version 7 (RFC 9562), one per row of 16 bytes.
 
-    `times` are in microseconds since 2000-01-01.
+    `times` are in microseconds since 2000-01-01 UTC.
     """
     ids = np.frombuffer(os.urandom(16 * len(times)), dtype=np.uint8).reshape(-1, 16).copy()
     milliseconds = (times // 1000 + _EPOCH_UNIX_MS).astype(">u8")

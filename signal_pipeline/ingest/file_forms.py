@@ -38,11 +38,11 @@ PRETTY_PRINTED = "JSON over several lines (pretty-printed)"
 SAMPLED_LINES = 20
 LONG_LINE = 50_000
 _BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)")
-_TAR = slice(257, 262)
+_TAR_MAGIC = slice(257, 262)
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _ACCESS_LOG = re.compile(r"\S+ \S+ .{1,80}? ?\[\d\d/[A-Z][a-z]{2}/\d{4}:")
 _ARRAY = re.compile(r'\[\s*(?:[\[{"\]]|$|-?\d+\s*,)')
-_AROUND = re.compile(r"[^{}\n]+\{.*\}\s*")
+_OBJECT_WITHIN_TEXT = re.compile(r"[^{}\n]+\{.*\}\s*")
 _HTML = re.compile(r"<(?:!doctype html|html|head|body)\b", re.IGNORECASE)
 
 
@@ -53,12 +53,12 @@ def signature(head: bytes) -> str | None:
             return form
     if _BZIP2.match(head):
         return "bzip2 data"
-    return "a tar archive" if head[_TAR] == b"ustar" else None
+    return "a tar archive" if head[_TAR_MAGIC] == b"ustar" else None
 
 
 def likely_form(head: bytes) -> str:
     """Return the likeliest form of content in which no line is a JSON object."""
-    if form := signature(head) or _of_nuls(head):
+    if form := signature(head) or _form_by_nuls(head):
         return form
     try:
         # The decoder is incremental, because the head can end in the middle of a character.
@@ -76,7 +76,7 @@ def likely_form(head: bytes) -> str:
         return "binary data"
     if "\r" in text and "\n" not in text:
         return "text with CR alone as line end"
-    return _of_json(text) or _of_text(text)
+    return _form_of_json(text) or _form_of_text(text)
 
 
 def is_pretty_printed(head: bytes) -> bool:
@@ -86,17 +86,17 @@ def is_pretty_printed(head: bytes) -> bool:
     others is no such object.
     """
     text = head.decode("utf-8", "replace").strip("\ufeff \t\r\n")
-    first = text.partition("\n")[0].rstrip()
-    if not text.startswith("{") or first.endswith("}"):
+    first_line = text.partition("\n")[0].rstrip()
+    if not text.startswith("{") or first_line.endswith("}"):
         return False
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and end > len(first)
+    return isinstance(value, dict) and end > len(first_line)
 
 
-def _of_nuls(head: bytes) -> str | None:
+def _form_by_nuls(head: bytes) -> str | None:
     """Return the form if NUL bytes give it away, as in UTF-16 and UTF-32, or None."""
     if not head.strip(b"\x00"):
         return "nothing but NUL bytes"
@@ -106,36 +106,36 @@ def _of_nuls(head: bytes) -> str | None:
     return "UTF-16 text" if quarters in ([False, True] * 2, [True, False] * 2) else None
 
 
-def _of_json(text: str) -> str | None:
-    first = text.partition("\n")[0].rstrip()
+def _form_of_json(text: str) -> str | None:
+    first_line = text.partition("\n")[0].rstrip()
     if _ARRAY.match(text):
         return "a JSON array"
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
-        return _of_broken_json(text, first)
+        return _form_of_broken_json(text, first_line)
     if isinstance(value, str):
         return "JSON strings, not objects"
     if not isinstance(value, dict):
-        return "JSON values that are not objects" if end >= len(first) else None
-    if end > len(first):
+        return "JSON values that are not objects" if end >= len(first_line) else None
+    if end > len(first_line):
         return PRETTY_PRINTED
-    return "several JSON objects on a line" if end < len(first) else None
+    return "several JSON objects on a line" if end < len(first_line) else None
 
 
-def _of_broken_json(text: str, first: str) -> str | None:
+def _form_of_broken_json(text: str, first_line: str) -> str | None:
     if not text.startswith("{"):
         return None
-    if first.endswith(("{", "[", ",")) and first != text:
+    if first_line.endswith(("{", "[", ",")) and first_line != text:
         return PRETTY_PRINTED
     return (
         "a very long line"
-        if len(first) > LONG_LINE
+        if len(first_line) > LONG_LINE
         else "lines that begin like JSON objects but are not"
     )
 
 
-def _of_text(text: str) -> str:
+def _form_of_text(text: str) -> str:
     lines = [line for line in text.split("\n")[:SAMPLED_LINES] if line.strip()]
     whole = lines[:-1] or lines  # The last line can be cut off.
     if text.startswith("<"):
@@ -144,7 +144,7 @@ def _of_text(text: str) -> str:
         return "an access log"
     if text.startswith(("---", "%YAML")):
         return "YAML"
-    if all(map(_AROUND.fullmatch, whole)):
+    if all(map(_OBJECT_WITHIN_TEXT.fullmatch, whole)):
         return "JSON objects with other text before them"
     for separator, form in ((",", "CSV"), ("\t", "tab-separated values"), (";", "CSV")):
         if (

@@ -19,6 +19,7 @@ from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from typing import BinaryIO, NamedTuple
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
@@ -38,7 +39,7 @@ class DrainResult:
 
 
 class LandingError(SignalError):
-    """An entry of the landing could not be read, taken or removed, or changed while being read.
+    """The landing or an entry could not be read, taken or removed, or an entry changed meanwhile.
 
     `drained` is what the drain did with the other entries; it is None if no drain raised this.
     """
@@ -233,7 +234,7 @@ def _ingest_file(
                 raise LandingError("grew while it was read: move files in when they are complete")
             if _still_at(path, stream):
                 path.unlink()
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     return True
 
 
@@ -252,13 +253,13 @@ def _ingest_rest(
     offset: int,
     counts: Counts,
 ) -> None:
-    """Ingest the part of a file that is not stored yet.
+    """Ingest the part of a file that is not stored yet, and record the file as done.
 
-    This includes a file that was done before, because more of it can be readable now. A file is
-    done once everything that could be read of it is stored. So a file that is cut short is done
-    too, although the file itself is kept: if somebody deleted the file while its row was open, the
-    row would hold up a rotation of the secret for ever. Each drain sets the time anew, so that the
-    retention does not forget how much of a kept file is stored.
+    A file that was done before is read again, because more of it can be readable now. A file is
+    done once everything that could be read of it is stored, even if it is cut short and therefore
+    kept. If its row stayed open and somebody deleted the file, the row would hold up a rotation of
+    the secret for ever. Each drain sets the time anew, so that the retention does not forget how
+    much of a kept file is stored.
     """
 
     def advance(within: Connection, end: int) -> None:
@@ -289,11 +290,3 @@ def _stored_offset(connection: Connection, digest: bytes, size: int) -> int:
     assert row is not None
     offset, _ = row
     return int(offset)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -32,10 +32,10 @@ from signal_pipeline.ingest.file_forms import (
     signature,
 )
 
-# The most lines of a block, five times as many as it holds at usual length. Each line costs more
-# memory than its bytes.
+# The most lines of a block, because each line takes more memory than its bytes. A block of lines of
+# usual length has a fifth of them.
 MOST_LINES = 100_000
-# Of decompressed data. Content without a JSON object up to there has another form.
+# Content without a JSON object in its first so many decompressed bytes has another form.
 LOOK_AHEAD_BYTES = 64 * 1024 * 1024
 SAMPLED_LINES = 100
 UNREADABLE = b"?"  # Replaces a line that is not a JSON object.
@@ -104,7 +104,8 @@ class NdjsonReader:
         self._content = PeekedStream(self._inflated) if self._inflated else self._raw
         self._block_bytes = block_bytes
         self._start = start
-        self._found = start > 0  # Whether an object was found. Only NDJSON is ever begun.
+        # Whether an object was found. A stream that was read before up to `start` is NDJSON.
+        self._found = start > 0
         if (form := signature(self._content.head)) is not None:
             raise FormError(self._describe_form(form))
         if start and self._inflated:
@@ -129,7 +130,7 @@ class NdjsonReader:
 
     def _blocks(self) -> Iterator[Block]:
         """Cut the content after line ends. Only the start of a line that is too long is kept."""
-        offset, number, told, rest = self._start, 1, 0, b""
+        offset, number, reported, rest = self._start, 1, 0, b""
         while data := self._content.read(self._block_bytes):
             if not self._found and offset > LOOK_AHEAD_BYTES:
                 raise FormError(self._describe_form(likely_form(self._content.head)))
@@ -139,11 +140,13 @@ class NdjsonReader:
                 rest = (rest + data)[: MAX_LINE_BYTES + 1]
                 continue
             for lines, behind in _pieces(rest + head):
-                yield Block(lines, offset - len(tail) - behind, self._raw.taken - told, number)
-                number, told = number + len(lines), self._raw.taken
+                yield Block(
+                    lines, offset - len(tail) - behind, self._raw.bytes_read - reported, number
+                )
+                number, reported = number + len(lines), self._raw.bytes_read
             rest = tail
         if rest and not self.fault:
-            yield Block([without_marks(rest)], offset, self._raw.taken - told, number)
+            yield Block([without_marks(rest)], offset, self._raw.bytes_read - reported, number)
 
     def _up_to_an_object(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Yield the blocks up to the first with a JSON object, or all of them if they are blank."""

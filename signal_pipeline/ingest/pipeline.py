@@ -2,6 +2,25 @@
 
 The command, the landing folder, the Dagster resource and the API all come through here. The module
 needs neither Dagster nor the API, so that another Python service can embed it.
+
+A batch takes these steps in order; steps 2 to 4 are taken line by line:
+
+1. Read: `NdjsonReader` decompresses the stream and splits it into blocks of whole lines.
+2. Size: `Acceptance.check_line` drops a line that is too long.
+3. Decode: `check_line` turns the line's JSON into an `IncomingEvent`, with an aware time.
+4. Check: `Acceptance._accept` takes the steps of requirement 3. These are the form of the fields,
+   the event type, the app, the entity, the description, bots, the time, and last the hash. The
+   first step that fails makes the event a `Drop`.
+5. Lay out: `prepare` sets drops, and repetitions within the batch, apart from the new events, and
+   encodes the events as rows of `COPY`.
+6. Store: `EventWriter.write` does all that is left in one transaction. It locks the days, drops the
+   events of purged ones, adds keys to the ledger, stores the events whose keys are new, counts
+   every outcome in the books, and raises the versions of the days.
+7. Tell: `_log_drops` logs a line per reason, and `Counts` adds up the outcomes for the caller.
+
+The next batch goes through steps 1 to 5 while step 6 stores this one. An event of the API begins at
+step 4, after which the API applies its rate limit. Step 4 is one function, because a function for
+each of its parts made steps 2 to 4 about 2 % slower.
 """
 
 from __future__ import annotations
@@ -67,7 +86,7 @@ class Counts:
                 self.dropped[reason or ""] += events
 
     def merge(self, other: Counts) -> None:
-        """Add the counts of another call."""
+        """Add the counts of another call, but not its `first_malformed`."""
         self.received += other.received
         self.accepted += other.accepted
         self.duplicate += other.duplicate
@@ -139,7 +158,8 @@ class Ingest:
     ) -> list[Outcome]:
         """Store checked events and count drops in one transaction, and return each outcome.
 
-        `checked` can be prepared or not. `within` is called in the same transaction.
+        `checked` is either a prepared batch or a list that is prepared here. `within` is called in
+        the same transaction. Raises DatabaseError; then nothing is stored or counted.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within, self._clock().date())
@@ -163,7 +183,7 @@ class Ingest:
 
         Raises FormError, before anything is stored, if no line is a JSON object. Raises
         CutShortError for compressed data that is cut short or damaged, after everything that could
-        be read of it is stored.
+        be read of it is stored. Raises DatabaseError; the batches before it are stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)
@@ -187,7 +207,7 @@ class Ingest:
         return counts
 
     def seconds_to_midnight(self) -> float:
-        """Return the seconds that this UTC day still lasts by the server's clock."""
+        """Return the seconds until the next midnight UTC by the server's clock."""
         now = self._clock()
         return (datetime.combine(now.date() + timedelta(days=1), time(), UTC) - now).total_seconds()
 

@@ -2,9 +2,9 @@
 
 Each batch has one file, which is written and synced before anybody is answered. Files are drained
 in order. The transaction that stores a file's events records the file's random name, so that a
-crash before the file is removed stores and counts nothing twice. A file holds what the table
-`events` would hold: no address, no user agent. Events that PostgreSQL will never take are set aside
-as `.refused`, and deleted when their day is due for purging.
+crash before the file is removed stores and counts nothing twice. A file holds what the database
+would hold: no address, no user agent. Events that PostgreSQL will never take are set aside as
+`.refused`, and deleted when their day is due for purging.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime
@@ -25,6 +24,17 @@ from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.folders import sync_folder
+from signal_pipeline.ingest.spool_files import (
+    identity_of,
+    number_of,
+    refused_file,
+    refused_files,
+    unfinished_file,
+    unfinished_files,
+    waiting_file,
+    waiting_files,
+)
 from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.postgres.query import query
@@ -32,9 +42,9 @@ from signal_pipeline.postgres.query import query
 logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
-_SUFFIX, _REFUSED = ".spool", ".refused"
-# Errors that the row itself causes: bad data, a constraint, a guard of our own.
-_NEVER = ("22", "23", "P0001")
+# The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
+# guard of our own.
+_REFUSED_FOR_GOOD = ("22", "23", "P0001")
 
 
 class SpoolError(SignalError):
@@ -44,8 +54,7 @@ class SpoolError(SignalError):
 class SpooledBatch(msgspec.Struct):
     """One file: the events and drops of a batch, and the secret and rules that hashed them.
 
-    `hash_rules` is the version of the rules for names. Servers that knew only version 1 did not
-    write it.
+    `hash_rules` is the version of HASH_RULES. Servers that knew only version 1 did not write it.
     """
 
     key_id: str
@@ -79,12 +88,12 @@ class Spool:
             raise SpoolError(
                 "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
             ) from None
-        # Left by a process that was killed before it acknowledged these events.
-        for draft in folder.glob("*.tmp"):
+        # A process that was killed before it acknowledged these events left the files.
+        for draft in unfinished_files(folder):
             draft.unlink()
-        files = spooled_files(folder)
+        files = waiting_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)
-        self._number = int(files[-1].name.partition("-")[0]) if files else 0
+        self._number = number_of(files[-1]) if files else 0
         self.waiting = bool(files)
         self.expire()
 
@@ -100,7 +109,7 @@ class Spool:
                 f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken"
             )
         self._number += 1
-        path = self._folder / f"{self._number:012d}-{secrets.token_hex(32)}{_SUFFIX}"
+        path = waiting_file(self._folder, self._number)
         self._write(path, data)
         self._bytes += len(data)
         self.waiting = True
@@ -110,12 +119,12 @@ class Spool:
 
         Raises DatabaseError; the remaining files then stay and wait.
         """
-        for path in spooled_files(self._folder):
+        for path in waiting_files(self._folder):
             size, batch = path.stat().st_size, self._read(path)
             if batch is not None:
                 self._store(path, batch)
                 path.unlink()
-                self._sync_folder()
+                sync_folder(self._folder)
             self._bytes -= size
         self.waiting = False
 
@@ -130,7 +139,7 @@ class Spool:
         self._expired_on = today
         due = first_kept_day(today, self._retention_days)
         try:
-            expired = [path for path in self._folder.glob(f"*{_REFUSED}") if _first_day(path) < due]
+            expired = [path for path in refused_files(self._folder) if _first_day(path) < due]
             for path in expired:
                 path.unlink()
         except OSError as error:
@@ -149,7 +158,7 @@ class Spool:
 
         If the database refuses the batch for good, only the bad items are set aside.
         """
-        identity, size = bytes.fromhex(path.stem.partition("-")[2]), path.stat().st_size
+        identity, size = identity_of(path), path.stat().st_size
         received_on = _written_on(path)
         with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
             items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
@@ -172,13 +181,11 @@ class Spool:
                 len(refused),
                 len(items),
             )
-            self._write(
-                path.with_suffix(_REFUSED), _encode(refused, batch.key_id, batch.hash_rules)
-            )
+            self._write(refused_file(path), _encode(refused, batch.key_id, batch.hash_rules))
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a whole file and sync it. Raises SpoolError if that fails."""
-        draft = path.with_suffix(".tmp")
+        draft = unfinished_file(path)
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -186,7 +193,7 @@ class Spool:
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(path)
-            self._sync_folder()
+            sync_folder(self._folder)
         except OSError as error:
             for half in (draft, path):  # These events are not acknowledged.
                 half.unlink(missing_ok=True)
@@ -203,25 +210,7 @@ class Spool:
     def _set_aside(self, path: Path, reason: str) -> None:
         """Move a file that cannot be stored out of the way of the others."""
         logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
-        path.rename(path.with_suffix(_REFUSED))
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def spooled_files(folder: Path | None, *, refused: bool = False) -> list[Path]:
-    """Return the files that wait in a spool, in order.
-
-    With `refused`, the files that PostgreSQL would not take are included.
-    """
-    suffixes = (_SUFFIX, _REFUSED) if refused else (_SUFFIX,)
-    if folder is None or not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix in suffixes)
+        path.rename(refused_file(path))
 
 
 def _first_day(path: Path) -> date:
@@ -271,7 +260,7 @@ def _write_once(
     except _AlreadyStored:
         return True
     except DatabaseError as error:
-        if not (error.sqlstate or "").startswith(_NEVER):
+        if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
             raise
         return False
     return True

@@ -44,8 +44,8 @@ _text = lru_cache(maxsize=1024)(date.isoformat)
 class Batch:
     """Checked events, laid out for the database.
 
-    `events` and `rows` are by position, and hold what is offered to the ledger, each id once.
-    `outcomes` are the outcomes that are known before the ledger is asked.
+    `events` and `rows` hold the events that are offered to the ledger, each id once, by their
+    position in `checked`. `outcomes` are the outcomes that are known before the ledger is asked.
     """
 
     checked: Sequence[AcceptedEvent | Drop]
@@ -101,9 +101,10 @@ class EventWriter:
     ) -> list[Outcome]:
         """Store a batch in one transaction, and return each event's outcome, in order.
 
-        The batch can be prepared or not. `within` is called in the same transaction (it stores a
-        landed file's offset). `received_on` is the UTC date of receipt by the server's clock; None
-        means today. Raises DatabaseError; then nothing of the batch is stored or in the books.
+        `checked` is either a prepared batch or a list that is prepared here. `within` is called in
+        the same transaction (it stores a landed file's offset). `received_on` is the UTC date of
+        receipt by the server's clock; None means today. Raises DatabaseError; then nothing of the
+        batch is stored or in the books.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
@@ -111,7 +112,7 @@ class EventWriter:
                 return run_with_retries(
                     lambda: self._write(batch, within, received_on or today_utc())
                 )
-            # An interrupt too: an open transaction would include the next batch.
+            # Even after an interrupt: a transaction left open would include the next batch.
             except BaseException:
                 self.close()
                 raise
@@ -179,7 +180,8 @@ def _execute_together(
     """Execute statements in one message, and return a cursor at the result of the first.
 
     The time of a small batch is mostly round trips, and at each of them the thread releases the
-    interpreter and waits to get it back. psycopg's pipeline waits for each of its statements.
+    interpreter and waits to get it back. psycopg's pipeline would not help, because it waits for
+    each of its statements.
     """
     cursor = psycopg.ClientCursor(connection)
     cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))

@@ -1,8 +1,8 @@
 """PostgreSQL's binary COPY format, as "Binary Format" in its documentation of COPY describes it.
 
-It is a header, then the number of fields for each row, the length and the bytes of each field, and
-a trailer. Numbers are in network byte order. Times count from 2000-01-01 UTC, in microseconds or
-days.
+The data is a header, the rows, and a trailer. A row is the number of its fields, then the length
+and the bytes of each field. Numbers are in network byte order. Times count from 2000-01-01 UTC, in
+microseconds or days.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, and its errors without the text of rows.
 
-All code that talks to PostgreSQL gets its connection here. The other modules decide what is stored,
-and how.
+Code that reads or stores events and their numbers gets its connection here. The other modules
+decide what is stored, and how.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class DatabaseError(SignalError):
 
     @property
     def is_refusing_work(self) -> bool:
-        """True if PostgreSQL is up but refuses such work from everybody for now.
+        """True if PostgreSQL is up but refuses all work of this kind for now.
 
         Callers treat this as an outage.
         """
@@ -140,7 +140,7 @@ def open_database(settings: Settings) -> Database:
 def ensure_database(url: str, name: str) -> None:
     """Create a database on the server of `url` unless it exists.
 
-    Several processes can do so at once.
+    Several processes can call this at once. Raises psycopg.Error, not DatabaseError.
     """
     with psycopg.connect(with_database(url, "postgres"), autocommit=True) as connection:
         known = connection.execute(
@@ -208,7 +208,11 @@ def _kind(error: psycopg.Error) -> str:
 
 
 def run_with_retries(transaction: Callable[[], Result]) -> Result:
-    """Run a whole transaction, again after a deadlock or serialization failure (40P01, 40001)."""
+    """Run a whole transaction, and again after a deadlock or a serialization failure.
+
+    It runs at most 8 times. `transaction` must raise psycopg's own errors (40P01, 40001), not
+    DatabaseError.
+    """
     for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
         try:
             return transaction()

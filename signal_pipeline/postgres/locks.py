@@ -22,7 +22,7 @@ MIGRATE_LOCK = "signal.migrate"
 
 
 class LockClass(IntEnum):
-    """What an advisory lock of two numbers locks, and which number it goes by."""
+    """The classes of locks; each comment says what the number within the class is."""
 
     DAY = 7_291_001  # Days since 2000-01-01. Builds, erasures and purges of a day share it.
     LANDED_FILE = 7_291_002  # The first four bytes of the digest of a landed file's content.

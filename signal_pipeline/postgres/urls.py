@@ -1,7 +1,7 @@
 """URLs of PostgreSQL: read by libpq, changed, and written again.
 
-Writing is ours: libpq only reads URLs, and SQLAlchemy writes a space as `+`, which libpq does not
-take for one. Both read what `write_url` writes.
+libpq cannot write URLs. SQLAlchemy can, but it writes a space as `+`, which libpq does not read as
+a space. Both can read what `write_url` writes.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""What leaves and who asked: retention, erasure, data subjects, the kill switch, the audit log."""
+"""How private data is deleted or handed out: retention, erasure, data subjects, the kill switch.
+
+The audit log records who did what.
+"""

@@ -20,7 +20,7 @@ MAX_REASON = 200
 
 
 def actor_hmac(settings: Settings, actor: str) -> bytes:
-    """Return who acted, as 32 bytes under the audit's own key.
+    """Return who acted, as an HMAC of 32 bytes under the audit's own key.
 
     The same actor always gives the same bytes, and the bytes reveal no name.
     """

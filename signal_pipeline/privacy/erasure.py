@@ -2,8 +2,8 @@
 
 Raw events go, and enter the books as erased. Their keys stay until their day is purged, so that a
 replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of a purged
-day only an entity's rows in rollups are left. A function of the database deletes those and audits
-itself (`rollups/guards.sql`).
+day only an entity's rows in rollups are left. A function of the database deletes those rows and
+writes its own entry of the audit (`schema/sql/guards.sql`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Literal, LiteralString
 
@@ -24,11 +24,10 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
+from signal_pipeline.privacy.erasure_certificate import Certificate, ErasedDay, SubjectKind
 from signal_pipeline.rollups.models import Models
 
-Kind = Literal["user-hash", "session", "entity"]
-
-_CONDITIONS: Mapping[Kind, LiteralString] = {
+_CONDITIONS: Mapping[SubjectKind, LiteralString] = {
     "user-hash": (
         "user_hash = %(user_hash)s and created_at >= %(day)s::date::timestamp at time zone 'UTC'"
         " and created_at < (%(day)s::date + 1)::timestamp at time zone 'UTC'"
@@ -49,7 +48,7 @@ class Subject:
     The values are only in memory.
     """
 
-    kind: Kind
+    kind: SubjectKind
     values: Mapping[str, object] = field(repr=False)
 
     @classmethod
@@ -72,61 +71,6 @@ class Subject:
         """Return the only day that can hold the subject, or None if any day can."""
         day = self.values.get("day")
         return day if isinstance(day, date) else None
-
-
-@dataclass(frozen=True, slots=True)
-class ErasedDay:
-    """What an erasure took out of one day."""
-
-    day: date
-    state: Literal["open", "purged"]
-    events: int
-    rollup_rows: int
-
-
-@dataclass(slots=True)
-class Certificate:
-    """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
-
-    The audit holds `number` too. `notes` says in sentences what was not there to be erased.
-    """
-
-    kind: Kind
-    dry_run: bool
-    number: uuid.UUID = field(default_factory=uuid.uuid4)
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    days: list[ErasedDay] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def proves(self) -> bool:
-        """Return whether anything was erased: there is no certificate over nothing."""
-        return bool(self.days) and not self.dry_run
-
-    @property
-    def stale_days(self) -> list[date]:
-        """Return the days whose rollups must be rebuilt."""
-        return [day.day for day in self.days if day.state == "open"]
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the object that `erase --json` prints."""
-        return {
-            "kind": self.kind,
-            "certificate": str(self.number) if self.proves else None,
-            "at": self.at.isoformat(timespec="seconds"),
-            "events": sum(day.events for day in self.days),
-            "days": [
-                {
-                    "day": str(d.day),
-                    "state": d.state,
-                    "events": d.events,
-                    "rollup_rows": d.rollup_rows,
-                }
-                for d in self.days
-            ],
-            "notes": self.notes,
-            "dry_run": self.dry_run,
-        }
 
 
 def erase(
@@ -189,9 +133,9 @@ def _erase_found(
 
 
 def _notes(connection: Connection, subject: Subject) -> list[str]:
-    """Return what an erasure cannot reach, in sentences.
+    """Return sentences that say what the erasure could not reach.
 
-    It is gone, is not there yet, or has another hash.
+    These are events that are deleted already, that are still to come, or that have another hash.
     """
     if subject.day is not None:
         counts = connection.execute(

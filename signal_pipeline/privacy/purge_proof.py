@@ -39,7 +39,7 @@ class PurgeFacts:
 
 
 def read_purge_facts(connection: Connection, day: date) -> PurgeFacts:
-    """Read the facts of a day in one scan, under its lock."""
+    """Read the facts of a day in one scan. The caller holds the day's lock."""
     start, end = window(day)
     cursor = connection.cursor(row_factory=class_row(PurgeFacts))
     facts = cursor.execute(

@@ -29,7 +29,7 @@ from signal_pipeline.privacy.purge_proof import (
     prove,
     read_purge_facts,
 )
-from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, judge
+from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, Refusal, judge
 from signal_pipeline.privacy.seen_days import read_clocks, remember_days, write_confirmed_days
 from signal_pipeline.rollups.models import Models
 
@@ -44,18 +44,26 @@ class RetentionError(SignalError):
     """A purge that was asked for is refused."""
 
 
+class DueByClockError(RetentionError):
+    """The day of the purge is past its retention by a clock alone; `refusal` says why it stays."""
+
+    def __init__(self, day: date, refusal: Refusal) -> None:
+        super().__init__(f"day {day} was not purged: {refusal.reason}")
+        self.refusal = refusal
+
+
 @dataclass(slots=True)
 class PurgeResult:
     """What a run of the retention did, or with `dry_run` would do.
 
     `kept`: days that are due and failed their proof, or that are due only by a clock. `refusal`:
-    why no clock is believed for the latter, and what to do.
+    why no clock is believed for the latter.
     """
 
     dry_run: bool
     purged: list[date] = field(default_factory=list)
     kept: dict[date, str] = field(default_factory=dict)
-    refusal: str | None = None
+    refusal: Refusal | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `retention --json` prints."""
@@ -81,6 +89,12 @@ def judge_due_days(connection: Connection, retention_days: int) -> tuple[Judgeme
     return judgement, judgement.due_by_clock_alone(due_days(connection, judgement.by_clock))
 
 
+def check_as_of(as_of: date | None, *, dry_run: bool) -> None:
+    """Raise RetentionError for a date after today (UTC) outside a dry run."""
+    if as_of is not None and as_of > today_utc() and not dry_run:
+        raise RetentionError(f"{as_of} is after today: a day to come is allowed only in a dry run")
+
+
 def purge_due_days(
     database: Database,
     models: Models,
@@ -99,9 +113,8 @@ def purge_due_days(
     too, unless a person allows with `confirm_days` that up to so many are purged. `actor` is
     explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
     """
+    check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
-    if as_of is not None and as_of > today and not dry_run:
-        raise RetentionError(f"{as_of} is after today: a day to come is allowed only in a dry run")
     result = PurgeResult(dry_run)
     with database.connect() as connection, _connect_to_prove(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
@@ -142,14 +155,16 @@ def purge_incomplete(
 ) -> PurgeResult:
     """Delete a due day that cannot pass its proof; its rollups are labelled incomplete for ever.
 
-    Raises RetentionError for a day that is not due, or without a reason.
+    Raises RetentionError for a day that is not due, or without a reason, and DueByClockError for
+    one that is due by a clock alone.
     """
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")
     with database.connect() as connection, _connect_to_prove(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
-        if day in clock_only:
-            raise RetentionError(f"day {day} was not purged: {judgement.refusal(clock_only)}")
+        refusal = judgement.refusal(clock_only)
+        if refusal and day in clock_only:
+            raise DueByClockError(day, refusal)
         if day not in due_days(connection, judgement.first_kept):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:

@@ -55,6 +55,17 @@ class ClockFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why raw days that are past their retention by a clock alone are kept.
+
+    `confirmable` is how many of them a person can confirm: 0 while the clocks differ.
+    """
+
+    reason: str
+    confirmable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """Which days are past their retention.
 
@@ -71,10 +82,10 @@ class Judgement:
         """Return those of the days due by a clock that no sign shows to be due."""
         return [day for day in due if day >= self.first_kept]
 
-    def refusal(self, clock_only: list[date]) -> str | None:
-        """Return why those days stay and what to do, or None if nothing is refused."""
+    def refusal(self, clock_only: list[date]) -> Refusal | None:
+        """Return why those days stay, or None if nothing is refused."""
         if self.facts.clocks_differ:
-            return (
+            return Refusal(
                 f"PostgreSQL's clock says {self.facts.database:%Y-%m-%d %H:%M} UTC and this"
                 f" machine's {self.facts.machine:%Y-%m-%d %H:%M}: days that are due by the later"
                 f" one alone are kept{_days(clock_only)}. Set both clocks right; the next run of"
@@ -83,12 +94,11 @@ class Judgement:
         if not clock_only:
             return None
         (unseen,) = days_note(self.unseen, "have passed by the clock without any event or run")
-        return (
+        return Refusal(
             f"{len(clock_only)} raw day(s) are past their retention by the clock alone, and are"
-            f" kept{_days(clock_only)}. {unseen}. If today really is {self.facts.today}, run"
-            f" `signal-pipeline retention --confirm-days {len(clock_only)}` once, or materialize"
-            f" expired_raw_events with the config `confirm_days: {len(clock_only)}`; else set the"
-            " clock right."
+            f" kept{_days(clock_only)}. {unseen}. If today really is {self.facts.today},"
+            " confirm them once; else set the clock right.",
+            len(clock_only),
         )
 
 

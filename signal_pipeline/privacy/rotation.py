@@ -1,9 +1,9 @@
 """The kill switch: a new secret makes every earlier hash impossible to recompute (requirement 2.6).
 
-This module tells what the database knows of the secrets that hashed its days, and what still waits
-for the present secret. The ids of lines without a `clientEventId` and the digests of landed files
-derive from the secret. So a landed file that is begun under one secret and read again under another
-would be stored twice. The operator changes the secret itself.
+This module reports which secrets hashed the stored days, and which events must be stored before the
+secret changes. The ids of lines without a `clientEventId` and the digests of landed files derive
+from the secret. So a landed file that is begun under one secret and read again under another would
+be stored twice. The operator changes the secret itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from psycopg.rows import class_row, scalar_row
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.events.hashing import key_id
 from signal_pipeline.ingest.landing import landed_files
-from signal_pipeline.ingest.spool import spooled_files
+from signal_pipeline.ingest.spool_files import waiting_files
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.query import query
@@ -128,6 +128,6 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
         ).fetchone()
         assert begun is not None
         waiting = Waiting(
-            begun, landed_files(settings.landing_path), spooled_files(settings.spool_dir)
+            begun, landed_files(settings.landing_path), waiting_files(settings.spool_dir)
         )
         return Rotation(present, keys.fetchall(), mixed_days, waiting)

@@ -1,7 +1,7 @@
 """The seen days, and what the clocks say.
 
 A seen day is a UTC date on which Signal was at work, or from which it has events. The retention
-counts a day's age in seen days: see `retention_rule.py`. They are kept for ever, one row per date.
+counts a day's age in seen days: see `retention_rule.py`. Seen days are kept for ever.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from signal_pipeline.privacy.retention_rule import ClockFacts
 
 
 def read_clocks(connection: Connection) -> ClockFacts:
-    """Read both clocks and the seen dates. Raises NotMigratedError without a start date."""
+    """Read the clocks of this machine and of PostgreSQL, and the seen UTC dates.
+
+    Raises NotMigratedError if the database has no start date.
+    """
     row = connection.execute(query(__package__, "clock_facts")).fetchone()
     if row is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
@@ -28,7 +31,8 @@ def read_clocks(connection: Connection) -> ClockFacts:
 def remember_days(connection: Connection, facts: ClockFacts) -> None:
     """Store the seen dates, and today.
 
-    They must be stored because a rebuild replaces the time of the build before it.
+    The time of a build is one of the signs of a date, and a rebuild overwrites it. So the dates
+    have to be stored.
     """
     _add(connection, [*facts.seen, facts.today], confirmed=False)
 

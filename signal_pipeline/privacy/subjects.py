@@ -150,7 +150,10 @@ def _inputs(lines: Sequence[str]) -> tuple[str, str, str]:
 
 
 def export_rows(rows: Sequence[str], path: Path) -> None:
-    """Write one JSON object per line into a new file that only its owner can read."""
+    """Write one JSON object per line into a new file that only its owner can read.
+
+    Raises SubjectError if the file exists or cannot be made.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:

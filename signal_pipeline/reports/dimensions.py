@@ -27,7 +27,7 @@ class Key:
 
     Attributes:
         name: what the command takes. The wire writes it in capitals with `_`.
-        column: its column in rollups and in reports; also in `signal.events`, but for the day.
+        column: its column in rollups and in reports; except for the day, also in `signal.events`.
         kind: `group` if every rollup has it, `split` if it splits a group, or `entity`.
         raw: its SQL expression over `signal.events`.
         values: all values that it can have, where they are a closed list.

@@ -1,7 +1,7 @@
 """Which event types of the catalogue are used, according to the rollups.
 
-The rollups know every day, purged ones too. Without a database, the result says so: printing the
-catalogue must not start or make one.
+The rollups have the numbers of every day, purged days included. If there is no database yet, the
+result says so, because printing the catalogue must not make a database.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from signal_pipeline.catalogue.load import EventType
 from signal_pipeline.days.freshness import day_statuses
@@ -24,7 +24,7 @@ from signal_pipeline.settings import Settings
 # that raw events of the last use are still there to look at.
 LONG_DEAD_DAYS = 90
 ROLLUP = "daily_app_activity"
-_NOT_MIGRATED = ("42P01", "3F000")
+_NOT_MIGRATED = ("42P01", "3F000")  # PostgreSQL's codes for a missing table and a missing schema.
 
 State = Literal["in use", "long dead", "never seen", "retired", "not known"]
 
@@ -94,7 +94,7 @@ def _has_embedded_data(home: Path) -> bool:
 
 def _usage(connection: Connection) -> Usage:
     seen = {
-        str(name): TypeUse(cast(int, events), cast(date, last_day))
+        name: TypeUse(events, last_day)
         for name, events, last_day in connection.execute(
             query(__package__, "event_types_seen")
         ).fetchall()

@@ -14,7 +14,7 @@ from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import ALL_TYPES, KEYS
 from signal_pipeline.reports.report_errors import UnknownFilterError
 
-# Where to look for names that the catalogue lost after events came with them.
+# Where to look for stored events with a name that is no longer in the catalogue.
 _STORED: Mapping[str, LiteralString] = {
     "app": "select from signal.books where app_name = %s and outcome = 'accepted' limit 1",
     "event-type": "select from signal.books where event_type = %s and outcome = 'accepted' limit 1",

@@ -39,8 +39,8 @@ def grouped_report(
 ) -> Report:
     """Count raw events if those of every day of the window are kept, else read a rollup.
 
-    The rollup must have all dimensions of the question. Raises ReportError if there is none, since
-    a count of the remaining raw events would be too low.
+    The rollup must have all dimensions of the question. Raises PurgedError if there is none, since
+    a count of the remaining raw events would be too low. Also raises QuestionError and WindowError.
     """
     question = parse_question(keys, where, first, last)
     with database.connect() as connection, connection.transaction():
@@ -56,7 +56,7 @@ def grouped_report(
 
 
 def _rollup_of(models: Models, question: Question) -> Model | None:
-    """Return the rollup with the fewest dimensions among those that have all these dimensions."""
+    """Return the rollup that has all dimensions of the question, and the fewest others."""
     wanted = question.dimensions - {*GROUPS}
     candidates = [
         model

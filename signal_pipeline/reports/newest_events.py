@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, LiteralString, NamedTuple, cast
+from typing import LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.placement import distributed_tables
@@ -56,8 +57,8 @@ def newest_events(
     """Return at most `limit` events that match every filter, newest first.
 
     Both times are inclusive. Days are read one by one from the newest, so that a small `limit`
-    touches few partitions. Raises DatabaseError, also if reading takes longer than `seconds` in
-    all.
+    touches few partitions. Raises DatabaseError, also if the limit is not reached after a day and
+    more than `seconds` have passed in all.
     """
     conditions = sql.SQL(" ").join(
         sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))
@@ -68,13 +69,16 @@ def newest_events(
     found: list[RawEvent] = []
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        name = "newest_events_by_type" if _by_type(connection, filters) else "newest_events"
+        name = "newest_events_by_type" if _can_merge_types(connection, filters) else "newest_events"
         statement = sql.SQL(query(__package__, name)).format(filters=conditions)
-        days = {"first": _day(earliest), "last": _day(latest)}
-        for (day,) in connection.execute(
-            query(__package__, "open_days_newest_first"), days
-        ).fetchall():
-            start, end = window(cast(date, day))
+        span = {"first": _day(earliest), "last": _day(latest)}
+        scalar = connection.cursor(row_factory=scalar_row)
+        days: list[date] = scalar.execute(
+            query(__package__, "open_days_newest_first"), span
+        ).fetchall()
+        events = connection.cursor(row_factory=class_row(RawEvent))
+        for day in days:
+            start, end = window(day)
             bounds = {
                 "day": day,
                 "start": max(start, earliest) if earliest else start,
@@ -83,8 +87,7 @@ def newest_events(
                 ),
                 "limit": limit - len(found),
             }
-            rows = connection.execute(statement, {**filters, **bounds}).fetchall()
-            found += [RawEvent._make(cast("list[Any]", row)) for row in rows]
+            found += events.execute(statement, {**filters, **bounds}).fetchall()
             if len(found) >= limit:
                 break
             if time.monotonic() > give_up:
@@ -92,7 +95,7 @@ def newest_events(
     return found
 
 
-def _by_type(connection: Connection, filters: Mapping[str, str]) -> bool:
+def _can_merge_types(connection: Connection, filters: Mapping[str, str]) -> bool:
     """Return whether to read the end of each event type's index and merge the results.
 
     With other filters, this could read most of an app's events only to skip them. The workers of a

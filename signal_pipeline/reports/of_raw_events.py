@@ -12,6 +12,7 @@ from psycopg import sql
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.coverage import Coverage, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, NONE, Key
 from signal_pipeline.reports.questions import Question, parse_question
@@ -38,9 +39,10 @@ def raw_report(
 
     With `day` among the keys, or over one day, users and sessions are distinct per row. Over
     several days, sessions are distinct over the window, and users are headed `summed_daily_users`:
-    users across days do not exist, on purpose. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Notes name the unknown days. Raises
-    QuestionError for an unknown key, PurgedError for days whose raw events are gone.
+    hashes change every day on purpose, so nobody can be recognised on another day. With
+    `hide_small`, small cells are left out, and so are the rows from which one could work them out.
+    Notes name the unknown days. Raises QuestionError for an unknown key, PurgedError for days whose
+    raw events are gone, and WindowError.
     """
     question = parse_question(keys, where, first, last, hide_small=hide_small)
     with database.connect() as connection, connection.transaction():
@@ -119,4 +121,4 @@ def _raw_filter(key: Key, value: str) -> sql.Composed:
 
 def key_columns(keys: Sequence[Key]) -> sql.Composed:
     """Return the columns of the keys, separated by commas."""
-    return sql.SQL(", ").join(sql.Identifier(key.column) for key in keys)
+    return identifiers(key.column for key in keys)

@@ -13,11 +13,12 @@ from typing import Literal
 import pandas as pd
 from psycopg import sql
 
+from signal_pipeline.days.calendar import check_window
 from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
-from signal_pipeline.reports.questions import check_window
 from signal_pipeline.reports.report import Report, labelled_report, read_frame
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
@@ -50,8 +51,8 @@ def rollup_report(
 
     `by` is a day, an ISO week, or the total. Rows of the event type `(all)` are subtotals over all
     event types. Notes name the unknown days. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Raises QuestionError for an unknown kind or a
-    window that ends before it begins.
+    are the rows from which one could work them out. Raises QuestionError for an unknown kind, and
+    WindowError.
     """
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
@@ -115,7 +116,7 @@ def _rollup_rows(
     statement = sql.SQL(query(__package__, "report_rollup")).format(
         period=period,
         period_name=sql.Identifier(period_name),
-        dimensions=sql.SQL(", ").join(map(sql.Identifier, _dimensions(model))),
+        dimensions=identifiers(_dimensions(model)),
         rollup=sql.Identifier(model.name),
         users_name=sql.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from signal_pipeline.days.calendar import check_window
 from signal_pipeline.reports.dimensions import KEYS, Key, find_keys, values_by_key
 from signal_pipeline.reports.report_errors import QuestionError
 
@@ -14,8 +15,8 @@ from signal_pipeline.reports.report_errors import QuestionError
 class Question:
     """What is counted, and by which keys.
 
-    `where` holds filters by the names of keys; a filter by day has narrowed `first` and `last`
-    instead. `one_day` is true if the window was one day before that.
+    `where` holds filters by the names of keys. A filter by day is not among them: it has narrowed
+    `first` and `last` instead. `one_day` is true if the window that was asked for was one day.
     """
 
     keys: Sequence[Key]
@@ -35,12 +36,6 @@ class Question:
         return {key.column for key in (*self.keys, *(KEYS[name] for name in self.where))}
 
 
-def check_window(first: date, last: date) -> None:
-    """Raise QuestionError for a window that ends before it begins."""
-    if first > last:
-        raise QuestionError(f"the first day, {first}, is after the last, {last}")
-
-
 def parse_question(
     keys: Sequence[str],
     where: Mapping[str, str],
@@ -49,7 +44,7 @@ def parse_question(
     *,
     hide_small: bool = False,
 ) -> Question:
-    """Check a question and return it; raises QuestionError.
+    """Check a question and return it; raises QuestionError and WindowError.
 
     `keys` and `where` take names and columns, as `find_keys` does. `hide_small` refuses keys of
     entities, where nearly every cell is small.

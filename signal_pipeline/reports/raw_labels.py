@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
-from typing import cast
+from typing import Any
 
 from signal_pipeline.days.calendar import days_between, days_missing_raw_events
 from signal_pipeline.days.coverage import Coverage, days_note
@@ -22,11 +21,11 @@ class RawLabels:
         # A day without any event is known to have none, unless Signal was not yet installed.
         self._before_installation = {day for day in coverage.untouched if day < coverage.installed}
 
-    def of_row(self, row: Mapping[object, object]) -> list[str]:
+    def of_row(self, row: Mapping[object, Any]) -> list[str]:
         """Return the labels of one row, over all days that it counts."""
-        first = last = cast("date | None", row.get("activity_date"))
-        if first is None or last is None:
-            first, last = self._coverage.first, self._coverage.last
+        own_day = row.get("activity_date")
+        window = self._coverage.first, self._coverage.last
+        first, last = (own_day, own_day) if own_day else window
         apps = [str(row["app_name"])] if "app_name" in row else None
         known_first, known_last = self._coverage.known_span
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()

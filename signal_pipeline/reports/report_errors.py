@@ -4,6 +4,8 @@ ReportError
 ├── QuestionError         the question makes no sense, whatever is stored
 │   └── UnknownFilterError    a filter has a value that no event can have
 └── PurgedError           raw events of the window are gone
+
+A window that ends before it begins is a WindowError of `days/calendar.py`.
 """
 
 from __future__ import annotations

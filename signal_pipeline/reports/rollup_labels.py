@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import cast
+from typing import Any
 
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.days.coverage import Coverage, days_note, name_spans
@@ -23,7 +23,7 @@ class RollupLabels:
     ) -> None:
         self._rollup, self._coverage = rollup, coverage
         self._untouched = set(coverage.untouched)
-        # Labels are kept, since even a long report has few periods and apps.
+        # The labels of each period and app are computed once: many rows share them.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
         checksums = models.checksums
         first, last = coverage.known_span
@@ -35,36 +35,35 @@ class RollupLabels:
             query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
         ).fetchall()
 
-    def of_row(self, row: Mapping[object, object]) -> list[str]:
+    def of_row(self, row: Mapping[object, Any]) -> list[str]:
         """Return the labels of one row, over all days of its period.
 
         A day without a build is missing from every sum.
         """
-        key = (*self._period(row), cast("str | None", row.get("app_name")))
+        key = (*self._period(row), row.get("app_name"))
         if key not in self._labels:
-            self._labels[key] = self._of_period(*key)
+            self._labels[key] = self._labels_of_period(*key)
         return self._labels[key]
 
-    def _of_period(self, first: date, last: date, app: str | None) -> list[str]:
+    def _labels_of_period(self, first: date, last: date, app: str | None) -> list[str]:
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
         known_first, known_last = self._coverage.known_span
         for day in days_between(max(first, known_first), min(last, known_last)):
             if day in self._untouched:
                 labels.add("missing")
             elif day in self._days:
-                labels |= self._of_day(self._days[day], app)
+                labels |= self._labels_of_day(self._days[day], app)
         return sorted(labels) or ["fresh"]
 
-    def _period(self, row: Mapping[object, object]) -> tuple[date, date]:
+    def _period(self, row: Mapping[object, Any]) -> tuple[date, date]:
         if "activity_date" in row:
-            day = cast(date, row["activity_date"])
-            return day, day
+            return row["activity_date"], row["activity_date"]
         if "week" in row:
             year, week = map(int, str(row["week"]).split("-W"))
             return date.fromisocalendar(year, week, 1), date.fromisocalendar(year, week, 7)
         return self._coverage.first, self._coverage.last
 
-    def _of_day(self, status: DayStatus, app: str | None) -> set[str]:
+    def _labels_of_day(self, status: DayStatus, app: str | None) -> set[str]:
         freshness = status.rollups[self._rollup]
         labels = {str(freshness)} - {"fresh"}
         if status.state == "purged":
@@ -104,7 +103,7 @@ class RollupLabels:
     def _model_note(self) -> list[str]:
         if len(self._model_changes) < 2:
             return []
-        starts = [(cast(date, row[1]),) * 2 for row in self._model_changes]
+        starts = [(first_day, first_day) for _, first_day in self._model_changes]
         return [
             f"the model of {self._rollup} changed inside this window; each version's first day:"
             f" {name_spans(starts)}"

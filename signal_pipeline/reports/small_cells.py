@@ -1,18 +1,24 @@
 """Small cells: the rows that callers below admin do not get, so that no difference reveals one.
 
-The parts are groups (one day, app and event type), and their splits by one of `SPLITS`. Device,
-browser and system nest, and so are left out whole, all three, if any of them has a small cell. In a
-split by route with a small cell, large cells are left out with the small ones, until the sum of all
-that is left out says nothing about any of them. Every other row is a sum of parts, over days, apps
-or types; it is left out if any of its parts is. An answer by two or more of `SPLITS` together shows
-nothing of a group unless the crossing of all of them has no small cell. So everything that can be
-worked out is a sum of what was shown (docs/privacy.md).
+The rules are applied to parts. A part is a group (one day, app and event type), or a cell of its
+split by one of `SPLITS`:
+
+- Device, browser and system nest. If one of these splits has a small cell, all three are left out.
+- If a split by route has a small cell, large cells are left out with the small ones, until the sum
+  of all that is left out says nothing about any of them.
+- Every other row is a sum of parts, over days, apps or types. If one of its parts is left out, the
+  row is too.
+- An answer by two or more of `SPLITS` together shows nothing of a group if the group's crossing,
+  which is its split by all of `SPLITS` at once, has a small cell.
+
+So everything that can be worked out is a sum of what was shown (docs/privacy.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import sql
 
@@ -32,7 +38,7 @@ class HiddenRows:
     """The rows that are left out, as their values of `columns`."""
 
     columns: Sequence[str]
-    values: Collection[tuple[object, ...]]
+    values: Collection[tuple[Any, ...]]
 
     def hides(self, row: Row) -> bool:
         """True if this row of the answer is left out."""
@@ -46,9 +52,9 @@ def hidden_of_rollup(
     period: tuple[str, sql.Composable],
     parameters: Mapping[str, object],
 ) -> HiddenRows:
-    """Return the hidden rows of a rollup over periods.
+    """Return the hidden rows of a report from one rollup, per period.
 
-    `period` is the name of the column and its SQL; `parameters` are those of the report.
+    `period` is the name of the period's column and its SQL; `parameters` are those of the report.
     """
     (split,) = [name for name in dimensions if name in SPLITS] or [GROUP]
     name, expression = period

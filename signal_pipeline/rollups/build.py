@@ -10,9 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal, cast
+from typing import Literal
 
 from psycopg import sql
+from psycopg.rows import class_row
 
 from signal_pipeline.days.calendar import (
     day_lock,
@@ -20,6 +21,7 @@ from signal_pipeline.days.calendar import (
     for_each_day,
     stored_start_date,
     today_utc,
+    why_not_built,
 )
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
@@ -92,7 +94,7 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
 
 
 def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
-    """Return the recorded builds of the days, for open and for purged ones.
+    """Return the recorded builds of the days, whether open or purged.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
     is returned with the rollups that were ever built. `seconds` is that of the slowest rollup.
@@ -100,29 +102,18 @@ def recorded_builds(connection: Connection, models: Models, days: Sequence[date]
     if not days:
         return []
     spans = for_each_day(query(__package__, "span_of_day"), days)
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=class_row(DayBuild))
+    return cursor.execute(
         sql.SQL(query(__package__, "recorded_builds")).format(spans=spans),
         {"rollups": list(models)},
     ).fetchall()
-    return [
-        DayBuild(
-            *cast(
-                "tuple[date, int, int, datetime | None, datetime | None, dict[str, int], float,"
-                " Literal['open', 'purged', 'incomplete']]",
-                row,
-            )
-        )
-        for row in rows
-    ]
 
 
 def refuse_impossible_day(connection: Connection, day: date) -> None:
     """Raise BuildRefusedError for a day before the start date or after today."""
-    start_date = stored_start_date(connection)
-    if day < start_date:
-        raise BuildRefusedError(day, f"before the start date {start_date}")
-    if day > today_utc():
-        raise BuildRefusedError(day, "after today")
+    reason = why_not_built(day, stored_start_date(connection), today_utc())
+    if reason is not None:
+        raise BuildRefusedError(day, reason)
 
 
 def refuse_incomplete(snapshot: DaySnapshot) -> None:
@@ -175,7 +166,7 @@ def _swap(
 
 
 def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
-    """Refuse a total that differs from the raw count.
+    """Raise BuildRefusedError if the total differs from the raw count.
 
     This is asserted before the commit, because a check afterwards could not roll anything back.
     """

@@ -12,12 +12,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.placement import distributed_tables
@@ -71,8 +72,7 @@ def day_batches(
                 list(filter(_is_not_null, found)) for found in zip(*rows, strict=True)
             )
             if events := sum(counts):
-                values = iter(cast("list[list[bytes]]", joined))
-                arrays = _arrays(columns, events, values)
+                arrays = _arrays(columns, events, iter(joined))
                 yield pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns])
 
 
@@ -102,12 +102,13 @@ def _blocks(connection: Connection, day: date) -> _Parts:
     The size is read after the snapshot was taken, so every row that the snapshot shows is in these
     blocks.
     """
-    row = connection.execute(
+    scalar = connection.cursor(row_factory=scalar_row)
+    blocks: int | None = scalar.execute(
         "select pg_relation_size(coalesce(to_regclass(%s), 'signal.events')) /"
         " current_setting('block_size')::int",
         [f"signal.events_{day:%Y%m%d}"],
     ).fetchone()
-    (blocks,) = cast("tuple[int]", row)
+    assert blocks is not None
     starts = [*range(0, max(1, blocks), BLOCKS), _LAST_BLOCK]
     bounds: list[tuple[object, object]] = [
         (f"({start},0)", f"({end},0)") for start, end in itertools.pairwise(starts)
@@ -120,11 +121,12 @@ def _users(connection: Connection, day: date) -> _Parts:
 
     A cluster knows neither the size nor the blocks of a distributed table.
     """
-    row = connection.execute(
+    scalar = connection.cursor(row_factory=scalar_row)
+    events: int | None = scalar.execute(
         "select count(*) from signal.events where created_at >= %s and created_at < %s",
         list(window(day)),
     ).fetchone()
-    (events,) = cast("tuple[int]", row)
+    assert events is not None  # A count has a row.
     parts = min(events // EVENTS + 1, _PREFIXES)
     inner = [(_PREFIXES * n // parts).to_bytes(2, "big") for n in range(1, parts)]
     after_all = b"\xff" * (_HASH_BYTES + 1)
@@ -188,15 +190,15 @@ def _texts(events: int, ended: bytes) -> pa.DictionaryArray:
     )
     encoded = values.dictionary_encode()
     words = pc.binary_slice(encoded.dictionary, 0, -1)
-    null = pc.index(words, pa.scalar(_NULL, pa.binary())).as_py()
-    if null < 0:
+    null_index = pc.index(words, pa.scalar(_NULL, pa.binary())).as_py()
+    if null_index < 0:
         return pa.DictionaryArray.from_arrays(encoded.indices, words.cast(pa.string()))
     # The null is removed from the dictionary, and the indices of the words after it move down by
     # one.
     codes = encoded.indices.to_numpy()
-    without_null = pa.concat_arrays([words[:null], words[null + 1 :]]).cast(pa.string())
+    without_null = pa.concat_arrays([words[:null_index], words[null_index + 1 :]]).cast(pa.string())
     return pa.DictionaryArray.from_arrays(
-        pa.array(codes - (codes > null), pa.int32(), mask=codes == null), without_null
+        pa.array(codes - (codes > null_index), pa.int32(), mask=codes == null_index), without_null
     )
 
 

@@ -6,18 +6,19 @@ temporary tables are written. The day is locked meanwhile, as for a build.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import cast
+from functools import partial
 
 from psycopg import sql
+from psycopg.rows import kwargs_row
 
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import refuse_incomplete
-from signal_pipeline.rollups.engine import ComputedDay, Engine, identifiers
+from signal_pipeline.rollups.engine import ComputedDay, Engine
 from signal_pipeline.rollups.models import Model, Models
 
 
@@ -77,12 +78,10 @@ def _difference(
         stored=stored,
         shadow=shadow,
         grain=identifiers(model.grain),
-        stored_measures=_columns_of("stored", measures),
-        computed_measures=_columns_of("computed", measures),
+        stored_measures=identifiers(measures, of="stored"),
+        computed_measures=identifiers(measures, of="computed"),
     )
-    row = connection.execute(statement, [day]).fetchone()
-    return Difference(day, model.name, *cast("tuple[int, int, int, int, int, int, int]", row))
-
-
-def _columns_of(table: str, columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(table, column) for column in columns)
+    cursor = connection.cursor(row_factory=kwargs_row(partial(Difference, day, model.name)))
+    difference = cursor.execute(statement, [day]).fetchone()
+    assert difference is not None
+    return difference

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from datetime import UTC, date
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import duckdb
-import psycopg
 import pyarrow as pa
 from psycopg import sql
 
 from signal_pipeline.concurrency import submit_ahead
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.copy_arrow import copy_stream
 from signal_pipeline.rollups.day_columns import day_batches
@@ -36,8 +36,7 @@ from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
     foreign_rows,
-    identifiers,
-    missing_day,
+    read_recorded_day,
 )
 from signal_pipeline.rollups.models import Model, Models, SourceColumn
 from signal_pipeline.rollups.scratch import scratch_folder
@@ -152,19 +151,16 @@ def _load(
     """Stream the day's events into DuckDB; return the facts of the day from the same snapshot."""
     # Parallel workers would do more work in total, and the other builder wants the other core.
     source.execute("set local max_parallel_workers_per_gather = 0")
-    facts = psycopg.RawCursor(source).execute(query(__package__, "read_day"), [day]).fetchone()
-    if facts is None:
-        raise missing_day(day)
-    version, state, expected_events = cast("tuple[int, str, int]", facts)
+    recorded = read_recorded_day(source, day)
     # `closing`: after an error too, the reader ends before its transaction.
     with closing(_read_ahead(day_batches(source, day, columns))) as batches:
         fill_events(results, columns, batches)
     raw_events, first, last = _one_row(results, query(__package__, "raw_span"), list(window(day)))
     return DaySnapshot(
         day,
-        version,
-        state,
-        expected_events,
+        recorded.version,
+        recorded.state,
+        recorded.expected_events,
         raw_events,
         first and first.astimezone(UTC),
         last and last.astimezone(UTC),

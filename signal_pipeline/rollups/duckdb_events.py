@@ -1,6 +1,7 @@
 """The day's events inside DuckDB.
 
-Texts with few distinct values become ENUMs, because grouping by a small number costs half.
+Texts with few distinct values become ENUMs, because grouping by small numbers costs half as much as
+grouping by texts.
 """
 
 from __future__ import annotations

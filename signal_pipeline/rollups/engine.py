@@ -7,16 +7,18 @@ rollups of the day in one short transaction of its own (invariants 5 and 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
+import psycopg
 from psycopg import sql
+from psycopg.rows import class_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.settings import Settings
 
@@ -44,6 +46,15 @@ class DaySnapshot:
     raw_events: int
     first_event: datetime | None
     last_event: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDay:
+    """What is recorded of a day beside its raw events; see `DaySnapshot`."""
+
+    version: int
+    state: str
+    expected_events: int
 
 
 class ComputedDay(Protocol):
@@ -86,14 +97,16 @@ class Engine(Protocol):
         ...
 
 
-def identifiers(names: Iterable[str]) -> sql.Composed:
-    """Return these names as a list of SQL."""
-    return sql.SQL(", ").join(map(sql.Identifier, names))
+def read_recorded_day(connection: Connection, day: date) -> RecordedDay:
+    """Return what the caller's snapshot records of a day.
 
-
-def missing_day(day: date) -> EngineError:
-    """Return the error for a day that has no row in `signal.days`."""
-    return EngineError(f"day {day} is unknown: no event was ever accepted for it")
+    Raises EngineError for a day that has no row in `signal.days`.
+    """
+    cursor = psycopg.RawCursor(connection, row_factory=class_row(RecordedDay))
+    recorded = cursor.execute(query(__package__, "read_day"), [day]).fetchone()
+    if recorded is None:
+        raise EngineError(f"day {day} is unknown: no event was ever accepted for it")
+    return recorded
 
 
 def foreign_rows(day: date, model: Model, rows: int) -> EngineError:

@@ -18,7 +18,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
-from signal_pipeline.rollups.schema_yml import Problem
+from signal_pipeline.rollups.problem import Problem
 
 _DIALECT = "postgres"
 _BINDS = {"1", "2"}
@@ -157,7 +157,8 @@ def _reads(tree: exp.Expr) -> frozenset[str]:
 def _check_bounds(scope: Scope, alias: str) -> None:
     """Raise Problem unless the day bounds this scan of the events.
 
-    Without bounds the engines would differ: one of them sees other days, the other does not.
+    Without bounds the engines would differ: PostgreSQL's sees every day, and DuckDB's only this
+    one.
     """
     where = scope.expression.args.get("where")
     conditions = where.this.flatten() if where and isinstance(where.this, exp.And) else ()

@@ -8,31 +8,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
 
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import identifiers
-from signal_pipeline.rollups.models import Column, Model, Models
-from signal_pipeline.rollups.schema_yml import (
+from signal_pipeline.rollups.declared_tests import (
     AcceptedValues,
     NotNull,
     ReconcilesWith,
     Relationships,
     Unique,
 )
+from signal_pipeline.rollups.models import Column, Model, Models
 
 
 @dataclass(frozen=True, slots=True)
 class ModelTest:
     """One test of one model.
 
-    `query` counts the rows, groups or days at fault between two bound days. `reads_raw_events` is
-    true if it counts the raw events of all these days, which is too much work for every hour.
+    `query` counts the rows, groups or days at fault between two days, which are its parameters.
+    `reads_raw_events` is true if it counts the raw events of all these days, which is too much work
+    for every hour.
     """
 
     model: str
@@ -45,9 +46,10 @@ class ModelTest:
         """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
         start, end = window(first, last)
         bounds = {"first": first, "last": last, "start": start, "end": end}
-        row = connection.execute(self.query, bounds).fetchone()
-        assert row is not None
-        return cast(int, row[0])
+        scalar = connection.cursor(row_factory=scalar_row)
+        faults: int | None = scalar.execute(self.query, bounds).fetchone()
+        assert faults is not None
+        return faults
 
 
 def model_tests(models: Models, catalogue: Catalogue) -> list[ModelTest]:

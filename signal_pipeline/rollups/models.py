@@ -1,8 +1,8 @@
 """The loader of `dbt_like_sql/`: each model as a frozen `Model`, checked against `schema.yml`.
 
 To add a rollup, write one file in `models/` and one entry in `schema.yml`. This module ties the
-files together. `schema_yml.py` has the shape of the yml files, `lineage.py` the analysis of one SQL
-text, and `schema/rollup_tables.py` the tables. No Dagster.
+files together. `schema_yml.py` reads the yml files, `lineage.py` analyses one SQL text, and
+`schema/rollup_tables.py` makes the tables. No Dagster.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from signal_pipeline.errors import SignalError
+from signal_pipeline.rollups.declared_tests import (
+    ColumnTest,
+    NotNull,
+    ReconcilesWith,
+    Relationships,
+    TableTest,
+    Unique,
+)
 from signal_pipeline.rollups.lineage import Query, analyse, check_condition
+from signal_pipeline.rollups.problem import Problem
 from signal_pipeline.rollups.schema_yml import (
     DATE_COLUMN,
     ColumnEntry,
-    ColumnTest,
     ModelEntry,
-    NotNull,
-    Problem,
-    ReconcilesWith,
-    Relationships,
     TableEntry,
-    TableTest,
-    Unique,
     column_tests,
     read_schema,
     read_sources,

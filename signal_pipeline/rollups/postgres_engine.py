@@ -6,27 +6,28 @@ a cluster it runs it in a form that the workers compute (`per_user.py`), with eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import LiteralString, cast
+from datetime import date
+from functools import partial
 
 import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
+from psycopg.rows import kwargs_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, safe_errors
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import (
     DaySnapshot,
     EngineError,
     foreign_rows,
-    identifiers,
-    missing_day,
+    read_recorded_day,
 )
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_table
@@ -91,13 +92,12 @@ class PostgresDay:
 
 
 def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
-    facts = _execute(connection, query(__package__, "read_day"), [day]).fetchone()
-    if facts is None:
-        raise missing_day(day)
-    version, state, expected_events = cast("tuple[int, str, int]", facts)
-    span = _execute(connection, query(__package__, "raw_span"), window(day)).fetchone()
-    raw_events, first, last = cast("tuple[int, datetime | None, datetime | None]", span)
-    return DaySnapshot(day, version, state, expected_events, raw_events, first, last)
+    recorded = read_recorded_day(connection, day)
+    snapshot = partial(DaySnapshot, day, recorded.version, recorded.state, recorded.expected_events)
+    cursor = psycopg.RawCursor(connection, row_factory=kwargs_row(snapshot))
+    with_span = cursor.execute(query(__package__, "raw_span"), window(day)).fetchone()
+    assert with_span is not None
+    return with_span
 
 
 def _compute(connection: Connection, day: date, model: Model, *, on_workers: bool) -> None:
@@ -113,13 +113,14 @@ def _compute(connection: Connection, day: date, model: Model, *, on_workers: boo
         identifiers(model.columns),
         _text(per_user.select if per_user else model.select),
     )
-    _execute(connection, insert, window(day))
+    # The binds are $1 and $2 as written; a plain cursor would take a % in a model for a bind.
+    scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
+    scalar.execute(insert, window(day))
     if per_user:
         _count_shared_sessions_once(connection, day, model, per_user)
-    foreign = _execute(
-        connection, sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
-    )
-    (rows,) = cast("tuple[int]", foreign.fetchone())
+    rows: int | None = scalar.execute(
+        sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
+    ).fetchone()
     if rows:
         raise foreign_rows(day, model, rows)
 
@@ -130,16 +131,20 @@ def _fill_shared_events(connection: Connection, day: date, models: Models) -> No
     Each user's sessions come as one value of 4 bytes per session: a hash. Sessions with equal
     hashes are taken too, which changes no result.
     """
-    packed = _execute(connection, query(__package__, "packed_sessions"), window(day)).fetchone()
+    scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
+    packed: bytes | None = scalar.execute(
+        query(__package__, "packed_sessions"), window(day)
+    ).fetchone()
+    assert packed is not None  # An aggregate has a row.
     # PostgreSQL sends numbers with the highest byte first.
-    of_users = np.frombuffer(cast("tuple[bytes]", packed)[0], ">i4")
+    of_users = np.frombuffer(packed, ">i4")
     hashes, users = np.unique(of_users, return_counts=True)
     names = {column.name for model in models.values() for column in model.reads}
     statement = sql.SQL(query(__package__, "shared_events")).format(
         table=sql.Identifier(*_SHARED),
         columns=sql.SQL(", ").join(map(sql.Identifier, sorted(names | _ALWAYS_READ))),
     )
-    _execute(connection, statement, [*window(day), hashes[users > 1].tolist()])
+    scalar.execute(statement, [*window(day), hashes[users > 1].tolist()])
     connection.execute(sql.SQL("analyze {}").format(sql.Identifier(*_SHARED)))
 
 
@@ -159,16 +164,7 @@ def _count_shared_sessions_once(
                 sql.SQL("t.{0} = o.{0}").format(sql.Identifier(key)) for key in model.grain
             ),
         )
-        _execute(connection, statement, window(day))
-
-
-def _execute(
-    connection: Connection, statement: LiteralString | sql.Composed, binds: Sequence[object]
-) -> psycopg.Cursor[tuple[object, ...]]:
-    """Run SQL with the binds $1 and $2 as written; a plain cursor would take a % for a bind."""
-    cursor = psycopg.RawCursor(connection)
-    cursor.execute(statement, binds)
-    return cursor
+        psycopg.RawCursor(connection).execute(statement, window(day))
 
 
 def _text(select: str) -> sql.SQL:

@@ -1,28 +1,38 @@
-"""The shape of `schema.yml` and `sources.yml`: their keys, their tests, and the types of both.
+"""The shape of `schema.yml` and `sources.yml`: their keys and the types of columns.
 
-This module checks one file, one entry at a time. `models.py` ties the entries to SQL files and to
-each other. The format follows dbt's property files:
-https://docs.getdbt.com/reference/model-properties
+This module checks one file, one entry at a time. `declared_tests.py` reads the tests of an entry,
+and `models.py` ties the entries to SQL files and to each other. The format follows dbt's property
+files: https://docs.getdbt.com/reference/model-properties
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 
+from signal_pipeline.rollups.declared_tests import (
+    COLUMN_TESTS,
+    TABLE_TESTS,
+    UNIQUE,
+    ColumnTest,
+    NotNull,
+    TableTest,
+    Unique,
+    read_test,
+)
+from signal_pipeline.rollups.problem import Problem
 from signal_pipeline.strict_yaml import (
     Document,
     Key,
     Shape,
     YamlError,
     parse_yaml,
-    read_value,
 )
 
 DATE_COLUMN = "activity_date"
@@ -32,89 +42,7 @@ SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWNER = re.compile(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+")
-_REFERENCE = re.compile(r"ref\('(\w+)'\)|source\('signal', '(\w+)'\)")
 _GRAIN = re.compile(r"\bOne row per [^.]+\.$")
-
-
-class Problem(Exception):
-    """One line that says what is wrong with a model; the loader puts the file's name before it."""
-
-
-class NotNull(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column is never null. The table has the same constraint."""
-
-
-class AcceptedValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The column holds one of `values`, or a name from that part of the catalogue.
-
-    Retired names of the catalogue are included.
-    """
-
-    values: tuple[str, ...] = ()
-    catalogue: Literal["apps", "event_types", "entity_types"] | None = None
-
-
-class Relationships(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each value of the column occurs in `field` of `to`, another model or a source table.
-
-    `to` is written as dbt has it: `ref('a_model')` or `source('signal', 'a_table')`.
-    """
-
-    to: str
-    field: str
-
-    @property
-    def table(self) -> str:
-        """The name of the table in the schema `signal`; raises Problem."""
-        found = _REFERENCE.fullmatch(self.to)
-        if found is None:
-            raise Problem(
-                f"relationships: to is {self.to!r}; write ref('…') or source('signal', '…')"
-            )
-        return found[1] or found[2]
-
-
-class Unique(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    rename={"columns": "combination_of_columns"},
-):
-    """No two rows agree in these columns: the model's grain, and the primary key of its table."""
-
-    columns: tuple[str, ...]
-
-
-class ReconcilesWith(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Per day, and per value of the columns `by`, `events` adds up to the same number as in `to`.
-
-    `to` is `events` (the raw events that meet the condition `where`) or another rollup. Unless
-    `event_type` is in `by`, only rows of the event type '(all)' are added up.
-    """
-
-    to: str
-    by: tuple[str, ...] = ()
-    where: str | None = None
-
-
-# The name that dbt's users know; dbt_utils itself is not needed.
-UNIQUE = "dbt_utils.unique_combination_of_columns"
-ColumnTest = NotNull | AcceptedValues | Relationships
-TableTest = Unique | ReconcilesWith
-
-_COLUMN_TESTS: Mapping[str, type[ColumnTest]] = {
-    "not_null": NotNull,
-    "accepted_values": AcceptedValues,
-    "relationships": Relationships,
-}
-_TABLE_TESTS: Mapping[str, type[TableTest]] = {
-    UNIQUE: Unique,
-    "reconciles_with": ReconcilesWith,
-}
-
-
-class _TestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    arguments: dict[str, object] = {}
 
 
 class ColumnEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -192,13 +120,13 @@ def read_sources(path: Path) -> dict[str, TableEntry]:
 def column_tests(column: ColumnEntry) -> tuple[ColumnTest, ...]:
     """Return the tests of a column; raises Problem for an unknown test or wrong arguments."""
     return tuple(
-        _test(entry, _COLUMN_TESTS, f"column {column.name}") for entry in column.data_tests
+        read_test(entry, COLUMN_TESTS, f"column {column.name}") for entry in column.data_tests
     )
 
 
 def table_tests(model: ModelEntry) -> tuple[TableTest, ...]:
     """Return the tests of a whole model; raises Problem for an unknown test or wrong arguments."""
-    return tuple(_test(entry, _TABLE_TESTS, "model") for entry in model.data_tests)
+    return tuple(read_test(entry, TABLE_TESTS, "model") for entry in model.data_tests)
 
 
 def _by_name(entries: Sequence[Named]) -> dict[str, Named]:
@@ -256,19 +184,6 @@ def _check_name(name: str) -> None:
 
 def _first_repeated(names: Iterable[str]) -> str | None:
     return next((name for name, times in Counter(names).items() if times > 1), None)
-
-
-def _test(entry: str | dict[str, object], kinds: Mapping[str, type[Shape]], where: str) -> Shape:
-    if isinstance(entry, dict) and len(entry) != 1:
-        raise Problem(f"{where}: a test is a name, or one name with its arguments")
-    name, settings = (entry, {}) if isinstance(entry, str) else next(iter(entry.items()))
-    if name not in kinds:
-        raise Problem(f"{where}: unknown test {name!r}; there are {', '.join(kinds)}")
-    try:
-        arguments = read_value(settings, _TestSettings, where=f"{where}: test {name}").arguments
-        return read_value(arguments, kinds[name], where=f"{where}: test {name}")
-    except YamlError as error:
-        raise Problem(str(error)) from None
 
 
 def _load(path: Path) -> Document:

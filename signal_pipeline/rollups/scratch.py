@@ -1,7 +1,7 @@
 """Private temporary folders below `SIGNAL_HOME/tmp`.
 
-A folder is removed at the end; after a crash, the next call removes it. What is spilled into it
-(rows of events, with their hashes) is the engine's business.
+A folder is removed at the end; after a crash, the next call removes it. An engine spills rows of
+events into it, with their hashes, so only the owner can read it.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ from typing import Any
 import yaml
 
 from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.rollups.declared_tests import AcceptedValues, NotNull
 from signal_pipeline.rollups.model_tests import accepted_values
 from signal_pipeline.rollups.models import Model, Models
-from signal_pipeline.rollups.schema_yml import AcceptedValues, NotNull
 from signal_pipeline.schema.reporting_views import ALL_TYPES, SCHEMA, ReportingView, reporting_views
 
 SOURCE = "signal"
-# The views that are not of one rollup, with their comments and keys. In Dagster their rows come
-# with the raw events.
+# The views that are not of one rollup, with their comments and keys. To Dagster they belong to the
+# asset of the raw events.
 _STATES = {
     "days": (
         "The state of each UTC day that has events or was built. One row per day. A day without a"
@@ -34,8 +34,8 @@ _STATES = {
     ),
 }
 _HEADER = "# Written by `signal-pipeline dbt-sources`: print it again instead of editing it.\n"
-# A day is fresh again within an hour of its last change, as the check `no_day_waits` has it. A
-# night builds yesterday at 00:30 UTC: yesterday is an error when three hours of today are over.
+# dbt warns after the hour within which the check `no_day_waits` demands a build. Yesterday is built
+# at 00:30 UTC, so a rollup that still lacks yesterday at 03:00 UTC is an error.
 _FRESHNESS = {
     "warn_after": {"count": 1, "period": "hour"},
     "error_after": {"count": 3, "period": "hour"},

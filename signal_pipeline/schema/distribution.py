@@ -82,8 +82,8 @@ def _refuse_without_citus(connection: Connection) -> None:
         )
     if not is_owner:
         raise DistributionError(
-            "cannot distribute: this user does not own the tables: run `signal-pipeline migrate"
-            " --distribute` as the owner of the schema"
+            "cannot distribute: this user does not own the tables: set SIGNAL_DISTRIBUTED=citus and"
+            " run `signal-pipeline migrate` as the owner of the schema"
         )
 
 

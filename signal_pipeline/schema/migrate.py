@@ -1,8 +1,8 @@
 """The command `migrate`: Alembic's migrations, then guards, roles, and the tables of the rollups.
 
 It can run at any time and in several processes at once, because everything happens in one
-transaction under a lock. Only the owner of the schema can change it. Any other user, such as `dev`
-as `signal_admin`, learns whether it is up to date.
+transaction under a lock. Only the owner of the schema can change it. For any other user, such as
+`signal_admin`, `migrate` only finds out whether the schema is up to date.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from datetime import date, timedelta
-from typing import cast
 
 import psycopg
 import sqlalchemy
@@ -48,7 +47,8 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
-    distributes the large tables, and raises DistributionError where that is not possible.
+    distributes the large tables, and raises DistributionError where that is not possible. Also
+    raises StartDateError, TableError and ReportingViewError.
     """
     # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
     engine = create_engine(
@@ -90,7 +90,8 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mode
     config = Config()
     config.set_main_option("script_location", "signal_pipeline.schema:migrations")
     config.attributes["connection"] = connection
-    driver = cast(Connection, connection.connection.driver_connection)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
     transaction_lock(driver, MIGRATE_LOCK)
     # Only the two large tables are ever on the workers. Citus would make functions and their grants
     # there too, which an owner without superuser has no right to.
@@ -116,8 +117,8 @@ def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Mode
 def _grant_memberships(connection: Connection) -> None:
     """Make roles members of others; leave existing memberships alone.
 
-    Only a user who can manage a role can grant it, and on a server of several databases another
-    login can have made it.
+    A grant needs the right to manage the role. This user can lack it, for example if another login
+    made the roles for another database of the same server.
     """
     for role, member in connection.execute(query(__package__, "missing_memberships")).fetchall():
         statement = sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(member))
@@ -150,7 +151,11 @@ def _state(config: Config) -> str:
 def _check_up_to_date(
     connection: Connection, settings: Settings, models: Models, current: bool
 ) -> None:
-    """Raise NotOwnerError if a migration by the owner would change anything."""
+    """Raise NotOwnerError if a migration by the owner would change anything.
+
+    The steps of a migration are tried. If one of them finds something to change, this user lacks
+    the privilege.
+    """
     if current:
         with suppress(errors.InsufficientPrivilege):
             _store_start_date(connection, settings)

@@ -9,11 +9,11 @@ types with the others, so that a plain sum of `events` is right. The distinct co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from psycopg import sql
+from psycopg.rows import class_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
@@ -56,6 +56,21 @@ class ReportingColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class _ViewFacts:
+    """What exists of a view: its columns in order, their comments, and its own comment."""
+
+    columns: Sequence[str]
+    column_comments: Sequence[str | None]
+    view_comment: str | None
+
+    @property
+    def comments(self) -> Mapping[str | None, str | None]:
+        """Return the comments by column; that of the view has the key None."""
+        of_columns = zip(self.columns, self.column_comments, strict=True)
+        return {None: self.view_comment, **dict(of_columns)}
+
+
+@dataclass(frozen=True, slots=True)
 class ReportingView:
     """A view as readers see it; no two rows agree in the columns of the `grain`."""
 
@@ -66,7 +81,7 @@ class ReportingView:
 
 
 def reporting_views(model: Model) -> tuple[ReportingView, ReportingView]:
-    """Return the view of a rollup over all event types, and that by event type."""
+    """Return the view of a rollup over all event types, and the one by event type."""
     over_all, by_type = (
         _reporting_view(model, name, by_type)
         for name, by_type in zip(view_names(model), (False, True), strict=True)
@@ -102,7 +117,7 @@ def view_names(model: Model) -> tuple[str, str]:
 def reporting_changes(
     connection: Connection, model: Model, table_columns: Mapping[str, object]
 ) -> Iterator[sql.Composed]:
-    """Yield the statements that bring both views, their comments and grants up to the model.
+    """Yield the statements that make both views, their comments and grants agree with the model.
 
     The caller runs each statement before it asks for the next one. `table_columns` are in the order
     of the table, in which a new column is last, because PostgreSQL can only append columns to a
@@ -110,16 +125,16 @@ def reporting_changes(
     """
     for name, by_type in zip(view_names(model), (False, True), strict=True):
         columns = _columns(model, table_columns, by_type)
-        existing, comments = _view_facts(connection, name)
-        if existing != tuple(columns):
-            if existing != tuple(columns)[: len(existing)]:
+        present = _view_facts(connection, name)
+        if present.columns != list(columns):
+            if present.columns != list(columns)[: len(present.columns)]:
                 raise ReportingViewError(
                     f"{SCHEMA}.{name} exists with other columns: rename the rollup, or drop that"
                     " view"
                 )
             yield _create_view(model, name, columns, by_type)
         for column, comment in _comments(model, columns, by_type).items():
-            if comments.get(column) != comment:
+            if present.comments.get(column) != comment:
                 yield _comment(name, column, comment)
         if connection.execute(
             query(__package__, "missing_grants"),
@@ -195,18 +210,10 @@ def _comment(view: str, column: str | None, text: str) -> sql.Composed:
     )
 
 
-def _view_facts(
-    connection: Connection, name: str
-) -> tuple[tuple[str, ...], Mapping[str | None, str | None]]:
-    row = connection.execute(query(__package__, "view_facts"), {"view": name}).fetchone()
-    if row is None:
-        return (), {}
-    columns, comments, comment = row
-    names = tuple(cast("list[str]", columns))
-    return names, {
-        None: cast("str | None", comment),
-        **dict(zip(names, cast("list[str | None]", comments), strict=True)),
-    }
+def _view_facts(connection: Connection, name: str) -> _ViewFacts:
+    cursor = connection.cursor(row_factory=class_row(_ViewFacts))
+    present = cursor.execute(query(__package__, "view_facts"), {"view": name}).fetchone()
+    return present or _ViewFacts([], [], None)
 
 
 def _qualified_name(name: str) -> sql.Identifier:

@@ -1,10 +1,9 @@
-"""The tables of the rollups, made from `schema.yml`: columns, keys, guards and so on.
+"""The tables of the rollups, made from `schema.yml`: columns, keys, guards, grants and comments.
 
-This module brings the tables, with their grants and comments, up to the models, and has
-`reporting_views.py` do the same for the views that people read. `guards.sql` has
-the bodies of the guards; a migration runs it first. The caller decides who can run this. A table is
-never dropped and a column never removed, because rollups outlive the raw events that they were
-computed from.
+This module changes the tables until they agree with the models, and has `reporting_views.py` do the
+same for the views that people read. The guards call functions of `guards.sql`, which `migrate.py`
+runs first. `migrate.py` also decides which users can change the tables. A table is never dropped
+and a column never removed, because rollups outlive the raw events that they were computed from.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from psycopg.rows import kwargs_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Column, Model, Models
 from signal_pipeline.schema.reporting_views import reporting_changes
@@ -93,7 +93,7 @@ class _Table:
 
 
 def migrate_rollups(connection: Connection, models: Models) -> list[str]:
-    """Bring the tables up to the models; return the statements that ran.
+    """Make the tables agree with the models; return the statements that ran.
 
     It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
     model are left alone. Raises TableError for a column that was removed or retyped, for a new
@@ -133,7 +133,7 @@ def _create_table(model: Model) -> Statement:
     return sql.SQL("create table if not exists {} ({}, primary key ({}))").format(
         _qualified_name(model.name),
         sql.SQL(", ").join(map(_column_definition, model.columns.values())),
-        _names(model.grain),
+        identifiers(model.grain),
     )
 
 
@@ -222,7 +222,3 @@ def _missing_grants(connection: Connection, table: str) -> list[tuple[str, str]]
 
 def _qualified_name(name: str) -> sql.Identifier:
     return sql.Identifier("signal", name)
-
-
-def _names(names: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, names))

@@ -1,26 +1,24 @@
 """Simulated traffic: realistic landing lines of an internal admin app, including bad ones.
 
-A day's lines depend only on the seed and the day: the same day is always the same, whenever and
-with whichever other days it is made. Addresses come from private and documentation ranges.
-`world.yaml` says what the traffic is made of.
+For the same catalogue and volume, a day's lines depend only on the seed and the day. They do not
+change with the time of the call or with the other days that it makes. Addresses come from private
+and documentation ranges. `world.yaml` says what the traffic is made of.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from signal_pipeline.catalogue.load import Catalogue
-from signal_pipeline.strict_yaml import parse_yaml
+from signal_pipeline.simulation.world import App, EventType, read_world, shares_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -30,7 +28,7 @@ EVENTS_PER_SESSION = 6
 EVENTS_PER_USER = 12
 BOT_SHARE, RETRY_SHARE, BAD_SHARE = 0.02, 0.015, 0.01
 NO_AGENT_SHARE, NO_ADDRESS_SHARE, NO_SESSION_SHARE = 0.004, 0.002, 0.05
-NEXT_DAY_RETRIES = 0.1
+NEXT_DAY_RETRIES = 0.1  # The share of the retries that come a day later, not seconds later.
 LINES_PER_CHUNK = 20_000
 # Chrome 120. A new version comes about every 28 days.
 FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)
@@ -67,39 +65,6 @@ def simulate(
             yield ("\n".join(lines[first : first + LINES_PER_CHUNK]) + "\n").encode()
 
 
-class _Weighted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    weight: int
-
-
-class _Agent(_Weighted, frozen=True):
-    text: str
-
-
-class _App(_Weighted, frozen=True):
-    name: str
-    peak_hours: tuple[int, int]
-
-
-class _EventType(_Weighted, frozen=True):
-    name: str
-    routes: str
-    entity: str | None = None
-
-
-class _World(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    agents: list[_Agent]
-    bots: list[_Agent]
-    apps: list[_App]
-    event_types: list[_EventType]
-    languages: list[str]
-
-
-@cache
-def _world() -> _World:
-    text = (files(__package__) / "world.yaml").read_text(encoding="utf-8")
-    return parse_yaml(text).read(_World, where="world.yaml")
-
-
 def _day_lines(
     catalogue: Catalogue, day: date, events_per_day: int, seed: int, until: datetime | None
 ) -> list[str]:
@@ -130,36 +95,36 @@ def _first_sends(
     seed: int,
     rng: np.random.Generator,
 ) -> tuple[Ints, list[str]]:
-    """Return times in milliseconds of the day, and the lines, which do not hold them yet."""
-    world = _world()
+    """Return times in milliseconds of the day, and lines with `@time@` in place of these times."""
+    world = read_world()
     apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
     types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]
     users = _users(seed, max(20, events_per_day // EVENTS_PER_USER))
     sessions = max(1, total // EVENTS_PER_SESSION)
-    session_app = rng.choice(len(apps), sessions, p=_shares(apps))
+    session_app = rng.choice(len(apps), sessions, p=shares_of(apps))
     session_user = rng.choice(len(users.addresses), sessions, p=users.weights)
     session_start = _starts(apps, session_app, rng)
-    of = np.sort(rng.integers(0, sessions, total))
+    session_of = np.sort(rng.integers(0, sessions, total))
     times = np.minimum(
-        session_start[of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1
+        session_start[session_of] + rng.exponential(240_000, total).astype(np.int64), DAY_MS - 1
     )
-    kinds = rng.choice(len(types), total, p=_shares(types))
+    kinds = rng.choice(len(types), total, p=shares_of(types))
     version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
     agents = [json.dumps(agent.text.replace("{v}", version)) for agent in world.agents]
     bots = [json.dumps(bot.text.replace("{v}", version)) for bot in world.bots]
     hosts = {app.name: catalogue.apps[app.name].host for app in apps}
     heads = [f'"appName":"{app.name}","host":"{hosts[app.name]}"' for app in apps]
-    bot = rng.random(total) < BOT_SHARE
-    bot_agent = rng.choice(len(bots), total, p=_shares(world.bots))
-    fate = rng.random(total)
+    is_bot = rng.random(total) < BOT_SHARE
+    bot_agent = rng.choice(len(bots), total, p=shares_of(world.bots))
+    fate = rng.random(total)  # One draw per line decides which field it lacks, if any.
     ids = _event_ids(times + (day - date(1970, 1, 1)).days * DAY_MS, rng)
     session_ids = _uuids(sessions, rng)
     bodies = _bodies(types, kinds, seed, rng)
     lines = []
     for i in range(total):
-        session = of[i]
+        session = session_of[i]
         user = session_user[session]
-        agent = bots[bot_agent[i]] if bot[i] else agents[users.agents[user]]
+        agent = bots[bot_agent[i]] if is_bot[i] else agents[users.agents[user]]
         lines.append(
             "{" + bodies[i] + "," + heads[session_app[session]]
             + (f',"sessionId":"{session_ids[session]}"' if fate[i] < 1 - NO_SESSION_SHARE else "")
@@ -179,12 +144,6 @@ def _active(entries: Any) -> set[str]:
 
 def _random(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(key)))
-
-
-def _shares(entries: Sequence[_Weighted]) -> npt.NDArray[np.float64]:
-    weights = np.array([entry.weight for entry in entries], dtype=np.float64)
-    shares: npt.NDArray[np.float64] = weights / weights.sum()
-    return shares
 
 
 @cache
@@ -207,11 +166,11 @@ def _users(seed: int, count: int) -> _Users:
         )
     ]
     activity = rng.pareto(1.6, count) + 0.4
-    agents = rng.choice(len(_world().agents), count, p=_shares(_world().agents))
+    agents = rng.choice(len(read_world().agents), count, p=shares_of(read_world().agents))
     return _Users(addresses, agents, activity / activity.sum())
 
 
-def _starts(apps: list[_App], app: Ints, rng: np.random.Generator) -> Ints:
+def _starts(apps: list[App], app: Ints, rng: np.random.Generator) -> Ints:
     """Return the starts of sessions, in milliseconds of the UTC day.
 
     Most follow the working days of different time zones; a few are spread over the whole day.
@@ -252,12 +211,12 @@ def _entities(seed: int, kind: str) -> list[str]:
     return _uuids(400, _random(seed, _POOL, sum(kind.encode())))
 
 
-def _bodies(types: list[_EventType], kinds: Ints, seed: int, rng: np.random.Generator) -> list[str]:
+def _bodies(types: list[EventType], kinds: Ints, seed: int, rng: np.random.Generator) -> list[str]:
     """Return the event type, route, entity and description of each event, as parts of JSON."""
     total = len(kinds)
     route_pick = rng.integers(0, 2**16, total)
     popular = np.minimum(rng.zipf(1.4, total) - 1, 399)
-    languages = [json.dumps(language, ensure_ascii=False) for language in _world().languages]
+    languages = [json.dumps(language, ensure_ascii=False) for language in read_world().languages]
     language = np.minimum(rng.zipf(1.6, total) - 1, len(languages) - 1)
     bodies = []
     for i in range(total):

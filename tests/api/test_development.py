@@ -13,6 +13,9 @@ import httpx
 import pytest
 from support.wire import Issuer, Server, outcome, run, start_server
 
+from signal_pipeline.api.identity.development import public_keys_file
+from signal_pipeline.settings import Settings
+
 JSON = {"content-type": "application/json"}
 INTROSPECTION = "{ __schema { queryType { name } } }"
 
@@ -37,6 +40,14 @@ def sample_of(fresh: Server, home: Path, *arguments: str) -> str:
     done = run({"SIGNAL_HOME": str(home)}, "token", "--url", f"{fresh.url}/graphql", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_public_keys_follow_the_private_key(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, env="development", home=tmp_path)  # type: ignore[call-arg]
+    first = public_keys_file(settings).read_text()
+    assert public_keys_file(settings).read_text() == first
+    (tmp_path / "development" / "issuer-key.pem").unlink()
+    assert public_keys_file(settings).read_text() != first
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")

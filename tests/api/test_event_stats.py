@@ -9,19 +9,12 @@ from datetime import date, timedelta
 
 import pytest
 from conftest import START_DATE
-from support.queries import (
-    DAYS,
-    STATS,
-    TODAY,
-    WINDOW,
-    Row,
-    read_events,
-    read_stats,
-)
+from support.days import today, tomorrow
+from support.queries import DAYS, STATS, WINDOW, Row, read_events, read_stats
 from support.wire import Server, code
 
 from signal_pipeline.api.graphql.context import RequestContext, Services
-from signal_pipeline.api.graphql.stats import event_stats, parse_question
+from signal_pipeline.api.graphql.stats import event_stats, parse_stats_question
 from signal_pipeline.api.graphql.types import StatsBy
 from signal_pipeline.api.identity.callers import ApiKey
 from signal_pipeline.api.refusals import ApiError
@@ -85,7 +78,7 @@ def test_unknown_rollup(
     with ThreadPoolExecutor(1) as readers:
         services = Services(None, None, None, api_database, {}, readers, None)  # type: ignore[arg-type] - not asked
         context = RequestContext(services, ApiKey("dashboard"), None, None, None)
-        question = parse_question(DAYS[0], TODAY, StatsBy.APP, None, None, {})
+        question = parse_stats_question(DAYS[0], today(), StatsBy.APP, None, None, {})
         with pytest.raises(ApiError, match="no such rollup"):
             asyncio.run(event_stats(context, question))
 
@@ -132,7 +125,7 @@ def test_ends_of_the_calendar(api: Server, lines: list[Row]) -> None:
         whole = read_stats(api, **{"from": "0001-01-01", "to": "9999-12-31", **variables})
         assert sorted(row["events"] for row in whole["rows"]) == sorted(
             row["events"]
-            for row in read_stats(api, **{"from": str(DAYS[0]), "to": str(TODAY), **variables})[
+            for row in read_stats(api, **{"from": str(DAYS[0]), "to": str(today()), **variables})[
                 "rows"
             ]
         )
@@ -146,8 +139,8 @@ def test_ends_of_the_calendar(api: Server, lines: list[Row]) -> None:
 
 def test_today_is_partial(api: Server, lines: list[Row]) -> None:
     assert api.create(uid="writer-1")["data"]["eventCreate"]
-    (row,) = read_stats(api, **{"from": str(TODAY), "to": str(TODAY)}, groupBy=["APP"])["rows"]
-    assert (row["day"], row["states"], row["users"]) == (str(TODAY), ["PARTIAL"], 1)
+    (row,) = read_stats(api, **{"from": str(today()), "to": str(today())}, groupBy=["APP"])["rows"]
+    assert (row["day"], row["states"], row["users"]) == (str(today()), ["PARTIAL"], 1)
 
 
 @pytest.mark.parametrize("uid", ["boss-1", "analyst-1"])
@@ -157,7 +150,7 @@ def test_today_is_partial(api: Server, lines: list[Row]) -> None:
 def test_unknown_days(api: Server, lines: list[Row], uid: str, question: Row) -> None:
     """Days before the start date and days to come are named in the notes."""
     api.create(uid="writer-1")  # An event of today, which a window in the future must not show.
-    before, tomorrow = START_DATE - timedelta(days=1), TODAY + timedelta(days=1)
+    before, after = START_DATE - timedelta(days=1), tomorrow()
     past = read_stats(api, uid, **{"from": "0001-01-01", "to": str(before), **question})
     days = (START_DATE - date.min).days
     note = (
@@ -165,14 +158,13 @@ def test_unknown_days(api: Server, lines: list[Row], uid: str, question: Row) ->
         f" {before}"
     )
     assert past == {"rows": [], "suppressedRows": 0, "notes": [note]}
-    to_come = read_stats(api, uid, **{"from": str(tomorrow), "to": "9999-12-31", **question})
+    to_come = read_stats(api, uid, **{"from": str(after), "to": "9999-12-31", **question})
     note = (
-        f"{(date.max - TODAY).days:,} day(s) are still to come and unknown: {tomorrow} to"
-        " 9999-12-31"
+        f"{(date.max - today()).days:,} day(s) are still to come and unknown: {after} to 9999-12-31"
     )
     assert to_come == {"rows": [], "suppressedRows": 0, "notes": [note]}
-    both = read_stats(api, uid, **{"from": str(before), "to": str(tomorrow), **question})
-    assert [each for each in both["notes"] if "unknown" in each and f": {tomorrow}" in each]
+    both = read_stats(api, uid, **{"from": str(before), "to": str(after), **question})
+    assert [each for each in both["notes"] if "unknown" in each and f": {after}" in each]
     assert [each for each in both["notes"] if each.endswith(f"and unknown: {before}")]
     assert all(
         "PARTIAL" in row["states"]

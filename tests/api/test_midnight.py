@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message
 from support.traffic import line
 
 from signal_pipeline.api.app import create_app
@@ -21,6 +22,23 @@ from signal_pipeline.postgres.database import Database
 from signal_pipeline.settings import Settings
 
 PATIENCE_SECONDS = 90  # Longer than a step of the server's timer, should it start after midnight.
+
+
+async def _live(app: ASGIApp, until: Callable[[], object]) -> None:
+    """Start the application, leave it idle until the answer is yes, and stop it."""
+    left = ["lifespan.shutdown", "lifespan.startup"]
+
+    async def receive() -> Message:
+        if left == ["lifespan.shutdown"]:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not until():
+                    await asyncio.sleep(0.05)
+        return {"type": left.pop()}
+
+    async def send(message: Message) -> None:
+        assert message["type"].endswith(".complete"), message
+
+    await app({"type": "lifespan"}, receive, send)
 
 
 @pytest.mark.embedded_only
@@ -44,9 +62,6 @@ def test_an_idle_server_forgets_user_agents_at_midnight(
         )
         app = create_app(settings, unused, services)
         shift += midnight - clock() - timedelta(seconds=2)
-        with TestClient(app):
-            give_up = time.monotonic() + PATIENCE_SECONDS
-            while not forgotten and time.monotonic() < give_up:
-                time.sleep(0.05)
+        asyncio.run(_live(app, lambda: forgotten))
     assert len(forgotten) == 1
     assert forgotten[0] >= midnight

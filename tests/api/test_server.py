@@ -58,8 +58,12 @@ def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
             {},
             "cannot reach PostgreSQL",
         ),
-        ({}, {"gateway": False}, "--no-gateway"),
-        ({"SIGNAL_ENV": "development"}, {"gateway": False, "host": "192.0.2.1"}, "--no-gateway"),
+        ({}, {"gateway": False}, "without a gateway"),
+        (
+            {"SIGNAL_ENV": "development"},
+            {"gateway": False, "host": "192.0.2.1"},
+            "without a gateway",
+        ),
         (
             {"SIGNAL_ENV": None, "SIGNAL_DATABASE_URL": None},
             {"host": "192.0.2.1"},
@@ -93,6 +97,15 @@ def test_a_refusal_is_one_line_of_the_command(api_environment: dict[str, str]) -
     assert done.stderr.startswith(
         "error: production cannot tell who is calling without SIGNAL_HMAC_SECRET"
     )
+
+
+def test_a_server_without_a_gateway_names_the_option_that_asked_for_it(
+    api_environment: dict[str, str],
+) -> None:
+    done = run(api_environment, "serve", "--no-gateway", "--port", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("error: --no-gateway: ")
+    assert "development on loopback" in done.stderr
 
 
 def test_a_taken_port_is_named(api: Server, api_environment: dict[str, str]) -> None:

@@ -10,13 +10,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
+from support.days import days_ago
 from support.oracle import DIMENSIONS, Oracle
 from support.superset import PASSWORD, Superset, running_superset, superset_program
 from support.traffic import line, traffic
@@ -33,8 +34,7 @@ from signal_pipeline.settings import Settings
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1200)]
 
 DASHBOARD = Path(__file__).parents[2] / "bi" / "superset"
-TODAY = datetime.now(UTC).date()
-DAYS = [TODAY - timedelta(days=days) for days in (1, 2, 3)]
+DAYS = [days_ago(days) for days in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 import pytest
 from conftest import Fill
 from support.commands import Signal, last_json
+from support.days import tomorrow, yesterday
 
 from signal_pipeline.postgres.database import Connection
 
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
 pytestmark = pytest.mark.embedded_only
 
 
 def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None:
-    fill(YESTERDAY)
-    tomorrow = TODAY + timedelta(days=1)
+    fill(yesterday())
     plan = signal(
         "backfill",
         "--from",
-        YESTERDAY,
+        yesterday(),
         "--to",
-        tomorrow,
+        tomorrow(),
         "--plan",
         "--json",
         SIGNAL_DAGSTER_DATABASE_URL=None,
     )
     assert plan.returncode == 0
-    assert last_json(plan)["refused"] == [{"day": str(tomorrow), "reason": "after today"}]
+    assert last_json(plan)["refused"] == [{"day": str(tomorrow()), "reason": "after today"}]
     days = last_json(signal("status", "--json"))["days"]
     assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
 
@@ -37,14 +33,16 @@ def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None
 def test_a_plan_shows_the_difference_and_changes_nothing(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
-    done = signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--plan", "--diff", "--json")
+    fill(yesterday())
+    done = signal(
+        "backfill", "--from", yesterday(), "--to", yesterday(), "--plan", "--diff", "--json"
+    )
     assert done.returncode == 0
     value = last_json(done)
-    assert (value["built"], value["would_build"]) == ([], [str(YESTERDAY)])
+    assert (value["built"], value["would_build"]) == ([], [str(yesterday())])
     assert len(value["differences"]) == 6  # type: ignore[arg-type]
     first = value["differences"][0]  # type: ignore[index]
     assert (first["stored_events"], first["computed_events"]) == (0, 25)
     assert "6 of 6 rollup days would change; nothing was changed now" in done.stderr
     assert connection.execute("select count(*) from signal.daily_app_activity").fetchone() == (0,)
-    assert signal("backfill", "--from", YESTERDAY, "--to", YESTERDAY, "--diff").returncode == 2
+    assert signal("backfill", "--from", yesterday(), "--to", yesterday(), "--diff").returncode == 2

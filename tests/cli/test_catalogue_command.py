@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import yaml
 from conftest import START_DATE, Fill, _settings
 from hypothesis import given
 from hypothesis import strategies as st
+from support.days import days_ago, today
 from typer.testing import CliRunner
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, EventType, load_catalogue
@@ -25,7 +26,6 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
-TODAY = date.today()
 KINDS = load_catalogue().event_types
 
 
@@ -50,8 +50,8 @@ def run(*arguments: str) -> tuple[str, str]:
 def test_counts_and_last_days_are_those_of_the_rollup(
     settings: Settings, connection: Connection
 ) -> None:
-    long_dead = TODAY - timedelta(days=LONG_DEAD_DAYS + 1)
-    just_alive = TODAY - timedelta(days=LONG_DEAD_DAYS)
+    long_dead = days_ago(LONG_DEAD_DAYS + 1)
+    just_alive = days_ago(LONG_DEAD_DAYS)
     put(connection, long_dead, "journey_create_clicked", 3)
     put(connection, just_alive, "journey_create_clicked", 4)
     put(connection, just_alive, "journey_create_clicked", 5, app_name="journeys-admin")
@@ -62,7 +62,7 @@ def test_counts_and_last_days_are_those_of_the_rollup(
         "journey_create_clicked": TypeUse(12, just_alive),
         "journey_create_from_template": TypeUse(7, long_dead),
     }
-    states = {name: usage.state(kind, TODAY) for name, kind in KINDS.items()}
+    states = {name: usage.state(kind, today()) for name, kind in KINDS.items()}
     assert states.pop("journey_create_clicked") == "in use"
     assert states.pop("journey_create_from_template") == "long dead"
     assert set(states.values()) == {"never seen"}
@@ -72,7 +72,7 @@ def test_events_that_no_build_has_seen_are_said_to_be_left_out(
     settings: Settings, fill: Fill
 ) -> None:
     assert read_usage(settings).notes == []
-    yesterday = TODAY - timedelta(days=1)
+    yesterday = days_ago(1)
     fill(yesterday, 5)
     usage = read_usage(settings)
     assert usage.seen == {}
@@ -84,8 +84,8 @@ def test_events_that_no_build_has_seen_are_said_to_be_left_out(
 
 def test_a_retired_type_is_neither_never_seen_nor_dead() -> None:
     kind = EventType("gone", "team:x", "p", "f", None, False, None, True)
-    assert Usage({}).state(kind, TODAY) == "retired"
-    assert Usage({"gone": TypeUse(1, START_DATE)}).state(kind, TODAY) == "retired"
+    assert Usage({}).state(kind, today()) == "retired"
+    assert Usage({"gone": TypeUse(1, START_DATE)}).state(kind, today()) == "retired"
 
 
 def test_without_a_database_the_table_says_so_and_makes_none(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_without_a_database_the_table_says_so_and_makes_none(tmp_path: Path) -> 
     assert usage.seen is None
     assert "there is no database yet" in usage.notes[0]
     assert list(tmp_path.iterdir()) == []
-    assert usage.state(KINDS["journey_create_clicked"], TODAY) == "not known"
+    assert usage.state(KINDS["journey_create_clicked"], today()) == "not known"
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_a_database_that_cannot_answer_is_named(
 def test_the_table_lists_every_type_and_the_unused_ones(
     environment: Settings, connection: Connection
 ) -> None:
-    old = TODAY - timedelta(days=LONG_DEAD_DAYS + 1)
+    old = days_ago(LONG_DEAD_DAYS + 1)
     put(connection, old, "journey_create_clicked", 1234)
-    put(connection, TODAY, "editor_helpscout_overlay_opened", 2)
+    put(connection, today(), "editor_helpscout_overlay_opened", 2)
     table, _ = run()
     rows = {line.split()[0]: line for line in table.splitlines() if line.strip()}
     assert set(KINDS) <= set(rows)

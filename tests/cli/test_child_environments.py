@@ -17,8 +17,9 @@ import psutil
 import psycopg
 import pytest
 from support.commands import PROGRAM, environment_with, start_command
-from support.dagster import answers, asker, free_port
+from support.dagster import answers, asker
 
+from faults.wire import free_port
 from signal_pipeline.child_environments import postgres_environment, psql_environment
 from signal_pipeline.cli.psql import open_psql
 from signal_pipeline.postgres.embedded import running_url

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from conftest import SECRET
 from psycopg.conninfo import conninfo_to_dict
 from support.commands import Signal, error_of, last_json
+from support.days import yesterday
 from support.traffic import line
 
 from signal_pipeline.postgres.database import Connection, Database
 
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
 pytestmark = pytest.mark.embedded_only
 
 
@@ -213,10 +212,10 @@ def test_every_command_of_the_readme_has_help(signal: Signal) -> None:
 
 def test_a_table_shows_a_route_template_as_it_is(signal: Signal, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
-    at = datetime.fromisoformat(f"{YESTERDAY}T12:00:00+00:00")
+    at = datetime.fromisoformat(f"{yesterday()}T12:00:00+00:00")
     file.write_bytes(line(at, route="/journeys/[journeyId]/edit"))
     assert signal("ingest", str(file)).returncode == 0
-    day = ("--from", str(YESTERDAY), "--to", str(YESTERDAY))
+    day = ("--from", str(yesterday()), "--to", str(yesterday()))
     assert "/journeys/[journeyId]/edit" in signal("report", "--group-by", "route", *day).stdout
 
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from support.days import today
 
 from signal_pipeline.catalogue.load import App, Catalogue, EntityType, EventType
 from signal_pipeline.cli import console, show
@@ -183,7 +184,7 @@ def test_a_log_line_is_printable() -> None:
 def test_the_demos_summary_shows_the_databases_texts(
     connection: Connection, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    day, text = date.today(), "[/x]\x1b[2J:smile:"
+    day, text = today(), "[/x]\x1b[2J:smile:"
     connection.execute("select signal.ensure_day(%s)", [day])
     connection.execute(
         "insert into signal.books values (%s, 'cms', 'x', 'dropped', %s, 3)", [day, text]

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Fill
 from support.commands import Signal, error_of, last_json
-from support.data_subject import ADDRESS, PERSON, YESTERDAY, person
+from support.data_subject import ADDRESS, PERSON, person
+from support.days import yesterday
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection
@@ -22,10 +23,10 @@ pytestmark = pytest.mark.embedded_only
 def test_a_persons_request_from_the_address_to_the_erasure(
     signal: Signal, ingest: Ingest, fill: Fill, connection: Connection, tmp_path: Path
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     ingest.ingest_lines(person())
     export = tmp_path / "rows[final].ndjson"
-    found = signal("subject", "--day", YESTERDAY, "--export", export, stdin=PERSON)
+    found = signal("subject", "--day", yesterday(), "--export", export, stdin=PERSON)
     assert found.returncode == 0, found.stderr
     user_hash = found.stdout.strip()
     assert len(user_hash) == 64
@@ -36,13 +37,13 @@ def test_a_persons_request_from_the_address_to_the_erasure(
     assert ADDRESS not in found.stdout + found.stderr + export.read_text()
 
     counted = last_json(
-        signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--dry-run", "--json")
+        signal("erase", "--user-hash", user_hash, "--day", yesterday(), "--dry-run", "--json")
     )
     assert (counted["events"], counted["certificate"]) == (3, None)
-    erased = signal("erase", "--user-hash", user_hash, "--day", YESTERDAY, "--json")
+    erased = signal("erase", "--user-hash", user_hash, "--day", yesterday(), "--json")
     assert erased.returncode == 0, erased.stderr
     assert last_json(erased)["days"] == [
-        {"day": str(YESTERDAY), "state": "open", "events": 3, "rollup_rows": 0},
+        {"day": str(yesterday()), "state": "open", "events": 3, "rollup_rows": 0},
     ]
     assert user_hash not in erased.stdout + erased.stderr
     days = last_json(signal("status", "--json"))["days"]
@@ -50,8 +51,8 @@ def test_a_persons_request_from_the_address_to_the_erasure(
     assert days[0]["events"] == 25
     assert set(days[0]["rollups"].values()) == {"fresh"}
     assert uuid.UUID(str(last_json(erased)["certificate"]))
-    assert signal("subject", "--day", YESTERDAY, stdin=PERSON).stderr.startswith(
-        f"0 event(s) on {YESTERDAY} with this hash"
+    assert signal("subject", "--day", yesterday(), stdin=PERSON).stderr.startswith(
+        f"0 event(s) on {yesterday()} with this hash"
     )
     actions = connection.execute(
         "select action, actor is not null from signal.audit order by id"
@@ -60,7 +61,7 @@ def test_a_persons_request_from_the_address_to_the_erasure(
 
 
 def test_an_entity_is_erased_by_its_id(signal: Signal, fill: Fill, connection: Connection) -> None:
-    fill(YESTERDAY, 100)
+    fill(yesterday(), 100)
     entity = str(uuid.UUID(int=3))
     done = signal("erase", "--entity", "journey", entity.upper(), "--json")
     assert done.returncode == 0, done.stderr
@@ -77,7 +78,7 @@ def test_an_erasure_waits_for_what_is_spooled(
 
     If they were stored after the erasure, they would be back.
     """
-    fill(YESTERDAY, 100)
+    fill(yesterday(), 100)
     entity, spool = str(uuid.UUID(int=3)), tmp_path / "spool"
     spool.mkdir()
     there = partial(signal, "erase", "--entity", "journey", entity, SIGNAL_SPOOL_DIR=str(spool))
@@ -99,8 +100,8 @@ WRONG = {
     "nothing": [],
     "two subjects": ["--session", str(uuid.uuid4()), "--entity", "journey", str(uuid.uuid4())],
     "a hash without a day": ["--user-hash", "ab" * 32],
-    "a day without a hash": ["--session", str(uuid.uuid4()), "--day", str(YESTERDAY)],
-    "no hash": ["--user-hash", "private-xyz", "--day", str(YESTERDAY)],
+    "a day without a hash": ["--session", str(uuid.uuid4()), "--day", str(yesterday())],
+    "no hash": ["--user-hash", "private-xyz", "--day", str(yesterday())],
     "no session": ["--session", "private-xyz"],
     "the nil session": ["--session", str(uuid.UUID(int=0))],
     "the max session": ["--session", "{FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF}"],
@@ -122,6 +123,6 @@ def test_an_erasure_that_names_no_subject_is_refused_without_repeating_it(
 def test_a_person_that_is_not_stated_is_one_line_without_the_input(
     signal: Signal, stdin: bytes
 ) -> None:
-    done = signal("subject", "--day", YESTERDAY, stdin=stdin)
+    done = signal("subject", "--day", yesterday(), stdin=stdin)
     assert done.returncode == 1
     assert "private" not in error_of(done)

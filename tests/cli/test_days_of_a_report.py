@@ -10,6 +10,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from support.commands import Signal, error_of
+from support.days import yesterday
 from typer.testing import CliRunner
 
 from signal_pipeline.cli.commands import PANELS, app
@@ -77,7 +78,7 @@ def test_options_that_name_no_one_window_are_refused(
 
 @pytest.mark.embedded_only
 def test_a_report_of_the_last_days_is_the_report_from_and_to(signal: Signal) -> None:
-    last = date.today() - timedelta(days=1)
+    last = yesterday()
     days = ("--from", last - timedelta(days=13), "--to", last)
     asked, named = signal("report", "app", "--last", "2w"), signal("report", "app", *days)
     assert asked.returncode == named.returncode == 0

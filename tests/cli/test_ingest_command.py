@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import gzip
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from support.commands import Signal, error_of, last_json
+from support.days import yesterday
 from support.traffic import line, traffic
 
 from signal_pipeline.ingest.compressed import zstd
 
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
 pytestmark = pytest.mark.embedded_only
 
 
 def test_ingest_prints_closed_books(signal: Signal, tmp_path: Path) -> None:
     file = tmp_path / "events.ndjson"
-    good = traffic(YESTERDAY, 10)
+    good = traffic(yesterday(), 10)
     file.write_bytes(b"\n".join([*good, good[0], b"torn {", line(eventType="no_such_type"), b""]))
     done = signal("ingest", file, "--json")
     assert done.returncode == 0
@@ -35,14 +33,14 @@ def test_ingest_prints_closed_books(signal: Signal, tmp_path: Path) -> None:
 
 
 def test_ingest_reads_stdin(signal: Signal) -> None:
-    done = signal("ingest", "-", "--json", stdin=b"\n".join(traffic(YESTERDAY, 3)))
+    done = signal("ingest", "-", "--json", stdin=b"\n".join(traffic(yesterday(), 3)))
     assert last_json(done)["accepted"] == 3
 
 
 def test_ingest_reads_marked_and_compressed_content_of_any_name_and_from_a_pipe(
     signal: Signal, tmp_path: Path
 ) -> None:
-    lines = [b"".join(text + b"\n" for text in traffic(YESTERDAY, 10, seed)) for seed in range(4)]
+    lines = [b"".join(text + b"\n" for text in traffic(yesterday(), 10, seed)) for seed in range(4)]
     (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf" + lines[0])
     (tmp_path / "events.log").write_bytes(gzip.compress(lines[1]))
     (tmp_path / "plain.gz").write_bytes(lines[2])
@@ -57,7 +55,7 @@ def test_ingest_reads_marked_and_compressed_content_of_any_name_and_from_a_pipe(
 def test_files_of_another_form_are_named_and_the_others_ingested(
     signal: Signal, tmp_path: Path
 ) -> None:
-    good = b"".join(text + b"\n" for text in traffic(YESTERDAY, 10))
+    good = b"".join(text + b"\n" for text in traffic(yesterday(), 10))
     (tmp_path / "array.json").write_bytes(b"[" + line(route="/secret-mark") + b"]")
     (tmp_path / "good").write_bytes(good)
     (tmp_path / "short.gz").write_bytes(gzip.compress(good)[:-1])
@@ -83,7 +81,7 @@ def test_files_of_another_form_are_named_and_the_others_ingested(
 def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(
     signal: Signal, tmp_path: Path
 ) -> None:
-    good = traffic(YESTERDAY, 4)
+    good = traffic(yesterday(), 4)
     (tmp_path / "[b]half").write_bytes(
         b"\n".join([b"", good[0], b"secret-mark {", b"secret-mark", b"", good[1]])
     )
@@ -113,7 +111,9 @@ def test_an_empty_file_is_no_event(signal: Signal, tmp_path: Path) -> None:
 
 def test_binary_noise_is_counted_and_the_good_line_kept(signal: Signal, tmp_path: Path) -> None:
     file = tmp_path / "noise"
-    file.write_bytes(bytes(range(256)) * 40 + b"\n" + traffic(YESTERDAY, 1)[0] + b"\n\xff\xfe\x00")
+    file.write_bytes(
+        bytes(range(256)) * 40 + b"\n" + traffic(yesterday(), 1)[0] + b"\n\xff\xfe\x00"
+    )
     counts = last_json(signal("ingest", file, "--json"))
     assert counts["accepted"] == 1
     assert set(counts["dropped"]) == {"malformed"}  # type: ignore[call-overload]
@@ -123,7 +123,7 @@ def test_a_line_of_50_mb_is_one_drop(signal: Signal, tmp_path: Path) -> None:
     file = tmp_path / "long"
     with file.open("wb") as stream:
         stream.write(b'{"eventType":"' + b"x" * 50_000_000 + b'"}\n')
-        stream.write(traffic(YESTERDAY, 1)[0] + b"\n")
+        stream.write(traffic(yesterday(), 1)[0] + b"\n")
     counts = last_json(signal("ingest", file, "--json"))
     assert (counts["received"], counts["accepted"], counts["dropped"]) == (2, 1, {"malformed": 1})
 

@@ -7,7 +7,8 @@ import os
 import pytest
 from conftest import Fill
 from support.commands import Signal, last_json
-from support.data_subject import PERSON, YESTERDAY
+from support.data_subject import PERSON
+from support.days import due_day, yesterday
 
 from signal_pipeline.postgres.database import Connection
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.embedded_only
 def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
-    due = YESTERDAY.fromordinal(YESTERDAY.toordinal() - 180)
+    due = due_day()
     fill(due)
     done = signal("retention", "--purge-incomplete", due, "--reason", "r" * 300)
     assert done.returncode == 0, done.stderr
@@ -30,15 +31,15 @@ def test_the_forced_purge_is_audited_with_an_actor_and_a_short_reason(
 def test_the_audits_actor_is_the_systems_user_whatever_the_environment_says(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     for name in ("mallory", "alice"):
-        signal("subject", "--day", YESTERDAY, stdin=PERSON, LOGNAME=name, USER=name)
+        signal("subject", "--day", yesterday(), stdin=PERSON, LOGNAME=name, USER=name)
     rows = connection.execute("select count(*), count(distinct actor) from signal.audit").fetchall()
     assert rows == [(2, 1)]
 
 
 def test_a_reason_in_brackets_is_shown_as_it_was_given(signal: Signal, fill: Fill) -> None:
-    due = YESTERDAY.fromordinal(YESTERDAY.toordinal() - 180)
+    due = due_day()
     fill(due)
     assert (
         signal(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import SECRET
 from support.commands import Signal, error_of, last_json
-from support.data_subject import PERSON, YESTERDAY, person
+from support.data_subject import PERSON, person
+from support.days import yesterday
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection
@@ -26,19 +27,19 @@ def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: 
     signal("ingest", "-", stdin=b"\n".join(person()), SIGNALS_SALT_SECRET=OTHER_SECRET)
     after = signal("rotate-secret", "--json", SIGNALS_SALT_SECRET=OTHER_SECRET)
     assert "kill switch" in after.stderr
-    assert last_json(after)["mixed_days"] == [str(YESTERDAY)]
+    assert last_json(after)["mixed_days"] == [str(yesterday())]
     assert last_json(after)["key_id"] != before["key_id"]
     for secret in (SECRET, OTHER_SECRET):
         assert secret not in after.stdout + after.stderr
-    lost = signal("subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=OTHER_SECRET)
+    lost = signal("subject", "--day", yesterday(), stdin=PERSON, SIGNALS_SALT_SECRET=OTHER_SECRET)
     assert "another secret hashed events of this day too" in lost.stderr
-    erased = signal("erase", "--user-hash", lost.stdout.strip(), "--day", YESTERDAY, "--dry-run")
+    erased = signal("erase", "--user-hash", lost.stdout.strip(), "--day", yesterday(), "--dry-run")
     assert (
-        f"2 secrets hashed {YESTERDAY}: the same person has another hash under each"
+        f"2 secrets hashed {yesterday()}: the same person has another hash under each"
         in erased.stderr
     )
     third = signal(
-        "subject", "--day", YESTERDAY, stdin=PERSON, SIGNALS_SALT_SECRET=f"third-{OTHER_SECRET}"
+        "subject", "--day", yesterday(), stdin=PERSON, SIGNALS_SALT_SECRET=f"third-{OTHER_SECRET}"
     )
     assert (
         "hashed by another secret alone: whether it holds this person cannot be told"
@@ -80,7 +81,7 @@ def test_no_rotation_while_something_waits_for_the_present_secret(
 
 @pytest.mark.parametrize("secret", ["tooshort!", "x" * 31])
 def test_a_weak_secret_is_refused_without_showing_it(signal: Signal, secret: str) -> None:
-    for command in (["rotate-secret"], ["subject", "--day", YESTERDAY], ["ingest", "-"]):
+    for command in (["rotate-secret"], ["subject", "--day", yesterday()], ["ingest", "-"]):
         done = signal(*command, stdin=PERSON, SIGNALS_SALT_SECRET=secret)
         assert done.returncode == 1
         assert "fewer than 32 bytes" in error_of(done)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 import psycopg
 import pytest
 from conftest import Fill
 from support.commands import Signal, last_json
+from support.days import yesterday
 
 pytestmark = pytest.mark.embedded_only
-YESTERDAY = date.today() - timedelta(days=1)
 
 
 def test_sql_prints_the_readers_url_where_there_is_no_terminal(signal: Signal, fill: Fill) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     url = signal("sql").stdout.strip()
     with psycopg.connect(url) as connection:
         assert connection.execute("select current_user").fetchone() == ("signal_reader",)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
 import pytest
 from conftest import Build, Fill
 from support.commands import Signal, last_json
+from support.days import days_ago, yesterday
 
 from signal_pipeline.postgres.database import Connection
 
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
 pytestmark = pytest.mark.embedded_only
 
 
 def test_status_shows_events_by_the_books_and_says_so(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
-    fill(YESTERDAY, 12)
+    fill(yesterday(), 12)
     connection.execute(
         "delete from signal.events where id = (select min(id::text)::uuid from signal.events)"
     )
@@ -27,7 +24,7 @@ def test_status_shows_events_by_the_books_and_says_so(
     assert "by the books" in signal("status", "--help").stdout
     (day,) = last_json(done)["days"]  # type: ignore[misc]
     assert (day["day"], day["events"], day["version"], day["state"]) == (
-        str(YESTERDAY),
+        str(yesterday()),
         12,
         1,
         "open",
@@ -36,7 +33,7 @@ def test_status_shows_events_by_the_books_and_says_so(
 
 
 def test_status_names_the_days_that_it_does_not_list(signal: Signal, fill: Fill) -> None:
-    days = [TODAY - timedelta(days=n) for n in (5, 4, 3, 2, 1)]
+    days = [days_ago(n) for n in (5, 4, 3, 2, 1)]
     fill(days[0])
     fill(days[3])
     done = signal("status", "--json")
@@ -51,10 +48,10 @@ def test_status_names_the_days_that_it_does_not_list(signal: Signal, fill: Fill)
 def test_status_labels_a_day_whose_users_are_not_exact(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     assert "labels" not in last_json(signal("status", "--json"))["days"][0]  # type: ignore[index]
-    connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [YESTERDAY])
-    connection.execute("insert into signal.day_keys values (%s, 'another')", [YESTERDAY])
+    connection.execute("insert into signal.address_gaps values (%s, 'cms', 9, 0)", [yesterday()])
+    connection.execute("insert into signal.day_keys values (%s, 'another')", [yesterday()])
     done = signal("status", "--json")
     assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
     assert "degraded, over-counted" in done.stderr
@@ -63,7 +60,7 @@ def test_status_labels_a_day_whose_users_are_not_exact(
 def test_status_shows_the_newest_days_and_older_ones_that_need_attention(
     signal: Signal, fill: Fill, build: Build
 ) -> None:
-    days = [TODAY - timedelta(days=n) for n in range(20, 0, -1)]
+    days = [days_ago(n) for n in range(20, 0, -1)]
     for day in days:
         fill(day, 2)
         if day not in (days[1], days[3], days[-1]):
@@ -86,7 +83,7 @@ def test_status_shows_the_newest_days_and_older_ones_that_need_attention(
 def test_status_shows_old_days_past_their_retention_and_counts_what_is_wrong_for_ever(
     signal: Signal, fill: Fill, build: Build, connection: Connection
 ) -> None:
-    overdue, degraded, newest = (TODAY - timedelta(days=n) for n in (30, 20, 1))
+    overdue, degraded, newest = (days_ago(n) for n in (30, 20, 1))
     for day in (overdue, degraded, newest):
         fill(day, 2)
         build(day)

@@ -6,13 +6,15 @@ import dataclasses
 import hmac
 import re
 import uuid
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
 from support.commands import Signal, error_of, last_json
-from support.data_subject import ADDRESS, HOST, PERSON, YESTERDAY, person
+from support.data_subject import ADDRESS, HOST, PERSON, person
+from support.days import due_day, today, tomorrow, yesterday
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
@@ -34,13 +36,13 @@ def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
     )
     asked = f"{HOST}\n{ADDRESS}\n{webview}\n".encode()
     ingest.ingest_lines(person(2))
-    salt = hmac.digest(SECRET.encode(), str(YESTERDAY).encode(), "sha256")
+    salt = hmac.digest(SECRET.encode(), str(yesterday()).encode(), "sha256")
     earlier = hmac.digest(salt, f"{HOST}\x1f{ADDRESS}\x1fOther|605|macOS".encode(), "sha256")
     connection.execute("update signal.events set user_hash = %s", [earlier])
-    now = signal("subject", "--day", YESTERDAY, stdin=asked)
+    now = signal("subject", "--day", yesterday(), stdin=asked)
     assert "0 event(s)" in now.stderr and "rules" not in now.stderr
     connection.execute("update signal.day_keys set hash_rules = 1")
-    found = signal("subject", "--day", YESTERDAY, stdin=asked)
+    found = signal("subject", "--day", yesterday(), stdin=asked)
     assert found.returncode == 0, found.stderr
     assert found.stdout.split()[1:] == [earlier.hex()]
     assert found.stdout.split()[:1] == now.stdout.split()
@@ -49,24 +51,35 @@ def test_a_person_is_found_under_the_rules_of_names_that_hashed_the_day(
     connection.execute("update signal.day_keys set hash_rules = 9")
     assert (
         "rules of names that this version of Signal does not know"
-        in signal("subject", "--day", YESTERDAY, stdin=asked).stderr
+        in signal("subject", "--day", yesterday(), stdin=asked).stderr
     )
 
 
-TODAY = date.today()
 DAYS_OF_NOTHING = {
-    "to come": (TODAY + timedelta(days=1), "is still to come"),
-    "the last of all": (date.max, "is still to come"),
-    "before the start": (START_DATE - timedelta(days=1), f"is before the start date {START_DATE}"),
-    "the first of all": (date.min, f"is before the start date {START_DATE}"),
-    "purged": (YESTERDAY - timedelta(days=200), "is purged: its 25 raw event(s) were deleted at "),
+    "to come": (tomorrow, "is still to come"),
+    "the last of all": (lambda: date.max, "is still to come"),
+    "before the start": (
+        lambda: START_DATE - timedelta(days=1),
+        f"is before the start date {START_DATE}",
+    ),
+    "the first of all": (lambda: date.min, f"is before the start date {START_DATE}"),
+    "purged": (
+        lambda: due_day(21),
+        "is purged: its 25 raw event(s) were deleted at ",
+    ),
 }
 
 
-@pytest.mark.parametrize(("day", "says"), DAYS_OF_NOTHING.values(), ids=DAYS_OF_NOTHING.keys())
+@pytest.mark.parametrize(("which", "says"), DAYS_OF_NOTHING.values(), ids=DAYS_OF_NOTHING.keys())
 def test_a_day_of_which_nothing_is_kept_is_not_a_day_on_which_nothing_was(
-    signal: Signal, fill: Fill, connection: Connection, tmp_path: Path, day: date, says: str
+    signal: Signal,
+    fill: Fill,
+    connection: Connection,
+    tmp_path: Path,
+    which: Callable[[], date],
+    says: str,
 ) -> None:
+    day = which()
     if "purged" in says:
         fill(day)
         assert signal("retention", "--purge-incomplete", day, "--reason", "a test").returncode == 0
@@ -92,8 +105,8 @@ def test_a_day_of_which_nothing_is_kept_is_not_a_day_on_which_nothing_was(
 def test_over_nothing_there_is_no_certificate(
     signal: Signal, fill: Fill, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
-    user = ("--user-hash", "ab" * 32, "--day", YESTERDAY)
+    fill(yesterday())
+    user = ("--user-hash", "ab" * 32, "--day", yesterday())
     for subject in (user, ("--session", uuid.uuid4()), ("--entity", "journey", uuid.uuid4())):
         for options in ((), ("--dry-run",)):
             done = signal("erase", *subject, *options, "--json")
@@ -113,8 +126,8 @@ def test_over_nothing_there_is_no_certificate(
 def test_purged_days_are_named_where_all_days_are_searched(
     signal: Signal, fill: Fill, build: Build
 ) -> None:
-    due = [YESTERDAY - timedelta(days=n) for n in (183, 182, 181)]
-    for day in (*due, YESTERDAY):
+    due = [due_day(n) for n in (4, 3, 2)]
+    for day in (*due, yesterday()):
         fill(day, 200)
         build(day)
     assert signal("retention").returncode == 0
@@ -134,7 +147,7 @@ def test_purged_days_are_named_where_all_days_are_searched(
             f"{day} \\(purged\\): raw events were deleted before, [1-9]\\d* rollup row",
             entity.stderr,
         )
-    assert re.search(f"{YESTERDAY} \\(open\\): [1-9]\\d* event", entity.stderr)
+    assert re.search(f"{yesterday()} \\(open\\): [1-9]\\d* event", entity.stderr)
 
 
 def test_what_may_still_come_is_said(
@@ -145,10 +158,10 @@ def test_what_may_still_come_is_said(
     for folder, name in ((settings.landing_path, "a.ndjson"), (spool, "000000000001-ab.spool")):
         folder.mkdir(parents=True)
         (folder / name).write_bytes(b"")
-    found = signal("subject", "--day", TODAY, stdin=PERSON, SIGNAL_SPOOL_DIR=str(spool))
+    found = signal("subject", "--day", today(), stdin=PERSON, SIGNAL_SPOOL_DIR=str(spool))
     counted = signal("erase", "--session", uuid.uuid4(), "--dry-run", SIGNAL_SPOOL_DIR=str(spool))
     assert (found.returncode, counted.returncode) == (0, 0)
-    assert f"note: {TODAY} is not over: more of its events can still come" in found.stderr
+    assert f"note: {today()} is not over: more of its events can still come" in found.stderr
     for done in (found, counted):
         assert "note: 1 file(s) wait in the landing: their events are not stored yet" in done.stderr
         assert (
@@ -158,8 +171,8 @@ def test_what_may_still_come_is_said(
 
 
 def test_a_bot_of_todays_rules_is_looked_for_all_the_same(signal: Signal, fill: Fill) -> None:
-    fill(YESTERDAY)
-    found = signal("subject", "--day", YESTERDAY, stdin=f"{HOST}\n{ADDRESS}\ncurl/8.0\n".encode())
+    fill(yesterday())
+    found = signal("subject", "--day", yesterday(), stdin=f"{HOST}\n{ADDRESS}\ncurl/8.0\n".encode())
     assert found.returncode == 0, found.stderr
     assert len(found.stdout.strip()) == 64
     assert "note: today's rules take line 3 for the user agent of a bot" in found.stderr
@@ -169,10 +182,10 @@ def test_events_of_a_bot_that_earlier_rules_took_for_a_person_are_found(
     database: Database, settings: Settings, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest.ingest_lines(person())
-    today = subjects.parse_user_agent
+    parse = subjects.parse_user_agent
     monkeypatch.setattr(
-        subjects, "parse_user_agent", lambda text: dataclasses.replace(today(text), bot=True)
+        subjects, "parse_user_agent", lambda text: dataclasses.replace(parse(text), bot=True)
     )
-    found = subjects.find_subject(settings, database, YESTERDAY, PERSON.decode().splitlines())
+    found = subjects.find_subject(settings, database, yesterday(), PERSON.decode().splitlines())
     assert len(found.rows) == 3
     assert any("of a bot" in note for note in found.notes)

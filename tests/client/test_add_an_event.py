@@ -11,8 +11,8 @@ import pytest
 from support.client import ROOT, npm_in
 from support.guide import blocks, copy_project
 
-from signal_pipeline.settings import Settings
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
@@ -59,7 +59,9 @@ def test_the_page_followed_word_for_word(
     copy: Path, built: Path, environment: Settings, connection: Connection, tmp_path: Path
 ) -> None:
     assert "TS2345" in compiled(built, tmp_path / "before")
-    with (copy / "signal_pipeline" / "catalogue" / "catalogue.yaml").open("a", encoding="utf-8") as catalogue:
+    with (copy / "signal_pipeline" / "catalogue" / "catalogue.yaml").open(
+        "a", encoding="utf-8"
+    ) as catalogue:
         (entry,) = blocks(PAGE, "yaml")
         catalogue.write(entry)
     # pytest closes the temporary folder that all runs share to other users, and the database's

@@ -12,19 +12,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
+from support.days import today, yesterday
 from support.wire import Issuer, Server, start_server
 
 from signal_pipeline.api.identity.development import sample_request
-from signal_pipeline.settings import Settings
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import with_database
+from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
 
@@ -162,7 +162,6 @@ def test_a_click_reaches_the_rollup(
         for name, value in os.environ.items()
         if not name.startswith(("SIGNAL", "DAGSTER"))
     }
-    today = datetime.now(UTC).date().isoformat()
     code = "from signal_pipeline.cli import main; main()"
     command = [
         sys.executable,
@@ -170,9 +169,9 @@ def test_a_click_reaches_the_rollup(
         code,
         "backfill",
         "--from",
-        today,
+        str(yesterday()),  # Midnight can have passed since the click.
         "--to",
-        today,
+        str(today()),
         "--rollup",
         "daily_entity_activity",
     ]

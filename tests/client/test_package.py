@@ -15,9 +15,8 @@ import uuid
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-from support.outside import REAL_TRAFFIC, needs
 from support.client import ROOT, Npm
+from support.outside import REAL_TRAFFIC, needs
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, load_catalogue
 from signal_pipeline.catalogue.typescript import typescript_types
@@ -29,9 +28,9 @@ STRICTER = {"/std::vector"}
 
 def test_its_types_are_those_of_the_catalogue() -> None:
     committed = (ROOT / "client" / "src" / "events.ts").read_text(encoding="utf-8")
-    assert committed == typescript_types(
-        load_catalogue(PACKAGED_CATALOGUE)
-    ), "run `make client-types`, and commit"
+    assert committed == typescript_types(load_catalogue(PACKAGED_CATALOGUE)), (
+        "run `make client-types`, and commit"
+    )
 
 
 def test_it_compiles_and_wrong_calls_do_not(npm: Npm) -> None:

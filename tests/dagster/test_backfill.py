@@ -13,7 +13,8 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import Run, purge, rows_of
+from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.backfill import (
@@ -29,7 +30,7 @@ from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-DAYS = [YESTERDAY - timedelta(days=n) for n in (3, 2, 1, 0)]
+DAYS = [days_ago(n) for n in (4, 3, 2, 1)]
 
 
 @pytest.fixture
@@ -92,12 +93,12 @@ def test_a_backfill_of_one_rollup_runs_that_alone_and_no_checks(
     connection: Connection,
     fill: Fill,
 ) -> None:
-    fill(YESTERDAY)
-    plan = plan_backfill(connection, models, YESTERDAY, YESTERDAY)
+    fill(yesterday())
+    plan = plan_backfill(connection, models, yesterday(), yesterday())
     result = run_backfill(
         instance, defs, database, plan, ["daily_os_activity"], 60, lambda done: None
     )
-    assert result.built == [YESTERDAY]
+    assert result.built == [yesterday()]
     assert connection.execute("select rollup from signal.builds").fetchall() == [
         ("daily_os_activity",)
     ]
@@ -186,33 +187,33 @@ def test_a_difference_shows_what_a_late_event_would_change_and_changes_nothing(
     connection: Connection,
     models: Models,
 ) -> None:
-    fill(YESTERDAY, 40)
-    assert run("rollups_job", YESTERDAY).success
-    assert all(difference.same for difference in differences(YESTERDAY))
-    fill(YESTERDAY, 3, seed=2)
+    fill(yesterday(), 40)
+    assert run("rollups_job", yesterday()).success
+    assert all(difference.same for difference in differences(yesterday()))
+    fill(yesterday(), 3, seed=2)
     connection.execute("delete from signal.daily_os_activity where event_type <> '(all)'")
-    before = {name: rows_of(connection, name, YESTERDAY) for name in models}
+    before = {name: rows_of(connection, name, yesterday()) for name in models}
     builds = connection.execute("select * from signal.builds order by rollup").fetchall()
-    found = {difference.rollup: difference for difference in differences(YESTERDAY)}
+    found = {difference.rollup: difference for difference in differences(yesterday())}
     app, systems = found["daily_app_activity"], found["daily_os_activity"]
     assert (app.stored_events, app.computed_events) == (40, 43)
     assert app.changed >= 1
     assert systems.added > 0
     assert systems.stored_rows == len(before["daily_os_activity"])
-    assert {name: rows_of(connection, name, YESTERDAY) for name in models} == before
+    assert {name: rows_of(connection, name, yesterday()) for name in models} == before
     assert connection.execute("select * from signal.builds order by rollup").fetchall() == builds
 
 
 def test_a_difference_counts_rows_that_a_rebuild_would_remove(
     differences: Callable[[date], list[Difference]], fill: Fill, run: Run, connection: Connection
 ) -> None:
-    fill(YESTERDAY, 10)
-    assert run("rollups_job", YESTERDAY).success
+    fill(yesterday(), 10)
+    assert run("rollups_job", yesterday()).success
     connection.execute(
         "insert into signal.daily_route_activity values (%s, 'cms', '(all)', '/x', 9, 1, 1)",
-        [YESTERDAY],
+        [yesterday()],
     )
-    found = {difference.rollup: difference for difference in differences(YESTERDAY)}
+    found = {difference.rollup: difference for difference in differences(yesterday())}
     route = found["daily_route_activity"]
     assert (route.removed, route.added, route.changed) == (1, 0, 0)
     assert route.stored_events - route.computed_events == 9

@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import TODAY, YESTERDAY, Run, due_day
+from support.dagster import Run
+from support.days import due_day, today, yesterday
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -59,7 +60,7 @@ def reds(evaluations: dict[tuple[str, str], dg.AssetCheckEvaluation]) -> set[tup
 @pytest.fixture
 def healthy(fill: Fill, run: Run) -> None:
     """Yesterday and today, built."""
-    for day in (YESTERDAY, TODAY):
+    for day in (yesterday(), today()):
         fill(day, 200)
         assert run("rollups_job", day).success
 

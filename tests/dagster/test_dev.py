@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Fill
 from support.commands import run_command
-from support.dagster import (
-    TODAY,
-    YESTERDAY,
-    built,
-    due_day,
-    eventually,
-    ingest,
-    purge,
-    rows_of,
-)
+from support.dagster import built, eventually, ingest, purge, rows_of
+from support.days import days_ago, due_day, today, yesterday
 from support.dev import backfill, running_dev
 from support.traffic import traffic
 
@@ -114,9 +105,9 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
     fill: Fill,
 ) -> None:
     # Events of another process, then a late one on an old day.
-    old = YESTERDAY - timedelta(days=40)
-    ingest(traffic(YESTERDAY, 40))
-    eventually(lambda: built(connection, YESTERDAY) == 40, "yesterday is built")
+    old = days_ago(41)
+    ingest(traffic(yesterday(), 40))
+    eventually(lambda: built(connection, yesterday()) == 40, "yesterday is built")
     ingest(traffic(old, 3))
     eventually(lambda: built(connection, old) == 3, "the old day is built")
     ingest(traffic(old, 2, seed=9))
@@ -124,9 +115,9 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
 
     # A landed file.
     draft = environment.landing_path / "replay.tmp"
-    draft.write_bytes(b"\n".join(traffic(YESTERDAY, 7, seed=3)))
+    draft.write_bytes(b"\n".join(traffic(yesterday(), 7, seed=3)))
     draft.rename(draft.with_suffix(".ndjson"))
-    eventually(lambda: built(connection, YESTERDAY) == 47, "the landed file is in the rollups")
+    eventually(lambda: built(connection, yesterday()) == 47, "the landed file is in the rollups")
     assert not list(environment.landing_path.glob("*.ndjson"))
 
     # A backfill as the UI launches it, over a purged day and a good one.
@@ -144,7 +135,7 @@ def test_events_reach_the_rollups_and_a_backfill_respects_purged_days(
     rebuilt = connection.execute(
         "select min(built_at) from signal.builds where day = %s", [good]
     ).fetchone()
-    assert rebuilt and rebuilt[0].date() == TODAY  # type: ignore[attr-defined]
+    assert rebuilt and rebuilt[0].date() == today()  # type: ignore[attr-defined]
     shown = dev(MATERIALIZED, key={"path": ["daily_route_activity"]}, partitions=[str(good)])
     (event,) = shown["assetNodeOrError"]["assetMaterializations"]
     counts = {entry["label"]: entry.get("intValue") for entry in event["metadataEntries"]}

@@ -18,8 +18,9 @@ from typing import Any
 import psutil
 import pytest
 from support.commands import PROGRAM, environment_with, run_command, start_command
-from support.dagster import answers, asker, eventually, free_port
+from support.dagster import asker, eventually, wait_for_ui
 
+from faults.wire import free_port
 from signal_pipeline.postgres.embedded import running_url
 
 pytestmark = pytest.mark.timeout(600)
@@ -95,7 +96,7 @@ def test_nothing_is_left_when_a_run_is_just_starting(
         eventually(lambda: b"The UI will be at" in log.read_bytes(), "Dagster is started")
     else:
         ask = asker(port)
-        eventually(lambda: answers(ask), "the UI answers")
+        wait_for_ui(ask, dev)
         status = started(ask)
         while moment == "starting" and status() in ("QUEUED", "NOT_STARTED"):
             time.sleep(0.05)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import dagster as dg
 import pytest
-from support.dagster import (
-    YESTERDAY,
-    Run,
-    row_counts,
-)
+from support.dagster import Run, row_counts
+from support.days import today, yesterday
 
 from signal_pipeline.settings import Settings
 
@@ -25,10 +20,10 @@ def test_the_landing_is_drained(
 
     environment.landing_path.mkdir(parents=True)
     file = environment.landing_path / "replay.ndjson"
-    file.write_bytes(b"\n".join([*traffic(YESTERDAY, 20), b"torn {"]))
-    assert run("raw_events_job", YESTERDAY).success
+    file.write_bytes(b"\n".join([*traffic(yesterday(), 20), b"torn {"]))
+    assert run("raw_events_job", yesterday()).success
     assert not file.exists()
-    assert row_counts(instance, "raw_events", YESTERDAY) == [20]
+    assert row_counts(instance, "raw_events", yesterday()) == [20]
 
 
 def test_no_address_reaches_the_run_storage(
@@ -39,7 +34,7 @@ def test_no_address_reaches_the_run_storage(
     environment.landing_path.mkdir(parents=True)
     marked = line(ip="198.51.100.77", userAgent="MarkedAgent/9.9 secret-mark")
     (environment.landing_path / "a.ndjson").write_bytes(marked)
-    result = run("raw_events_job", date.today())
+    result = run("raw_events_job", today())
     text = " ".join(str(event) for event in instance.all_logs(result.run_id))
     assert result.success
     assert "198.51.100.77" not in text

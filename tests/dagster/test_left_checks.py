@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import dagster as dg
 import pytest
-from support.dagster import TODAY, YESTERDAY
+from support.days import days_ago, today
 
 from signal_pipeline.dagster import left_checks
 from signal_pipeline.dagster.left_checks import UI_JOB
@@ -82,7 +81,10 @@ def test_checks_that_were_evaluated_while_a_backfill_ran_are_asked_for_when_it_h
     every_check: set[dg.AssetCheckKey],
 ) -> None:
     """The backfill's marks are newer than what the hour's checks have found meanwhile."""
-    tags = {LOCK_TAG: lock_space(connection), **range_tags(YESTERDAY - timedelta(days=9), TODAY)}
+    tags = {
+        LOCK_TAG: lock_space(connection),
+        **range_tags(days_ago(10), today()),
+    }
     run = instance.create_run_for_job(
         defs.resolve_implicit_global_asset_job_def(),
         asset_selection=frozenset([ROLLUP]),

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import YESTERDAY, empty_job, eventually, status_of
+from support.dagster import empty_job, eventually, status_of
+from support.days import yesterday
 
 from faults import launched
 from signal_pipeline.dagster import liveness
@@ -48,10 +49,10 @@ def victim(
     stored: dg.DagsterInstance, defs: dg.Definitions, connection: Connection, fill: Fill
 ) -> Iterator[tuple[dg.DagsterRun, subprocess.Popen[bytes]]]:
     """A launched run of ours and its process, which waits in the middle of its build."""
-    fill(YESTERDAY)
-    tags = {"dagster/partition": str(YESTERDAY)}
+    fill(yesterday())
+    tags = {"dagster/partition": str(yesterday())}
     run = launched.create_run(stored, defs.resolve_job_def("rollups_job"), tags=tags)
-    with day_lock(connection, YESTERDAY):
+    with day_lock(connection, yesterday()):
         process = start(run)
         eventually(lambda: holds_its_place(stored, run), "the run has its place in the pool")
         yield run, process

@@ -6,13 +6,14 @@ The tests show what becomes stale, and what is built and reported.
 from __future__ import annotations
 
 import shutil
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import Run, purge, rows_of
+from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.backfill import plan_backfill
 from signal_pipeline.days.freshness import day_statuses
@@ -26,7 +27,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 PROJECT = Path(__file__).parents[2] / "dbt_like_sql"
-DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]
+DAYS = [days_ago(2), yesterday()]
 OLD = due_day()
 
 
@@ -100,7 +101,7 @@ def test_an_edited_model_is_rebuilt_where_it_can_be_and_marked_in_reports(
     assert rows_of(connection, "daily_device_activity", OLD) == before
     assert tick(defs, instance) == []
 
-    marked = rollup_report(database, edited, "device", OLD, YESTERDAY, by="total")
+    marked = rollup_report(database, edited, "device", OLD, yesterday(), by="total")
     assert any(
         "the model of daily_device_activity changed inside this window" in note
         for note in marked.notes
@@ -149,7 +150,7 @@ def test_a_new_rollup_is_unavailable_on_purged_days_and_asks_for_the_others(
     }
     assert tick(defs, instance) == []
     assert plan_backfill(connection, added, OLD, OLD).refused == {OLD: "purged, unchanged"}
-    report = rollup_report(database, added, "system", OLD, YESTERDAY)
+    report = rollup_report(database, added, "system", OLD, yesterday())
     assert (
         "1 day(s) were purged without a daily_system_activity, so they are unknown and not in"
         f" these numbers: {OLD}" in report.notes

@@ -24,17 +24,17 @@ from psycopg import sql
 from support.commands import run_command
 from support.dagster import (
     PATIENCE_SECONDS,
-    YESTERDAY,
     built,
     dagster_processes,
     eventually,
-    free_port,
     listens,
     storage_rows,
 )
+from support.days import days_ago, yesterday
 from support.traffic import traffic
 
 from faults import launched, neighbour
+from faults.wire import free_port
 from signal_pipeline.dagster.home import open_instance, project_file
 from signal_pipeline.dagster.names import Names, load_names
 from signal_pipeline.dagster.pruning import prune_dagster_storage
@@ -78,7 +78,7 @@ class Signal:
     def built(self) -> int | None:
         """How many events yesterday's rollups were built from."""
         with self.database.connect() as connection:
-            return built(connection, YESTERDAY)
+            return built(connection, yesterday())
 
 
 @dataclass(frozen=True)
@@ -206,11 +206,11 @@ def test_each_works_on_its_own_and_nobody_touches_what_is_anothers(
     north, south = signals
     with running(shared, signals):
         for each, events in ((north, 40), (south, 7)):
-            each.command("ingest", "-", stdin=b"\n".join(traffic(YESTERDAY, events)))
+            each.command("ingest", "-", stdin=b"\n".join(traffic(yesterday(), events)))
         eventually(lambda: (north.built(), south.built()) == (40, 7), "both have built yesterday")
         # A command of south's takes longer than north waits before it ends a dead run. The
         # neighbour's runs take longer than that too.
-        day = YESTERDAY - timedelta(days=30)
+        day = days_ago(31)
         with south.database.connect() as holder, day_lock(holder, day):
             command = [*PROGRAM, "backfill", "--from", str(day), "--to", str(day)]
             backfill = subprocess.Popen(command, env=south.environment, stderr=subprocess.DEVNULL)
@@ -229,7 +229,7 @@ def test_each_works_on_its_own_and_nobody_touches_what_is_anothers(
     assert sorted((shared.folder / "starts").read_text().split()) == ["job", "script"]
     for each in signals:
         key = dg.AssetKey([*each.names.prefix, "daily_app_activity"])
-        assert str(YESTERDAY) in shared.instance.get_materialized_partitions(key)
+        assert str(yesterday()) in shared.instance.get_materialized_partitions(key)
         assert {run.job_name for run in shared.runs(each.location)} <= each.names.jobs
         assert {run.tags[LOCK_TAG] for run in shared.runs(each.location)} == {each.ours().locks}
     assert shared.instance.get_materialized_partitions(dg.AssetKey("daily_app_activity")) == set()
@@ -270,12 +270,12 @@ def test_a_command_leaves_the_configuration_of_an_instance_as_it_is(
     environment: Settings, admin_url: str, fill: Fill, tmp_path: Path, server: str, configured: bool
 ) -> None:
     """Their storage is SQLite; the login of Signal has no right to create a database."""
-    fill(YESTERDAY)
+    fill(yesterday())
     home = tmp_path / "theirs"
     (home / "history").mkdir(parents=True)
     if configured:
         (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    day, before = str(YESTERDAY), dagster_databases(server)
+    day, before = str(yesterday()), dagster_databases(server)
     done = run_command(
         "backfill",
         "--from",

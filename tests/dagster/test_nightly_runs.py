@@ -8,12 +8,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from support.dagster import (
-    YESTERDAY,
-    Run,
-    due_day,
-    materialized,
-)
+from support.dagster import Run, materialized
+from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.log_alerts import red_checks
 from signal_pipeline.postgres.database import Connection
@@ -26,10 +22,10 @@ def test_a_night_catches_up(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
     """A night catches up on the nights before it."""
-    first = YESTERDAY - timedelta(days=5)
+    first = days_ago(6)
     for day in (first, first + timedelta(days=2)):
         fill(day)
-    result = run("nightly_job", YESTERDAY)
+    result = run("nightly_job", yesterday())
     assert result.success
     night = {str(first + timedelta(days=n)) for n in range(6)}
     assert materialized(instance, result)["daily_app_activity"] == night
@@ -37,20 +33,20 @@ def test_a_night_catches_up(
         "select day, raw_events from signal.builds where rollup = 'daily_app_activity'"
     ).fetchall()
     assert {str(day) for day, _ in built} == night
-    assert dict(built)[YESTERDAY] == 0
+    assert dict(built)[yesterday()] == 0
 
 
 def test_a_hole_of_an_earlier_day(
     run: Run, fill: Callable[..., None], connection: Connection, instance: dg.DagsterInstance
 ) -> None:
     """A hole of an earlier day holds up neither checks nor retention."""
-    broken, old = YESTERDAY - timedelta(days=3), due_day()
+    broken, old = days_ago(4), due_day()
     for day in (broken, old):
         fill(day)
     connection.execute(
         "insert into signal.books values (%s, 'cms', 'lost', 'accepted', '', 7)", [broken]
     )
-    result = run("nightly_job", YESTERDAY)
+    result = run("nightly_job", yesterday())
     assert result.success
     red = {
         (e.asset_key.to_user_string(), e.check_name)
@@ -68,10 +64,10 @@ def test_a_hole_of_an_earlier_day(
 
 
 def test_a_night_checks_before_it_purges(run: Run, fill: Callable[..., None]) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     steps = [
         event.step_key
-        for event in run("nightly_job", YESTERDAY).all_events
+        for event in run("nightly_job", yesterday()).all_events
         if event.is_step_success
     ]
     after = steps[steps.index("expired_raw_events") + 1 :]
@@ -88,8 +84,8 @@ def test_the_nightly_job(
     old = due_day()
     fill(old)
     assert run("rollups_job", old).success
-    fill(YESTERDAY)
-    result = run("nightly_job", YESTERDAY)
+    fill(yesterday())
+    result = run("nightly_job", yesterday())
     assert result.success
     assert materialized(instance, result)["expired_raw_events"] == {None}
     evaluations = result.get_asset_check_evaluations()
@@ -116,7 +112,7 @@ def test_a_day_at_fault_is_kept(
         " event_type <> '(all)'",
         [bad],
     )
-    assert run("nightly_job", YESTERDAY).success
+    assert run("nightly_job", yesterday()).success
     states = connection.execute(
         "select day, state from signal.days where day <= %s order by day", [bad]
     ).fetchall()
@@ -142,11 +138,11 @@ def test_a_bad_landed_file_by_night(
             raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    assert run("nightly_job", YESTERDAY).success
+    assert run("nightly_job", yesterday()).success
     assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == (
         "purged",
     )
-    assert not run("raw_events_job", YESTERDAY).success  # The landing's own run says so.
+    assert not run("raw_events_job", yesterday()).success  # The landing's own run says so.
 
 
 def test_a_missing_secret_by_night(
@@ -163,7 +159,7 @@ def test_a_missing_secret_by_night(
     monkeypatch.setenv("SIGNAL_ENV", "production")
     monkeypatch.setenv("SIGNAL_AUDIT_KEY", "an-audit-key-for-tests-of-more-than-32-bytes")
     monkeypatch.delenv("SIGNALS_SALT_SECRET")
-    assert run("nightly_job", YESTERDAY).success
+    assert run("nightly_job", yesterday()).success
     assert connection.execute("select state from signal.days where day = %s", [due]).fetchone() == (
         "purged",
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 import pytest
 from conftest import Fill
+from support.days import days_ago, today
 
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
 from signal_pipeline.dagster.probes.stale_builds import no_day_waits, yesterday_is_built
@@ -18,7 +19,6 @@ from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-TODAY = date.today()
 ROLLUP = "daily_app_activity"
 
 
@@ -53,8 +53,8 @@ def three_old_days(connection: Connection, fill: Fill) -> list[date]:
 
     The three changed two days ago, and the model `old` built them then.
     """
-    days = [TODAY - timedelta(days=n) for n in (3, 2, 1)]
-    for day in (*days, TODAY):
+    days = [days_ago(n) for n in (3, 2, 1)]
+    for day in (*days, today()):
         fill(day, 5)
         built(connection, day, "old", 2_880)
     connection.execute("update signal.days set changed_at = now() - interval '2 days'")
@@ -78,7 +78,7 @@ def test_a_changed_model_makes_days_wait_from_its_first_build(
     # A model that was loaded a moment ago looks the same as one that cannot build. Today's build is
     # not of an old day.
     assert waits(connection, "new") == [str(first), str(second), str(third)]
-    built(connection, TODAY, "new", 1)
+    built(connection, today(), "new", 1)
     assert waits(connection, "new") == [str(first), str(second), str(third)]
     built(connection, third, "new", 50)
     assert waits(connection, "new") == []

@@ -16,21 +16,19 @@ import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
 from support.dagster import (
-    RETENTION_DAYS,
-    YESTERDAY,
-    answers,
     asker,
     built,
     dagster_processes,
-    due_day,
     eventually,
-    free_port,
     ingest,
     listens,
     rows_of,
+    wait_for_ui,
 )
+from support.days import RETENTION_DAYS, due_day, yesterday
 from support.traffic import traffic
 
+from faults.wire import free_port
 from signal_pipeline.dagster.home import project_file
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
@@ -86,23 +84,18 @@ def parts(server: str, admin_url: str, tmp_path: Path) -> Iterator[Callable[...,
         "SIGNAL_HOME": str(tmp_path / "home"),
         "SIGNAL_START_DATE": START_DATE.isoformat(),
         "SIGNALS_SALT_SECRET": SECRET,
-        "SIGNAL_AUDIT_KEY": "an-audit-key-for-tests-of-more-than-32-bytes",
     }
     location = [
         "dagster",
         *f"code-server start -h 127.0.0.1 -p {code} -m signal_pipeline.definitions".split(),
     ]
-    others = [
-        ["dagster-daemon", "run", "-w", "workspace.yaml"],
-        ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"],
-    ]
+    ui = ["dagster-webserver", "-h", "127.0.0.1", "-p", str(web), "-w", "workspace.yaml"]
     ask = asker(web)
     with dagster_processes(home) as start:
         start(location, {**every, **ours})
         eventually(lambda: listens(code), "the code location listens")
-        for command in others:
-            start(command, every)
-        eventually(lambda: answers(ask), "the UI answers")
+        start(["dagster-daemon", "run", "-w", "workspace.yaml"], every)
+        wait_for_ui(ask, start(ui, every))
         yield ask
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
@@ -113,8 +106,8 @@ def test_the_parts_of_production_run_apart_as_the_admin(
 ) -> None:
     (entry,) = parts(LOADED)["workspaceOrError"]["locationEntries"]
     assert entry == {"name": "signal", "locationOrLoadError": {"__typename": "RepositoryLocation"}}
-    ingest(traffic(YESTERDAY, 40))
-    eventually(lambda: built(connection, YESTERDAY) == 40, "yesterday is built")
+    ingest(traffic(yesterday(), 40))
+    eventually(lambda: built(connection, yesterday()) == 40, "yesterday is built")
 
 
 @pytest.fixture

@@ -26,7 +26,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.dagster import answers, asker, dagster_processes, eventually, free_port, listens
+from support.dagster import (
+    asker,
+    dagster_processes,
+    eventually,
+    listens,
+    wait_for_ui,
+)
+
+from faults.wire import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
@@ -148,8 +156,7 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     }
     with dagster_processes(folder) as start:
         command = ["dagster-webserver", "--empty-workspace", "-h", "127.0.0.1", "-p", str(port)]
-        start(command, {**environment, "DAGSTER_HOME": str(folder)})
-        eventually(lambda: answers(asker(port)), "the UI answers")
+        wait_for_ui(asker(port), start(command, {**environment, "DAGSTER_HOME": str(folder)}))
         yield port
 
 

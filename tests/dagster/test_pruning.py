@@ -9,7 +9,8 @@ import psycopg
 import pytest
 import yaml
 from conftest import Fill
-from support.dagster import STORAGE_TABLES, YESTERDAY, Run, storage_rows
+from support.dagster import STORAGE_TABLES, Run, storage_rows
+from support.days import days_ago, yesterday
 
 from faults import launched
 from signal_pipeline.dagster import pruning
@@ -23,7 +24,6 @@ from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-DAYS = [YESTERDAY - timedelta(days=1), YESTERDAY]
 
 
 @pytest.fixture
@@ -82,11 +82,12 @@ def test_a_pruning_run_that_takes_long_is_not_taken_for_dead(
 def test_old_logs_go_and_the_state_of_partitions_stays(
     run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
-    for day in DAYS:
+    days = [days_ago(2), yesterday()]
+    for day in days:
         fill(day)
     for _ in range(3):
-        assert run("rollups_job", DAYS[0], DAYS[1]).success
-    assert run("nightly_job", YESTERDAY).success
+        assert run("rollups_job", days[0], days[1]).success
+    assert run("nightly_job", days[1]).success
     app, raw = dg.AssetKey("daily_app_activity"), dg.AssetKey("raw_events")
     before = {key: instance.get_materialized_partitions(key) for key in (app, raw)}
     latest = instance.get_latest_materialization_event(app)
@@ -100,7 +101,7 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
     assert gone["events"] > events * 0.8
     assert rows(storage, "event_logs") == events - gone["events"]
     assert {key: instance.get_materialized_partitions(key) for key in (app, raw)} == before
-    assert before[app] == {str(day) for day in DAYS}
+    assert before[app] == {str(day) for day in days}
     assert instance.get_latest_materialization_event(app) == latest
     assert rows(storage, "asset_check_executions") == checked  # Each was evaluated once.
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])
@@ -108,16 +109,16 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
     # Of the three range runs, the last one still holds the materializations of the day that the
     # night did not build.
     assert gone["runs"] == 2
-    assert run("rollups_job", DAYS[0], DAYS[1]).success
+    assert run("rollups_job", days[0], days[1]).success
 
 
 def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
     run: Run, instance: dg.DagsterInstance, storage: Database, fill: Fill, ours: OwnRuns
 ) -> None:
     """A backfill of a range from the UI plans every check, and evaluates none."""
-    fill(YESTERDAY)
+    fill(yesterday())
     for _ in range(2):
-        assert run("nightly_job", YESTERDAY).success
+        assert run("nightly_job", yesterday()).success
     with storage.connect() as connection:
         connection.execute(
             "insert into asset_check_executions (asset_key, check_name, run_id, execution_status)"
@@ -243,9 +244,9 @@ def test_nothing_of_others_goes(
 ) -> None:
     neighbours_rows(instance)
     theirs = storage_rows(storage)
-    fill(YESTERDAY)
+    fill(yesterday())
     for _ in range(3):
-        assert run("rollups_job", YESTERDAY).success
+        assert run("rollups_job", yesterday()).success
     job = run("checks_job", None)
     before = storage_rows(storage)
     pruned = prune(instance, ours)

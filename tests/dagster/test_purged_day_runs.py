@@ -8,18 +8,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 from conftest import Build
-from support.dagster import (
-    RETENTION_DAYS,
-    TODAY,
-    YESTERDAY,
-    Run,
-    due_day,
-    failure_text,
-    materialized,
-    metadata_of,
-    purge,
-    rows_of,
-)
+from support.dagster import Run, failure_text, materialized, metadata_of, purge, rows_of
+from support.days import RETENTION_DAYS, due_day, today, yesterday
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
@@ -132,10 +122,10 @@ def test_the_log_of_a_range(
         f"1 day(s) built: {after}; 1 day(s) purged, kept as they were: {old};"
         f" days before the start date {old} cannot be built, and none was asked for" in lines
     )
-    today = run("rollups_job", TODAY)
+    of_today = run("rollups_job", today())
     assert any(
-        f"today, {TODAY}, is not over: its numbers are partial" in each.user_message
-        for each in instance.all_logs(today.run_id)
+        f"today, {today()}, is not over: its numbers are partial" in each.user_message
+        for each in instance.all_logs(of_today.run_id)
     )
 
 
@@ -148,15 +138,15 @@ def test_wiped_marks_come_back(
 ) -> None:
     """Marks that were wiped or lost come back with the next run purged days too."""
     old = due_day()
-    for day in (old, YESTERDAY):
+    for day in (old, yesterday()):
         fill(day)
         assert run("rollups_job", day).success
     purge(database, models, old)
     for name in models:
         instance.wipe_assets([dg.AssetKey(name)])
-    assert run("rollups_job", TODAY).success
+    assert run("rollups_job", today()).success
     for name in models:
-        days = {str(day) for day in (old, YESTERDAY, TODAY)}
+        days = {str(day) for day in (old, yesterday(), today())}
         assert instance.get_materialized_partitions(dg.AssetKey(name)) >= days
-    again = run("rollups_job", TODAY)
-    assert materialized(instance, again)["daily_app_activity"] == {str(TODAY)}, "once is enough"
+    again = run("rollups_job", today())
+    assert materialized(instance, again)["daily_app_activity"] == {str(today())}, "once is enough"

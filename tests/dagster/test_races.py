@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -19,7 +19,8 @@ import psycopg
 import pytest
 from conftest import Fill
 from psycopg import sql
-from support.dagster import TODAY, YESTERDAY, Run, due_day, purge, rows_of
+from support.dagster import Run, purge, rows_of
+from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
@@ -100,10 +101,10 @@ def test_two_builders_and_a_purge_of_one_day_leave_what_the_receipt_says(
 def test_two_builders_and_a_writer_end_with_the_newest_version(
     environment: Settings, connection: Connection, models: Models, fill: Fill
 ) -> None:
-    fill(YESTERDAY, 50)
-    pair = race(("build", YESTERDAY, 6), ("build", YESTERDAY, 6))
-    fill(YESTERDAY, 10, seed=2)
-    last = race(("build", YESTERDAY, 3), ("build", YESTERDAY, 3))
+    fill(yesterday(), 50)
+    pair = race(("build", yesterday(), 6), ("build", yesterday(), 6))
+    fill(yesterday(), 10, seed=2)
+    last = race(("build", yesterday(), 3), ("build", yesterday(), 3))
     assert {line for lines in pair for line in lines} == {"built 1"}
     assert {line for lines in last for line in lines} == {"built 2"}
     builds = connection.execute("select distinct version, raw_events from signal.builds").fetchall()
@@ -132,7 +133,7 @@ def storage(
 def test_a_range_that_is_killed_keeps_its_days_and_goes_on(
     environment: Settings, connection: Connection, models: Models, fill: Fill
 ) -> None:
-    days = [TODAY - timedelta(days=n) for n in range(30, 0, -1)]
+    days = [days_ago(n) for n in range(30, 0, -1)]
     for day in days:
         fill(day, 10)
     command = [sys.executable, "-c", "from signal_pipeline.cli import main; main()", "backfill"]
@@ -235,7 +236,7 @@ def test_plain_sql_cannot_change_a_purged_day(
     app_role: str, database: Database, connection: Connection, models: Models, fill: Fill, run: Run
 ) -> None:
     day = due_day()
-    for each in (day, YESTERDAY):
+    for each in (day, yesterday()):
         fill(each)
         assert run("rollups_job", each).success
     purge(database, models, day)
@@ -243,7 +244,7 @@ def test_plain_sql_cannot_change_a_purged_day(
     def stored() -> list[object]:
         receipts = connection.execute("select r::text from signal.receipts as r").fetchall()
         return [
-            *(rows_of(connection, name, each) for name in models for each in (day, YESTERDAY)),
+            *(rows_of(connection, name, each) for name in models for each in (day, yesterday())),
             receipts,
         ]
 
@@ -251,7 +252,7 @@ def test_plain_sql_cannot_change_a_purged_day(
     with database.connect() as attacker:
         attacker.execute(sql.SQL("set role {}").format(sql.Identifier(app_role)))
         for attack in ATTACKS:
-            statement = sql.SQL(attack).format(day=str(day), open_day=str(YESTERDAY))  # type: ignore[arg-type]
+            statement = sql.SQL(attack).format(day=str(day), open_day=str(yesterday()))  # type: ignore[arg-type]
             with pytest.raises(
                 (psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege)
             ):

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 from conftest import Fill
+from support.days import days_ago
 from support.traffic import line
 
 from signal_pipeline.dagster.assets.rollup_metadata import TREND_DAYS, DayNotes
@@ -17,7 +18,7 @@ from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
 pytestmark = pytest.mark.embedded_only
-DAY = datetime.now(UTC).date() - timedelta(days=1)
+DAY = days_ago(1)
 ROUTE = "/[a](x)/<b>/**c**"
 
 

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import dagster as dg
 import pytest
 from psycopg import sql
-from support.dagster import (
-    YESTERDAY,
-    Run,
-    due_day,
-    failure_text,
-    materialized,
-    metadata_of,
-    purge,
-    row_counts,
-    rows_of,
-)
+from support.dagster import Run, failure_text, materialized, metadata_of, purge, row_counts, rows_of
+from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.postgres.database import Connection, Database
@@ -33,11 +23,11 @@ pytestmark = pytest.mark.embedded_only
 def test_a_day_is_built_and_marked(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], models: Models
 ) -> None:
-    fill(YESTERDAY, 30)
-    result = run("rollups_job", YESTERDAY)
+    fill(yesterday(), 30)
+    result = run("rollups_job", yesterday())
     assert result.success
     assert materialized(instance, result) == {
-        name: {str(YESTERDAY)} for name in ["raw_events", *models]
+        name: {str(yesterday())} for name in ["raw_events", *models]
     }
 
 
@@ -45,7 +35,7 @@ def test_row_counts_of_a_range(
     run: Run, fill: Callable[..., None], instance: dg.DagsterInstance, connection: Connection
 ) -> None:
     """Each day of a range shows its own row count."""
-    days = [YESTERDAY - timedelta(days=n) for n in (2, 1, 0)]
+    days = [days_ago(n) for n in (3, 2, 1)]
     for count, day in enumerate(days, start=1):
         fill(day, 10 * count)
     assert run("rollups_job", days[0], days[-1]).success
@@ -61,17 +51,14 @@ def test_days_before_the_start_date(
 
     The database can have a later one.
     """
-    connection.execute("update signal.instance set start_date = %s", [YESTERDAY])
-    first = YESTERDAY - timedelta(days=3)
-    result = run("rollups_job", first, YESTERDAY)
-    sentence = (
-        f"3 day(s) not built, before the start date {YESTERDAY}: {first} to"
-        f" {YESTERDAY - timedelta(days=1)}"
-    )
+    connection.execute("update signal.instance set start_date = %s", [yesterday()])
+    first = days_ago(4)
+    result = run("rollups_job", first, yesterday())
+    sentence = f"3 day(s) not built, before the start date {yesterday()}: {first} to {days_ago(2)}"
     assert sentence in failure_text(result)
-    assert materialized(instance, result)["daily_app_activity"] == {str(YESTERDAY)}
-    refused = run("raw_events_job", first, YESTERDAY)
-    assert f"3 day(s) are before the start date {YESTERDAY} and unknown" in failure_text(refused)
+    assert materialized(instance, result)["daily_app_activity"] == {str(yesterday())}
+    refused = run("raw_events_job", first, yesterday())
+    assert f"3 day(s) are before the start date {yesterday()} and unknown" in failure_text(refused)
     assert materialized(instance, refused) == {}, (
         "a mark would say zero of days that nobody can know"
     )
@@ -81,26 +68,26 @@ def test_missing_raw_events(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
     """Missing raw events are refused and the other days built."""
-    day = YESTERDAY - timedelta(days=1)
-    for each in (day, YESTERDAY):
+    day = days_ago(2)
+    for each in (day, yesterday()):
         fill(each)
-    assert run("rollups_job", day, YESTERDAY).success
+    assert run("rollups_job", day, yesterday()).success
     before = rows_of(connection, "daily_app_activity", day)
     connection.execute(
         "delete from signal.events where id in (select id from signal.events where created_at < %s"
         " limit 5)",
-        [YESTERDAY],
+        [yesterday()],
     )
-    result = run("rollups_job", day, YESTERDAY)
+    result = run("rollups_job", day, yesterday())
     assert not result.success
     assert "raw events are missing: 20 of 25" in failure_text(result)
-    assert materialized(instance, result)["daily_app_activity"] == {str(YESTERDAY)}
+    assert materialized(instance, result)["daily_app_activity"] == {str(yesterday())}
     assert rows_of(connection, "daily_app_activity", day) == before
 
 
 def test_only_stale_days(run: Run, instance: dg.DagsterInstance, fill: Callable[..., None]) -> None:
     """Only stale days of a sensor run are built."""
-    days = [YESTERDAY - timedelta(days=n) for n in (2, 1, 0)]
+    days = [days_ago(n) for n in (3, 2, 1)]
     for day in days:
         fill(day)
     assert run("rollups_job", days[0], days[-1]).success
@@ -123,7 +110,7 @@ def test_an_unmarked_build(
 
     Nobody asks for them again, since they are fresh.
     """
-    purged, killed, stale = due_day(), YESTERDAY - timedelta(days=40), YESTERDAY
+    purged, killed, stale = due_day(), days_ago(41), yesterday()
     for day in (purged, killed):
         fill(day)
         build = build_day(database, open_engine(settings, database), models, day)
@@ -166,12 +153,12 @@ def test_an_unmarked_build_of_the_runs_own_day(
     models: Models,
 ) -> None:
     """Only what is not shown of a day that is being built is marked."""
-    fill(YESTERDAY)
-    build_day(database, open_engine(settings, database), models, YESTERDAY)
-    result = run("rollups_job", YESTERDAY)
-    assert len(row_counts(instance, "daily_os_activity", YESTERDAY)) == 1
+    fill(yesterday())
+    build_day(database, open_engine(settings, database), models, yesterday())
+    result = run("rollups_job", yesterday())
+    assert len(row_counts(instance, "daily_os_activity", yesterday())) == 1
     assert materialized(instance, result) == {
-        name: {str(YESTERDAY)} for name in ["raw_events", *models]
+        name: {str(yesterday())} for name in ["raw_events", *models]
     }
 
 
@@ -179,7 +166,7 @@ def test_a_day_that_fails(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
     """A day that fails holds up no other and is named."""
-    days = [YESTERDAY - timedelta(days=n) for n in (2, 1, 0)]
+    days = [days_ago(n) for n in (3, 2, 1)]
     for day in days:
         fill(day)
     connection.execute(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import YESTERDAY, Run
+from support.dagster import Run
+from support.days import days_ago, yesterday
 from support.traffic import line
 
 from faults import launched
@@ -70,9 +71,9 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     hour: Callable[[], object], fill: Fill, run: Run
 ) -> None:
     assert isinstance(hour(), dg.SkipReason)
-    fill(YESTERDAY)
+    fill(yesterday())
     assert isinstance(hour(), dg.RunRequest)
-    assert run("nightly_job", YESTERDAY).success
+    assert run("nightly_job", yesterday()).success
     # The night's own builds came after its start, so there is one more evaluation, and then rest.
     assert isinstance(hour(), dg.RunRequest)
     assert run("checks_job", None).success
@@ -118,8 +119,8 @@ def test_a_run_of_others_under_the_name_of_our_checks_is_not_ours(
     instance: dg.DagsterInstance,
     defs: dg.Definitions,
 ) -> None:
-    fill(YESTERDAY)
-    assert run("nightly_job", YESTERDAY).success
+    fill(yesterday())
+    assert run("nightly_job", yesterday()).success
     for name in ("checks_job", "nightly_job"):
         launched.create_run(
             instance, defs.resolve_job_def(name), "neighbour", status=dg.DagsterRunStatus.SUCCESS
@@ -134,8 +135,8 @@ def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_h
         evaluations = run(job, day).get_asset_check_evaluations()
         return {(e.asset_key.to_user_string(), e.check_name): e.passed for e in evaluations}
 
-    fill(YESTERDAY)
-    night, hourly = evaluated("nightly_job", YESTERDAY), evaluated("checks_job", None)
+    fill(yesterday())
+    night, hourly = evaluated("nightly_job", yesterday()), evaluated("checks_job", None)
     assert night.keys() - hourly.keys() == {
         ("raw_events", "books_reconcile"),
         ("daily_entity_activity", "reconciles_with_events"),
@@ -147,17 +148,17 @@ def test_all_raw_events_are_counted_at_night_and_a_changed_rollup_is_seen_each_h
     assert not evaluated("checks_job", None)["daily_os_activity", "reconciles_with_events"]
 
 
-@pytest.mark.parametrize("days_ago", [1, 3])
+@pytest.mark.parametrize("age", [1, 3])
 def test_raw_events_lost_behind_signals_back_are_red_after_the_night_even_if_it_cannot_build(
-    fill: Fill, run: Run, connection: Connection, days_ago: int
+    fill: Fill, run: Run, connection: Connection, age: int
 ) -> None:
-    day = YESTERDAY - timedelta(days=days_ago - 1)
-    for each in {day, YESTERDAY}:
+    day = days_ago(age)
+    for each in {day, yesterday()}:
         fill(each)
         assert run("rollups_job", each).success
     lost = "(select id from signal.events where created_at < %s::date + 1 limit 3)"
     connection.execute("delete from signal.events where id in " + lost, [day])  # type: ignore[arg-type]
-    night = run("nightly_job", YESTERDAY)
-    assert night.success == (day != YESTERDAY)  # Yesterday is built again, and refused.
+    night = run("nightly_job", yesterday())
+    assert night.success == (day != yesterday())  # Yesterday is built again, and refused.
     red = {e.check_name: e.metadata for e in night.get_asset_check_evaluations() if not e.passed}
     assert str(day) in str(red["books_reconcile"]["days"].value)

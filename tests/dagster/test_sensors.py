@@ -12,7 +12,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import TODAY, YESTERDAY, Run, due_day, purge
+from support.dagster import Run, purge
+from support.days import days_ago, due_day, today, yesterday
 from support.traffic import line
 
 from faults import launched
@@ -88,22 +89,22 @@ def test_an_empty_database_asks_for_nothing(tick: Tick) -> None:
 
 
 def test_first_events_ask_for_their_day(tick: Tick, fill: Fill) -> None:
-    fill(YESTERDAY, 30)
-    assert ranges(tick("stale_rollups_sensor")) == [(str(YESTERDAY), str(YESTERDAY))]
+    fill(yesterday(), 30)
+    assert ranges(tick("stale_rollups_sensor")) == [(str(yesterday()), str(yesterday()))]
 
 
 def test_nothing_new_asks_for_nothing(tick: Tick, fill: Fill, run: Run) -> None:
-    fill(YESTERDAY)
-    assert run("rollups_job", YESTERDAY).success
+    fill(yesterday())
+    assert run("rollups_job", yesterday()).success
     assert requests(tick("stale_rollups_sensor")) == []
 
 
 def test_new_events_today_ask_again_after_a_pause(
     tick: Tick, fill: Fill, run: Run, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
-    assert run("rollups_job", YESTERDAY).success
-    fill(YESTERDAY, 5, seed=2)
+    fill(yesterday())
+    assert run("rollups_job", yesterday()).success
+    fill(yesterday(), 5, seed=2)
     connection.execute("update signal.builds set seconds = 1000")
     assert requests(tick("stale_rollups_sensor")) == []
     connection.execute(
@@ -115,7 +116,7 @@ def test_new_events_today_ask_again_after_a_pause(
 def test_a_late_event_refreshes_its_old_day_only(
     tick: Tick, fill: Fill, run: Run, connection: Connection
 ) -> None:
-    days = [YESTERDAY - timedelta(days=n) for n in range(40)]
+    days = [days_ago(n) for n in range(1, 41)]
     for day in (days[39], days[20], days[0]):
         fill(day, 5)
         assert run("rollups_job", day).success
@@ -127,9 +128,9 @@ def test_a_late_event_refreshes_its_old_day_only(
 
 
 def test_a_run_in_flight_is_not_asked_for_twice(tick: Tick, fill: Fill, add_run: AddRun) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     add_run(
-        "rollups_job", dg.DagsterRunStatus.STARTED, {START: str(YESTERDAY), END: str(YESTERDAY)}
+        "rollups_job", dg.DagsterRunStatus.STARTED, {START: str(yesterday()), END: str(yesterday())}
     )
     result = tick("stale_rollups_sensor")
     assert requests(result) == []
@@ -146,10 +147,10 @@ def test_a_run_that_is_marked_as_over_and_goes_on_is_in_flight(
     environment: Settings,
     status: dg.DagsterRunStatus,
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     environment.landing_path.mkdir()
     (environment.landing_path / "a.ndjson").write_bytes(line())
-    build = add_run("rollups_job", status, {START: str(YESTERDAY), END: str(YESTERDAY)})
+    build = add_run("rollups_job", status, {START: str(yesterday()), END: str(yesterday())})
     drain = add_run("raw_events_job", status)
     with hold_run_lock(database, build.run_id), hold_run_lock(database, drain.run_id):
         assert "in flight" in str(tick("stale_rollups_sensor"))
@@ -165,12 +166,12 @@ def test_runs_of_others_under_our_names_change_nothing(
     defs: dg.Definitions,
     status: dg.DagsterRunStatus,
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     environment.landing_path.mkdir()
     (environment.landing_path / "a.ndjson").write_bytes(line())
     for name in ("rollups_job", "raw_events_job"):
         for tags in ({}, {LOCK_TAG: "1/1"}):  # Another team's, then another Signal's.
-            days = {START: str(YESTERDAY), END: str(YESTERDAY)}
+            days = {START: str(yesterday()), END: str(yesterday())}
             job = defs.resolve_job_def(name)
             instance.create_run_for_job(job, tags={**days, **tags}, status=status)
             launched.create_run(instance, job, "neighbour", tags={**days, **tags}, status=status)
@@ -181,11 +182,11 @@ def test_runs_of_others_under_our_names_change_nothing(
 def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
     tick: Tick, fill: Fill, add_run: AddRun, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
     first = requests(tick("stale_rollups_sensor"))
     add_run(
-        "rollups_job", dg.DagsterRunStatus.FAILURE, {START: str(YESTERDAY), END: str(YESTERDAY)}
+        "rollups_job", dg.DagsterRunStatus.FAILURE, {START: str(yesterday()), END: str(yesterday())}
     )
     assert requests(tick("stale_rollups_sensor", "1")) == []
     connection.execute("update signal.days set changed_at = now() + interval '1 second'")
@@ -196,7 +197,7 @@ def test_a_day_that_failed_before_waits_and_a_new_tick_has_a_new_key(
 def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_changes(
     tick: Tick, fill: Fill, add_run: AddRun, connection: Connection
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     (request,) = requests(tick("stale_rollups_sensor"))
     connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
 
@@ -209,7 +210,7 @@ def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_ch
     fail(dict(request.tags))
     result = tick("stale_rollups_sensor")
     assert isinstance(result, dg.SkipReason)
-    assert f"1 failed 5 times and rest for a day or until they change: {YESTERDAY}" in (
+    assert f"1 failed 5 times and rest for a day or until they change: {yesterday()}" in (
         result.skip_message or ""
     )
 
@@ -232,7 +233,7 @@ def test_a_purged_day_is_never_asked_for(
 def test_a_changed_model_makes_its_open_days_stale_and_asks_for_that_rollup_alone(
     tick: Tick, fill: Fill, run: Run, connection: Connection
 ) -> None:
-    days = [YESTERDAY - timedelta(days=1), YESTERDAY]
+    days = [days_ago(2), yesterday()]
     for day in days:
         fill(day, 5)
         assert run("rollups_job", day).success
@@ -248,9 +249,9 @@ def test_a_changed_model_makes_its_open_days_stale_and_asks_for_that_rollup_alon
 
 
 def test_the_requested_run_makes_the_day_fresh(tick: Tick, fill: Fill, run: Run) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     (request,) = requests(tick("stale_rollups_sensor"))
-    assert run("rollups_job", YESTERDAY, YESTERDAY, dict(request.tags)).success
+    assert run("rollups_job", yesterday(), yesterday(), dict(request.tags)).success
     assert requests(tick("stale_rollups_sensor")) == []
 
 
@@ -265,12 +266,12 @@ def test_a_landed_file_asks_for_one_run_until_it_is_done(
     os.rename(environment.landing_path / "half.tmp", environment.landing_path / "whole.ndjson")
     result = tick("landing_sensor")
     (request,) = requests(result)
-    assert request.partition_key == str(TODAY)
+    assert request.partition_key == str(today())
     assert isinstance(result, dg.SensorResult)
     running = add_run("raw_events_job", dg.DagsterRunStatus.STARTED)
     assert requests(tick("landing_sensor", result.cursor)) == []
     instance.report_run_canceled(running)
-    assert run("raw_events_job", TODAY).success
+    assert run("raw_events_job", today()).success
     assert requests(tick("landing_sensor")) == []
     (environment.landing_path / "next.ndjson").write_bytes(line())
     (again,) = requests(tick("landing_sensor", result.cursor))
@@ -289,7 +290,7 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     bad = environment.landing_path / "a-bad.ndjson"
     bad.symlink_to("/proc/self/mem")  # Even root cannot read this file.
     (environment.landing_path / "b-good.ndjson").write_bytes(line())
-    failed = run("raw_events_job", TODAY)
+    failed = run("raw_events_job", today())
     assert not failed.success
     assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
     logged = [entry.user_message for entry in instance.all_logs(failed.run_id)]
@@ -311,9 +312,9 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
     bad.write_bytes(b"[" + line() + b"]")
     asked = tick("landing_sensor")
     (request,) = requests(asked)
-    assert request.partition_key == str(TODAY)
+    assert request.partition_key == str(today())
     for _ in range(2):
-        failed = run("raw_events_job", TODAY)
+        failed = run("raw_events_job", today())
         assert not failed.success
         assert not [event for event in failed.all_events if event.is_step_up_for_retry]
         (failure,) = [
@@ -329,7 +330,7 @@ def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind
     (environment.landing_path / "later.jsonl").write_bytes(line())
     asked = tick("landing_sensor", cursor_of(asked))
     assert len(requests(asked)) == 1
-    assert not run("raw_events_job", TODAY).success
+    assert not run("raw_events_job", today()).success
     assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
     assert requests(tick("landing_sensor", cursor_of(asked))) == []
     bad.unlink()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,11 @@ import psycopg
 import pytest
 import yaml
 from conftest import START_DATE
-from support.dagster import (
-    YESTERDAY,
-    answers,
-    asker,
-    dagster_processes,
-    eventually,
-    free_port,
-    ingest,
-)
+from support.dagster import asker, dagster_processes, eventually, ingest, wait_for_ui
+from support.days import days_ago, yesterday
 from support.traffic import traffic
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
@@ -36,7 +30,7 @@ from signal_pipeline.settings import Settings
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "your_team.py"
-LATE_DAY = YESTERDAY - timedelta(days=3)
+LATE_DAY = days_ago(4)
 FOLLOWING = 600  # Several ticks, and a process for each run: patience for a busy machine.
 LINEAGE = """
 query Lineage($key: AssetKeyInput!) {
@@ -133,10 +127,8 @@ def shared(
     }
     ask = asker(port)
     with dagster_processes(home) as start, dg.DagsterInstance.from_config(str(home)) as instance:
-        start(
-            ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"], every
-        )
-        eventually(lambda: answers(ask), "the UI answers")
+        web = ["dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]
+        wait_for_ui(ask, start(web, every))
         start(["dagster-daemon", "run", "-w", "workspace.yaml"], every)
         yield Shared(instance, ask)
     with psycopg.connect(server, autocommit=True) as connection:
@@ -145,21 +137,22 @@ def shared(
 
 def test_a_teams_assets_follow_signals(shared: Shared, connection: Connection) -> None:
     connection.execute("alter role signal_reader login")
-    ingest([*traffic(YESTERDAY, 40), *traffic(LATE_DAY, 9, seed=2)])
-    both = {str(YESTERDAY), str(LATE_DAY)}
+    newest = yesterday()
+    ingest([*traffic(newest, 40), *traffic(LATE_DAY, 9, seed=2)])
+    both = {str(newest), str(LATE_DAY)}
     eventually(lambda: shared.days("daily_app_activity") >= both, "Signal has built both days")
     eventually(
         lambda: shared.days("every_day") >= both, "each day that was built is followed", FOLLOWING
     )
     eventually(
-        lambda: shared.events("newest_day", YESTERDAY) == 40,
+        lambda: shared.events("newest_day", newest) == 40,
         "the newest day is followed",
         FOLLOWING,
     )
     eventually(
         lambda: shared.events("all_days") == 49, "so is an asset without partitions", FOLLOWING
     )
-    assert shared.events("every_day", YESTERDAY) == 40
+    assert shared.events("every_day", newest) == 40
     assert shared.events("every_day", LATE_DAY) == 9
     assert str(LATE_DAY) not in shared.days("newest_day")
 

@@ -9,14 +9,14 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import Fill
-from support.dagster import TODAY, eventually
+from support.dagster import eventually
+from support.days import days_ago
 from support.dev import backfill, running_dev
 from support.guide import ROOT, blocks, copy_project
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1200)]
 
 PAGE = ROOT / "docs" / "tutorial.md"
 ROLLUP = "daily_search_activity"
-DAYS = [TODAY - timedelta(days=number) for number in (3, 2, 1)]
+DAYS = [days_ago(number) for number in (3, 2, 1)]
 CHECKS = """
 query Checks($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) {

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Build, Fill
+from support.days import today
 from support.page import Page
 
 from signal_pipeline.postgres.database import Connection
@@ -16,9 +17,11 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
-TODAY = datetime.now(UTC).date()
-MONDAY = TODAY - timedelta(days=TODAY.weekday() + 7)
-SUNDAY = MONDAY + timedelta(days=6)
+
+def last_monday() -> date:
+    """The first day of the newest week that is over."""
+    day = today()
+    return day - timedelta(days=day.weekday() + 7)
 
 
 def test_the_page_of_a_week(
@@ -28,31 +31,33 @@ def test_the_page_of_a_week(
     build: Build,
     connection: Connection,
 ) -> None:
-    for day in (MONDAY, SUNDAY):
+    monday = last_monday()
+    sunday = monday + timedelta(days=6)
+    for day in (monday, sunday):
         fill(day, 300)
         build(day)
-    fill(SUNDAY + timedelta(days=1), 300)
-    build(SUNDAY + timedelta(days=1))
+    fill(sunday + timedelta(days=1), 300)
+    build(sunday + timedelta(days=1))
     job = defs.resolve_job_def("usage_report_job")
     with dg.DagsterInstance.ephemeral() as instance:
         texts = []
         for _ in range(2):
-            result = job.execute_in_process(instance=instance, partition_key=str(MONDAY))
+            result = job.execute_in_process(instance=instance, partition_key=str(monday))
             (event,) = result.asset_materializations_for_node("usage_report")
             path = Path(str(event.metadata["page"].value))
             texts.append(Page(path.read_text()))
-    assert event.partition == str(MONDAY)
+    assert event.partition == str(monday)
     assert path.parent == Path(environment.home).resolve() / "reports"
-    assert [each.name for each in path.parent.iterdir()] == [f"usage_{MONDAY}_to_{SUNDAY}.html"]
+    assert [each.name for each in path.parent.iterdir()] == [f"usage_{monday}_to_{sunday}.html"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert event.metadata["link"].value == path.as_uri()
     assert texts[0].csv_files == texts[1].csv_files
     days = [row["activity_date"] for row in texts[0].csv_files["cms-people-a-day.csv"]]
-    assert len(days) == 28 and days[-1] == str(SUNDAY)
+    assert len(days) == 28 and days[-1] == str(sunday)
     expected = connection.execute(
         "select sum(events)::text from signal.daily_app_activity where app_name = 'cms'"
         " and event_type = '(all)' and activity_date between %s and %s",
-        [MONDAY, SUNDAY],
+        [monday, sunday],
     ).fetchone()
     summary = str(event.metadata["summary"].value)
     shown = sum(int(row["events"]) for row in texts[0].csv_files["cms-features.csv"])
@@ -88,7 +93,7 @@ def test_a_week_is_a_partition_once_it_is_over(defs: dg.Definitions) -> None:
     asset = defs.resolve_assets_def("usage_report")
     assert asset.partitions_def is not None
     keys = asset.partitions_def.get_partition_keys()
-    assert keys[-1] == str(MONDAY)
+    assert keys[-1] == str(last_monday())
     assert {date.fromisoformat(key).isoweekday() for key in keys} == {1}
     assert {key.to_user_string() for key in asset.asset_deps[asset.key]} == {
         f"daily_{name}_activity" for name in ("app", "browser", "device", "entity", "os", "route")

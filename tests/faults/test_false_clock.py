@@ -10,13 +10,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SECRET, Build, Fill
 from support.commands import error_of, last_json, run_command
+from support.days import days_ago
 from support.stored import count
 
 from faults import false_clock
@@ -30,7 +31,6 @@ pytestmark = [
         false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock was tried"
     ),
 ]
-TODAY = datetime.now(UTC).date()
 Signal = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -45,7 +45,7 @@ def ahead(environment: Settings, tmp_path: Path) -> Signal:
 def test_a_machine_that_is_ahead_of_postgresql_purges_only_what_both_call_due(
     ahead: Signal, connection: Connection, fill: Fill, build: Build
 ) -> None:
-    due, kept = TODAY - timedelta(days=182), [TODAY - timedelta(days=n) for n in (100, 1)]
+    due, kept = days_ago(182), [days_ago(n) for n in (100, 1)]
     for day in (due, *kept):
         fill(day)
         build(day)
@@ -114,7 +114,7 @@ def retention():
 
 for days_ago in (30, 29, 10, 1):
     ingest(today - timedelta(days=days_ago), traffic(today - timedelta(days=days_ago), 5))
-say("filled", purged=purge_due_days(database, models, 30).as_dict())
+say("filled", today=str(today), purged=purge_due_days(database, models, 30).as_dict())
 jumped = today + timedelta(days=366)
 clock.set(false_clock.utc(f"{jumped} 00:10"))
 ingest(jumped, [line(false_clock.utc(f"{jumped} 00:05"))])  # The last events before the night carry the wrong date too.
@@ -145,7 +145,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "SIGNAL_ENV": "development",
         "SIGNALS_SALT_SECRET": SECRET,
         "SIGNAL_RETENTION_DAYS": "30",
-        "SIGNAL_START_DATE": str(TODAY - timedelta(days=60)),
+        "SIGNAL_START_DATE": str(days_ago(60)),
         "PYTHONPATH": f"{clock['PYTHONPATH']}:{tests}:{Path(tests).parent}",
     }
     done = subprocess.run(
@@ -160,45 +160,53 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return {each["step"]: each for each in found}
 
 
-def _ago(days: int) -> str:
-    return str(TODAY - timedelta(days=days))
+Day = Callable[[int], str]
 
 
-def _jumped() -> date:
-    return TODAY + timedelta(days=366)
+@pytest.fixture
+def ago(steps: dict[str, dict[str, Any]]) -> Day:
+    """The day so many days before the driver began."""
+    began = date.fromisoformat(steps["filled"]["today"])
+    return lambda days: str(began - timedelta(days=days))
 
 
-def test_before_the_jump_nothing_is_due(steps: dict[str, dict[str, Any]]) -> None:
+@pytest.fixture
+def jumped(ago: Day) -> str:
+    """The day to which the clock jumped."""
+    return ago(-366)
+
+
+def test_before_the_jump_nothing_is_due(steps: dict[str, dict[str, Any]], ago: Day) -> None:
     assert steps["filled"]["purged"] == {"purged": [], "kept": [], "dry_run": False}
-    assert steps["filled"]["with_events"] == [_ago(30), _ago(29), _ago(10), _ago(1)]
+    assert steps["filled"]["with_events"] == [ago(30), ago(29), ago(10), ago(1)]
 
 
 def test_the_night_after_a_jump_of_all_clocks_purges_what_is_due_by_evidence_and_is_red(
-    steps: dict[str, dict[str, Any]],
+    steps: dict[str, dict[str, Any]], ago: Day, jumped: str
 ) -> None:
     night = steps["night after the jump"]
     assert night["success"]
-    assert night["with_events"] == [_ago(29), _ago(10), _ago(1), str(_jumped())]
+    assert night["with_events"] == [ago(29), ago(10), ago(1), jumped]
     assert list(night["red"]) == ["nothing_overdue"]
     said = night["red"]["nothing_overdue"]
     assert "THE RETENTION IS REFUSED: 3 raw day(s)" in said
-    assert f"({_ago(29)} to {_ago(1)})" in said
+    assert f"({ago(29)} to {ago(1)})" in said
     assert "--confirm-days 3" in said
 
 
-def test_the_command_refuses_too(steps: dict[str, dict[str, Any]]) -> None:
+def test_the_command_refuses_too(steps: dict[str, dict[str, Any]], ago: Day) -> None:
     by_hand = steps["by hand"]
     assert by_hand["code"] == 1
     assert "--confirm-days 3" in by_hand["error"]
-    assert [each["day"] for each in by_hand["found"]["kept"]] == [_ago(29), _ago(10), _ago(1)]
+    assert [each["day"] for each in by_hand["found"]["kept"]] == [ago(29), ago(10), ago(1)]
     assert by_hand["with_events"] == steps["night after the jump"]["with_events"]
 
 
 def test_what_a_person_confirms_goes_and_the_nights_after_need_no_word(
-    steps: dict[str, dict[str, Any]],
+    steps: dict[str, dict[str, Any]], jumped: str
 ) -> None:
-    assert steps["confirmed"]["with_events"] == [str(_jumped())]
+    assert steps["confirmed"]["with_events"] == [jumped]
     for step in ("confirmed", "next night"):
         assert steps[step]["success"]
         assert steps[step]["red"] == {}
-    assert steps["next night"]["with_events"] == [str(_jumped())]
+    assert steps["next night"]["with_events"] == [jumped]

@@ -19,7 +19,8 @@ from faults import actions
 from faults.hostile import ENCODINGS
 from faults.hostile_clients import by_connection
 from faults.hostile_ways import by_api, by_file
-from faults.sly import NOBODY, Stored, differences
+from faults.sly_rows import Stored, differences
+from faults.sly_values import NOBODY
 from faults.world import SECRET, World
 from signal_pipeline.ingest.pipeline import Ingest
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import timedelta
 from random import SystemRandom
 from typing import Any
 
 import pytest
+from support.days import today
 
 from faults.suppression import solve
 from faults.suppression_questions import Analyst, ask_as
@@ -24,7 +25,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.embedded_only]
 
-MONDAY = date.today() - timedelta(days=date.today().weekday() + 7)
+MONDAY = today() - timedelta(days=today().weekday() + 7)
 DAYS = [MONDAY, MONDAY + timedelta(days=1)]
 
 

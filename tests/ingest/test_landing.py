@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from conftest import SECRET
 from support.commands import start_command
+from support.days import days_ago
 from support.stored import count, stored_books, stored_events
 from support.traffic import line, traffic
 
@@ -28,7 +28,7 @@ from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.settings import Settings
 
-DAY = date.today() - timedelta(days=3)
+DAY = days_ago(3)
 Land = Callable[..., Path]
 Drain = Callable[[], Counts]
 

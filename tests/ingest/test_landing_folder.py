@@ -8,10 +8,10 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from support.days import days_ago
 from support.stored import stored_events
 from support.traffic import line, traffic
 
@@ -28,7 +28,7 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-DAY = date.today() - timedelta(days=3)
+DAY = days_ago(3)
 GOOD = b"".join(text + b"\n" for text in traffic(DAY, 30))
 Put = Callable[..., Path]
 Drain = Callable[[], Counts]

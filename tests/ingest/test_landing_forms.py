@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support.days import days_ago
 from support.file_forms import OTHER_FORMS
 from support.stored import stored_books, stored_events
 from support.traffic import traffic
@@ -28,7 +29,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
-DAY = date.today() - timedelta(days=3)
+DAY = days_ago(3)
 MARK = b"\xef\xbb\xbf"
 GOOD = b"".join(text + b"\n" for text in traffic(DAY, 30))
 Put = Callable[..., Path]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SECRET, START_DATE
+from support.days import today
 from support.oracle import Oracle
 from support.outside import REAL_TRAFFIC, needs
 from support.stored import (
@@ -38,7 +39,7 @@ NOW = datetime(2026, 11, 19, tzinfo=UTC)
 pytestmark = [
     needs(REAL_TRAFFIC),
     pytest.mark.skipif(
-        not START_DATE <= DAYS[0] <= DAYS[-1] <= date.today(),
+        not START_DATE <= DAYS[0] <= DAYS[-1] <= today(),
         reason="the clock shows a time before the days of the file, or too long after them",
     ),
 ]

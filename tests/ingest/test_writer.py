@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 from conftest import SECRET, START_DATE
+from support.days import days_ago, today
 from support.stored import count, stored_books, stored_bots, stored_events, stored_intake
 from support.traffic import IPHONE, line, traffic
 
@@ -34,7 +35,7 @@ from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
 
-DAY = date.today() - timedelta(days=3)
+DAY = days_ago(3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
 acceptance = Acceptance(load_catalogue(), SECRET.encode(), START_DATE, 180)
 
@@ -133,9 +134,9 @@ def test_outcomes_come_in_order_and_the_books_close(
         ACCEPTED,
         Outcome("dropped", "unknown_app"),
     ]
-    today, kind = datetime.now(UTC).date(), "journey_create_clicked"
+    kind = "journey_create_clicked"
     assert stored_books(connection) == {
-        (today, "(unknown)", "(other)", "dropped", "malformed"): 1,
+        (today(), "(unknown)", "(other)", "dropped", "malformed"): 1,
         (DAY, "journeys-admin", kind, "accepted", ""): 2,
         (DAY, "journeys-admin", kind, "duplicate", ""): 1,
         (DAY, "journeys-admin", kind, "dropped", "bot"): 1,
@@ -158,15 +159,14 @@ def test_what_was_received_together_is_counted_by_the_day_of_its_receipt(
     ]
     writer.write(batch, received_on=other.date())
     writer.write([known, good()])
-    today = datetime.now(UTC).date()
     assert stored_intake(connection) == {
         (other.date(), "journeys-admin", "accepted", ""): 2,
         (other.date(), "journeys-admin", "duplicate", ""): 1,
         (other.date(), "journeys-admin", "dropped", "bot"): 1,
         (other.date(), "cms", "accepted", ""): 1,
         (other.date(), "(unknown)", "dropped", "malformed"): 1,
-        (today, "journeys-admin", "accepted", ""): 1,
-        (today, "journeys-admin", "duplicate", ""): 1,
+        (today(), "journeys-admin", "accepted", ""): 1,
+        (today(), "journeys-admin", "duplicate", ""): 1,
     }
 
 

@@ -24,6 +24,7 @@ from signal_pipeline.postgres.embedded import (
     running_url,
     start_embedded,
 )
+from signal_pipeline.postgres.urls import with_database
 
 HOLD = (
     "import sys; from pathlib import Path; from signal_pipeline.postgres.embedded import"
@@ -133,6 +134,17 @@ def test_a_pid_file_whose_number_is_another_program_is_no_server(home: Path, hol
     assert answers(url_of(hold()))
 
 
+def test_a_server_that_takes_no_connection_is_an_error_of_ours(home: Path, hold: Hold) -> None:
+    """`dev` and `serve` try again after such an error. Any other would end them."""
+    url = with_database(url_of(hold()), "template1")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("alter database postgres with allow_connections false")
+        _, error = hold().communicate()
+        connection.execute("alter database postgres with allow_connections true")
+    assert "EmbeddedError: the embedded PostgreSQL runs, but could not be prepared" in error
+    assert answers(url_of(hold()))
+
+
 def test_a_half_made_data_folder_is_set_aside(home: Path, hold: Hold) -> None:
     (home / "postgres").mkdir(parents=True)
     (home / "postgres" / "PG_VERSION").write_text("18\n")
@@ -148,9 +160,8 @@ def test_data_of_another_major_version_is_refused_with_what_to_do(home: Path) ->
     assert [path.name for path in (home / "postgres").iterdir()] == ["PG_VERSION"]
 
 
-@pytest.mark.embedded_only
-def test_the_settings_are_in_force(server: str) -> None:
-    with psycopg.connect(server) as connection:
+def test_the_settings_are_in_force(hold: Hold) -> None:
+    with psycopg.connect(url_of(hold())) as connection:
         shown = dict(connection.execute("select name, setting from pg_settings").fetchall())
     expected = {
         "log_error_verbosity": "terse",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from support.bundle import SignalBundle
+from support.days import due_day, today, yesterday
 from support.revisions import migrate_to
 from support.traffic import line, traffic
 
@@ -28,9 +29,6 @@ from signal_pipeline.rollups.build import BuildRefusedError
 
 pytestmark = pytest.mark.embedded_only
 KEEP = 180
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
-DUE = TODAY - timedelta(days=KEEP + 1)
 
 
 def _program(name: str) -> str:
@@ -65,11 +63,11 @@ def _restore(bundle: SignalBundle, dump: Path) -> None:
 def test_a_dump_of_a_live_system_goes_on_exactly_once(
     bundle: SignalBundle, empty: Database, tmp_path: Path
 ) -> None:
-    for day in (DUE, YESTERDAY):
+    for day in (due_day(), yesterday()):
         bundle.fill(day, 60)
         bundle.build(day)
-    assert bundle.purge().purged == [DUE]
-    batches = [traffic(YESTERDAY, 20, seed) for seed in range(10, 40)]
+    assert bundle.purge().purged == [due_day()]
+    batches = [traffic(yesterday(), 20, seed) for seed in range(10, 40)]
 
     def keep_ingesting() -> None:
         with bundle.ingest() as ingest:
@@ -89,34 +87,36 @@ def test_a_dump_of_a_live_system_goes_on_exactly_once(
     with restored.ingest() as ingest:  # The events after the dump are sent again.
         counts = [ingest.ingest_lines(batch) for batch in batches]
         assert sum(c.accepted + c.duplicate for c in counts) == 600
-        assert ingest.ingest_lines([line(createdAt=f"{DUE}T10:00:00Z")]).dropped == {"too_late": 1}
+        assert ingest.ingest_lines([line(createdAt=f"{due_day()}T10:00:00Z")]).dropped == {
+            "too_late": 1
+        }
     same = "select client_event_id from signal.events order by 1"
     assert restored.rows(same) == bundle.rows(same)
-    restored.build(YESTERDAY)
+    restored.build(yesterday())
     total = "select sum(events)::int from signal.daily_app_activity where event_type = '(all)'"
     assert restored.rows(total) == [(60 + 60 + 600,)]
     with pytest.raises(BuildRefusedError, match="purged"):
-        restored.build(DUE)
+        restored.build(due_day())
 
 
 def test_purges_and_erasures_after_the_dump_are_applied_again(
     bundle: SignalBundle, empty: Database, tmp_path: Path
 ) -> None:
-    for day in (DUE, YESTERDAY):
+    for day in (due_day(), yesterday()):
         bundle.fill(day, 60)
         bundle.build(day)
     _dump(bundle, tmp_path / "signal.dump")
     (user,) = bundle.rows(
         "select user_hash from signal.events where created_at > now() - interval '9 days' limit 1"
     )[0]
-    subject = Subject.user(user, YESTERDAY)
+    subject = Subject.user(user, yesterday())
     erased = erase(bundle.database, bundle.models, subject, b"a" * 32)
-    assert bundle.purge().purged == [DUE]
+    assert bundle.purge().purged == [due_day()]
     restored = bundle.over(empty)
     _restore(restored, tmp_path / "signal.dump")
     again = erase(empty, bundle.models, subject, b"a" * 32)
     assert [day.events for day in again.days] == [day.events for day in erased.days]
-    assert restored.purge().purged == [DUE]
+    assert restored.purge().purged == [due_day()]
 
 
 def test_data_of_the_previous_version_is_migrated(bundle: SignalBundle, empty: Database) -> None:
@@ -127,17 +127,17 @@ def test_data_of_the_previous_version_is_migrated(bundle: SignalBundle, empty: D
     upgraded.migrate()
     assert upgraded.rows("select version_num from signal.alembic_version") == [("0011",)]
     assert upgraded.rows("select action, actor from signal.audit") == [("purge", None)]
-    upgraded.fill(YESTERDAY, 5)
+    upgraded.fill(yesterday(), 5)
 
 
 def test_a_clock_that_jumps_back_over_midnight_books_on_its_days(
     connection: Connection, ingest_at: Callable[[datetime], Ingest]
 ) -> None:
-    after = datetime(TODAY.year, TODAY.month, TODAY.day, 0, 0, 30, tzinfo=UTC)
+    after = datetime(today().year, today().month, today().day, 0, 0, 30, tzinfo=UTC)
     for now in (after, after - timedelta(minutes=1)):
         assert ingest_at(now).ingest_lines([line()]).accepted == 1
     days = connection.execute("select day, version from signal.days order by day").fetchall()
-    assert days == [(YESTERDAY, 1), (TODAY, 1)]
+    assert days == [(yesterday(), 1), (today(), 1)]
     assert books_reconcile(connection).passed
 
 
@@ -157,7 +157,7 @@ def test_a_full_disk_fails_the_batch_and_nothing_of_it_is_stored(
         " signal.full_disk()"
     )
     with pytest.raises(Exception, match="53100"):
-        ingest.ingest_lines(traffic(YESTERDAY, 20))
+        ingest.ingest_lines(traffic(yesterday(), 20))
     assert connection.execute("select count(*) from signal.events").fetchone() == (0,)
     connection.execute("drop function signal.full_disk() cascade")
-    assert ingest.ingest_lines(traffic(YESTERDAY, 20)).accepted == 20
+    assert ingest.ingest_lines(traffic(yesterday(), 20)).accepted == 20

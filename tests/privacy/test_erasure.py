@@ -13,6 +13,7 @@ from datetime import date, timedelta
 
 import pytest
 from conftest import Build, Fill
+from support.days import days_ago, due_day, today, yesterday
 from support.traffic import line, traffic
 
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
@@ -21,13 +22,11 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError, safe_errors
 from signal_pipeline.privacy import retention
-from signal_pipeline.privacy.erasure import Certificate, NothingKeptError, Subject, erase
+from signal_pipeline.privacy.erasure import NothingKeptError, Subject, erase
+from signal_pipeline.privacy.erasure_certificate import Certificate
 from signal_pipeline.rollups.models import Models
 
 KEEP = 180
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
-DUE = TODAY - timedelta(days=KEEP + 1)
 ENTITY = str(uuid.UUID(int=3))
 ACTOR = b"a" * 32
 Erase = Callable[..., Certificate]
@@ -66,17 +65,17 @@ def _some_hash(connection: Connection, day: date) -> bytes:
 def test_a_user_goes_from_the_day_and_everything_else_stays(
     connection: Connection, fill: Fill, build: Build, erased: Erase
 ) -> None:
-    before = YESTERDAY - timedelta(days=1)
-    for day in (before, YESTERDAY):
+    before = days_ago(2)
+    for day in (before, yesterday()):
         fill(day, 60)
         build(day)
-    user = _some_hash(connection, YESTERDAY)
+    user = _some_hash(connection, yesterday())
     theirs = _one(connection, "select count(*) from signal.events where user_hash = %s", user)
     untouched = _rollup(connection, "daily_app_activity", f"activity_date = '{before}'")
 
-    certificate = erased(Subject.user(user, YESTERDAY))
+    certificate = erased(Subject.user(user, yesterday()))
 
-    assert [(d.day, d.state, d.events) for d in certificate.days] == [(YESTERDAY, "open", theirs)]
+    assert [(d.day, d.state, d.events) for d in certificate.days] == [(yesterday(), "open", theirs)]
     assert _one(connection, "select count(*) from signal.events where user_hash = %s", user) == 0
     assert _one(connection, "select count(*) from signal.events") == 120 - int(str(theirs))
     assert (
@@ -85,25 +84,25 @@ def test_a_user_goes_from_the_day_and_everything_else_stays(
     )
     assert _one(connection, "select count(*) from signal.event_keys") == 120
     assert books_reconcile(connection).passed
-    build(YESTERDAY)
+    build(yesterday())
     total = (
         "select sum(events)::int from signal.daily_app_activity where event_type = '(all)' and"
         " activity_date = %s"
     )
-    assert _one(connection, total, YESTERDAY) == 60 - int(str(theirs))
+    assert _one(connection, total, yesterday()) == 60 - int(str(theirs))
     assert _rollup(connection, "daily_app_activity", f"activity_date = '{before}'") == untouched
 
 
 def test_the_day_is_stale_until_it_is_rebuilt(
     connection: Connection, models: Models, fill: Fill, build: Build, erased: Erase
 ) -> None:
-    fill(YESTERDAY)
-    build(YESTERDAY)
-    erased(Subject.user(_some_hash(connection, YESTERDAY), YESTERDAY))
+    fill(yesterday())
+    build(yesterday())
+    erased(Subject.user(_some_hash(connection, yesterday()), yesterday()))
     checksums = models.checksums
     (status,) = day_statuses(connection, checksums)
     assert set(status.rollups.values()) == {"stale"}
-    build(YESTERDAY)
+    build(yesterday())
     (status,) = day_statuses(connection, checksums)
     assert set(status.rollups.values()) == {"fresh"}
 
@@ -111,10 +110,10 @@ def test_the_day_is_stale_until_it_is_rebuilt(
 def test_a_replay_cannot_bring_erased_events_back(
     connection: Connection, ingest: Ingest, fill: Fill, erased: Erase
 ) -> None:
-    fill(YESTERDAY, 40)
-    user = _some_hash(connection, YESTERDAY)
-    left = 40 - sum(day.events for day in erased(Subject.user(user, YESTERDAY)).days)
-    again = ingest.ingest_lines(traffic(YESTERDAY, 40))
+    fill(yesterday(), 40)
+    user = _some_hash(connection, yesterday())
+    left = 40 - sum(day.events for day in erased(Subject.user(user, yesterday())).days)
+    again = ingest.ingest_lines(traffic(yesterday(), 40))
     assert (again.accepted, again.duplicate) == (0, 40)
     assert _one(connection, "select count(*) from signal.events") == left
 
@@ -122,11 +121,11 @@ def test_a_replay_cannot_bring_erased_events_back(
 def test_a_session_goes_wherever_it_was(
     connection: Connection, ingest: Ingest, fill: Fill, erased: Erase
 ) -> None:
-    fill(YESTERDAY)
+    fill(yesterday())
     session = uuid.uuid4()
     ingest.ingest_lines([line(sessionId=str(session)) for _ in range(3)])
     certificate = erased(Subject.session(session))
-    assert [(d.day, d.events) for d in certificate.days] == [(TODAY, 3)]
+    assert [(d.day, d.events) for d in certificate.days] == [(today(), 3)]
     assert _one(connection, "select count(*) from signal.events") == 25
 
 
@@ -138,37 +137,41 @@ def test_an_entity_goes_from_raw_days_and_from_the_rollups_of_purged_days(
     build: Build,
     erased: Erase,
 ) -> None:
-    for day in (DUE, YESTERDAY):
+    for day in (due_day(), yesterday()):
         fill(day, 200)
         build(day)
-    assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
+    assert retention.purge_due_days(database, models, KEEP).purged == [due_day()]
     theirs = f"entity_type = 'journey' and entity_id = '{ENTITY}'"
-    gone = _rollup(connection, "daily_entity_activity", f"activity_date = '{DUE}' and {theirs}")
+    gone = _rollup(
+        connection, "daily_entity_activity", f"activity_date = '{due_day()}' and {theirs}"
+    )
     assert gone
     others = {
-        name: _rollup(connection, name, f"activity_date = '{DUE}'")
+        name: _rollup(connection, name, f"activity_date = '{due_day()}'")
         for name in models
         if name != "daily_entity_activity"
     }
     neighbours = _rollup(
-        connection, "daily_entity_activity", f"activity_date = '{DUE}' and not ({theirs})"
+        connection, "daily_entity_activity", f"activity_date = '{due_day()}' and not ({theirs})"
     )
 
     certificate = erased(Subject.entity("journey", ENTITY))
 
     assert [(d.day, d.state, d.events > 0) for d in certificate.days] == [
-        (DUE, "purged", False),
-        (YESTERDAY, "open", True),
+        (due_day(), "purged", False),
+        (yesterday(), "open", True),
     ]
     assert certificate.days[0].rollup_rows == len(gone)
-    assert certificate.stale_days == [YESTERDAY]
+    assert certificate.stale_days == [yesterday()]
     assert _rollup(connection, "daily_entity_activity", theirs) == []
-    assert _rollup(connection, "daily_entity_activity", f"activity_date = '{DUE}'") == neighbours
+    assert (
+        _rollup(connection, "daily_entity_activity", f"activity_date = '{due_day()}'") == neighbours
+    )
     assert others == {
-        name: _rollup(connection, name, f"activity_date = '{DUE}'") for name in others
+        name: _rollup(connection, name, f"activity_date = '{due_day()}'") for name in others
     }
     assert _one(connection, "select count(*) from signal.events where entity_id = %s", ENTITY) == 0
-    build(YESTERDAY)
+    build(yesterday())
     assert _rollup(connection, "daily_entity_activity", theirs) == []
     assert _one(connection, "select count(*) from signal.guard_passes") == 0
 
@@ -176,8 +179,8 @@ def test_an_entity_goes_from_raw_days_and_from_the_rollups_of_purged_days(
 def test_the_guard_still_refuses_after_an_erasure_in_the_same_transaction(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
-    fill(DUE, 60)
-    build(DUE)
+    fill(due_day(), 60)
+    build(due_day())
     retention.purge_due_days(database, models, KEEP)
 
     def both() -> None:
@@ -187,7 +190,7 @@ def test_the_guard_still_refuses_after_an_erasure_in_the_same_transaction(
                 [ENTITY, uuid.uuid4(), ACTOR],
             )
             connection.execute(
-                "delete from signal.daily_app_activity where activity_date = %s", [DUE]
+                "delete from signal.daily_app_activity where activity_date = %s", [due_day()]
             )
 
     with pytest.raises(DatabaseError, match="is purged"):
@@ -200,16 +203,16 @@ def test_the_guard_still_refuses_after_an_erasure_in_the_same_transaction(
 def test_certificate_and_audit_hold_kind_days_and_counts_only(
     connection: Connection, fill: Fill, erased: Erase
 ) -> None:
-    fill(YESTERDAY, 60)
-    user = _some_hash(connection, YESTERDAY)
+    fill(yesterday(), 60)
+    user = _some_hash(connection, yesterday())
     certificates = [
-        erased(Subject.user(user, YESTERDAY)),
+        erased(Subject.user(user, yesterday())),
         erased(Subject.entity("journey", ENTITY)),
     ]
     rows = connection.execute(
         "select action, day, actor, details::text from signal.audit order by id"
     ).fetchall()
-    assert [(row[0], row[1], row[2]) for row in rows] == [("erase", YESTERDAY, ACTOR)] * 2
+    assert [(row[0], row[1], row[2]) for row in rows] == [("erase", yesterday(), ACTOR)] * 2
     text = f"{rows} {[c.as_dict() for c in certificates]} {certificates}"
     for value in (user.hex(), str(user), ENTITY, "journey"):
         assert value not in text
@@ -219,16 +222,16 @@ def test_certificate_and_audit_hold_kind_days_and_counts_only(
 def test_a_dry_run_counts_and_changes_nothing(
     connection: Connection, fill: Fill, erased: Erase
 ) -> None:
-    fill(YESTERDAY, 60)
-    user = _some_hash(connection, YESTERDAY)
+    fill(yesterday(), 60)
+    user = _some_hash(connection, yesterday())
     before = connection.execute("select day, version from signal.days order by 1").fetchall()
-    counted = erased(Subject.user(user, YESTERDAY), dry_run=True)
+    counted = erased(Subject.user(user, yesterday()), dry_run=True)
     assert (
         connection.execute("select day, version from signal.days order by 1").fetchall() == before
     )
     assert _one(connection, "select count(*) from signal.events") == 60
     assert _one(connection, "select count(*) from signal.audit") == 0
-    assert [d.events for d in erased(Subject.user(user, YESTERDAY)).days] == [
+    assert [d.events for d in erased(Subject.user(user, yesterday())).days] == [
         d.events for d in counted.days
     ]
 
@@ -236,26 +239,28 @@ def test_a_dry_run_counts_and_changes_nothing(
 def test_an_unknown_subject_changes_nothing(
     connection: Connection, fill: Fill, erased: Erase
 ) -> None:
-    fill(YESTERDAY)
-    version = _one(connection, "select version from signal.days where day = %s", YESTERDAY)
-    for subject in (Subject.user(b"\0" * 32, YESTERDAY), Subject.session(uuid.uuid4())):
+    fill(yesterday())
+    version = _one(connection, "select version from signal.days where day = %s", yesterday())
+    for subject in (Subject.user(b"\0" * 32, yesterday()), Subject.session(uuid.uuid4())):
         certificate = erased(subject)
         assert (certificate.days, certificate.proves, certificate.as_dict()["certificate"]) == (
             [],
             False,
             None,
         )
-    assert _one(connection, "select version from signal.days where day = %s", YESTERDAY) == version
+    assert (
+        _one(connection, "select version from signal.days where day = %s", yesterday()) == version
+    )
     assert _one(connection, "select count(*) from signal.audit") == 0
 
 
 def test_an_erasure_waits_for_the_lock_of_the_day(
     database: Database, connection: Connection, fill: Fill, erased: Erase
 ) -> None:
-    fill(YESTERDAY)
-    subject = Subject.user(_some_hash(connection, YESTERDAY), YESTERDAY)
+    fill(yesterday())
+    subject = Subject.user(_some_hash(connection, yesterday()), yesterday())
     thread = threading.Thread(target=erased, args=[subject])
-    with day_lock(connection, YESTERDAY):
+    with day_lock(connection, yesterday()):
         thread.start()
         thread.join(1.0)
         assert thread.is_alive()
@@ -274,21 +279,21 @@ def test_an_erasure_waits_for_the_lock_of_the_day(
 def test_a_day_that_is_purged_while_an_erasure_waits_is_not_called_empty(
     connection: Connection, fill: Fill, erased: Erase
 ) -> None:
-    fill(DUE)
-    subject = Subject.user(_some_hash(connection, DUE), DUE)
-    with ThreadPoolExecutor(1) as pool, day_lock(connection, DUE):
+    fill(due_day())
+    subject = Subject.user(_some_hash(connection, due_day()), due_day())
+    with ThreadPoolExecutor(1) as pool, day_lock(connection, due_day()):
         waiting = pool.submit(erased, subject)
         with pytest.raises(TimeoutError):
             waiting.result(1.0)
         connection.execute(
             "insert into signal.receipts (day, raw_events, keys, accepted, erased, version, bytes,"
             " rollups) values (%s, 25, 25, 25, 0, 1, 0, '{}')",
-            [DUE],
+            [due_day()],
         )
-        connection.execute("update signal.days set state = 'purged' where day = %s", [DUE])
-        connection.execute("select signal.drop_partition(%s)", [DUE])
+        connection.execute("update signal.days set state = 'purged' where day = %s", [due_day()])
+        connection.execute("select signal.drop_partition(%s)", [due_day()])
     with pytest.raises(
-        NothingKeptError, match=rf"^{DUE} is purged: its 25 raw event\(s\) were deleted"
+        NothingKeptError, match=rf"^{due_day()} is purged: its 25 raw event\(s\) were deleted"
     ):
         waiting.result(60)
 
@@ -301,11 +306,11 @@ def test_a_day_whose_events_are_erased_is_still_purged_with_its_keys(
     build: Build,
     erased: Erase,
 ) -> None:
-    fill(DUE, 60)
-    user = _some_hash(connection, DUE)
-    events = sum(day.events for day in erased(Subject.user(user, DUE)).days)
-    build(DUE)
-    assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
+    fill(due_day(), 60)
+    user = _some_hash(connection, due_day())
+    events = sum(day.events for day in erased(Subject.user(user, due_day())).days)
+    build(due_day())
+    assert retention.purge_due_days(database, models, KEEP).purged == [due_day()]
     receipt = connection.execute(
         "select raw_events, keys, accepted, erased from signal.receipts"
     ).fetchone()

@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import pytest
 from conftest import Build, Fill
+from support.days import days_ago, due_day
 from support.stored import count
 from support.traffic import line
 
@@ -27,8 +28,6 @@ from signal_pipeline.rollups.build import DayPurgedError
 from signal_pipeline.rollups.models import Models
 
 KEEP = 180
-TODAY = date.today()
-DUE = TODAY - timedelta(days=KEEP + 1)
 
 
 def test_a_purge_waits_for_a_writer_that_holds_the_day(
@@ -38,15 +37,17 @@ def test_a_purge_waits_for_a_writer_that_holds_the_day(
 
     The proof must see its event, and then fails.
     """
-    fill(DUE)
-    build(DUE)
+    fill(due_day())
+    build(due_day())
     with database.connect() as writer:
         with writer.transaction():
-            writer.execute("select from signal.days where day = %s for key share", [DUE])
+            writer.execute("select from signal.days where day = %s for key share", [due_day()])
             purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
             time.sleep(0.5)
             assert purging.is_alive()
-            writer.execute("update signal.days set version = version + 1 where day = %s", [DUE])
+            writer.execute(
+                "update signal.days set version = version + 1 where day = %s", [due_day()]
+            )
         purging.join(60)
     assert not purging.is_alive()
     assert count(connection, "select count(*) from signal.events") == 25
@@ -63,9 +64,9 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The day's row is locked before it is counted, and every writer asks for that row first."""
-    fill(DUE)
-    build(DUE)
-    then = datetime.fromisoformat(f"{DUE}T12:00:00+00:00")
+    fill(due_day())
+    build(due_day())
+    then = datetime.fromisoformat(f"{due_day()}T12:00:00+00:00")
     late, drop, came, blocked = (
         ingest_at(then),
         retention._drop_partition,
@@ -87,7 +88,7 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
 
     writers: list[threading.Thread] = []
     monkeypatch.setattr(retention, "_drop_partition", drop_with_a_writer_at_the_door)
-    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
     writers[0].join(20)
     assert blocked == [1]
     assert [dict(counts.dropped) for counts in came] == [{"too_late": 1}]
@@ -97,18 +98,18 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
 def test_a_purge_gives_way_to_a_long_reader_and_then_goes_on(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
-    fill(DUE)
-    build(DUE)
-    fill(TODAY - timedelta(days=1))
+    fill(due_day())
+    build(due_day())
+    fill(days_ago(1))
     with database.connect() as reader:
         with reader.transaction():
             reader.execute("select count(*) from signal.events")
             purging = _in_thread(lambda: purge_due_days(database, models, KEEP))
             time.sleep(1)
             assert purging.is_alive()
-            fill(TODAY - timedelta(days=2))  # A writer goes on meanwhile.
+            fill(days_ago(2))  # A writer goes on meanwhile.
         purging.join(60)
-    assert [receipt.day for receipt in list_receipts(connection)] == [DUE]
+    assert [receipt.day for receipt in list_receipts(connection)] == [due_day()]
 
 
 def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
@@ -119,15 +120,15 @@ def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
     build: Build,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fill(DUE)
-    build(DUE)
+    fill(due_day())
+    build(due_day())
     monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 0.5)
     with closing(database.connect()) as reader, reader.transaction():
         reader.execute("select count(*) from signal.events")
         result = purge_due_days(database, models, KEEP)
-    assert "in use" in result.kept[DUE]
+    assert "in use" in result.kept[due_day()]
     assert count(connection, "select count(*) from signal.event_keys") == 25
-    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
 def test_a_purge_whose_proof_cannot_read_gives_up_and_lets_others_go_on(
@@ -142,23 +143,23 @@ def test_a_purge_whose_proof_cannot_read_gives_up_and_lets_others_go_on(
 
     PostgreSQL sees no deadlock where a change of a table waits for the purge, and the proof for it.
     """
-    fill(DUE)
-    build(DUE)
+    fill(due_day())
+    build(due_day())
     monkeypatch.setattr(retention, "PROOF_PATIENCE_SECONDS", 1)
     with closing(database.connect()) as changing, changing.transaction():
         changing.execute("lock table signal.event_keys in access exclusive mode")
         result = purge_due_days(database, models, KEEP)
-    assert "a table that its proof reads was in use" in result.kept[DUE]
+    assert "a table that its proof reads was in use" in result.kept[due_day()]
     assert count(connection, "select count(*) from signal.event_keys") == 25
     assert list_receipts(connection) == []
-    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
 def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
-    fill(DUE)
-    build(DUE)
+    fill(due_day())
+    build(due_day())
     expected = connection.execute(
         "select r::text from signal.daily_app_activity as r order by 1"
     ).fetchall()
@@ -166,7 +167,7 @@ def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
     def keep_building() -> None:
         for _ in range(5):
             try:
-                build(DUE)
+                build(due_day())
             except DayPurgedError:
                 return
 
@@ -201,8 +202,8 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
 
     Its partition must not be dropped before the events are counted.
     """
-    fill(DUE)
-    build(DUE)
+    fill(due_day())
+    build(due_day())
     read, purged = raw_reports.read_coverage, list[retention.PurgeResult]()
 
     def read_with_a_purge_behind_it(connection: Connection, first: date, last: date) -> Coverage:
@@ -212,8 +213,8 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
 
     monkeypatch.setattr(raw_reports, "read_coverage", read_with_a_purge_behind_it)
     monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 1.0)
-    report = raw_reports.raw_report(database, ["day"], {}, DUE, DUE)
+    report = raw_reports.raw_report(database, ["day"], {}, due_day(), due_day())
     assert [int(events) for events in report.rows["events"]] == [25]
     assert purged[0].purged == []
-    assert list(purged[0].kept) == [DUE]
-    assert purge_due_days(database, models, KEEP).purged == [DUE]
+    assert list(purged[0].kept) == [due_day()]
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]

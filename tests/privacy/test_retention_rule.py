@@ -104,15 +104,17 @@ def test_the_refusal_says_which_days_why_and_what_to_do() -> None:
     held = sorted(
         day for day in days(INSTALLED, TODAY) if judgement.first_kept <= day < judgement.by_clock
     )
-    text = judgement.refusal(held) or ""
+    refusal = judgement.refusal(held)
+    assert refusal is not None
+    text = refusal.reason
     assert "180 raw day(s)" in text
     assert "(2026-06-02 to 2026-11-28)" in text
     assert (
         "365 day(s) have passed by the clock without any event or run: 2026-11-29 to 2027-11-28"
         in text
     )
-    assert "signal-pipeline retention --confirm-days 180" in text
-    assert "confirm_days: 180" in text
+    assert "If today really is 2027-11-29, confirm them once" in text
+    assert refusal.confirmable == 180
 
 
 @pytest.mark.parametrize("ahead", ["machine", "database"])
@@ -122,7 +124,10 @@ def test_of_clocks_that_differ_the_earlier_counts_and_the_retention_is_refused(a
     judgement = judge(ClockFacts(**clocks, installed=INSTALLED, seen=days(INSTALLED, TODAY)), KEEP)
     assert judgement.first_kept == TODAY - timedelta(days=KEEP)
     assert judgement.by_clock == TODAY + timedelta(days=365 - KEEP)
-    assert "2027-11-28 00:30" in (judgement.refusal([]) or "")
+    refusal = judgement.refusal([])
+    assert refusal is not None
+    assert "2027-11-28 00:30" in refusal.reason
+    assert refusal.confirmable == 0
 
 
 @pytest.mark.parametrize(

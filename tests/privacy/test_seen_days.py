@@ -7,26 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 from conftest import Build, Fill
+from support.commands import run_command
+from support.days import days_ago, due_day, today
 from support.revisions import migrate_to
 from support.stored import count
 
 from signal_pipeline.dagster.probes.overdue_days import nothing_overdue
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import with_database
-from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
+from signal_pipeline.privacy.retention import DueByClockError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 KEEP = 180
-TODAY = datetime.now(UTC).date()
 OFF = 60  # Nothing has run for so many days.
-HELD, DUE = TODAY - timedelta(days=200), TODAY - timedelta(days=300)
+
+
+def held() -> date:
+    """A day that is due by the clock alone."""
+    return days_ago(200)
+
+
+def due() -> date:
+    """A day that is due by evidence."""
+    return days_ago(300)
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def live_since(connection: Connection) -> Callable[[int, int], None]:
         connection.execute(
             "insert into signal.seen_days (day) select generate_series(%s::date, %s::date, interval"
             " '1 day')",
-            [TODAY - timedelta(days=first), TODAY - timedelta(days=last)],
+            [days_ago(first), days_ago(last)],
         )
 
     return live
@@ -53,7 +64,7 @@ def two_months_off(live_since: Callable[[int, int], None], fill: Fill, build: Bu
     There is no sign of the last two months.
     """
     live_since(390, OFF)
-    for day in (HELD, DUE):
+    for day in (held(), due()):
         fill(day)
         build(day)
 
@@ -64,24 +75,27 @@ def test_after_two_months_off_what_is_due_by_evidence_goes_and_the_rest_waits_fo
 ) -> None:
     for _ in range(2):  # The first run leaves its own sign, which excuses nothing.
         result = purge_due_days(database, models, KEEP)
-        assert result.kept == {HELD: "due by the clock alone"}
-        assert "--confirm-days 1" in (result.refusal or "")
-        assert f"{OFF - 1} day(s) have passed by the clock" in (result.refusal or "")
-    assert count(connection, "select count(*) from signal.receipts where day = %s", DUE) == 1
+        assert result.kept == {held(): "due by the clock alone"}
+        assert result.refusal is not None
+        assert result.refusal.confirmable == 1
+        assert f"{OFF - 1} day(s) have passed by the clock" in result.refusal.reason
+    assert count(connection, "select count(*) from signal.receipts where day = %s", due()) == 1
     finding = nothing_overdue(connection, settings)
     assert not finding.passed
-    assert finding.figures == {"days": [str(HELD)]}
+    assert finding.figures == {"days": [str(held())]}
+    assert "expired_raw_events with the config `confirm_days: 1`" in finding.message
+    assert "signal-pipeline retention --confirm-days 1" in finding.message
 
     dry = purge_due_days(database, models, KEEP, confirm_days=1, dry_run=True)
-    assert (dry.purged, dry.refusal) == ([HELD], None)
+    assert (dry.purged, dry.refusal) == ([held()], None)
     assert purge_due_days(database, models, KEEP).refusal
 
     confirmed = purge_due_days(database, models, KEEP, confirm_days=1, actor=b"a" * 32)
-    assert (confirmed.purged, confirmed.kept, confirmed.refusal) == ([HELD], {}, None)
+    assert (confirmed.purged, confirmed.kept, confirmed.refusal) == ([held()], {}, None)
     audited = connection.execute(
         "select actor, details from signal.audit where action = 'confirm_days'"
     ).fetchall()
-    first, last = TODAY - timedelta(days=OFF - 1), TODAY - timedelta(days=1)
+    first, last = days_ago(OFF - 1), days_ago(1)
     assert audited == [
         (b"a" * 32, {"first": str(first), "last": str(last), "days": OFF - 1, "raw_days": 1})
     ]
@@ -93,20 +107,21 @@ def test_a_gap_that_is_confirmed_is_asked_for_once(
     database: Database, models: Models, fill: Fill, build: Build
 ) -> None:
     assert purge_due_days(database, models, KEEP, confirm_days=5).refusal is None
-    fill(HELD + timedelta(days=1))
-    build(HELD + timedelta(days=1))
-    assert purge_due_days(database, models, KEEP).purged == [HELD + timedelta(days=1)]
+    fill(held() + timedelta(days=1))
+    build(held() + timedelta(days=1))
+    assert purge_due_days(database, models, KEEP).purged == [held() + timedelta(days=1)]
 
 
 @pytest.mark.usefixtures("two_months_off")
 def test_a_confirmation_of_fewer_days_than_are_kept_confirms_nothing(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:
-    fill(HELD + timedelta(days=1))
-    build(HELD + timedelta(days=1))
+    fill(held() + timedelta(days=1))
+    build(held() + timedelta(days=1))
     result = purge_due_days(database, models, KEEP, confirm_days=1)
-    assert list(result.kept) == [HELD, HELD + timedelta(days=1)]
-    assert "--confirm-days 2" in (result.refusal or "")
+    assert list(result.kept) == [held(), held() + timedelta(days=1)]
+    assert result.refusal is not None
+    assert result.refusal.confirmable == 2
     assert count(connection, "select count(*) from signal.seen_days where confirmed") == 0
 
 
@@ -114,20 +129,38 @@ def test_a_confirmation_of_fewer_days_than_are_kept_confirms_nothing(
 def test_a_day_that_is_due_by_the_clock_alone_is_not_deleted_without_its_proof_either(
     database: Database, connection: Connection, models: Models
 ) -> None:
-    with pytest.raises(RetentionError, match="--confirm-days 1"):
-        purge_incomplete(database, models, HELD, "a reason", KEEP)
-    assert purge_incomplete(database, models, DUE, "a reason", KEEP).purged == [DUE]
+    with pytest.raises(DueByClockError, match="by the clock alone") as refused:
+        purge_incomplete(database, models, held(), "a reason", KEEP)
+    assert refused.value.refusal.confirmable == 1
+    assert purge_incomplete(database, models, due(), "a reason", KEEP).purged == [due()]
     assert count(connection, "select count(*) from signal.events") == 25
+
+
+@pytest.mark.usefixtures("environment", "two_months_off")
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("--dry-run",), 0), ((), 1), (("--purge-incomplete", held, "--reason", "a reason"), 1)],
+)
+def test_the_command_says_how_to_confirm(
+    arguments: tuple[object, ...], code: int, tmp_path: Path
+) -> None:
+    words = (argument() if callable(argument) else argument for argument in arguments)
+    done = run_command("retention", *words, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "1 raw day(s) are past their retention by the clock alone" in done.stderr
+    assert "run `signal-pipeline retention --confirm-days 1`" in done.stderr
 
 
 @pytest.mark.usefixtures("two_months_off")
 def test_another_date_than_today_is_judged_the_same(database: Database, models: Models) -> None:
-    before = purge_due_days(database, models, KEEP, as_of=HELD + timedelta(days=KEEP), dry_run=True)
-    assert (before.purged, before.kept, before.refusal) == ([DUE], {}, None)
-    after = purge_due_days(
-        database, models, KEEP, as_of=HELD + timedelta(days=KEEP + 1), dry_run=True
+    before = purge_due_days(
+        database, models, KEEP, as_of=held() + timedelta(days=KEEP), dry_run=True
     )
-    assert (after.purged, list(after.kept)) == ([DUE], [HELD])
+    assert (before.purged, before.kept, before.refusal) == ([due()], {}, None)
+    after = purge_due_days(
+        database, models, KEEP, as_of=held() + timedelta(days=KEEP + 1), dry_run=True
+    )
+    assert (after.purged, list(after.kept)) == ([due()], [held()])
 
 
 def test_events_of_the_days_that_nothing_ran_are_signs_whenever_they_come(
@@ -138,12 +171,12 @@ def test_events_of_the_days_that_nothing_ran_are_signs_whenever_they_come(
     build: Build,
 ) -> None:
     live_since(390, 4)
-    fill(TODAY - timedelta(days=KEEP + 1))
-    build(TODAY - timedelta(days=KEEP + 1))
+    fill(due_day())
+    build(due_day())
     assert purge_due_days(database, models, KEEP, dry_run=True).refusal
-    for days_ago in (3, 2, 1):
-        fill(TODAY - timedelta(days=days_ago), 1)
-    assert purge_due_days(database, models, KEEP).purged == [TODAY - timedelta(days=KEEP + 1)]
+    for number in (3, 2, 1):
+        fill(days_ago(number), 1)
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
 @pytest.mark.parametrize("keep", [30, 180])
@@ -156,7 +189,7 @@ def test_a_lower_retention_and_imports_of_old_files_need_no_word(
     keep: int,
 ) -> None:
     live_since(20 if keep == 180 else 390, 1)
-    old = [TODAY - timedelta(days=n) for n in (380, 250, 200)]
+    old = [days_ago(n) for n in (380, 250, 200)]
     for day in old:
         fill(day)
         build(day)
@@ -177,7 +210,7 @@ def test_a_rebuild_of_all_days_leaves_the_signs(
     fill: Fill,
 ) -> None:
     live_since(3, 3)
-    days = [TODAY - timedelta(days=n) for n in (2, 1)]
+    days = [days_ago(n) for n in (2, 1)]
     for day in days:
         connection.execute("select signal.ensure_day(%s)", [day])
         connection.execute(
@@ -189,7 +222,7 @@ def test_a_rebuild_of_all_days_leaves_the_signs(
     purge_due_days(database, models, KEEP)
     connection.execute("update signal.builds set built_at = now()")
     seen = {row[0] for row in connection.execute("select day from signal.seen_days").fetchall()}
-    assert seen == {TODAY, *days, TODAY - timedelta(days=3)}
+    assert seen == {today(), *days, days_ago(3)}
 
 
 @pytest.fixture
@@ -206,7 +239,7 @@ def older(server: str) -> Database:
 def test_an_older_installation_is_believed_up_to_its_last_sign(
     older: Database, settings: Settings, models: Models
 ) -> None:
-    last = TODAY - timedelta(days=7)
+    last = days_ago(7)
     with older.connect() as connection:
         connection.execute("update signal.instance set created_at = now() - interval '100 days'")
         connection.execute(
@@ -219,4 +252,4 @@ def test_an_older_installation_is_believed_up_to_its_last_sign(
             row[0]
             for row in connection.execute("select day from signal.seen_days order by 1").fetchall()
         ]
-    assert days == [TODAY - timedelta(days=n) for n in range(100, 6, -1)]
+    assert days == [days_ago(n) for n in range(100, 6, -1)]

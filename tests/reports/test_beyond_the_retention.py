@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 from conftest import Fill
-from support.reports import TODAY, BuildDays, Models, states
+from support.days import due_day, today
+from support.reports import BuildDays, Models, states
 
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.embedded_only
 def test_purged_days_stay_in_rollups_and_are_refused_from_raw(
     database: Database, models: Models, fill: Fill, build_days: BuildDays
 ) -> None:
-    due = TODAY - timedelta(days=181)
+    due = due_day()
     fill(due)
     build_days(due)
     fill(due - timedelta(days=1))
@@ -34,11 +35,12 @@ def test_purged_days_stay_in_rollups_and_are_refused_from_raw(
         f" numbers: {before}"
     ]
     with pytest.raises(ReportError, match=r"1 day\(s\).*purged.*too low"):
-        raw_report(database, ["route", "app"], {}, due, TODAY)
+        raw_report(database, ["route", "app"], {}, due, today())
     with pytest.raises(ReportError, match=r"2 day\(s\).*too low"):
-        grouped_report(database, models, ["route", "device"], {}, due - timedelta(days=1), TODAY)
+        grouped_report(database, models, ["route", "device"], {}, due - timedelta(days=1), today())
     assert (
-        len(raw_report(database, ["route", "device"], {}, due + timedelta(days=1), TODAY).rows) == 0
+        len(raw_report(database, ["route", "device"], {}, due + timedelta(days=1), today()).rows)
+        == 0
     )
 
 
@@ -63,7 +65,7 @@ def test_beyond_the_retention_a_rollup_answers_as_raw_events_did(
     where: dict[str, str],
     has_users: bool,
 ) -> None:
-    due = TODAY - timedelta(days=181)
+    due = due_day()
     fill(due, 60)
     build_days(due)
     before = raw_report(database, keys, where, due, due).rows
@@ -85,7 +87,7 @@ def test_beyond_the_retention_a_rollup_answers_as_raw_events_did(
 def test_a_rollup_is_not_asked_for_what_it_leaves_out(
     database: Database, models: Models, fill: Fill, build_days: BuildDays
 ) -> None:
-    due = TODAY - timedelta(days=181)
+    due = due_day()
     fill(due)
     build_days(due)
     assert purge_due_days(database, models, 180).purged == [due]

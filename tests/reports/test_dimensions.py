@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import Fill
 from support.commands import error_of, run_command
+from support.days import days_ago, yesterday
 
 from signal_pipeline.api.graphql.stats import FILTER_KEYS
 from signal_pipeline.api.graphql.types import StatsFilter, StatsKey
@@ -22,8 +22,6 @@ from signal_pipeline.reports.dimensions import KEYS, find_keys, values_by_key
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.settings import Settings
-
-YESTERDAY = date.today() - timedelta(days=1)
 
 
 @pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
@@ -66,13 +64,13 @@ def test_the_wire_has_the_same_keys() -> None:
 def test_a_column_that_a_table_shows_can_be_filtered_and_grouped_by(
     database: Database, connection: Connection, fill: Fill
 ) -> None:
-    fill(YESTERDAY, 60)
+    fill(yesterday(), 60)
     for key in KEYS.values():
-        report = raw_report(database, [key.column], {}, YESTERDAY, YESTERDAY)
+        report = raw_report(database, [key.column], {}, yesterday(), yesterday())
         assert report.rows.columns[0] == key.column
         first = report.rows.iloc[0]
         (same,) = raw_report(
-            database, [key.name], {key.column: str(first[key.column])}, YESTERDAY, YESTERDAY
+            database, [key.name], {key.column: str(first[key.column])}, yesterday(), yesterday()
         ).rows.to_dict("records")
         assert same == first.to_dict()
 
@@ -81,14 +79,14 @@ def test_a_column_that_a_table_shows_can_be_filtered_and_grouped_by(
 def test_the_command_takes_columns_and_names_what_it_does_not_know(
     environment: Settings, fill: Fill, tmp_path: Path
 ) -> None:
-    fill(YESTERDAY, 60)
+    fill(yesterday(), 60)
     ask = partial(
         run_command,
         "report",
         "--from",
-        YESTERDAY,
+        yesterday(),
         "--to",
-        YESTERDAY,
+        yesterday(),
         "--format",
         "json",
         cwd=tmp_path,
@@ -102,7 +100,7 @@ def test_the_command_takes_columns_and_names_what_it_does_not_know(
         (("--group-by", "app", "--where", "app_name=cms", "--app", "cms"), "app is filtered twice"),
         (("--group-by", "app", "--where", "app_name=cmss"), "no app 'cmss': choose from"),
         (
-            ("--group-by", "app", "--where", f"activity_date={YESTERDAY - timedelta(days=1)}"),
+            ("--group-by", "app", "--where", f"activity_date={days_ago(2)}"),
             "lies outside the window",
         ),
     ]:

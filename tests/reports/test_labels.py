@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import Fill
-from support.reports import SUNDAY, TODAY, WINDOW, BuildDays, Models, states
+from support.days import days_ago, due_day, today
+from support.reports import SUNDAY, WINDOW, BuildDays, Models, states
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -24,20 +25,18 @@ def test_today_is_partial(
     database: Database, models: Models, ingest: Ingest, build_days: BuildDays
 ) -> None:
     ingest.ingest_lines([line(), line(datetime.now(UTC) - timedelta(days=1))])
-    build_days(TODAY, TODAY - timedelta(days=1))
-    yesterday = str(TODAY - timedelta(days=1))
-    assert states(database, models, TODAY - timedelta(days=1), TODAY) == {
-        str(TODAY): "partial",
+    build_days(today(), days_ago(1))
+    yesterday = str(days_ago(1))
+    assert states(database, models, days_ago(1), today()) == {
+        str(today()): "partial",
         yesterday: "fresh",
     }
-    raw = raw_report(database, ["day"], {}, TODAY - timedelta(days=1), TODAY).rows
+    raw = raw_report(database, ["day"], {}, days_ago(1), today()).rows
     assert dict(zip(raw["activity_date"].map(str), raw["state"], strict=True)) == {
-        str(TODAY): "partial",
+        str(today()): "partial",
         yesterday: "exact",
     }
-    assert set(
-        raw_report(database, ["app"], {}, TODAY - timedelta(days=1), TODAY).rows["state"]
-    ) == {"partial"}
+    assert set(raw_report(database, ["app"], {}, days_ago(1), today()).rows["state"]) == {"partial"}
 
 
 def test_a_stale_day_is_stale_in_its_row_and_in_every_sum(
@@ -95,7 +94,7 @@ def test_missing_raw_events_are_labelled(database: Database, fill: Fill) -> None
 def test_incomplete_days_are_labelled_for_ever(
     database: Database, models: Models, fill: Fill, build_days: BuildDays
 ) -> None:
-    due = TODAY - timedelta(days=181)
+    due = due_day()
     fill(due)
     build_days(due)
     fill(due, seed=2)  # The build is stale now, so the day fails its proof.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import Fill
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.days import days_ago, yesterday
 
 from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
-
-YESTERDAY = date.today() - timedelta(days=1)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1_000])
@@ -23,10 +22,10 @@ YESTERDAY = date.today() - timedelta(days=1)
 def test_the_newest_events_of_all_apps_and_types_are_merged_in_order(
     database: Database, connection: Connection, fill: Fill, limit: int, filters: dict[str, str]
 ) -> None:
-    for day in (YESTERDAY, YESTERDAY - timedelta(days=1)):
+    for day in (yesterday(), days_ago(2)):
         fill(day, 120)
     # Many events at one instant, so that only the id decides their order.
-    noon = datetime(YESTERDAY.year, YESTERDAY.month, YESTERDAY.day, 12, tzinfo=UTC)
+    noon = datetime(yesterday().year, yesterday().month, yesterday().day, 12, tzinfo=UTC)
     connection.execute(
         "update signal.events set created_at = %s where created_at >= %s", [noon, noon]
     )
@@ -42,7 +41,7 @@ def test_the_newest_events_of_all_apps_and_types_are_merged_in_order(
     assert [(e.created_at, e.id) for e in found] == expected
 
 
-DAYS = [YESTERDAY - timedelta(days=n) for n in (0, 1, 3)]
+DAYS = [days_ago(n) for n in (1, 2, 4)]
 NOON = {day: datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in DAYS}
 
 

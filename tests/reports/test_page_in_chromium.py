@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import subprocess
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Build, Fill
 from filelock import FileLock
+from support.days import days_ago
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.postgres.database import Database
@@ -31,7 +32,7 @@ CHROMIUM = next(
     ),
     None,
 )
-FIRST = date.today() - timedelta(days=3)
+FIRST = days_ago(3)
 LAST = FIRST + timedelta(days=1)
 
 

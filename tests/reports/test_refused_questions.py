@@ -13,6 +13,7 @@ from support.commands import error_of, run_command
 from support.reports import SUNDAY, Models
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
+from signal_pipeline.days.calendar import WindowError
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
@@ -78,9 +79,9 @@ def test_an_unknown_key_is_refused(
 
 
 def test_a_window_that_ends_before_it_begins_is_refused(database: Database, models: Models) -> None:
-    with pytest.raises(ReportError, match="is after"):
+    with pytest.raises(WindowError, match="is after"):
         rollup_report(database, models, "app", SUNDAY, SUNDAY - timedelta(days=1))
-    with pytest.raises(ReportError, match="is after"):
+    with pytest.raises(WindowError, match="is after"):
         raw_report(database, ["app"], {}, SUNDAY, SUNDAY - timedelta(days=1))
     with pytest.raises(ReportError, match="no rollup"):
         rollup_report(database, models, "moon", SUNDAY, SUNDAY)

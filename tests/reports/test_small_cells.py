@@ -14,6 +14,7 @@ from random import Random, SystemRandom
 import pytest
 from conftest import START_DATE, Build, Fill
 from support.commands import run_command
+from support.days import days_ago
 
 from faults.suppression_questions import impossible_machines
 from faults.suppression_solver import System
@@ -28,7 +29,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
-DAY = date.today() - timedelta(days=2)
+DAY = days_ago(2)
 MOST = 20
 # Each way to spread up to MOST people over four values of a split, as an app of its own, whose
 # people each clicked once.

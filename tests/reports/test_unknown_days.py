@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import START_DATE, Build, Fill
 from support.commands import error_of, run_command
+from support.days import days_ago, due_day, today, tomorrow
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -30,11 +31,9 @@ from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-TODAY = datetime.now(UTC).date()
 ONE = timedelta(days=1)
 BEFORE, FIRST = START_DATE - ONE, START_DATE
-TOMORROW = TODAY + ONE
-DAYS = [TODAY - timedelta(days=n) for n in (12, 11, 10)]
+DAYS = [days_ago(n) for n in (12, 11, 10)]
 Ask = Callable[[date, date], Report]
 
 pytestmark = pytest.mark.embedded_only
@@ -69,15 +68,16 @@ def to_come(count: int, days: str) -> str:
     return f"{count:,} day(s) are still to come and unknown: {days}"
 
 
-NOT_OVER = f"today, {TODAY}, is not over: its numbers are partial"
+def not_over() -> str:
+    return f"today, {today()}, is not over: its numbers are partial"
 
 
 def test_a_window_that_nobody_can_know_says_why(rollup: Ask, raw: Ask) -> None:
     for first, last, note in [
         (BEFORE, BEFORE, before_start(1, f"{BEFORE}")),
         (BEFORE - 2 * ONE, BEFORE, before_start(3, f"{BEFORE - 2 * ONE} to {BEFORE}")),
-        (TOMORROW, TOMORROW, to_come(1, f"{TOMORROW}")),
-        (TOMORROW, TOMORROW + ONE, to_come(2, f"{TOMORROW} to {TOMORROW + ONE}")),
+        (tomorrow(), tomorrow(), to_come(1, f"{tomorrow()}")),
+        (tomorrow(), tomorrow() + ONE, to_come(2, f"{tomorrow()} to {tomorrow() + ONE}")),
         (date.max - ONE, date.max, to_come(2, "9999-12-30 to 9999-12-31")),
         (date.min, date.min + ONE, before_start(2, "0001-01-01 to 0001-01-02")),
     ]:
@@ -93,13 +93,13 @@ def test_the_ends_of_a_window_are_told_apart(
     build(FIRST)
     for ask in (rollup, raw):
         assert ask(BEFORE, FIRST).notes == [before_start(1, f"{BEFORE}")]
-        assert ask(TODAY, TOMORROW).notes == [to_come(1, f"{TOMORROW}"), NOT_OVER]
+        assert ask(today(), tomorrow()).notes == [to_come(1, f"{tomorrow()}"), not_over()]
         assert ask(FIRST, FIRST).notes == []
         everything = ask(date.min, date.max).notes
         assert everything[0] == before_start(
             (START_DATE - date.min).days, f"0001-01-01 to {BEFORE}"
         )
-        assert everything[1] == to_come((date.max - TODAY).days, f"{TOMORROW} to 9999-12-31")
+        assert everything[1] == to_come((date.max - today()).days, f"{tomorrow()} to 9999-12-31")
 
 
 def test_days_that_were_never_built_are_named_with_and_without_events(
@@ -125,52 +125,43 @@ def test_raw_events_of_days_before_the_installation_are_unknown_until_a_replay_b
     fill(DAYS[1])
     report = raw(DAYS[0], DAYS[1])
     assert report.notes == [
-        f"1 day(s) are before Signal was installed on {TODAY} and unknown: none of their events"
+        f"1 day(s) are before Signal was installed on {today()} and unknown: none of their events"
         f" was replayed: {DAYS[0]}"
     ]
     assert set(report.rows["state"]) == {"partial"}
     assert raw(DAYS[1], DAYS[1]).notes == []
 
 
-@pytest.mark.parametrize(
-    ("first", "last", "state"),
-    [
-        (DAYS[0], DAYS[1], "fresh"),
-        (DAYS[0], DAYS[2], "missing"),
-        (BEFORE, DAYS[1], "missing, partial"),
-        (DAYS[1], TODAY, "missing, partial"),
-        (DAYS[1], TOMORROW, "missing, partial"),
-    ],
-)
 def test_a_sum_that_lacks_days_is_labelled(
-    database: Database,
-    models: Models,
-    fill: Fill,
-    build: Build,
-    first: date,
-    last: date,
-    state: str,
+    database: Database, models: Models, fill: Fill, build: Build
 ) -> None:
     for day in DAYS[:2]:
         fill(day)
         build(day)
-    report = rollup_report(database, models, "app", first, last, by="total", event_type="(all)")
-    assert set(report.rows["state"]) == {state}
+    for first, last, state in [
+        (DAYS[0], DAYS[1], "fresh"),
+        (DAYS[0], DAYS[2], "missing"),
+        (BEFORE, DAYS[1], "missing, partial"),
+        (DAYS[1], today(), "missing, partial"),
+        (DAYS[1], tomorrow(), "missing, partial"),
+    ]:
+        report = rollup_report(database, models, "app", first, last, by="total", event_type="(all)")
+        assert set(report.rows["state"]) == {state}, (first, last)
 
 
 def test_today_is_partial_also_where_it_has_no_row(rollup: Ask, raw: Ask, ingest: Ingest) -> None:
-    assert rollup(TODAY, TODAY).notes == raw(TODAY, TODAY).notes == [NOT_OVER]
+    assert rollup(today(), today()).notes == raw(today(), today()).notes == [not_over()]
     ingest.ingest_lines([line()])
-    assert rollup(TODAY, TODAY).notes == [
-        f"today, {TODAY}, is not over and not built yet: it is not in these numbers"
+    assert rollup(today(), today()).notes == [
+        f"today, {today()}, is not over and not built yet: it is not in these numbers"
     ]
-    assert raw(TODAY, TODAY).notes == [NOT_OVER]
+    assert raw(today(), today()).notes == [not_over()]
 
 
 def test_purged_days_that_a_rollup_lacks_or_holds_in_part_are_named_whatever_is_filtered(
     database: Database, models: Models, fill: Fill, build: Build
 ) -> None:
-    due = [TODAY - timedelta(days=n) for n in (184, 183, 182)]
+    due = [due_day(n) for n in (4, 3, 2)]
     fill(due[0])
     fill(due[1])
     build(due[1])
@@ -217,10 +208,10 @@ def test_raw_events_that_are_missing_are_noted_where_no_row_can_tell(
 
 def test_a_filter_by_day_asks_for_that_day_alone(database: Database, fill: Fill) -> None:
     fill(DAYS[0])
-    narrowed = raw_report(database, ["app"], {"day": str(DAYS[0])}, BEFORE, TOMORROW)
+    narrowed = raw_report(database, ["app"], {"day": str(DAYS[0])}, BEFORE, tomorrow())
     assert narrowed.notes == []
     assert set(narrowed.rows["state"]) == {"exact"}
-    unknown = raw_report(database, ["app"], {"day": str(BEFORE)}, BEFORE, TOMORROW)
+    unknown = raw_report(database, ["app"], {"day": str(BEFORE)}, BEFORE, tomorrow())
     assert unknown.notes == [before_start(1, f"{BEFORE}")]
     with pytest.raises(QuestionError, match="lies outside the window"):
         raw_report(database, ["app"], {"day": str(BEFORE)}, DAYS[0], DAYS[1])
@@ -230,14 +221,14 @@ def test_an_event_of_tomorrow_from_a_clock_that_is_ahead_is_partial(
     database: Database, raw: Ask, settings: Settings
 ) -> None:
     """Five minutes of skew are accepted, past midnight too."""
-    midnight = datetime(TOMORROW.year, TOMORROW.month, TOMORROW.day, tzinfo=UTC)
+    midnight = datetime(tomorrow().year, tomorrow().month, tomorrow().day, tzinfo=UTC)
     with closing(
         Ingest.from_settings(settings, database, lambda: midnight - timedelta(minutes=1))
     ) as ingest:
         assert ingest.ingest_lines([line(midnight)]).accepted == 1
-    report = raw(TOMORROW, TOMORROW)
+    report = raw(tomorrow(), tomorrow())
     assert list(report.rows["state"]) == ["partial"]
-    assert report.notes == [to_come(1, f"{TOMORROW}")]
+    assert report.notes == [to_come(1, f"{tomorrow()}")]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +240,7 @@ def test_every_form_of_a_report_says_it_on_stderr(
     ask = partial(run_command, "report", *question, cwd=tmp_path)
     for first, last, note in [
         (BEFORE, BEFORE, before_start(1, f"{BEFORE}")),
-        (TOMORROW, date.max, to_come((date.max - TODAY).days, f"{TOMORROW} to 9999-12-31")),
+        (tomorrow(), date.max, to_come((date.max - today()).days, f"{tomorrow()} to 9999-12-31")),
     ]:
         window = ("--from", first, "--to", last, "--format")
         done = {form: ask(*window, form) for form in ("table", "csv", "json")}
@@ -263,6 +254,6 @@ def test_a_database_without_a_start_date_is_told_to_migrate(
     environment: Settings, connection: Connection, tmp_path: Path
 ) -> None:
     connection.execute("delete from signal.instance")
-    done = run_command("report", "app", "--from", TODAY, "--to", TODAY, cwd=tmp_path)
+    done = run_command("report", "app", "--from", today(), "--to", today(), cwd=tmp_path)
     assert done.returncode == 1
     assert "run `signal-pipeline migrate`" in error_of(done.stderr)

@@ -10,9 +10,9 @@ import pytest
 
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
+from signal_pipeline.rollups.declared_tests import AcceptedValues, NotNull, ReconcilesWith
 from signal_pipeline.rollups.lineage import checksum
 from signal_pipeline.rollups.models import ModelError, load_models
-from signal_pipeline.rollups.schema_yml import AcceptedValues, NotNull, ReconcilesWith
 
 AddRollup = Callable[..., None]
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import Build, Fill
 from support.commands import run_command
+from support.days import days_ago, today
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.dagster.due_builds import LONGEST_GAP
@@ -87,12 +88,7 @@ def test_the_example_has_the_file_that_the_command_prints(tmp_path: Path) -> Non
     )
 
 
-TODAY = datetime.now(UTC).date()
 ROLLUP = "daily_app_activity"
-
-
-def back(days: int) -> date:
-    return TODAY - timedelta(days=days)
 
 
 def end_of(day: date) -> datetime:
@@ -115,7 +111,7 @@ def freshness(connection: Connection, rollup: str = ROLLUP) -> datetime | None:
 @pytest.fixture
 def changed(connection: Connection, fill: Fill, build: Build) -> datetime:
     """Three built days of four; their events last changed at this time."""
-    for day in (back(5), back(4), back(2)):
+    for day in (days_ago(5), days_ago(4), days_ago(2)):
         fill(day)
         build(day)
     then = datetime.now(UTC) - timedelta(hours=5)
@@ -126,10 +122,10 @@ def changed(connection: Connection, fill: Fill, build: Build) -> datetime:
 def test_a_day_without_a_row_waits_from_its_end(
     connection: Connection, changed: datetime, build: Build
 ) -> None:
-    assert freshness(connection) == end_of(back(3))
-    build(back(3))
-    assert freshness(connection) == end_of(back(1))
-    build(back(1))
+    assert freshness(connection) == end_of(days_ago(3))
+    build(days_ago(3))
+    assert freshness(connection) == end_of(days_ago(1))
+    build(days_ago(1))
     assert freshness(connection) is None
 
 
@@ -137,72 +133,74 @@ def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
     connection: Connection, changed: datetime, fill: Fill, build: Build
 ) -> None:
     """Days from before the installation came as old files, so that they wait from then."""
-    build(back(3))
-    fill(back(1))
+    build(days_ago(3))
+    fill(days_ago(1))
     just_now = datetime.now(UTC) - timedelta(minutes=1)
-    connection.execute("update signal.days set changed_at = %s where day = %s", [just_now, back(1)])
-    assert freshness(connection) == max(just_now, end_of(back(1)))
+    connection.execute(
+        "update signal.days set changed_at = %s where day = %s", [just_now, days_ago(1)]
+    )
+    assert freshness(connection) == max(just_now, end_of(days_ago(1)))
     connection.execute("update signal.instance set created_at = now() - interval '9 days'")
-    assert freshness(connection) == end_of(back(1))
+    assert freshness(connection) == end_of(days_ago(1))
 
 
 def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
     connection: Connection, fill: Fill, build: Build
 ) -> None:
-    fill(back(LONGEST_GAP.days + 20))
-    build(back(LONGEST_GAP.days + 20))
+    fill(days_ago(LONGEST_GAP.days + 20))
+    build(days_ago(LONGEST_GAP.days + 20))
     # A night builds the gaps of this time, and no older ones.
-    assert freshness(connection) == end_of(back(1) - LONGEST_GAP)
+    assert freshness(connection) == end_of(days_ago(1) - LONGEST_GAP)
 
 
 def test_a_changed_day_waits_from_its_change(
     connection: Connection, changed: datetime, fill: Fill, build: Build
 ) -> None:
-    for day in (back(3), back(1)):
+    for day in (days_ago(3), days_ago(1)):
         build(day)
-    fill(back(4), 3, 9)
+    fill(days_ago(4), 3, 9)
     then = datetime.now(UTC) + timedelta(minutes=1)
-    connection.execute("update signal.days set changed_at = %s where day = %s", [then, back(4)])
+    connection.execute("update signal.days set changed_at = %s where day = %s", [then, days_ago(4)])
     assert freshness(connection) == then
-    build(back(4))
+    build(days_ago(4))
     assert freshness(connection) is None
 
 
 def test_today_waits_from_its_last_build(
     connection: Connection, changed: datetime, fill: Fill, build: Build
 ) -> None:
-    for day in (back(3), back(1)):
+    for day in (days_ago(3), days_ago(1)):
         build(day)
-    fill(TODAY)
-    build(TODAY)
+    fill(today())
+    build(today())
     assert freshness(connection) is None
-    fill(TODAY, 3, 9)
+    fill(today(), 3, 9)
     then = datetime.now(UTC) - timedelta(hours=2)
-    connection.execute("update signal.builds set built_at = %s where day = %s", [then, TODAY])
+    connection.execute("update signal.builds set built_at = %s where day = %s", [then, today()])
     assert freshness(connection) == then
 
 
 def test_a_changed_model_makes_the_other_days_wait_from_its_first_build(
     connection: Connection, changed: datetime, build: Build
 ) -> None:
-    for day in (back(3), back(1)):
+    for day in (days_ago(3), days_ago(1)):
         build(day)
     connection.execute(
         "update signal.builds set model_checksum = 'older', built_at = now() - interval '1 day'"
         " where day = %s and rollup = %s",
-        [back(4), ROLLUP],
+        [days_ago(4), ROLLUP],
     )
     first = connection.execute(
         "select min(first_built_at) from signal.builds where rollup = %s and day <> %s",
-        [ROLLUP, back(4)],
+        [ROLLUP, days_ago(4)],
     ).fetchone()
     assert first == (freshness(connection),)
 
 
 def test_a_purged_day_waits_for_nothing(connection: Connection, changed: datetime) -> None:
     connection.execute("update signal.days set state = 'purged'")
-    connection.execute("delete from signal.builds where day = %s", [back(4)])
-    assert freshness(connection) == end_of(back(3))
+    connection.execute("delete from signal.builds where day = %s", [days_ago(4)])
+    assert freshness(connection) == end_of(days_ago(3))
 
 
 def test_a_rollup_that_was_never_built_is_not_fresh(

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from conftest import START_DATE, Fill
 from psycopg import sql
+from support.days import days_ago, today
 from support.revisions import migrate_to
 from support.stored import count
 
@@ -28,7 +29,6 @@ from signal_pipeline.schema.migrate import NotOwnerError, StartDateError, migrat
 from signal_pipeline.settings import Settings
 
 _numbers = itertools.count(1)
-TODAY = datetime.now(UTC).date()
 
 SHAPE = """
 select 'column', table_name, column_name, data_type, is_nullable, column_default, collation_name
@@ -82,10 +82,10 @@ def test_a_second_migration_changes_nothing(
     migrate(empty, settings, models)
     with empty.connect() as connection:
         first = shape(connection)
-        assert stored_start_date(connection) == TODAY - timedelta(days=180)
-        connection.execute("select signal.ensure_day(%s)", [TODAY])
+        assert stored_start_date(connection) == days_ago(180)
+        connection.execute("select signal.ensure_day(%s)", [today()])
         migrate(empty, settings, models)
-        connection.execute("drop table signal.events_" + TODAY.strftime("%Y%m%d"))  # type: ignore[arg-type]
+        connection.execute("drop table signal.events_" + today().strftime("%Y%m%d"))  # type: ignore[arg-type]
         assert shape(connection) == first
         tables = {row[1] for row in first if row[0] == "column"}
         assert {"events", "event_keys", "days", "books", "receipts", "audit", *models} <= tables
@@ -258,7 +258,7 @@ def test_the_start_date_is_stored_once_and_does_not_move_by_itself(
     migrate(empty, configured(empty, tmp_path, retention_days=30), models)
     with empty.connect() as connection:
         migrate(empty, configured(empty, tmp_path, retention_days=90), models)
-        assert stored_start_date(connection) == TODAY - timedelta(days=30)
+        assert stored_start_date(connection) == days_ago(30)
         migrate(empty, configured(empty, tmp_path, start_date=START_DATE), models)
         migrate(empty, configured(empty, tmp_path), models)
         assert stored_start_date(connection) == START_DATE
@@ -267,7 +267,7 @@ def test_the_start_date_is_stored_once_and_does_not_move_by_itself(
 def test_a_start_date_after_days_with_data_is_refused(
     database: Database, connection: Connection, settings: Settings, models: Models, fill: Fill
 ) -> None:
-    day = TODAY - timedelta(days=10)
+    day = days_ago(10)
     fill(day)
     with pytest.raises(
         StartDateError, match=f"SIGNAL_START_DATE {day + timedelta(days=1)} is later than days"
@@ -283,7 +283,7 @@ def test_a_start_date_after_days_with_data_is_refused(
 def test_data_survives_a_migration(
     database: Database, connection: Connection, settings: Settings, models: Models, fill: Fill
 ) -> None:
-    fill(TODAY - timedelta(days=2))
+    fill(days_ago(2))
     migrate(database, settings, models)
     assert count(connection, "select count(*) from signal.events") == 25
 
@@ -318,4 +318,4 @@ def test_no_day_outside_the_calendar_of_the_database_can_be_made(
     connection: Connection, days: int
 ) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="days run from"):
-        connection.execute("select signal.ensure_day(%s)", [TODAY + timedelta(days=days)])
+        connection.execute("select signal.ensure_day(%s)", [today() + timedelta(days=days)])

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg import errors
+from support.days import days_ago, due_day, today, yesterday
 from support.oracle import DIMENSIONS, Oracle
 from support.reporting import rows
 from support.traffic import line, traffic
@@ -31,8 +32,6 @@ from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
-TODAY = datetime.now(UTC).date()
-YESTERDAY = TODAY - timedelta(days=1)
 STATES = {
     "app_days": ["day", "app_name"],
     "books": ["day", "app_name", "event_type"],
@@ -84,7 +83,7 @@ def test_a_plain_sum_of_events_is_right_however_it_is_grouped(
     build: Build,
     ingest_at: Callable[[datetime], Ingest],
 ) -> None:
-    day = YESTERDAY - timedelta(days=next(_numbers))
+    day = yesterday() - timedelta(days=next(_numbers))
     now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
     lines = [line_of(each, day) for each in clicks]
     oracle = Oracle(SECRET, START_DATE)
@@ -124,8 +123,8 @@ def test_a_plain_sum_of_events_is_right_however_it_is_grouped(
 def test_distinct_counts_are_those_of_the_rollup(
     reader: Connection, fill: Fill, build: Build, connection: Connection
 ) -> None:
-    fill(YESTERDAY, 80)
-    build(YESTERDAY)
+    fill(yesterday(), 80)
+    build(yesterday())
     for rollup, dimensions in DIMENSIONS.items():
         names = ", ".join(["activity_date", "app_name", *dimensions])
         for view, extra, where in (
@@ -168,7 +167,7 @@ def test_each_view_has_one_row_per_grain(
     ingest_at: Callable[[datetime], Ingest],
     build: Build,
 ) -> None:
-    for day in (YESTERDAY, TODAY - timedelta(days=3)):
+    for day in (yesterday(), days_ago(3)):
         now = datetime.fromisoformat(f"{day}T23:59:59+00:00")
         bad = [line(now, userAgent="Googlebot/2.1"), line(now, appName="nobody"), b"{", b"{}"]
         again = traffic(day, 60)
@@ -289,11 +288,11 @@ def test_days_and_rollups_have_the_states_that_status_shows(
     build: Build,
     models: Models,
 ) -> None:
-    due, unbuilt, gone = (TODAY - timedelta(days=days) for days in (181, 5, 6))
-    for day in (due, YESTERDAY, TODAY - timedelta(days=3)):
+    due, unbuilt, gone = due_day(), days_ago(5), days_ago(6)
+    for day in (due, yesterday(), days_ago(3)):
         fill(day, 20)
         build(day)
-    fill(YESTERDAY, 5, 2)
+    fill(yesterday(), 5, 2)
     fill(unbuilt, 5)
     fill(gone, 5)
     connection.execute("update signal.days set state = 'purged' where day = %s", [gone])
@@ -308,9 +307,9 @@ def test_days_and_rollups_have_the_states_that_status_shows(
     connection.execute(
         "update signal.builds set model_checksum = 'of before' where day = %s and rollup ="
         " 'daily_app_activity'",
-        [TODAY - timedelta(days=3)],
+        [days_ago(3)],
     )
-    connection.execute("insert into signal.day_keys values (%s, 'another0', 1)", [YESTERDAY])
+    connection.execute("insert into signal.day_keys values (%s, 'another0', 1)", [yesterday()])
     statuses = day_statuses(connection, models.checksums)
     shown = rows(reader, "select day, rollup, freshness from rollup_days")
     assert {(day, rollup): freshness for day, rollup, freshness in shown} == {
@@ -327,11 +326,18 @@ def test_days_and_rollups_have_the_states_that_status_shows(
     }
     states = rows(reader, "select day, state, is_partial, is_incomplete, version, events from days")
     assert sorted(states) == [
-        (s.day, s.state, s.day == TODAY, s.incomplete, s.version, _by_the_books(connection, s.day))
+        (
+            s.day,
+            s.state,
+            s.day == today(),
+            s.incomplete,
+            s.version,
+            _by_the_books(connection, s.day),
+        )
         for s in statuses
     ]
     counted = rows(reader, "select day from days where users_over_counted")
-    assert counted == [(YESTERDAY,)]
+    assert counted == [(yesterday(),)]
 
 
 def _by_the_books(connection: Connection, day: date) -> int:
@@ -347,20 +353,20 @@ def _by_the_books(connection: Connection, day: date) -> int:
 def test_today_is_partial_and_yesterday_is_not(
     reader: Connection, fill: Fill, build: Build
 ) -> None:
-    fill(YESTERDAY)
-    build(YESTERDAY)
-    fill(TODAY)
-    build(TODAY)
+    fill(yesterday())
+    build(yesterday())
+    fill(today())
+    build(today())
     for view in grains():
         if view.startswith("daily_"):
             days = rows(reader, f"select distinct activity_date, is_partial from {view} order by 1")
-            assert days == [(YESTERDAY, False), (TODAY, True)], view
+            assert days == [(yesterday(), False), (today(), True)], view
 
 
 def test_an_app_without_addresses_is_degraded(
     reader: Connection, ingest_at: Callable[[datetime], Ingest]
 ) -> None:
-    now = datetime.fromisoformat(f"{YESTERDAY}T23:00:00+00:00")
+    now = datetime.fromisoformat(f"{yesterday()}T23:00:00+00:00")
     good = [line(now) for _ in range(100)]
     ingest_at(now).ingest_lines([*good, line(now, ip=None), line(now, ip="nonsense")])
     ingest_at(now).ingest_lines([line(now, appName="cms") for _ in range(10)])

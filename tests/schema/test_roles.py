@@ -1,63 +1,34 @@
-"""Least privilege, tried both ways.
+"""Least privilege: what a role has no need to do is refused.
 
-Everything that a role is allowed to do works, and everything else is refused.
+What each role does is in `test_role_work.py`.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from contextlib import closing, suppress
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import datetime
+from string import Template
 
-import psycopg
 import pytest
 from conftest import Fill
 from psycopg import errors
-from support.commands import last_json, run_command
-from support.traffic import traffic
+from support.days import RETENTION_DAYS, due_day, yesterday
 
-from signal_pipeline.cli.psql import ReaderError, reader_url
-from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.reports.of_rollups import rollup_report
-from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.migrate import ROLES
-from signal_pipeline.settings import Settings
 
-KEEP = 180
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
-DUE = TODAY - timedelta(days=KEEP + 1)
 As = Callable[[str], Database]
 
 
-@pytest.fixture
-def as_role(database: Database, connection: Connection) -> As:
-    """The test's database, by a login that has one role."""
-
-    def log_in(role: str) -> Database:
-        login = f"test_{role}"
-        with suppress(errors.DuplicateObject):
-            connection.execute(f"create role {login} login in role {role}")  # type: ignore[arg-type]
-        return Database(database.url.replace("postgres@", f"{login}@"))
-
-    return log_in
-
-
-@pytest.fixture
-def filled(fill: Fill, database: Database, models: Models, settings: Settings) -> None:
-    """Yesterday, and a due day, both built; the due one is purged."""
-    for day in (DUE, YESTERDAY):
-        fill(day, 60)
-        build_day(database, DuckdbEngine(database.url, settings.tmp_path), models, day)
-    assert retention.purge_due_days(database, models, KEEP).purged == [DUE]
+def of_filled_days(statement: str) -> str:
+    """Write the days of `filled` into a statement."""
+    partition = f"{yesterday():%Y%m%d}"
+    return Template(statement).substitute(due=due_day(), yesterday=yesterday(), partition=partition)
 
 
 FORGED_ENTRIES = [
@@ -133,7 +104,7 @@ FORBIDDEN = {
             f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}',"
             " null)"
         ),
-        f"select count(*) from signal.events_{YESTERDAY:%Y%m%d}",
+        "select count(*) from signal.events_$partition",
     ],
     "signal_api": [
         "delete from signal.events",
@@ -163,8 +134,8 @@ FORBIDDEN = {
         "delete from signal.receipts",
         "insert into signal.guard_passes values (pg_current_xact_id())",
         "alter table signal.daily_app_activity disable trigger all",
-        f"drop table signal.events_{YESTERDAY:%Y%m%d}",
-        f"delete from signal.days where day = '{DUE}'",
+        "drop table signal.events_$partition",
+        "delete from signal.days where day = '$due'",
     ],
 }
 
@@ -175,7 +146,7 @@ def test_what_a_role_may_not_do_is_refused(as_role: As, filled: None) -> None:
         with as_role(role).connect() as connection:
             for statement in FORBIDDEN[role]:
                 try:
-                    connection.execute(statement)  # type: ignore[arg-type]
+                    connection.execute(of_filled_days(statement))  # type: ignore[arg-type]
                     allowed.append((role, statement))
                 except errors.InsufficientPrivilege:
                     pass
@@ -257,28 +228,28 @@ def test_tables_of_a_writers_own_do_not_change_what_others_read(
 
     Those of a session shadow nothing, since every name has its schema.
     """
-    before = rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows
+    before = rollup_report(database, models, "app", yesterday(), yesterday()).rows
     with as_role("signal_writer").connect() as connection:
         connection.execute("create temporary table daily_app_activity (users bigint)")
         connection.execute("create temporary table events (user_hash bytea)")
-        assert rollup_report(database, models, "app", YESTERDAY, YESTERDAY).rows.equals(before)
+        assert rollup_report(database, models, "app", yesterday(), yesterday()).rows.equals(before)
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("insert into signal.events select * from signal.events")
 
 
 GUARDED = [
-    f"update signal.days set state = 'open' where day = '{DUE}'",
-    f"delete from signal.daily_app_activity where activity_date = '{DUE}'",
-    f"update signal.daily_app_activity set events = 0 where activity_date = '{DUE}'",
-    f"insert into signal.daily_app_activity values ('{DUE}', 'cms', 'x', 1, 1, 1)",
-    f"select signal.drop_partition('{YESTERDAY}')",
+    "update signal.days set state = 'open' where day = '$due'",
+    "delete from signal.daily_app_activity where activity_date = '$due'",
+    "update signal.daily_app_activity set events = 0 where activity_date = '$due'",
+    "insert into signal.daily_app_activity values ('$due', 'cms', 'x', 1, 1, 1)",
+    "select signal.drop_partition('$yesterday')",
 ]
 
 
 @pytest.mark.parametrize("statement", GUARDED)
 def test_the_admin_is_held_by_the_guards_too(as_role: As, filled: None, statement: str) -> None:
     with as_role("signal_admin").connect() as connection, pytest.raises(errors.RaiseException):
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(of_filled_days(statement))  # type: ignore[arg-type]
 
 
 def test_the_audit_is_append_only_for_its_owner_too(connection: Connection, filled: None) -> None:
@@ -337,10 +308,10 @@ def test_the_admin_writes_entries_of_its_own_actions_only(
         for action in ("read_events", "x", None):
             with pytest.raises(errors.RaiseException, match="no such action"):
                 admin.execute(
-                    "select signal.audit_operator(%s, %s, null, '{}')", [action, YESTERDAY]
+                    "select signal.audit_operator(%s, %s, null, '{}')", [action, yesterday()]
                 )
-        admin.execute("select signal.audit_operator('erase', %s, null, '{}')", [YESTERDAY])
-    assert connection.execute(ENTRY, before).fetchall() == [("erase", YESTERDAY, None, {}, True)]
+        admin.execute("select signal.audit_operator('erase', %s, null, '{}')", [yesterday()])
+    assert connection.execute(ENTRY, before).fetchall() == [("erase", yesterday(), None, {}, True)]
 
 
 def test_a_purged_day_cannot_be_opened_again_by_its_owner(
@@ -351,57 +322,13 @@ def test_a_purged_day_cannot_be_opened_again_by_its_owner(
             connection.execute(statement)  # type: ignore[arg-type]
 
 
-def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connection) -> None:
-    with closing(
-        Ingest.from_settings(settings, as_role("signal_writer"), lambda: datetime.now(UTC))
-    ) as ingest:
-        lines = traffic(YESTERDAY, 30)
-        assert ingest.ingest_lines(lines).accepted == 30
-        assert ingest.ingest_lines(lines).duplicate == 30
-    assert connection.execute("select count(*) from signal.events").fetchone() == (30,)
-
-
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
-def test_the_builder_builds(
-    as_role: As, settings: Settings, models: Models, fill: Fill, engine: str
-) -> None:
-    fill(YESTERDAY, 30)
-    database = as_role("signal_builder")
-    chosen = (
-        PostgresEngine() if engine == "postgres" else DuckdbEngine(database.url, settings.tmp_path)
-    )
-    assert build_day(database, chosen, models, YESTERDAY).raw_events == 30
-
-
-def test_the_api_reports_with_its_labels(as_role: As, models: Models, filled: None) -> None:
-    report = rollup_report(as_role("signal_api"), models, "app", YESTERDAY, TODAY)
-    assert int(report.rows[report.rows.event_type == "(all)"].events.sum()) == 60
-
-
-def test_the_admin_purges_and_erases(
-    as_role: As,
-    models: Models,
-    settings: Settings,
-    fill: Fill,
-    filled: None,
-    connection: Connection,
-) -> None:
-    admin = as_role("signal_admin")
-    due = DUE - timedelta(days=1)
-    fill(due, 20)
-    build_day(admin, DuckdbEngine(admin.url, settings.tmp_path), models, due)
-    assert retention.purge_due_days(admin, models, KEEP).purged == [due]
-    erased = erase(admin, models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
-    assert {day.state for day in erased.days} == {"open", "purged"}
-
-
 @pytest.mark.parametrize("role", ["signal_writer", "signal_builder", "signal_reader", "signal_api"])
 def test_only_the_admin_purges_and_erases(
     as_role: As, models: Models, fill: Fill, role: str
 ) -> None:
-    fill(DUE, 20)
+    fill(due_day(), 20)
     with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
-        retention.purge_incomplete(as_role(role), models, DUE, "tried", KEEP)
+        retention.purge_incomplete(as_role(role), models, due_day(), "tried", RETENTION_DAYS)
     with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
         erase(as_role(role), models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
 
@@ -423,49 +350,3 @@ def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(
         connection.execute("select signal.ensure_day(current_date)")
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("select count(*) from signal.events")
-
-
-def test_the_readers_url_reads_rollups_only(database: Database, filled: None) -> None:
-    url = reader_url(database)
-    with psycopg.connect(url, autocommit=True) as connection:
-        assert connection.execute("select current_user").fetchone() == ("signal_reader",)
-        assert connection.execute(
-            "select count(*) > 0 from signal_reporting.daily_app_activity"
-        ).fetchone() == (True,)
-        connection.execute("reset role")
-        with pytest.raises(errors.InsufficientPrivilege):
-            connection.execute("select count(*) from signal.events")
-
-
-def test_the_readers_url_has_no_other_rights_to_go_back_to(
-    database: Database, filled: None
-) -> None:
-    with psycopg.connect(reader_url(database), autocommit=True) as connection:
-        connection.execute("set role none")
-        with pytest.raises(errors.InsufficientPrivilege):
-            connection.execute("select count(*) from signal.events")
-
-
-def test_where_the_reader_cannot_log_in_nobody_elses_login_is_lent(
-    database: Database, connection: Connection
-) -> None:
-    connection.execute("alter role signal_reader nologin")
-    try:
-        with pytest.raises(ReaderError, match="alter role signal_reader login password"):
-            reader_url(database)
-    finally:
-        connection.execute("alter role signal_reader login")
-
-
-def test_the_api_sees_the_status_of_days(
-    as_role: As, filled: None, environment: Settings, tmp_path: Path
-) -> None:
-    url = as_role("signal_api").url
-    shown = run_command("status", "--json", cwd=tmp_path, SIGNAL_DATABASE_URL=url)
-    assert shown.returncode == 0, shown.stderr
-    assert [day["day"] for day in last_json(shown.stdout)["days"]] == [str(DUE), str(YESTERDAY)]  # type: ignore[attr-defined]
-    assert (
-        run_command("status", "--receipts", cwd=tmp_path, SIGNAL_DATABASE_URL=url).returncode == 1
-    )
-    refused = run_command("status", cwd=tmp_path, SIGNAL_DATABASE_URL=as_role("signal_reader").url)
-    assert (refused.returncode, "role for its work" in refused.stderr) == (1, True)

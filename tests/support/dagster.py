@@ -12,20 +12,19 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from psycopg import sql
+from support.days import RETENTION_DAYS
+from support.logs import logged
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 
-TODAY = date.today()
-YESTERDAY = TODAY - timedelta(days=1)
-RETENTION_DAYS = 180
 PATIENCE_SECONDS = 240  # No measurement: a busy machine can be slow.
 Run = Callable[..., dg.ExecuteInProcessResult]
 # The tables of Dagster's storage, and the owner of each of their rows.
@@ -41,11 +40,6 @@ STORAGE_TABLES = {
     "concurrency_slots": "run_id",
     "snapshots": "snapshot_id",
 }
-
-
-def due_day(overdue: int = 1) -> date:
-    """A day that has been due for purging for `overdue` days."""
-    return TODAY - timedelta(days=RETENTION_DAYS + overdue)
 
 
 def purge(database: Database, models: Models, day: date) -> None:
@@ -87,13 +81,6 @@ def eventually(
         time.sleep(1)
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def listens(port: int) -> bool:
     """True if somebody listens on a loopback port."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -102,15 +89,15 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, str]], None]]:
+def dagster_processes(folder: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """A function that starts a program of Dagster's in the folder.
 
     All of them are stopped at the end, with their children.
     """
     started: list[subprocess.Popen[bytes]] = []
-    with (folder / "processes.log").open("wb") as log:
+    with logged(folder / "processes.log") as log:
 
-        def start(command: list[str], environment: dict[str, str]) -> None:
+        def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
             program = [Path(sys.executable).parent / command[0], *command[1:]]
             options: dict[str, Any] = {
                 "cwd": folder,
@@ -119,6 +106,7 @@ def dagster_processes(folder: Path) -> Iterator[Callable[[list[str], dict[str, s
                 "start_new_session": True,
             }
             started.append(subprocess.Popen(program, env=environment, **options))
+            return started[-1]
 
         try:
             yield start
@@ -163,6 +151,12 @@ def answers(ask: Callable[..., Any]) -> bool:
         return bool(ask("{ version }"))
     except OSError:
         return False
+
+
+def wait_for_ui(ask: Callable[..., Any], process: subprocess.Popen[bytes]) -> None:
+    """Return when the UI answers; fail at once if the process that should serve it ends."""
+    eventually(lambda: process.poll() is not None or answers(ask), "the UI answers")
+    assert process.poll() is None, f"it ended with {process.returncode}"
 
 
 def ingest(lines: list[bytes]) -> None:

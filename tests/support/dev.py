@@ -12,8 +12,10 @@ from typing import Any
 
 import psycopg
 from support.commands import PROGRAM
-from support.dagster import answers, asker, eventually, free_port
+from support.dagster import asker, eventually, wait_for_ui
+from support.logs import logged
 
+from faults.wire import free_port
 from signal_pipeline.postgres.database import ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 
@@ -55,11 +57,11 @@ def running_dev(
         **changes,
     }
     command = [*PROGRAM, "dev", "--port", str(port)]
-    with (folder / "dev.log").open("wb") as log:
+    with logged(folder / "dev.log") as log:
         process = subprocess.Popen(command, env=env, cwd=cwd or folder, stdout=log, stderr=log)
         try:
             ask = asker(port)
-            eventually(lambda: answers(ask), "the UI answers")
+            wait_for_ui(ask, process)
             yield ask
         finally:
             process.send_signal(signal.SIGTERM)

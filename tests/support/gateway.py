@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from filelock import FileLock
 from support.traffic import CHROME
 from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server
 
+from faults.wire import free_port
 from signal_pipeline.api.graphql.schema import sdl
 
 PROJECT = Path(__file__).parents[1] / "api" / "gateway"
@@ -119,8 +119,7 @@ def running_gateway(
     """
     supergraph = compose(project, folder, f"{api.url}/graphql")
     (folder / "issuer.pem").write_text(issuer.public_pem())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
+from support.days import days_ago
 from support.traffic import CHROME, IPHONE, line
 from support.wire import Server
 
-TODAY = datetime.now(UTC).date()
-DAYS = [TODAY - timedelta(days=n) for n in (3, 2, 1)]
+DAYS = [days_ago(n) for n in (3, 2, 1)]
 JOURNEY = str(uuid.UUID(int=7))
 EVENTS = """query ($filter: EventFilter, $limit: Int) { events(filter: $filter, limit: $limit) {
   id createdAt appName eventType route entityType entityId sessionId deviceType clientEventId description userHash } }"""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
+from support.days import today
 
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups.models import Models
 
-TODAY = datetime.now(UTC).date()
-SUNDAY = TODAY - timedelta(days=TODAY.isoweekday() + 7)
+SUNDAY = today() - timedelta(days=today().isoweekday() + 7)
 WINDOW = [SUNDAY + timedelta(days=n) for n in (-1, 0, 1)]  # Over the end of an ISO week.
 BuildDays = Callable[..., None]
 

@@ -11,6 +11,7 @@ from psycopg import sql
 from support.oracle import DIMENSIONS, Bot, Entry, Oracle, Receipt, Row
 
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
@@ -36,7 +37,7 @@ COLUMNS = (
 def stored_events(connection: Connection) -> list[dict[str, Any]]:
     """Every stored event without its random id, in the order of its own time and key."""
     query = sql.SQL("select {} from signal.events order by created_at, client_event_id").format(
-        sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        identifiers(COLUMNS)
     )
     return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(query).fetchall()]
 
@@ -88,7 +89,7 @@ def rollup_table(connection: Connection, rollup: str, day: date) -> list[Row]:
         "sessions",
     ]
     query = sql.SQL("select {} from signal.{} where activity_date = %s").format(
-        sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(rollup)
+        identifiers(names), sql.Identifier(rollup)
     )
     return connection.execute(query, [day]).fetchall()
 

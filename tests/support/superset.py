@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-from support.dagster import free_port
+
+from faults.wire import free_port
 
 PASSWORD = "only-for-this-test"
 CONFIG = """

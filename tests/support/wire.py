@@ -18,7 +18,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ import jwt
 from conftest import SECRET
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from support.days import today
 from support.traffic import CHROME
 
 from signal_pipeline.postgres.database import Database
@@ -185,7 +185,7 @@ class Server:
 
     def expected_hash(self, host: str, ip: str, agent: str) -> bytes:
         """Today's user hash, by the formula of the requirement."""
-        day = datetime.now(UTC).date().isoformat()
+        day = today().isoformat()
         salt = hmac.digest(SECRET.encode(), day.encode(), "sha256")
         return hmac.digest(salt, f"{host}\x1f{ip}\x1f{agent}".encode(), "sha256")
 

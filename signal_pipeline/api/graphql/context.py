@@ -33,7 +33,7 @@ class Services:
 class RequestContext:
     """One request, as resolvers see it.
 
-    Address and user agent live only as long as the request, and are used only for the hash.
+    Address and user agent live only as long as the request. Only acceptance reads them.
     """
 
     services: Services

@@ -38,7 +38,7 @@ MAX_ALIASES = 40  # The gateway adds one per root field when it merges requests.
 MAX_FIELDS = 200
 MAX_SPREADS = 10
 MAX_INLINE = 10
-MAX_REPEATS = 20  # Fields requested again under the same name: each is compared with each.
+MAX_REPEATS = 20  # Fields of equal names, each of which GraphQL compares with every other.
 MAX_ERRORS = 5  # For each error, GraphQL looks for similar names.
 MAX_DEPTH = 16  # A usual introspection query has 14.
 CACHED_DOCUMENTS = 256
@@ -90,7 +90,7 @@ class Documents:
         return await result if isawaitable(result) else result
 
     def _check(self, query: str) -> CheckedDocument | list[GraphQLError]:
-        """Parse and validate a document. Return what is wrong with it, if anything is."""
+        """Parse and validate a document. Return the errors instead if it has any."""
         try:
             document = parse(query, max_tokens=MAX_TOKENS)
             # The bounds come first, because one rule of the specification takes time that grows

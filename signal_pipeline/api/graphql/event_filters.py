@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import strawberry
 
 from signal_pipeline.api.refusals import bad_input
 
-LOWER_CASE = ("entity_id", "session_id")  # As they are stored.
+LOWER_CASE = ("entity_id", "session_id")  # These are stored in lower case.
 
 
-def filter_fields(event_filter: object | None) -> dict[str, object]:
+def filter_fields(event_filter: object | None) -> dict[str, Any]:
     """Return the fields of a filter that were sent and are not null, by their Python names."""
     if event_filter is None or event_filter is strawberry.UNSET:
         return {}
     return without_nulls(vars(event_filter))
 
 
-def without_nulls(fields: Mapping[str, object]) -> dict[str, object]:
+def without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that were sent and are not null.
 
     An empty text is a value too: it matches only empty texts, or nothing.

@@ -1,10 +1,10 @@
 """A fast path for the document that nearly every request sends.
 
-`mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`, with any names and
-aliases.
+A document is plain if it has this form, with any names and aliases:
+`mutation ($name: EventCreateInput!) { eventCreate(input: $name) { FIELDS } }`
 
-GraphQL's executor takes ten times as long for this document. Types, names and scalars come from the
-schema. Every other document, and every input that is not obviously valid, goes to the executor,
+GraphQL's executor takes ten times as long for a plain document. Types, names and scalars come from
+the schema. Every other document, and every input that is not obviously valid, goes to the executor,
 which also says what is wrong with it.
 """
 
@@ -121,7 +121,7 @@ class PlainCreates:
         }
 
     def recognise(self, document: DocumentNode) -> PlainCreate | None:
-        """Return what answers a valid document, or None if the document is not plain.
+        """Return the fast path for a valid document, or None if the document is not plain.
 
         A document with a fragment, a field that is requested twice, or a directive is not plain.
         """

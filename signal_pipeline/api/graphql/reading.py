@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import cast
 
 import msgspec
 import strawberry
@@ -45,8 +44,8 @@ async def read_events(
         context.services,
         context.caller.uid,
         filters,
-        cast("datetime | None", fields.get("created_at_gte")),
-        cast("datetime | None", fields.get("created_at_lte")),
+        fields.get("created_at_gte"),
+        fields.get("created_at_lte"),
         min(max(DEFAULT_EVENTS if limit is None else limit, 1), MAX_EVENTS),
         READ_SECONDS,
     )

@@ -14,7 +14,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.reading import DEFAULT_EVENTS, read_events
-from signal_pipeline.api.graphql.stats import event_stats, parse_question, question_filters
+from signal_pipeline.api.graphql.stats import event_stats, parse_stats_question, question_filters
 from signal_pipeline.api.graphql.types import (
     SCALARS,
     Event,
@@ -51,7 +51,9 @@ async def _event_stats(
     filter: StatsFilter | None = strawberry.UNSET,
 ) -> EventStats:
     filters = question_filters(filter, app, event_type)
-    question = parse_question(first, last, by or None, group_by or None, period or None, filters)
+    question = parse_stats_question(
+        first, last, by or None, group_by or None, period or None, filters
+    )
     return await event_stats(info.context, question)
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.event_filters import filter_fields, text_filters, without_nulls
@@ -24,8 +24,9 @@ from signal_pipeline.api.graphql.types import (
 )
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.days.calendar import WindowError, check_window
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.reports.dimensions import KEYS
+from signal_pipeline.reports.dimensions import KEYS, rollup_name
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
@@ -39,7 +40,7 @@ ROW_KEYS = ("week", *FILTER_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class StatsQuestion:
     """A question to `eventStats`: a rollup (`by`) or keys (`group_by`), the days, the filters."""
 
     first: date
@@ -56,22 +57,24 @@ class Question:
         return keys | {self.by.value} if self.by else keys
 
 
-def parse_question(
+def parse_stats_question(
     first: date,
     last: date,
     by: StatsBy | None,
     group_by: Sequence[StatsKey] | None,
     period: StatsPeriod | None,
     filters: Mapping[str, str],
-) -> Question:
+) -> StatsQuestion:
     """Return a question, or raise ApiError for one that makes no sense.
 
-    `filters` are by the names of `StatsFilter`.
+    `filters` has the names of the fields of `StatsFilter` as its keys.
     """
     if (by is None) == (not group_by):
         raise bad_input("ask for either a rollup with `by` or keys with `groupBy`")
-    if first > last:
-        raise bad_input("`from` is after `to`")
+    try:
+        check_window(first, last)
+    except WindowError:
+        raise bad_input("`from` is after `to`") from None
     where = {FILTER_KEYS[name]: value for name, value in filters.items()}
     if by is not None and not where.keys() <= {"app", "event-type"}:
         raise bad_input(
@@ -79,17 +82,18 @@ def parse_question(
         )
     if by is None and period is not None:
         raise bad_input("`period` belongs to `by`; with `groupBy`, ask for the key DAY")
-    return Question(
+    return StatsQuestion(
         first, last, by, list(dict.fromkeys(group_by or ())), period or StatsPeriod.DAY, where
     )
 
 
-async def event_stats(context: RequestContext, question: Question) -> EventStats:
+async def event_stats(context: RequestContext, question: StatsQuestion) -> EventStats:
     """Return aggregates from a rollup, or counted exactly from raw events.
 
     Raises ApiError for callers who may not see them.
     """
     _check_allowed(context, question.keys)
+    context.stats_answered = True
     return await asyncio.get_running_loop().run_in_executor(
         context.services.readers,
         _stats,
@@ -100,7 +104,9 @@ async def event_stats(context: RequestContext, question: Question) -> EventStats
     )
 
 
-def _stats(database: Database, models: Models, question: Question, is_admin: bool) -> EventStats:
+def _stats(
+    database: Database, models: Models, question: StatsQuestion, is_admin: bool
+) -> EventStats:
     report = _report(database, models, question, hide_small=not is_admin)
     if len(report.rows) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
@@ -142,12 +148,13 @@ def _check_allowed(context: RequestContext, keys: set[str]) -> None:
         raise forbidden(
             "one eventStats per request: a second answer could reveal what the first left out"
         )
-    context.stats_answered = True
 
 
-def _report(database: Database, models: Models, question: Question, *, hide_small: bool) -> Report:
+def _report(
+    database: Database, models: Models, question: StatsQuestion, *, hide_small: bool
+) -> Report:
     """Ask `reports`. Raises ApiError if it cannot answer."""
-    if question.by is not None and f"daily_{question.by.value}_activity" not in models:
+    if question.by is not None and rollup_name(question.by.value) not in models:
         raise bad_input("this server has no such rollup")
     try:
         if question.by is None:
@@ -172,15 +179,15 @@ def _report(database: Database, models: Models, question: Question, *, hide_smal
         ) from None
 
 
-def _rows(report: Report, question: Question) -> list[EventStatsRow]:
+def _rows(report: Report, question: StatsQuestion) -> list[EventStatsRow]:
     one_day = question.first if question.first == question.last else None
     return [
-        _row(cast("dict[str, Any]", row), labels, one_day)
+        _row(row, labels, one_day)
         for row, labels in zip(report.rows.to_dict("records"), report.labels, strict=True)
     ]
 
 
-def _row(row: dict[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
+def _row(row: Mapping[object, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
     """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
     # The distinct sessions of one day are also their sum.

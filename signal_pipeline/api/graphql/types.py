@@ -1,4 +1,4 @@
-"""The GraphQL types of the wire (requirement 6), in one place, without behaviour except scalars."""
+"""The GraphQL types of the API (requirement 6). Only the scalars have behaviour."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Json = NewType("Json", object)
 
 
 def _utc(value: object) -> datetime:
-    """Return a time of the wire as an aware time in UTC. Without an offset it is taken as UTC.
+    """Return a stated time as an aware time in UTC. A time without an offset is taken as UTC.
 
-    Digits beyond microseconds are cut, as in the time of an event.
+    Digits beyond microseconds are cut, as in the time of an event. Raises ValueError.
     """
     if not isinstance(value, str):
         raise ValueError("not a DateTime")

@@ -158,11 +158,11 @@ def _description_json(description: object) -> msgspec.Raw:
 
 
 def _replace_if_too_large(description: object) -> object:
-    """Return a description, or in place of a huge one another that is refused for the same reason.
+    """Return a description, or a small one in place of a huge one that has to be refused anyway.
 
     Encoding takes time in proportion to the size of a description, and one variable can be used in
-    every event of a request. Each value and each letter is at least one byte of JSON, so that
-    acceptance would refuse everything that is refused here.
+    every event of a request. Each value and each letter is at least one byte of JSON, so acceptance
+    would refuse everything that is replaced here. It refuses the replacement for the same reason.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:

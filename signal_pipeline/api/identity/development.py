@@ -6,6 +6,7 @@ The keys are in `SIGNAL_HOME/development`, mode 0600, and are never used in prod
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 import time
@@ -63,13 +64,17 @@ def private_key(settings: Settings) -> str:
 
 
 def public_keys_file(settings: Settings) -> Path:
-    """Return the path of the file with the development issuer's JWKS."""
+    """Return the path of the file with the development issuer's JWKS, made anew with its key."""
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(loaded.public_key(), as_dict=True)
     text = json.dumps({"keys": [{**jwk, "kid": KEY_ID, "alg": "RS256", "use": "sig"}]})
     path = settings.home_path / "development" / "jwks.json"
-    generated_secret(path, lambda: text)
+    if generated_secret(path, lambda: text) != text:  # Somebody has removed the private key.
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        generated_secret(draft, lambda: text)
+        draft.replace(path)
     return path
 
 
@@ -85,8 +90,9 @@ def sample_request(
 ) -> SampleRequest:
     """Return a signed request as a person would send it.
 
-    It stores an event; for an admin it reads the newest events, and for an analyst today's numbers.
-    Raises SettingsError in production, and if tokens come from a real issuer.
+    The request of an admin reads the newest events, that of an analyst reads the numbers of today
+    (UTC), and any other request stores an event. Raises SettingsError in production, and if tokens
+    come from a real issuer.
     """
     if settings.production:
         raise SettingsError("`token` is for development: in production people log in")

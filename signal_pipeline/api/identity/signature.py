@@ -83,7 +83,7 @@ def _has_more_values(body: bytes, limit: int) -> bool:
 
     Every value follows a comma, or the bracket that opens a list or an object.
     """
-    # This settles most bodies. In the others, texts can hold these signs too.
+    # This settles most bodies. In the rest, texts are left out, because they can hold these signs.
     if sum(map(body.count, _BEFORE_VALUES)) < limit:
         return False
     return sum(map(_TEXT.sub(b"", body).count, _BEFORE_VALUES)) >= limit
@@ -92,7 +92,8 @@ def _has_more_values(body: bytes, limit: int) -> bool:
 def canonical_json(value: object) -> str:
     """Return the canonical text of a parsed value.
 
-    Raises RecursionError for a value that is nested too deep.
+    Raises RecursionError for a value that is nested too deep, and ValueError for a number that JSON
+    cannot hold.
     """
     if isinstance(value, str):
         return _text(value)

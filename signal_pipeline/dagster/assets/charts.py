@@ -1,9 +1,9 @@
 """Small pictures and tables for the UI: pure text, no Dagster, no SQL.
 
-A picture is an SVG in an image of Markdown. The UI shows Markdown in place below a thousand
-characters, and otherwise behind a link, so pictures and tables are kept below that. The colours are
-readable on a light and on a dark page. Any text that goes into them is shown as text: it is never
-Markdown, HTML or a link.
+A picture is an SVG in an image of Markdown. The UI shows Markdown in place only if it has fewer
+than a thousand characters, and otherwise behind a link, so pictures and tables are kept that short.
+The colours are readable on a light and on a dark page. Any text in a picture or table is shown as
+text: it is never Markdown, HTML or a link.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def bar_chart(
 ) -> str:
     """Return a Markdown image with one bar for each of the `days` up to `last`.
 
-    The parts of a bar are stacked in the order of `colours`, at most three. A day without a bar had
-    no event; an unknown day is grey from top to bottom.
+    The parts of a bar are stacked in the order of `colours`, the first at the bottom. There are at
+    most three parts, because the image must stay short. A day without a bar had no event; an
+    unknown day is grey from top to bottom.
     """
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)

@@ -1,6 +1,6 @@
 """The asset `expired_raw_events`: raw days past their retention, proven, receipted and deleted.
 
-What a run reports belongs here. The proof and the deletion are in `privacy/retention.py`.
+This module decides what a run reports. `privacy/retention.py` proves and deletes the days.
 
 Docs: docs/data-team.md.
 """
@@ -12,6 +12,7 @@ from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Na
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.days.calendar import make_partitions_ahead
 from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.privacy.retention_rule import Refusal
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
@@ -51,8 +52,9 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
         Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
-        delay the others. A day that is due only by the clock is kept too; the check nothing_overdue
-        also reports it. The partitions of the next days are made too.
+        delay the others. A day that is due by the clock alone is kept until a person confirms the
+        date; the check nothing_overdue also reports it. The partitions of the next days are made
+        too.
         """
         settings = load_settings()
         result = purge_due_days(
@@ -60,10 +62,11 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
             models,
             settings.retention_days,
             confirm_days=config.confirm_days,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
-        if result.refusal:
-            context.log.error("%s", result.refusal)
+        refusal = refusal_text(result.refusal) if result.refusal else None
+        if refusal:
+            context.log.error("%s", refusal)
         for day, reason in result.kept.items():
             context.log.warning("day %s is due but kept: %s", day, reason)
         with postgres.connect() as connection:
@@ -74,8 +77,19 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
                 "purged": [str(day) for day in result.purged],
                 "kept": {str(day): reason for day, reason in result.kept.items()},
                 "retention_days": settings.retention_days,
-                "refusal": result.refusal or "none",
+                "refusal": refusal or "none",
             }
         )
 
     return expired_raw_events
+
+
+def refusal_text(refusal: Refusal) -> str:
+    """Return why days are kept, and how a person can confirm that they are due."""
+    if not refusal.confirmable:
+        return refusal.reason
+    return (
+        f"{refusal.reason} To confirm them, materialize {EXPIRED_RAW_EVENTS} with the config"
+        f" `confirm_days: {refusal.confirmable}`, or run `signal-pipeline retention --confirm-days"
+        f" {refusal.confirmable}`."
+    )

@@ -1,7 +1,7 @@
 """The asset `raw_events`: the stored events of a day, after the landing is drained into them.
 
-When the landing is drained, and what a run says about a day, belong here. How events are written is
-in `ingest/`.
+This module decides when a run drains the landing and what it says about a day. `ingest/` writes the
+events.
 
 Docs: docs/data-team.md.
 """
@@ -83,8 +83,8 @@ def build_raw_events_asset(
                 metadata = profile_metadata(day_profile(connection, day))
                 if day == date.fromisoformat(context.partition_keys[-1]):
                     metadata["books"] = books_chart(connection, day)
-                # Added by partition: a range run would copy the metadata of one result to every
-                # day.
+                # Each partition gets its own metadata here. If they were in the result, Dagster
+                # would copy them to every day of a range run.
                 context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
         return dg.MaterializeResult()
 
@@ -94,7 +94,7 @@ def build_raw_events_asset(
 def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None:
     """Raise Failure for days that cannot hold events.
 
-    If they were marked, they would say zero where nothing can be known.
+    If such a day were marked as materialized, the UI would show zero events where nothing is known.
     """
     days = list(map(date.fromisoformat, keys))
     if notes := read_coverage(connection, min(days), max(days)).notes():
@@ -126,7 +126,7 @@ def profile_metadata(profile: DayProfile) -> dict[str, Any]:
 
 
 def day_note(day: date, state: str) -> str | None:
-    """Return what a person must know of an unusual day.
+    """Return what a person must know about an unusual day.
 
     Returns None for a day that is over and has its raw events.
     """

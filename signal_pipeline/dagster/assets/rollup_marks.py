@@ -17,7 +17,8 @@ class RollupMarks:
     """Marks days as materialized.
 
     A day is marked as soon as it is built, so that a crash at day 120 keeps 119 days marked in the
-    UI. The rollups of `only_day`, the day of a run of one day, are marked by the step's result.
+    UI. If the run has only one day, `only_day` is that day, and the step's results mark its rollups
+    instead.
     """
 
     def __init__(self, context: dg.AssetExecutionContext, names: Names, notes: DayNotes) -> None:
@@ -39,7 +40,7 @@ class RollupMarks:
         self._log_rollups(build)
 
     def results(self, builds: Iterable[DayBuild]) -> Iterator[dg.MaterializeResult[None]]:
-        """Yield the step's results, which are of the only day."""
+        """Yield the results of the step: one for each rollup of `only_day`."""
         for build in builds:
             if build.day == self.only_day:
                 for name in build.rows:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import Any
 
 import dagster as dg
 from psycopg import sql
@@ -20,6 +20,7 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import DayProfile, day_outcomes
 from signal_pipeline.days.quality import DayQuality, day_quality
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model, Models
@@ -59,7 +60,7 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 class DayNotes:
     """Metadata for the days of one run.
 
-    Only the newest day has a trend and a preview, because Dagster keeps each row for long.
+    Only the newest day has a trend and a preview, because Dagster keeps all metadata for long.
     """
 
     def __init__(self, connection: Connection, models: Models, days: Sequence[date]) -> None:
@@ -108,7 +109,7 @@ class DayNotes:
             sql.SQL(query(__package__, "trend")).format(rollup=sql.Identifier(name)),
             {"first": first, "last": self._newest},
         ).fetchall()
-        series = {cast(date, day): {"events": cast(int, events)} for day, events in rows}
+        series = {day: {"events": events} for day, events in rows}
         checksums = self._models.only([name]).checksums
         statuses = day_statuses(self._connection, checksums, first, self._newest)
         built = {
@@ -128,7 +129,7 @@ class DayNotes:
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         rows = self._connection.execute(
             sql.SQL(query(__package__, "preview")).format(
-                columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+                columns=identifiers(columns),
                 rollup=sql.Identifier(name),
             ),
             {"day": self._newest, "rows": PREVIEW_ROWS},

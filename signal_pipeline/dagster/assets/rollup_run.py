@@ -53,7 +53,10 @@ def build_days(
     days: Sequence[date],
     marks: RollupMarks,
 ) -> RunOutcome:
-    """Build day by day; a day that fails is tried again at the end, and holds up no other."""
+    """Build day by day; a day that fails is tried again at the end, and holds up no other.
+
+    Raises DatabaseUnreachableError at once, so that Dagster retries the step.
+    """
     outcome = RunOutcome()
     database, engine = postgres.database(), postgres.engine(many_days=len(days) > 1)
     build_one = partial(build_day, database, engine, models)
@@ -107,8 +110,8 @@ def mark_purged_days(
 ) -> None:
     """Mark purged days as they were once built: Dagster counts a day without a mark as failed.
 
-    A day that was purged before a rollup was ever built has nothing to mark there, and is a
-    failure.
+    If a day was purged before one of the rollups was ever built, there is nothing to mark for that
+    rollup, and the day counts as failed.
     """
     if not outcome.purged:
         return
@@ -126,7 +129,10 @@ def mark_purged_days(
 def log_outcome(
     context: dg.AssetExecutionContext, connection: Connection, outcome: RunOutcome
 ) -> None:
-    """Log what became of the run's days, and which days around them Dagster leaves out silently."""
+    """Log what became of the run's days.
+
+    Dagster silently leaves out days before the start date and after today, so the log names them.
+    """
     lines = [
         *days_note((build.day for build in outcome.built), "built"),
         *days_note((build.day for build in outcome.recorded), "purged, kept as they were"),

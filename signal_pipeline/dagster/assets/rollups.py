@@ -1,8 +1,8 @@
 """The rollup assets, one per model of `dbt_like_sql/`.
 
-They are computed together, so that a day is read once for all of them. What is defined, and which
-days a run builds, belongs here. How the days of a run are built is in `rollup_run.py`, what the UI
-shows of them in `rollup_metadata.py`, and how one day is built in `rollups/build.py`.
+They are computed together, so that a day is read once for all of them. This module defines the
+assets and decides which days a run builds. `rollup_run.py` builds the days of a run,
+`rollup_metadata.py` says what the UI shows of them, and `rollups/build.py` builds one day.
 
 Docs: docs/data-team.md.
 """
@@ -97,7 +97,8 @@ def _days_to_build(
 ) -> list[date]:
     """Return the days to build, oldest first.
 
-    These are the days that were asked for, as the run's tags narrow or widen them.
+    These are the days of the run's partitions. A nightly run adds the days that earlier nights
+    missed; a run with `ONLY_STALE_TAG` leaves out the fresh days.
     """
     tags, days = context.run.tags, list(map(date.fromisoformat, context.partition_keys))
     if CATCH_UP_TAG in tags and len(days) == 1:
@@ -107,7 +108,7 @@ def _days_to_build(
     if ONLY_STALE_TAG in tags:
         statuses = day_statuses(connection, models.checksums, days[0], days[-1])
         return [status.day for status in statuses if status.wants_build]
-    # The database was away. What this run has already built stays as it is.
+    # A retry after the database was away: the days that this run has already built are done.
     if context.retry_number:
         done = materialized_days(context.instance, context.run.run_id, map(names.key, models))
         return [day for day in days if day not in done]

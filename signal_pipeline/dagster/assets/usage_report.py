@@ -1,6 +1,7 @@
 """The asset `usage_report`: a page of each ISO week, from the rollups, for people without Dagster.
 
-When it is written, and what the UI shows of it, belong here. Its content is in `reports/page/`.
+This module decides when the page is written and what the UI shows of it. `reports/page/` makes the
+page.
 
 Docs: docs/data-team.md.
 """
@@ -25,14 +26,14 @@ DAYS = 7
 
 
 def build_weeks(days: dg.DailyPartitionsDefinition) -> dg.WeeklyPartitionsDefinition:
-    """Return the whole ISO weeks of `days` that are over, each named by its Monday in UTC."""
+    """Return a partition for each ISO week (UTC) of `days` that is over, named by its Monday."""
     return dg.WeeklyPartitionsDefinition(start_date=days.start, timezone="UTC", day_offset=MONDAY)
 
 
 def build_usage_report_asset(
     models: Models, names: Names, weeks: dg.WeeklyPartitionsDefinition
 ) -> dg.AssetsDefinition:
-    """Return the asset of the weekly page. It is downstream of every rollup, and reads no more."""
+    """Return the asset of the weekly page, which is downstream of every rollup."""
 
     @dg.asset(
         key=names.key(USAGE_REPORT),

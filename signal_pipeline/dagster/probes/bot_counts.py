@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import cast
+from typing import NamedTuple
+
+from psycopg.rows import class_row
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.bot_shares import (
@@ -26,6 +28,17 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
 TOP_FAMILIES = 3
+
+
+class _AppDay(NamedTuple):
+    """A row of `bot_days.sql`."""
+
+    app_name: str
+    day: date
+    received: int
+    bots: int
+    sends: float
+    is_looked_at: bool
 
 
 def bots_are_steady(connection: Connection) -> Finding:
@@ -71,20 +84,18 @@ def bots_are_steady(connection: Connection) -> Finding:
 
 
 def _apps(connection: Connection, today: date) -> dict[str, tuple[dict[date, BotDay], list[date]]]:
-    """Return the days of each app by the books, and those of them to look at.
+    """Return for each app its days by the books, and which of these days to look at.
 
     Apps without a day to look at are left out.
     """
     facts = {"first": today - timedelta(days=RECENT_DAYS), "last": today, "history": HISTORY_DAYS}
     apps: dict[str, tuple[dict[date, BotDay], list[date]]] = {}
-    rows = connection.execute(query(__package__, "bot_days"), facts).fetchall()
-    for app, day, received, bots, sends, is_looked_at in cast(
-        "list[tuple[str, date, int, int, float, bool]]", rows
-    ):
-        days, looked_at = apps.setdefault(app, ({}, []))
-        days[day] = BotDay(received, bots, sends)
-        if is_looked_at:
-            looked_at.append(day)
+    cursor = connection.cursor(row_factory=class_row(_AppDay))
+    for row in cursor.execute(query(__package__, "bot_days"), facts):
+        days, looked_at = apps.setdefault(row.app_name, ({}, []))
+        days[row.day] = BotDay(row.received, row.bots, row.sends)
+        if row.is_looked_at:
+            looked_at.append(row.day)
     return {app: (days, looked_at) for app, (days, looked_at) in apps.items() if looked_at}
 
 

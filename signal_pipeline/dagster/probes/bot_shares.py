@@ -20,7 +20,8 @@ MIN_EVENTS = 100  # A share of fewer events says nothing.
 MIN_BOTS = 10
 MIN_SHARE = 0.005
 DEVIATIONS = 4  # Chance alone exceeds this on one of 30,000 days; a check covers 8 days of an app.
-QUARTILES_PER_DEVIATION = 1.35  # The distance between the quartiles of a normal distribution.
+# The distance between the quartiles of a normal distribution, in standard deviations.
+QUARTILES_PER_DEVIATION = 1.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ class BotChange:
 
 @dataclass(frozen=True, slots=True)
 class _Usual:
-    """How many bots to expect, by the past, on a day on which each event came once.
+    """How many bots the past suggests for a day on which each event came once.
 
-    `deviation` is one standard deviation of that number.
+    The number should be between `least` and `most`. `deviation` is its standard deviation.
     """
 
     least: float
@@ -105,7 +106,8 @@ def _usual(days: Mapping[date, BotDay], day: date) -> _Usual:
         for first in range(1, HISTORY_DAYS, WEEK)
     ]
     least, most = zip(*(_expected(week, received) for week in weeks if week), strict=True)
-    # One wild day makes a whole week high, and three in four weeks would make all of them high.
+    # One wild day makes a whole week high, and wild days in three of the four weeks would make the
+    # median of the weeks high. The quartile of single days does not follow so few days.
     _, by_single_days = _quartiles(_expected([each], received)[1] for each in past.values())
     # Some bots come once a week.
     weekdays = [
@@ -149,9 +151,9 @@ def _fell(day: BotDay, usual: _Usual) -> bool:
 def _stayed_high(
     week: list[date], days: Mapping[date, BotDay], usual: Mapping[date, _Usual]
 ) -> bool:
-    """Return whether the days together jumped, even without the highest.
+    """Return whether the days have too many bots together, even without the day that has the most.
 
-    One burst is not a lasting change.
+    That day is left out because one burst is not a lasting change.
     """
     by_excess = sorted(week, key=lambda day: _bots(days[day]) - usual[day].most)[:-1]
     excess = sum(_bots(days[day]) - usual[day].most for day in by_excess)

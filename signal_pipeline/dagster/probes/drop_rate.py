@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import cast
+from typing import NamedTuple
+
+from psycopg.rows import class_row
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.bot_shares import MIN_EVENTS
@@ -15,10 +17,26 @@ from signal_pipeline.postgres.query import query
 MAX_DROP_SHARE = 0.2
 
 
+class _Received(NamedTuple):
+    """A row of `drop_rate.sql`: a day of receipt of one app, or of all apps together (None)."""
+
+    received_on: date
+    app_name: str | None
+    received: int
+    dropped: int
+    reasons: Mapping[str, int]
+
+    @property
+    def drop_share(self) -> float:
+        """The share of the received events that was dropped."""
+        return self.dropped / self.received
+
+
 def few_drops(connection: Connection) -> Finding:
     """Check that only a small share of events is dropped, per app and in total, bots aside."""
     first, last = recent_days()
-    rows = connection.execute(
+    cursor = connection.cursor(row_factory=class_row(_Received))
+    rows = cursor.execute(
         query(__package__, "drop_rate"), {"first": first, "last": last}
     ).fetchall()
     if not rows:
@@ -28,13 +46,11 @@ def few_drops(connection: Connection) -> Finding:
             " days.",
         )
     high = {
-        f"{day} {app or ''}".strip(): (
-            f"{dropped / received:.1%} of {received:,}: {_by_reason(reasons)}"
+        f"{each.received_on} {each.app_name or ''}".strip(): (
+            f"{each.drop_share:.1%} of {each.received:,}: {_by_reason(each.reasons)}"
         )
-        for day, app, received, dropped, reasons in cast(
-            "list[tuple[date, str | None, int, int, dict[str, int]]]", rows
-        )
-        if received >= MIN_EVENTS and dropped / received > MAX_DROP_SHARE
+        for each in rows
+        if each.received >= MIN_EVENTS and each.drop_share > MAX_DROP_SHARE
     }
     if not high:
         return Finding(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import cast
+from datetime import timedelta
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.bot_shares import MIN_EVENTS
@@ -13,7 +12,8 @@ from signal_pipeline.days.quality import DEGRADED_SHARE, DayQuality, day_identit
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
-# Per app and day. Fewer can be chance, although on a quiet day they can be 1 %, and label it.
+# This many events of an app and day must lack an address before the check warns, because fewer can
+# be chance. On a quiet day fewer can already be 1 %, so that the day's users are labelled degraded.
 MIN_GAPS = 10
 MAX_TOP_SHARE = 0.5
 MAX_TOP_SESSIONS = 200
@@ -28,10 +28,7 @@ def addresses_arrive(connection: Connection) -> Finding:
     first, last = recent_days()
     limits = {"first": first, "last": last, "share": DEGRADED_SHARE, "few": MIN_GAPS}
     rows = connection.execute(query(__package__, "address_gaps"), limits).fetchall()
-    bad = {
-        f"{day} {app}": f"{share:.1%}"
-        for day, app, share in cast("list[tuple[date, str, float]]", rows)
-    }
+    bad = {f"{day} {app}": f"{share:.1%}" for day, app, share in rows}
     if not bad:
         return Finding(True, "Nearly all recent events came with an address.")
     return Finding(

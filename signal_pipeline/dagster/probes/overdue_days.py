@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from signal_pipeline.dagster.assets.expired_raw_events import refusal_text
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS
 from signal_pipeline.dagster.probes.probe import Finding, Probe
 from signal_pipeline.days.calendar import first_kept_day, today_utc
@@ -16,14 +17,14 @@ def nothing_overdue(connection: Connection, settings: Settings) -> Finding:
     """Check that no raw day is seven days overdue, and that the retention is not refused.
 
     An overdue day and a refused retention are both privacy alarms (requirement 9.2). The retention
-    is refused if it believes no clock.
+    is refused if the clocks differ, or if days are due by the clock alone (`retention_rule.py`).
     """
     judgement, clock_only = judge_due_days(connection, settings.retention_days)
     found, refusal = [], judgement.refusal(clock_only)
     overdue = due_days(connection, judgement.by_clock - timedelta(days=OVERDUE_DAYS))
     late = [day for day in overdue if not refusal or day not in clock_only]
     if refusal:
-        found.append(f"THE RETENTION IS REFUSED: {refusal}")
+        found.append(f"THE RETENTION IS REFUSED: {refusal_text(refusal)}")
     if late:
         found.append(
             f"PRIVACY ALARM: {len(late)} raw day(s) are overdue by {OVERDUE_DAYS} days or more, the"

@@ -1,10 +1,9 @@
-"""The probes of builds: whether a rollup lacks a day, or waits for one for too long."""
+"""The probes of builds: whether a rollup lacks yesterday, or a day waits too long for its build."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
 
 from signal_pipeline.dagster.probes.probe import Finding, Probe
 from signal_pipeline.days.calendar import installed_day, today_utc
@@ -48,10 +47,10 @@ def no_day_waits(
 ) -> Finding:
     """Check that every kept day before today is fresh again within an hour of its last change.
 
-    So no day is forgotten after failed builds. A changed model makes every day stale at once; the
-    hour of these days begins with the first build by that model. Before that build they count as
-    waiting, because perhaps the model cannot build at all. `job` is the name of the job that
-    builds.
+    The check finds days that were forgotten after failed builds. A changed model makes every day
+    stale at once; for these days the hour begins with the first build by that model. Before that
+    build they count as waiting, because perhaps the model cannot build at all. `job` is the name of
+    the job that builds.
     """
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():
@@ -78,11 +77,8 @@ def _waiting_days(
         status.day for status in statuses if status.wants_build and status.changed_at < before
     }
     facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
-    since = cast(
-        "list[tuple[date, datetime]]",
-        connection.execute(query(__package__, "model_waits"), facts).fetchall(),
-    )
-    return waiting - {day for day, first_build in since if first_build >= before}
+    waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()
+    return waiting - {day for day, since in waits if since >= before}
 
 
 def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+
+from psycopg.rows import scalar_row
 
 from signal_pipeline.dagster.names import RAW_EVENTS
 from signal_pipeline.dagster.probes.probe import Finding, Probe
@@ -15,7 +16,8 @@ from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
-# This many of the oldest files are read: any file that stops a drain is among them.
+# This many of the oldest files are read, which bounds the check. Files that no drain takes stay in
+# the landing and become its oldest.
 MOST_FILES_READ = 20
 DAY_SECONDS = timedelta(days=1).total_seconds()
 
@@ -23,12 +25,10 @@ DAY_SECONDS = timedelta(days=1).total_seconds()
 def begun_sizes(connection: Connection) -> set[int]:
     """Return the sizes in bytes of the files that a drain has begun or done.
 
-    Files that are no longer remembered are missing.
+    Files whose row the database has forgotten since are not included.
     """
-    return {
-        cast(int, row[0])
-        for row in connection.execute("select distinct bytes from signal.landed_files")
-    }
+    scalar = connection.cursor(row_factory=scalar_row)
+    return {*scalar.execute("select distinct bytes from signal.landed_files")}
 
 
 def landing_moves(
@@ -40,9 +40,9 @@ def landing_moves(
 ) -> Finding:
     """Check that nothing is stuck in the landing, and that nothing waits there for more than a day.
 
-    A file there holds raw addresses. Only its beginning is read, unless a drain has `begun` a file
-    of its size: then it is read to its end. `sensor` and `job` are the names of the sensor and the
-    job that drain the landing.
+    A landed file holds raw addresses. `begun` holds the sizes in bytes of files that drains have
+    begun: a file of such a size is read to its end, of others only the beginning is read. `sensor`
+    and `job` are the names of the sensor and the job that drain the landing.
     """
     present = entries(settings.landing_path)
     kept = _refused_entries([entry for entry in present if not entry.unfinished], begun)

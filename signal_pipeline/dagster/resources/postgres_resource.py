@@ -1,4 +1,4 @@
-"""The database resource: a thin holder, so that assets, checks and sensors say what they need.
+"""The database resource, by which assets, checks and sensors tell Dagster that they need it.
 
 It has no fields. Addresses and passwords are read from the environment inside a run, and never
 reach Dagster's storage.

@@ -1,6 +1,6 @@
--- The last evaluation of each check stays, also under newer plans that led to nothing. A plan from
--- a run of one day has that day as its partition, while its evaluation has none. Such a plan is of
--- use only while there is nothing newer.
+-- The last evaluation of each check stays, even if newer runs planned the check and did not
+-- evaluate it. Plans are not compared by partition: the plan of a run of one day has that day as
+-- its partition, while its evaluation has none. A plan is deleted as soon as there is a newer row.
 with gone as (
     delete from asset_check_executions as c
     where

@@ -1,5 +1,5 @@
--- The last materialization and the last observation of each partition stay, whatever their age.
--- Dagster reads the state of partitions and their data versions from them.
+-- The last materialization, observation and change of freshness of each partition stay, whatever
+-- their age. Dagster reads the state of partitions and their data versions from them.
 with gone as (
     delete from event_logs as e
     where

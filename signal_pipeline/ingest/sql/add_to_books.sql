@@ -1,6 +1,6 @@
 -- Counts the same outcomes twice: by the day of the event, and by the day of its receipt.
--- Every writer locks the rows of both tables in key order, and those of the books first, because
--- PostgreSQL runs a WITH that nobody reads last.
+-- Every writer locks the rows of both tables in key order. The rows of the books come first:
+-- PostgreSQL runs the main statement before a WITH whose result is not used.
 with outcomes as (
     select day, app_name, event_type, outcome, reason, events
     from unnest(%s::date[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[])

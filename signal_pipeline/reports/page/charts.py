@@ -21,8 +21,8 @@ BAR_STEP = 26
 TREND_WIDTH, TREND_HEIGHT = 940, 190
 # Room for a reader's font that is wider than the one that the drawing was measured with.
 SLACK = {"left": 24, "right": 72, "top": 4, "bottom": 4}
-MOST_POINTS = 62  # Points of more days than these would touch each other.
-MOST_DATES = 120  # More days than these are told apart by month and year.
+MOST_POINTS = 62  # With more days, points are small, because large ones would touch each other.
+MOST_DATES = 120  # With more days, the axis names months and years instead of days.
 _NUMBERS = f"replace(format(datum.value, ','), /,/g, '{THIN_SPACE}')"
 CONFIG = {
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",

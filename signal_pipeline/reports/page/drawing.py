@@ -1,6 +1,6 @@
-"""Draws a chart: a Vega-Lite specification becomes SVG, here and without a network.
+"""Draws a chart: turns a Vega-Lite specification into SVG, without a network.
 
-The page needs no script for it. docs/decisions.md says why Vega-Lite is run on this side.
+So the page needs no script. docs/decisions.md says why the charts are not drawn in the browser.
 """
 
 from __future__ import annotations

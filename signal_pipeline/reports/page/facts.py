@@ -1,7 +1,7 @@
 """Reads everything that a usage page shows, in one snapshot, from rollups and books alone.
 
-Below admin, rows are left out by the rule of `eventStats` (requirement 6.6), entities altogether,
-and of the books only drops are read.
+On a page that is not for admins, rows are left out by the rule of `eventStats` (requirement 6.6),
+there are no entities, and only the drops are read from the books.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
 
-from signal_pipeline.days.calendar import days_between
+from psycopg.rows import class_row
+
+from signal_pipeline.days.calendar import check_window, days_between
 from signal_pipeline.days.coverage import Coverage, read_coverage
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.dimensions import rollup_name
 from signal_pipeline.reports.of_rollups import read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
-from signal_pipeline.reports.questions import check_window
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Models
@@ -30,7 +31,7 @@ DIMENSIONS = {
     "browser": "browser_family",
     "os": "os_family",
 }
-TREND_DAYS = 28  # A page of one week shows it beside the three before.
+TREND_DAYS = 28  # So a page of one week also shows the three weeks before it.
 MOST_ENTITIES = 15
 MOST_DAYS = 3_660  # Ten years: a chart and a table of more days show nothing to anybody.
 
@@ -39,11 +40,11 @@ MOST_DAYS = 3_660  # Ten years: a chart and a table of more days show nothing to
 class Entity:
     """An entity, its events, the people on its busiest day, and on how many days it was used."""
 
-    app: str
+    app_name: str
     entity_type: str
     entity_id: str
     events: int
-    most_people: int
+    most_users: int
     days: int
 
 
@@ -51,7 +52,7 @@ class Entity:
 class AppBooks:
     """What became of everything received of one app: received = accepted + duplicate + dropped."""
 
-    app: str
+    app_name: str
     received: int
     accepted: int
     duplicate: int
@@ -63,8 +64,8 @@ class AppBooks:
 class Facts:
     """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
 
-    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has no
-    numbers, only the labels of the days of the entities.
+    `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
+    labels of the days for the figures of entities, and no numbers. `read_at` is in UTC.
     """
 
     first: date
@@ -92,8 +93,8 @@ def read_facts(
 ) -> Facts:
     """Return the facts of the days `first` to `last`, inclusive.
 
-    Raises QuestionError for a window that ends before it begins or is no window of a page,
-    NotMigratedError, DatabaseError.
+    Raises WindowError, QuestionError for a window that no page can show, NotMigratedError,
+    DatabaseError.
     """
     _check_page_window(first, last)
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
@@ -104,7 +105,7 @@ def read_facts(
         splits = {
             kind: _split(connection, models, kind, first, last, app, notes, hide=not for_admins)
             for kind in DIMENSIONS
-            if f"daily_{kind}_activity" in models
+            if rollup_name(kind) in models
         }
         entity_days = (
             _entity_days(connection, models, first, last, splits["app"].apps())
@@ -119,10 +120,7 @@ def read_facts(
             datetime.now(UTC),
             splits,
             _split(connection, models, "app", trend_first, last, app, [], hide=not for_admins),
-            cast(
-                "list[tuple[str, int]]",
-                connection.execute(query(__package__, "drops"), window).fetchall(),
-            ),
+            connection.execute(query(__package__, "drops"), window).fetchall(),
             _entities(connection, window) if for_admins else [],
             entity_days,
             _books(connection, window) if for_admins else [],
@@ -163,11 +161,11 @@ def _split(
     ]
     # A rollup without a dimension has the empty text as its only value.
     hidden = [
-        cast("tuple[date, str, str, str]", (*key, "")[:4])
-        for key in (report.hidden.values if report.hidden else ())
+        (day, app_name, event_type, value[0] if value else "")
+        for day, app_name, event_type, *value in (report.hidden.values if report.hidden else ())
     ]
     apps = {cell.app for cell in cells} | {key[1] for key in hidden}
-    labels = _day_labels(connection, models, f"daily_{kind}_activity", first, last, apps)
+    labels = _day_labels(connection, models, rollup_name(kind), first, last, apps)
     return Split(days_between(first, last), cells, hidden, labels)
 
 
@@ -204,12 +202,11 @@ def _labels(labels: RollupLabels, coverage: Coverage, day: date, app: str) -> Se
 
 
 def _entities(connection: Connection, window: Mapping[str, object]) -> list[Entity]:
-    rows = connection.execute(
-        query(__package__, "top_entities"), {**window, "most": MOST_ENTITIES}
-    ).fetchall()
-    return [Entity(*cast("tuple[str, str, str, int, int, int]", row)) for row in rows]
+    cursor = connection.cursor(row_factory=class_row(Entity))
+    parameters = {**window, "most": MOST_ENTITIES}
+    return cursor.execute(query(__package__, "top_entities"), parameters).fetchall()
 
 
 def _books(connection: Connection, window: Mapping[str, object]) -> list[AppBooks]:
-    rows = connection.execute(query(__package__, "books"), window).fetchall()
-    return [AppBooks(*cast("tuple[str, int, int, int, int, int]", row)) for row in rows]
+    cursor = connection.cursor(row_factory=class_row(AppBooks))
+    return cursor.execute(query(__package__, "books"), window).fetchall()

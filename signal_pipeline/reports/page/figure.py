@@ -11,7 +11,8 @@ from typing import Any
 class Figure:
     """A chart, its table and its CSV. Without a chart, `lead` says why there is none.
 
-    `numeric` holds the places of the columns of numbers; `label` describes the chart in a sentence.
+    `anchor` is the figure's id in the page. `numeric` holds the places of the columns of numbers,
+    from 0. `label` describes the chart in a sentence. If `is_open`, the table is unfolded at first.
     """
 
     anchor: str

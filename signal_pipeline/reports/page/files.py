@@ -1,4 +1,7 @@
-"""The folder of weekly pages: `SIGNAL_HOME/reports`, for its owner's eyes only, and bounded."""
+"""The folder of weekly pages, `SIGNAL_HOME/reports`: only its owner can read it.
+
+It keeps a bounded number of pages.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def books(facts: Facts) -> Figure | None:
         return None
     columns = ("app", "received", "accepted", "duplicate", "dropped", "erased later")
     data = [
-        (each.app, each.received, each.accepted, each.duplicate, each.dropped, each.erased)
+        (each.app_name, each.received, each.accepted, each.duplicate, each.dropped, each.erased)
         for each in facts.books
     ]
     return Figure(

@@ -34,8 +34,8 @@ def usage_page(
 ) -> str:
     """Return the page of the UTC days `first` to `last`, inclusive, as one HTML file.
 
-    `for_admins` shows entities and small cells. Raises QuestionError, MissingExtraError,
-    NotMigratedError, DatabaseError.
+    `for_admins` shows entities and small cells. Raises WindowError, QuestionError,
+    MissingExtraError, NotMigratedError, DatabaseError.
     """
     check_drawing()
     facts = read_facts(database, models, first, last, app=app, for_admins=for_admins)

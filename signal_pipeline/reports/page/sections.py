@@ -66,7 +66,7 @@ def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
 
 
 def _unused_features(split: Split, catalogue: Catalogue, app: str) -> list[str]:
-    """Return the features of which it is certain that nobody used them."""
+    """Return the features that nobody used: no event is counted, and none can be missing."""
     return [
         kind.name
         for kind in catalogue.event_types.values()
@@ -200,7 +200,7 @@ def _why_empty(split: Split, app: str) -> str:
     if split.hides(app):
         return (
             f"Left out: some of these numbers are about fewer than {LEAST_USERS} people, and could"
-            " be worked out from the others. Admins see all of them with --for-admins."
+            " be worked out from the others. The page for admins shows all of them."
         )
     if any(UNKNOWN in split.labels.get((day, app), ()) for day in split.days):
         return "Unknown: no day of the window with an event of this app was built."
@@ -212,12 +212,12 @@ def _entities(facts: Facts, app: str, anchor: str) -> Figure:
     trust = numbers.doubts(doubts, window)
     rows, data, bars = [], [], []
     for each in facts.entities:
-        if each.app != app:
+        if each.app_name != app:
             continue
         name = printable(f"{each.entity_type} {each.entity_id}")
         events = numbers.events(Count(each.events, doubts))
-        rows.append((name, events, numbers.number(each.most_people), str(each.days), trust))
-        counts = (each.events, each.most_people, each.days)
+        rows.append((name, events, numbers.number(each.most_users), str(each.days), trust))
+        counts = (each.events, each.most_users, each.days)
         data.append((app, each.entity_type, each.entity_id, *counts, trust))
         bars.append((name, each.events, events))
     return Figure(

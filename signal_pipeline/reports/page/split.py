@@ -1,8 +1,8 @@
 """One rollup over a window of UTC days, and what can be said of its sums and its days.
 
-Pure: no database, no text of the page. Events add up. People never do (requirement 8.3), so only
-single days are reported for them. A day is a number, or is unknown or left out; neither of those is
-ever a zero.
+Pure: no database, no text of the page. Events add up. People never do (requirement 8.3), so they
+are reported only for single days. A day has a number, or is unknown or left out; a day without a
+number is never a zero.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A sum of events, and on how many days each label holds against it."""
+    """A sum of events, and for each label that casts doubt on it, on how many days it holds."""
 
     events: int
     doubts: Mapping[str, int]
@@ -65,7 +65,7 @@ class DayFigure:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Distinct people a day: the median and the most of the whole days that are shown."""
+    """Distinct people a day: the median and the most, over the `days` that are whole and shown."""
 
     median: float | None
     most: int | None
@@ -123,7 +123,10 @@ class Split:
         return any(key[0] == app and days for key, days in self._hidden.items())
 
     def count(self, app: str, *, event_type: str | None = None, value: str | None = None) -> Count:
-        """Return the events of the cells that are shown, over types and values unless given."""
+        """Return the events of the cells that are shown, of all types and values or of those given.
+
+        The doubts of the count include the days on which a cell is left out.
+        """
         keys = [
             key
             for key in self._keys.get(app, ())

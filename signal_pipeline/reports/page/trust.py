@@ -36,7 +36,7 @@ class Doubt:
 def doubts(splits: Mapping[str, Split]) -> list[Doubt]:
     """Return every label but `fresh`, oldest day first.
 
-    The label of days that are left out is not among them: each figure shows that itself.
+    The label `left out` is not among them, because each figure shows it itself.
     """
     found: dict[tuple[str, date], set[tuple[str, str]]] = defaultdict(set)
     for kind, split in splits.items():

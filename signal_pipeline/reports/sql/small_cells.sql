@@ -43,11 +43,12 @@ judged as (
                 < (%(least)s - 1) * small_cells + %(least)s * large_before
             )
         end as is_hidden,
-        -- A group of a few people, or one whose number of cells alone reveals that they are small.
+        -- A group of a few people, or one with so few for its cells that every cell is small.
         bool_or(dimension <> 'crossing' and users_of_split < cells + %(least)s - 1) over all_splits
-        -- Device and system together can need one more than either: one of each of macOS, Windows
-        -- and iOS, and of phones and tablets, are four people at least. All their cells, less one,
-        -- are as many as they can ever need.
+        -- Device and system together can need more people than either alone. Three systems (macOS,
+        -- Windows, iOS) on three devices (desktop, phone, tablet) need at least four people if iOS
+        -- is on both a phone and a tablet. Together they never need more people than they have
+        -- cells, less one.
         or bool_or(
             is_device_or_system and users_of_split < devices_and_systems - 1 + %(least)s - 1
         ) over all_splits

@@ -1,6 +1,6 @@
 -- Open days that have a build of their present version for each rollup, and purged days with
--- whatever was built of them, which is final. It all comes from one snapshot, so that the raw
--- events are those that the build read.
+-- whatever was built of them, which is final. One statement reads days, builds and raw events, so
+-- that the raw events are those that the build read.
 with spans as materialized ({spans})
 select
     d.day, d.version, b.raw_events, e.first_event, e.last_event, b.rows, b.seconds,

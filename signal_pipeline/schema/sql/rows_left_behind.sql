@@ -1,5 +1,5 @@
--- Whether a distributed table still has blocks on the coordinator: rows that moved to the workers
--- and that no query sees. Here the size of the empty table is what is wanted.
+-- Whether a distributed table still has blocks on the coordinator: copies of the rows that moved to
+-- the workers. No query sees these rows, so the size of the table's files has to tell.
 select coalesce(sum(pg_relation_size(t.relid)), 0) > 0
 from (
     select to_regclass(%(table)s) as relid

@@ -8,7 +8,8 @@ import dagster as dg
 import pytest
 from conftest import Fill
 from support.alerts import DEVICE, Tick, start_run
-from support.dagster import YESTERDAY, Run
+from support.dagster import Run
+from support.days import yesterday
 from support.inbox import Inbox
 
 from signal_pipeline.postgres.database import Connection
@@ -20,8 +21,8 @@ def test_red_and_green(
     tick: Tick, box: Inbox, run: Run, fill: Fill, connection: Connection
 ) -> None:
     """A check is told when it turns red and when it turns green."""
-    fill(YESTERDAY, 200)
-    assert run("rollups_job", YESTERDAY).success
+    fill(yesterday(), 200)
+    assert run("rollups_job", yesterday()).success
 
     def checks() -> list[str]:
         assert run("checks_job", None).success

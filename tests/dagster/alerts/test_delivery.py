@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from support.alerts import APP, DEVICE, NO_RETRY, Tick
-from support.dagster import YESTERDAY
+from support.days import yesterday
 from support.inbox import Inbox, open_inbox
 
 from signal_pipeline.dagster import alert_state
@@ -37,7 +37,7 @@ def test_what_a_message_holds(
     )
     run = fail(
         "nightly_job",
-        tags={**NO_RETRY, "signal/catch_up": "true", "dagster/partition": str(YESTERDAY)},
+        tags={**NO_RETRY, "signal/catch_up": "true", "dagster/partition": str(yesterday())},
     )
     tick()
     texts = [message["message"] for message in box.messages]
@@ -52,7 +52,7 @@ def test_what_a_message_holds(
     )
     assert "signal-pipeline retention --dry-run" in texts[1]
     assert texts[2].startswith(
-        f"run {run.run_id} of nightly_job failed for {YESTERDAY}..{YESTERDAY}; its checks and"
+        f"run {run.run_id} of nightly_job failed for {yesterday()}..{yesterday()}; its checks and"
     )
     assert [message["type"] for message in box.messages] == ["failure"] * 3
 

@@ -15,7 +15,7 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from support.alerts import NO_RETRY, Tick, start_run
-from support.dagster import TODAY, YESTERDAY
+from support.days import today, yesterday
 from support.inbox import Inbox
 
 from signal_pipeline.dagster import alert_sensor
@@ -80,16 +80,16 @@ def test_a_job_that_keeps_failing(
         tick()
         return box.titles()
 
-    assert tell(YESTERDAY) == ["Signal: rollups_job failed"]
-    assert tell(YESTERDAY) == []
-    assert tell(TODAY) == ["Signal: rollups_job failed"], "another day is another failure"
-    assert tell(YESTERDAY, "raw_events_job") == ["Signal: raw_events_job failed"]
+    assert tell(yesterday()) == ["Signal: rollups_job failed"]
+    assert tell(yesterday()) == []
+    assert tell(today()) == ["Signal: rollups_job failed"], "another day is another failure"
+    assert tell(yesterday(), "raw_events_job") == ["Signal: raw_events_job failed"]
     well = start_run(
-        instance, defs, "rollups_job", tags={**mine, "dagster/partition": str(YESTERDAY)}
+        instance, defs, "rollups_job", tags={**mine, "dagster/partition": str(yesterday())}
     )
     instance.handle_new_event(ended_well(well))
-    assert tell(YESTERDAY) == ["Signal: rollups_job failed"]
-    assert tell(TODAY) == []
+    assert tell(yesterday()) == ["Signal: rollups_job failed"]
+    assert tell(today()) == []
 
 
 def ended_well(run: dg.DagsterRun) -> dg.EventLogEntry:

@@ -22,7 +22,8 @@ select
         / nullif(sum(b.events) filter (where b.outcome = 'accepted'), 0)::float8,
         1
     ) as sends,
-    exists (select from looked_at as l where l.app_name = b.app_name and l.day = b.day) as looked_at
+    exists (select from looked_at as l where l.app_name = b.app_name and l.day = b.day)
+        as is_looked_at
 from signal.books as b
 where
     b.day between (select min(day) - %(history)s::int from looked_at) and %(last)s

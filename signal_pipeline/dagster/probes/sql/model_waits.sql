@@ -1,8 +1,8 @@
--- For those of the given days that no event made stale (the model changed, or the rollup is new):
--- since when they have waited. For a day with a build, that is the first build by the present
--- model, of any day before today, that came after its own. For a day that was never built, it is
--- the first build of any such day. A later build of the same day by the same model does not count,
--- because it would excuse the days anew.
+-- Some of the given days are stale although no event came: the model changed, or the rollup is new.
+-- For these days: since when they have waited. A day with a build waits since the present model
+-- first built any day before today, not counting builds older than the day's own. A day that was
+-- never built waits since the first build of any day before today. `first_built_at` stays the same
+-- when a model builds a day again, because later builds must not excuse the waiting days anew.
 select d.day, min(o.first_built_at) as since
 from signal.days as d
 left join signal.builds as b on b.day = d.day and b.rollup = %(rollup)s

@@ -1,5 +1,5 @@
--- What was received and not stored, by reason. Accepted events are not counted here: less the rows
--- that are shown, they would give back those that are left out.
+-- What was received and not stored, by reason. Accepted events are not counted here: whoever
+-- subtracted the rows that are shown from them would get the rows that are left out.
 select reason, sum(events)::bigint as events
 from signal.books
 where

@@ -1,0 +1,6 @@
+"""Two builds of Signal asked in turn: this tree, and another revision of it.
+
+The builds can differ in every module, so a measure uses only what users meet: commands, variables,
+`signal_pipeline.definitions`, GraphQL over HTTP, and tables. Each build fills an embedded database
+of its own with the same lines, and pays for it with its own settings of PostgreSQL.
+"""

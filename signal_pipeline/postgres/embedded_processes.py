@@ -1,0 +1,58 @@
+"""Which processes belong to the embedded server's data folder.
+
+A process number proves nothing: another program can have the number of a killed server by now.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+
+def is_server(pid: int, folder: Path) -> bool:
+    """True if the process is PostgreSQL's on this very data.
+
+    By now, the number of a killed process can belong to another server.
+    """
+    try:
+        return _works_in(psutil.Process(pid), folder)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def any_process_left(folder: Path) -> bool:
+    """True if a server runs or starts here, or if processes of a killed one are left.
+
+    No other server can start until those processes have noticed that their server is gone.
+    """
+    return (folder / "postmaster.pid").exists() or any(
+        _works_in(process, folder) for process in psutil.process_iter()
+    )
+
+
+def forget_stale_postmaster(folder: Path) -> None:
+    """Remove the pid file of a killed server if another program has its number by now."""
+    file = folder / "postmaster.pid"
+    if not file.exists():
+        return
+    first = file.read_text().partition("\n")[0].strip()
+    if not first.isdigit() or not is_server(int(first), folder):
+        file.unlink()
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    """True if the process is PostgreSQL's on this data.
+
+    In a container, root cannot always see the working folder of another user's process. Anybody can
+    read its command line, which names the data folder of a server.
+    """
+    try:
+        if "postgres" not in process.name():
+            return False
+        try:
+            return Path(process.cwd()) == folder.resolve()
+        except psutil.AccessDenied:
+            return str(folder) in process.cmdline()
+    except (psutil.Error, OSError):
+        return False

@@ -1,0 +1,124 @@
+"""Whole streams: their batches, marks and compressed forms, and what is wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from support.days import days_ago
+from support.stored import stored_books, stored_events
+from support.traffic import line, traffic
+
+from signal_pipeline.errors import SignalError
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.compressed import zstd
+from signal_pipeline.ingest.ndjson import FormError
+from signal_pipeline.ingest.pipeline import CutShortError, Ingest
+from signal_pipeline.postgres.database import Connection
+
+DAY = days_ago(3)
+NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+
+
+def test_a_stream_commits_batch_by_batch(
+    ingest: Ingest, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    data = b"\n".join(traffic(DAY, 150))
+    offsets: list[int] = []
+    progress: list[int] = []
+    counts = ingest.ingest_stream(
+        io.BytesIO(data),
+        progress=progress.append,
+        committed=lambda _, offset: offsets.append(offset),
+    )
+    assert counts.accepted == 150
+    assert offsets == sorted(offsets)
+    assert offsets[-1] == sum(progress) == len(data)
+    assert len(offsets) == len(progress) > 3
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
+def test_a_marked_or_compressed_stream_is_ingested_whole(
+    ingest: Ingest,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    content = b"\xef\xbb\xbf" + b"\n".join(traffic(DAY, 150))
+    data = pack(content)
+    offsets: list[int] = []
+    progress: list[int] = []
+    counts = ingest.ingest_stream(
+        io.BytesIO(data),
+        progress=progress.append,
+        committed=lambda _, offset: offsets.append(offset),
+    )
+    assert (counts.received, counts.accepted) == (150, 150)
+    assert offsets[-1] == len(content)
+    assert sum(progress) == len(data)
+    rest = ingest.ingest_stream(io.BytesIO(data), start=offsets[1])
+    assert (rest.accepted, rest.duplicate) == (0, rest.received)
+    assert 0 < rest.received < 150
+
+
+@pytest.mark.embedded_only
+def test_another_form_is_refused_before_anything_is_stored(
+    ingest: Ingest, connection: Connection
+) -> None:
+    data = b"[\n" + b",\n".join(traffic(DAY, 20)) + b"\n]\n"
+    with pytest.raises(FormError, match="looks like a JSON array") as error:
+        ingest.ingest_stream(io.BytesIO(data))
+    assert isinstance(error.value, SignalError)
+    assert stored_books(connection) == {}
+
+
+@pytest.mark.embedded_only
+def test_of_compressed_data_that_is_cut_short_what_can_be_read_is_stored_and_counted(
+    ingest: Ingest, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    data = gzip.compress(b"".join(text + b"\n" for text in traffic(DAY, 150)))
+    with pytest.raises(
+        CutShortError, match="holds gzip data that is cut short: what could be read of it is stored"
+    ) as error:
+        ingest.ingest_stream(io.BytesIO(data[:-3_000]))
+    counts = error.value.counts
+    assert 0 < counts.accepted == counts.received < 150
+    assert len(stored_events(connection)) == counts.accepted
+    assert ingest.ingest_stream(io.BytesIO(data)).duplicate == counts.accepted
+    assert len(stored_events(connection)) == 150
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize(
+    ("before", "number"),
+    [([], None), ([b"torn {"], 152), ([b"", b"  "], None), ([b"", b"torn {", b"x"], 153)],
+)
+def test_the_first_malformed_line_is_known_by_its_number(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, before: list[bytes], number: int | None
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    lines = [b"", *traffic(DAY, 150), *before, *traffic(DAY, 150, seed=2), b"}" if number else b""]
+    assert ingest.ingest_stream(io.BytesIO(b"\n".join(lines))).first_malformed == number
+    noise = [b"", b"", b"torn {" if number else b"", *lines]
+    assert ingest.ingest_stream(io.BytesIO(b"\n".join(noise))).first_malformed == (
+        3 if number else None
+    )
+
+
+@pytest.mark.embedded_only
+def test_lines_in_memory_may_be_marked_too(ingest: Ingest) -> None:
+    assert ingest.ingest_lines(
+        [b"\xef\xbb\xbf" + line(NOON), line(NOON), b"\xef\xbb\xbf"]
+    ).as_dict() == {
+        "received": 2,
+        "accepted": 2,
+        "duplicate": 0,
+        "dropped": {},
+    }
