@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from support.bundle import SignalBundle
-from support.cluster import CLUSTER_URL, create_cluster_database, drop_cluster_database
+from support.cluster import CLUSTER_URL, copied_database, create_cluster_database
 from support.days import days_ago, wait_out_midnight
 from support.logs import end_of, open_logs
 from support.parallel import ByPart, slow_first
@@ -70,6 +70,12 @@ ON_CLUSTER = {
     "test_newest_events.py",
     "test_reports.py",
     "test_erasure.py",
+    "test_retention.py",
+    "test_retention_kills.py",
+    "test_retention_races.py",
+    "test_roles.py",
+    "test_writer.py",
+    "test_event_stats.py",
 }
 
 
@@ -241,16 +247,8 @@ def template(server: str, models: Models, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def database(server: str, template: str) -> Iterator[Database]:
     """A migrated, empty database of its own."""
-    name = f"signal_test_{next(_numbers)}"
-    if server == CLUSTER_URL:
-        create_cluster_database(server, name, template)
-        yield Database(with_database(server, name))
-        drop_cluster_database(server, name)
-        return
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-        yield Database(with_database(server, name))
-        connection.execute(f"drop database {name} with (force)")
+    with copied_database(server, f"signal_test_{next(_numbers)}", template) as copied:
+        yield copied
 
 
 def _settings(url: str, home: Path, **changes: object) -> Settings:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import ExitStack
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import psycopg
@@ -18,7 +19,14 @@ from support.cluster import (
 )
 
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
-from signal_pipeline.days.calendar import days_missing_raw_events, today_utc
+from signal_pipeline.days import calendar
+from signal_pipeline.days.calendar import (
+    days_missing_raw_events,
+    ensure_days,
+    make_partitions_ahead,
+    today_utc,
+)
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.days.profile import day_profile
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.urls import with_database
@@ -30,7 +38,6 @@ from signal_pipeline.schema.distribution import (
     DISTRIBUTION_COLUMNS,
     DistributionError,
     distribute,
-    distributed_tables,
 )
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
@@ -123,3 +130,82 @@ def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, eng
     assert bundle.purge().purged == [due]
     ((size,),) = bundle.rows("select bytes from signal.receipts")
     assert size > 32 * 8192  # Each shard has at least a page.
+
+
+def test_both_engines_count_the_same_on_the_workers(bundle: SignalBundle) -> None:
+    """Sessions with several users on several nodes count once; a day is read in several parts."""
+    bundle.fill(YESTERDAY, 400)
+    with bundle.database.connect() as connection:
+        sessions = "md5((get_byte(user_hash, 0) % 7)::text)::uuid"
+        connection.execute(f"update signal.events set session_id = {sessions}")  # type: ignore[arg-type]
+        ((shared,),) = connection.execute(
+            "with pairs as materialized (select session_id, user_hash from signal.events group by"
+            " 1, 2) select count(*) - count(distinct session_id) from pairs"
+        ).fetchall()
+        assert shared > 5
+    bundle.build(YESTERDAY)
+    by_duckdb = [
+        bundle.rows(f"select * from signal.{name} order by 1, 2, 3, 4") for name in bundle.models
+    ]
+    build_day(bundle.database, PostgresEngine(), bundle.models, YESTERDAY)
+    for name, rows in zip(bundle.models, by_duckdb, strict=True):
+        assert bundle.rows(f"select * from signal.{name} order by 1, 2, 3, 4") == rows
+
+
+def test_two_writers_and_a_purge_do_not_wait_for_each_other(bundle: SignalBundle) -> None:
+    """Each holds its transaction open while the next one writes."""
+    days = [YESTERDAY - timedelta(days=n) for n in range(3)]
+    with bundle.database.connect() as connection:
+        ensure_days(connection, days)
+        keys = (
+            "insert into signal.event_keys select gen_random_uuid(), %s from generate_series(1, 50)"
+            " on conflict do nothing returning client_event_id"
+        )
+        with ExitStack() as opened:
+            for statement, day in (
+                (keys, days[0]),
+                (keys, days[1]),
+                ("delete from signal.event_keys where day = %s", days[2]),
+                (keys, days[1]),
+            ):
+                other = opened.enter_context(bundle.database.connect())
+                other.execute("set lock_timeout = '5s'")
+                opened.enter_context(other.transaction())
+                other.execute(statement, [day])
+
+
+def test_the_first_event_of_a_day_whose_partition_is_there_holds_back_no_other_day(
+    bundle: SignalBundle,
+) -> None:
+    with bundle.database.connect() as connection:
+        assert make_partitions_ahead(connection) == []
+        ensure_days(connection, [YESTERDAY])
+    tomorrow = today_utc() + timedelta(days=1)
+    with bundle.database.connect() as first, first.transaction():
+        first.execute("select signal.ensure_day(%s)", [tomorrow])
+        with bundle.database.connect() as other:
+            other.execute("set citus.propagate_set_commands = 'local'")
+            with other.transaction():
+                other.execute("set local lock_timeout = '5s'")
+                other.execute(
+                    "insert into signal.events (id, created_at, app_name, event_type, user_hash,"
+                    " device_type, browser_family, os_family, client_event_id) select"
+                    " gen_random_uuid(), %s, 'cms', 'x', sha256(n::text::bytea), 'desktop',"
+                    " 'Chrome', 'Windows', gen_random_uuid() from generate_series(1, 200) as n",
+                    [datetime.combine(YESTERDAY, time(12), UTC)],
+                )
+
+
+def test_partitions_ahead_give_way_to_a_writer(
+    bundle: SignalBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are made by tries of a moment, so no writer waits behind them for the one that writes."""
+    monkeypatch.setattr(calendar, "AHEAD_PATIENCE_SECONDS", 0.5)
+    bundle.fill(YESTERDAY, 60)
+    with bundle.database.connect() as connection:
+        with bundle.database.connect() as writer, writer.transaction():
+            writer.execute("update signal.events set route = '/'")
+            assert len(make_partitions_ahead(connection)) == calendar.DAYS_AHEAD
+            bundle.fill(YESTERDAY, 20, seed=2)
+        assert make_partitions_ahead(connection) == []
+    assert bundle.rows("select max(day) from signal.days") == [(YESTERDAY,)]

@@ -38,10 +38,10 @@ def status(
     purged day has 0. The check books_reconcile counts what is stored.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage
+    from signal_pipeline.days.placement import distributed_tables
     from signal_pipeline.days.quality import day_quality
     from signal_pipeline.days.receipts import list_receipts
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.schema.distribution import distributed_tables
 
     settings, today = load_settings(), today_utc()
     checksums = load_models().checksums

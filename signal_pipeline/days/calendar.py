@@ -16,8 +16,11 @@ from psycopg.rows import scalar_row
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.postgres.locks import LockClass, session_lock
+from signal_pipeline.postgres.locks import LockClass, run_in_short_tries, session_lock
 from signal_pipeline.postgres.query import query
+
+DAYS_AHEAD = 3  # Two nights can be missed.
+AHEAD_PATIENCE_SECONDS = 20.0
 
 
 class NotMigratedError(SignalError):
@@ -97,6 +100,26 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
     """Make the row and the partition of each day, each in its own short transaction."""
     for day in days:
         connection.execute("select signal.ensure_day(%s)", [day])
+
+
+def make_partitions_ahead(connection: Connection) -> list[date]:
+    """Make the partitions of the next days, and return the days that still have none.
+
+    On a cluster, making a partition holds back the writers of all days, so it is not left to the
+    first event of a new day. Each is made when no writer is in the way; `ensure_days` makes those
+    that are left.
+    """
+    scalar = connection.cursor(row_factory=scalar_row)
+    # The server's date: the function refuses a day too far ahead by the server's clock.
+    today: date | None = scalar.execute("select (now() at time zone 'UTC')::date").fetchone()
+    assert today is not None
+    return [
+        day
+        for day in days_between(today + timedelta(days=1), today + timedelta(days=DAYS_AHEAD))
+        if not run_in_short_tries(
+            connection, "select signal.make_partition(%s)", [day], AHEAD_PATIENCE_SECONDS
+        )
+    ]
 
 
 def lock_days(connection: Connection, days: list[date]) -> None:

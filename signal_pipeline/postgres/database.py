@@ -112,9 +112,12 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
                 application_name="signal",
+                # The last one is for a Citus cluster, which would let one ingest at a time write
+                # the ledger, as if a shard had several copies. Others take it for a variable.
                 options=(
-                    "-c timezone=UTC -c client_encoding=UTF8 -c"
-                    f" statement_timeout={self._statement_ms}"
+                    "-c timezone=UTC -c client_encoding=UTF8"
+                    f" -c statement_timeout={self._statement_ms}"
+                    " -c citus.all_modifications_commutative=on"
                 ),
             )
 

@@ -3,14 +3,18 @@
 A lock of two numbers has a class, which says what is locked, and a number within it. The classes
 are constants that nobody else on the server uses. Two more locks are held only until a transaction
 ends, and are named by `hashtext`: `signal.migrate` (schema/migrate.py) and `signal.ensure_day`,
-which the function of that name takes (migration 0001).
+which the function `signal.make_partition` takes.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import LiteralString
+
+from psycopg import errors
 
 from signal_pipeline.postgres.database import Connection
 
@@ -52,6 +56,30 @@ def try_session_lock(connection: Connection, lock_class: LockClass, number: int)
 def transaction_lock(connection: Connection, name: str) -> None:
     """Wait for a named lock, and hold it until the transaction ends."""
     connection.execute("select pg_advisory_xact_lock(hashtext(%s))", [name])
+
+
+def run_in_short_tries(
+    connection: Connection, statement: LiteralString, values: list[object], seconds: float
+) -> bool:
+    """Run a statement that changes tables others use; return False if they stayed in use.
+
+    It waits at most 0.1 s for a lock, again and again for so many seconds. A longer wait in the
+    queue for a lock would hold up all readers and writers behind it. Inside a transaction each try
+    is a savepoint.
+    """
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            with connection.transaction():
+                # So that a cluster sends the next setting on to its workers.
+                connection.execute("set local citus.propagate_set_commands = 'local'")
+                connection.execute("set local lock_timeout = '100ms'")
+                connection.execute(statement, values)
+            return True
+        except errors.LockNotAvailable:
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.1)
 
 
 def _unlock(connection: Connection, lock_class: LockClass, number: int) -> None:

@@ -1,14 +1,14 @@
 """Retention: deletes whole UTC days of raw events (requirement 9).
 
-A day goes once its rollups are proven complete. A purge proves, writes the receipt and deletes in
-one transaction, under the day's lock (invariants 6 and 9). No single clock is believed:
-`retention_rule.py` says which days are past their retention, `purge_proof.py` what is proven.
+A day goes once its rollups are proven complete. A purge locks the day, proves, writes the receipt
+and deletes in one transaction, under the day's lock (invariants 6 and 9). No single clock is
+believed: `retention_rule.py` says which days are past their retention, `purge_proof.py` what is
+proven.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -17,20 +17,27 @@ from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
+from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
+from signal_pipeline.postgres.locks import run_in_short_tries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
-from signal_pipeline.privacy.purge_proof import UnprovenError, prove, read_purge_facts
+from signal_pipeline.privacy.purge_proof import (
+    PurgeFacts,
+    UnprovenError,
+    prove,
+    read_purge_facts,
+)
 from signal_pipeline.privacy.retention_rule import BY_THE_CLOCK_ALONE, Judgement, Refusal, judge
 from signal_pipeline.privacy.seen_days import read_clocks, remember_days, write_confirmed_days
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.schema.distribution import partition_bytes
 
 logger = logging.getLogger(__name__)
 
 OVERDUE_DAYS = 7
 DROP_PATIENCE_SECONDS = 60.0
+PROOF_PATIENCE_SECONDS = 30
 
 
 class RetentionError(SignalError):
@@ -109,7 +116,7 @@ def purge_due_days(
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
     result = PurgeResult(dry_run)
-    with database.connect() as connection:
+    with database.connect() as connection, _connect_to_prove(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
@@ -126,7 +133,7 @@ def purge_due_days(
         result.refusal = judgement.refusal(clock_only)
         for day in due_days(connection, first_kept):
             try:
-                _purge(connection, day, models, actor, dry_run=dry_run)
+                _purge(connection, proving, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
@@ -153,7 +160,7 @@ def purge_incomplete(
     """
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")
-    with database.connect() as connection:
+    with database.connect() as connection, _connect_to_prove(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         refusal = judgement.refusal(clock_only)
         if refusal and day in clock_only:
@@ -161,14 +168,29 @@ def purge_incomplete(
         if day not in due_days(connection, judgement.first_kept):
             raise RetentionError(f"day {day} is not due for purging, or is purged already")
         try:
-            _purge(connection, day, models, actor, forced=reason.strip()[: audit_log.MAX_REASON])
+            forced = reason.strip()[: audit_log.MAX_REASON]
+            _purge(connection, proving, day, models, actor, forced=forced)
         except UnprovenError as unproven:
             raise RetentionError(f"day {day} was not purged: {unproven}") from None
     return PurgeResult(False, purged=[day])
 
 
+def _connect_to_prove(database: Database) -> Connection:
+    """Open the connection that reads the raw events of a day while the purge has locked the day.
+
+    It is another one because on a cluster a drop, which runs with the rights of the owner, waits
+    for whatever the same transaction has read with the rights of another user: for itself.
+    """
+    connection = database.connect()
+    # PostgreSQL cannot see that the purge waits for the proof. Without a bound, the two and a
+    # change of a table that is queued between them would wait for each other for ever.
+    connection.execute(f"set lock_timeout = '{PROOF_PATIENCE_SECONDS:d}s'")
+    return connection
+
+
 def _purge(
     connection: Connection,
+    proving: Connection,
     day: date,
     models: Models,
     actor: bytes | None,
@@ -178,29 +200,28 @@ def _purge(
 ) -> None:
     with day_lock(connection, day):
         if dry_run:
-            with connection.transaction():
-                prove(connection, day, models, read_purge_facts(connection, day))
+            _read_facts(proving, day, models, must_prove=True)
             return
-        run_with_retries(lambda: _purge_locked(connection, day, models, actor, forced))
+        run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
 
 
 def _purge_locked(
     connection: Connection,
+    proving: Connection,
     day: date,
     models: Models,
     actor: bytes | None,
     forced: str | None,
 ) -> None:
     with connection.transaction():
-        # From here no writer can touch the day: each takes FOR KEY SHARE on this row first.
+        # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
+        # in this transaction reads the raw events; `_connect_to_prove` says why.
         locked = connection.execute(
             "select state from signal.days where day = %s for update", [day]
         ).fetchone()
         if locked != ("open",):
             raise UnprovenError("the day is not open")
-        facts = read_purge_facts(connection, day)
-        if forced is None:
-            prove(connection, day, models, facts)
+        facts, size = _read_facts(proving, day, models, must_prove=forced is None)
         connection.execute(
             query(__package__, "write_receipt"),
             {
@@ -215,7 +236,7 @@ def _purge_locked(
                 "incomplete": forced is not None,
                 "reason": forced,
                 "rollups": Jsonb(facts.builds),
-                "bytes": partition_bytes(connection, day),
+                "bytes": size,
             },
         )
         audit_log.record(
@@ -233,23 +254,32 @@ def _purge_locked(
         _drop_partition(connection, day)
 
 
-def _drop_partition(connection: Connection, day: date) -> None:
-    """Drop the day's partition, waiting for the lock in short tries.
+def _read_facts(
+    proving: Connection, day: date, models: Models, *, must_prove: bool
+) -> tuple[PurgeFacts, int]:
+    """Return the facts of a day and its bytes.
 
-    A DROP that queues would stall every writer behind it.
+    Raise UnprovenError if they must prove the day, and do not.
     """
-    connection.execute("set local lock_timeout = '100ms'")
-    give_up = time.monotonic() + DROP_PATIENCE_SECONDS
-    while True:
-        try:
-            # A savepoint, so that the deletes above are not repeated.
-            with connection.transaction():
-                connection.execute("select signal.drop_partition(%s)", [day])
-            return
-        except errors.LockNotAvailable:
-            if time.monotonic() > give_up:
-                raise UnprovenError(
-                    f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run"
-                    " tries again"
-                ) from None
-            time.sleep(0.1)
+    try:
+        with proving.transaction():
+            facts = read_purge_facts(proving, day)
+            if must_prove:
+                prove(proving, day, models, facts)
+            return facts, partition_bytes(proving, day)
+    except errors.LockNotAvailable:
+        raise UnprovenError(
+            f"a table that its proof reads was in use for {PROOF_PATIENCE_SECONDS} s; the next run"
+            " tries again"
+        ) from None
+
+
+def _drop_partition(connection: Connection, day: date) -> None:
+    """Drop the day's partition, waiting for its lock in short tries."""
+    # Savepoints, so that a try does not repeat the deletes of the transaction.
+    if not run_in_short_tries(
+        connection, "select signal.drop_partition(%s)", [day], DROP_PATIENCE_SECONDS
+    ):
+        raise UnprovenError(
+            f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run tries again"
+        )

@@ -12,9 +12,9 @@ from psycopg import sql
 from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.days.calendar import window
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.postgres.query import query
-from signal_pipeline.schema.distribution import distributed_tables
 
 FILTERS: tuple[LiteralString, ...] = (
     "app_name",

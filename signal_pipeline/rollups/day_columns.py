@@ -8,8 +8,11 @@ more than computing a rollup with it. The types are those that a model's source 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
+from typing import LiteralString
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +21,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import window
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.copy_format import EPOCH_UNIX_MICROSECONDS
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.engine import EngineError
@@ -25,6 +29,7 @@ from signal_pipeline.rollups.models import SourceColumn
 
 BLOCKS = 512  # Blocks of 8 KiB per query; PostgreSQL slows down when it joins longer values.
 QUERIES = 4  # Queries per batch: about 65,000 events, 10 MB of columns. A usual day is one batch.
+EVENTS = 250_000  # Events per query and batch on a cluster, where each query asks every shard.
 
 # UTF-8 never contains these two bytes, so no text that was accepted can contain them.
 _END = b"\xff"
@@ -42,6 +47,7 @@ _JOINED = {
     ],
 }
 _LAST_BLOCK = 2**32 - 1
+_PREFIXES = 2**16  # Values of the first two bytes of a hash.
 _HASH_BYTES = 32  # `user_hash` is the only bytea column.
 
 
@@ -53,20 +59,17 @@ def day_batches(
     Raises EngineError if a column does not have one value per event, or if a value does not have
     the form of its type.
     """
-    statement, binds = _statement(columns), list(window(day))
-    starts = range(0, max(1, _blocks(connection, day)), BLOCKS)
+    parts = _parts(connection, day)
+    statement, binds = _statement(columns, parts.condition), list(window(day))
     with connection.cursor(binary=True) as cursor:
-        for batch in range(0, len(starts), QUERIES):
+        for batch in range(0, len(parts.bounds), parts.per_batch):
             rows = []
-            for start in starts[batch : batch + QUERIES]:
-                # The last range is open: a table whose size is not known here (a distributed one)
-                # is read whole.
-                end = _LAST_BLOCK if start == starts[-1] else start + BLOCKS
-                cursor.execute(statement, [*binds, f"({start},0)", f"({end},0)"], prepare=False)
+            for bounds in parts.bounds[batch : batch + parts.per_batch]:
+                cursor.execute(statement, [*binds, *bounds], prepare=False)
                 rows += cursor.fetchall()
             # An aggregate over no rows is null.
             counts, *joined = (
-                list(filter(_is_not_null, values)) for values in zip(*rows, strict=True)
+                list(filter(_is_not_null, found)) for found in zip(*rows, strict=True)
             )
             if events := sum(counts):
                 arrays = _arrays(columns, events, iter(joined))
@@ -77,8 +80,24 @@ def _is_not_null(value: object) -> bool:
     return value is not None
 
 
-def _blocks(connection: Connection, day: date) -> int:
-    """Return how many blocks the day's partition has.
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts in which a day is read: a condition with two binds, and their values per query."""
+
+    condition: LiteralString
+    bounds: list[tuple[object, object]]
+    per_batch: int
+
+
+def _parts(connection: Connection, day: date) -> _Parts:
+    """Divide a day into parts of bounded size."""
+    if "events" in distributed_tables(connection):
+        return _users(connection, day)
+    return _blocks(connection, day)
+
+
+def _blocks(connection: Connection, day: date) -> _Parts:
+    """Divide the blocks of the day's partition.
 
     The size is read after the snapshot was taken, so every row that the snapshot shows is in these
     blocks.
@@ -90,19 +109,40 @@ def _blocks(connection: Connection, day: date) -> int:
         [f"signal.events_{day:%Y%m%d}"],
     ).fetchone()
     assert blocks is not None
-    return blocks
+    starts = [*range(0, max(1, blocks), BLOCKS), _LAST_BLOCK]
+    bounds: list[tuple[object, object]] = [
+        (f"({start},0)", f"({end},0)") for start, end in itertools.pairwise(starts)
+    ]
+    return _Parts("ctid >= %s::tid and ctid < %s::tid", bounds, QUERIES)
 
 
-def _statement(columns: Sequence[SourceColumn]) -> sql.Composed:
+def _users(connection: Connection, day: date) -> _Parts:
+    """Divide the day by `user_hash`, of which every range of one length has about as many users.
+
+    A cluster knows neither the size nor the blocks of a distributed table.
+    """
+    scalar = connection.cursor(row_factory=scalar_row)
+    events: int | None = scalar.execute(
+        "select count(*) from signal.events where created_at >= %s and created_at < %s",
+        list(window(day)),
+    ).fetchone()
+    assert events is not None  # A count has a row.
+    parts = min(events // EVENTS + 1, _PREFIXES)
+    inner = [(_PREFIXES * n // parts).to_bytes(2, "big") for n in range(1, parts)]
+    after_all = b"\xff" * (_HASH_BYTES + 1)
+    bounds: list[tuple[object, object]] = [*itertools.pairwise([b"", *inner, after_all])]
+    return _Parts("user_hash >= %s and user_hash < %s", bounds, 1)
+
+
+def _statement(columns: Sequence[SourceColumn], condition: LiteralString) -> sql.Composed:
     joined = [
         sql.SQL(expression).format(sql.Identifier(column.name))
         for column in columns
         for expression in _JOINED.get(column.data_type, [_TEXT])
     ]
     return sql.SQL(
-        "select count(*), {} from signal.events"
-        " where created_at >= %s and created_at < %s and ctid >= %s::tid and ctid < %s::tid"
-    ).format(sql.SQL(", ").join(joined))
+        "select count(*), {} from signal.events where created_at >= %s and created_at < %s and {}"
+    ).format(sql.SQL(", ").join(joined), sql.SQL(condition))
 
 
 def _arrays(

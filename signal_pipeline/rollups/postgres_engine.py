@@ -1,6 +1,7 @@
 """The engine that lets PostgreSQL compute: for a cluster, and to check the other engine.
 
-It runs the models' SQL inside the database, into temporary tables of the caller's connection.
+It runs the models' SQL inside the database, into temporary tables of the caller's connection. On
+a cluster it runs it in a form that the workers compute (`per_user.py`), with equal results.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import kwargs_row, scalar_row
 
 from signal_pipeline.days.calendar import window
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, safe_errors
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
@@ -27,6 +30,11 @@ from signal_pipeline.rollups.engine import (
     read_recorded_day,
 )
 from signal_pipeline.rollups.models import Model, Models
+from signal_pipeline.rollups.per_user import PerUserQuery, count_per_user, over_table
+
+# The events of sessions that several users have, and what every model's SQL can touch.
+_SHARED = ("pg_temp", "signal_shared_events")
+_ALWAYS_READ = {"created_at", "user_hash", "session_id"}
 
 
 class PostgresEngine:
@@ -49,8 +57,11 @@ class PostgresEngine:
                 connection.execute("set transaction isolation level repeatable read")
                 connection.execute("set local time zone 'UTC'")
                 snapshot = _read_snapshot(connection, day)
+                on_workers = "events" in distributed_tables(connection)
+                if on_workers:
+                    _fill_shared_events(connection, day, models)
                 for model in models.values():
-                    _compute(connection, day, model)
+                    _compute(connection, day, model, on_workers=on_workers)
             yield PostgresDay(snapshot)
         finally:
             # If the connection is lost, its temporary tables are gone too.
@@ -89,25 +100,75 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
     return with_span
 
 
-def _compute(connection: Connection, day: date, model: Model) -> None:
+def _compute(connection: Connection, day: date, model: Model, *, on_workers: bool) -> None:
     temporary = _temporary(model)
     connection.execute(
         sql.SQL("create temporary table {} (like {})").format(
             temporary, sql.Identifier("signal", model.name)
         )
     )
-    select = sql.SQL(model.select)
+    per_user = count_per_user(model.select) if on_workers else None
     insert = sql.SQL("insert into {} ({})\n{}").format(
-        temporary, identifiers(model.columns), select
+        temporary,
+        identifiers(model.columns),
+        _text(per_user.select if per_user else model.select),
     )
     # The binds are $1 and $2 as written; a plain cursor would take a % in a model for a bind.
     scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
     scalar.execute(insert, window(day))
+    if per_user:
+        _count_shared_sessions_once(connection, day, model, per_user)
     rows: int | None = scalar.execute(
         sql.SQL(query(__package__, "foreign_rows")).format(temporary), [day]
     ).fetchone()
     if rows:
         raise foreign_rows(day, model, rows)
+
+
+def _fill_shared_events(connection: Connection, day: date, models: Models) -> None:
+    """Copy the events of sessions with several users into a temporary table; they are few.
+
+    Each user's sessions come as one value of 4 bytes per session: a hash. Sessions with equal
+    hashes are taken too, which changes no result.
+    """
+    scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
+    packed: bytes | None = scalar.execute(
+        query(__package__, "packed_sessions"), window(day)
+    ).fetchone()
+    assert packed is not None  # An aggregate has a row.
+    # PostgreSQL sends numbers with the highest byte first.
+    of_users = np.frombuffer(packed, ">i4")
+    hashes, users = np.unique(of_users, return_counts=True)
+    names = {column.name for model in models.values() for column in model.reads}
+    statement = sql.SQL(query(__package__, "shared_events")).format(
+        table=sql.Identifier(*_SHARED),
+        columns=sql.SQL(", ").join(map(sql.Identifier, sorted(names | _ALWAYS_READ))),
+    )
+    scalar.execute(statement, [*window(day), hashes[users > 1].tolist()])
+    connection.execute(sql.SQL("analyze {}").format(sql.Identifier(*_SHARED)))
+
+
+def _count_shared_sessions_once(
+    connection: Connection, day: date, model: Model, per_user: PerUserQuery
+) -> None:
+    """Take out how much the temporary rows over-count the sessions that have several users."""
+    connection.execute(sql.SQL("analyze {}").format(_temporary(model)))
+    for name in per_user.session_counts:
+        statement = sql.SQL(query(__package__, "count_shared_once")).format(
+            temporary=_temporary(model),
+            sessions=sql.Identifier(name),
+            grain=identifiers(model.grain),
+            per_user=_text(over_table(per_user.select, *_SHARED)),
+            once=_text(over_table(model.select, *_SHARED)),
+            matches=sql.SQL(" and ").join(
+                sql.SQL("t.{0} = o.{0}").format(sql.Identifier(key)) for key in model.grain
+            ),
+        )
+        psycopg.RawCursor(connection).execute(statement, window(day))
+
+
+def _text(select: str) -> sql.SQL:
+    return sql.SQL(select)
 
 
 def _temporary(model: Model) -> sql.Identifier:

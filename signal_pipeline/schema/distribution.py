@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date
 
-from psycopg import sql
-from psycopg.rows import scalar_row
-
+from signal_pipeline.days.placement import citus_version, distributed_tables
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
@@ -46,27 +43,6 @@ def distribute(database: Database) -> list[str]:
         raise
 
 
-def distributed_tables(connection: Connection) -> dict[str, str]:
-    """Return the distribution column of each distributed table; empty on plain PostgreSQL."""
-    if _citus_version(connection) is None:
-        return {}
-    return dict(connection.execute(query(__package__, "distributed_tables")).fetchall())
-
-
-def partition_bytes(connection: Connection, day: date) -> int:
-    """Return the bytes of a day's events and their indexes on all nodes; 0 without a partition."""
-    # On a cluster, PostgreSQL's own function finds only an empty table.
-    name = (
-        "citus_total_relation_size" if distributed_tables(connection) else "pg_total_relation_size"
-    )
-    scalar = connection.cursor(row_factory=scalar_row)
-    found: int | None = scalar.execute(
-        sql.SQL("select {}(to_regclass(%s))").format(sql.Identifier(name)),
-        [f"signal.events_{day:%Y%m%d}"],
-    ).fetchone()
-    return found or 0
-
-
 def send_ddl(connection: Connection, to_workers: bool) -> None:
     """Decide whether the DDL of this transaction is sent on to the workers of a cluster.
 
@@ -78,16 +54,8 @@ def send_ddl(connection: Connection, to_workers: bool) -> None:
     )
 
 
-def _citus_version(connection: Connection) -> str | None:
-    scalar = connection.cursor(row_factory=scalar_row)
-    version: str | None = scalar.execute(
-        "select extversion from pg_extension where extname = 'citus'"
-    ).fetchone()
-    return version
-
-
 def _refuse_without_citus(connection: Connection) -> None:
-    version = _citus_version(connection)
+    version = citus_version(connection)
     oldest = ".".join(map(str, FIRST_VERSION))
     if version is None:
         raise DistributionError(
@@ -126,6 +94,8 @@ def _distribute(connection: Connection, name: str) -> bool:
         transaction_lock(connection, MIGRATE_LOCK)
         present = distributed_tables(connection).get(name)
         if present is None:
+            # `Database.connect` relies on shards that have one copy.
+            connection.execute("set local citus.shard_replication_factor = 1")
             connection.execute(
                 "select create_distributed_table(%s, %s, colocate_with => 'none')", [table, column]
             )

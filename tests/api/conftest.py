@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE
+from support.cluster import copied_database
 from support.queries import DAYS, Row, event_at, lines_of_day
 from support.wire import (
     AUDIENCE,
@@ -26,7 +27,6 @@ from support.wire import (
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
@@ -44,11 +44,8 @@ def issuer() -> Issuer:
 @pytest.fixture(scope="module")
 def api_database(server: str, template: str) -> Iterator[Database]:
     """A migrated, empty database for a module."""
-    name = f"signal_api_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-        yield Database(with_database(server, name))
-        connection.execute(f"drop database {name} with (force)")
+    with copied_database(server, f"signal_api_{next(_numbers)}", template) as copied:
+        yield copied
 
 
 @pytest.fixture(scope="module")

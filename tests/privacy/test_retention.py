@@ -16,6 +16,7 @@ from support.stored import count
 from support.traffic import line
 
 from signal_pipeline.days.freshness import day_statuses
+from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
@@ -251,15 +252,21 @@ def test_a_receipt_says_what_the_day_held_to_the_last_figure(
     ).fetchone()  # type: ignore[misc]
     erase(database, models, Subject.user(victim, due_day()), b"t" * 32)  # type: ignore[arg-type]
     build(due_day())
-    held = connection.execute(
-        "select d.day, count(*), (select count(*) from signal.event_keys where day = d.day),"
-        " (select sum(events) from signal.books where day = d.day and outcome = 'accepted'),"
-        " (select sum(events) from signal.books where day = d.day and outcome = 'erased'),"
-        " min(e.created_at), max(e.created_at), d.version, pg_total_relation_size(%s::regclass)"
-        " from signal.days as d, signal.events as e where d.day = %s group by d.day, d.version",
-        [f"signal.events_{due_day():%Y%m%d}", due_day()],
+    (events,) = connection.execute(
+        "select count(*), min(created_at), max(created_at) from signal.events"
     ).fetchall()
-    assert held[0][1] < held[0][2] == held[0][3] == 67  # type: ignore[operator]
+    counts = [
+        count(connection, query, due_day())
+        for query in (
+            "select count(*) from signal.event_keys where day = %s",
+            "select sum(events)::int from signal.books where day = %s and outcome = 'accepted'",
+            "select sum(events)::int from signal.books where day = %s and outcome = 'erased'",
+            "select version from signal.days where day = %s",
+        )
+    ]
+    size = partition_bytes(connection, due_day())
+    held = [(due_day(), events[0], *counts[:3], *events[1:], counts[3], size)]
+    assert events[0] < counts[0] == counts[1] == 67
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
     written = connection.execute(
         "select day, raw_events, keys, accepted, erased, first_event, last_event, version, bytes"

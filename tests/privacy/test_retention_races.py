@@ -131,6 +131,30 @@ def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
+def test_a_purge_whose_proof_cannot_read_gives_up_and_lets_others_go_on(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The proof reads on another connection.
+
+    PostgreSQL sees no deadlock where a change of a table waits for the purge, and the proof for it.
+    """
+    fill(due_day())
+    build(due_day())
+    monkeypatch.setattr(retention, "PROOF_PATIENCE_SECONDS", 1)
+    with closing(database.connect()) as changing, changing.transaction():
+        changing.execute("lock table signal.event_keys in access exclusive mode")
+        result = purge_due_days(database, models, KEEP)
+    assert "a table that its proof reads was in use" in result.kept[due_day()]
+    assert count(connection, "select count(*) from signal.event_keys") == 25
+    assert list_receipts(connection) == []
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
+
+
 def test_two_builders_and_a_purge_of_one_day_leave_it_whole(
     database: Database, connection: Connection, models: Models, fill: Fill, build: Build
 ) -> None:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.days import days_ago, yesterday
 
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.newest_events import FILTERS, RawEvent, newest_events
-from signal_pipeline.schema.distribution import distributed_tables
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1_000])

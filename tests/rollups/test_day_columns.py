@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 import pyarrow as pa
@@ -85,6 +86,26 @@ def test_a_day_in_many_batches_has_each_event_once(
     )
     ids = [row[0] for row in read(rollups)]
     assert sorted(ids) == [UUID(int=n) for n in (*range(100), *range(900, 2_000))]  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("events", [1, 7, 100, 70_000])
+def test_a_day_in_parts_by_user_has_each_event_once(
+    rollups: Connection, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    """As on a cluster, which knows neither the size nor the blocks of a table."""
+    monkeypatch.setattr(day_columns, "distributed_tables", lambda _: {"events": "user_hash"})
+    monkeypatch.setattr(day_columns, "EVENTS", events)
+    hashes = [bytes(32), b"\0" * 31 + b"\1", b"\xff" * 32, b"\x80" + bytes(31), b"\x7f" * 32]
+    hashes += [sha256(bytes([n])).digest() for n in range(200)]
+    before, after = ("cms", "clicked", None, None, None), ("desktop", "Chrome", "macOS")
+    rows = [
+        (UUID(int=n), START, *before, hashed, None, *after, UUID(int=n), None)
+        for n, hashed in enumerate(hashes)
+    ]
+    insert(rollups, rows)
+    batches = list(day_batches(rollups, DAY, COLUMNS))
+    assert max(batch.num_rows for batch in batches) <= max(8, 2 * events)
+    assert sorted(row[0] for row in read(rollups)) == [row[0] for row in rows]  # type: ignore[type-var]
 
 
 def test_a_hash_of_another_length_is_refused(rollups: Connection) -> None:

@@ -13,8 +13,9 @@ from conftest import Fill
 from support.commands import Signal, error_of, last_json, run_command
 
 from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.schema.distribution import DistributionError, distribute, distributed_tables
+from signal_pipeline.schema.distribution import DistributionError, distribute
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
+
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.urls import with_database
 
 CLUSTER_URL = os.environ.get("SIGNAL_TEST_CITUS_URL")
 WHY_SKIPPED = (
@@ -49,10 +54,36 @@ def create_cluster_database(url: str, name: str, template: str = "template0") ->
 
 
 def drop_cluster_database(url: str, name: str) -> None:
-    """Drop a database on every node."""
+    """Drop a database on every node.
+
+    The extension's daemon comes back to a database from which it was sent away, sometimes just
+    before the drop, which PostgreSQL then refuses.
+    """
+    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
     for place in [("", ""), *_nodes(url)[1:]]:
-        drop = sql.SQL("drop database {} with (force)").format(sql.Identifier(name))
-        _run_each(url, place, "postgres", drop)
+        for is_last in (False, False, False, False, True):
+            try:
+                _run_each(url, place, "postgres", drop)
+                break
+            except (errors.ObjectInUse, errors.InternalError_):
+                if is_last:
+                    raise
+                time.sleep(0.5)
+
+
+@contextmanager
+def copied_database(server: str, name: str, template: str) -> Iterator[Database]:
+    """Yield a copy of a database on a server or on a cluster; it is dropped at the end."""
+    if server == CLUSTER_URL:
+        create_cluster_database(server, name, template)
+        yield Database(with_database(server, name))
+        drop_cluster_database(server, name)
+        return
+    with psycopg.connect(server, autocommit=True) as connection:
+        names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+        connection.execute(sql.SQL("create database {name} template {template}").format(**names))
+        yield Database(with_database(server, name))
+        connection.execute(sql.SQL("drop database {name} with (force)").format(**names))
 
 
 def _nodes(url: str) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+from signal_pipeline.days.calendar import make_partitions_ahead
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.privacy.retention_rule import Refusal
 from signal_pipeline.rollups.models import Models
@@ -52,7 +53,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
 
         Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
         delay the others. A day that is due by the clock alone is kept until a person confirms the
-        date; the check nothing_overdue also reports it.
+        date; the check nothing_overdue also reports it. The partitions of the next days are made
+        too.
         """
         settings = load_settings()
         result = purge_due_days(
@@ -67,6 +69,9 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
             context.log.error("%s", refusal)
         for day, reason in result.kept.items():
             context.log.warning("day %s is due but kept: %s", day, reason)
+        with postgres.connect() as connection:
+            for day in make_partitions_ahead(connection):
+                context.log.info("the partition of %s is left to its first event", day)
         return dg.MaterializeResult(
             metadata={
                 "purged": [str(day) for day in result.purged],

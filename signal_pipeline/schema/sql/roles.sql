@@ -88,7 +88,10 @@ begin
             ('select, insert on signal.receipts, signal.seen_days', '{signal_admin}'),
             ('select on signal.audit', '{signal_admin}'),
             ('execute on function signal.audit_operator(text, date, bytea, jsonb)', '{signal_admin}'),
-            ('execute on function signal.drop_partition(date)', '{signal_admin}'),
+            (
+                'execute on function signal.drop_partition(date), signal.make_partition(date)',
+                '{signal_admin}'
+            ),
             (
                 'execute on function signal.erase_entity_from_purged_days(text, text, uuid, bytea)',
                 '{signal_admin}'
