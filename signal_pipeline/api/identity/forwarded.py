@@ -22,7 +22,7 @@ def client_address(
     """Return the client's address: the last hop of the chain that is not a trusted proxy.
 
     `forwarded_for` are the values of all X-Forwarded-For headers, in order. The chain is read from
-    right to left: each proxy appends the address it saw, so that everything left of the first
+    right to left: each proxy appends the address it saw, so anything to the left of the first
     untrusted hop can be forged. If every hop is trusted, the first (of the last 50) is the client.
     Without a chain, the result is `fallback`. An invalid hop is returned as it is, so that the
     ingest can count it.

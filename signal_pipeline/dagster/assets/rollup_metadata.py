@@ -60,7 +60,8 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 class DayNotes:
     """Metadata for the days of one run.
 
-    Only the newest day has a trend and a preview, because Dagster keeps all metadata for long.
+    Only the newest day has a trend and a preview, because Dagster keeps all metadata for a long
+    time.
     """
 
     def __init__(self, connection: Connection, models: Models, days: Sequence[date]) -> None:
