@@ -13,6 +13,7 @@ from typing import LiteralString
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
@@ -103,12 +104,14 @@ def ensure_days(connection: Connection, days: list[date]) -> None:
 
 
 def make_partitions_ahead(connection: Connection) -> list[date]:
-    """Make the partitions of the next days, and return the days that still have none.
+    """Make the partitions of the next days on a cluster; return the days that still have none.
 
-    On a cluster, making a partition holds back the writers of all days, so it is not left to the
-    first event of a new day. Each is made when no writer is in the way; `ensure_days` makes those
-    that are left.
+    There, making a partition holds back the writers of all days, so it is not left to the first
+    event of a new day. Each is made when no writer is in the way; `ensure_days` makes those that
+    are left.
     """
+    if not distributed_tables(connection):
+        return []
     scalar = connection.cursor(row_factory=scalar_row)
     # The server's date: the function refuses a day too far ahead by the server's clock.
     today: date | None = scalar.execute("select (now() at time zone 'UTC')::date").fetchone()

@@ -1,9 +1,9 @@
 """Retention: deletes whole UTC days of raw events (requirement 9).
 
-A day goes once its rollups are proven complete. A purge locks the day, proves, writes the receipt
-and deletes in one transaction, under the day's lock (invariants 6 and 9). No single clock is
-believed: `retention_rule.py` says which days are past their retention, `purge_proof.py` what is
-proven.
+A day goes once its rollups are proven complete. A purge locks the day, has another connection prove
+it, writes the receipt and deletes, all in one transaction and under the day's lock (invariants 6
+and 9). No single clock is believed: `retention_rule.py` says which days are past their retention,
+`purge_proof.py` what is proven.
 """
 
 from __future__ import annotations
@@ -182,9 +182,14 @@ def _connect_to_prove(database: Database) -> Connection:
     for whatever the same transaction has read with the rights of another user: for itself.
     """
     connection = database.connect()
-    # PostgreSQL cannot see that the purge waits for the proof. Without a bound, the two and a
-    # change of a table that is queued between them would wait for each other for ever.
-    connection.execute(f"set lock_timeout = '{PROOF_PATIENCE_SECONDS:d}s'")
+    try:
+        # PostgreSQL cannot see that the purge waits for the proof. Without a bound, the two and a
+        # change of a table that is queued between them would wait for each other for ever.
+        connection.execute(f"set lock_timeout = '{PROOF_PATIENCE_SECONDS:d}s'")
+        connection.execute("set idle_session_timeout = 0")  # It idles while a partition is dropped.
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -214,14 +219,18 @@ def _purge_locked(
     forced: str | None,
 ) -> None:
     with connection.transaction():
+        # It idles while the other connection proves the day.
+        connection.execute("set local idle_in_transaction_session_timeout = 0")
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
         # in this transaction reads the raw events; `_connect_to_prove` says why.
         locked = connection.execute(
-            "select state from signal.days where day = %s for update", [day]
+            "select state, version from signal.days where day = %s for update", [day]
         ).fetchone()
-        if locked != ("open",):
+        if locked is None or locked[0] != "open":
             raise UnprovenError("the day is not open")
         facts, size = _read_facts(proving, day, models, must_prove=forced is None)
+        if facts.version != locked[1]:  # A URL of several hosts can lead to a standby.
+            raise UnprovenError("its proof was read from another server, which is behind")
         connection.execute(
             query(__package__, "write_receipt"),
             {

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from conftest import START_DATE, Build, Fill
+from psycopg import sql
 from support.days import days_ago, due_day, today, tomorrow
 from support.stored import count
 from support.traffic import line
@@ -20,6 +22,7 @@ from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
+from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.privacy.retention import RetentionError, purge_due_days, purge_incomplete
 from signal_pipeline.rollups.build import BuildRefusedError, DayPurgedError
@@ -66,6 +69,32 @@ def test_a_day_is_due_the_day_after_its_last_kept_date(
     build(edge)
     assert purge_due_days(database, models, KEEP).purged == []
     assert purge_due_days(database, models, KEEP, as_of=tomorrow(), dry_run=True).purged == [edge]
+
+
+def test_a_server_that_ends_idle_sessions_does_not_end_a_purge_whose_proof_takes_long(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill(due_day())
+    build(due_day())
+    for setting in ("idle_in_transaction_session_timeout", "idle_session_timeout"):
+        connection.execute(
+            sql.SQL("alter database {} set {} = 300").format(
+                sql.Identifier(connection.info.dbname), sql.Identifier(setting)
+            )
+        )
+    proven = retention.prove
+
+    def prove_slowly(*arguments: Any) -> None:
+        arguments[0].execute("select pg_sleep(1)")
+        proven(*arguments)
+
+    monkeypatch.setattr(retention, "prove", prove_slowly)
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
 def test_as_of_after_today_is_refused_without_dry_run(database: Database, models: Models) -> None:

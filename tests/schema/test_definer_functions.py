@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 from support.bundle import SignalBundle
+from support.days import due_day, tomorrow, yesterday
 
-from signal_pipeline.days.calendar import make_partitions_ahead, today_utc
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.reports.of_raw_events import raw_report
@@ -25,8 +24,6 @@ from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
 pytestmark = pytest.mark.embedded_only
-DUE = today_utc() - timedelta(days=181)
-YESTERDAY = today_utc() - timedelta(days=1)
 
 CHANGES_TABLES = """
 select proname from pg_proc
@@ -65,27 +62,29 @@ def faults(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def test_no_transaction_calls_one_after_it_has_read_the_same_tables(
     bundle: SignalBundle, faults: list[str]
 ) -> None:
-    for day in (DUE, YESTERDAY):
+    due, newest = due_day(), yesterday()
+    for day in (due, newest):
         bundle.fill(day, 30)
         bundle.build(day)
         build_day(bundle.database, PostgresEngine(), bundle.models, day)
-    raw_report(bundle.database, ["app"], {}, YESTERDAY, YESTERDAY)
+    raw_report(bundle.database, ["app"], {}, newest, newest)
     ((user,),) = bundle.rows("select user_hash from signal.events limit 1")
-    for day in (DUE, YESTERDAY):
+    for day in (due, newest):
         erase(bundle.database, bundle.models, Subject.user(user, day), b"a" * 32)
         bundle.build(day)
-    assert bundle.purge().purged == [DUE]
+    assert bundle.purge().purged == [due]
     with bundle.database.connect() as connection:
-        assert make_partitions_ahead(connection) == []
+        connection.execute("select signal.make_partition(%s)", [tomorrow()])
     assert faults == []
 
 
 def test_one_that_does_is_found(bundle: SignalBundle, faults: list[str]) -> None:
-    bundle.fill(DUE, 1)
-    bundle.build(DUE)
-    assert bundle.purge().purged == [DUE]
+    due = due_day()
+    bundle.fill(due, 1)
+    bundle.build(due)
+    assert bundle.purge().purged == [due]
     with bundle.database.connect() as connection, connection.transaction():
         connection.execute("select count(*) from signal.events")
-        connection.execute("select signal.ensure_day(%s)", [YESTERDAY])
-        connection.execute("select signal.make_partition(%s)", [YESTERDAY])
+        connection.execute("select signal.ensure_day(%s)", [yesterday()])
+        connection.execute("select signal.make_partition(%s)", [yesterday()])
     assert len(faults) == 2

@@ -6,11 +6,13 @@ Docs: docs/data-team.md.
 """
 
 import dagster as dg
+import psycopg
 from pydantic import Field
 
 from signal_pipeline.dagster.names import EXPIRED_RAW_EVENTS, RETENTION_POOL, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.days.calendar import make_partitions_ahead
+from signal_pipeline.errors import SignalError
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.privacy.retention_rule import Refusal
 from signal_pipeline.rollups.models import Models
@@ -69,9 +71,12 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
             context.log.error("%s", refusal)
         for day, reason in result.kept.items():
             context.log.warning("day %s is due but kept: %s", day, reason)
-        with postgres.connect() as connection:
-            for day in make_partitions_ahead(connection):
-                context.log.info("the partition of %s is left to its first event", day)
+        try:
+            with postgres.connect() as connection:
+                for day in make_partitions_ahead(connection):
+                    context.log.info("the partition of %s is left to its first event", day)
+        except (psycopg.Error, SignalError) as error:  # The first events make them, only slower.
+            context.log.warning("no partitions were made ahead: %s", type(error).__name__)
         return dg.MaterializeResult(
             metadata={
                 "purged": [str(day) for day in result.purged],
