@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import RawCursor
+from psycopg.postgres import types
+from psycopg.pq import Format
 from support.rollup_events import START, Event, build, expected_rows, insert, stored_rows
 
 from signal_pipeline.postgres.database import Connection
@@ -15,6 +18,8 @@ from signal_pipeline.rollups import postgres_engine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.per_user import count_per_user, over_table
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
+
+BYTEA = types["bytea"].oid
 
 
 @pytest.fixture
@@ -61,6 +66,28 @@ def test_any_sessions_of_any_users(
 ) -> None:
     day.execute("delete from signal.events")
     _assert_counts(day, models, events)
+
+
+def test_sessions_come_in_binary(
+    day: Connection,
+    models: Models,
+    many_events: list[Event],
+    on_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As text they would have twice the bytes: half as many would fit into one value."""
+    formats = []
+
+    class Watched(RawCursor[Any]):
+        def fetchone(self) -> Any:
+            assert self.pgresult is not None
+            if self.pgresult.ftype(0) == BYTEA:
+                formats.append(self.pgresult.fformat(0))
+            return super().fetchone()
+
+    monkeypatch.setattr("psycopg.RawCursor", Watched)
+    _assert_counts(day, models, many_events)
+    assert formats == [Format.BINARY]
 
 
 def test_our_own_models_have_that_form(models: Models) -> None:
