@@ -7,7 +7,6 @@ Host, address and user agent come in, are used, and are not stored. How rows are
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,7 +24,7 @@ from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
-from signal_pipeline.private_files import write_private
+from signal_pipeline.private_files import write_new_private
 from signal_pipeline.settings import Settings
 
 BOT_NOTE = (
@@ -153,15 +152,10 @@ def _parse_lines(lines: Sequence[str]) -> tuple[str, str, str]:
 def export_rows(rows: Sequence[str], path: Path) -> None:
     """Write one JSON object per line into a new file that only its owner can read.
 
-    Raises SubjectError if the file exists or cannot be written; then nothing of it stays.
+    Raises SubjectError if the file exists or cannot be written; then nothing of it stays. Killed,
+    it leaves at most a hidden draft beside it, which is named after the file.
     """
     try:
-        path.touch(mode=0o600, exist_ok=False)  # Reserves the name: no other file is replaced.
-        try:
-            write_private(path, "".join(f"{row}\n" for row in rows))
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
+        write_new_private(path, "".join(f"{row}\n" for row in rows))
     except OSError as error:
         raise SubjectError(f"cannot write {path}: {error.strerror}") from None

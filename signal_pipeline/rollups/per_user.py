@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
 _DIALECT = "postgres"
 _USER = "user_hash"
+# Functions of one row. Of any other it is not known whether it is an aggregate.
+_OF_ONE_ROW = (exp.Case, exp.Cast, exp.Coalesce, exp.Connector, exp.If, exp.Lower, exp.Upper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +31,15 @@ class PerUserQuery:
 def count_per_user(select: str) -> PerUserQuery | None:
     """Return the SELECT of a model in two steps, or None for one of another form.
 
-    The form: a SELECT, or a `union all` of several, over `signal.events` alone, grouped by columns,
-    whose other values are constants, `count(*)`, and distinct counts of users and sessions.
+    The form: a SELECT, or a `union all` of several, over `signal.events` alone, without nested
+    queries and qualified columns. It is grouped by columns, and its values are made of these and
+    constants, or are `count(*)`, and distinct counts of users and sessions.
     """
-    tree = sqlglot.parse_one(select, read=_DIALECT)
-    parts = [tree] if isinstance(tree, exp.Select) else list(tree.find_all(exp.Select))
-    unions = list(tree.find_all(exp.SetOperation))
-    if len(parts) != len(unions) + 1 or any(
-        not isinstance(each, exp.Union) or each.args.get("distinct") for each in unions
-    ):
+    tree = _parse(select)
+    parts = [each for each in tree.find_all(exp.Query) if isinstance(each, exp.Select)]
+    others = [each for each in tree.find_all(exp.Query) if not isinstance(each, exp.Select)]
+    # A nested query is one SELECT too many: n of them need n - 1 unions.
+    if len(parts) != len(others) + 1 or not all(map(_is_union_all, others)):
         return None
     counts: set[str] = set()
     for part in parts:
@@ -53,49 +56,92 @@ def count_per_user(select: str) -> PerUserQuery | None:
 
 
 def over_table(select: str, schema: str, table: str) -> str:
-    """Return the SELECT over another table, of the same columns, in place of `signal.events`."""
-    tree = sqlglot.parse_one(select, read=_DIALECT)
+    """Return a SELECT of the form of `count_per_user` over a table in place of `signal.events`."""
+    tree = _parse(select)
     for each in tree.find_all(exp.Table):
-        if (each.db, each.name) == ("signal", "events"):
+        if _is_events(each):
             each.replace(exp.table_(table, db=schema))
     return tree.sql(_DIALECT)
 
 
+def _parse(select: str) -> exp.Expr:
+    """Return the tree, with the names as PostgreSQL reads them: in lower case if not quoted."""
+    return normalize_identifiers(sqlglot.parse_one(select, read=_DIALECT), dialect=_DIALECT)
+
+
+def _has_only(node: exp.Expr, names: set[str]) -> bool:
+    return all(name in names for name, value in node.args.items() if value)
+
+
+def _is_union_all(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Union) and _has_only(node, {"this", "expression"})
+
+
+def _is_events(node: exp.Expr | None) -> bool:
+    return (
+        isinstance(node, exp.Table)
+        and (node.db, node.name) == ("signal", "events")
+        and _has_only(node, {"this", "db"})
+    )
+
+
 def _two_steps(part: exp.Select) -> tuple[exp.Select, set[str]] | None:
     """Return a SELECT in two steps, and its columns of sessions; None for another form."""
-    group = part.args.get("group")
-    source = part.args["from_"].this
-    known = {"kind", "expressions", "from_", "where", "group"}
+    group, source = part.args.get("group"), part.args.get("from_")
     if (
         group is None
+        or not _has_only(group, {"expressions"})
         or not all(isinstance(key, exp.Column) for key in group.expressions)
-        or any(value for name, value in part.args.items() if name not in known)
-        or not isinstance(source, exp.Table)
-        or (source.db, source.name) != ("signal", "events")
-        or any(column.table or column.name == _USER for column in group.find_all(exp.Column))
+        or not _has_only(part, {"kind", "expressions", "from_", "where", "group"})
+        or source is None
+        or not _is_events(source.this)
+        or any(column.table for column in part.find_all(exp.Column))
     ):
         return None
-    keys = [key.copy() for key in group.expressions]
+    keys = {key.name: key for key in group.expressions}
     outer, inner, sessions = [], [], set()
     for value in part.expressions:
-        name, counted = value.alias_or_name, _counted(value.unalias())
+        name, counted = value.args.get("alias"), _counted(value.unalias())
         if counted == "":
+            if not _is_of_keys(value, set(keys)):
+                return None
             outer.append(value.copy())
+        elif name is None or name.name in keys or _USER in (name.name, *keys):
+            return None
         elif counted == _USER:
-            outer.append(exp.alias_(exp.Count(this=exp.Star()), name))
+            outer.append(exp.alias_(exp.Count(this=exp.Star()), name.copy()))
         elif counted in ("*", "session_id"):
             inner.append(value.copy())
-            total = exp.cast(exp.Sum(this=exp.column(name)), "bigint")
-            outer.append(exp.alias_(total, name))
+            total = exp.cast(exp.Sum(this=exp.column(name.copy())), "bigint")
+            outer.append(exp.alias_(total, name.copy()))
             if counted == "session_id":
-                sessions.add(name)
+                sessions.add(name.name)
         else:
             return None
     per_user = (
-        exp.select(*keys, exp.column(_USER), *inner).from_(source.copy()).group_by(*keys, _USER)
+        exp.select(*(key.copy() for key in keys.values()), exp.column(_USER), *inner)
+        .from_(source.this.copy())
+        .group_by(*(key.copy() for key in keys.values()), _USER)
     )
     per_user.set("where", part.args["where"].copy() if part.args.get("where") else None)
-    return exp.select(*outer).from_(per_user.subquery("per_user")).group_by(*keys), sessions
+    by_key = exp.select(*outer).from_(per_user.subquery("per_user"))
+    return by_key.group_by(*(key.copy() for key in keys.values())), sessions
+
+
+def _is_of_keys(value: exp.Expr, keys: set[str]) -> bool:
+    """Return whether a value without counts is the same in both steps.
+
+    Its columns are keys. If it is named like a key, it is made of that column: else the key could
+    be the name of this value, and not a column of the events.
+    """
+    columns = {column.name for column in value.find_all(exp.Column)}
+    functions = value.find_all(exp.Func)
+    return (
+        columns <= keys
+        and (value.alias_or_name not in keys or value.alias_or_name in columns)
+        and not value.find(exp.Star)
+        and all(isinstance(function, _OF_ONE_ROW) for function in functions)
+    )
 
 
 def _counted(value: exp.Expr) -> str | None:

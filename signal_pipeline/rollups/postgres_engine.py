@@ -133,7 +133,9 @@ def _fill_shared_events(connection: Connection, day: date, models: Models) -> No
     """
     scalar = psycopg.RawCursor(connection, row_factory=scalar_row)
     packed: bytes | None = scalar.execute(
-        query(__package__, "packed_sessions"), window(day)
+        query(__package__, "packed_sessions"),
+        window(day),
+        binary=True,  # Text has twice the bytes, and no message can have more than 1 GB.
     ).fetchone()
     assert packed is not None  # An aggregate has a row.
     # PostgreSQL sends numbers with the highest byte first.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import resource
+import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,3 +57,27 @@ def test_an_export_replaces_no_file(tmp_path: Path) -> None:
 def test_an_export_into_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SubjectError, match="No such file or directory"):
         export_rows(ROWS, tmp_path / "nowhere" / "rows.ndjson")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from signal_pipeline.privacy.subjects import export_rows
+setattr(os, sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+export_rows(['{"route": "/mine"}'] * 1_000, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["fsync", "link"])
+def test_an_export_that_is_killed_leaves_a_draft_that_can_be_found(
+    tmp_path: Path, moment: str
+) -> None:
+    file = tmp_path / "rows.ndjson"
+    done = subprocess.run([sys.executable, "-c", KILLED, file, moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    [draft] = tmp_path.iterdir()
+    assert draft.name.startswith(".rows.ndjson.draft")
+    assert stat.S_IMODE(draft.stat().st_mode) == 0o600
+    export_rows(ROWS, file)
+    assert file.read_text().splitlines() == ROWS
+    assert sorted(tmp_path.iterdir()) == [draft, file]

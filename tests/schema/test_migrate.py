@@ -241,6 +241,36 @@ def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
             connection.execute("drop role test_other_owner")
 
 
+def test_a_superuser_who_migrates_the_schema_of_another_owner_does_not_stop_the_ingest(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    """A function that runs as its owner may call only what that owner may."""
+    owned = Database(empty.url.replace("postgres@", "test_first_owner@"))
+    writer = Database(empty.url.replace("postgres@", "test_writer_of_days@"))
+    with empty.connect() as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute("create role test_first_owner login")
+        connection.execute("create role test_writer_of_days login")
+        try:
+            connection.execute(sql.SQL("alter database {} owner to test_first_owner").format(name))
+            migrate_to(owned, "0010")
+            migrate(empty, configured(empty, tmp_path), models)
+            connection.execute("grant signal_writer to test_writer_of_days")
+            with writer.connect() as writing:
+                writing.execute("select signal.ensure_day(%s)", [today()])
+            assert count(connection, "select count(*) from signal.days") == 1
+            owners = connection.execute(
+                "select distinct pg_get_userbyid(relowner) from pg_class"
+                " where oid in (%s::regclass, 'signal.events'::regclass)",
+                [f"signal.events_{today():%Y%m%d}"],
+            ).fetchall()
+            assert owners == [("test_first_owner",)]
+        finally:
+            connection.execute(sql.SQL("alter database {} owner to postgres").format(name))
+            connection.execute("drop owned by test_first_owner, test_writer_of_days cascade")
+            connection.execute("drop role test_first_owner, test_writer_of_days")
+
+
 def test_processes_that_migrate_at_once_agree(
     empty: Database, models: Models, tmp_path: Path
 ) -> None:
@@ -319,3 +349,11 @@ def test_no_day_outside_the_calendar_of_the_database_can_be_made(
 ) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="days run from"):
         connection.execute("select signal.ensure_day(%s)", [today() + timedelta(days=days)])
+
+
+@pytest.mark.parametrize("days", [-401, 8])
+def test_no_partition_outside_the_calendar_of_the_database_can_be_made(
+    connection: Connection, days: int
+) -> None:
+    with pytest.raises(psycopg.errors.RaiseException, match="no partition of"):
+        connection.execute("select signal.make_partition(%s)", [today() + timedelta(days=days)])

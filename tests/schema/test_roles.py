@@ -61,11 +61,13 @@ FORBIDDEN = {
         "select * from signal.audit",
         "insert into signal.audit (action) values ('x')",
         *CALLED_ENTRIES,
+        "select signal.make_partition(current_date)",
         "create table signal.mine ()",
     ],
     "signal_builder": [
         *FORGED_ENTRIES,
         *CALLED_ENTRIES,
+        "select signal.make_partition(current_date)",
         "insert into signal.events select * from signal.events",
         "delete from signal.events",
         "select * from signal.event_keys",
@@ -99,6 +101,7 @@ FORBIDDEN = {
         "create table signal_reporting.mine ()",
         "create schema mine",
         "select signal.ensure_day(current_date)",
+        "select signal.make_partition(current_date)",
         "select signal.drop_partition(current_date)",
         (
             f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}',"
@@ -118,6 +121,7 @@ FORBIDDEN = {
         "select * from signal.audit",
         *FORGED_ENTRIES,
         "select signal.audit_operator('purge', current_date, null, '{}')",
+        "select signal.make_partition(current_date)",
         "select signal.drop_partition(current_date)",
         (
             f"select * from signal.erase_entity_from_purged_days('journey', 'x', '{uuid.uuid4()}',"

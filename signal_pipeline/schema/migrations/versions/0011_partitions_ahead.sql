@@ -11,7 +11,8 @@ declare
     first_day date := (select start_date from signal.instance);
 begin
     if wanted < first_day or wanted > (now() at time zone 'UTC')::date + 7 then
-        raise exception 'no partition of %: days run from % to a week from today', wanted, first_day;
+        raise exception 'no partition of %: days run from % to a week from today',
+            wanted, first_day;
     end if;
     perform pg_advisory_xact_lock(hashtext('signal.ensure_day'), wanted - date '2000-01-01');
     if to_regclass('signal.' || partition_name) is not null
@@ -48,5 +49,20 @@ begin
     end if;
     perform signal.make_partition(wanted);
     insert into signal.days (day) values (wanted) on conflict (day) do nothing;
+end
+$$;
+
+-- ensure_day calls make_partition with the rights of its owner. This can be run by another login:
+-- a superuser, or a member of the owner.
+do $$
+declare
+    first_owner name := (
+        select pg_get_userbyid(proowner) from pg_proc
+        where oid = 'signal.ensure_day(date)'::regprocedure
+    );
+begin
+    if first_owner <> current_user then
+        execute format('alter function signal.make_partition(date) owner to %I', first_owner);
+    end if;
 end
 $$;
