@@ -12,7 +12,7 @@ from support.dagster import Run, materialized
 from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.log_alerts import red_checks
-from signal_pipeline.days.calendar import DAYS_AHEAD
+from signal_pipeline.days import calendar
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
@@ -78,16 +78,21 @@ def test_a_night_checks_before_it_purges(run: Run, fill: Callable[..., None]) ->
     }
 
 
-def test_a_night_makes_the_partitions_of_the_next_days(run: Run, connection: Connection) -> None:
+@pytest.mark.parametrize("distributed", [True, False])
+def test_a_night_makes_the_partitions_of_the_next_days_on_a_cluster(
+    run: Run, connection: Connection, monkeypatch: pytest.MonkeyPatch, distributed: bool
+) -> None:
     """The days themselves begin with their first event."""
-    ahead = [days_ago(-n) for n in range(1, DAYS_AHEAD + 1)]
+    if distributed:
+        monkeypatch.setattr(calendar, "distributed_tables", lambda _: {"events": "user_hash"})
+    ahead = [days_ago(-n) for n in range(1, calendar.DAYS_AHEAD + 1)]
     assert len(ahead) >= 3
     assert run("nightly_job", yesterday()).success
-    missing = connection.execute(
-        "select name from unnest(%s::text[]) as name where to_regclass('signal.' || name) is null",
+    made = connection.execute(
+        "select name from unnest(%s::text[]) as name where to_regclass('signal.' || name) notnull",
         [[f"events_{day:%Y%m%d}" for day in ahead]],
     )
-    assert missing.fetchall() == []
+    assert len(made.fetchall()) == (len(ahead) if distributed else 0)
     days = connection.execute("select day from signal.days where day = any(%s)", [ahead])
     assert days.fetchall() == []
 
