@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from multiprocessing.process import BaseProcess
@@ -207,7 +207,12 @@ def _started(world: World, environment: dict[str, str], *command: str) -> Iterat
         yield psutil.Process(process.pid)
     finally:
         process.terminate()
-        process.wait(60)
+        # Dagster turns the signal into an exception wherever Python is at that moment. In a callback
+        # of the garbage collector it is lost, and the daemon goes on.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
+        process.wait()
 
 
 @contextmanager
