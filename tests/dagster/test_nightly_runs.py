@@ -11,8 +11,10 @@ import pytest
 from support.dagster import Run, materialized
 from support.days import days_ago, due_day, yesterday
 
+from signal_pipeline.dagster.assets import expired_raw_events
 from signal_pipeline.dagster.log_alerts import red_checks
 from signal_pipeline.days import calendar
+from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 
@@ -95,6 +97,18 @@ def test_a_night_makes_the_partitions_of_the_next_days_on_a_cluster(
     assert len(made.fetchall()) == (len(ahead) if distributed else 0)
     days = connection.execute("select day from signal.days where day = any(%s)", [ahead])
     assert days.fetchall() == []
+
+
+def test_a_night_that_cannot_make_partitions_ahead_still_says_what_it_purged(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Connection) -> list[object]:
+        raise SignalError("no partition can be made")
+
+    monkeypatch.setattr(expired_raw_events, "make_partitions_ahead", fail)
+    result = run("nightly_job", yesterday())
+    assert result.success
+    assert result.asset_materializations_for_node("expired_raw_events")
 
 
 def test_the_nightly_job(

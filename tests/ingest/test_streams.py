@@ -16,11 +16,23 @@ from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.compressed import zstd
 from signal_pipeline.ingest.ndjson import FormError
-from signal_pipeline.ingest.pipeline import CutShortError, Ingest
+from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection
 
 DAY = days_ago(3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+
+
+def ingest_noting(ingest: Ingest, data: bytes) -> tuple[Counts, list[int], list[int]]:
+    """Ingest a stream; gives also the bytes of each step, and the offset of each commit."""
+    progress: list[int] = []
+    offsets: list[int] = []
+    counts = ingest.ingest_stream(
+        io.BytesIO(data),
+        progress=progress.append,
+        committed=lambda _, offset: offsets.append(offset),
+    )
+    return counts, progress, offsets
 
 
 def test_a_stream_commits_batch_by_batch(
@@ -28,13 +40,7 @@ def test_a_stream_commits_batch_by_batch(
 ) -> None:
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
     data = b"\n".join(traffic(DAY, 150))
-    offsets: list[int] = []
-    progress: list[int] = []
-    counts = ingest.ingest_stream(
-        io.BytesIO(data),
-        progress=progress.append,
-        committed=lambda _, offset: offsets.append(offset),
-    )
+    counts, progress, offsets = ingest_noting(ingest, data)
     assert counts.accepted == 150
     assert offsets == sorted(offsets)
     assert offsets[-1] == sum(progress) == len(data)
@@ -52,13 +58,7 @@ def test_a_marked_or_compressed_stream_is_ingested_whole(
     monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
     content = b"\xef\xbb\xbf" + b"\n".join(traffic(DAY, 150))
     data = pack(content)
-    offsets: list[int] = []
-    progress: list[int] = []
-    counts = ingest.ingest_stream(
-        io.BytesIO(data),
-        progress=progress.append,
-        committed=lambda _, offset: offsets.append(offset),
-    )
+    counts, progress, offsets = ingest_noting(ingest, data)
     assert (counts.received, counts.accepted) == (150, 150)
     assert offsets[-1] == len(content)
     assert sum(progress) == len(data)

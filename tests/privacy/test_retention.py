@@ -6,6 +6,7 @@ It also tests what can never change afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,6 +95,29 @@ def test_a_server_that_ends_idle_sessions_does_not_end_a_purge_whose_proof_takes
         proven(*arguments)
 
     monkeypatch.setattr(retention, "prove", prove_slowly)
+    assert purge_due_days(database, models, KEEP).purged == [due_day()]
+
+
+def test_a_proof_from_a_server_that_is_behind_proves_nothing(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A URL of several hosts can lead the connection that proves to a standby."""
+    fill(due_day())
+    build(due_day())
+    read = retention.read_purge_facts
+
+    def read_behind(*arguments: Any) -> retention.PurgeFacts:
+        facts = read(*arguments)
+        return replace(facts, version=facts.version - 1)
+
+    with monkeypatch.context() as behind:
+        behind.setattr(retention, "read_purge_facts", read_behind)
+        with pytest.raises(RetentionError, match="another server, which is behind"):
+            purge_incomplete(database, models, due_day(), "a reason", KEEP)
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 

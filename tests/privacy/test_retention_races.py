@@ -131,7 +131,7 @@ def test_a_purge_gives_up_on_a_partition_in_use_and_names_the_day(
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
 
 
-def test_a_purge_whose_proof_cannot_read_gives_up_and_lets_others_go_on(
+def test_a_purge_whose_proof_cannot_read_gives_up(
     database: Database,
     connection: Connection,
     models: Models,
