@@ -75,6 +75,7 @@ ON_CLUSTER = {
     "test_retention_races.py",
     "test_roles.py",
     "test_writer.py",
+    "test_writer_races.py",
     "test_event_stats.py",
 }
 

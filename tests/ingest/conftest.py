@@ -1,8 +1,9 @@
-"""The landing of a test: content that is moved in, and a drain."""
+"""The landing of a test: content that is moved in, and a drain; and a writer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from signal_pipeline.ingest.landing import (
     prepare_landing,
 )
 from signal_pipeline.ingest.pipeline import Counts, Ingest
+from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.settings import Settings
 
@@ -43,3 +45,10 @@ def put(landing: Path) -> Put:
 def drain(database: Database, settings: Settings, ingest: Ingest) -> Drain:
     """Drains the landing once."""
     return lambda: drain_landing(database, ingest, settings.landing_path, SECRET.encode()).counts
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[EventWriter]:
+    """A writer of its own."""
+    with closing(EventWriter(database, "00000001")) as events:
+        yield events

@@ -5,64 +5,23 @@ Versions show each change.
 
 from __future__ import annotations
 
-import random
-import threading
 import uuid
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from conftest import SECRET, START_DATE
-from support.days import days_ago, today
+from support.checked import DAY, NOON, checked, good, versions
+from support.days import today
 from support.stored import count, stored_books, stored_bots, stored_events, stored_intake
-from support.traffic import IPHONE, line, traffic
+from support.traffic import IPHONE, line
 
-from signal_pipeline.catalogue.load import load_catalogue
-from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.placement import distributed_tables
-from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.books import ACCEPTED, DUPLICATE, Outcome
 from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
-from signal_pipeline.rollups.build import build_day
-from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
-from signal_pipeline.rollups.models import Models
-
-DAY = days_ago(3)
-NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
-acceptance = Acceptance(load_catalogue(), SECRET.encode(), START_DATE, 180)
-
-
-@pytest.fixture
-def writer(database: Database) -> Iterator[EventWriter]:
-    """A writer of its own."""
-    with closing(EventWriter(database, "00000001")) as events:
-        yield events
-
-
-def checked(*lines: bytes) -> list[AcceptedEvent | Drop]:
-    """Lines as acceptance passes them on."""
-    return [acceptance.check_line(text, datetime.now(UTC)) for text in lines]
-
-
-def good(at: datetime = NOON, **changes: object) -> AcceptedEvent:
-    """One event that acceptance let pass."""
-    (event,) = checked(line(at, **changes))
-    assert isinstance(event, AcceptedEvent), event
-    return event
-
-
-def versions(connection: Connection) -> dict[date, int]:
-    return dict(
-        connection.execute("select day, version from signal.days where version > 0").fetchall()
-    )  # type: ignore[arg-type]
 
 
 def test_a_row_is_what_the_event_says(writer: EventWriter, connection: Connection) -> None:
@@ -269,25 +228,6 @@ def test_events_of_a_purged_day_are_too_late(writer: EventWriter, connection: Co
     assert versions(connection) == {DAY: 1, tomorrow.date(): 1}
 
 
-def test_an_event_that_meets_a_purge_waits_for_it(
-    writer: EventWriter, database: Database, connection: Connection
-) -> None:
-    writer.write([good()])
-    with ThreadPoolExecutor(1) as pool, database.connect() as purge:
-        with purge.transaction():
-            purge.execute("select from signal.days where day = %s for update", [DAY])
-            meeting = pool.submit(writer.write, [good()])
-            waiting = (
-                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query"
-                " like '%%key share%%'"
-            )
-            while not count(connection, waiting + " and datname = current_database()"):
-                assert not meeting.done()
-            purge.execute("update signal.days set state = 'purged' where day = %s", [DAY])
-        assert meeting.result() == [Outcome("dropped", "too_late")]
-    assert len(stored_events(connection)) == 1
-
-
 def test_missing_and_invalid_addresses_of_stored_events_are_counted(
     writer: EventWriter, connection: Connection
 ) -> None:
@@ -335,95 +275,3 @@ def test_an_error_tells_no_value(writer: EventWriter, connection: Connection) ->
     # A cluster reports a broken constraint of a worker as XX000.
     assert ("XX000" if distributed_tables(connection) else "23514") in str(raised.value)
     assert "private" not in f"{raised.value!r} {raised.value.__cause__!r}"
-
-
-def test_an_event_that_lands_during_a_build_leaves_the_day_stale(
-    writer: EventWriter,
-    database: Database,
-    connection: Connection,
-    models: Models,
-    tmp_path: Path,
-) -> None:
-    """A late committer: its transaction began before the build, and ends after it."""
-    engine = DuckdbEngine(database.url, tmp_path)
-    writer.write([good()])
-
-    def build_meanwhile(_: Connection) -> None:
-        assert build_day(database, engine, models, DAY).raw_events == 1
-
-    writer.write([good()], build_meanwhile)
-    checksums = models.checksums
-    (status,) = day_statuses(connection, checksums)
-    assert set(status.rollups.values()) == {"stale"}
-    assert build_day(database, engine, models, DAY).raw_events == 2
-    (status,) = day_statuses(connection, checksums)
-    assert set(status.rollups.values()) == {"fresh"}
-
-
-def test_the_same_ids_from_many_writers_in_any_order_are_stored_once(
-    database: Database, connection: Connection
-) -> None:
-    events = checked(*traffic(DAY, 150), *traffic(DAY + timedelta(days=1), 150))
-    writers, rounds = 4, 3
-    together = threading.Barrier(writers)
-
-    def send(number: int) -> Counter[str]:
-        chance = random.Random(number)
-        found: Counter[str] = Counter()
-        with closing(EventWriter(database, "00000001")) as writer:
-            for _ in range(rounds):
-                shuffled = chance.sample(events, len(events))
-                together.wait()
-                for first in range(0, len(shuffled), 100):
-                    found.update(
-                        outcome.kind for outcome in writer.write(shuffled[first : first + 100])
-                    )
-        return found
-
-    with ThreadPoolExecutor(writers) as pool:
-        total = sum(pool.map(send, range(writers)), Counter[str]())
-    assert total == {"accepted": 300, "duplicate": 300 * (writers * rounds - 1)}
-    assert len(stored_events(connection)) == 300
-    assert count(connection, "select count(*) from signal.event_keys") == 300
-    booked: Counter[str] = Counter()
-    for (_, _, _, outcome, _), number in stored_books(connection).items():
-        booked[outcome] += number
-    assert booked == total
-
-
-def test_every_commit_of_many_writers_raises_the_version_by_one(
-    database: Database, connection: Connection
-) -> None:
-    def send(number: int) -> None:
-        with closing(EventWriter(database, "00000001")) as writer:
-            for _ in range(10):
-                writer.write([good(), good(NOON + timedelta(days=1))])
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(send, range(4)))
-    assert versions(connection) == {DAY: 40, DAY + timedelta(days=1): 40}
-
-
-def test_writers_of_different_days_that_meet_on_the_day_of_receipt_lose_no_count(
-    database: Database, connection: Connection
-) -> None:
-    apps, agents = (
-        ["cms", "journeys-admin", "videos-admin"],
-        ["curl/8.7.1", f"{IPHONE} Googlebot/2.1"],
-    )
-    together = threading.Barrier(4)
-
-    def send(number: int) -> None:
-        chance = random.Random(number)
-        at = NOON - timedelta(days=number % 2)
-        with closing(EventWriter(database, "00000001")) as writer:
-            for _ in range(15):
-                bots = [line(at, appName=app, userAgent=agent) for app in apps for agent in agents]
-                batch = checked(*bots, *[line(at, appName=app) for app in apps])
-                together.wait()
-                writer.write(chance.sample(batch, len(batch)))
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(send, range(4)))
-    assert stored_intake(connection).total() == stored_books(connection).total() == 4 * 15 * 9
-    assert stored_bots(connection).total() == 4 * 15 * 6

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from support.guarded import INSERT, OPEN_DAY, PURGED_DAY
 from support.rollup_events import DAY, END, MICROSECOND, START, Event
 
 from signal_pipeline.postgres.database import Connection
@@ -92,6 +93,15 @@ def rollups(connection: Connection, models: Models) -> Connection:
     with connection.transaction():
         migrate_rollups(connection, models)
     return connection
+
+
+@pytest.fixture
+def guarded(rollups: Connection) -> Connection:
+    """Rollups with an open day, and a purged day that has one row of an '(all)' event."""
+    rollups.execute("insert into signal.days values (%s), (%s)", [OPEN_DAY, PURGED_DAY])
+    rollups.execute(INSERT, [PURGED_DAY, "(all)"])
+    rollups.execute("update signal.days set state = 'purged' where day = %s", [PURGED_DAY])
+    return rollups
 
 
 @pytest.fixture

@@ -341,19 +341,3 @@ def test_an_unreachable_server_is_named(empty: Database, models: Models, tmp_pat
     with pytest.raises(DatabaseUnreachableError) as raised:
         migrate(gone, configured(gone, tmp_path), models)
     assert "hidden" not in str(raised.value)
-
-
-@pytest.mark.parametrize("days", [-401, 2])
-def test_no_day_outside_the_calendar_of_the_database_can_be_made(
-    connection: Connection, days: int
-) -> None:
-    with pytest.raises(psycopg.errors.RaiseException, match="days run from"):
-        connection.execute("select signal.ensure_day(%s)", [today() + timedelta(days=days)])
-
-
-@pytest.mark.parametrize("days", [-401, 8])
-def test_no_partition_outside_the_calendar_of_the_database_can_be_made(
-    connection: Connection, days: int
-) -> None:
-    with pytest.raises(psycopg.errors.RaiseException, match="no partition of"):
-        connection.execute("select signal.make_partition(%s)", [today() + timedelta(days=days)])

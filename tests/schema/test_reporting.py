@@ -11,48 +11,23 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from psycopg import errors
 from support.days import days_ago, due_day, today, yesterday
 from support.oracle import DIMENSIONS, Oracle
-from support.reporting import rows
+from support.reporting import grains, rows
 from support.traffic import line, traffic
 
-from signal_pipeline.cli.psql import reader_url
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy import retention
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.schema.migrate import migrate
-from signal_pipeline.settings import Settings
 
-STATES = {
-    "app_days": ["day", "app_name"],
-    "books": ["day", "app_name", "event_type"],
-    "bots": ["day", "app_name", "browser_family", "os_family", "device_type"],
-    "days": ["day"],
-    "drops": ["day", "app_name", "event_type", "reason"],
-    "instance": [],
-    "intake": ["received_on", "app_name", "outcome", "reason"],
-    "rollup_days": ["day", "rollup"],
-    "rollup_freshness": ["rollup"],
-}
 _numbers = itertools.count(1)
-
-
-def grains() -> dict[str, list[str]]:
-    """The views of the schema, each with the columns of its grain."""
-    wanted = dict(STATES)
-    for rollup, dimensions in DIMENSIONS.items():
-        wanted[rollup] = ["activity_date", "app_name", *dimensions]
-        wanted[f"{rollup}_by_type"] = [*wanted[rollup], "event_type"]
-    return wanted
 
 
 click = st.fixed_dictionaries(
@@ -138,30 +113,6 @@ def test_distinct_counts_are_those_of_the_rollup(
             )
 
 
-def test_the_reader_sees_these_views_and_nothing_else(reader: Connection) -> None:
-    seen = rows(
-        reader,
-        "select table_schema || '.' || table_name from information_schema.tables"
-        " where table_schema not in ('pg_catalog', 'information_schema')",
-    )
-    assert {row[0] for row in seen} == {f"signal_reporting.{view}" for view in grains()}
-    assert rows(reader, "select current_schema()") == [("signal_reporting",)]
-    usable = rows(
-        reader, "select nspname from pg_namespace where has_schema_privilege(oid, 'usage')"
-    )
-    assert {row[0] for row in usable} - {"public", "pg_catalog", "information_schema"} == {
-        "signal_reporting"
-    }
-    readable = rows(
-        reader,
-        "select c.oid::regclass::text from pg_class as c join pg_namespace as n"
-        " on n.oid = c.relnamespace where n.nspname not in"
-        " ('pg_catalog', 'information_schema', 'pg_toast') and c.relkind in"
-        " ('r', 'p', 'v', 'm', 'S') and has_any_column_privilege(c.oid, 'select')",
-    )
-    assert {row[0] for row in readable} == set(grains())
-
-
 def test_each_view_has_one_row_per_grain(
     reader: Connection,
     ingest_at: Callable[[datetime], Ingest],
@@ -204,80 +155,6 @@ def test_everything_has_a_comment_and_distinct_counts_say_never_add_up(
             assert "never add up" in of_view, where
     names = {column for _, column, *_ in comments}
     assert not names & {"users", "sessions"}
-
-
-def test_the_reader_cannot_write_even_if_it_takes_its_settings_back(reader: Connection) -> None:
-    with pytest.raises(errors.ReadOnlySqlTransaction):
-        reader.execute("create temporary table mine (x int)")
-    reader.execute("set default_transaction_read_only = off")
-    for statement in (
-        "create temporary table mine (x int)",
-        "create temporary view mine as select 1",
-        "create temporary sequence mine",
-        "create table signal_reporting.mine (x int)",
-        "create table public.mine (x int)",
-        "create schema mine",
-        "update signal_reporting.daily_app_activity set events = 0",
-        "insert into signal_reporting.intake values (current_date, 'cms', 'accepted', '', 1)",
-        "update signal_reporting.instance set start_date = '2020-01-01'",
-        "select signal.ensure_day(current_date)",
-        "select count(*) from signal.events",
-        "select count(*) from signal.daily_app_activity",
-        "comment on view signal_reporting.days is 'x'",
-    ):
-        with pytest.raises((errors.InsufficientPrivilege, errors.ObjectNotInPrerequisiteState)):
-            reader.execute(statement)  # type: ignore[arg-type]
-
-
-def test_who_needs_temporary_tables_has_them_by_role(
-    reader: Connection, connection: Connection
-) -> None:
-    asked = "select has_database_privilege(%s, current_database(), 'temporary')"
-    for role, can in (
-        ("public", False),
-        ("signal_reader", False),
-        ("signal_writer", True),
-        ("signal_builder", True),
-        ("signal_api", True),
-        ("signal_admin", True),
-    ):
-        assert rows(connection, asked, role) == [(can,)], role
-
-
-def test_a_database_with_other_peoples_tables_keeps_its_temporary_tables(
-    database: Database, connection: Connection, settings: Settings, models: Models
-) -> None:
-    connection.execute("create table public.theirs (x int)")
-    migrate(database, settings, models)
-    asked = "select has_database_privilege('public', current_database(), 'temporary')"
-    assert rows(connection, asked) == [(True,)]
-
-
-def test_a_session_of_the_reader_ends_what_takes_too_long(
-    reader: Connection,
-    connection: Connection,
-    database: Database,
-    settings: Settings,
-    models: Models,
-) -> None:
-    for name, value in (
-        ("statement_timeout", "1min"),
-        ("idle_in_transaction_session_timeout", "1min"),
-        ("default_transaction_read_only", "on"),
-    ):
-        assert rows(reader, "select current_setting(%s)", name) == [(value,)]
-    limit = "select rolconnlimit from pg_roles where rolname = 'signal_reader'"
-    assert rows(connection, limit) == [(20,)]
-    connection.execute("alter role signal_reader set statement_timeout = '50ms'")
-    try:
-        migrate(database, settings, models)  # It leaves the operator's own value alone.
-        with (
-            psycopg.connect(reader_url(database)) as hurried,
-            pytest.raises(errors.QueryCanceled),
-        ):
-            hurried.execute("select pg_sleep(60)")
-    finally:
-        connection.execute("alter role signal_reader set statement_timeout = '60s'")
 
 
 def test_days_and_rollups_have_the_states_that_status_shows(

@@ -204,7 +204,7 @@ def test_the_reader_has_no_right_in_the_schema_of_the_tables(
 ) -> None:
     """A reader that could write could add people to a small cell.
 
-    A function, a sequence or a table of its own would be enough. `test_reporting.py` has what it
+    A function, a sequence or a table of its own would be enough. `test_reader.py` has what it
     can do.
     """
     assert connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall() == []  # type: ignore[arg-type]
