@@ -16,8 +16,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from signal_pipeline.events.hashing import MINIMUM_SECRET_BYTES, check_secret
-from signal_pipeline.setting_texts import check_secret_text
 from signal_pipeline.settings import Settings, SettingsError
+from signal_pipeline.texts.setting_texts import check_secret_text
 
 MIN_AUDIT_KEY_BYTES = 32
 MIN_GATEWAY_SECRET_BYTES = 16

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.setting_texts import (
+from signal_pipeline.texts.setting_texts import (
     check_dagster_url,
     check_database_url,
     check_port,

@@ -11,7 +11,7 @@ import pytest
 # The signal comes with the first step of the interpreter's shutdown, after the program's last line.
 PROGRAM = """\
 import os, signal, sys
-from signal_pipeline.ending_signals import exit_on_signals
+from signal_pipeline.system.ending_signals import exit_on_signals
 
 number = int(sys.argv[1])
 signal.signal(number, signal.SIG_DFL)

@@ -17,7 +17,7 @@ import fastjsonschema
 import msgspec
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.strict_yaml import Document, YamlError, parse_yaml
+from signal_pipeline.texts.strict_yaml import Document, YamlError, parse_yaml
 
 PACKAGED_CATALOGUE = Path(__file__).with_name("catalogue.yaml")
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from signal_pipeline.catalogue.load import Catalogue, EventType
-from signal_pipeline.printable import printable
+from signal_pipeline.texts.printable import printable
 
 _HEADER = """\
 // Made by `make client-types` from the catalogue (version {version}).

@@ -26,12 +26,12 @@ from signal_pipeline.cli.rotation import rotate_secret
 from signal_pipeline.cli.serve import schema, serve, token
 from signal_pipeline.cli.start import demo, dev, migrate
 from signal_pipeline.cli.status import status
-from signal_pipeline.ending_signals import exit_on_signals
 from signal_pipeline.errors import SignalError, UsageError
-from signal_pipeline.extras import explain_missing
 from signal_pipeline.postgres.database import safe_errors
-from signal_pipeline.printable import PrintableFormatter
 from signal_pipeline.settings import env_file_warning
+from signal_pipeline.system.ending_signals import exit_on_signals
+from signal_pipeline.system.extras import explain_missing
+from signal_pipeline.texts.printable import PrintableFormatter
 
 COMPLETION = "_SIGNAL_PIPELINE_COMPLETE"  # Set by the shell's completion script.
 # The names of the commands are made from those of the functions: `rotate-secret`.

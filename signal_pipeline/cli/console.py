@@ -27,7 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from signal_pipeline.printable import printable
+from signal_pipeline.texts.printable import printable
 
 WIDE = 200  # The width if there is no terminal that sets one.
 

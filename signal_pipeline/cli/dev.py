@@ -19,19 +19,19 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
-from signal_pipeline.child_environments import code_location_environment, dagster_environment
 from signal_pipeline.cli import console
 from signal_pipeline.cli.started_processes import Mark, new_mark, stop_started
 from signal_pipeline.dagster.home import prepare_dagster
 from signal_pipeline.dagster.notifications import open_addresses
 from signal_pipeline.days.calendar import stored_start_date
-from signal_pipeline.ending_signals import ignore_ending_signals
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import prepare_landing
 from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
+from signal_pipeline.system.child_environments import code_location_environment, dagster_environment
+from signal_pipeline.system.ending_signals import ignore_ending_signals
 
 WATCH_SECONDS = 2
 LISTEN_SECONDS = 0.1

@@ -13,13 +13,13 @@ import psycopg
 import typer
 from psycopg import pq
 
-from signal_pipeline.child_environments import psql_environment
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Json
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.postgres.urls import read_url, write_url
 from signal_pipeline.settings import Settings, load_settings
+from signal_pipeline.system.child_environments import psql_environment
 
 ROLE = "signal_reader"
 LIFETIMES = {

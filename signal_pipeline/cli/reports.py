@@ -213,10 +213,10 @@ def _write_page(
     first: date, last: date, app_name: str | None, out: Path | None, *, for_admins: bool
 ) -> None:
     from signal_pipeline.catalogue.load import load_catalogue
-    from signal_pipeline.private_files import write_private
     from signal_pipeline.reports.filters import check_filters
     from signal_pipeline.reports.page.render import usage_page
     from signal_pipeline.rollups.models import load_models
+    from signal_pipeline.system.private_files import write_private
 
     if out is None and sys.stdout.isatty():
         raise UsageError("a page is not for a terminal: name a file with --out")

@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from signal_pipeline.cli import console
-from signal_pipeline.printable import printable
+from signal_pipeline.texts.printable import printable
 
 if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
     from signal_pipeline.catalogue.load import Catalogue

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import psutil
 
-from signal_pipeline.child_environments import STARTED_BY
+from signal_pipeline.system.child_environments import STARTED_BY
 
 CHILD_PATIENCE_SECONDS = 10  # A child stops its own children.
 PATIENCE_SECONDS = 5

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from signal_pipeline.child_environments import DATABASE_VARIABLE
 from signal_pipeline.postgres.database import ensure_database, open_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, SettingsError
+from signal_pipeline.system.child_environments import DATABASE_VARIABLE
 
 DAGSTER_DATABASE = "signal_dagster"
 STATEMENT_MILLISECONDS = 60_000

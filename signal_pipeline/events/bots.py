@@ -28,7 +28,7 @@ from signal_pipeline.events.patterns import (
     device_detector_list,
     lower_pattern,
 )
-from signal_pipeline.strict_yaml import parse_yaml
+from signal_pipeline.texts.strict_yaml import parse_yaml
 
 # The shape of a browser's user agent; anything else is a bot. After `Mozilla/5.0` there must be a
 # comment that says something. Bots call themselves "compatible"; only the browsers listed here ever

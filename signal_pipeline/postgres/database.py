@@ -17,9 +17,9 @@ from psycopg import errors, sql
 from psycopg.rows import TupleRow
 
 from signal_pipeline.errors import SignalError
-from signal_pipeline.extras import explain_missing
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.settings import Settings
+from signal_pipeline.system.extras import explain_missing
 
 Connection = psycopg.Connection[TupleRow]
 Result = TypeVar("Result")

@@ -28,8 +28,6 @@ import psutil
 import psycopg
 from filelock import FileLock
 
-from signal_pipeline.child_environments import postgres_environment
-from signal_pipeline.ending_signals import ignore_ending_signals, signals_held_back
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import ensure_database
 from signal_pipeline.postgres.embedded_processes import (
@@ -39,6 +37,8 @@ from signal_pipeline.postgres.embedded_processes import (
 )
 from signal_pipeline.postgres.embedded_users import is_alone, is_user, join, leave
 from signal_pipeline.postgres.urls import with_database, write_url
+from signal_pipeline.system.child_environments import postgres_environment
+from signal_pipeline.system.ending_signals import ignore_ending_signals, signals_held_back
 
 with warnings.catch_warnings():
     # The wheel warns about this at import, but the variable does not concern Signal.

@@ -24,8 +24,8 @@ from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
-from signal_pipeline.private_files import write_new_private
 from signal_pipeline.settings import Settings
+from signal_pipeline.system.private_files import write_new_private
 
 BOT_NOTE = (
     "today's rules take line 3 for the user agent of a bot and drop its events; this looks for"

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from signal_pipeline.rollups.problem import Problem
-from signal_pipeline.strict_yaml import Shape, YamlError, read_value
+from signal_pipeline.texts.strict_yaml import Shape, YamlError, read_value
 
 _REFERENCE = re.compile(r"ref\('(\w+)'\)|source\('signal', '(\w+)'\)")
 

@@ -27,7 +27,7 @@ from signal_pipeline.rollups.declared_tests import (
     read_test,
 )
 from signal_pipeline.rollups.problem import Problem
-from signal_pipeline.strict_yaml import (
+from signal_pipeline.texts.strict_yaml import (
     Document,
     Key,
     Shape,

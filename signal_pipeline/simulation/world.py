@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from signal_pipeline.strict_yaml import parse_yaml
+from signal_pipeline.texts.strict_yaml import parse_yaml
 
 
 class Weighted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

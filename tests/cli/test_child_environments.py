@@ -20,9 +20,9 @@ from support.commands import PROGRAM, environment_with, start_command
 from support.dagster import answers, asker
 
 from faults.wire import free_port
-from signal_pipeline.child_environments import postgres_environment, psql_environment
 from signal_pipeline.cli.psql import open_psql
 from signal_pipeline.postgres.embedded import running_url
+from signal_pipeline.system.child_environments import postgres_environment, psql_environment
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -30,11 +30,11 @@ from signal_pipeline.days.freshness import DayStatus
 from signal_pipeline.days.receipts import Receipt
 from signal_pipeline.ingest.pipeline import Counts
 from signal_pipeline.postgres.database import Connection
-from signal_pipeline.printable import PrintableFormatter, printable
 from signal_pipeline.privacy.retention import PurgeResult
 from signal_pipeline.reports.event_type_usage import Usage
 from signal_pipeline.reports.report import Report
 from signal_pipeline.rollups.difference import Difference
+from signal_pipeline.texts.printable import PrintableFormatter, printable
 
 DAY, AT = date(2026, 5, 1), datetime(2026, 5, 2, tzinfo=UTC)
 HOSTILE = {

@@ -13,8 +13,8 @@ from support.commands import PROGRAM, error_of, run_command
 from support.traffic import line
 
 from signal_pipeline.cli.commands import app
-from signal_pipeline.extras import MODULES
 from signal_pipeline.settings import Settings
+from signal_pipeline.system.extras import MODULES
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 # Importing a module that is None here fails as it does where it is not installed.

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from signal_pipeline.dagster.assets.charts import BOTTOM, TOP, bar_chart, code_block, markdown_table
-from signal_pipeline.printable import printable
+from signal_pipeline.texts.printable import printable
 
 LAST = date(2026, 5, 20)
 COLOURS = {"accepted": "#3aa76d", "duplicate": "#5b8def", "dropped": "#d9a13b"}

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from xml.sax.saxutils import escape
 
-from signal_pipeline.printable import printable
+from signal_pipeline.texts.printable import printable
 
 MOST_CHARACTERS = 999
 WIDTH, HEIGHT, TOP, BOTTOM = 252, 114, 16, 98  # Pixels; the UI's column is narrow.

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 from xml.etree import ElementTree
 
-from signal_pipeline.extras import explain_missing
+from signal_pipeline.system.extras import explain_missing
 
 _SVG = "http://www.w3.org/2000/svg"
 _SHAPES = frozenset(

@@ -9,7 +9,7 @@ import re
 from datetime import date
 from pathlib import Path
 
-from signal_pipeline.private_files import write_private
+from signal_pipeline.system.private_files import write_private
 
 FOLDER = "reports"
 KEPT_PAGES = 53  # A year of weeks, and this one.

@@ -14,12 +14,12 @@ from markupsafe import Markup
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.postgres.database import Database
-from signal_pipeline.printable import printable
 from signal_pipeline.reports.page import numbers, received, sections, trust
 from signal_pipeline.reports.page.csv_links import csv_link
 from signal_pipeline.reports.page.drawing import check_drawing, draw
 from signal_pipeline.reports.page.facts import Facts, read_facts
 from signal_pipeline.rollups.models import Models
+from signal_pipeline.texts.printable import printable
 
 
 def usage_page(

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from signal_pipeline.catalogue.load import Catalogue
-from signal_pipeline.printable import printable
 from signal_pipeline.reports.page import charts, numbers
 from signal_pipeline.reports.page.csv_links import csv_text
 from signal_pipeline.reports.page.facts import Facts
 from signal_pipeline.reports.page.figure import Figure, bars_label
 from signal_pipeline.reports.page.split import LEFT_OUT, UNKNOWN, Count, DayFigure, Split
 from signal_pipeline.reports.small_cells import LEAST_USERS
+from signal_pipeline.texts.printable import printable
 
 MOST_ROWS = 10
 NOTHING = "No event in this window."
