@@ -69,7 +69,7 @@ def run_demo(settings: Settings) -> None:
         " landing"
     )
     with _step(title), console.progress_over_days(len(due) + len(recent)) as progress:
-        # A clock of that time is used for these days: by today's clock they are too late.
+        # Each due day is ingested with a clock of its own time: by today's clock it is too late.
         for day in due:
             _land(settings, catalogue, day)
             _drain(settings, database, _clock_of(day))

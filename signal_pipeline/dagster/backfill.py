@@ -126,8 +126,8 @@ def plan_differences(
 ) -> list[Difference]:
     """Return what the planned days would change; nothing stored changes.
 
-    Each day is computed into a shadow. A day without any event so far is left out, because its
-    rollups would be empty. A day that is refused meanwhile joins `plan.refused`.
+    Each day is computed into a temporary table. A day without any event so far is left out, because
+    its rollups would be empty. A day that is refused meanwhile joins `plan.refused`.
     """
     differences: list[Difference] = []
     for day in plan.days:

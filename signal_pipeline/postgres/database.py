@@ -112,8 +112,9 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
                 application_name="signal",
-                # The last one is for a Citus cluster, which would let one ingest at a time write
-                # the ledger, as if a shard had several copies. Others take it for a variable.
+                # The last option is for a Citus cluster. Without it, Citus lets only one ingest at
+                # a time write the ledger, as if a shard had several copies. To a server without
+                # Citus it is a variable that nothing reads.
                 options=(
                     "-c timezone=UTC -c client_encoding=UTF8"
                     f" -c statement_timeout={self._statement_ms}"

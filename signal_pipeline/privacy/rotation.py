@@ -63,7 +63,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The present secret, every secret that hashed a day, and what waits for the present one."""
+    """The present secret, all secrets that hashed a day, and what a rotation must wait for."""
 
     present: str
     keys: list[KeyDays]
