@@ -95,7 +95,7 @@ def _purged_day(connection: Connection, day: date, oracle: Day) -> list[str]:
         connection, "select count(*) from signal.audit where action = 'purge' and day = %s", day
     )
     if audited != [(1,)]:
-        found.append(f"{day}: {audited} audit entries of its purge")
+        found.append(f"{day}: {audited} entries of its purge in the audit log")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The keys of a process: the ingest's secret, the audit's key, the gateway's secret.
+"""The keys of a process: the ingest's secret, the audit log's key, the gateway's secret.
 
 Each comes from the settings. In development, a key that is not set is generated once into a file
 below `SIGNAL_HOME`; in production, a key that is missing or that somebody could guess is an error.
@@ -45,7 +45,7 @@ def ingest_secret(settings: Settings) -> bytes:
 
 
 def audit_key(settings: Settings) -> bytes:
-    """Return the key with which the audit hashes its actors: `SIGNAL_AUDIT_KEY`.
+    """Return the key with which the audit log hashes its actors: `SIGNAL_AUDIT_KEY`.
 
     In development, if it is not set, it is generated once into `SIGNAL_HOME/audit-key`. In
     production a generated key would differ between machines, and one person would look like

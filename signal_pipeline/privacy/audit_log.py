@@ -1,4 +1,4 @@
-"""The audit: who did what to which day, append-only.
+"""The audit log: who did what to which day, append-only.
 
 It holds actors as HMACs, and never a value of an event.
 """
@@ -20,7 +20,7 @@ MAX_REASON = 200
 
 
 def actor_hmac(settings: Settings, actor: str) -> bytes:
-    """Return who acted, as an HMAC of 32 bytes under the audit's own key.
+    """Return who acted, as an HMAC of 32 bytes under the audit log's own key.
 
     The same actor always gives the same bytes, and the bytes reveal no name.
     """
@@ -28,7 +28,7 @@ def actor_hmac(settings: Settings, actor: str) -> bytes:
 
 
 def operator(settings: Settings) -> bytes:
-    """Return the person at the command line, as an actor of the audit.
+    """Return the person at the command line, as an actor of the audit log.
 
     The person is known by the system's user number, because a name could be set in the environment.
     """

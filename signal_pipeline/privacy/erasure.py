@@ -3,7 +3,7 @@
 Raw events go, and enter the books as erased. Their keys stay until their day is purged, so that a
 replay cannot bring them back. The day's version rises, so that its rollups are rebuilt. Of a purged
 day only an entity's rows in rollups are left. A function of the database deletes those rows and
-writes its own entry of the audit (`schema/sql/guards.sql`).
+writes its own entry in the audit log (`schema/sql/guards.sql`).
 """
 
 from __future__ import annotations

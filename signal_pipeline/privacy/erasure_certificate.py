@@ -24,8 +24,8 @@ class ErasedDay:
 class Certificate:
     """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
 
-    The audit holds `number` too. `at` is in UTC. `notes` are sentences that say what the erasure
-    could not reach.
+    The audit log holds `number` too. `at` is in UTC. `notes` are sentences that say what the
+    erasure could not reach.
     """
 
     kind: SubjectKind

@@ -44,7 +44,7 @@ def write_confirmed_days(
     actor: bytes | None,
     run_id: str | None = None,
 ) -> None:
-    """Store, with an entry of the audit, that a person has confirmed that these dates passed.
+    """Store, with an entry in the audit log, that a person has confirmed that these dates passed.
 
     `raw_days` is how many days of raw events can be purged because of it. Without an `actor`,
     `run_id` names the Dagster run whose configuration confirmed it: Dagster knows who launched it.
