@@ -102,7 +102,7 @@ class Year:
             self._late(day)
 
     def _night(self, number: int, day: date) -> None:
-        """After midnight: the day's file and a command's lines come, and the night runs.
+        """After midnight: the day's file and a command's lines come, then the nightly run.
 
         Then Dagster is pruned.
         """

@@ -94,7 +94,7 @@ def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[da
 
 
 def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
-    """Return the days that a night builds, oldest first.
+    """Return the days that a nightly run builds, oldest first.
 
     These are stale days, yesterday, and days after the first known day that have no row. Such a day
     had no event, and no run built it; it is built now, so that its rollups say zero instead of

@@ -48,8 +48,8 @@ def build_jobs(
             names.named(NIGHTLY_JOB),
             selection=dg.AssetSelection.assets(raw_events, *rollups, names.key(EXPIRED_RAW_EVENTS)),
             description=(
-                "Builds the rollups of yesterday and of days that earlier nights missed, then"
-                " evaluates every check, then runs the retention."
+                "Builds the rollups of yesterday and of days that earlier nightly runs"
+                " missed, then evaluates every check, then runs the retention."
             ),
             tags={CATCH_UP_TAG: "true"},
         ),

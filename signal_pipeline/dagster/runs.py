@@ -23,7 +23,7 @@ from signal_pipeline.rollups.models import Models
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 ONLY_STALE_TAG = "signal/only_stale"  # The run leaves the fresh days of its range alone.
-CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nights missed.
+CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nightly runs missed.
 MODELS_TAG = "signal/models"  # A digest of the models at the time of the request.
 FAILED_DAYS_TAG = "signal/failed_days"  # A failed run sets it to the days that it could not build.
 # The run has taken its lock; the value names the database in which the lock is.

@@ -36,8 +36,8 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
         job_name=names.named(NIGHTLY_JOB),
         default_status=RUNNING,
         description=(
-            "00:30 UTC: builds the rollups of yesterday and of days that earlier nights missed,"
-            " then evaluates every check, then runs the retention."
+            "00:30 UTC: builds the rollups of yesterday and of days that earlier nightly runs"
+            " missed, then evaluates every check, then runs the retention."
         ),
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
@@ -128,7 +128,9 @@ def build_usage_report_schedule(
         execution_timezone="UTC",
         job_name=names.named(USAGE_REPORT_JOB),
         default_status=RUNNING,
-        description="Mondays, 02:30 UTC, after the night: the page of the week that has ended.",
+        description=(
+            "Mondays, 02:30 UTC, after the nightly run: the page of the week that has ended."
+        ),
     )
     def usage_report_schedule(
         context: dg.ScheduleEvaluationContext,

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.embedded_only
 def test_a_night_catches_up(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
-    """A night catches up on the nights before it."""
+    """A nightly run catches up on the ones before it."""
     first = days_ago(6)
     for day in (first, first + timedelta(days=2)):
         fill(day)
@@ -160,7 +160,7 @@ def test_a_bad_landed_file_by_night(
     connection: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A bad landed file does not keep the night from its retention."""
+    """A bad landed file does not keep the nightly run from its retention."""
     due = due_day()
     fill(due)
     assert run("rollups_job", due).success
@@ -186,7 +186,7 @@ def test_a_missing_secret_by_night(
     connection: Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A missing secret does not keep the night from its retention."""
+    """A missing secret does not keep the nightly run from its retention."""
     due = due_day()
     fill(due)
     assert run("rollups_job", due).success

@@ -107,7 +107,7 @@ def test_old_logs_go_and_the_state_of_partitions_stays(
     records = instance.event_log_storage.get_latest_asset_check_execution_by_key([check])
     assert records[check].status.value == "SUCCEEDED"
     # Of the three range runs, the last one still holds the materializations of the day that the
-    # night did not build.
+    # nightly run did not build.
     assert gone["runs"] == 2
     assert run("rollups_job", days[0], days[1]).success
 
@@ -129,7 +129,7 @@ def test_an_evaluation_is_kept_under_a_newer_plan_that_was_never_evaluated(
             "select count(distinct (asset_key, check_name)) from asset_check_executions"
         )
         (count,) = checks.fetchone() or (0,)
-    # The plans of both nights, and the results of the first.
+    # The plans of both nightly runs, and the results of the first.
     assert prune(instance, ours).deleted["checks"] == 3 * count
     with storage.connect() as connection:
         left = connection.execute(

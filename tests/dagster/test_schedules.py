@@ -74,7 +74,7 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     fill(yesterday())
     assert isinstance(hour(), dg.RunRequest)
     assert run("nightly_job", yesterday()).success
-    # The night's own builds came after its start, so there is one more evaluation, and then rest.
+    # The nightly run's own builds came after its start: one more evaluation, and then rest.
     assert isinstance(hour(), dg.RunRequest)
     assert run("checks_job", None).success
     assert isinstance(hour(), dg.SkipReason)

@@ -117,7 +117,7 @@ for days_ago in (30, 29, 10, 1):
 say("filled", today=str(today), purged=purge_due_days(database, models, 30).as_dict())
 jumped = today + timedelta(days=366)
 clock.set(false_clock.utc(f"{jumped} 00:10"))
-ingest(jumped, [line(false_clock.utc(f"{jumped} 00:05"))])  # The last events before the night carry the wrong date too.
+ingest(jumped, [line(false_clock.utc(f"{jumped} 00:05"))])  # The last events before the nightly run carry the wrong date too.
 clock.set(false_clock.utc(f"{jumped} 00:30"))
 say("night after the jump", **night(jumped - timedelta(days=1)))
 say("by hand", **retention())

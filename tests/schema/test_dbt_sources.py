@@ -149,7 +149,7 @@ def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
 ) -> None:
     fill(days_ago(LONGEST_GAP.days + 20))
     build(days_ago(LONGEST_GAP.days + 20))
-    # A night builds the gaps of this time, and no older ones.
+    # A nightly run builds the gaps of this time, and no older ones.
     assert freshness(connection) == end_of(days_ago(1) - LONGEST_GAP)
 
 

@@ -45,7 +45,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         kinds={"postgres"},
         metadata={"dagster/table_name": "signal.receipts"},
         pool=names.pool(RETENTION_POOL),
-        # The retention comes after the checks of the same night, which are ready at the same time.
+        # The retention comes after the checks of the same nightly run, which are ready at the same
+        # time.
         op_tags={"dagster/priority": "-1"},
     )
     def expired_raw_events(

@@ -67,8 +67,8 @@ def build_raw_events_asset(
         except SignalError as error:
             if isinstance(error, LandingError) and error.drained:
                 _log_drain(context, error.drained)
-            # A bad file, a missing secret, a full disk: none of these must keep the night from its
-            # rollups and retention.
+            # A bad file, a missing secret, a full disk: none of these must keep the nightly run
+            # from its rollups and retention.
             if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
                 # The sensor tries again, and waits longer each time.
                 if isinstance(error, LandingError):

@@ -97,7 +97,7 @@ def _days_to_build(
 ) -> list[date]:
     """Return the days to build, oldest first.
 
-    These are the days of the run's partitions. A nightly run adds the days that earlier nights
+    These are the days of the run's partitions. A nightly run adds the days that earlier ones
     missed; a run with `ONLY_STALE_TAG` leaves out the fresh days.
     """
     tags, days = context.run.tags, list(map(date.fromisoformat, context.partition_keys))

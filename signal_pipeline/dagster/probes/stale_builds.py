@@ -23,7 +23,8 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
     if not statuses and installed_day(connection) > yesterday:
         return Finding(
-            True, "Signal was installed today: no night has come yet that would build yesterday."
+            True,
+            "Signal was installed today: no nightly run that would build yesterday has come yet.",
         )
     if not statuses:
         return Finding(
