@@ -8,15 +8,24 @@ address or user agent, ready to store, or a `Drop` with its reason. The API appl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import NamedTuple
 
 import fastjsonschema
 import msgspec
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.events.addresses import canonical_ip
-from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent, Line, Reason
+from signal_pipeline.events.event import (
+    AcceptedEvent,
+    Address,
+    Drop,
+    IncomingEvent,
+    Line,
+    Reason,
+)
 from signal_pipeline.events.form import (
     NOT_JSON,
     Refused,
@@ -29,7 +38,7 @@ from signal_pipeline.events.form import (
 from signal_pipeline.events.hashing import DayHasher
 from signal_pipeline.events.ids import NO_IDS
 from signal_pipeline.events.pii import holds_pii
-from signal_pipeline.events.times import time_of, time_of_json
+from signal_pipeline.events.times import date_or_none, time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
 MAX_DESCRIPTION_BYTES = 2_048
@@ -43,6 +52,18 @@ KEPT_HASHERS = 512  # The most days whose hashers stay in memory; the usual rete
 _decode_line = msgspec.json.Decoder(Line).decode
 _canonical_json = msgspec.json.Encoder(order="deterministic").encode
 _PLAIN_NAME = re.compile(r"[a-z0-9_]{1,64}")
+
+
+class _Steps(NamedTuple):
+    """The slow steps whose arguments repeat in a batch: a visitor sends several events."""
+
+    session_id: Callable[[str | None], str | None]
+    entity_id: Callable[[str | None, str | None], str | None]
+    user_hash: Callable[[date, str, str | None, str], tuple[bytes, Address]]
+
+    def cached(self) -> _Steps:
+        """Return the steps with caches of their own, which hold addresses: use them for a batch."""
+        return _Steps(cache(self.session_id), cache(self.entity_id), cache(self.user_hash))
 
 
 class Acceptance:
@@ -72,9 +93,25 @@ class Acceptance:
             for name, entry in catalogue.event_types.items()
             if entry.description_schema is not None
         }
+        self._steps = _Steps(stored_id, self._entity_id, self._user_hash)
+
+    def check_lines(self, lines: Iterable[bytes], now: datetime) -> list[AcceptedEvent | Drop]:
+        """Check the NDJSON lines of a batch, without the blank ones.
+
+        `now` is the time of the server's clock, aware and in UTC.
+        """
+        check, steps = self._check_line, self._steps.cached()
+        return [check(line, now, steps) for line in lines if line and not line.isspace()]
 
     def check_line(self, line: bytes, now: datetime) -> AcceptedEvent | Drop:
         """Check one NDJSON line; `now` is the time of the server's clock."""
+        return self._check_line(line, now, self._steps)
+
+    def check(self, event: IncomingEvent, now: datetime) -> AcceptedEvent | Drop:
+        """Check one event; `now` is the time of the server's clock, aware and in UTC."""
+        return self._check(event, now, self._steps)
+
+    def _check_line(self, line: bytes, now: datetime, steps: _Steps) -> AcceptedEvent | Drop:
         if len(line) > MAX_LINE_BYTES:
             return Drop("malformed", now.date(), UNKNOWN_APP, OTHER_TYPE)
         try:
@@ -83,12 +120,11 @@ class Acceptance:
             event.created_at = time_of_json(stated.created_at)
         except NOT_JSON as error:
             return self._drop_undecodable(line, error, now)
-        return self.check(event, now)
+        return self._check(event, now, steps)
 
-    def check(self, event: IncomingEvent, now: datetime) -> AcceptedEvent | Drop:
-        """Check one event; `now` is the time of the server's clock, aware and in UTC."""
+    def _check(self, event: IncomingEvent, now: datetime, steps: _Steps) -> AcceptedEvent | Drop:
         try:
-            return self._accept(event, now)
+            return self._accept(event, now, steps)
         except Refused as refusal:
             drop = self.drop(refusal.reason, event, now)
             return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
@@ -105,7 +141,7 @@ class Acceptance:
         self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime
     ) -> Drop:
         day = today = now.date()
-        if at is not None and _day_or_none(at) is not None:
+        if at is not None and date_or_none(at) is not None:
             day = at.astimezone(UTC).date()
         return Drop(
             reason,
@@ -138,12 +174,13 @@ class Acceptance:
             "invalid_field", fields.get("eventType"), fields.get("appName"), at, now
         )
 
-    def _accept(self, event: IncomingEvent, now: datetime) -> AcceptedEvent:
+    def _accept(self, event: IncomingEvent, now: datetime, steps: _Steps) -> AcceptedEvent:
         """Take the steps of requirement 3, in its order; the first that fails raises Refused."""
         # 1. The form of every field.
         route = stored_route(event.route)
         description = decoded_description(event.description)
-        session_id, client_event_id = stored_id(event.session_id), stored_id(event.client_event_id)
+        session_id = steps.session_id(event.session_id)
+        client_event_id = stored_id(event.client_event_id)
         if client_event_id is None and event.created_at is None:
             raise Refused("invalid_field")
         host = stated_host(event.host)
@@ -154,7 +191,7 @@ class Acceptance:
         if app_name not in self._hosts:
             raise Refused("unknown_app")
         host = host or self._hosts[app_name]
-        entity_id = self._entity_id(event.entity_type, event.entity_id)
+        entity_id = steps.entity_id(event.entity_type, event.entity_id)
         # 4. The description.
         description_text = self._description_text(event_type, description)
         # 5. Bots.
@@ -164,10 +201,10 @@ class Acceptance:
         # 6. The time.
         created_at, day = self._time(event.created_at, now)
         # 7. The rate limit is the API's. 8. The hash; the ingest stores the event.
-        hasher = self._hasher(day)
-        ip = canonical_ip(event.ip)
+        user_hash, address = steps.user_hash(day, host, event.ip, agent.normalised)
         if client_event_id is None:
-            client_event_id = str(hasher.event_id(_canonical_line(event, created_at)))
+            text = _canonical_line(event, created_at)
+            client_event_id = str(self._hasher(day).event_id(text))
         return AcceptedEvent(
             day,
             created_at,
@@ -176,14 +213,14 @@ class Acceptance:
             route,
             event.entity_type,
             entity_id,
-            hasher.user_hash(host, ip, agent.normalised),
+            user_hash,
             session_id,
             agent.device_type,
             agent.browser_family,
             agent.os_family,
             client_event_id,
             description_text,
-            "given" if ip else "missing" if not (event.ip or "").strip() else "invalid",
+            address,
         )
 
     def _entity_id(self, entity_type: str | None, entity_id: str | None) -> str | None:
@@ -223,10 +260,19 @@ class Acceptance:
             self._first_day = max(self._start_date, now.date() - self._retention)
         if stated > self._latest:
             raise Refused("in_future")
-        day = _day_or_none(stated)
+        day = date_or_none(stated)
         if day is None or day < self._first_day:
             raise Refused("too_late")
         return (stated if stated.tzinfo is UTC else stated.astimezone(UTC)), day
+
+    def _user_hash(
+        self, day: date, host: str, stated_ip: str | None, normalised_ua: str
+    ) -> tuple[bytes, Address]:
+        ip = canonical_ip(stated_ip)
+        user_hash = self._hasher(day).user_hash(host, ip, normalised_ua)
+        if ip:
+            return user_hash, "given"
+        return user_hash, "invalid" if (stated_ip or "").strip() else "missing"
 
     def _hasher(self, day: date) -> DayHasher:
         hasher = self._hashers.get(day)
@@ -244,16 +290,6 @@ def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
         os_family=bot.os_family,
         device_type=bot.device_type,
     )
-
-
-def _day_or_none(at: datetime) -> date | None:
-    """Return the UTC date of an aware time, or None if it lies beyond the calendar's ends."""
-    if at.tzinfo is UTC:
-        return at.date()
-    try:
-        return at.astimezone(UTC).date()
-    except OverflowError:
-        return None
 
 
 def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:

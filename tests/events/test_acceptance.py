@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.acceptance import (
+    CURL,
     ENTITY,
     FIRST_KEPT,
     ID,
@@ -181,3 +184,37 @@ def test_no_value_breaks_the_check(changes: dict[str, object]) -> None:
     else:
         assert FIRST_KEPT <= checked.day <= TODAY
         assert len(checked.description or b"") <= 2048
+
+
+def test_a_batch_gets_what_its_lines_get_one_by_one() -> None:
+    changes: list[dict[str, object]] = [
+        {"ip": ip, "host": host, "userAgent": agent, "sessionId": session, "createdAt": at}
+        for ip in ("203.0.113.7", "::ffff:203.0.113.7", "2001:DB8::1", "none", " ", None)
+        for host in ("admin.example.org", "ADMIN.example.org:443", "a b", None)
+        for agent in (CHROME, CURL, None)
+        for session in (ENTITY, ENTITY.lower(), NIL, "x", None)
+        for at in ("2026-11-20T09:30:00Z", "2026-11-19T23:59:59.9999999Z", "2027-01-01T00:00:00Z")
+    ]
+    changes += [
+        {"entityType": kind, "entityId": id_}
+        for kind in ("journey", "x", None)
+        for id_ in (ENTITY, NIL, None)
+    ]
+    lines = [line(**each) for each in changes * 2]
+    padded = [b"", *lines, b" \t\r", b"{", b"[]"]
+    one_by_one = [acceptance.check_line(text, NOW) for text in [*lines, b"{", b"[]"]]
+    assert acceptance.check_lines(padded, NOW) == one_by_one
+    assert len(set(one_by_one)) > 30
+
+
+def test_nothing_of_a_batch_is_remembered() -> None:
+    def remembered() -> int:
+        caches = [each for each in gc.get_objects() if isinstance(each, type(lru_cache(hash)))]
+        return sum(each.cache_info().currsize for each in caches)
+
+    sizes = [remembered() for ip in ("203.0.113.8", "203.0.113.9") if batch(ip=ip)]
+    assert sizes[0] == sizes[1]
+
+
+def batch(**changes: object) -> list[AcceptedEvent | Drop]:
+    return acceptance.check_lines([line(**changes)] * 2, NOW)
