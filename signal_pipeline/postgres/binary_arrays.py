@@ -8,6 +8,7 @@ each item. Numbers are in network byte order.
 
 from __future__ import annotations
 
+from binascii import unhexlify
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
@@ -33,8 +34,8 @@ class UuidArray(bytes):
     @classmethod
     def of(cls, texts: Sequence[str]) -> UuidArray:
         """Return the array of UUIDs in the usual form, with four hyphens."""
-        items = bytes.fromhex("".join([_UUID_LENGTH + text for text in texts]).replace("-", ""))
-        return cls(_head(1, 0, _UUID.oid, len(texts), 1) + items)
+        items = _UUID_LENGTH.join(["", *texts]).encode().translate(None, b"-")
+        return cls(_head(1, 0, _UUID.oid, len(texts), 1) + unhexlify(items))
 
 
 class DateArray(bytes):
