@@ -19,6 +19,7 @@ import msgspec
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.events.addresses import canonical_ip
 from signal_pipeline.events.event import (
+    ABSENT,
     AcceptedEvent,
     Address,
     Drop,
@@ -30,8 +31,8 @@ from signal_pipeline.events.form import (
     NOT_JSON,
     Refused,
     decode_json,
-    decoded_description,
     stated_host,
+    stored_description,
     stored_id,
     stored_route,
 )
@@ -48,22 +49,23 @@ UNKNOWN_APP = "(unknown)"
 OTHER_TYPE = "(other)"
 KEPT_HASHERS = 512  # The most days whose hashers stay in memory; the usual retention has 180.
 
-
 _decode_line = msgspec.json.Decoder(Line).decode
 _canonical_json = msgspec.json.Encoder(order="deterministic").encode
 _PLAIN_NAME = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class _Steps(NamedTuple):
-    """The slow steps whose arguments repeat in a batch: a visitor sends several events."""
+    """The slow steps, whose arguments repeat in a batch: a visitor sends several events."""
 
+    description: Callable[[bytes], bytes | None]
     session_id: Callable[[str | None], str | None]
     entity_id: Callable[[str | None, str | None], str | None]
+    check_description: Callable[[str, bytes], None]
     user_hash: Callable[[date, str, str | None, str], tuple[bytes, Address]]
 
     def cached(self) -> _Steps:
         """Return the steps with caches of their own, which hold addresses: use them for a batch."""
-        return _Steps(cache(self.session_id), cache(self.entity_id), cache(self.user_hash))
+        return _Steps._make(cache(step) for step in self)
 
 
 class Acceptance:
@@ -93,7 +95,9 @@ class Acceptance:
             for name, entry in catalogue.event_types.items()
             if entry.description_schema is not None
         }
-        self._steps = _Steps(stored_id, self._entity_id, self._user_hash)
+        self._steps = _Steps(
+            stored_description, stored_id, self._entity_id, self._check_description, self._user_hash
+        )
 
     def check_lines(self, lines: Iterable[bytes], now: datetime) -> list[AcceptedEvent | Drop]:
         """Check the NDJSON lines of a batch, without the blank ones.
@@ -178,7 +182,8 @@ class Acceptance:
         """Take the steps of requirement 3, in its order; the first that fails raises Refused."""
         # 1. The form of every field.
         route = stored_route(event.route)
-        description = decoded_description(event.description)
+        raw = event.description
+        description = None if raw is ABSENT else steps.description(bytes(raw))
         session_id = steps.session_id(event.session_id)
         client_event_id = stored_id(event.client_event_id)
         if client_event_id is None and event.created_at is None:
@@ -193,7 +198,8 @@ class Acceptance:
         host = host or self._hosts[app_name]
         entity_id = steps.entity_id(event.entity_type, event.entity_id)
         # 4. The description.
-        description_text = self._description_text(event_type, description)
+        if description is not None:
+            steps.check_description(event_type, description)
         # 5. Bots.
         agent = parse_user_agent(event.user_agent)
         if agent.bot:
@@ -203,8 +209,7 @@ class Acceptance:
         # 7. The rate limit is the API's. 8. The hash; the ingest stores the event.
         user_hash, address = steps.user_hash(day, host, event.ip, agent.normalised)
         if client_event_id is None:
-            text = _canonical_line(event, created_at)
-            client_event_id = str(self._hasher(day).event_id(text))
+            client_event_id = str(self._hasher(day).event_id(_canonical_line(event, created_at)))
         return AcceptedEvent(
             day,
             created_at,
@@ -219,7 +224,7 @@ class Acceptance:
             agent.browser_family,
             agent.os_family,
             client_event_id,
-            description_text,
+            description,
             address,
         )
 
@@ -233,23 +238,17 @@ class Acceptance:
             raise Refused("invalid_entity")
         return lowered
 
-    def _description_text(
-        self, event_type: str, description: dict[str, object] | None
-    ) -> bytes | None:
-        if description is None:
-            return None
-        text = msgspec.json.encode(description)
+    def _check_description(self, event_type: str, text: bytes) -> None:
         if len(text) > MAX_DESCRIPTION_BYTES:
             raise Refused("description_too_large")
+        description = decode_json(text)
         if holds_pii(description):
             raise Refused("description_pii")
-        schema = self._schemas.get(event_type)
-        if schema is not None:
-            try:
+        try:
+            if schema := self._schemas.get(event_type):
                 schema(description)
-            except fastjsonschema.JsonSchemaValueException:
-                raise Refused("description_schema") from None
-        return text
+        except fastjsonschema.JsonSchemaValueException:
+            raise Refused("description_schema") from None
 
     def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:
         if stated is None:
@@ -296,5 +295,6 @@ def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:
     """Return the same text for all spellings of a line, so that a replay derives the same id."""
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at
-    fields["description"] = decoded_description(event.description)
+    text = stored_description(bytes(event.description))
+    fields["description"] = text and decode_json(text)
     return _canonical_json(fields)

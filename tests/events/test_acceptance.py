@@ -200,6 +200,18 @@ def test_a_batch_gets_what_its_lines_get_one_by_one() -> None:
         for kind in ("journey", "x", None)
         for id_ in (ENTITY, NIL, None)
     ]
+    changes += [
+        {"eventType": kind, "description": description}
+        for kind in ("journey_create_clicked", "editor_helpscout_overlay_opened", "x")
+        for description in (
+            {"a": 1},
+            {"a": "x@example.org"},
+            {"a": "\0"},
+            {"a": "x" * 2048},
+            [],
+            None,
+        )
+    ]
     lines = [line(**each) for each in changes * 2]
     padded = [b"", *lines, b" \t\r", b"{", b"[]"]
     one_by_one = [acceptance.check_line(text, NOW) for text in [*lines, b"{", b"[]"]]
