@@ -63,8 +63,8 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
-    # What is loaded now stays to the end. Looking through it for garbage, last at the exit, takes a
-    # tenth of a second.
+    # The modules that are loaded now stay to the end, so the garbage collector can skip them. It
+    # would take a tenth of a second to go through them, the last time at the exit.
     gc.freeze()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))

@@ -64,7 +64,10 @@ class _Steps(NamedTuple):
     user_hash: Callable[[date, str, str | None, str], tuple[bytes, Address]]
 
     def cached(self) -> _Steps:
-        """Return the steps with caches of their own, which hold addresses: use them for a batch."""
+        """Return the steps with new caches.
+
+        Drop them with the batch: the caches have no bound, and hold addresses and descriptions.
+        """
         return _Steps._make(cache(step) for step in self)
 
 
@@ -209,7 +212,9 @@ class Acceptance:
         # 7. The rate limit is the API's. 8. The hash; the ingest stores the event.
         user_hash, address = steps.user_hash(day, host, event.ip, agent.normalised)
         if client_event_id is None:
-            client_event_id = str(self._hasher(day).event_id(_canonical_line(event, created_at)))
+            client_event_id = str(
+                self._hasher(day).event_id(_canonical_line(event, created_at, description))
+            )
         return AcceptedEvent(
             day,
             created_at,
@@ -291,10 +296,9 @@ def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
     )
 
 
-def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:
+def _canonical_line(event: IncomingEvent, created_at: datetime, description: bytes | None) -> bytes:
     """Return the same text for all spellings of a line, so that a replay derives the same id."""
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at
-    text = stored_description(bytes(event.description))
-    fields["description"] = text and decode_json(text)
+    fields["description"] = description and decode_json(description)
     return _canonical_json(fields)
