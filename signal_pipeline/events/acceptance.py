@@ -8,28 +8,38 @@ address or user agent, ready to store, or a `Drop` with its reason. The API appl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import NamedTuple
 
 import fastjsonschema
 import msgspec
 
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.events.addresses import canonical_ip
-from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent, Line, Reason
+from signal_pipeline.events.event import (
+    ABSENT,
+    AcceptedEvent,
+    Address,
+    Drop,
+    IncomingEvent,
+    Line,
+    Reason,
+)
 from signal_pipeline.events.form import (
     NOT_JSON,
     Refused,
     decode_json,
-    decoded_description,
     stated_host,
+    stored_description,
     stored_id,
     stored_route,
 )
 from signal_pipeline.events.hashing import DayHasher
 from signal_pipeline.events.ids import NO_IDS
 from signal_pipeline.events.pii import holds_pii
-from signal_pipeline.events.times import time_of, time_of_json
+from signal_pipeline.events.times import date_or_none, time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
 MAX_DESCRIPTION_BYTES = 2_048
@@ -39,10 +49,26 @@ UNKNOWN_APP = "(unknown)"
 OTHER_TYPE = "(other)"
 KEPT_HASHERS = 512  # The most days whose hashers stay in memory; the usual retention has 180.
 
-
 _decode_line = msgspec.json.Decoder(Line).decode
 _canonical_json = msgspec.json.Encoder(order="deterministic").encode
 _PLAIN_NAME = re.compile(r"[a-z0-9_]{1,64}")
+
+
+class _Steps(NamedTuple):
+    """The slow steps, whose arguments repeat in a batch: a visitor sends several events."""
+
+    description: Callable[[bytes], bytes | None]
+    session_id: Callable[[str | None], str | None]
+    entity_id: Callable[[str | None, str | None], str | None]
+    check_description: Callable[[str, bytes], None]
+    user_hash: Callable[[date, str, str | None, str], tuple[bytes, Address]]
+
+    def cached(self) -> _Steps:
+        """Return the steps with new caches.
+
+        Drop them with the batch: the caches have no bound, and hold addresses and descriptions.
+        """
+        return _Steps._make(cache(step) for step in self)
 
 
 class Acceptance:
@@ -72,9 +98,27 @@ class Acceptance:
             for name, entry in catalogue.event_types.items()
             if entry.description_schema is not None
         }
+        self._steps = _Steps(
+            stored_description, stored_id, self._entity_id, self._check_description, self._user_hash
+        )
+
+    def check_lines(self, lines: Iterable[bytes], now: datetime) -> list[AcceptedEvent | Drop]:
+        """Check the NDJSON lines of a batch, without the blank ones.
+
+        `now` is the time of the server's clock, aware and in UTC.
+        """
+        check, steps = self._check_line, self._steps.cached()
+        return [check(line, now, steps) for line in lines if line and not line.isspace()]
 
     def check_line(self, line: bytes, now: datetime) -> AcceptedEvent | Drop:
         """Check one NDJSON line; `now` is the time of the server's clock."""
+        return self._check_line(line, now, self._steps)
+
+    def check(self, event: IncomingEvent, now: datetime) -> AcceptedEvent | Drop:
+        """Check one event; `now` is the time of the server's clock, aware and in UTC."""
+        return self._check(event, now, self._steps)
+
+    def _check_line(self, line: bytes, now: datetime, steps: _Steps) -> AcceptedEvent | Drop:
         if len(line) > MAX_LINE_BYTES:
             return Drop("malformed", now.date(), UNKNOWN_APP, OTHER_TYPE)
         try:
@@ -83,12 +127,11 @@ class Acceptance:
             event.created_at = time_of_json(stated.created_at)
         except NOT_JSON as error:
             return self._drop_undecodable(line, error, now)
-        return self.check(event, now)
+        return self._check(event, now, steps)
 
-    def check(self, event: IncomingEvent, now: datetime) -> AcceptedEvent | Drop:
-        """Check one event; `now` is the time of the server's clock, aware and in UTC."""
+    def _check(self, event: IncomingEvent, now: datetime, steps: _Steps) -> AcceptedEvent | Drop:
         try:
-            return self._accept(event, now)
+            return self._accept(event, now, steps)
         except Refused as refusal:
             drop = self.drop(refusal.reason, event, now)
             return drop if refusal.bot is None else _with_buckets(drop, refusal.bot)
@@ -105,7 +148,7 @@ class Acceptance:
         self, reason: Reason, event_type: object, app: object, at: datetime | None, now: datetime
     ) -> Drop:
         day = today = now.date()
-        if at is not None and _day_or_none(at) is not None:
+        if at is not None and date_or_none(at) is not None:
             day = at.astimezone(UTC).date()
         return Drop(
             reason,
@@ -138,12 +181,14 @@ class Acceptance:
             "invalid_field", fields.get("eventType"), fields.get("appName"), at, now
         )
 
-    def _accept(self, event: IncomingEvent, now: datetime) -> AcceptedEvent:
+    def _accept(self, event: IncomingEvent, now: datetime, steps: _Steps) -> AcceptedEvent:
         """Take the steps of requirement 3, in its order; the first that fails raises Refused."""
         # 1. The form of every field.
         route = stored_route(event.route)
-        description = decoded_description(event.description)
-        session_id, client_event_id = stored_id(event.session_id), stored_id(event.client_event_id)
+        raw = event.description
+        description = None if raw is ABSENT else steps.description(bytes(raw))
+        session_id = steps.session_id(event.session_id)
+        client_event_id = stored_id(event.client_event_id)
         if client_event_id is None and event.created_at is None:
             raise Refused("invalid_field")
         host = stated_host(event.host)
@@ -154,9 +199,10 @@ class Acceptance:
         if app_name not in self._hosts:
             raise Refused("unknown_app")
         host = host or self._hosts[app_name]
-        entity_id = self._entity_id(event.entity_type, event.entity_id)
+        entity_id = steps.entity_id(event.entity_type, event.entity_id)
         # 4. The description.
-        description_text = self._description_text(event_type, description)
+        if description is not None:
+            steps.check_description(event_type, description)
         # 5. Bots.
         agent = parse_user_agent(event.user_agent)
         if agent.bot:
@@ -164,10 +210,11 @@ class Acceptance:
         # 6. The time.
         created_at, day = self._time(event.created_at, now)
         # 7. The rate limit is the API's. 8. The hash; the ingest stores the event.
-        hasher = self._hasher(day)
-        ip = canonical_ip(event.ip)
+        user_hash, address = steps.user_hash(day, host, event.ip, agent.normalised)
         if client_event_id is None:
-            client_event_id = str(hasher.event_id(_canonical_line(event, created_at)))
+            client_event_id = str(
+                self._hasher(day).event_id(_canonical_line(event, created_at, description))
+            )
         return AcceptedEvent(
             day,
             created_at,
@@ -176,14 +223,14 @@ class Acceptance:
             route,
             event.entity_type,
             entity_id,
-            hasher.user_hash(host, ip, agent.normalised),
+            user_hash,
             session_id,
             agent.device_type,
             agent.browser_family,
             agent.os_family,
             client_event_id,
-            description_text,
-            "given" if ip else "missing" if not (event.ip or "").strip() else "invalid",
+            description,
+            address,
         )
 
     def _entity_id(self, entity_type: str | None, entity_id: str | None) -> str | None:
@@ -196,23 +243,17 @@ class Acceptance:
             raise Refused("invalid_entity")
         return lowered
 
-    def _description_text(
-        self, event_type: str, description: dict[str, object] | None
-    ) -> bytes | None:
-        if description is None:
-            return None
-        text = msgspec.json.encode(description)
+    def _check_description(self, event_type: str, text: bytes) -> None:
         if len(text) > MAX_DESCRIPTION_BYTES:
             raise Refused("description_too_large")
+        description = decode_json(text)
         if holds_pii(description):
             raise Refused("description_pii")
-        schema = self._schemas.get(event_type)
-        if schema is not None:
-            try:
+        try:
+            if schema := self._schemas.get(event_type):
                 schema(description)
-            except fastjsonschema.JsonSchemaValueException:
-                raise Refused("description_schema") from None
-        return text
+        except fastjsonschema.JsonSchemaValueException:
+            raise Refused("description_schema") from None
 
     def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:
         if stated is None:
@@ -223,10 +264,19 @@ class Acceptance:
             self._first_day = max(self._start_date, now.date() - self._retention)
         if stated > self._latest:
             raise Refused("in_future")
-        day = _day_or_none(stated)
+        day = date_or_none(stated)
         if day is None or day < self._first_day:
             raise Refused("too_late")
         return (stated if stated.tzinfo is UTC else stated.astimezone(UTC)), day
+
+    def _user_hash(
+        self, day: date, host: str, stated_ip: str | None, normalised_ua: str
+    ) -> tuple[bytes, Address]:
+        ip = canonical_ip(stated_ip)
+        user_hash = self._hasher(day).user_hash(host, ip, normalised_ua)
+        if ip:
+            return user_hash, "given"
+        return user_hash, "invalid" if (stated_ip or "").strip() else "missing"
 
     def _hasher(self, day: date) -> DayHasher:
         hasher = self._hashers.get(day)
@@ -246,19 +296,9 @@ def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
     )
 
 
-def _day_or_none(at: datetime) -> date | None:
-    """Return the UTC date of an aware time, or None if it lies beyond the calendar's ends."""
-    if at.tzinfo is UTC:
-        return at.date()
-    try:
-        return at.astimezone(UTC).date()
-    except OverflowError:
-        return None
-
-
-def _canonical_line(event: IncomingEvent, created_at: datetime) -> bytes:
+def _canonical_line(event: IncomingEvent, created_at: datetime, description: bytes | None) -> bytes:
     """Return the same text for all spellings of a line, so that a replay derives the same id."""
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at
-    fields["description"] = decoded_description(event.description)
+    fields["description"] = description and decode_json(description)
     return _canonical_json(fields)

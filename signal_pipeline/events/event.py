@@ -22,6 +22,8 @@ Reason = Literal[
     "rate_limited",
 ]
 
+Address = Literal["given", "missing", "invalid"]
+
 ABSENT = msgspec.Raw(b"")
 JSON_NULL = msgspec.Raw(b"null")
 
@@ -78,7 +80,7 @@ class AcceptedEvent(msgspec.Struct, gc=False, frozen=True):
     os_family: str
     client_event_id: str
     description: bytes | None
-    address: Literal["given", "missing", "invalid"]
+    address: Address
     id: bytes | None = None
 
 

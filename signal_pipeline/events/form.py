@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from signal_pipeline.events.addresses import canonical_host
-from signal_pipeline.events.event import ABSENT, Reason
+from signal_pipeline.events.event import Reason
 from signal_pipeline.events.ids import is_id
 from signal_pipeline.events.routes import route_template
 from signal_pipeline.events.user_agents import UserAgent
@@ -61,19 +61,16 @@ def stated_host(text: str | None) -> str | None:
         raise Refused("invalid_field") from None
 
 
-def decoded_description(raw: msgspec.Raw) -> dict[str, object] | None:
-    """Return a description as a dict, or None if the event has none."""
-    if raw is ABSENT:
-        return None
-    text = bytes(raw)
-    if not text or text == b"null":
+def stored_description(raw: bytes) -> bytes | None:
+    """Return the JSON text of a description, or None if the event has none."""
+    if not raw or raw == b"null":
         return None
     try:
-        value = decode_json(text)
+        value = decode_json(raw)
     except msgspec.ValidationError:
         raise Refused("invalid_field") from None
     except NOT_JSON:
         raise Refused("malformed") from None
-    if not isinstance(value, dict) or _NUL.search(msgspec.json.encode(value)):
+    if not isinstance(value, dict) or _NUL.search(text := msgspec.json.encode(value)):
         raise Refused("invalid_field")  # PostgreSQL's jsonb cannot hold U+0000.
-    return value
+    return text

@@ -30,7 +30,9 @@ Classifier = Callable[[str], str | None]
 _LOOK_AROUND = re.compile(r"\(\?<?[=!](?:\\.|[^()\\]|\((?:\\.|[^()\\])*\))*\)")
 _ESCAPE_OR_CAPITALS = re.compile(r"(\\.)|[A-Z]+")
 # The places where device_detector lets a name begin, for text in lower case; see `lower_pattern`.
-_NAME_START = r"(?:^|[^a-z0-9_-]|[^a-z0-9-]_|sprd-|mz-)"
+# It says [^a-z0-9_-] and [^a-z0-9-]_. Our texts are printable ASCII, so both classes can leave out
+# all other characters of Unicode, and compile in two thirds of the time.
+_NAME_START = r"(?:^|[ -,./:-^`{-~]|[ -,./:-`{-~]_|sprd-|mz-)"
 
 
 def classifier(rules: Iterable[tuple[str, str]]) -> Classifier:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 import msgspec
@@ -40,3 +40,13 @@ def time_of(value: object) -> datetime | None:
         value = _DIGITS_BEYOND.sub(r"\1", value, count=1)
     time: datetime | None = msgspec.convert(value, _Time)
     return time
+
+
+def date_or_none(at: datetime) -> date | None:
+    """Return the UTC date of an aware time, or None if it lies beyond the calendar's ends."""
+    if at.tzinfo is UTC:
+        return at.date()
+    try:
+        return at.astimezone(UTC).date()
+    except OverflowError:
+        return None

@@ -135,16 +135,18 @@ class NdjsonReader:
             if not self._found and offset > LOOK_AHEAD_BYTES:
                 raise FormError(self._describe_form(likely_form(self._content.head)))
             offset += len(data)
-            head, newline, tail = data.rpartition(b"\n")
-            if not newline:
+            end = data.rfind(b"\n")
+            if end < 0:
                 rest = (rest + data)[: MAX_LINE_BYTES + 1]
                 continue
-            for lines, behind in _pieces(rest + head):
+            pieces = _pieces(b"".join((rest, memoryview(data)[:end])))
+            rest = data[end + 1 :]
+            del data  # The lines are a copy, and data is large.
+            for lines, behind in pieces:
                 yield Block(
-                    lines, offset - len(tail) - behind, self._raw.bytes_read - reported, number
+                    lines, offset - len(rest) - behind, self._raw.bytes_read - reported, number
                 )
                 number, reported = number + len(lines), self._raw.bytes_read
-            rest = tail
         if rest and not self.fault:
             yield Block([without_marks(rest)], offset, self._raw.bytes_read - reported, number)
 
@@ -219,6 +221,7 @@ def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:
     """
     lines = without_marks(data).split(b"\n")
     if len(lines) <= MOST_LINES:
+        del data
         yield lines, behind
     else:
         del lines

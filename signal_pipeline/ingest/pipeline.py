@@ -6,8 +6,8 @@ needs neither Dagster nor the API, so that another Python service can embed it.
 A batch takes these steps in order; steps 2 to 4 are taken line by line:
 
 1. Read: `NdjsonReader` decompresses the stream and splits it into blocks of whole lines.
-2. Size: `Acceptance.check_line` drops a line that is too long.
-3. Decode: `check_line` turns the line's JSON into an `IncomingEvent`, with an aware time.
+2. Size: `Acceptance.check_lines` drops a line that is too long.
+3. Decode: `check_lines` turns a line's JSON into an `IncomingEvent`, with an aware time.
 4. Check: `Acceptance._accept` takes the steps of requirement 3. These are the form of the fields,
    the event type, the app, the entity, the description, bots, the time, and last the hash. The
    first step that fails makes the event a `Drop`.
@@ -227,8 +227,7 @@ class Ingest:
         return lambda: (block, self.store(batch, within))
 
     def _check_lines(self, lines: Iterable[bytes]) -> list[AcceptedEvent | Drop]:
-        check, now = self.acceptance.check_line, self._now_and_forget_past_days()
-        return [check(line, now) for line in lines if line and not line.isspace()]
+        return self.acceptance.check_lines(lines, self._now_and_forget_past_days())
 
     def _now_and_forget_past_days(self) -> datetime:
         now = self._clock()

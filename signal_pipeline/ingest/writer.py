@@ -7,11 +7,10 @@ purged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from typing import LiteralString
 
 import psycopg
@@ -31,13 +30,13 @@ from signal_pipeline.ingest.books import (
     bots_statements,
 )
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
+from signal_pipeline.postgres.binary_arrays import DateArray, UuidArray
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries, safe_errors
 from signal_pipeline.postgres.query import query
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
 _BEGIN: LiteralString = "begin"
 _COMMIT: LiteralString = "commit"
-_text = lru_cache(maxsize=1024)(date.isoformat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +44,16 @@ class Batch:
     """Checked events, laid out for the database.
 
     `events` and `rows` hold the events that are offered to the ledger, each id once, by their
-    position in `checked`. `outcomes` are the outcomes that are known before the ledger is asked.
+    position in `checked`; `ids` and `days` are the ledger's part of them. `outcomes` are the
+    outcomes that are known before the ledger is asked.
     """
 
     checked: Sequence[AcceptedEvent | Drop]
     outcomes: list[Outcome]
     bots: list[Drop]
     events: dict[int, AcceptedEvent]
-    keys: Mapping[str, str]
+    ids: UuidArray
+    days: DateArray
     rows: dict[int, bytes]
 
 
@@ -69,7 +70,8 @@ def prepare(checked: Sequence[AcceptedEvent | Drop], closed: Set[date] = frozens
         outcomes,
         bots,
         events,
-        _ledger_arrays(every),
+        UuidArray.of([event.client_event_id for event in every]),
+        DateArray.of([event.day for event in every]),
         dict(zip(events, event_rows(every), strict=True)),
     )
 
@@ -226,22 +228,12 @@ def _sort_out(
     return events, bots, outcomes
 
 
-def _ledger_arrays(events: Sequence[AcceptedEvent]) -> Mapping[str, str]:
-    """Return the ledger's part of the events, as texts of PostgreSQL arrays.
-
-    psycopg would go through a list item by item.
-    """
-    return {
-        "ids": f"{{{','.join([event.client_event_id for event in events])}}}",
-        "days": f"{{{','.join([_text(event.day) for event in events])}}}",
-    }
-
-
 def _add_keys(connection: Connection, batch: Batch) -> set[str]:
     """Add the events' ids to the ledger, and return those that were already known."""
     if not batch.events:
         return set()
-    rows = connection.execute(query(__package__, "add_keys"), batch.keys).fetchall()
+    keys = {"ids": batch.ids, "days": batch.days}
+    rows = connection.execute(query(__package__, "add_keys"), keys).fetchall()
     return {row[0] for row in rows}
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.acceptance import (
+    CURL,
     ENTITY,
     FIRST_KEPT,
     ID,
@@ -29,6 +32,7 @@ from support.traffic import CHROME
 
 from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
 from signal_pipeline.events.hashing import DayHasher
+from signal_pipeline.ingest.event_rows import event_rows
 
 
 def test_a_good_line_becomes_a_row() -> None:
@@ -181,3 +185,67 @@ def test_no_value_breaks_the_check(changes: dict[str, object]) -> None:
     else:
         assert FIRST_KEPT <= checked.day <= TODAY
         assert len(checked.description or b"") <= 2048
+
+
+def test_a_batch_gets_what_its_lines_get_one_by_one() -> None:
+    changes: list[dict[str, object]] = [
+        {"ip": ip, "host": host, "userAgent": agent, "sessionId": session, "createdAt": at}
+        for ip in ("203.0.113.7", "::ffff:203.0.113.7", "2001:DB8::1", "none", " ", None)
+        for host in ("admin.example.org", "ADMIN.example.org:443", "a b", None)
+        for agent in (CHROME, CURL, None)
+        for session in (ENTITY, ENTITY.lower(), NIL, "x", None)
+        for at in ("2026-11-20T09:30:00Z", "2026-11-19T23:59:59.9999999Z", "2027-01-01T00:00:00Z")
+    ]
+    changes += [
+        {"entityType": kind, "entityId": id_}
+        for kind in ("journey", "x", None)
+        for id_ in (ENTITY, NIL, None)
+    ]
+    changes += [
+        {"eventType": kind, "description": description}
+        for kind in ("journey_create_clicked", "editor_helpscout_overlay_opened", "x")
+        for description in (
+            {"a": 1},
+            {"a": "x@example.org"},
+            {"a": "\0"},
+            {"a": "x" * 2048},
+            [],
+            None,
+        )
+    ]
+    changes += [
+        {"clientEventId": ..., "sessionId": session, "description": description}
+        for session in (ENTITY, ENTITY.lower())
+        for description in ({"a": 1}, {"a": 1.0}, {"a": True}, None, ...)
+    ]
+    lines = [line(**each) for each in changes * 2]
+    padded = [b"", *lines, b" \t\r", b"{", b"[]"]
+    one_by_one = [acceptance.check_line(text, NOW) for text in [*lines, b"{", b"[]"]]
+    assert acceptance.check_lines(padded, NOW) == one_by_one
+    assert len(set(one_by_one)) > 30
+
+
+def test_nothing_of_a_batch_is_remembered() -> None:
+    cached = type(lru_cache(hash))
+
+    def remembered() -> int:
+        gc.collect()  # Earlier tests can have left caches that nobody uses.
+        # `isinstance` would raise for a weak proxy whose object is gone.
+        caches = [each for each in gc.get_objects() if type(each) is cached]
+        return sum(each.cache_info().currsize for each in caches)
+
+    def lay_out(visitor: int) -> int:
+        own_id = f"{visitor}{ENTITY[1:]}"
+        changes = {"sessionId": own_id, "entityType": "journey", "entityId": own_id}
+        text = line(ip=f"203.0.113.{visitor}", description={"step": visitor}, **changes)
+        events = [
+            each
+            for each in acceptance.check_lines([text] * 2, NOW)
+            if isinstance(each, AcceptedEvent)
+        ]
+        return len(event_rows(events))
+
+    assert lay_out(1) == 2
+    before = remembered()
+    assert lay_out(2) == 2
+    assert remembered() == before
