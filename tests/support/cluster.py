@@ -81,7 +81,9 @@ def copied_database(server: str, name: str, template: str) -> Iterator[Database]
         return
     with psycopg.connect(server, autocommit=True) as connection:
         names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-        connection.execute(sql.SQL("create database {name} template {template} strategy file_copy").format(**names))
+        connection.execute(
+            sql.SQL("create database {name} template {template} strategy file_copy").format(**names)
+        )
         yield Database(with_database(server, name))
         connection.execute(sql.SQL("drop database {name} with (force)").format(**names))
 
