@@ -75,10 +75,9 @@ def raw_answer(
 
 
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
-    start, end = window(*coverage.known_span)
     filters = {KEYS[name].column: value for name, value in question.where.items()}
     return hidden_of_raw(
-        connection, [key.column for key in question.keys], filters, {"start": start, "end": end}
+        connection, [key.column for key in question.keys], filters, list(coverage.states)
     )
 
 
