@@ -73,7 +73,7 @@ def _copies(bench: Bench, settings: Settings, signal: Cost, events: int) -> list
                 if target
                 else "the same, against COPY's binary format"
             )
-            name = f"COPY ({form}) of the stored rows, unlogged, no index"
+            name = f"COPY ({form}) of the stored rows, into an unlogged table without indexes"
             rows.append(faster(what, signal, name, peer, at_least=target, text="event"))
     return rows
 
