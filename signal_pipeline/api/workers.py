@@ -1,0 +1,257 @@
+"""The command `signal-pipeline serve --workers N`: several processes on one port.
+
+The supervisor is uvicorn's. The first process checks the settings, opens the database, and starts
+the workers. It replaces a worker that dies, and ends them all when it is told to stop. Each limit
+holds for the server as a whole: the workers count events in a table that they share, and divide the
+connections and the room of the spool between them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from signal_pipeline.api.app import create_app
+from signal_pipeline.api.connections import Limits, connection_limits
+from signal_pipeline.api.identity.configuration import identification_from
+from signal_pipeline.api.identity.shared_window import SharedWindow
+from signal_pipeline.api.identity.tokens import KeysError
+from signal_pipeline.api.server import (
+    check_bind,
+    listen,
+    open_and_migrate,
+    open_services,
+    rate_limit_from,
+    uvicorn_options,
+    where_it_listens,
+)
+from signal_pipeline.errors import SignalError
+from signal_pipeline.events.hashing import key_id
+from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.ingest.spool_folders import gather_spools, open_first_free
+from signal_pipeline.keys import audit_key, ingest_secret
+from signal_pipeline.postgres.database import (
+    Database,
+    DatabaseUnreachableError,
+    open_database,
+)
+from signal_pipeline.rollups.models import load_models
+from signal_pipeline.settings import Settings, SettingsError
+from signal_pipeline.texts.printable import PrintableFormatter
+
+logger = logging.getLogger(__name__)
+
+# A worker that does not answer for so long is replaced. Its start counts, also on a busy machine.
+ANSWER_SECONDS = 30
+TRY_AGAIN = 1  # The exit code of a worker that can start later.
+# The same lines as the command's own.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": PrintableFormatter, "fmt": "%(levelname)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {"signal_pipeline": {"level": "INFO"}},
+}
+
+
+class WorkersError(SignalError):
+    """A worker could not start, so the server has ended."""
+
+
+def run_workers(
+    settings: Settings,
+    host: str,
+    port: int,
+    workers: int,
+    *,
+    gateway: bool = True,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve with several processes until SIGTERM, SIGHUP or Ctrl-C.
+
+    Every acknowledged event is then committed or in the spool. Raises SignalError as `run_server`
+    does, and WorkersError if a worker cannot start.
+    """
+    check_bind(settings, host, gateway)
+    # Everything is tried here once, so that a mistake is one line and not one of each worker.
+    identification_from(settings, gateway=gateway)
+    audit_key(settings)
+    window = SharedWindow()
+    rate_limit_from(settings, window)
+    if settings.spool_dir:
+        gather_spools(settings.spool_dir, workers)
+    database = open_and_migrate(settings, load_models())
+    with database.connect():
+        pass
+    limits = connection_limits(settings)
+    _check_shares(limits, workers)
+    port_of_all = _Port(listen(host, port, limits.backlog))
+    config = uvicorn.Config(
+        partial(_open_worker, _Worker(settings, gateway, workers, window)),
+        factory=True,
+        workers=workers,
+        timeout_worker_healthcheck=ANSWER_SECONDS,
+        **{**uvicorn_options(settings, limits.of_each(workers)), "log_config": LOGGING},
+    )
+    # The supervisor says which of its workers died. In a worker this level is not set.
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)
+    supervisor = _Supervisor(config, port_of_all, say)
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise WorkersError("a worker could not start, for the reason above: all have ended")
+
+
+def _check_shares(limits: Limits, workers: int) -> None:
+    if limits.per_peer < workers:
+        raise SettingsError(
+            f"SIGNAL_MAX_CONNECTIONS_PER_PEER must be at least {workers}, one for each worker"
+        )
+
+
+class _Port:
+    """The port of all workers. A worker that is sent this gets a socket of its own there instead.
+
+    The kernel deals new connections out to these sockets. From one shared socket, the worker that
+    is first takes every connection that waits, so that one of two workers can have 62 of 64.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        """Keep the port of a socket that listens, which proves that nobody else does."""
+        self.listens_at = where_it_listens(listener)
+        self._arguments = (listener.family, listener.getsockname()[:2])
+        listener.close()
+        # It never listens, but nobody else can take the port while no worker is there.
+        self._reserved = _bind(*self._arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[object, ...]]:
+        return _bind, self._arguments
+
+
+def _bind(family: int, address: tuple[str, int]) -> socket.socket:
+    """Bind a socket beside others. uvicorn makes it listen when the worker is ready."""
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    bound.bind(address)
+    return bound
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's supervisor, without the signals that reload workers or change their number.
+
+    `say` gets one line when all workers answer.
+    """
+
+    def __init__(self, config: uvicorn.Config, port: _Port, say: Callable[[str], None]) -> None:
+        ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        # uvicorn only hands the list on.
+        super().__init__(config, cast("list[socket.socket]", [port]))
+        if ignores_hangup:  # As under nohup.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._say: Callable[[str], None] | None = say
+        self._listens_at = port.listens_at
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that died or hang, and say once that all answer."""
+        super().keep_subprocess_alive()
+        if self._say is not None and all(each.is_ready() for each in self.processes):
+            self._say(self._listens_at)
+            self._say = None
+
+    def handle_hup(self) -> None:
+        """Stop, as one process does."""
+        self.handle_term()
+
+    def handle_ttin(self) -> None:
+        """Do nothing, because the limits are divided among a fixed number of workers."""
+
+    def handle_ttou(self) -> None:
+        """Do nothing, for the same reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """What the supervisor hands to each worker."""
+
+    settings: Settings
+    gateway: bool
+    workers: int
+    window: SharedWindow
+
+
+def _open_worker(worker: _Worker) -> ASGIApp:
+    """Open everything in a worker and return its application; end the process if that fails."""
+    # A terminal that closes tells every process, but the supervisor ends the workers in order.
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    threading.Thread(target=_end_with_supervisor, name="signal-supervisor", daemon=True).start()
+    settings = worker.settings
+    try:
+        identification = identification_from(settings, gateway=worker.gateway)
+        database = open_database(settings)
+        stack = ExitStack()
+        services = stack.enter_context(
+            open_services(
+                settings,
+                database,
+                load_models(),
+                rate_limit_from(settings, worker.window),
+                _own_spool(worker, database),
+            )
+        )
+    except (DatabaseUnreachableError, KeysError) as error:
+        # Others still serve, from their spool and with the keys that they have.
+        logger.error("a worker cannot start, and is tried again: %s", error)
+        sys.exit(TRY_AGAIN)
+    except SignalError as error:
+        logger.error("a worker cannot start: %s", error)
+        sys.exit(STARTUP_FAILURE)
+    except OSError as error:  # A file or folder cannot be read or made.
+        logger.error("a worker cannot start: %s: %s", error.strerror or "error", error.filename)
+        sys.exit(STARTUP_FAILURE)
+    atexit.register(stack.close)
+    return create_app(settings, identification, services)
+
+
+def _own_spool(worker: _Worker, database: Database) -> AbstractContextManager[Spool | None]:
+    settings = worker.settings
+    if not settings.spool_dir:
+        return nullcontext()
+
+    def spool(folder: Path) -> Spool:
+        return Spool(
+            folder,
+            database,
+            key_id(ingest_secret(settings)),
+            settings.retention_days,
+            worker.workers,
+        )
+
+    return closing(open_first_free(settings.spool_dir, worker.workers, spool))
+
+
+def _end_with_supervisor() -> None:
+    """End this worker in order when the supervisor is gone, for example because it was killed."""
+    supervisor = multiprocessing.parent_process()
+    assert supervisor is not None
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
