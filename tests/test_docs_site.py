@@ -33,7 +33,7 @@ with_the_tools = pytest.mark.skipif(
 def run_docs_site(root: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Build the site of a copy of the project."""
     command = [PYTHON, root / "tools" / "docs_site.py", folder]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.fixture(scope="module")

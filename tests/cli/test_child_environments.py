@@ -24,7 +24,7 @@ from signal_pipeline.cli.psql import open_psql
 from signal_pipeline.postgres.embedded import running_url
 from signal_pipeline.system.child_environments import postgres_environment, psql_environment
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 SALT, AUDIT, GATEWAY = "SIGNALS_SALT_SECRET", "SIGNAL_AUDIT_KEY", "SIGNAL_HMAC_SECRET"
 SECRETS = {

@@ -26,7 +26,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
 
 CHROMIUM = next(
     (
@@ -98,7 +98,7 @@ def played(
     }
     command = ["node", "e2e/run.mjs", json.dumps(setup)]
     done = subprocess.run(
-        command, cwd=installed, capture_output=True, text=True, check=False, timeout=400
+        command, cwd=installed, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
     scenarios: dict[str, Scenario] = json.loads(done.stdout)

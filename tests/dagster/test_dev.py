@@ -25,7 +25,7 @@ from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
 
 MATERIALIZED = """
 query Rows($key: AssetKeyInput!, $partitions: [String!]) {

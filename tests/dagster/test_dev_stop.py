@@ -23,7 +23,7 @@ from support.dagster import asker, eventually, wait_for_ui
 from faults.wire import free_port
 from signal_pipeline.postgres.embedded import running_url
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 EMBEDDED: dict[str, str | None] = {
     "SIGNAL_DATABASE_URL": None,
@@ -160,7 +160,7 @@ def test_what_heeds_no_signal_is_killed_and_what_others_have_started_goes_on(
         assert line, "it ended without a word"
     for again in (signal.SIGINT, signal.SIGTERM):  # They cut nothing short.
         dev.send_signal(again)
-    _, errors = dev.communicate(timeout=120)
+    _, errors = dev.communicate(timeout=600)
     assert (dev.returncode, errors) == (0, "")
     assert neighbour.poll() is None
     assert running_url(home) == url

@@ -13,7 +13,7 @@ import pytest
 from faults.kills import KillTest
 from faults.world import World
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_killed_processes_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from faults.leaks import LeakTest
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def test_no_private_value_is_ever_at_rest(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.rollups.models import Model
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
 
 PROJECT = Path(__file__).with_name("chromium")
 CHROMIUM = next(
@@ -52,7 +52,7 @@ def driver() -> Path:
         if not (folder / ".installed").exists():
             command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             done = subprocess.run(
-                command, cwd=folder, capture_output=True, timeout=280, check=False
+                command, cwd=folder, capture_output=True, timeout=600, check=False
             )
             if done.returncode:
                 pytest.skip("npm ci failed: the page was not seen in a browser")
@@ -83,7 +83,7 @@ def test_the_page_in_a_browser(
         capture_output=True,
         text=True,
         check=False,
-        timeout=400,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout)

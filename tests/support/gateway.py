@@ -57,7 +57,7 @@ def install_gateway() -> Path:
                 "--loglevel=error",
             ]
             done = subprocess.run(
-                command, cwd=folder, capture_output=True, timeout=280, check=False
+                command, cwd=folder, capture_output=True, timeout=600, check=False
             )
             if done.returncode:
                 pytest.skip("npm ci failed: the real gateway was not tried")
