@@ -14,14 +14,13 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -220,16 +219,22 @@ def _open_worker(worker: _Worker) -> ASGIApp:
         )
     except (DatabaseUnreachableError, KeysError) as error:
         # Others still serve, from their spool and with the keys that they have.
-        logger.error("a worker cannot start, and is tried again: %s", error)
-        sys.exit(TRY_AGAIN)
+        _give_up(TRY_AGAIN, f"a worker cannot start, and is tried again: {error}")
     except SignalError as error:
-        logger.error("a worker cannot start: %s", error)
-        sys.exit(STARTUP_FAILURE)
+        _give_up(STARTUP_FAILURE, f"a worker cannot start: {error}")
     except OSError as error:  # A file or folder cannot be read or made.
-        logger.error("a worker cannot start: %s: %s", error.strerror or "error", error.filename)
-        sys.exit(STARTUP_FAILURE)
+        _give_up(STARTUP_FAILURE, f"a worker cannot start: {error.strerror}: {error.filename}")
     atexit.register(stack.close)
     return create_app(settings, identification, services)
+
+
+def _give_up(code: int, reason: str) -> NoReturn:
+    """End a worker that has not taken a request.
+
+    It ends at once: the supervisor would wait for an answer of a process that is only just ending.
+    """
+    logger.error("%s", reason)
+    os._exit(code)
 
 
 def _own_spool(worker: _Worker, database: Database) -> AbstractContextManager[Spool | None]:
