@@ -227,8 +227,8 @@ def main() -> int:
         started = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="faults-"))
         folder.chmod(0o755)
-        # Registered before the database starts, so that it is removed after the database has
-        # stopped.
+        # `atexit` calls the newest function first. This one is registered before the database
+        # starts, so the folder is removed after the database has stopped.
         remove = partial(shutil.rmtree, folder, ignore_errors=True)
         atexit.register(remove)
         try:

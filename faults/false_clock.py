@@ -76,7 +76,7 @@ def start_postgres() -> str:
     """Start the embedded server of this process's home on this process's clock; return its URL.
 
     Signal passes only few variables of its own environment to its server, and not those of this
-    clock. So the server is restarted.
+    clock. So this function restarts the server with `pg_ctl`, which inherits all variables.
     """
     home = load_settings().home_path
     url, folder = start_embedded(home), data_folder(home)

@@ -25,7 +25,8 @@ PACKINGS: dict[str, Callable[[bytes], bytes]] = {
 class FilesOfEveryForm:
     """Writes lines to several files in turn, one file for each form that Signal reads.
 
-    Each file consists of many members, frames or marked parts.
+    A compressed file has many members or frames. The marked file has many parts that each begin
+    with a byte order mark.
     """
 
     def __init__(self, folder: Path) -> None:

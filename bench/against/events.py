@@ -75,7 +75,7 @@ def _one_by_one(home: Home, requests: Sequence[bytes]) -> Reading:
 
 
 async def _latencies(port: int, requests: Sequence[bytes], rate: float) -> list[float]:
-    """Send `rate` requests a second; return the seconds from each one's time to its answer.
+    """Send `rate` requests a second; return the seconds from when each was due to its answer.
 
     A request that waits for a free connection is late, and its wait counts.
     """

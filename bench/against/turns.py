@@ -37,9 +37,10 @@ class Scale:
         return open_home(build, self.folder, self.gateway.variables)
 
     def lines(self, days: int, per_day: int, *, before: int = 0, seed: int = 1) -> Path:
-        """Return a file of simulated lines of so many days, up to `before` days before yesterday.
+        """Return a file of simulated lines of `days` days in a row.
 
-        A day has about `per_day` lines, more on weekdays and fewer on weekends.
+        The last of them is `before` days before yesterday. A day has about `per_day` lines, more on
+        weekdays and fewer on weekends.
         """
         path = self.folder / f"lines-{days}-{per_day}-{before}-{seed}.ndjson"
         if not path.exists():

@@ -1,4 +1,4 @@
-"""What the shell completes: each word is asked for as the shell's own script asks for it."""
+"""What the shell completes: the tests ask for each completion as the shell's own script does."""
 
 from __future__ import annotations
 
