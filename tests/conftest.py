@@ -58,6 +58,7 @@ hypothesis_settings.load_profile("signal")
 
 Fill = Callable[..., None]  # A day, how many events, a seed.
 Build = Callable[[date], None]
+As = Callable[[str], Database]  # A role.
 
 _numbers = itertools.count(1)
 
@@ -73,6 +74,7 @@ ON_CLUSTER = {
     "test_retention.py",
     "test_retention_kills.py",
     "test_retention_races.py",
+    "test_audit.py",
     "test_roles.py",
     "test_writer.py",
     "test_writer_races.py",

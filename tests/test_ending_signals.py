@@ -31,7 +31,7 @@ def test_a_signal_while_the_interpreter_ends_changes_nothing(number: int) -> Non
         [sys.executable, "-c", PROGRAM, str(int(number))],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=120,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -174,7 +174,7 @@ def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str
     setup = json.dumps({"uri": f"{gateway.url}/graphql", "headers": headers, "own": own})
     command = ["node", "--import", "tsx", "e2e/persisted.ts", setup]
     done = subprocess.run(
-        command, cwd=client, capture_output=True, text=True, check=False, timeout=600
+        command, cwd=client, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
     seen: dict[str, dict[str, Any]] = json.loads(done.stdout)

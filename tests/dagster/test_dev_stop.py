@@ -160,7 +160,7 @@ def test_what_heeds_no_signal_is_killed_and_what_others_have_started_goes_on(
         assert line, "it ended without a word"
     for again in (signal.SIGINT, signal.SIGTERM):  # They cut nothing short.
         dev.send_signal(again)
-    _, errors = dev.communicate(timeout=600)
+    _, errors = dev.communicate(timeout=120)
     assert (dev.returncode, errors) == (0, "")
     assert neighbour.poll() is None
     assert running_url(home) == url

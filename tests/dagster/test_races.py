@@ -72,7 +72,7 @@ def race(*actors: tuple[str, date, int]) -> list[list[str]]:
     for process in started:
         process.stdin.write("go\n")
         process.stdin.flush()
-    ended = [process.communicate(timeout=600)[0].splitlines() for process in started]
+    ended = [process.communicate(timeout=120)[0].splitlines() for process in started]
     assert [process.returncode for process in started] == [0] * len(started)
     return ended
 

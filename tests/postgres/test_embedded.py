@@ -289,7 +289,7 @@ def test_a_command_that_is_told_to_end_while_the_server_starts_leaves_none(
         assert process.poll() is None, process.communicate()
     process.send_signal(number)
     process.send_signal(signal.SIGTERM)  # A second one changes nothing.
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode != 0
     assert "Traceback" not in errors
     assert servers(home) == []
@@ -318,7 +318,7 @@ def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(
     home: Path, tmp_path: Path
 ) -> None:
     process = start_command(home, cwd=tmp_path, program=AGAIN)
-    _, errors = process.communicate(timeout=600)
+    _, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     assert running_url(home) is None
 

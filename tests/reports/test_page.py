@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import stat
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import get_args
@@ -29,8 +25,6 @@ from signal_pipeline.events.event import Reason
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.reports.of_rollups import rollup_report
-from signal_pipeline.reports.page.csv_links import csv_text
-from signal_pipeline.reports.page.files import KEPT_PAGES, keep_page
 from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.reports.page.split import Cell, Split
 from signal_pipeline.reports.page.words import REASONS, STATES
@@ -261,20 +255,6 @@ def test_a_hostile_route_is_text(
             assert page.text.count(route) >= 2, route
 
 
-@given(st.lists(st.lists(st.text() | st.integers(), min_size=2, max_size=2)))
-def test_no_cell_of_a_csv_is_a_formula(rows: list[list[str | int]]) -> None:
-    read = list(csv.reader(io.StringIO(csv_text(("a", "b"), rows), newline="")))
-    assert len(read) == len(rows) + 1
-    for given_row, cells in zip(rows, read[1:], strict=True):
-        for value, cell in zip(given_row, cells, strict=True):
-            if isinstance(value, int):
-                assert int(cell) == value
-            else:
-                assert cell in (value, f"'{value}")
-                assert not cell.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))
-                assert not cell.startswith(("\t", "\r", "\n"))
-
-
 CELLS = st.dictionaries(
     st.tuples(st.sampled_from(DAYS), st.sampled_from(["x", "y"]), st.sampled_from(["", "r"])),
     st.tuples(st.integers(1, 99), st.integers(1, 99), st.booleans()),
@@ -329,24 +309,6 @@ def test_a_few_drops_are_named_without_their_number(
     assert {row["reason"]: row["events"] for row in whole} == {"bot": "4", "too_late": "5"}
 
 
-def test_pages_are_for_their_owner_and_bounded(tmp_path: Path) -> None:
-    monday = date(2025, 1, 6)
-    for week in range(KEPT_PAGES + 3):
-        first = monday + timedelta(weeks=week)
-        path = keep_page(tmp_path, first, first + timedelta(days=6), f"week {week}")
-    folder = tmp_path / "reports"
-    (folder / "mine.html").write_text("stays")
-    assert keep_page(tmp_path, first, first + timedelta(days=6), "again") == path
-    assert path.read_text() == "again"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    names = {each.name for each in folder.iterdir()}
-    assert len(names) == KEPT_PAGES + 1 and "mine.html" in names
-    assert "usage_2025-01-06_to_2025-01-12.html" not in names
-    old = keep_page(tmp_path, monday, monday + timedelta(days=6), "asked for")
-    assert old.read_text() == "asked for"
-
-
 def test_the_command_writes_a_page(filled: None, environment: Settings, tmp_path: Path) -> None:
     window = ("--from", FIRST, "--to", LAST)
     printed = run_command("report", "--format", "html", *window, cwd=tmp_path)
@@ -370,34 +332,3 @@ def test_the_command_writes_a_page(filled: None, environment: Settings, tmp_path
         refused = run_command("report", *wrong, *window, cwd=tmp_path)
         assert refused.returncode == code, refused.stderr
         error_of(refused.stderr)
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _contrast(one: str, other: str) -> float:
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _palettes() -> Iterator[dict[str, str]]:
-    css = Path(__file__).parents[2] / "signal_pipeline/reports/page/templates/page.css"
-    for block in re.findall(r":root \{([^}]*)\}", css.read_text()):
-        yield dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block))
-
-
-def test_text_and_charts_stand_out_in_every_palette() -> None:
-    """Charts too, which checkers of pages do not look into."""
-    palettes = list(_palettes())
-    assert len(palettes) == 3 and all(a.keys() == b.keys() for a, b in pairwise(palettes))
-    for palette in palettes:
-        for ink in ("ink", "muted", "link", "warn"):
-            for ground in ("paper", "card"):
-                assert _contrast(palette[ink], palette[ground]) >= 4.5, (ink, ground)
-        assert _contrast(palette["ink"], palette["warn-bg"]) >= 4.5
-        assert _contrast(palette["bar"], palette["paper"]) >= 3

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import Fill
+from conftest import As, Fill
 from psycopg import errors
 from support.commands import last_json, run_command
 from support.days import RETENTION_DAYS, due_day, today, yesterday
@@ -27,8 +26,6 @@ from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
-
-As = Callable[[str], Database]
 
 
 def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connection) -> None:

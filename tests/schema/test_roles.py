@@ -1,17 +1,15 @@
 """Least privilege: what a role has no need to do is refused.
 
-What each role does is in `test_role_work.py`.
+What each role does is in `test_role_work.py`, and who writes which entry in `test_audit.py`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from datetime import datetime
 from string import Template
 
 import pytest
-from conftest import Fill
+from conftest import As, Fill
 from psycopg import errors
 from support.days import RETENTION_DAYS, due_day, yesterday
 
@@ -21,8 +19,6 @@ from signal_pipeline.privacy.erasure import Subject, erase
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import ROLES
-
-As = Callable[[str], Database]
 
 
 def of_filled_days(statement: str) -> str:
@@ -254,68 +250,6 @@ GUARDED = [
 def test_the_admin_is_held_by_the_guards_too(as_role: As, filled: None, statement: str) -> None:
     with as_role("signal_admin").connect() as connection, pytest.raises(errors.RaiseException):
         connection.execute(of_filled_days(statement))  # type: ignore[arg-type]
-
-
-def test_the_audit_is_append_only_for_its_owner_too(connection: Connection, filled: None) -> None:
-    for statement in (
-        "delete from signal.audit",
-        "update signal.audit set day = null",
-        "truncate signal.audit",
-    ):
-        with pytest.raises(errors.RaiseException, match="append-only"):
-            connection.execute(statement)  # type: ignore[arg-type]
-
-
-ENTRY = (
-    "select action, day, actor, details, at between %s and clock_timestamp() from signal.audit"
-    " where id > %s"
-)
-
-
-def _newest_entry(connection: Connection) -> tuple[datetime, int]:
-    """The server's time, and the number of the last entry."""
-    row = connection.execute(
-        "select clock_timestamp(), coalesce(max(id), 0) from signal.audit"
-    ).fetchone()
-    assert row
-    return row  # type: ignore[return-value]
-
-
-def test_the_api_can_only_say_that_somebody_reads_now(as_role: As, connection: Connection) -> None:
-    before = _newest_entry(connection)
-    with as_role("signal_api").connect() as api:
-        # An entry is changed neither by the time at which a transaction began, nor by objects of
-        # the caller's own.
-        api.execute("set search_path = pg_temp, signal")
-        with api.transaction():
-            api.execute("select signal.audit_read(%s, 3)", [b"a" * 32])
-    assert connection.execute(ENTRY, before).fetchall() == [
-        ("read_events", None, b"a" * 32, {"events": 3}, True)
-    ]
-
-
-def test_the_time_of_an_entry_is_not_that_at_which_a_transaction_began(
-    as_role: As, connection: Connection
-) -> None:
-    with as_role("signal_api").connect() as api, api.transaction():
-        api.execute("select 1")
-        before = _newest_entry(connection)
-        api.execute("select signal.audit_read(%s, 3)", [b"a" * 32])
-    assert [row[-1] for row in connection.execute(ENTRY, before).fetchall()] == [True]
-
-
-def test_the_admin_writes_entries_of_its_own_actions_only(
-    as_role: As, connection: Connection
-) -> None:
-    before = _newest_entry(connection)
-    with as_role("signal_admin").connect() as admin:
-        for action in ("read_events", "x", None):
-            with pytest.raises(errors.RaiseException, match="no such action"):
-                admin.execute(
-                    "select signal.audit_operator(%s, %s, null, '{}')", [action, yesterday()]
-                )
-        admin.execute("select signal.audit_operator('erase', %s, null, '{}')", [yesterday()])
-    assert connection.execute(ENTRY, before).fetchall() == [("erase", yesterday(), None, {}, True)]
 
 
 def test_a_purged_day_cannot_be_opened_again_by_its_owner(

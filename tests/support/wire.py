@@ -273,7 +273,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=120,
         check=False,
     )
 
