@@ -74,7 +74,7 @@ def run_server(
         app = create_app(settings, identification, services)
         server = uvicorn.Server(uvicorn.Config(app, **uvicorn_options(settings, limits)))
         listener = listen(host, port, limits.backlog)
-        _stop_on_sigterm(server)
+        stop_on_sigterm(server)
         say(where_it_listens(listener))
         server.run(sockets=[listener])
 
@@ -199,7 +199,7 @@ def where_it_listens(listener: socket.socket) -> str:
     return f"Signal's subgraph: http://{shown}:{port}/graphql (stop with Ctrl-C)"
 
 
-def _stop_on_sigterm(server: uvicorn.Server) -> None:
+def stop_on_sigterm(server: uvicorn.Server) -> None:
     """Stop the server at SIGTERM, even before it runs.
 
     Once uvicorn runs, it handles the signal itself, and raises it again when it is done.

@@ -14,13 +14,14 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -38,6 +39,7 @@ from signal_pipeline.api.server import (
     open_and_migrate,
     open_services,
     rate_limit_from,
+    stop_on_sigterm,
     uvicorn_options,
     where_it_listens,
 )
@@ -50,9 +52,12 @@ from signal_pipeline.postgres.database import (
     Database,
     DatabaseUnreachableError,
     open_database,
+    safe_errors,
 )
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import Settings, SettingsError
+from signal_pipeline.system.child_environments import start_resource_tracker
+from signal_pipeline.system.ending_signals import accept_signals, signals_held_back
 from signal_pipeline.texts.printable import PrintableFormatter
 
 logger = logging.getLogger(__name__)
@@ -135,7 +140,7 @@ class _Port:
     def __init__(self, listener: socket.socket) -> None:
         """Keep the port of a socket that listens, which proves that nobody else does."""
         self.listens_at = where_it_listens(listener)
-        self._arguments = (listener.family, listener.getsockname()[:2])
+        self._arguments = (listener.family, listener.getsockname())
         listener.close()
         # It never listens, but nobody else can take the port while no worker is there.
         self._reserved = _bind(*self._arguments)
@@ -144,7 +149,7 @@ class _Port:
         return _bind, self._arguments
 
 
-def _bind(family: int, address: tuple[str, int]) -> socket.socket:
+def _bind(family: int, address: tuple[Any, ...]) -> socket.socket:
     """Bind a socket beside others. uvicorn makes it listen when the worker is ready."""
     bound = socket.socket(family)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -172,10 +177,29 @@ class _Supervisor(Multiprocess):
 
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died or hang, and say once that all answer."""
-        super().keep_subprocess_alive()
+        with self._starting_workers():
+            super().keep_subprocess_alive()
         if self._say is not None and all(each.is_ready() for each in self.processes):
             self._say(self._listens_at)
             self._say = None
+
+    def init_processes(self) -> None:
+        """Start the workers."""
+        with self._starting_workers():
+            super().init_processes()
+
+    @contextmanager
+    def _starting_workers(self) -> Iterator[None]:
+        """Let workers start without helpers that hold secrets, and end in order from the start on.
+
+        A worker that is told to end before it can do so in order does it as soon as it can.
+        """
+        start_resource_tracker()  # Before a new worker would start it.
+        with signals_held_back():
+            yield
+        for process in self.processes:
+            # The worker has it too. When it dies, its pipe closes, and nobody waits for its answer.
+            process.child_conn.close()
 
     def handle_hup(self) -> None:
         """Stop, as one process does."""
@@ -202,39 +226,45 @@ def _open_worker(worker: _Worker) -> ASGIApp:
     """Open everything in a worker and return its application; end the process if that fails."""
     # A terminal that closes tells every process, but the supervisor ends the workers in order.
     signal.signal(signal.SIGHUP, lambda *_: None)
+    # uvicorn handles SIGTERM by now, and would raise it again at its end. No exit handler would run.
+    handler: Any = signal.getsignal(signal.SIGTERM)  # Any: it is a method of the server.
+    stop_on_sigterm(handler.__self__)
+    accept_signals()
     threading.Thread(target=_end_with_supervisor, name="signal-supervisor", daemon=True).start()
-    settings = worker.settings
     try:
-        identification = identification_from(settings, gateway=worker.gateway)
-        database = open_database(settings)
-        stack = ExitStack()
-        services = stack.enter_context(
-            open_services(
-                settings,
-                database,
-                load_models(),
-                rate_limit_from(settings, worker.window),
-                _own_spool(worker, database),
-            )
-        )
+        with safe_errors():
+            return _open_app(worker)
     except (DatabaseUnreachableError, KeysError) as error:
         # Others still serve, from their spool and with the keys that they have.
         _give_up(TRY_AGAIN, f"a worker cannot start, and is tried again: {error}")
     except SignalError as error:
         _give_up(STARTUP_FAILURE, f"a worker cannot start: {error}")
     except OSError as error:  # A file or folder cannot be read or made.
-        _give_up(STARTUP_FAILURE, f"a worker cannot start: {error.strerror}: {error.filename}")
+        reason = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+        _give_up(STARTUP_FAILURE, f"a worker cannot start: {reason}")
+
+
+def _open_app(worker: _Worker) -> ASGIApp:
+    """Open everything until the process exits, and return the application."""
+    settings, stack = worker.settings, ExitStack()
+    identification = identification_from(settings, gateway=worker.gateway)
+    database = open_database(settings)
+    services = stack.enter_context(
+        open_services(
+            settings,
+            database,
+            load_models(),
+            rate_limit_from(settings, worker.window),
+            _own_spool(worker, database),
+        )
+    )
     atexit.register(stack.close)
     return create_app(settings, identification, services)
 
 
 def _give_up(code: int, reason: str) -> NoReturn:
-    """End a worker that has not taken a request.
-
-    It ends at once: the supervisor would wait for an answer of a process that is only just ending.
-    """
     logger.error("%s", reason)
-    os._exit(code)
+    sys.exit(code)
 
 
 def _own_spool(worker: _Worker, database: Database) -> AbstractContextManager[Spool | None]:

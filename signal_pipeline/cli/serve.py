@@ -22,11 +22,12 @@ def serve(
         int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)
     ] = DEFAULT_PORT,
     workers: Annotated[
-        int,
+        str,
         typer.Option(
+            metavar="N",
             help=f"How many processes share the port and the limits, 1 to {MAX_WORKERS}.",
         ),
-    ] = 1,
+    ] = "1",
     no_gateway: Annotated[
         bool,
         typer.Option(
@@ -37,19 +38,24 @@ def serve(
     """Serve the GraphQL subgraph."""
     from signal_pipeline.api.server import WithoutGatewayError, run_server
 
-    if not 1 <= workers <= MAX_WORKERS:
-        raise UsageError(f"--workers: {workers} is not a number from 1 to {MAX_WORKERS}")
+    number = _parse_workers(workers)
     logging.getLogger("signal_pipeline").setLevel(logging.INFO)
     settings, gateway = load_settings(), not no_gateway
     try:
-        if workers == 1:
+        if number == 1:
             run_server(settings, host, port, gateway=gateway, say=console.say)
         else:
             from signal_pipeline.api.workers import run_workers
 
-            run_workers(settings, host, port, workers, gateway=gateway, say=console.say)
+            run_workers(settings, host, port, number, gateway=gateway, say=console.say)
     except WithoutGatewayError as error:
         raise SignalError(f"--no-gateway: {error}") from None
+
+
+def _parse_workers(text: str) -> int:
+    if text not in map(str, range(1, MAX_WORKERS + 1)):
+        raise UsageError(f"--workers {text!r}: write a number from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
 def schema() -> None:

@@ -177,7 +177,7 @@ def test_a_redis_that_hangs_is_asked_once_not_for_each_event() -> None:
     assert asked == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense://x", "redis"])
+@pytest.mark.parametrize("url", ["nonsense://x", "redis", "async+memory://nonsense"])
 def test_a_url_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
     with pytest.raises(SettingsError, match="SIGNAL_RATE_LIMIT_URL") as refusal:
         RateLimit(SECRET, url)

@@ -60,7 +60,8 @@ class RateLimit:
         try:
             storage = storage_from_string(url, wrap_exceptions=True, **_STORAGE_OPTIONS)
             self._limiter = SlidingWindowCounterRateLimiter(storage)
-        except (ConfigurationError, ImportError, ValueError):
+        # The library asserts that a storage is not one of its asynchronous ones.
+        except (ConfigurationError, ImportError, ValueError, AssertionError):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: this storage cannot be used; write redis://host:port/0"
                 " and install signal-pipeline[redis]"

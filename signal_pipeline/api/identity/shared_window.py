@@ -77,10 +77,11 @@ class SharedWindow:
         if found >= 0:
             return counters + (found - start) // _KEY_BYTES * _COUNTERS.size
         place = min(range(KEYS_PER_BUCKET), key=lambda n: self._events(counters, n, minute))
-        at = start + place * _KEY_BYTES
+        free, at = counters + place * _COUNTERS.size, start + place * _KEY_BYTES
+        # In this order: if the process is killed in between, nobody gets another person's count.
+        _COUNTERS.pack_into(self._table, free, 0, 0, 0)
         self._table[at : at + _KEY_BYTES] = key
-        _COUNTERS.pack_into(self._table, counters + place * _COUNTERS.size, 0, 0, 0)
-        return counters + place * _COUNTERS.size
+        return free
 
     def _events(self, counters: int, place: int, minute: int) -> int:
         """Return the events that still count at a place."""
