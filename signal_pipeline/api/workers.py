@@ -226,8 +226,9 @@ def _open_worker(worker: _Worker) -> ASGIApp:
     """Open everything in a worker and return its application; end the process if that fails."""
     # A terminal that closes tells every process, but the supervisor ends the workers in order.
     signal.signal(signal.SIGHUP, lambda *_: None)
-    # uvicorn handles SIGTERM by now, and would raise it again at its end. No exit handler would run.
-    handler: Any = signal.getsignal(signal.SIGTERM)  # Any: it is a method of the server.
+    # uvicorn handles SIGTERM by now. At its end it would raise the signal again, and no exit
+    # handler would run: the embedded PostgreSQL could outlive its last user.
+    handler: Any = signal.getsignal(signal.SIGTERM)  # Any: it is a method of uvicorn's server.
     stop_on_sigterm(handler.__self__)
     accept_signals()
     threading.Thread(target=_end_with_supervisor, name="signal-supervisor", daemon=True).start()

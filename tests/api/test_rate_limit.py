@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
-import shutil
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from datetime import date, timedelta
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import pytest
 import redis
@@ -35,26 +31,6 @@ def passed(limit: RateLimit, uid: str, events: int, day: date = TODAY) -> int:
         return [await limit.allows(uid, day) for _ in range(events)].count(True)
 
     return asyncio.run(ask())
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    """The port of a Redis of the test's own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is missing: shared rate limits were not tried")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
-        for _ in range(200):
-            try:
-                redis.Redis(port=port).ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
-        yield port
-        process.terminate()
 
 
 def test_each_person_has_a_limit_of_their_own() -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+import redis
 from filelock import FileLock
+from support.commands import start_command
 from support.raw_http import HEALTH, connect, is_open, read_answer
 from support.wire import (
     CREATE,
@@ -31,6 +33,7 @@ from support.wire import (
 )
 
 from signal_pipeline.api.identity.rate_limit import EVENTS_PER_MINUTE
+from signal_pipeline.api.workers import ANSWER_SECONDS
 from signal_pipeline.postgres.database import Connection, Database
 
 pytestmark = pytest.mark.embedded_only
@@ -46,12 +49,22 @@ def both(start: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Server
 
 def workers(server: Server) -> list[psutil.Process]:
     """The server's workers that are alive."""
+    return workers_of(server.process.pid)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """The workers that a process has started, and that are alive."""
     found = []
-    for child in psutil.Process(server.process.pid).children():
+    for child in psutil.Process(pid).children():
         with suppress(psutil.Error):  # It has just ended.
             if "spawn_main" in " ".join(child.cmdline()):
                 found.append(child)
     return found
+
+
+def has_begun(worker: psutil.Process) -> bool:
+    """Whether a new worker has loaded some of its modules; all of them take longer."""
+    return sum(worker.cpu_times()[:2]) > 0.5
 
 
 def connections_of(server: Server) -> dict[int, int]:
@@ -172,10 +185,10 @@ def test_every_worker_answers(both: Server) -> None:
     assert all_answer(both)
 
 
-def test_a_person_has_one_limit_for_all_workers(both: Server) -> None:
+def check_limit_of_a_person(server: Server) -> None:
     began, outcomes = time.monotonic(), list[object]()
     while len(outcomes) < 4 * EVENTS_PER_MINUTE:
-        answer = apart(both, CREATE_MANY, {"input": [event() for _ in range(6)]}, uid="eager")
+        answer = apart(server, CREATE_MANY, {"input": [event() for _ in range(6)]}, uid="eager")
         outcomes += [
             (each["outcome"], each["reason"])
             for each in answer["extensions"]["signal"]["events"]  # type: ignore[index]
@@ -185,6 +198,17 @@ def test_a_person_has_one_limit_for_all_workers(both: Server) -> None:
     # Each second makes room for one event more at most.
     assert EVENTS_PER_MINUTE <= accepted <= EVENTS_PER_MINUTE + seconds + 1
     assert outcomes.count(("dropped", "rate_limited")) == len(outcomes) - accepted
+
+
+def test_a_person_has_one_limit_for_all_workers(both: Server) -> None:
+    check_limit_of_a_person(both)
+
+
+def test_a_person_has_one_limit_in_redis(start: StartServer, redis_port: int) -> None:
+    server = start(*TWO, SIGNAL_RATE_LIMIT_URL=f"redis://127.0.0.1:{redis_port}/0")
+    check_limit_of_a_person(server)
+    assert redis.Redis(port=redis_port).dbsize()
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize(
@@ -245,6 +269,34 @@ def test_a_stop_under_load_loses_nothing(
     ).fetchall()
     assert events == booked
     assert not [line for line in server.log if "Traceback" in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_during_the_start_is_in_order(
+    api_environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Also here every process can get the signal, even one that cannot do anything yet."""
+    process = start_command("serve", "--port", "0", *TWO, cwd=tmp_path, **api_environment)
+    began = time.monotonic()
+    until(lambda: len(workers_of(process.pid)) == 2 and has_begun(workers_of(process.pid)[0]))
+    for each in (psutil.Process(process.pid), *workers_of(process.pid)):
+        each.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert time.monotonic() - began < ANSWER_SECONDS  # Nobody waits for a worker that is gone.
+
+
+def test_a_worker_that_dies_during_its_start_is_replaced_at_once(both: Server) -> None:
+    old = set(workers(both))
+    next(iter(old)).kill()
+    until(lambda: len(set(workers(both)) - old) == 1)
+    (new,) = set(workers(both)) - old
+    until(lambda: has_begun(new))
+    new.kill()
+    began = time.monotonic()
+    until(lambda: all_answer(both))
+    assert time.monotonic() - began < ANSWER_SECONDS
 
 
 def test_a_killed_worker_is_replaced(both: Server, rows: Connection) -> None:
@@ -352,7 +404,10 @@ def test_a_worker_that_cannot_start_ends_the_server(start: StartServer, tmp_path
     assert any("a worker cannot start: SIGNAL_SPOOL_DIR is in use" in each for each in server.log)
 
 
-def test_the_embedded_database_ends_with_the_last_process(issuer: Issuer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_embedded_database_ends_with_the_last_process(
+    issuer: Issuer, tmp_path: Path, number: signal.Signals
+) -> None:
     """In development too: generated keys, embedded PostgreSQL, two workers."""
     home = tmp_path / "home"
     home.mkdir()
@@ -369,7 +424,7 @@ def test_the_embedded_database_ends_with_the_last_process(issuer: Issuer, tmp_pa
         if process.pid not in (os.getpid(), server.process.pid) and uses(process, home)
     ]
     assert started
-    assert server.stop(signal.SIGINT) == 0
+    assert server.stop(number) == (-number if number == signal.SIGKILL else 0)
     _, alive = psutil.wait_procs(started, timeout=60)
     assert not alive
 
