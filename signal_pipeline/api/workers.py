@@ -175,6 +175,15 @@ class _Supervisor(Multiprocess):
         self._say: Callable[[str], None] | None = say
         self._listens_at = port.listens_at
 
+    def run(self) -> None:
+        """Serve until a signal; after an error, such as a closed stderr, end the workers too."""
+        try:
+            super().run()
+        except BaseException:
+            self.terminate_all()
+            self.join_all()
+            raise
+
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died or hang, and say once that all answer."""
         with self._starting_workers():

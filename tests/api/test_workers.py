@@ -287,6 +287,20 @@ def test_a_stop_during_the_start_is_in_order(
     assert time.monotonic() - began < ANSWER_SECONDS  # Nobody waits for a worker that is gone.
 
 
+def test_workers_end_with_a_supervisor_that_fails(
+    api_environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Here nobody reads the line that it prints when all workers answer."""
+    process = start_command("serve", "--port", "0", *TWO, cwd=tmp_path, **api_environment)
+    assert process.stderr is not None
+    process.stderr.close()
+    until(lambda: len(workers_of(process.pid)) == 2)
+    started = psutil.Process(process.pid).children()
+    assert process.wait(60) == 1
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert not alive
+
+
 def test_a_worker_that_dies_during_its_start_is_replaced_at_once(both: Server) -> None:
     old = set(workers(both))
     next(iter(old)).kill()

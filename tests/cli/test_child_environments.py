@@ -218,8 +218,9 @@ def test_of_what_serve_and_demo_start_only_workers_hold_secrets(
         running.until(lambda: sign in (tmp_path / "log").read_text())
         running.look()
         if workers:
+            assert running.seen["resource_tracker"] == set()
             # Also those that are started later.
-            for kind in ("resource_tracker", "spawn_main", "resource_tracker"):
+            for kind in ("resource_tracker", "spawn_main"):
                 running.replace(kind)
             assert running.seen.pop("resource_tracker") == set()
             assert running.seen.pop("spawn_main") == {GATEWAY, "SIGNAL_API_KEYS", "PGPASSWORD"}
