@@ -277,8 +277,8 @@ def test_a_stop_during_the_start_is_in_order(
 ) -> None:
     """Also here every process can get the signal, even one that cannot do anything yet."""
     process = start_command("serve", "--port", "0", *TWO, cwd=tmp_path, **api_environment)
-    began = time.monotonic()
     until(lambda: len(workers_of(process.pid)) == 2 and has_begun(workers_of(process.pid)[0]))
+    began = time.monotonic()
     for each in (psutil.Process(process.pid), *workers_of(process.pid)):
         each.send_signal(number)
     _, said = process.communicate(timeout=120)
