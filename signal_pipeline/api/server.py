@@ -32,6 +32,7 @@ from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.ingest.spool_folders import gather_spools
 from signal_pipeline.keys import audit_key, ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
+from signal_pipeline.postgres.kept_connections import KeptConnections
 from signal_pipeline.privacy.audit_log import actor_hmac
 from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
@@ -113,12 +114,15 @@ def open_services(
     if settings.production:
         load_lists()  # In development a quick start matters more than a quick first event.
         _warn_without_proxies(settings)
-    with opened_spool as spool:
+    with (
+        opened_spool as spool,
+        closing(KeptConnections(database.url, STATEMENT_SECONDS)) as reads,
+    ):
         yield Services(
             ingest,
             GroupCommit(ingest, spool, _embedded_restart(settings)),
             rate_limit,
-            Database(database.url, STATEMENT_SECONDS),
+            reads,
             models,
             ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader"),
             partial(actor_hmac, settings),

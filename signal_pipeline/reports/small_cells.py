@@ -31,7 +31,7 @@ from signal_pipeline.rollups.models import Models
 
 LEAST_USERS = 5
 GROUP, CROSSING = "group", "crossing"
-Row = Mapping[object, object]
+Row = Mapping[str, object]
 Clause = sql.Composed
 
 
