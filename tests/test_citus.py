@@ -131,7 +131,7 @@ def test_the_number_of_shards_is_chosen_once(
     monkeypatch.setenv("SIGNAL_HOME", str(tmp_path))
     signal = partial(run_command, cwd=tmp_path)
     too_few = signal("migrate", "--distribute", "--shards", 1)
-    assert "1 shards are too few for 2 workers" in error_of(too_few)
+    assert "each worker needs a shard of its own" in error_of(too_few)
     with plain.database.connect() as connection:
         assert distributed_tables(connection) == {}
         assert signal("migrate", "--distribute", "--shards", 6).returncode == 0
@@ -194,7 +194,8 @@ def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, eng
         else:
             bundle.build(day)
     with bundle.database.connect() as connection:
-        assert distributed_tables(connection) == expected_tables(8)
+        tables = distributed_tables(connection)
+        assert tables.keys() == DISTRIBUTION_COLUMNS.keys()
         assert days_missing_raw_events(connection, [due, YESTERDAY]) == {}
         assert day_profile(connection, YESTERDAY).events == 60
         assert books_reconcile(connection).passed
@@ -203,7 +204,7 @@ def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, eng
     assert len(newest_events(bundle.database, {"app_name": "cms"}, None, None, 5, 60)) == 5
     assert bundle.purge().purged == [due]
     ((size,),) = bundle.rows("select bytes from signal.receipts")
-    assert size > 8 * 8192  # Each shard has at least a page.
+    assert size > tables["events"].shards * 8192  # Each shard has at least a page.
 
 
 def test_both_engines_count_the_same_on_the_workers(bundle: SignalBundle) -> None:

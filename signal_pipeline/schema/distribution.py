@@ -121,8 +121,8 @@ def _distribute(connection: Connection, name: str, shards: int | None, workers: 
             number = shards or max(others, default=SHARDS_PER_WORKER * workers)
             if number < workers:
                 raise DistributionError(
-                    f"cannot distribute: {number} shards are too few for {workers} workers: some"
-                    " would hold no rows"
+                    f"cannot distribute in {number} shard(s) over {workers} workers: each worker"
+                    " needs a shard of its own"
                 )
             # `Database.connect` relies on shards that have one copy.
             connection.execute("set local citus.shard_replication_factor = 1")
