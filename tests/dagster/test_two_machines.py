@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO
 
 import dagster as dg
 import psycopg
@@ -31,6 +32,7 @@ from support.dagster import (
     row_counts,
 )
 from support.days import days_ago
+from support.logs import logged
 
 from faults import launched
 from faults.wire import free_port
@@ -60,6 +62,7 @@ class Machine:
 
     home: Path
     environment: dict[str, str]
+    log: BinaryIO
 
     def backfill(self, first: date, last: date) -> subprocess.Popen[bytes]:
         """Rebuild days by the command, which executes its runs itself."""
@@ -76,7 +79,7 @@ class Machine:
         subprocess.run([program, *arguments], env=self.environment, check=True, capture_output=True)
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(command, env=self.environment, stderr=self.log)
 
 
 @pytest.fixture
@@ -90,19 +93,20 @@ def storage(server: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def machines(admin_url: str, storage: str, tmp_path: Path) -> list[Machine]:
+def machines(admin_url: str, storage: str, tmp_path: Path) -> Iterator[list[Machine]]:
     """Two machines, with a place in the pool of the rollups for each of three builders."""
     bare = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("SIGNAL", "DAGSTER"))
     }
-    found = []
+    environments = []
     for number in (1, 2):
-        home = tmp_path / f"dagster-{number}"
+        home, own_home = tmp_path / f"dagster-{number}", tmp_path / f"signal-{number}"
         home.mkdir()
+        own_home.mkdir()
         shutil.copyfile(project_file("dagster.yaml"), home / "dagster.yaml")
-        own = {"DAGSTER_HOME": str(home), "SIGNAL_HOME": str(tmp_path / f"signal-{number}")}
+        own = {"DAGSTER_HOME": str(home), "SIGNAL_HOME": str(own_home)}
         shared = {
             "SIGNAL_ENV": "production",
             "SIGNAL_DATABASE_URL": admin_url,
@@ -110,9 +114,11 @@ def machines(admin_url: str, storage: str, tmp_path: Path) -> list[Machine]:
             "SIGNAL_START_DATE": START_DATE.isoformat(),
             "SIGNALS_SALT_SECRET": SECRET,
         }
-        found.append(Machine(home, {**bare, **shared, **own}))
-    found[0].run_dagster("instance", "concurrency", "set", "rollups", "3")
-    return found
+        environments.append((home, {**bare, **shared, **own}))
+    with logged(tmp_path / "builders.log") as log:
+        found = [Machine(home, environment, log) for home, environment in environments]
+        found[0].run_dagster("instance", "concurrency", "set", "rollups", "3")
+        yield found
 
 
 @pytest.fixture
