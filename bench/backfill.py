@@ -51,12 +51,12 @@ def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
         faster(
             what,
             signal,
-            f"that SQL in PostgreSQL day by day, {len(sample)} days scaled up",
+            f"the same SQL in PostgreSQL, day by day, {len(sample)} days scaled up",
             inside,
             at_least=5,
         ),
         limit(
-            "share of that backfill that is not building days",
+            "share of that backfill's time in which no day was being built",
             100 * (1 - building / signal.wall),
             "%",
             25,

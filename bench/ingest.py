@@ -71,9 +71,9 @@ def _copies(bench: Bench, settings: Settings, signal: Cost, events: int) -> list
             what = (
                 "ingest, file to committed rows"
                 if target
-                else "the same, against a format made for machines"
+                else "the same, against COPY's binary format"
             )
-            name = f"COPY ({form}) of the stored rows, unlogged, no index"
+            name = f"COPY ({form}) of the stored rows, into an unlogged table without indexes"
             rows.append(faster(what, signal, name, peer, at_least=target, text="event"))
     return rows
 
@@ -95,7 +95,7 @@ def _inserts(
     plain = cost_per_event(lambda batch: executemany.with_psycopg(url, batch), events)
     engine.dispose()
     return [
-        faster("ingest, against the original plan", signal, "ORM, INSERT + commit per event", single, at_least=100, text="event"),
+        faster("ingest, against one INSERT and commit per event", signal, "ORM, INSERT + commit per event", single, at_least=100, text="event"),
         faster("ingest, against bulk inserts", signal, "SQLAlchemy executemany, one indexed table", core, text="event"),
         faster("ingest, against bulk inserts", signal, "psycopg executemany, one indexed table", plain, text="event"),
     ]  # fmt: skip
@@ -192,8 +192,10 @@ def measure_history(bench: Bench) -> list[Row]:
             _plain(bench, settings, events, with_history=full)
             for settings, full in ((young, False), (old, True))
         ]
-        what = "a plain table loaded in bulk with that history"
-        rows.append(faster(what, plain[1], "itself, empty", plain[0], text="event"))
+        what = "bulk load into one plain table that holds that history"
+        rows.append(
+            faster(what, plain[1], "the same, but the table is empty", plain[0], text="event")
+        )
         backfill = measure_in(bench, old, per_day)
     with bench.server.database() as young, bench.server.database() as old:
         rows.insert(1, _flatness(bench, young, old, random_ids=True))

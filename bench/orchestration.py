@@ -37,7 +37,8 @@ def measure(bench: Bench) -> list[Row]:
             note=f"`import dagster` alone: {bare:.2f} s CPU",
         ),
         limit(
-            "event committed → in every rollup, `signal-pipeline dev`, median",
+            "from the commit of an event until it is in every rollup, under `signal-pipeline dev`,"
+            " median",
             float(str(fresh["median"])),
             "s",
             30,

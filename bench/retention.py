@@ -97,7 +97,7 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
     what = f"purge of a day of {events:,} events"
     return [
         # A due day was written half a year ago, so no cache holds it any more.
-        faster(f"{what}: the events, in time", drop, "DELETE + VACUUM", peer, at_least=20),
+        faster(f"{what}: the events, by time", drop, "DELETE + VACUUM", peer, at_least=20),
         faster(
             f"{what}: the same, all files still in the system's cache",
             cached_drop,
@@ -106,7 +106,7 @@ def _parts(bench: Bench, connection: Connection, events: int) -> list[Row]:
             at_least=20,
         ),
         Row(
-            f"{what}: the events, in WAL",
+            f"{what}: the events, by WAL written",
             f"{drop_wal / 1e6:.2f} MB",
             f"DELETE + VACUUM: {peer_wal / 1e6:.1f} MB",
             peer_wal / max(drop_wal, 1),
@@ -188,13 +188,13 @@ def _pause(bench: Bench, settings: Settings) -> Row:
     assert purged == sorted(TO_PURGE), f"purged {purged}"
     rate = WRITES_PER_SECOND * EVENTS_PER_WRITE
     return limit(
-        f"longest pause of a writer of {rate} events/s while two such days are purged, proof and"
-        " all, past a long reader",
+        f"longest pause of a writer of {rate} events/s while two such days are proven and purged,"
+        " and a reader's transaction holds them",
         during * 1000,
         "ms",
         200,
-        f"the purges took {took:.1f} s of which {READER_SECONDS:.0f} s are the reader's; before"
-        f" them {before * 1000:.0f} ms",
+        f"the purges took {took:.1f} s, since the reader holds the days for"
+        f" {READER_SECONDS:.0f} s; longest pause before the purges: {before * 1000:.0f} ms",
     )
 
 
@@ -243,7 +243,8 @@ def _ledger(bench: Bench) -> list[Row]:
     daily = Cost(cost.wall / days, cost.client / days, cost.server / days)
     return [
         limit(
-            f"the ledger's size after {days} days of steady state ÷ after the first (most of them)",
+            f"the ledger's largest size on {days} days of steady state ÷ its size on the first of"
+            " them",
             max(sizes) / sizes[0],
             "×",
             1.5,

@@ -52,17 +52,17 @@ def measure(bench: Bench) -> list[Row]:
             f"{len(models)} rollups of a day of {built.raw_events:,} events, read and write-back"
             " included"
         )
-        rows = [slower(what, signal, "DuckDB on data it holds", duck, at_most=2)]
+        rows = [slower(what, signal, "DuckDB on data that it already holds", duck, at_most=2)]
         folder = bench.folder / "chdb"
         house = chdb_held.load(parquet, folder)
         if house is None:
-            rows.append(Row(what, "", "chdb on data it holds: not installed"))
+            rows.append(Row(what, "", "chdb on data that it already holds: not installed"))
         else:
             rows.append(
                 slower(
                     what,
                     signal,
-                    "chdb on data it holds",
+                    "chdb on data that it already holds",
                     bench.median(lambda: chdb_held.compute(house, models)),
                 )
             )
@@ -71,7 +71,7 @@ def measure(bench: Bench) -> list[Row]:
         parquet.unlink()
         inside = bench.median(lambda: build_day(database, PostgresEngine(), models, DAY))
         rows.insert(0, faster(what, signal, "the same SQL inside PostgreSQL", inside, at_least=5))
-        rows.append(limit("rows that those rollups have", sum(built.rows.values()), "rows"))
+        rows.append(limit("rows that those rollups have in all", sum(built.rows.values()), "rows"))
     return rows
 
 

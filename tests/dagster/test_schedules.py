@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -22,12 +21,9 @@ pytestmark = pytest.mark.embedded_only
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """A Dagster instance on disk, since the context of a schedule opens it anew."""
-    folder = tmp_path / "dagster"
-    folder.mkdir()
-    with dg.DagsterInstance.local_temp(str(folder)) as on_disk:
-        yield on_disk
+def instance(stored: dg.DagsterInstance) -> dg.DagsterInstance:
+    """A Dagster instance on PostgreSQL, since the context of a schedule opens it anew."""
+    return stored
 
 
 @pytest.mark.parametrize(
