@@ -8,10 +8,12 @@ from pg_catalog.pg_dist_partition as p
 inner join pg_class as c on c.oid = p.logicalrelid
 inner join pg_namespace as n on n.oid = c.relnamespace
 cross join lateral (
-    select count(*) as shards, max(placed.copies) as copies
+    select count(*) as shards, coalesce(max(placed.copies), 0) as copies
     from pg_catalog.pg_dist_shard as shard
     cross join lateral (
-        select count(*) as copies from pg_catalog.pg_dist_placement where shardid = shard.shardid
+        select count(*) as copies
+        from pg_catalog.pg_dist_placement
+        where shardid = shard.shardid and shardstate = 1  -- Active.
     ) as placed
     where shard.logicalrelid = p.logicalrelid
 ) as s
