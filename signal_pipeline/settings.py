@@ -37,6 +37,7 @@ from signal_pipeline.texts.setting_texts import (
 
 MIN_RETENTION_DAYS = 7
 MAX_DAYS = 36_500
+MAX_SHARDS = 64_000  # Citus allows no more.
 ENV_FILE = ".env"
 FIRST_START_DATE, LAST_START_DATE = date(2000, 1, 1), date(2999, 12, 31)
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -143,6 +144,7 @@ class Settings(BaseSettings):
     catalogue: Path | None = None
     rollup_engine: Literal["duckdb", "postgres"] = "duckdb"
     distributed: Literal["citus"] | None = None
+    shards: int | None = Field(default=None, ge=1, le=MAX_SHARDS)
     hmac_secret: SecretStr | None = None
     jwks: str | None = None
     jwt_issuer: str | None = None

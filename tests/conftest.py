@@ -76,6 +76,7 @@ ON_CLUSTER = {
     "test_retention_races.py",
     "test_audit.py",
     "test_roles.py",
+    "test_role_work.py",
     "test_writer.py",
     "test_writer_races.py",
     "test_event_stats.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -17,6 +18,7 @@ from support.cluster import (
     create_cluster_database,
     drop_cluster_database,
 )
+from support.commands import error_of, last_json, run_command
 
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
 from signal_pipeline.days import calendar
@@ -26,7 +28,7 @@ from signal_pipeline.days.calendar import (
     make_partitions_ahead,
     today_utc,
 )
-from signal_pipeline.days.placement import distributed_tables
+from signal_pipeline.days.placement import DistributedTable, distributed_tables
 from signal_pipeline.days.profile import day_profile
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.urls import with_database
@@ -36,6 +38,7 @@ from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.distribution import (
     DISTRIBUTION_COLUMNS,
+    SHARDS_PER_WORKER,
     DistributionError,
     distribute,
 )
@@ -50,6 +53,14 @@ LOCAL_ROWS = """
 select coalesce(sum(pg_relation_size(oid)), 0) from pg_class
 where relnamespace = 'signal'::regnamespace and relkind = 'r' and relname like 'event%'
 """
+
+
+def expected_tables(shards: int) -> dict[str, DistributedTable]:
+    """Both tables, each in so many shards of one copy."""
+    return {
+        name: DistributedTable(name, column, shards, 1)
+        for name, column in DISTRIBUTION_COLUMNS.items()
+    }
 
 
 @pytest.fixture
@@ -78,9 +89,11 @@ def test_filled_tables_are_distributed_with_their_rows_and_once(plain: SignalBun
     with plain.database.connect() as connection:
         assert distributed_tables(connection) == {}
         # As after a run that was killed between the two tables.
-        connection.execute("select create_distributed_table('signal.events', 'user_hash')")
+        connection.execute(
+            "select create_distributed_table('signal.events', 'user_hash', shard_count => 3)"
+        )
         assert distribute(plain.database) == ["event_keys"]
-        assert distributed_tables(connection) == DISTRIBUTION_COLUMNS
+        assert distributed_tables(connection) == expected_tables(3)
     assert plain.rows("select id from signal.events order by id") == before
     assert plain.rows(LOCAL_ROWS) == [(0,)]
     assert distribute(plain.database) == []
@@ -110,6 +123,67 @@ def test_another_column_a_worker_and_another_login_are_refused(plain: SignalBund
             distribute(plain.database)
 
 
+def test_the_number_of_shards_is_chosen_once(
+    plain: SignalBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNAL_DATABASE_URL", plain.database.url)
+    monkeypatch.setenv("SIGNAL_ENV", "development")
+    monkeypatch.setenv("SIGNAL_HOME", str(tmp_path))
+    signal = partial(run_command, cwd=tmp_path)
+    too_few = signal("migrate", "--distribute", "--shards", 1)
+    assert "each worker needs a shard of its own" in error_of(too_few)
+    with plain.database.connect() as connection:
+        assert distributed_tables(connection) == {}
+        assert signal("migrate", "--distribute", "--shards", 6).returncode == 0
+        assert distributed_tables(connection) == expected_tables(6)
+        for same in (["--shards", 6], []):
+            assert signal("migrate", "--distribute", *same).returncode == 0
+        for other in (4, 12):
+            refused = error_of(signal("migrate", "--distribute", "--shards", other))
+            assert "signal.event_keys is already distributed, in 6 shards" in refused
+        assert distributed_tables(connection) == expected_tables(6)
+    status = signal("status", "--json")
+    assert "signal.events by user_hash in 6 shards" in status.stderr
+    assert last_json(status)["distributed"] == {
+        "event_keys": {"by": "client_event_id", "shards": 6},
+        "events": {"by": "user_hash", "shards": 6},
+    }
+
+
+def test_each_worker_gets_four_shards_unless_told_otherwise(plain: SignalBundle) -> None:
+    with plain.database.connect() as connection:
+        # Not the default of the cluster.
+        connection.execute("alter database signal_plain set citus.shard_count = 5")
+    distribute(plain.database)
+    with plain.database.connect() as connection:
+        workers = connection.execute(
+            "select count(*) from citus_get_active_worker_nodes()"
+        ).fetchone()
+        assert workers is not None
+        assert distributed_tables(connection) == expected_tables(SHARDS_PER_WORKER * workers[0])
+
+
+@pytest.mark.parametrize("table", DISTRIBUTION_COLUMNS)
+def test_copies_of_a_shard_are_refused_until_they_are_gone(plain: SignalBundle, table: str) -> None:
+    before = plain.rows("select id from signal.events order by id")
+    with plain.database.connect() as connection:
+        connection.execute("set citus.shard_replication_factor = 2")
+        connection.execute(
+            "select create_distributed_table(%s, %s)",
+            [f"signal.{table}", DISTRIBUTION_COLUMNS[table]],
+        )
+        with pytest.raises(DistributionError, match=f"signal.{table} has 2 copies of a shard"):
+            distribute(plain.database)
+        with pytest.raises(DistributionError, match=f"signal.{table} has 2 copies of a shard"):
+            plain.migrate()
+        assert distributed_tables(connection).keys() == {table}
+        # As the message says.
+        connection.execute("select undistribute_table(%s)", [f"signal.{table}"])
+    plain.migrate()
+    assert distribute(plain.database) == list(DISTRIBUTION_COLUMNS)
+    assert plain.rows("select id from signal.events order by id") == before
+
+
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
 def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, engine: str) -> None:
     due = today_utc() - timedelta(days=bundle.settings.retention_days + 1)
@@ -120,7 +194,8 @@ def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, eng
         else:
             bundle.build(day)
     with bundle.database.connect() as connection:
-        assert distributed_tables(connection) == DISTRIBUTION_COLUMNS
+        tables = distributed_tables(connection)
+        assert tables.keys() == DISTRIBUTION_COLUMNS.keys()
         assert days_missing_raw_events(connection, [due, YESTERDAY]) == {}
         assert day_profile(connection, YESTERDAY).events == 60
         assert books_reconcile(connection).passed
@@ -129,7 +204,7 @@ def test_a_distributed_day_is_counted_built_and_purged(bundle: SignalBundle, eng
     assert len(newest_events(bundle.database, {"app_name": "cms"}, None, None, 5, 60)) == 5
     assert bundle.purge().purged == [due]
     ((size,),) = bundle.rows("select bytes from signal.receipts")
-    assert size > 32 * 8192  # Each shard has at least a page.
+    assert size > tables["events"].shards * 8192  # Each shard has at least a page.
 
 
 def test_both_engines_count_the_same_on_the_workers(bundle: SignalBundle) -> None:

@@ -50,6 +50,7 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
         "SIGNAL_CATALOGUE": "/etc/catalogue.yaml",
         "SIGNAL_ROLLUP_ENGINE": "postgres",
         "SIGNAL_DISTRIBUTED": "citus",
+        "SIGNAL_SHARDS": "12",
     }
     for name, value in values.items():
         monkeypatch.setenv(name, value)
@@ -65,7 +66,7 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.retention_days, settings.start_date) == (7, date(2026, 1, 31))
     assert settings.dagster_retention_days == 0
     assert (settings.catalogue, settings.rollup_engine) == (Path("/etc/catalogue.yaml"), "postgres")
-    assert settings.distributed == "citus"
+    assert (settings.distributed, settings.shards) == ("citus", 12)
 
 
 def test_the_example_file_names_every_variable_and_no_other() -> None:
@@ -98,6 +99,10 @@ def test_an_env_file_is_read_and_the_environment_wins(
         ("SIGNAL_START_DATE", "2026-02-30"),
         ("SIGNAL_ROLLUP_ENGINE", "spark-cluster"),
         ("SIGNAL_DISTRIBUTED", "postgres_fdw"),
+        ("SIGNAL_SHARDS", "0"),
+        ("SIGNAL_SHARDS", "-4"),
+        ("SIGNAL_SHARDS", "64001"),
+        ("SIGNAL_SHARDS", "a-dozen"),
     ],
 )
 def test_a_wrong_value_is_named_but_not_repeated(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # The command must start fast, and these import Dagster and p
     from signal_pipeline.catalogue.load import Catalogue
     from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
     from signal_pipeline.days.freshness import DayStatus
+    from signal_pipeline.days.placement import DistributedTable
     from signal_pipeline.days.quality import DayQuality
     from signal_pipeline.days.receipts import Receipt
     from signal_pipeline.ingest.pipeline import Counts
@@ -176,11 +177,12 @@ def status_object(
     days: Sequence[DayStatus],
     quality: Mapping[date, DayQuality],
     receipts: Sequence[Receipt] | None,
-    distributed: Mapping[str, str],
+    distributed: Mapping[str, DistributedTable],
 ) -> dict[str, object]:
     """Return the object that `status --json` prints.
 
-    `distributed` is there only on a cluster: the distribution column of each distributed table.
+    `distributed` is there only on a cluster: the column and the number of shards of each
+    distributed table.
 
     A day has `labels` only if its users are not exact. `events` come from the books (accepted and
     not erased; 0 for a purged day); the stored events are not counted.
@@ -199,7 +201,10 @@ def status_object(
         ]
     }
     if distributed:
-        value["distributed"] = dict(distributed)
+        value["distributed"] = {
+            table.name: {"by": table.by_column, "shards": table.shards}
+            for table in distributed.values()
+        }
     if receipts is not None:
         value["receipts"] = [
             {name: getattr(receipt, name) for name in receipt.__slots__} for receipt in receipts

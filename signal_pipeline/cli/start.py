@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from signal_pipeline.cli import console
+from signal_pipeline.errors import UsageError
 from signal_pipeline.postgres.database import open_database
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import MAX_SHARDS, load_settings
 
 
 def migrate(
@@ -19,6 +20,15 @@ def migrate(
             help="Also distribute events and event_keys over a Citus cluster, for good.",
         ),
     ] = False,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_SHARDS,
+            metavar="N",
+            help="With --distribute: how many shards each table gets. Default: 4 for each worker.",
+        ),
+    ] = None,
 ) -> None:
     """Bring the schema and the rollup tables up to date."""
     from signal_pipeline.rollups.models import load_models
@@ -27,6 +37,10 @@ def migrate(
     settings = load_settings()
     if distribute:
         settings = settings.model_copy(update={"distributed": "citus"})
+    if shards is not None:
+        if not settings.distributed:
+            raise UsageError("--shards needs --distribute")
+        settings = settings.model_copy(update={"shards": shards})
     database = open_database(settings)
     migrate(database, settings, load_models())
     console.say("The schema is up to date.")

@@ -61,7 +61,10 @@ def status(
         for note in days_note(gaps, "are not listed: they have neither events nor builds"):
             console.say(f"note: {note}")
     if distributed:
-        tables = (f"signal.{table} by {column}" for table, column in distributed.items())
+        tables = (
+            f"signal.{table.name} by {table.by_column} in {table.shards} shards"
+            for table in distributed.values()
+        )
         console.say(f"Distributed over the cluster: {', '.join(tables)}.")
     if as_json:
         console.print_json(status_object(days, quality, proofs, distributed))

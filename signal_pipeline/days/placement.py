@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 
 from psycopg import sql
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
+
+
+@dataclass(frozen=True, slots=True)
+class DistributedTable:
+    """A table whose rows are in shards on the workers, by the hash of a column.
+
+    `copies` is the number of the shard that has most.
+    """
+
+    name: str
+    by_column: str
+    shards: int
+    copies: int
 
 
 def citus_version(connection: Connection) -> str | None:
@@ -20,11 +34,13 @@ def citus_version(connection: Connection) -> str | None:
     return version
 
 
-def distributed_tables(connection: Connection) -> dict[str, str]:
-    """Return the distribution column of each distributed table; empty on plain PostgreSQL."""
+def distributed_tables(connection: Connection) -> dict[str, DistributedTable]:
+    """Return Signal's distributed tables by name; empty on plain PostgreSQL."""
     if citus_version(connection) is None:
         return {}
-    return dict(connection.execute(query(__package__, "distributed_tables")).fetchall())
+    cursor = connection.cursor(row_factory=class_row(DistributedTable))
+    tables = cursor.execute(query(__package__, "distributed_tables")).fetchall()
+    return {table.name: table for table in tables}
 
 
 def partition_bytes(connection: Connection, day: date) -> int:

@@ -26,7 +26,7 @@ from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.schema.distribution import distribute, send_ddl
+from signal_pipeline.schema.distribution import distribute, refuse_copies, send_ddl
 from signal_pipeline.schema.rollup_tables import migrate_rollups
 from signal_pipeline.settings import Settings
 
@@ -47,8 +47,8 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
-    distributes the large tables, and raises DistributionError where that is not possible. Also
-    raises StartDateError, TableError and ReportingViewError.
+    distributes the large tables, and raises DistributionError where that is not possible, or where
+    their shards have copies. Also raises StartDateError, TableError and ReportingViewError.
     """
     # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
     engine = create_engine(
@@ -66,7 +66,9 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
                 raise error.orig from None
             raise
     if settings.distributed:
-        distribute(database)
+        distribute(database, settings.shards)
+    else:
+        refuse_copies(database)
 
 
 def missing_roles(database: Database) -> list[str]:

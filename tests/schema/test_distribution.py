@@ -47,6 +47,27 @@ def test_plain_postgresql_is_refused_with_one_line_and_stays_as_it_was(
     assert "distributed" not in last_json(done)
 
 
+@pytest.mark.parametrize("number", ["0", "-4", "64001", "a-dozen", "4.5", ""])
+def test_a_wrong_number_of_shards_is_a_usage_error(signal: Signal, number: str) -> None:
+    done = signal("migrate", "--distribute", f"--shards={number}")
+    assert done.returncode == 2
+    assert "Invalid value for '--shards'" in done.stderr
+
+
+def test_shards_without_a_distribution_are_refused_before_anything_changes(
+    signal: Signal, connection: Connection
+) -> None:
+    connection.execute("comment on schema signal is 'of an older version'")
+    done = signal("migrate", "--shards", 8)
+    assert done.returncode == 2
+    assert "--shards needs --distribute" in error_of(done)
+    comment = "select obj_description('signal'::regnamespace)"
+    assert connection.execute(comment).fetchone() == ("of an older version",)  # type: ignore[call-overload]
+    assert "does not have the extension" in error_of(
+        signal("migrate", "--shards", 8, SIGNAL_DISTRIBUTED="citus")
+    )
+
+
 @pytest.mark.parametrize("version", ["12.1-1", "9.5-3", "13.1-1", "trunk"])
 def test_an_old_version_of_the_extension_is_refused(
     database: Database, connection: Connection, version: str

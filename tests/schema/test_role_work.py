@@ -28,9 +28,12 @@ from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
 
 
-def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connection) -> None:
+@pytest.mark.parametrize("role", ["signal_writer", "signal_api", "signal_admin"])
+def test_the_writer_and_those_who_do_its_work_ingest(
+    as_role: As, settings: Settings, connection: Connection, role: str
+) -> None:
     with closing(
-        Ingest.from_settings(settings, as_role("signal_writer"), lambda: datetime.now(UTC))
+        Ingest.from_settings(settings, as_role(role), lambda: datetime.now(UTC))
     ) as ingest:
         lines = traffic(yesterday(), 30)
         assert ingest.ingest_lines(lines).accepted == 30
@@ -38,12 +41,13 @@ def test_the_writer_ingests(as_role: As, settings: Settings, connection: Connect
     assert connection.execute("select count(*) from signal.events").fetchone() == (30,)
 
 
+@pytest.mark.parametrize("role", ["signal_builder", "signal_admin"])
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
-def test_the_builder_builds(
-    as_role: As, settings: Settings, models: Models, fill: Fill, engine: str
+def test_the_builder_and_the_admin_build(
+    as_role: As, settings: Settings, models: Models, fill: Fill, engine: str, role: str
 ) -> None:
     fill(yesterday(), 30)
-    database = as_role("signal_builder")
+    database = as_role(role)
     chosen = (
         PostgresEngine() if engine == "postgres" else DuckdbEngine(database.url, settings.tmp_path)
     )

@@ -42,9 +42,13 @@ begin
             ('execute on function signal.ensure_day(date)', '{signal_writer, signal_builder, signal_admin}'),
 
             -- The writer stores events and cannot read them. It sees the ids of the ledger, to
-            -- recognise duplicates.
-            ('insert on signal.events', '{signal_writer}'),
-            ('insert, select (client_event_id) on signal.event_keys', '{signal_writer}'),
+            -- recognise duplicates. On the workers of a cluster no role is a member of another, so
+            -- the API and the admin are named too.
+            ('insert on signal.events', '{signal_writer, signal_api, signal_admin}'),
+            (
+                'insert, select (client_event_id) on signal.event_keys',
+                '{signal_writer, signal_api, signal_admin}'
+            ),
             ('select, update (version, changed_at) on signal.days', '{signal_writer}'),
             ('select, insert, update (events) on signal.books', '{signal_writer}'),
             ('select, insert, update (missing, invalid) on signal.address_gaps', '{signal_writer}'),
