@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import strawberry
 from graphql import ExecutionResult, execute, parse
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from signal_pipeline.api.graphql.documents import Documents
@@ -107,9 +107,10 @@ async def executed(query: str, variables: Mapping[str, object]) -> ExecutionResu
 
 @pytest.mark.parametrize("query", DOCUMENTS_OF_ROWS)
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(found=rows)
+@example(found=[replace(ROW, states="")])  # type: ignore[arg-type] - no list
 def test_whatever_the_rows_are_the_answer_is_the_executors(
     monkeypatch: pytest.MonkeyPatch, query: str, found: list[EventStatsRow]
 ) -> None:

@@ -67,7 +67,7 @@ class PlainRows(ExecutionContext):
 def field_readers(object_type: GraphQLObjectType) -> Mapping[str, Reader]:
     """Return a reader for each plain field of a type, which serialises it as the schema says.
 
-    A reader raises TypeError for a null that the schema does not allow.
+    A reader raises TypeError for a null, or for no list, where the schema does not allow it.
     """
     plain = {name: _field_reader(field) for name, field in object_type.fields.items()}
     readers = {name: read for name, read in plain.items() if read is not None}
@@ -108,4 +108,12 @@ def _serialiser(wanted: Any) -> Reader | None:
     if not is_list_type(wanted):
         return None
     read_item = _reader(lambda item: item, wanted.of_type)
-    return None if read_item is None else lambda items: [read_item(item) for item in items]
+    if read_item is None:
+        return None
+
+    def serialise_items(items: object) -> object:
+        if not isinstance(items, list):  # A text can be iterated over too, but is no list.
+            raise TypeError("no list")
+        return [read_item(item) for item in items]
+
+    return serialise_items
