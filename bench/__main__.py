@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import commands, ingest, orchestration, retention, rollups, wire
+from bench import commands, ingest, orchestration, reports, retention, rollups, wire, workers
 from bench.against.report import MEASURES
 from bench.against.report import run as run_against
 from bench.run import Bench
@@ -33,9 +33,11 @@ PARTS: dict[str, Callable[[Bench], list[Row]]] = {
     "ingest": ingest.measure,
     "history": ingest.measure_history,  # With the backfill of that history.
     "rollups": rollups.measure,
+    "reports": reports.measure,
     "retention": retention.measure,
     "orchestration": orchestration.measure,
     "wire": wire.measure,
+    "workers": workers.measure,
     "commands": commands.measure,
     "demo": commands.measure_demo,
 }

@@ -63,7 +63,11 @@ def lines_of(
         )
         with path.open("wb") as file:
             for chunk in chunks:
-                dated = chunk.replace(str(monday).encode(), str(day).encode())
+                # Some retries come a day later. The later day first, so that none moves twice.
+                dated = chunk
+                for days in (1, 0):
+                    old, new = (str(each + timedelta(days)).encode() for each in (monday, day))
+                    dated = dated.replace(old, new)
                 file.write(
                     _ID.sub(rb'"clientEventId":"\4-\5-\3-\1\2"', dated) if random_ids else dated
                 )

@@ -83,6 +83,13 @@ class Limits:
     per_peer: int = DEFAULT_CONNECTIONS // 2
     backlog: int = MAX_BACKLOG
 
+    def of_each(self, workers: int) -> Limits:
+        """Return the limits of each of several processes, which together hold no more than this.
+
+        They accept from one queue, so the backlog stays as it is.
+        """
+        return Limits(self.total // workers, self.per_peer // workers, self.backlog)
+
 
 def connection_limits(settings: Settings) -> Limits:
     """Return the limits that the settings ask for, within the file limit of this process.
@@ -227,6 +234,24 @@ class Connections:
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
         return str(ip_network((address, 64), strict=False))
+
+
+class SharedConnections:
+    """The one `Connections` that all connections of a process share, made at the first.
+
+    A `Connections` needs the running event loop. This can be sent to the process that has the loop.
+    """
+
+    def __init__(self, limits: Limits, trusted: Sequence[Network]) -> None:
+        self._limits = limits
+        self._trusted = trusted
+        self._made: Connections | None = None
+
+    def __call__(self) -> Connections:
+        """Return it."""
+        if self._made is None:
+            self._made = Connections(self._limits, self._trusted)
+        return self._made
 
 
 def _deadline(connection: Connection) -> float:

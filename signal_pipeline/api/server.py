@@ -1,11 +1,11 @@
-"""The command `signal-pipeline serve`.
+"""The command `signal-pipeline serve`, with one process.
 
-It checks the settings, opens everything, and runs uvicorn until it is told to stop.
+It checks the settings, opens everything, and runs uvicorn until it is told to stop. `workers.py`
+does the same with several processes.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import signal
@@ -13,25 +13,26 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from functools import cache, partial
-from typing import cast
+from functools import partial
+from typing import Any
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from signal_pipeline.api.app import create_app
-from signal_pipeline.api.connections import Connections, Limits, connection_limits
+from signal_pipeline.api.connections import Limits, SharedConnections, connection_limits
 from signal_pipeline.api.graphql.context import Services
 from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity.configuration import identification_from
-from signal_pipeline.api.identity.rate_limit import RateLimit
+from signal_pipeline.api.identity.rate_limit import RateLimit, Window
 from signal_pipeline.api.protocol import BoundedProtocol
 from signal_pipeline.events.hashing import key_id
 from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.ingest.spool_folders import gather_spools
 from signal_pipeline.keys import audit_key, ingest_secret
 from signal_pipeline.postgres.database import Database, open_database
+from signal_pipeline.postgres.kept_connections import KeptConnections
 from signal_pipeline.privacy.audit_log import actor_hmac
 from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.schema.migrate import migrate
@@ -61,18 +62,26 @@ def run_server(
     Raises SignalError if something is wrong at the start. This is WithoutGatewayError for a server
     without a `gateway` in production or beyond loopback.
     """
-    _check_bind(settings, host, gateway)
+    check_bind(settings, host, gateway)
     identification = identification_from(settings, gateway=gateway)
-    with _open_services(settings) as services:
+    # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
+    audit_key(settings)
+    models = load_models()
+    database = open_and_migrate(settings, models)
+    with open_services(
+        settings, database, models, rate_limit_from(settings), _only_spool(settings, database)
+    ) as services:
         limits = connection_limits(settings)
-        server = _uvicorn_server(settings, limits, create_app(settings, identification, services))
-        listener = _listen(host, port, limits.backlog)
-        _stop_on_sigterm(server)
-        say(f"Signal's subgraph: {_url(listener)}/graphql (stop with Ctrl-C)")
+        app = create_app(settings, identification, services)
+        server = uvicorn.Server(uvicorn.Config(app, **uvicorn_options(settings, limits)))
+        listener = listen(host, port, limits.backlog)
+        stop_on_sigterm(server)
+        say(where_it_listens(listener))
         server.run(sockets=[listener])
 
 
-def _check_bind(settings: Settings, host: str, gateway: bool) -> None:
+def check_bind(settings: Settings, host: str, gateway: bool) -> None:
+    """Raise SettingsError if it is not safe to listen on this address with these settings."""
     loopback = host == "localhost" or _is_loopback(host)
     if not loopback and settings.env is None:
         raise SettingsError(
@@ -93,30 +102,34 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextmanager
-def _open_services(settings: Settings) -> Iterator[Services]:
+def open_services(
+    settings: Settings,
+    database: Database,
+    models: Models,
+    rate_limit: RateLimit,
+    opened_spool: AbstractContextManager[Spool | None],
+) -> Iterator[Services]:
     """Open everything that requests share. Raises SignalError if a part cannot be used."""
-    # Each read of raw events is audited. A missing audit key must fail here, not at the first read.
-    audit_key(settings)
-    models = load_models()
-    database = _open_database(settings, models)
     ingest = Ingest.from_settings(settings, database)
     if settings.production:
         load_lists()  # In development a quick start matters more than a quick first event.
         _warn_without_proxies(settings)
-    rate_limit = _rate_limit(settings)
-    with _open_spool(settings, database) as spool:
+    with (
+        opened_spool as spool,
+        closing(KeptConnections(database.url, STATEMENT_SECONDS)) as reads,
+    ):
         yield Services(
             ingest,
             GroupCommit(ingest, spool, _embedded_restart(settings)),
             rate_limit,
-            Database(database.url, STATEMENT_SECONDS),
+            reads,
             models,
             ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader"),
             partial(actor_hmac, settings),
         )
 
 
-def _open_database(settings: Settings, models: Models) -> Database:
+def open_and_migrate(settings: Settings, models: Models) -> Database:
     """Open the database; in development, also migrate it."""
     database = open_database(settings)
     if not settings.production:
@@ -137,15 +150,20 @@ def _warn_without_proxies(settings: Settings) -> None:
         )
 
 
-def _rate_limit(settings: Settings) -> RateLimit:
+def rate_limit_from(settings: Settings, window: Window | None = None) -> RateLimit:
+    """Return the rate limit of the settings, which counts in `window` unless Redis is set.
+
+    Raises SettingsError for a URL that cannot be used.
+    """
     url = settings.rate_limit_url
-    return RateLimit(ingest_secret(settings), url.get_secret_value() if url else None)
+    return RateLimit(ingest_secret(settings), url.get_secret_value() if url else None, window)
 
 
-def _open_spool(settings: Settings, database: Database) -> AbstractContextManager[Spool | None]:
-    """Open the spool, which is released at the end, or nothing if there is no folder for it."""
+def _only_spool(settings: Settings, database: Database) -> AbstractContextManager[Spool | None]:
+    """Open the only spool of this server; nothing if there is no folder for it."""
     if not settings.spool_dir:
         return nullcontext()
+    gather_spools(settings.spool_dir, workers=1)
     return closing(
         Spool(
             settings.spool_dir, database, key_id(ingest_secret(settings)), settings.retention_days
@@ -153,31 +171,23 @@ def _open_spool(settings: Settings, database: Database) -> AbstractContextManage
     )
 
 
-def _uvicorn_server(settings: Settings, limits: Limits, app: ASGIApp) -> uvicorn.Server:
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            proxy_headers=False,  # It would trust headers that a client forged; see forwarded.py.
-            server_header=False,
-            access_log=False,  # It would hold addresses.
-            log_config=None,
-            http=_protocol(settings, limits),
-            ws="none",
-            backlog=limits.backlog,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-    )
+def uvicorn_options(settings: Settings, limits: Limits) -> dict[str, Any]:
+    """Return the arguments of `uvicorn.Config` that every server of ours has."""
+    return {
+        "proxy_headers": False,  # It would trust headers that a client forged; see forwarded.py.
+        "server_header": False,
+        "access_log": False,  # It would hold addresses.
+        "log_config": None,
+        # uvicorn's type asks for a class, but uvicorn only calls it, once per connection.
+        "http": partial(BoundedProtocol, SharedConnections(limits, settings.trusted_proxies)),
+        "ws": "none",
+        "backlog": limits.backlog,
+        "timeout_graceful_shutdown": STOP_SECONDS,
+    }
 
 
-def _protocol(settings: Settings, limits: Limits) -> type[asyncio.Protocol]:
-    """Return the factory of one protocol per connection; all of them share one `Connections`."""
-    # Made at the first connection, because it needs the running event loop.
-    shared = cache(lambda: Connections(limits, settings.trusted_proxies))
-    # uvicorn's type asks for a class, but uvicorn only calls the factory, once per connection.
-    return cast("type[asyncio.Protocol]", partial(BoundedProtocol, shared))
-
-
-def _listen(host: str, port: int, backlog: int) -> socket.socket:
+def listen(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a socket that listens. Raises SettingsError if that is not possible."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=backlog)
@@ -186,12 +196,14 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
         raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
-def _url(listener: socket.socket) -> str:
+def where_it_listens(listener: socket.socket) -> str:
+    """Return the line that a user waits for."""
     address, port = listener.getsockname()[:2]
-    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+    shown = f"[{address}]" if ":" in address else address
+    return f"Signal's subgraph: http://{shown}:{port}/graphql (stop with Ctrl-C)"
 
 
-def _stop_on_sigterm(server: uvicorn.Server) -> None:
+def stop_on_sigterm(server: uvicorn.Server) -> None:
     """Stop the server at SIGTERM, even before it runs.
 
     Once uvicorn runs, it handles the signal itself, and raises it again when it is done.

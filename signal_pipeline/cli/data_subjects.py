@@ -77,9 +77,9 @@ def _check_spool(settings: Settings) -> None:
 
 
 def _spool_files(settings: Settings) -> list[Path]:
-    from signal_pipeline.ingest.spool_files import refused_files, waiting_files
+    from signal_pipeline.ingest.spool_files import kept_files
 
-    return [*waiting_files(settings.spool_dir), *refused_files(settings.spool_dir)]
+    return kept_files(settings.spool_dir)
 
 
 def _show_notes(settings: Settings, notes: list[str]) -> None:

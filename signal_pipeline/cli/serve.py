@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from signal_pipeline.cli import console
-from signal_pipeline.errors import SignalError
+from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.settings import load_settings
 
 DEFAULT_PORT = 8000
+MAX_WORKERS = 8  # Each can have seven connections to PostgreSQL, which allows 100 by default.
 
 
 def serve(
@@ -20,6 +21,13 @@ def serve(
     port: Annotated[
         int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)
     ] = DEFAULT_PORT,
+    workers: Annotated[
+        str,
+        typer.Option(
+            metavar="N",
+            help=f"How many processes share the port and the limits, 1 to {MAX_WORKERS}.",
+        ),
+    ] = "1",
     no_gateway: Annotated[
         bool,
         typer.Option(
@@ -30,11 +38,24 @@ def serve(
     """Serve the GraphQL subgraph."""
     from signal_pipeline.api.server import WithoutGatewayError, run_server
 
+    number = _parse_workers(workers)
     logging.getLogger("signal_pipeline").setLevel(logging.INFO)
+    settings, gateway = load_settings(), not no_gateway
     try:
-        run_server(load_settings(), host, port, gateway=not no_gateway, say=console.say)
+        if number == 1:
+            run_server(settings, host, port, gateway=gateway, say=console.say)
+        else:
+            from signal_pipeline.api.workers import run_workers
+
+            run_workers(settings, host, port, number, gateway=gateway, say=console.say)
     except WithoutGatewayError as error:
         raise SignalError(f"--no-gateway: {error}") from None
+
+
+def _parse_workers(text: str) -> int:
+    if text not in map(str, range(1, MAX_WORKERS + 1)):
+        raise UsageError(f"--workers {text!r}: write a number from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
 def schema() -> None:

@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import Literal, LiteralString, NamedTuple
 
 from signal_pipeline.events.event import AcceptedEvent, Drop
-from signal_pipeline.postgres.query import query
 
 _subject = attrgetter("day", "app_name", "event_type")
 _bot = attrgetter("day", "app_name", "browser_family", "os_family", "device_type")
@@ -42,6 +41,7 @@ class BookEntry(NamedTuple):
 
 
 Books = Counter[BookEntry]
+# The name of a prepared statement, which is that of its file in `sql/`, and its values.
 Statement = tuple[LiteralString, list[object]]
 
 
@@ -66,7 +66,7 @@ def books_of(
 def books_statement(books: Books, received_on: date) -> Statement:
     """Return the statement that adds to the books, and to the intake of a UTC date."""
     columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
-    return query(__package__, "add_to_books"), [*columns, list(books.values()), received_on]
+    return "add_to_books", [*columns, list(books.values()), received_on]
 
 
 def bots_statements(drops: Iterable[Drop]) -> list[Statement]:
@@ -79,7 +79,7 @@ def bots_statements(drops: Iterable[Drop]) -> list[Statement]:
         return []
     days, apps, *buckets = zip(*bots, strict=True)
     named = [[bucket or NOT_RECORDED for bucket in column] for column in buckets]
-    return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
+    return [("add_bots", [list(days), list(apps), *named, list(bots.values())])]
 
 
 def address_gap_statements(events: Iterable[AcceptedEvent]) -> list[Statement]:
@@ -96,4 +96,4 @@ def address_gap_statements(events: Iterable[AcceptedEvent]) -> list[Statement]:
         [gaps[(*key, "missing")] for key in keys],
         [gaps[(*key, "invalid")] for key in keys],
     ]
-    return [(query(__package__, "add_address_gaps"), columns)]
+    return [("add_address_gaps", columns)]

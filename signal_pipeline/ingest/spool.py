@@ -51,6 +51,10 @@ class SpoolError(SignalError):
     """The error for a spool that cannot be used or is full."""
 
 
+class SpoolInUseError(SpoolError):
+    """The error for a folder that another process holds."""
+
+
 class SpooledBatch(msgspec.Struct):
     """One file: the events and drops of a batch, and the secret and rules that hashed them.
 
@@ -71,23 +75,23 @@ _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 
 class Spool:
-    """The spool of one process. Raises SpoolError if another process holds the folder."""
+    """The spool of one process, one of `shares` that share the room on the disk.
 
-    def __init__(self, folder: Path, database: Database, key_id: str, retention_days: int) -> None:
+    Raises SpoolInUseError if another process holds the folder.
+    """
+
+    def __init__(
+        self, folder: Path, database: Database, key_id: str, retention_days: int, shares: int = 1
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._folder = folder
         self._database = database
         self._key_id = key_id
         self._retention_days = retention_days
+        self._shares = shares
         self._expired_on = date.min
-        self._lock = FileLock(folder / ".lock", timeout=0)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise SpoolError(
-                "SIGNAL_SPOOL_DIR is in use: give each process a folder of its own"
-            ) from None
+        self._lock = lock_spool(folder)
         # A process that was killed before it acknowledged these events left the files.
         for draft in unfinished_files(folder):
             draft.unlink()
@@ -104,10 +108,9 @@ class Spool:
     def append(self, checked: Sequence[AcceptedEvent | Drop]) -> None:
         """Write a batch and sync it. Raises SpoolError if the spool is full or the disk refuses."""
         data = _encode(checked, self._key_id)
-        if self._bytes + len(data) > MAX_SPOOL_BYTES:
-            raise SpoolError(
-                f"the spool holds {MAX_SPOOL_BYTES >> 20} MB: no more events are taken"
-            )
+        limit = MAX_SPOOL_BYTES // self._shares
+        if self._bytes + len(data) > limit:
+            raise SpoolError(f"the spool holds {limit >> 20} MB: no more events are taken")
         self._number += 1
         path = waiting_file(self._folder, self._number)
         self._write(path, data)
@@ -211,6 +214,21 @@ class Spool:
         """Move a file that cannot be stored out of the way of the others."""
         logger.error("a file of the spool is kept with the suffix .refused: %s", reason)
         path.rename(refused_file(path))
+
+
+def lock_spool(folder: Path) -> FileLock:
+    """Return the lock of a spool's folder, taken until it is released or this process ends.
+
+    Raises SpoolInUseError if another process holds it.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SpoolInUseError(
+            "SIGNAL_SPOOL_DIR is in use: give each server a folder of its own"
+        ) from None
+    return lock
 
 
 def _first_day(path: Path) -> date:

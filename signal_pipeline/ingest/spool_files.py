@@ -12,6 +12,33 @@ import secrets
 from pathlib import Path
 
 _WAITING, _UNFINISHED, _REFUSED = ".spool", ".tmp", ".refused"
+_WORKER = "worker-"
+
+
+def worker_folder(folder: Path, number: int) -> Path:
+    """Return the folder of a server's worker; the first one's is the spool's own."""
+    return folder if number == 1 else folder / f"{_WORKER}{number}"
+
+
+def spool_folders(folder: Path | None) -> list[Path]:
+    """Return the folder of a spool, and those of further workers that are inside it.
+
+    It is an empty list if the folder is None or does not exist. Raises OSError for a folder that
+    cannot be read.
+    """
+    if folder is None or not folder.is_dir():
+        return []
+    inside = (each for each in folder.iterdir() if each.name.startswith(_WORKER) and each.is_dir())
+    return [folder, *sorted(inside)]
+
+
+def kept_files(folder: Path | None) -> list[Path]:
+    """Return every file that waits or is refused, in all folders of a server."""
+    return [
+        path
+        for each in spool_folders(folder)
+        for path in (*waiting_files(each), *refused_files(each))
+    ]
 
 
 def waiting_file(folder: Path, number: int) -> Path:

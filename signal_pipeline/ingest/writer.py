@@ -7,7 +7,7 @@ purged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -35,8 +35,16 @@ from signal_pipeline.postgres.database import Connection, Database, run_with_ret
 from signal_pipeline.postgres.query import query
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
-_BEGIN: LiteralString = "begin"
-_COMMIT: LiteralString = "commit"
+# The statements that each connection prepares once, with their packages. For a single event,
+# PostgreSQL took longer to parse and plan them than to run them.
+_PREPARED: Mapping[LiteralString, str] = {
+    "lock_days": "signal_pipeline.days",
+    "add_to_books": __package__,
+    "add_address_gaps": __package__,
+    "add_bots": __package__,
+    "add_day_keys": __package__,
+    "raise_versions": "signal_pipeline.days",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,18 +153,19 @@ class EventWriter:
                 within(connection)
             _execute_together(
                 connection,
+                "{}; commit",
                 books_statement(books, received_on),
                 *address_gap_statements(new.values()),
                 *bots_statements(batch.bots),
-                (query(__package__, "add_day_keys"), [self._key_id, self._hash_rules, changed]),
-                (query("signal_pipeline.days", "raise_versions"), [changed]),
-                (_COMMIT, []),
+                ("add_day_keys", [self._key_id, self._hash_rules, changed]),
+                ("raise_versions", [changed]),
             )
         return outcomes
 
     def _open_connection(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._database.connect()
+            _prepare(self._connection)
         return self._connection
 
     def _ensure_new_days(self, connection: Connection, days: list[date]) -> None:
@@ -176,17 +185,28 @@ def _rollback_on_error(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _execute_together(
-    connection: Connection, *statements: Statement
-) -> psycopg.ClientCursor[TupleRow]:
-    """Execute statements in one message, and return a cursor at the result of the first.
+def _prepare(connection: Connection) -> None:
+    for name, package in _PREPARED.items():
+        first, *others = query(package, name).split("%s")
+        numbered = "".join(f"${number}{text}" for number, text in enumerate(others, 1))
+        connection.execute(f"prepare {name} as {first}{numbered}".encode())
 
-    The time of a small batch is mostly round trips, and at each of them the thread releases the
-    interpreter and waits to get it back. psycopg's pipeline would not help, because it waits for
-    each of its statements.
+
+def _execute_together(
+    connection: Connection, message: LiteralString, *statements: Statement
+) -> psycopg.ClientCursor[TupleRow]:
+    """Execute prepared statements in one message, and return a cursor at the first result.
+
+    `message` has `{}` in their place. The time of a small batch is mostly round trips, and at each
+    of them the thread releases the interpreter and waits to get it back. psycopg's pipeline would
+    not help, because it waits for each of its statements.
     """
     cursor = psycopg.ClientCursor(connection)
-    cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
+    texts = [
+        cursor.mogrify(f"execute {name} ({', '.join(['%s'] * len(values))})".encode(), values)
+        for name, values in statements
+    ]
+    cursor.execute(message.format("; ".join(texts)).encode())
     return cursor
 
 
@@ -195,9 +215,7 @@ def _lock_days(connection: Connection, days: list[date]) -> set[date]:
 
     The locks last until the commit.
     """
-    cursor = _execute_together(
-        connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
-    )
+    cursor = _execute_together(connection, "begin; {}", ("lock_days", [days]))
     cursor.nextset()
     return {day for day, state in cursor.fetchall() if state == "purged"}
 

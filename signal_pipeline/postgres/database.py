@@ -22,6 +22,7 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.system.extras import explain_missing
 
 Connection = psycopg.Connection[TupleRow]
+AnyConnection = TypeVar("AnyConnection", bound="SafeConnection")
 Result = TypeVar("Result")
 
 TRANSACTION_ATTEMPTS = 8
@@ -69,7 +70,7 @@ class DatabaseUnreachableError(DatabaseError):
     """PostgreSQL cannot be reached, or went away. Trying again later can help."""
 
 
-class _SafeConnection(psycopg.Connection[TupleRow]):
+class SafeConnection(psycopg.Connection[TupleRow]):
     """A connection whose `with` block turns psycopg's errors into DatabaseError."""
 
     def __exit__(
@@ -100,8 +101,11 @@ class Database:
         As a context manager it closes at the end, and raises DatabaseError for an error of psycopg
         inside. Raises DatabaseUnreachableError.
         """
+        return self._open(SafeConnection)
+
+    def _open(self, kind: type[AnyConnection]) -> AnyConnection:
         with safe_errors():
-            return _SafeConnection.connect(
+            return kind.connect(
                 self.url,
                 autocommit=True,
                 connect_timeout=10,

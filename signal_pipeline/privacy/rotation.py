@@ -17,7 +17,7 @@ from psycopg.rows import class_row, scalar_row
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.events.hashing import key_id
 from signal_pipeline.ingest.landing import landed_files
-from signal_pipeline.ingest.spool_files import waiting_files
+from signal_pipeline.ingest.spool_files import spool_folders, waiting_files
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.query import query
@@ -127,7 +127,8 @@ def check_rotation(settings: Settings, database: Database) -> Rotation:
             "select count(*) from signal.landed_files where done_at is null"
         ).fetchone()
         assert begun is not None
-        waiting = Waiting(
-            begun, landed_files(settings.landing_path), waiting_files(settings.spool_dir)
-        )
+        spooled = [
+            path for folder in spool_folders(settings.spool_dir) for path in waiting_files(folder)
+        ]
+        waiting = Waiting(begun, landed_files(settings.landing_path), spooled)
         return Rotation(present, keys.fetchall(), mixed_days, waiting)

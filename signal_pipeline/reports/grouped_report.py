@@ -24,7 +24,7 @@ from signal_pipeline.reports.of_raw_events import (
     raw_answer,
 )
 from signal_pipeline.reports.questions import Question, parse_question
-from signal_pipeline.reports.report import Report, labelled_report, read_frame
+from signal_pipeline.reports.report import Report, labelled_report, read_rows
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.schema_yml import ALL_TYPES
@@ -96,7 +96,7 @@ def _rollup_answer(
         users_name=sql.Identifier(users_name),
         sessions_name=sql.Identifier(sessions_name),
     )
-    rows = read_frame(
+    rows = read_rows(
         connection,
         statement,
         {"first": coverage.first, "last": coverage.last, **filter_values(question)},
@@ -105,7 +105,7 @@ def _rollup_answer(
         coverage.purged, f"have no raw events any more, so these numbers are from {model.name}"
     )
     if not is_row_by_row:
-        rows = rows.drop(columns=[users_name, sessions_name])
+        rows = rows.without(users_name, sessions_name)
         notes.append(
             "no users or sessions: the rows that are added up here can count the same person more"
             " than once"

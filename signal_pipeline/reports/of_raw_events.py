@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import LiteralString
 
-import pandas as pd
 from psycopg import sql
 
 from signal_pipeline.days.calendar import window
@@ -17,7 +16,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, NONE, Key
 from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.raw_labels import RawLabels
-from signal_pipeline.reports.report import Report, labelled_report, read_frame
+from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
 from signal_pipeline.reports.report_errors import PurgedError
 from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_raw
 
@@ -75,14 +74,13 @@ def raw_answer(
 
 
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
-    start, end = window(*coverage.known_span)
     filters = {KEYS[name].column: value for name, value in question.where.items()}
     return hidden_of_raw(
-        connection, [key.column for key in question.keys], filters, {"start": start, "end": end}
+        connection, [key.column for key in question.keys], filters, list(coverage.states)
     )
 
 
-def _raw_rows(connection: Connection, question: Question, coverage: Coverage) -> pd.DataFrame:
+def _raw_rows(connection: Connection, question: Question, coverage: Coverage) -> Rows:
     columns = [
         sql.SQL("{} as {}").format(sql.SQL(key.raw), sql.Identifier(key.column))
         for key in question.keys
@@ -95,9 +93,7 @@ def _raw_rows(connection: Connection, question: Question, coverage: Coverage) ->
         users_name=sql.Identifier("users" if question.by_day else "summed_daily_users"),
     )
     start, end = window(*coverage.known_span)
-    return read_frame(
-        connection, statement, {"start": start, "end": end, **filter_values(question)}
-    )
+    return read_rows(connection, statement, {"start": start, "end": end, **filter_values(question)})
 
 
 def filter_values(question: Question) -> dict[str, str]:

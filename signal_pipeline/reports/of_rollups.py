@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Literal
 
-import pandas as pd
 from psycopg import sql
 
 from signal_pipeline.days.calendar import check_window
@@ -19,7 +18,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
-from signal_pipeline.reports.report import Report, labelled_report, read_frame
+from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.reports.small_cells import hidden_of_rollup
@@ -110,7 +109,7 @@ def _rollup_rows(
     model: Model,
     by: Period,
     parameters: Mapping[str, object],
-) -> pd.DataFrame:
+) -> Rows:
     period_name, period = _PERIODS[by]
     exact = by == "day"
     statement = sql.SQL(query(__package__, "report_rollup")).format(
@@ -121,7 +120,7 @@ def _rollup_rows(
         users_name=sql.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),
     )
-    return read_frame(connection, statement, parameters)
+    return read_rows(connection, statement, parameters)
 
 
 def _dimensions(model: Model) -> list[str]:

@@ -21,7 +21,7 @@ class RawLabels:
         # A day without any event is known to have none, unless Signal was not yet installed.
         self._before_installation = {day for day in coverage.untouched if day < coverage.installed}
 
-    def of_row(self, row: Mapping[object, Any]) -> list[str]:
+    def of_row(self, row: Mapping[str, Any]) -> list[str]:
         """Return the labels of one row, over all days that it counts."""
         own_day = row.get("activity_date")
         window = self._coverage.first, self._coverage.last

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.reports.small_cells import HiddenRows
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows by the names of their columns, which are known even if there is no row."""
+
+    columns: list[str]
+    records: list[dict[str, Any]]
+
+    def without(self, *names: str) -> Rows:
+        """Return the rows without these columns."""
+        columns = [name for name in self.columns if name not in names]
+        return Rows(columns, [{name: row[name] for name in columns} for row in self.records])
+
+
+@dataclass(frozen=True)
 class Report:
     """Rows, and the notes that belong under them.
 
-    For each row, `labels` are the words of its `state`. `hidden` holds the rows that only admins
+    For each record, `labels` are the words of its `state`. `hidden` holds the rows that only admins
     would see.
     """
 
-    rows: pd.DataFrame
+    columns: list[str]
+    records: list[dict[str, Any]]
     notes: list[str] = field(default_factory=list)
     labels: list[list[str]] = field(default_factory=list)
     hidden: HiddenRows | None = None
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The records as a table, with their labels as the column `state`."""
+        rows = pd.DataFrame(self.records, columns=self.columns)
+        rows["state"] = [", ".join(each) for each in self.labels]
+        return rows
 
     @property
     def left_out(self) -> int:
@@ -33,8 +56,8 @@ class Report:
 
 
 def labelled_report(
-    rows: pd.DataFrame,
-    labels_of: Callable[[Mapping[object, object]], list[str]],
+    rows: Rows,
+    labels_of: Callable[[Mapping[str, Any]], list[str]],
     notes: list[str],
     hidden: HiddenRows | None = None,
 ) -> Report:
@@ -43,20 +66,19 @@ def labelled_report(
     `labels_of` returns the words of a row's state.
     """
     if hidden is not None:
-        shown = [not hidden.hides(row) for row in rows.to_dict("records")]
-        # As an array: an empty list would select no column instead of no row.
-        rows = rows[np.array(shown, dtype=bool)].reset_index(drop=True)
-    rows = rows.drop(columns=["total"], errors="ignore")  # Covers the whole window, so it is null.
-    labels = [labels_of(row) for row in rows.to_dict("records")]
-    rows["state"] = [", ".join(each) for each in labels]
-    return Report(rows, notes, labels, hidden)
+        rows = Rows(rows.columns, [row for row in rows.records if not hidden.hides(row)])
+    if "total" in rows.columns:  # Covers the whole window, so it is null.
+        rows = rows.without("total")
+    return Report(
+        rows.columns, rows.records, notes, [labels_of(row) for row in rows.records], hidden
+    )
 
 
-def read_frame(
+def read_rows(
     connection: Connection, statement: sql.Composed, parameters: Mapping[str, object]
-) -> pd.DataFrame:
+) -> Rows:
     """Return the rows of a statement."""
-    cursor = connection.execute(statement, parameters)
+    cursor = connection.cursor(row_factory=dict_row)
+    records = cursor.execute(statement, parameters).fetchall()
     assert cursor.description is not None
-    names = [column.name for column in cursor.description]
-    return pd.DataFrame(cursor.fetchall(), columns=names)
+    return Rows([column.name for column in cursor.description], records)

@@ -35,7 +35,7 @@ class RollupLabels:
             query(__package__, "model_changes"), {"rollup": rollup, "first": first, "last": last}
         ).fetchall()
 
-    def of_row(self, row: Mapping[object, Any]) -> list[str]:
+    def of_row(self, row: Mapping[str, Any]) -> list[str]:
         """Return the labels of one row, over all days of its period.
 
         A day without a build is missing from every sum.
@@ -55,7 +55,7 @@ class RollupLabels:
                 labels |= self._labels_of_day(self._days[day], app)
         return sorted(labels) or ["fresh"]
 
-    def _period(self, row: Mapping[object, Any]) -> tuple[date, date]:
+    def _period(self, row: Mapping[str, Any]) -> tuple[date, date]:
         if "activity_date" in row:
             return row["activity_date"], row["activity_date"]
         if "week" in row:

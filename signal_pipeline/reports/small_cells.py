@@ -18,10 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from psycopg import sql
 
+from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import GROUPS, SPLITS
@@ -29,7 +31,7 @@ from signal_pipeline.rollups.models import Models
 
 LEAST_USERS = 5
 GROUP, CROSSING = "group", "crossing"
-Row = Mapping[object, object]
+Row = Mapping[str, object]
 Clause = sql.Composed
 
 
@@ -68,23 +70,25 @@ def hidden_of_rollup(
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # The part of each type also counts towards the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
-    return _hidden_rows(
+    values = {**parameters, "dimension": split}
+    hidden = _hidden_rows(
         connection,
         _rollup_parts(models),
-        columns,
+        [expression for _, expression in columns],
         kinds,
         wanted,
-        {**parameters, "dimension": split},
+        values,
     )
+    return HiddenRows([name for name, _ in columns], hidden)
 
 
 def hidden_of_raw(
     connection: Connection,
     keys: Sequence[str],
     filters: Mapping[str, str],
-    window: Mapping[str, object],
+    days: Sequence[date],
 ) -> HiddenRows:
-    """Return the hidden rows of a count of raw events by the columns `keys`.
+    """Return the hidden rows of a count of raw events of `days` by the columns `keys`.
 
     `filters` holds values by column.
     """
@@ -95,15 +99,20 @@ def hidden_of_raw(
         for key in keys
         if key in (*GROUPS, dimension)
     ]
+    expressions = [expression for _, expression in columns]
     within = [_equals(column, column) for column in filters if column in GROUPS]
     parts = sql.SQL(query(__package__, "small_cells_raw")).format(filters=sql.SQL(" ").join(within))
     wanted = _equals("value", dimension) if dimension in filters else sql.SQL("")
-    values = {
-        **{f"where {column}": value for column, value in filters.items()},
-        **window,
-        "dimension": dimension,
-    }
-    return _hidden_rows(connection, parts, columns, sql.SQL("(event_type)"), wanted, values)
+    asked = {f"where {column}": value for column, value in filters.items()}
+    hidden = set[tuple[Any, ...]]()
+    # A group is of one day, so days are judged one by one, each in hash tables that stay small.
+    for day in days:
+        start, end = window(day)
+        values = {**asked, "start": start, "end": end, "dimension": dimension}
+        hidden |= _hidden_rows(
+            connection, parts, expressions, sql.SQL("(event_type)"), wanted, values
+        )
+    return HiddenRows([name for name, _ in columns], hidden)
 
 
 def _equals(column: str, name: str) -> Clause:
@@ -129,18 +138,16 @@ def _rollup_parts(models: Models) -> Clause:
 def _hidden_rows(
     connection: Connection,
     parts: Clause,
-    columns: Sequence[tuple[str, sql.Composable]],
+    columns: Sequence[sql.Composable],
     kinds: sql.Composable,
     filters: sql.Composable,
     parameters: Mapping[str, object],
-) -> HiddenRows:
-    expressions = [expression for _, expression in columns]
+) -> set[tuple[Any, ...]]:
     statement = sql.SQL(query(__package__, "small_cells")).format(
         parts=parts,
-        columns=sql.SQL(", ").join(expressions),
+        columns=sql.SQL(", ").join(columns),
         kinds=kinds,
         filters=filters,
-        keys=sql.SQL(", ").join(expressions) if expressions else sql.SQL("()"),
+        keys=sql.SQL(", ").join(columns) if columns else sql.SQL("()"),
     )
-    rows = connection.execute(statement, {**parameters, "least": LEAST_USERS}).fetchall()
-    return HiddenRows([name for name, _ in columns], set(rows))
+    return set(connection.execute(statement, {**parameters, "least": LEAST_USERS}).fetchall())

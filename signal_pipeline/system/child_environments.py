@@ -8,7 +8,9 @@ secret would live on there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 DATABASE_VARIABLE = "SIGNAL_DAGSTER_DATABASE_URL"  # Our `dagster.yaml` reads it.
 STARTED_BY = "SIGNAL_STARTED_BY"  # Which command started the process: see `started_processes.py`.
@@ -76,6 +78,33 @@ def dagster_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in kept or not name.startswith("SIGNAL")
     }
+
+
+def start_resource_tracker() -> None:
+    """Start the helper process of `multiprocessing`, unless it runs, without any secret.
+
+    Otherwise `multiprocessing` starts it together with the first child process, or with the next
+    one if the helper has died, and it gets the whole environment.
+    """
+    with _plain_environment():
+        resource_tracker.ensure_running()
+
+
+@contextmanager
+def _plain_environment() -> Iterator[None]:
+    """Hide what a program of another kind does not need, until the end of the context.
+
+    It is for programs whose environment cannot be chosen. No other thread may read the environment
+    meanwhile.
+    """
+    plain = _select(os.environ, _PLAIN)
+    hidden = {name: value for name, value in os.environ.items() if name not in plain}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ |= hidden
 
 
 def _select(environment: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:

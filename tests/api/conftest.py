@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
+import redis
 from conftest import SECRET, START_DATE
 from support.cluster import copied_database
 from support.queries import DAYS, Row, event_at, lines_of_day
@@ -156,3 +162,23 @@ def lines(api_database: Database, api_settings: Settings, models: Models) -> lis
         late = event_at(DAYS[2], 12, 0, ip="198.51.100.1")
         assert ingest.ingest_lines([json.dumps(late).encode()]).accepted == 1
     return [*made, late]
+
+
+@pytest.fixture
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    """The port of a Redis of the test's own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is missing: shared rate limits were not tried")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
+        for _ in range(200):
+            try:
+                redis.Redis(port=port).ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        yield port
+        process.terminate()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
+import multiprocessing
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
+from multiprocessing.connection import Connection
 
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 
+from signal_pipeline.api.identity import shared_window
 from signal_pipeline.api.identity.rate_limit import EVENTS_PER_MINUTE, RateLimit
+from signal_pipeline.api.identity.shared_window import SharedWindow
 from signal_pipeline.settings import SettingsError
 
 SECRET = b"s" * 32
@@ -29,26 +31,6 @@ def passed(limit: RateLimit, uid: str, events: int, day: date = TODAY) -> int:
         return [await limit.allows(uid, day) for _ in range(events)].count(True)
 
     return asyncio.run(ask())
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    """The port of a Redis of the test's own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is missing: shared rate limits were not tried")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
-        for _ in range(200):
-            try:
-                redis.Redis(port=port).ping()
-                break
-            except redis.ConnectionError:
-                time.sleep(0.05)
-        yield port
-        process.terminate()
 
 
 def test_each_person_has_a_limit_of_their_own() -> None:
@@ -74,6 +56,62 @@ def test_the_last_minute_counts_by_its_share_in_the_sixty_seconds(
     assert at(90) == EVENTS_PER_MINUTE / 2  # Half of the sixty still count.
     assert at(90) == 0
     assert at(240) == EVENTS_PER_MINUTE  # Nothing is left of a minute before the last.
+
+
+@given(
+    hits=st.lists(
+        st.tuples(st.integers(0, 2), st.floats(0, 90), st.integers(1, 70)), min_size=1, max_size=12
+    )
+)
+def test_workers_count_as_one_process_does(hits: list[tuple[int, float, int]]) -> None:
+    """Any persons, pauses and bursts pass alike in the shared memory and in a process's own."""
+    own, shared, now = (
+        RateLimit(SECRET),
+        RateLimit(SECRET, window=SharedWindow()),
+        29_000_000 * 60.0,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for person, pause, burst in hits:
+            now += pause
+            patch.setattr("time.time", lambda now=now: now)
+            assert passed(own, f"{person}", burst) == passed(shared, f"{person}", burst)
+
+
+def _hit(window: SharedWindow, turns: int, passed: Connection) -> None:
+    passed.send(sum(window.hit(b"one" * 8) for _ in range(turns)))
+
+
+def test_workers_share_their_memory() -> None:
+    """Several processes count at once, and one that is killed holds nobody up."""
+    spawn, window = multiprocessing.get_context("spawn"), SharedWindow()
+    began = time.monotonic()
+    killed = spawn.Process(target=_hit, args=(window, 1 << 40, spawn.Pipe()[1]))
+    killed.start()
+    while window.hit(b"one" * 8):
+        pass
+    killed.kill()
+    killed.join()
+    results, sends = zip(*(spawn.Pipe(duplex=False) for _ in range(3)), strict=True)
+    others = [spawn.Process(target=_hit, args=(window, 200, send)) for send in sends]
+    for each in others:
+        each.start()
+    counted = sum(result.recv() for result in results)
+    for each in others:
+        each.join()
+    # Each second makes room for one event more at most.
+    assert counted <= time.monotonic() - began + 1
+    assert window.hit(b"two" * 8)
+
+
+def test_a_full_table_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more people than it has room for, those with the fewest events are forgotten."""
+    monkeypatch.setattr(shared_window, "BUCKETS", 1)
+    limit = RateLimit(SECRET, window=SharedWindow())
+    monkeypatch.setattr("time.time", lambda: 29_000_000 * 60.0)
+    assert passed(limit, "busy", 100) == EVENTS_PER_MINUTE
+    for number in range(3 * shared_window.KEYS_PER_BUCKET):
+        assert passed(limit, f"other-{number}", 2) == 2
+    assert passed(limit, "busy", 10) == 0
 
 
 def test_processes_share_a_redis_which_never_sees_a_user_id(redis_port: int) -> None:
@@ -115,7 +153,7 @@ def test_a_redis_that_hangs_is_asked_once_not_for_each_event() -> None:
     assert asked == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense://x", "redis"])
+@pytest.mark.parametrize("url", ["nonsense://x", "redis", "async+memory://nonsense"])
 def test_a_url_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
     with pytest.raises(SettingsError, match="SIGNAL_RATE_LIMIT_URL") as refusal:
         RateLimit(SECRET, url)

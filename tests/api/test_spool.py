@@ -6,7 +6,8 @@ import json
 import os
 import resource
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,7 +18,15 @@ from support.wire import counts, event
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest
-from signal_pipeline.ingest.spool import Spool, SpooledBatch, SpoolError
+from signal_pipeline.ingest.spool import (
+    Spool,
+    SpooledBatch,
+    SpoolError,
+    SpoolInUseError,
+    lock_spool,
+)
+from signal_pipeline.ingest.spool_files import kept_files, worker_folder
+from signal_pipeline.ingest.spool_folders import gather_spools
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.settings import Settings
 
@@ -31,6 +40,48 @@ def test_spool_is_locked(api_database: Database, tmp_path: Path) -> None:
         Spool(tmp_path, api_database, "00000000", 180)
     first.close()
     Spool(tmp_path, api_database, "00000000", 180).close()
+
+
+def test_room_is_shared(
+    api_settings: Settings,
+    api_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The spools of two workers have no more room than the one of a single process."""
+    taken = _event(api_settings, api_database)
+    with closing(Spool(tmp_path / "one", api_database, "00000000", 180)) as spool:
+        spool.append([taken])
+    (file,) = (tmp_path / "one").glob("*.spool")
+    monkeypatch.setattr("signal_pipeline.ingest.spool.MAX_SPOOL_BYTES", 2 * file.stat().st_size)
+    with closing(Spool(tmp_path / "two", api_database, "00000000", 180, shares=2)) as spool:
+        spool.append([taken])
+        with pytest.raises(SpoolError, match="the spool holds"):
+            spool.append([taken])
+
+
+def test_files_of_further_workers(tmp_path: Path) -> None:
+    """Whoever asks what waits finds them, and a server with fewer workers takes them over."""
+    for number in (2, 3, 11):
+        folder = worker_folder(tmp_path, number)
+        folder.mkdir()
+        for suffix in ("spool", "refused", "tmp"):
+            (folder / f"{number:012}-{'ab' * 32}.{suffix}").write_bytes(b"x")
+    assert len(kept_files(tmp_path)) == 6
+    with closing_lock(worker_folder(tmp_path, 3)), pytest.raises(SpoolInUseError):
+        gather_spools(tmp_path, workers=2)
+    gather_spools(tmp_path, workers=2)
+    assert len(kept_files(tmp_path)) == 6
+    assert {path.parent for path in kept_files(tmp_path)} == {tmp_path, worker_folder(tmp_path, 2)}
+    assert not list((tmp_path / "worker-11").glob("*.tmp"))
+
+
+@contextmanager
+def closing_lock(folder: Path) -> Iterator[None]:
+    """Hold a spool as another server does."""
+    lock = lock_spool(folder)
+    yield
+    lock.release()
 
 
 def test_bad_events_are_set_aside(

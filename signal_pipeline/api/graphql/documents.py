@@ -31,6 +31,7 @@ from graphql.validation import ValidationRule
 
 from signal_pipeline.api.graphql.context import RequestContext
 from signal_pipeline.api.graphql.plain_create import PlainCreate, PlainCreates
+from signal_pipeline.api.graphql.plain_fields import PlainRows
 from signal_pipeline.api.requests import Call
 
 MAX_TOKENS = 2_000
@@ -86,6 +87,7 @@ class Documents:
             context_value=context,
             variable_values=call.variables,
             operation_name=call.operation_name,
+            execution_context_class=PlainRows,
         )
         return await result if isawaitable(result) else result
 

@@ -10,9 +10,8 @@ which also says what is wrong with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 
 from graphql import (
     DocumentNode,
@@ -20,7 +19,6 @@ from graphql import (
     FieldNode,
     GraphQLInputObjectType,
     GraphQLObjectType,
-    GraphQLScalarType,
     GraphQLSchema,
     OperationDefinitionNode,
     OperationType,
@@ -32,11 +30,10 @@ from graphql import (
 )
 
 from signal_pipeline.api.graphql.context import RequestContext
+from signal_pipeline.api.graphql.plain_fields import Reader, field_readers
 from signal_pipeline.api.graphql.types import Event, EventCreateInput
 from signal_pipeline.api.graphql.writing import create_event
 from signal_pipeline.api.requests import Call
-
-Reader = Callable[[Event], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +103,13 @@ class PlainCreates:
         assert isinstance(event_type, GraphQLObjectType)
         self._input_fields = {
             name: _InputField(
-                _python_name(field),
+                field.extensions["strawberry-definition"].python_name,
                 is_non_null_type(field.type),
                 get_named_type(field.type).name in ("String", "ID"),
             )
             for name, field in input_type.fields.items()
         }
-        self._readers: dict[str, Reader] = {
-            "__typename": lambda _: Event.__name__,
-            **{
-                name: _reader(_python_name(field), get_named_type(field.type))
-                for name, field in event_type.fields.items()
-            },
-        }
+        self._readers = field_readers(event_type)
 
     def recognise(self, document: DocumentNode) -> PlainCreate | None:
         """Return the fast path for a valid document, or None if the document is not plain.
@@ -170,20 +161,3 @@ def _only_event_create(mutation: OperationDefinitionNode) -> FieldNode | None:
 
 def _key(field: FieldNode) -> str:
     return (field.alias or field.name).value
-
-
-def _python_name(field: object) -> str:
-    # Strawberry attaches its own field to each of graphql-core's.
-    return str(field.extensions["strawberry-definition"].python_name)  # type: ignore[attr-defined]
-
-
-def _reader(python_name: str, scalar: object) -> Reader:
-    """Return a function that reads a field of an event as the schema would serialise it."""
-    assert isinstance(scalar, GraphQLScalarType)
-    get, serialize = attrgetter(python_name), scalar.serialize
-
-    def read(event: Event) -> object:
-        value = get(event)
-        return None if value is None else serialize(value)
-
-    return read

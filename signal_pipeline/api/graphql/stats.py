@@ -37,6 +37,8 @@ MAX_ROWS = 10_000
 ENTITY_KEYS = {"entity", "entity-type"}
 FILTER_KEYS = {key.column: key.name for key in KEYS.values() if key.name != "day"}
 ROW_KEYS = ("week", *FILTER_KEYS)
+# Numbers from rollups are called fresh, those counted from raw events exact.
+STATES = {"exact": StatsState.FRESH, **{state.value: state for state in StatsState}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def _answer(
     database: Database, models: Models, question: StatsQuestion, is_admin: bool
 ) -> EventStats:
     report = _ask_reports(database, models, question, hide_small=not is_admin)
-    if len(report.rows) > MAX_ROWS:
+    if len(report.records) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
     return EventStats(
         rows=_rows(report, question), suppressed_rows=report.left_out, notes=report.notes
@@ -183,11 +185,11 @@ def _rows(report: Report, question: StatsQuestion) -> list[EventStatsRow]:
     one_day = question.first if question.first == question.last else None
     return [
         _row(row, labels, one_day)
-        for row, labels in zip(report.rows.to_dict("records"), report.labels, strict=True)
+        for row, labels in zip(report.records, report.labels, strict=True)
     ]
 
 
-def _row(row: Mapping[object, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
+def _row(row: Mapping[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
     """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
     # The distinct sessions of one day are also their sum.
@@ -202,5 +204,5 @@ def _row(row: Mapping[object, Any], labels: Sequence[str], one_day: date | None)
         summed_daily_users=int(row["summed_daily_users"] if users is None else users),
         sessions=None if sessions is None else int(sessions),
         summed_daily_sessions=None if summed_sessions is None else int(summed_sessions),
-        states=[StatsState("fresh" if label == "exact" else label) for label in labels],
+        states=[STATES[label] for label in labels],
     )

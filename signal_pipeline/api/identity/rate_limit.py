@@ -1,8 +1,9 @@
 """The rate limit: 60 events a minute per person (requirement 3.7).
 
 Counters are keyed by an HMAC that differs from day to day, never by a user id. They are in memory,
-or in a Redis that several processes share. Both count the same way: all events of this minute, plus
-those of the minute before, weighted by the part of that minute that is less than sixty seconds ago.
+which the workers of one server share, or in a Redis that several servers share. All count the same
+way: all events of this minute, plus those of the minute before, weighted by the part of that minute
+that is less than sixty seconds ago.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import logging
 import time
 from collections import Counter
 from datetime import date
-from typing import Any
+from typing import Any, Protocol
 
 from limits import RateLimitItemPerMinute
 from limits.errors import ConfigurationError, StorageError
-from limits.storage import storage_from_string
+from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from signal_pipeline.settings import SettingsError
@@ -36,38 +37,50 @@ _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the stor
 _LIMIT = RateLimitItemPerMinute(EVENTS_PER_MINUTE)
 
 
+class Window(Protocol):
+    """Counters in memory of the events of the last minute."""
+
+    def hit(self, key: bytes) -> bool:
+        """Count one event, unless the limit is reached, and return whether it is counted."""
+
+
 class RateLimit:
     """The counters of each person's events over the last minute.
 
-    Raises SettingsError for a URL that cannot be used.
+    Without a URL they are in `window`, by default in the memory of this process alone. Raises
+    SettingsError for a URL that cannot be used.
     """
 
-    def __init__(self, secret: bytes, url: str | None = None) -> None:
+    def __init__(self, secret: bytes, url: str | None = None, window: Window | None = None) -> None:
         self._secret = hmac.digest(secret, b"signal/rate-limit", "sha256")
         self._paused_until = float("-inf")
-        self._memory = _MemoryWindow() if url is None else None
+        self._memory = (window or _MemoryWindow()) if url is None else None
         if url is None:
             return
         try:
             storage = storage_from_string(url, wrap_exceptions=True, **_STORAGE_OPTIONS)
             self._limiter = SlidingWindowCounterRateLimiter(storage)
-        except (ConfigurationError, ImportError, ValueError):
+        # The library asserts that a storage is not one of its asynchronous ones.
+        except (ConfigurationError, ImportError, ValueError, AssertionError):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: this storage cannot be used; write redis://host:port/0"
                 " and install signal-pipeline[redis]"
             ) from None
+        if window is not None and isinstance(storage, MemoryStorage):
+            raise SettingsError(
+                "SIGNAL_RATE_LIMIT_URL: each worker would count in a memory of its own: leave it"
+                " empty, and they share one"
+            )
 
     async def allows(self, uid: str, today: date) -> bool:
         """Count one event of a person, and return whether it is within the limit.
 
         If Redis is away the event passes, because a lost event is worse than one too many.
         """
-        key = hmac.digest(
-            self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256"
-        ).hex()
+        key = hmac.digest(self._secret, f"{today} {uid}".encode("utf-8", "surrogatepass"), "sha256")
         if self._memory is not None:
             return self._memory.hit(key)
-        return await asyncio.to_thread(self._hit_storage, key)
+        return await asyncio.to_thread(self._hit_storage, key.hex())
 
     def _hit_storage(self, key: str) -> bool:
         if time.monotonic() < self._paused_until:
@@ -91,16 +104,20 @@ class _MemoryWindow:
 
     def __init__(self) -> None:
         self._minute = 0
-        self._this_minute: Counter[str] = Counter()
-        self._last_minute: Counter[str] = Counter()
+        self._this_minute: Counter[bytes] = Counter()
+        self._last_minute: Counter[bytes] = Counter()
 
-    def hit(self, key: str) -> bool:
+    def hit(self, key: bytes) -> bool:
         minute, second = divmod(time.time(), 60)
         if minute != self._minute:
             self._last_minute = self._this_minute if minute == self._minute + 1 else Counter()
             self._minute, self._this_minute = int(minute), Counter()
-        before = self._last_minute[key] * (1 - second / 60)
-        if int(before + self._this_minute[key]) >= EVENTS_PER_MINUTE:
+        if is_full(self._last_minute[key], self._this_minute[key], second):
             return False
         self._this_minute[key] += 1
         return True
+
+
+def is_full(last_minute: int, this_minute: int, second: float) -> bool:
+    """Return whether the limit is reached at a second of this minute."""
+    return int(last_minute * (1 - second / 60) + this_minute) >= EVENTS_PER_MINUTE

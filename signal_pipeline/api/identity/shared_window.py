@@ -1,0 +1,104 @@
+"""The rate limit's counters in memory that the workers of one server share.
+
+The counters are a table in a file that never has a name and, on Linux, never is on a disk. Its
+size is fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key
+takes the place of the one with the fewest events, whose count starts anew. Nobody is ever refused
+because of somebody else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import struct
+import sys
+import tempfile
+import time
+from multiprocessing.reduction import DupFd
+from typing import Protocol
+
+from signal_pipeline.api.identity.rate_limit import is_full
+
+BUCKETS = 4_096
+KEYS_PER_BUCKET = 32
+_KEY_BYTES = 16
+# A bucket is all of its keys, and then all of their counters: the minute since 1970, the events of
+# that minute, and those of the minute before.
+_COUNTERS = struct.Struct("=IHH")
+_BUCKET_BYTES = KEYS_PER_BUCKET * (_KEY_BYTES + _COUNTERS.size)
+
+
+class _SentDescriptor(Protocol):
+    def detach(self) -> int: ...
+
+
+class SharedWindow:
+    """A table of counters, which several processes can use at once.
+
+    It can be sent to a process that `multiprocessing` starts, which then shares the table.
+    """
+
+    def __init__(self, descriptor: _SentDescriptor | None = None) -> None:
+        self._file = _new_file() if descriptor is None else descriptor.detach()
+        self._table = mmap.mmap(self._file, BUCKETS * _BUCKET_BYTES)
+
+    def __reduce__(self) -> tuple[type[SharedWindow], tuple[object]]:
+        return SharedWindow, (DupFd(self._file),)
+
+    def hit(self, key: bytes) -> bool:
+        """Count one event, unless the limit is reached, and return whether it is counted."""
+        # The kernel releases this lock even if the process is killed.
+        fcntl.lockf(self._file, fcntl.LOCK_EX)
+        try:
+            return self._hit(key[:_KEY_BYTES])
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+    def _hit(self, key: bytes) -> bool:
+        now, second = divmod(time.time(), 60)
+        minute = int(now)
+        at = self._counters_of(key, minute)
+        counted, this_minute, last_minute = _COUNTERS.unpack_from(self._table, at)
+        if counted != minute:
+            last_minute = this_minute if counted == minute - 1 else 0
+            this_minute = 0
+        if is_full(last_minute, this_minute, second):
+            return False
+        _COUNTERS.pack_into(self._table, at, minute, this_minute + 1, last_minute)
+        return True
+
+    def _counters_of(self, key: bytes, minute: int) -> int:
+        """Return where the counters of a key are, after giving it a place if it has none."""
+        start = int.from_bytes(key[:4]) % BUCKETS * _BUCKET_BYTES
+        counters = start + KEYS_PER_BUCKET * _KEY_BYTES
+        found = self._table.find(key, start, counters)
+        # A match in the middle of two keys is as unlikely as two equal keys.
+        if found >= 0:
+            return counters + (found - start) // _KEY_BYTES * _COUNTERS.size
+        place = min(range(KEYS_PER_BUCKET), key=lambda n: self._events(counters, n, minute))
+        free, at = counters + place * _COUNTERS.size, start + place * _KEY_BYTES
+        # In this order: if the process is killed in between, nobody gets another person's count.
+        _COUNTERS.pack_into(self._table, free, 0, 0, 0)
+        self._table[at : at + _KEY_BYTES] = key
+        return free
+
+    def _events(self, counters: int, place: int, minute: int) -> int:
+        """Return the events that still count at a place."""
+        counted, this_minute, last_minute = _COUNTERS.unpack_from(
+            self._table, counters + place * _COUNTERS.size
+        )
+        if counted < minute - 1:
+            return 0
+        return int(this_minute) + (int(last_minute) if counted == minute else 0)
+
+
+def _new_file() -> int:
+    """Return the descriptor of a file without a name, in memory where the system can do that."""
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("signal-rate-limit")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, BUCKETS * _BUCKET_BYTES)
+    return descriptor

@@ -1,0 +1,57 @@
+"""The folders of the spools of one server: `SIGNAL_SPOOL_DIR`, and `worker-2` and so on inside it.
+
+Each worker takes the first folder that no other worker holds. So a worker that replaces a killed
+one finds the killed one's files, and stores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from signal_pipeline.ingest.folders import sync_folder
+from signal_pipeline.ingest.spool import Spool, SpoolInUseError, lock_spool
+from signal_pipeline.ingest.spool_files import (
+    refused_files,
+    spool_folders,
+    unfinished_files,
+    waiting_files,
+    worker_folder,
+)
+
+
+def gather_spools(folder: Path, workers: int) -> None:
+    """Move what a server with more workers has left into the folder of the first worker.
+
+    Raises SpoolInUseError if a server still uses one of these folders.
+    """
+    used = [worker_folder(folder, number) for number in range(1, workers + 1)]
+    left = [each for each in spool_folders(folder) if each not in used]
+    if not left and workers == 1:
+        return
+    for each in used:
+        each.mkdir(parents=True, exist_ok=True)
+    with lock_spool(folder):
+        sync_folder(folder)
+        for each in left:
+            with lock_spool(each):
+                _move_files(each, folder)
+
+
+def _move_files(left: Path, folder: Path) -> None:
+    for draft in unfinished_files(left):  # Nobody was told that these events are kept.
+        draft.unlink()
+    for path in [*waiting_files(left), *refused_files(left)]:
+        path.rename(folder / path.name)  # Its name is unique, because it holds random bytes.
+    sync_folder(folder)
+    sync_folder(left)
+
+
+def open_first_free(folder: Path, workers: int, spool: Callable[[Path], Spool]) -> Spool:
+    """Open the first of the workers' folders that is free. Raises SpoolInUseError if none is."""
+    for number in range(1, workers):
+        try:
+            return spool(worker_folder(folder, number))
+        except SpoolInUseError:
+            continue
+    return spool(worker_folder(folder, workers))
