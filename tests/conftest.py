@@ -80,6 +80,13 @@ ON_CLUSTER = {
     "test_writer.py",
     "test_writer_races.py",
     "test_event_stats.py",
+    "test_event_create.py",
+    "test_events_query.py",
+    "test_seen_days.py",
+    "test_labels.py",
+    "test_unknown_days.py",
+    "test_small_cells.py",
+    "test_beyond_the_retention.py",
 }
 
 
