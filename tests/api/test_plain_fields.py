@@ -54,6 +54,8 @@ DOCUMENTS_OF_ROWS = [
     f"{{ {ASKED} {{ rows {{ __typename b: day a: events day states }} }} }}",
     f"{{ {ASKED} {{ rows {{ events users events }} rows {{ day }} }} }}",
     f"{{ {ASKED} {{ rows {{ events @skip(if: true) users @include(if: true) }} }} }}",
+    f"{{ {ASKED} {{ rows {{ __typename }} }} }}",
+    f"{{ {ASKED} {{ rows {{ events @skip(if: true) }} }} }}",
     f"{{ {ASKED} {{ rows {{ ...F ... on EventStatsRow {{ states }} }} }} }}"
     " fragment F on EventStatsRow { events day }",
     f"{{ {ASKED} {{ all: rows {{ events }} rows @include(if: false) {{ day }} __typename }} }}",
@@ -83,6 +85,7 @@ values = st.sampled_from(
 )
 rows = st.lists(
     st.none()
+    | st.just(ValueError("x"))
     | st.builds(
         lambda changes: replace(ROW, **changes),
         st.dictionaries(st.sampled_from(sorted(ROW.__dict__)), values, max_size=2),
@@ -120,6 +123,19 @@ def test_whatever_the_rows_are_the_answer_is_the_executors(
     monkeypatch.setattr("signal_pipeline.api.graphql.schema.event_stats", answer)
     ours = asyncio.run(DOCUMENTS.run(Call(query, {}, None), None))  # type: ignore[arg-type]
     assert shown(ours) == shown(asyncio.run(executed(query, {})))
+
+
+@pytest.mark.parametrize("fields", ["__typename", "id @skip(if: true)", "__typename id", "id"])
+def test_an_event_that_is_not_stored_is_null_whatever_is_selected(
+    monkeypatch: pytest.MonkeyPatch, fields: str
+) -> None:
+    async def create(*_: object) -> list[None]:
+        return [None, None]
+
+    monkeypatch.setattr("signal_pipeline.api.graphql.schema.create_events", create)
+    query = f"mutation {{ eventCreateMany(input: []) {{ {fields} }} }}"
+    ours = asyncio.run(DOCUMENTS.run(Call(query, {}, None), None))  # type: ignore[arg-type]
+    assert ours == ExecutionResult({"eventCreateMany": [None, None]}, None)
 
 
 def test_rows_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import socket
 import time
 from datetime import date, timedelta
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 import redis
@@ -112,6 +114,37 @@ def test_a_full_table_refuses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3 * shared_window.KEYS_PER_BUCKET):
         assert passed(limit, f"other-{number}", 2) == 2
     assert passed(limit, "busy", 10) == 0
+
+
+class _OpenFile:
+    """A file as another process sends it."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(bytes(1 << 22))
+        self._path = path
+
+    def detach(self) -> int:
+        return os.open(self._path, os.O_RDWR)
+
+
+def test_the_shared_memory_forgets_who_came_two_minutes_ago(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the secret, a key and its minute would tell that a person was there."""
+    memory = tmp_path / "memory"
+    window = SharedWindow(_OpenFile(memory))
+
+    def after_hit(key: bytes, minute: int) -> bytes:
+        monkeypatch.setattr("time.time", lambda: (29_000_000 + minute) * 60.0)
+        assert window.hit(key)
+        return memory.read_bytes()
+
+    one, two = b"one" * 8, b"two" * 8
+    assert one[:16] in after_hit(one, 0)
+    assert one[:16] in after_hit(two, 1)
+    assert one[:16] not in after_hit(two, 2)
+    assert one[:16] in after_hit(one, 3)
+    assert one[:16] not in after_hit(two, -60)  # The clock was set back.
 
 
 def test_processes_share_a_redis_which_never_sees_a_user_id(redis_port: int) -> None:

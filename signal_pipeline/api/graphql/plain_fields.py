@@ -50,8 +50,11 @@ class PlainRows(ExecutionContext):
             # The executor also decides about everything unusual: a field that is not plain, or a
             # value that the schema does not allow. It says which row and field are at fault.
             with suppress(Exception):
+                kind = row_type.extensions["strawberry-definition"].origin
                 readers = self._readers(row_type, field_nodes)
-                return [{key: read(row) for key, read in readers} for row in result]
+                # Not every selection reads an attribute, so a null would not always be noticed.
+                if all(isinstance(row, kind) for row in result):
+                    return [{key: read(row) for key, read in readers} for row in result]
         return super().complete_list_value(return_type, field_nodes, info, path, result)
 
     def _readers(

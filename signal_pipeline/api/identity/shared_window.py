@@ -3,7 +3,8 @@
 The counters are a table in a file that never has a name and, on Linux, never is on a disk. Its
 size is fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key
 takes the place of the one with the fewest events, whose count starts anew. Nobody is ever refused
-because of somebody else.
+because of somebody else. The first event of a minute empties all places that no longer count: with
+the secret, a key would tell who sent an event, and when.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import time
 from multiprocessing.reduction import DupFd
 from typing import Protocol
 
+import numpy as np
+
 from signal_pipeline.api.identity.rate_limit import is_full
 
 BUCKETS = 4_096
@@ -27,6 +30,13 @@ _KEY_BYTES = 16
 # that minute, and those of the minute before.
 _COUNTERS = struct.Struct("=IHH")
 _BUCKET_BYTES = KEYS_PER_BUCKET * (_KEY_BYTES + _COUNTERS.size)
+_MINUTE = struct.Struct("=I")  # After all buckets: the minute in which old places were emptied.
+_BUCKET = np.dtype(
+    [
+        ("keys", f"V{_KEY_BYTES}", KEYS_PER_BUCKET),
+        ("counters", [("minute", "u4"), ("events", "u2", 2)], KEYS_PER_BUCKET),
+    ]
+)
 
 
 class _SentDescriptor(Protocol):
@@ -41,7 +51,7 @@ class SharedWindow:
 
     def __init__(self, descriptor: _SentDescriptor | None = None) -> None:
         self._file = _new_file() if descriptor is None else descriptor.detach()
-        self._table = mmap.mmap(self._file, BUCKETS * _BUCKET_BYTES)
+        self._table = mmap.mmap(self._file, _table_bytes())
 
     def __reduce__(self) -> tuple[type[SharedWindow], tuple[object]]:
         return SharedWindow, (DupFd(self._file),)
@@ -58,6 +68,7 @@ class SharedWindow:
     def _hit(self, key: bytes) -> bool:
         now, second = divmod(time.time(), 60)
         minute = int(now)
+        self._empty_old_places(minute)
         at = self._counters_of(key, minute)
         counted, this_minute, last_minute = _COUNTERS.unpack_from(self._table, at)
         if counted != minute:
@@ -67,6 +78,18 @@ class SharedWindow:
             return False
         _COUNTERS.pack_into(self._table, at, minute, this_minute + 1, last_minute)
         return True
+
+    def _empty_old_places(self, minute: int) -> None:
+        end = BUCKETS * _BUCKET_BYTES
+        if _MINUTE.unpack_from(self._table, end) == (minute,):
+            return
+        buckets = np.frombuffer(self._table, _BUCKET, BUCKETS)
+        counted = buckets["counters"]["minute"]
+        # Also those of the future, from before the clock was set back: they count no more either.
+        old = (counted != minute) & (counted != minute - 1)
+        buckets["counters"][old] = 0
+        buckets["keys"][old] = b""
+        _MINUTE.pack_into(self._table, end, minute)
 
     def _counters_of(self, key: bytes, minute: int) -> int:
         """Return where the counters of a key are, after giving it a place if it has none."""
@@ -100,5 +123,9 @@ def _new_file() -> int:
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
-    os.truncate(descriptor, BUCKETS * _BUCKET_BYTES)
+    os.truncate(descriptor, _table_bytes())
     return descriptor
+
+
+def _table_bytes() -> int:
+    return BUCKETS * _BUCKET_BYTES + _MINUTE.size
