@@ -141,7 +141,7 @@ def today_notes(day: date) -> list[str]:
 
 def days_note(days: Iterable[date], what: str) -> list[str]:
     """Return a note on some days: how many, which, and what is true of them; [] for no days."""
-    return _note(_spans(days), what)
+    return _note(spans_of(days), what)
 
 
 def _note(spans: Sequence[Span], what: str) -> list[str]:
@@ -161,7 +161,8 @@ def _count(spans: Sequence[Span]) -> int:
     return sum((last - first).days + 1 for first, last in spans)
 
 
-def _spans(days: Iterable[date]) -> list[Span]:
+def spans_of(days: Iterable[date]) -> list[Span]:
+    """Return the spans that the days make up, each as long as possible."""
     spans: list[Span] = []
     for day in sorted(days):
         if spans and day - spans[-1][1] == ONE_DAY:

@@ -8,8 +8,8 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from signal_pipeline.days.calendar import window
-from signal_pipeline.days.coverage import Coverage, read_coverage
+from signal_pipeline.days.calendar import days_between, window
+from signal_pipeline.days.coverage import Coverage, read_coverage, spans_of
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
@@ -75,9 +75,12 @@ def raw_answer(
 
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
     filters = {KEYS[name].column: value for name, value in question.where.items()}
-    return hidden_of_raw(
-        connection, [key.column for key in question.keys], filters, list(coverage.states)
-    )
+    days = days_between(*coverage.known_span)
+    # A day without a row should have no events. But if it has some, they are counted, so they are
+    # judged too: on a cluster, the first ones can come between two statements of one snapshot.
+    rest = spans_of(day for day in days if day not in coverage.states)
+    spans = [*((day, day) for day in days if day in coverage.states), *rest]
+    return hidden_of_raw(connection, [key.column for key in question.keys], filters, spans)
 
 
 def _raw_rows(connection: Connection, question: Question, coverage: Coverage) -> Rows:

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from psycopg import sql
 
 from signal_pipeline.days.calendar import window
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.days.coverage import Span
+from signal_pipeline.postgres.database import Connection, DatabaseError
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import GROUPS, SPLITS
 from signal_pipeline.rollups.models import Models
@@ -86,11 +88,13 @@ def hidden_of_raw(
     connection: Connection,
     keys: Sequence[str],
     filters: Mapping[str, str],
-    days: Sequence[date],
+    spans: Sequence[Span],
 ) -> HiddenRows:
-    """Return the hidden rows of a count of raw events of `days` by the columns `keys`.
+    """Return the hidden rows of a count of raw events of `spans` by the columns `keys`.
 
-    `filters` holds values by column.
+    `filters` holds values by column. Each span is judged in hash tables of its own, so spans should
+    be short. Raises DatabaseError if all of them together take longer than the connection lets one
+    statement take.
     """
     splits = {column for column in (*keys, *filters) if column in SPLITS}
     dimension = CROSSING if len(splits) > 1 else min(splits, default=GROUP)
@@ -105,14 +109,25 @@ def hidden_of_raw(
     wanted = _equals("value", dimension) if dimension in filters else sql.SQL("")
     asked = {f"where {column}": value for column, value in filters.items()}
     hidden = set[tuple[Any, ...]]()
-    # A group is of one day, so days are judged one by one, each in hash tables that stay small.
-    for day in days:
-        start, end = window(day)
+    bound = _statement_bound(connection)
+    give_up = monotonic() + bound.total_seconds()
+    for span in spans:  # A group is of one day, so no span needs to know another.
+        if bound and monotonic() > give_up:
+            raise DatabaseError("judging small cells took too long", "57014")
+        start, end = window(*span)
         values = {**asked, "start": start, "end": end, "dimension": dimension}
         hidden |= _hidden_rows(
             connection, parts, expressions, sql.SQL("(event_type)"), wanted, values
         )
     return HiddenRows([name for name, _ in columns], hidden)
+
+
+def _statement_bound(connection: Connection) -> timedelta:
+    """Return how long a statement may take; zero means that there is no bound."""
+    row = connection.execute("select current_setting('statement_timeout')::interval").fetchone()
+    assert row is not None
+    bound: timedelta = row[0]
+    return bound
 
 
 def _equals(column: str, name: str) -> Clause:

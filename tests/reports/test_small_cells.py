@@ -5,6 +5,7 @@ Even if one knows the rule and every answer, one learns no count of one to four 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter, defaultdict
 from datetime import date, timedelta
@@ -19,7 +20,7 @@ from support.days import days_ago
 from faults.suppression_questions import impossible_machines
 from faults.suppression_solver import System
 from faults.suppression_world import SEATS
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
@@ -259,6 +260,39 @@ def test_raw_events_and_rollups_leave_out_the_same(
         assert set(map(tuple, raw.rows[names].to_numpy())) == set(
             map(tuple, of_types[names].to_numpy())
         )
+
+
+def test_events_of_days_without_a_row_are_judged_too(
+    database: Database, connection: Connection, days: list[date]
+) -> None:
+    """As on a cluster, where a day's first events can come after its row was looked for."""
+    questions = [["day", "os"], ["os"], ["app", "event-type"], ["device", "browser"]]
+
+    def answers() -> list[tuple[set[tuple[object, ...]], int]]:
+        reports = (
+            raw_report(database, q, {}, days[0], days[-1], hide_small=True) for q in questions
+        )
+        return [({tuple(row.values()) for row in each.records}, each.left_out) for each in reports]
+
+    before = answers()
+    assert all(left_out for _, left_out in before)
+    connection.execute("set session_replication_role = replica")
+    connection.execute("delete from signal.days where day = any(%s)", [days[1:]])
+    assert answers() == before
+
+
+def test_all_days_together_get_the_time_of_one_statement(
+    database: Database, days: list[date], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's bound holds for the whole answer, however many days it judges one by one."""
+    clock = itertools.count(step=6).__next__
+    monkeypatch.setattr("signal_pipeline.reports.small_cells.monotonic", clock)
+    bounded = Database(database.url, statement_seconds=10)
+    assert len(raw_report(bounded, ["os"], {}, days[0], days[0], hide_small=True).columns) == 4
+    with pytest.raises(DatabaseError, match="took too long") as refused:
+        raw_report(bounded, ["os"], {}, days[0], days[-1], hide_small=True)
+    assert refused.value.sqlstate == "57014"
+    raw_report(database, ["os"], {}, days[0], days[-1], hide_small=True)
 
 
 def test_the_report_command_leaves_out_the_same(
