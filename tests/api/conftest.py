@@ -30,6 +30,7 @@ from support.wire import (
     start_server,
     write_jwks,
 )
+from support.workers import TWO
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
@@ -104,6 +105,12 @@ def start(
 def api(start: StartServer) -> Server:
     """The module's server, in production."""
     return start()
+
+
+@pytest.fixture(scope="module")
+def both(start: StartServer, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """The module's server, which has a spool."""
+    return start(*TWO, SIGNAL_SPOOL_DIR=str(tmp_path_factory.mktemp("spool")))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ SLOW_FIRST = (
     "tests/api/test_slow_clients.py",
     "tests/api/test_unread_answers.py",
     "tests/api/test_request_bounds.py",
+    "tests/api/test_ending_workers.py",
     "tests/test_deploy.py",
     "tests/cli/test_child_environments.py",
     "tests/faults/test_suppression.py",
