@@ -43,8 +43,8 @@ def create_app(settings: Settings, identification: Identification, services: Ser
         with services.readers, readiness.thread:
             async with services.commits:
                 midnight = asyncio.create_task(_forget_at_midnight(services.ingest))
-                # Everything that is loaded by now stays for good. If every full collection scanned
-                # it again, every request would wait for that.
+                # Everything that is loaded by now stays for good. Without this, each full
+                # collection would scan it again, and the requests in flight would wait for that.
                 gc.freeze()
                 yield
                 gc.unfreeze()
@@ -95,9 +95,9 @@ async def _forget_at_midnight(ingest: Ingest) -> None:
 
 
 def _loopback_cors() -> Middleware:
-    """Allow pages on this machine to call the API during development without a gateway.
+    """Let pages on this machine call the API directly in development.
 
-    In production the gateway answers browsers.
+    In production, the gateway answers the CORS requests of browsers.
     """
     return Middleware(
         CORSMiddleware,

@@ -19,7 +19,7 @@ async def healthz(_: Request) -> Response:
 
 
 class Readiness:
-    """The check of whether the database responds.
+    """Finds out whether the database responds.
 
     It has a thread of its own, so that slow reads do not make the process look unready.
     """

@@ -17,7 +17,10 @@ def migrate(
         bool,
         typer.Option(
             "--distribute",
-            help="Also distribute events and event_keys over a Citus cluster, for good.",
+            help=(
+                "Also distribute events and event_keys over a Citus cluster. No command undoes"
+                " this."
+            ),
         ),
     ] = False,
     shards: Annotated[
@@ -26,29 +29,34 @@ def migrate(
             min=1,
             max=MAX_SHARDS,
             metavar="N",
-            help="With --distribute: how many shards each table gets. Default: 4 for each worker.",
+            help=(
+                "How many shards each distributed table gets. Default for new tables: 4 for each"
+                " worker."
+            ),
         ),
     ] = None,
 ) -> None:
     """Bring the schema and the rollup tables up to date."""
     from signal_pipeline.rollups.models import load_models
-    from signal_pipeline.schema.migrate import migrate, missing_roles
+    from signal_pipeline.schema.migrate import migrate as migrate_schema
+    from signal_pipeline.schema.migrate import missing_roles
 
     settings = load_settings()
     if distribute:
         settings = settings.model_copy(update={"distributed": "citus"})
     if shards is not None:
         if not settings.distributed:
-            raise UsageError("--shards needs --distribute")
+            raise UsageError("--shards needs --distribute or SIGNAL_DISTRIBUTED=citus")
         settings = settings.model_copy(update={"shards": shards})
     database = open_database(settings)
-    migrate(database, settings, load_models())
+    migrate_schema(database, settings, load_models())
     console.say("The schema is up to date.")
     if missing := missing_roles(database):
         console.say(
-            f"warning: the least-privilege roles are not set up, {', '.join(missing)} cannot be"
-            " made: the migrating login needs CREATEROLE, and the admin option on roles that"
-            " another made; grant it, and migrate again"
+            "warning: these least-privilege roles or memberships are missing:"
+            f" {', '.join(missing)}. To make them, the login that migrates needs CREATEROLE, and"
+            " the admin option on each of the roles that another login made. Grant these rights,"
+            " and migrate again."
         )
 
 

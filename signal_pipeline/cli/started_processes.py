@@ -17,9 +17,9 @@ import psutil
 
 from signal_pipeline.system.child_environments import STARTED_BY
 
-CHILD_PATIENCE_SECONDS = 10  # A child stops its own children.
-PATIENCE_SECONDS = 5
-KILL_PATIENCE_SECONDS = 30
+CHILD_PATIENCE_SECONDS = 10  # For the direct children, which stop their own children.
+ASKED_PATIENCE_SECONDS = 5  # For all others, after they are asked too.
+KILL_PATIENCE_SECONDS = 30  # From then on, the 5 s included, until this module gives up.
 LOOK_SECONDS = 0.1
 
 Mark = Mapping[str, str]
@@ -39,27 +39,27 @@ def stop_started(mark: Mark) -> list[int]:
         with suppress(psutil.Error):
             if process.ppid() == os.getpid():
                 process.terminate()
-    if _are_gone(mark, CHILD_PATIENCE_SECONDS):
+    if _end_within(mark, CHILD_PATIENCE_SECONDS):
         return []
     for process in _processes_with_mark(mark):
         with suppress(psutil.Error):
             process.terminate()
     give_up = time.monotonic() + KILL_PATIENCE_SECONDS
-    patience = PATIENCE_SECONDS
-    while not _are_gone(mark, patience) and time.monotonic() < give_up:
+    patience = ASKED_PATIENCE_SECONDS
+    while not _end_within(mark, patience) and time.monotonic() < give_up:
         for process in _processes_with_mark(mark):
             with suppress(psutil.Error):
                 process.kill()
-        # A process can have started another one just before it was killed, so look again.
+        # Look again soon: a process can have started another one just before it was killed.
         patience = 1
     return [process.pid for process in _processes_with_mark(mark)]
 
 
-def _are_gone(mark: Mark, seconds: float) -> bool:
-    """Return whether all end in time.
+def _end_within(mark: Mark, seconds: float) -> bool:
+    """Wait until no process has the mark; return False if that takes too long.
 
-    They must be gone at two looks in a row, because a process shows no environment while it changes
-    its program.
+    Two looks in a row must find none, because a process that is inside `exec` shows no environment
+    for a moment.
     """
     give_up = time.monotonic() + seconds
     unseen = 0
@@ -74,7 +74,8 @@ def _are_gone(mark: Mark, seconds: float) -> bool:
 def _processes_with_mark(mark: Mark) -> list[psutil.Process]:
     """Return the living processes with the mark, except PostgreSQL.
 
-    One of them can have started PostgreSQL, which ends with its last user.
+    PostgreSQL would be left alone even if it had the mark, because it ends with its last user.
+    Normally it has none, since `postgres_environment` holds no variable of Signal.
     """
     found = []
     for process in psutil.process_iter():

@@ -27,15 +27,17 @@ def status(
         ),
     ] = NEWEST_DAYS,
     receipts: Annotated[
-        bool, typer.Option("--receipts", help="List the receipts of purges.")
+        bool,
+        typer.Option("--receipts", help="List the receipts of purges instead of the days."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show each day: events by the books, version, state, and each rollup's freshness.
+    """Show the newest days: events by the books, version, state, rollups and users.
 
+    The column of rollups says how many are fresh, and that of users whether their number is exact.
     Older days are only counted, unless they need attention: a rollup is stale or missing, or raw
     events are kept past their retention. Events by the books are those accepted and not erased; a
-    purged day has 0. The check books_reconcile counts what is stored.
+    purged day has 0. This command does not count the stored events; the check books_reconcile does.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage
     from signal_pipeline.days.placement import distributed_tables
@@ -50,10 +52,10 @@ def status(
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         distributed = distributed_tables(connection)
         gaps = read_coverage(connection, days[0].day, today).untouched if days else []
-        # The login that reads rollups is not allowed to see the receipts.
-        proofs = list_receipts(connection) if receipts else None
-    if proofs is not None:
-        show_receipts(proofs)
+        # Read only if asked for: a login that may read rollups may lack the right to see receipts.
+        found_receipts = list_receipts(connection) if receipts else None
+    if found_receipts is not None:
+        show_receipts(found_receipts)
     else:
         shown, hidden = _split(days, newest, first_kept_day(today, settings.retention_days))
         show_days(shown, quality)
@@ -67,7 +69,7 @@ def status(
         )
         console.say(f"Distributed over the cluster: {', '.join(tables)}.")
     if as_json:
-        console.print_json(status_object(days, quality, proofs, distributed))
+        console.print_json(status_object(days, quality, found_receipts, distributed))
 
 
 def _split(

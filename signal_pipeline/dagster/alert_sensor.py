@@ -1,11 +1,11 @@
-"""Alerts people of checks that turn red or green, and of runs that failed and are not retried.
+"""Alerts people to checks that turn red or green, and to runs that failed for good.
 
 This module finds the news in Dagster's storage and words the messages. `alert_state.py` remembers
 what people know already, and `notifications.py` sends the messages. Whether or not a message can be
 sent, `log_alerts.py` writes a line about the same fault to the daemon's log.
 
-A message holds names of checks, assets and jobs, days, counts and the run's id. It never holds a
-check's description or an error's text, because these can name an app, a route or a file.
+A message holds days, counts, the run's id, and the names of checks, assets and jobs. It never holds
+a check's description or an error's text, because these can name an app, a route or a file.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from signal_pipeline.settings import Settings, load_settings
 
 TICK_SECONDS = 30
 FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
-LONGEST_LOOK_SECONDS = 7 * 86_400
-OVERLAP_SECONDS = 600  # Dagster can store the end of a run after the end of a later one.
+LONGEST_LOOK_SECONDS = 7 * 86_400  # After a longer pause, older failures are not news.
+OVERLAP_SECONDS = 600  # Dagster can store the ends of runs in another order than they ended in.
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
 REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
 SEND_SECONDS = 20  # Dagster ends a tick after a minute, and then the tick's cursor is lost.
@@ -59,8 +59,8 @@ def build_alerts_sensor(
         minimum_interval_seconds=TICK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Sends messages to the addresses of SIGNAL_ALERT_URLS: a check turned red or green, or"
-            " a run failed."
+            "Sends a message to each address of SIGNAL_ALERT_URLS when a check turns red or green,"
+            " or when a run has failed and is not retried."
         ),
     )
     def alerts_sensor(
@@ -168,7 +168,7 @@ def _last_evaluations(
 def failed_runs(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, now: float
 ) -> list[Message]:
-    """Return a message for each run that failed since the last look and is not to be retried.
+    """Return a message for each run that failed since the last look, unless Dagster retries it.
 
     The state then counts these runs as known. `now` is in seconds since 1970.
     """
@@ -226,9 +226,9 @@ def _wait_for_retry(
 ) -> bool:
     """Keep a run waiting, and return True, if Dagster can retry it and has not begun to.
 
-    Dagster marks the run for a retry just after the failure, so it gets one tick to do that. It can
-    also drop a retry that it has announced, so the wait is bounded. Until Dagster has decided, the
-    state's `retrying` holds the run.
+    Just after a failure, Dagster tags the run with whether it will retry it, and gets one tick to
+    do that. Dagster can also drop a retry that it has announced, so the wait is bounded. While a
+    run waits, it is in the state's `retrying`.
     """
     waiting_since = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)

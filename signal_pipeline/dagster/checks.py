@@ -35,8 +35,8 @@ from signal_pipeline.settings import load_settings
 class Checks:
     """Every check of the project.
 
-    `hourly` are the keys of those that are cheap enough for each hour. The others count the raw
-    events of every kept day, and run by night (docs/decisions.md).
+    `hourly` are the keys of the checks that are cheap enough to run every hour. The others count
+    the raw events of every kept day, and run at night (docs/decisions.md).
     """
 
     definitions: list[dg.AssetChecksDefinition]
@@ -49,7 +49,7 @@ class Checks:
 
 
 def build_checks(models: Models, catalogue: Catalogue, names: Names) -> Checks:
-    """Return the checks of these models, and those of the stored data."""
+    """Return the checks: the tests of these models, and the probes."""
     tests, probes = model_tests(models, catalogue), list_probes(models, names)
     hourly = [
         *(_key(names, test.model, test.name) for test in tests if not test.reads_raw_events),
@@ -108,9 +108,9 @@ def _build_test_checks(tests: Iterable[ModelTest], names: Names) -> dg.AssetChec
 def _test_result(test: ModelTest, key: dg.AssetCheckKey, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
     bad = (
-        f"{faults} row(s) or group(s) break this test. Rebuild the days with `signal-pipeline"
-        f" backfill`; if it stays red, the model dbt_like_sql/models/{test.model}.sql and its entry"
-        " in schema.yml disagree."
+        f"{faults} row(s), group(s) or day(s) break this test. Rebuild the kept days with"
+        " `signal-pipeline backfill`. If the check stays red, the model"
+        f" dbt_like_sql/models/{test.model}.sql and its entry in schema.yml disagree."
     )
     return dg.AssetCheckResult(
         passed=faults == 0,
@@ -137,7 +137,7 @@ def _build_check(probe: Probe, names: Names) -> dg.AssetChecksDefinition:
 
 
 def _as_metadata(value: Any) -> Any:  # Any is whatever Dagster takes as metadata.
-    """Show figures by day or by app as a table, which the UI shows in place."""
+    """Return figures by day or by app as a table, which the UI shows without a click."""
     if isinstance(value, Mapping):
         return dg.MetadataValue.md(markdown_table(("", "found"), list(value.items())))
     return value

@@ -25,8 +25,9 @@ class RetentionConfig(dg.Config):
     confirm_days: int = Field(
         default=0,
         description=(
-            "How many raw days may be purged that are past their retention by the clock alone. The"
-            " check nothing_overdue says how many there are."
+            "The raw days that are past their retention by the clock alone are purged if there are"
+            " at most this many of them; otherwise all of them are kept. The check nothing_overdue"
+            " says how many there are."
         ),
     )
 
@@ -45,8 +46,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         kinds={"postgres"},
         metadata={"dagster/table_name": "signal.receipts"},
         pool=names.pool(RETENTION_POOL),
-        # The retention comes after the checks of the same nightly run, which are ready at the same
-        # time.
+        # In a nightly run, the retention and the checks become ready to start at the same time; the
+        # checks go first.
         op_tags={"dagster/priority": "-1"},
     )
     def expired_raw_events(
@@ -55,9 +56,9 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         """Raw days past their retention: deleted once every rollup of the day is proven fresh.
 
         Each purged day leaves a receipt. A day that fails its proof is kept and named, and does not
-        delay the others. A day that is due by the clock alone is kept until a person confirms the
-        date; the check nothing_overdue also reports it. The partitions of the next days are made
-        too.
+        delay the others. A day that is due by the clock alone is kept unless a person confirms that
+        it is due; the check nothing_overdue also reports it. On a Citus cluster, a run also makes
+        the table partitions of the next days.
         """
         settings = load_settings()
         result = purge_due_days(
@@ -75,9 +76,12 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
         try:
             with postgres.connect() as connection:
                 for day in make_partitions_ahead(connection):
-                    context.log.info("the partition of %s is left to its first event", day)
+                    context.log.info(
+                        "the partition of %s is not made yet: the first event of that day makes it",
+                        day,
+                    )
         except (psycopg.Error, SignalError) as error:  # The first events make them, only slower.
-            context.log.warning("no partitions were made ahead: %s", type(error).__name__)
+            context.log.warning("not all partitions were made ahead: %s", type(error).__name__)
         return dg.MaterializeResult(
             metadata={
                 "purged": [str(day) for day in result.purged],

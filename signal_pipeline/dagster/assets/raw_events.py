@@ -1,7 +1,7 @@
-"""The asset `raw_events`: the stored events of a day, after the landing is drained into them.
+"""The asset `raw_events`: the stored events of a day. A run drains the landing first.
 
-This module decides when a run drains the landing and what it says about a day. `ingest/` writes the
-events.
+This module decides what a run does if the drain fails, and what the UI shows of a day. `ingest/`
+writes the events.
 
 Docs: docs/data-team.md.
 """
@@ -59,21 +59,22 @@ def build_raw_events_asset(
         """The raw events of one UTC day: checked, hashed, without address or user agent.
 
         They are kept until their retention ends. A run first drains the landing (files of a trusted
-        replay), which can bring events of any day. Then it profiles its days. If the nightly run
-        cannot drain a file, it goes on without it, and the check `landing_moves` reports the file.
+        replay), which can bring events of any day. Then it profiles its days. If something in the
+        landing cannot be drained, the nightly run goes on without it, and any other run fails. The
+        check `landing_moves` reports files that stay.
         """
         try:
             drained = ingest.drain_landing()
         except SignalError as error:
             if isinstance(error, LandingError) and error.drained:
                 _log_drain(context, error.drained)
-            # A bad file, a missing secret, a full disk: none of these must keep the nightly run
-            # from its rollups and retention.
             if CATCH_UP_TAG not in context.run.tags or isinstance(error, DatabaseUnreachableError):
-                # The sensor tries again, and waits longer each time.
                 if isinstance(error, LandingError):
+                    # No retry of the step: the sensor tries again, and waits longer each time.
                     raise dg.Failure(str(error), allow_retries=False) from error
                 raise
+            # The nightly run goes on to its rollups and retention, even with a bad file, a missing
+            # secret or a full disk.
             context.log.error("the landing is not drained: %s", error)
         else:
             _log_drain(context, drained)
@@ -83,8 +84,8 @@ def build_raw_events_asset(
                 metadata = profile_metadata(day_profile(connection, day))
                 if day == date.fromisoformat(context.partition_keys[-1]):
                     metadata["books"] = books_chart(connection, day)
-                # Each partition gets its own metadata here. If they were in the result, Dagster
-                # would copy them to every day of a range run.
+                # Each partition gets its own metadata here. If the metadata were in the result,
+                # Dagster would copy it to every day of a range run.
                 context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
         return dg.MaterializeResult()
 
