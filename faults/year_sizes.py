@@ -31,8 +31,8 @@ SLACK_BYTES = 2**20
 class Sizes:
     """Bytes, rows, and average seconds per day.
 
-    The bytes are those of both databases, of raw events with their keys, of the files beside the
-    server's, and of the server's files, WAL included.
+    The bytes are those of both databases, of raw events with their keys, of the files beside
+    PostgreSQL's, and of PostgreSQL's files, WAL included.
     """
 
     days: int

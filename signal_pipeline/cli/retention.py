@@ -28,7 +28,9 @@ def retention(
     confirm_days: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="Delete up to N raw days that only the clock says are due."
+            min=0,
+            metavar="N",
+            help="Delete the raw days that only the clock says are due, if there are at most N.",
         ),
     ] = 0,
     as_json: Json = False,
@@ -36,7 +38,7 @@ def retention(
     """Delete raw days past their retention, each after its rollups are proven complete.
 
     A day can be past its retention by the clock alone, if Signal saw nothing of the days since.
-    Such a day is kept until you confirm it.
+    Such a day is kept unless you confirm it.
     """
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.privacy.retention import (

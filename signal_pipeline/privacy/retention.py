@@ -110,8 +110,8 @@ def purge_due_days(
 
     A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
     date after today is allowed only with `dry_run`. Days that are due by the clock alone are kept
-    too, unless a person allows with `confirm_days` that up to so many are purged. `actor` is
-    explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
+    too if there are more than `confirm_days` of them, or if the clocks differ. `actor` is explained
+    in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
     """
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
