@@ -80,7 +80,8 @@ def build_expired_raw_events_asset(models: Models, names: Names) -> dg.AssetsDef
                         "the partition of %s is not made yet: the first event of that day makes it",
                         day,
                     )
-        except (psycopg.Error, SignalError) as error:  # The first events make them, only slower.
+        except (psycopg.Error, SignalError) as error:
+            # The first events of those days make the partitions, only more slowly.
             context.log.warning("not all partitions were made ahead: %s", type(error).__name__)
         return dg.MaterializeResult(
             metadata={
