@@ -25,7 +25,7 @@ from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import load_settings
 
-if TYPE_CHECKING:  # The command must start fast, and this imports pandas.
+if TYPE_CHECKING:  # Imported only when the command runs.
     from signal_pipeline.reports.report import Report
 
 

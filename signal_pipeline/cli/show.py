@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from signal_pipeline.cli import console
 from signal_pipeline.texts.printable import printable
 
-if TYPE_CHECKING:  # The command must start fast, and these import Dagster and pandas.
+if TYPE_CHECKING:  # The command must start fast, and one of these imports Dagster.
     from signal_pipeline.catalogue.load import Catalogue
     from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
     from signal_pipeline.days.freshness import DayStatus
@@ -258,25 +259,13 @@ def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
 
 def show_report(report: Report, format_name: str) -> None:
     """Print a report as a table, as CSV or as a list of JSON objects; notes go to stderr."""
-    rows = report.rows
+    columns, records = report.rows.columns, report.rows.records
     if format_name == "csv":
-        # Text is escaped for a terminal only: a pipe gets the data as it is.
-        shown = rows.map(lambda value: printable(value) if isinstance(value, str) else value)
-        (shown if sys.stdout.isatty() else rows).to_csv(sys.stdout, index=False)
+        _print_csv(columns, records)
     elif format_name == "json":
-        console.print_json(rows.astype(object).where(rows.notna(), None).to_dict("records"))
+        console.print_json(records)
     else:
-        numbers = [
-            place for place, name in enumerate(rows.columns) if rows[name].dtype.kind in "if"
-        ]
-        console.print_table(
-            list(rows.columns),
-            rows.head(SHOWN_ROWS).itertuples(index=False),
-            right=numbers,
-            to=console.out,
-        )
-        if len(rows) > SHOWN_ROWS:
-            console.say(f"... and {len(rows) - SHOWN_ROWS:,} more rows: use --format csv or json")
+        _print_rows(columns, records)
     for note in report.notes:
         console.say(f"note: {note}")
     if report.left_out:
@@ -284,3 +273,30 @@ def show_report(report: Report, format_name: str) -> None:
             f"note: {report.left_out:,} row(s) are left out: small cells, and rows from which one"
             " could work them out; see docs/privacy.md"
         )
+
+
+def _print_csv(columns: Sequence[str], records: Sequence[Mapping[str, object]]) -> None:
+    # Text is escaped for a terminal only: a pipe gets the data as it is.
+    escape = sys.stdout.isatty()
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for record in records:
+        values = (record[name] for name in columns)
+        writer.writerow(
+            printable(value) if escape and isinstance(value, str) else value for value in values
+        )
+
+
+def _print_rows(columns: Sequence[str], records: Sequence[Mapping[str, object]]) -> None:
+    numbers = []
+    for place, name in enumerate(columns):
+        kinds = {type(record[name]) for record in records if record[name] is not None}
+        if kinds and kinds <= {int, float}:
+            numbers.append(place)
+    shown = (
+        ["" if record[name] is None else record[name] for name in columns]
+        for record in records[:SHOWN_ROWS]
+    )
+    console.print_table(columns, shown, right=numbers, to=console.out)
+    if len(records) > SHOWN_ROWS:
+        console.say(f"... and {len(records) - SHOWN_ROWS:,} more rows: use --format csv or json")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-import pandas as pd
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -42,12 +40,14 @@ class Report:
     labels: list[list[str]] = field(default_factory=list)
     hidden: HiddenRows | None = None
 
-    @cached_property
-    def rows(self) -> pd.DataFrame:
-        """The records as a table, with their labels as the column `state`."""
-        rows = pd.DataFrame(self.records, columns=self.columns)
-        rows["state"] = [", ".join(each) for each in self.labels]
-        return rows
+    @property
+    def rows(self) -> Rows:
+        """The records with their labels as the column `state`."""
+        labelled = zip(self.records, self.labels, strict=True)
+        return Rows(
+            [*self.columns, "state"],
+            [{**record, "state": ", ".join(labels)} for record, labels in labelled],
+        )
 
     @property
     def left_out(self) -> int:

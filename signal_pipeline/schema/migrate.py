@@ -8,17 +8,13 @@ transaction under a lock. Only the owner of the schema can change it. For any ot
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import date, timedelta
+from pathlib import Path
 
-import psycopg
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import errors, sql
 from psycopg.rows import scalar_row
-from sqlalchemy import NullPool, create_engine, exc
 
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError
@@ -50,21 +46,17 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     distributes the large tables, and raises DistributionError where that is not possible, or where
     their shards have copies. Also raises StartDateError, TableError and ReportingViewError.
     """
-    # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(database.url, options="-c timezone=UTC"),
-        poolclass=NullPool,
-        hide_parameters=True,
-    )
     with safe_errors():
-        try:
-            with engine.begin() as connection:
-                _migrate(connection, settings, models)
-        except exc.DBAPIError as error:
-            if isinstance(error.orig, psycopg.Error):
-                raise error.orig from None
-            raise
+        if _is_current(database):
+            with database.connect() as connection, connection.transaction():
+                _migrate(connection, settings, models, upgrade=None)
+        else:
+            # Imported here, because these take longer to import than the rest of Signal, and an
+            # up-to-date schema needs none of them.
+            from signal_pipeline.schema.migrations.run import alembic_upgrade
+
+            with alembic_upgrade(database) as (connection, upgrade):
+                _migrate(connection, settings, models, upgrade)
     if settings.distributed:
         distribute(database, settings.shards)
     else:
@@ -88,32 +80,40 @@ def missing_roles(database: Database) -> list[str]:
     return [*roles, *(f"{member} in {role}" for role, member in memberships)]
 
 
-def _migrate(connection: sqlalchemy.Connection, settings: Settings, models: Models) -> None:
-    config = Config()
-    config.set_main_option("script_location", "signal_pipeline.schema:migrations")
-    config.attributes["connection"] = connection
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    transaction_lock(driver, MIGRATE_LOCK)
+def _is_current(database: Database) -> bool:
+    """Return whether the migrations, guards and roles of this version have run."""
+    with database.connect() as connection:
+        facts = connection.execute(query(__package__, "schema_facts")).fetchone()
+    return facts is not None and facts[1] == _schema_comment()
+
+
+def _migrate(
+    connection: Connection,
+    settings: Settings,
+    models: Models,
+    upgrade: Callable[[], None] | None,
+) -> None:
+    transaction_lock(connection, MIGRATE_LOCK)
     # Only the two large tables are ever on the workers. Citus would make functions and their grants
     # there too, which an owner without superuser has no right to.
-    send_ddl(driver, to_workers=False)
-    facts = driver.execute(query(__package__, "schema_facts")).fetchone()
-    wanted = _schema_comment(config)
+    send_ddl(connection, to_workers=False)
+    facts = connection.execute(query(__package__, "schema_facts")).fetchone()
+    wanted = _schema_comment()
     if facts is not None and not facts[0]:
-        _try_migration_as_other_user(driver, settings, models, facts[1] == wanted)
+        _try_migration_as_other_user(connection, settings, models, facts[1] == wanted)
         return
     # Not `if not exists`: even where the schema exists, that needs the right to create one.
     if facts is None:
-        driver.execute("create schema signal")
-    command.upgrade(config, "head")
-    _store_start_date(driver, settings)
-    driver.execute(query(__package__, "guards"))
-    driver.execute(query(__package__, "roles"))
-    _grant_memberships(driver)
-    migrate_rollups(driver, models)
+        connection.execute("create schema signal")
+    if upgrade is not None:
+        upgrade()
+    _store_start_date(connection, settings)
+    connection.execute(query(__package__, "guards"))
+    connection.execute(query(__package__, "roles"))
+    _grant_memberships(connection)
+    migrate_rollups(connection, models)
     if facts is None or facts[1] != wanted:
-        driver.execute(sql.SQL("comment on schema signal is {}").format(wanted))
+        connection.execute(sql.SQL("comment on schema signal is {}").format(wanted))
 
 
 def _grant_memberships(connection: Connection) -> None:
@@ -133,7 +133,7 @@ def _grant_memberships(connection: Connection) -> None:
             connection.execute(statement)
 
 
-def _schema_comment(config: Config) -> str:
+def _schema_comment() -> str:
     """Return the comment of a schema that is up to date.
 
     It names the last migration, and a digest of guards and roles.
@@ -144,10 +144,13 @@ def _schema_comment(config: Config) -> str:
         + query(__package__, "missing_memberships")
     )
     digest = hashlib.sha256(texts.encode()).hexdigest()[:12]
-    return (
-        f"Signal's schema: migration {ScriptDirectory.from_config(config).get_current_head()},"
-        f" guards and roles {digest}"
-    )
+    return f"Signal's schema: migration {_newest_revision()}, guards and roles {digest}"
+
+
+def _newest_revision() -> str:
+    """Return the newest revision, with which the name of its file begins."""
+    versions = Path(__file__).with_name("migrations") / "versions"
+    return max(path.name.partition("_")[0] for path in versions.glob("[0-9]*_*.py"))
 
 
 def _try_migration_as_other_user(

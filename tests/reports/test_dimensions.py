@@ -67,12 +67,12 @@ def test_a_column_that_a_table_shows_can_be_filtered_and_grouped_by(
     fill(yesterday(), 60)
     for key in KEYS.values():
         report = raw_report(database, [key.column], {}, yesterday(), yesterday())
-        assert report.rows.columns[0] == key.column
-        first = report.rows.iloc[0]
+        assert report.columns[0] == key.column
+        first = report.rows.records[0]
         (same,) = raw_report(
             database, [key.name], {key.column: str(first[key.column])}, yesterday(), yesterday()
-        ).rows.to_dict("records")
-        assert same == first.to_dict()
+        ).rows.records
+        assert same == first
 
 
 @pytest.mark.embedded_only

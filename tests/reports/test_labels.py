@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from conftest import Fill
 from support.days import days_ago, due_day, today
-from support.reports import SUNDAY, WINDOW, BuildDays, Models, states
+from support.reports import SUNDAY, WINDOW, BuildDays, Models, frame, states
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -31,12 +31,14 @@ def test_today_is_partial(
         str(today()): "partial",
         yesterday: "fresh",
     }
-    raw = raw_report(database, ["day"], {}, days_ago(1), today()).rows
+    raw = frame(raw_report(database, ["day"], {}, days_ago(1), today()))
     assert dict(zip(raw["activity_date"].map(str), raw["state"], strict=True)) == {
         str(today()): "partial",
         yesterday: "exact",
     }
-    assert set(raw_report(database, ["app"], {}, days_ago(1), today()).rows["state"]) == {"partial"}
+    assert set(frame(raw_report(database, ["app"], {}, days_ago(1), today()))["state"]) == {
+        "partial"
+    }
 
 
 def test_a_stale_day_is_stale_in_its_row_and_in_every_sum(
@@ -64,7 +66,7 @@ def test_a_day_that_was_never_built_is_missing_from_the_sum_and_said_so(
         fill(day)
     build_days(WINDOW[0], WINDOW[2])
     report = rollup_report(database, models, "app", WINDOW[0], WINDOW[2], by="total")
-    assert set(report.rows["state"]) == {"missing"}
+    assert set(frame(report)["state"]) == {"missing"}
     (note,) = report.notes
     assert (
         note == f"1 day(s) were never built, so they are unknown and not in these numbers: {SUNDAY}"
@@ -88,7 +90,7 @@ def test_missing_raw_events_are_labelled(database: Database, fill: Fill) -> None
     fill(SUNDAY)
     with database.connect() as connection:
         connection.execute("delete from signal.events where device_type = 'mobile'")
-    assert set(raw_report(database, ["app"], {}, SUNDAY, SUNDAY).rows["state"]) == {"incomplete"}
+    assert set(frame(raw_report(database, ["app"], {}, SUNDAY, SUNDAY))["state"]) == {"incomplete"}
 
 
 def test_incomplete_days_are_labelled_for_ever(
@@ -112,17 +114,17 @@ def test_a_day_with_many_missing_addresses_is_degraded_for_that_app_alone(
     ]
     ingest.ingest_lines([*one_in_a_hundred, *two_in_a_hundred])
     build_days(SUNDAY)
-    rows = rollup_report(database, models, "app", SUNDAY, SUNDAY, event_type="(all)").rows
+    rows = frame(rollup_report(database, models, "app", SUNDAY, SUNDAY, event_type="(all)"))
     assert dict(zip(rows["app_name"], rows["state"], strict=True)) == {
         "cms": "fresh",
         "journeys-admin": "degraded",
     }
-    raw = raw_report(database, ["app"], {}, SUNDAY, SUNDAY).rows
+    raw = frame(raw_report(database, ["app"], {}, SUNDAY, SUNDAY))
     assert dict(zip(raw["app_name"], raw["state"], strict=True)) == {
         "cms": "exact",
         "journeys-admin": "degraded",
     }
-    assert set(raw_report(database, ["device"], {}, SUNDAY, SUNDAY).rows["state"]) == {"degraded"}
+    assert set(frame(raw_report(database, ["device"], {}, SUNDAY, SUNDAY))["state"]) == {"degraded"}
 
 
 def test_a_day_of_two_rules_of_names_is_over_counted(
@@ -144,7 +146,9 @@ def test_a_day_of_two_rules_of_names_is_over_counted(
         "insert into signal.day_keys (day, key_id) select day, key_id from signal.day_keys"
     )
     assert states(database, models, SUNDAY, SUNDAY) == {str(SUNDAY): "over-counted"}
-    assert set(raw_report(database, ["app"], {}, SUNDAY, SUNDAY).rows["state"]) == {"over-counted"}
+    assert set(frame(raw_report(database, ["app"], {}, SUNDAY, SUNDAY))["state"]) == {
+        "over-counted"
+    }
 
 
 def test_a_day_of_two_secrets_is_over_counted(
@@ -159,7 +163,9 @@ def test_a_day_of_two_secrets_is_over_counted(
         other.ingest_lines([line(noon)])
     build_days(SUNDAY)
     assert states(database, models, SUNDAY, SUNDAY) == {str(SUNDAY): "over-counted"}
-    assert set(raw_report(database, ["app"], {}, SUNDAY, SUNDAY).rows["state"]) == {"over-counted"}
+    assert set(frame(raw_report(database, ["app"], {}, SUNDAY, SUNDAY))["state"]) == {
+        "over-counted"
+    }
 
 
 def test_a_model_change_inside_the_window_is_noted(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.commands import error_of, run_command
 from support.days import days_ago
 from support.page import Page
+from support.reports import frame
 from support.traffic import line
 
 from signal_pipeline.api.identity.rate_limit import EVENTS_PER_MINUTE
@@ -72,7 +73,7 @@ def test_an_admins_page_has_the_numbers_of_the_rollups(
         ("browser", "browser_family", "browsers"),
         ("os", "os_family", "systems"),
     ]:
-        rows = rollup_report(database, models, kind, FIRST, LAST).rows
+        rows = frame(rollup_report(database, models, kind, FIRST, LAST))
         rows = rows[rows["app_name"] == "cms"]
         if kind == "app":
             rows = rows[rows["event_type"] != "(all)"]
@@ -98,7 +99,7 @@ def test_what_the_wire_leaves_out_is_not_on_the_page(
     page, whole = page_of(database, models), page_of(database, models, for_admins=True)
     shown = rollup_report(database, models, "route", FIRST, LAST, hide_small=True)
     assert shown.left_out > 0
-    rows = shown.rows[shown.rows["event_type"] != "(all)"]
+    rows = frame(shown)[frame(shown)["event_type"] != "(all)"]
     expected = {
         (str(app), str(route)): str(group["events"].sum())
         for (app, route), group in rows.groupby(["app_name", "route"])

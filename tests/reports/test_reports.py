@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from support.commands import run_command
 from support.oracle import DIMENSIONS, Oracle
-from support.reports import SUNDAY, WINDOW, BuildDays, Models, rows_of
+from support.reports import SUNDAY, WINDOW, BuildDays, Models, frame, rows_of
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -33,7 +33,7 @@ def test_a_rollup_by_day_is_the_oracles(
     rollup = f"daily_{kind}_activity"
     report = rollup_report(database, models, kind, WINDOW[0], WINDOW[-1])
     dimensions = ["app_name", "event_type", *DIMENSIONS[rollup]]
-    assert list(report.rows.columns) == [
+    assert list(frame(report).columns) == [
         "activity_date",
         *dimensions,
         "events",
@@ -41,10 +41,10 @@ def test_a_rollup_by_day_is_the_oracles(
         "sessions",
         "state",
     ]
-    assert rows_of(report.rows, "state") == set().union(
+    assert rows_of(frame(report), "state") == set().union(
         *(oracle.rows(rollup, day) for day in WINDOW)
     )
-    assert set(report.rows["state"]) == {"fresh"}
+    assert set(frame(report)["state"]) == {"fresh"}
     assert report.notes == []
 
 
@@ -58,14 +58,14 @@ def test_sums_over_days_are_named_as_sums(
     report = rollup_report(database, models, kind, WINDOW[0], WINDOW[-1], by=by)
     measures = ["events", "summed_daily_users", "summed_daily_sessions"]
     names = ["week"] * (by == "week") + ["app_name", "event_type", *DIMENSIONS[rollup]]
-    assert list(report.rows.columns) == [*names, *measures, "state"]
+    assert list(frame(report).columns) == [*names, *measures, "state"]
 
     daily = pd.DataFrame([row for day in WINDOW for row in oracle.rows(rollup, day)])
     daily[0] = (
         daily[0].map(lambda day: "{}-W{:02}".format(*day.isocalendar())) if by == "week" else ""
     )
     summed = daily.groupby(list(range(len(daily.columns) - 3))).sum().reset_index()
-    assert rows_of(report.rows, "state") == rows_of(
+    assert rows_of(frame(report), "state") == rows_of(
         summed if by == "week" else summed.drop(columns=[0])
     )
 
@@ -83,7 +83,7 @@ def test_filters_of_a_rollup(
         for row in oracle.rows("daily_device_activity", day)
         if row[1:3] == ("cms", "(all)")
     }
-    assert rows_of(report.rows, "state") == expected
+    assert rows_of(frame(report), "state") == expected
 
 
 def _raw_expected(
@@ -144,39 +144,39 @@ def test_raw_counts_are_the_oracles(
     database: Database, oracle: Oracle, keys: list[str], where: dict[str, str]
 ) -> None:
     report = raw_report(database, keys, where, WINDOW[0], WINDOW[-1])
-    assert rows_of(report.rows, "state") == _raw_expected(oracle, keys, where)
+    assert rows_of(frame(report), "state") == _raw_expected(oracle, keys, where)
     users = "users" if "day" in keys else "summed_daily_users"
-    assert list(report.rows.columns[len(keys) :]) == ["events", users, "sessions", "state"]
+    assert list(frame(report).columns[len(keys) :]) == ["events", users, "sessions", "state"]
 
 
 def test_an_entity_is_found_however_its_id_is_written(database: Database, oracle: Oracle) -> None:
     entity = min(str(event["entity_id"]) for event in oracle.events.values() if event["entity_id"])
     report = raw_report(database, ["app"], {"entity": entity.upper()}, WINDOW[0], WINDOW[-1])
-    assert rows_of(report.rows, "state") == _raw_expected(oracle, ["app"], {"entity": entity})
+    assert rows_of(frame(report), "state") == _raw_expected(oracle, ["app"], {"entity": entity})
 
 
 def test_over_one_day_raw_users_are_distinct(database: Database, oracle: Oracle) -> None:
     report = raw_report(database, ["app", "app"], {}, WINDOW[1], WINDOW[1])
-    assert list(report.rows.columns) == ["app_name", "events", "users", "sessions", "state"]
+    assert list(frame(report).columns) == ["app_name", "events", "users", "sessions", "state"]
     expected = {
         row[1:2] + row[3:]
         for row in oracle.rows("daily_app_activity", WINDOW[1])
         if row[2] == "(all)"
     }
-    assert rows_of(report.rows, "state") == expected
+    assert rows_of(frame(report), "state") == expected
 
 
 def test_a_route_with_a_percent_sign_can_be_asked_for(database: Database, ingest: Ingest) -> None:
     noon = datetime(SUNDAY.year, SUNDAY.month, SUNDAY.day, 12, tzinfo=UTC)
     ingest.ingest_lines([line(noon, route="/a%20b"), line(noon, route="/ab")])
     report = raw_report(database, ["route"], {"route": "/a%20b"}, SUNDAY, SUNDAY)
-    assert rows_of(report.rows, "state") == {("/a%20b", 1, 1, 0)}
+    assert rows_of(frame(report), "state") == {("/a%20b", 1, 1, 0)}
 
 
 def test_a_window_without_events_is_empty(database: Database, models: Models) -> None:
     for by in ("day", "week", "total"):
-        assert len(rollup_report(database, models, "app", SUNDAY, SUNDAY, by=by).rows) == 0  # type: ignore[arg-type]
-    assert len(raw_report(database, ["app", "day"], {}, SUNDAY, SUNDAY).rows) == 0
+        assert len(frame(rollup_report(database, models, "app", SUNDAY, SUNDAY, by=by))) == 0  # type: ignore[arg-type]
+    assert len(frame(raw_report(database, ["app", "day"], {}, SUNDAY, SUNDAY))) == 0
 
 
 def test_the_command_prints_a_report_in_three_forms(

@@ -16,6 +16,7 @@ import pytest
 from conftest import START_DATE, Build, Fill
 from support.commands import run_command
 from support.days import days_ago
+from support.reports import frame
 
 from faults.suppression_questions import impossible_machines
 from faults.suppression_solver import System
@@ -57,7 +58,7 @@ Spread = dict[str, int]
 
 def _by_app(report: Report, key: str) -> dict[str, Spread]:
     rows: dict[str, Spread] = defaultdict(dict)
-    for row in report.rows.to_dict("records"):
+    for row in report.rows.records:
         rows[row["app_name"]][str(row.get(key, ""))] = int(row["users"])
     return rows
 
@@ -206,7 +207,7 @@ def test_without_a_small_cell_nothing_is_left_out(
             )
         for by in ("day", "week", "total"):
             report = rollup_report(database, models, kind, DAY, DAY, by=by, hide_small=True)  # type: ignore[arg-type]
-            assert (len(report.rows), report.left_out) == (3, 0)
+            assert (len(frame(report)), report.left_out) == (3, 0)
 
 
 @pytest.fixture
@@ -239,7 +240,9 @@ def test_a_row_that_is_shown_is_the_row_that_an_admin_sees(
     ]
     shown = left_out = 0
     for whole, less in questions:
-        rows, fewer = (set(map(tuple, report.rows.to_numpy().tolist())) for report in (whole, less))
+        rows, fewer = (
+            set(map(tuple, frame(report).to_numpy().tolist())) for report in (whole, less)
+        )
         assert fewer <= rows
         assert len(fewer) + less.left_out == len(rows)
         shown, left_out = shown + len(fewer), left_out + less.left_out
@@ -256,8 +259,8 @@ def test_raw_events_and_rollups_leave_out_the_same(
         raw = raw_report(database, keys, {}, days[0], days[-1], hide_small=True)
         rollup = rollup_report(database, models, kind, days[0], days[-1], hide_small=True)
         names = ["activity_date", "app_name", "event_type", *column, "events", "users"]
-        of_types = rollup.rows[rollup.rows.event_type != "(all)"]
-        assert set(map(tuple, raw.rows[names].to_numpy())) == set(
+        of_types = frame(rollup)[frame(rollup).event_type != "(all)"]
+        assert set(map(tuple, frame(raw)[names].to_numpy())) == set(
             map(tuple, of_types[names].to_numpy())
         )
 
@@ -312,7 +315,7 @@ def test_the_report_command_leaves_out_the_same(
     ):
         done = run_command("report", *arguments, *window, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert len(json.loads(done.stdout)) == len(report.rows)
+        assert len(json.loads(done.stdout)) == len(frame(report))
         assert report.left_out
         assert f"{report.left_out:,} row(s) are left out" in done.stderr
     for by_entity in (

@@ -18,6 +18,7 @@ import pytest
 from conftest import START_DATE, Build, Fill
 from support.commands import error_of, run_command
 from support.days import days_ago, due_day, today, tomorrow
+from support.reports import frame
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -83,7 +84,7 @@ def test_a_window_that_nobody_can_know_says_why(rollup: Ask, raw: Ask) -> None:
     ]:
         for ask in (rollup, raw):
             report = ask(first, last)
-            assert (len(report.rows), report.notes) == (0, [note])
+            assert (len(frame(report)), report.notes) == (0, [note])
 
 
 def test_the_ends_of_a_window_are_told_apart(
@@ -128,7 +129,7 @@ def test_raw_events_of_days_before_the_installation_are_unknown_until_a_replay_b
         f"1 day(s) are before Signal was installed on {today()} and unknown: none of their events"
         f" was replayed: {DAYS[0]}"
     ]
-    assert set(report.rows["state"]) == {"partial"}
+    assert set(frame(report)["state"]) == {"partial"}
     assert raw(DAYS[1], DAYS[1]).notes == []
 
 
@@ -146,7 +147,7 @@ def test_a_sum_that_lacks_days_is_labelled(
         (DAYS[1], tomorrow(), "missing, partial"),
     ]:
         report = rollup_report(database, models, "app", first, last, by="total", event_type="(all)")
-        assert set(report.rows["state"]) == {state}, (first, last)
+        assert set(frame(report)["state"]) == {state}, (first, last)
 
 
 def test_today_is_partial_also_where_it_has_no_row(rollup: Ask, raw: Ask, ingest: Ingest) -> None:
@@ -172,7 +173,7 @@ def test_purged_days_that_a_rollup_lacks_or_holds_in_part_are_named_whatever_is_
         purge_incomplete(database, models, day, "a test", 180)
     assert purge_due_days(database, models, 180).purged == [due[2]]
     report = rollup_report(database, models, "app", due[0], due[2], app="videos-admin")
-    assert len(report.rows) == 0
+    assert len(frame(report)) == 0
     expected = [
         (
             "1 day(s) were purged without a daily_app_activity, so they are unknown and not in"
@@ -199,7 +200,7 @@ def test_raw_events_that_are_missing_are_noted_where_no_row_can_tell(
     fill(DAYS[0])
     connection.execute("delete from signal.events where app_name = 'cms'")
     report = raw_report(database, ["route"], {"app": "cms"}, DAYS[0], DAYS[0])
-    assert len(report.rows) == 0
+    assert len(frame(report)) == 0
     assert report.notes == [
         "1 day(s) hold fewer raw events than the books say, so these numbers are too low:"
         f" {DAYS[0]}"
@@ -210,7 +211,7 @@ def test_a_filter_by_day_asks_for_that_day_alone(database: Database, fill: Fill)
     fill(DAYS[0])
     narrowed = raw_report(database, ["app"], {"day": str(DAYS[0])}, BEFORE, tomorrow())
     assert narrowed.notes == []
-    assert set(narrowed.rows["state"]) == {"exact"}
+    assert set(frame(narrowed)["state"]) == {"exact"}
     unknown = raw_report(database, ["app"], {"day": str(BEFORE)}, BEFORE, tomorrow())
     assert unknown.notes == [before_start(1, f"{BEFORE}")]
     with pytest.raises(QuestionError, match="lies outside the window"):
@@ -227,7 +228,7 @@ def test_an_event_of_tomorrow_from_a_clock_that_is_ahead_is_partial(
     ) as ingest:
         assert ingest.ingest_lines([line(midnight)]).accepted == 1
     report = raw(tomorrow(), tomorrow())
-    assert list(report.rows["state"]) == ["partial"]
+    assert list(frame(report)["state"]) == ["partial"]
     assert report.notes == [to_come(1, f"{tomorrow()}")]
 
 

@@ -13,6 +13,7 @@ from conftest import As, Fill
 from psycopg import errors
 from support.commands import last_json, run_command
 from support.days import RETENTION_DAYS, due_day, today, yesterday
+from support.reports import frame
 from support.traffic import traffic
 
 from signal_pipeline.cli.psql import ReaderError, reader_url
@@ -56,7 +57,7 @@ def test_the_builder_and_the_admin_build(
 
 def test_the_api_reports_with_its_labels(as_role: As, models: Models, filled: None) -> None:
     report = rollup_report(as_role("signal_api"), models, "app", yesterday(), today())
-    assert int(report.rows[report.rows.event_type == "(all)"].events.sum()) == 60
+    assert int(frame(report)[frame(report).event_type == "(all)"].events.sum()) == 60
 
 
 def test_the_admin_purges_and_erases(

@@ -12,6 +12,7 @@ import pytest
 from conftest import As, Fill
 from psycopg import errors
 from support.days import RETENTION_DAYS, due_day, yesterday
+from support.reports import frame
 
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.privacy import retention
@@ -228,11 +229,13 @@ def test_tables_of_a_writers_own_do_not_change_what_others_read(
 
     Those of a session shadow nothing, since every name has its schema.
     """
-    before = rollup_report(database, models, "app", yesterday(), yesterday()).rows
+    before = frame(rollup_report(database, models, "app", yesterday(), yesterday()))
     with as_role("signal_writer").connect() as connection:
         connection.execute("create temporary table daily_app_activity (users bigint)")
         connection.execute("create temporary table events (user_hash bytea)")
-        assert rollup_report(database, models, "app", yesterday(), yesterday()).rows.equals(before)
+        assert frame(rollup_report(database, models, "app", yesterday(), yesterday())).equals(
+            before
+        )
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("insert into signal.events select * from signal.events")
 

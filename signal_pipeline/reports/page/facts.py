@@ -151,15 +151,19 @@ def _split(
 ) -> Split:
     report = read_rollup(connection, models, kind, first, last, app=app, hide_small=hide)
     notes += report.notes
-    columns = ["activity_date", "app_name", "event_type"]
-    if dimension := DIMENSIONS[kind]:
-        columns.append(dimension)
-    rows = report.rows[[*columns, "events", "users"]].to_dict("split")["data"]
-    cells = [
-        Cell(day, app_name, event_type, value[0] if value else "", int(events), int(users))
-        for day, app_name, event_type, *value, events, users in rows
-    ]
+    dimension = DIMENSIONS[kind]
     # A rollup without a dimension has the empty text as its only value.
+    cells = [
+        Cell(
+            row["activity_date"],
+            row["app_name"],
+            row["event_type"],
+            row[dimension] if dimension else "",
+            row["events"],
+            row["users"],
+        )
+        for row in report.records
+    ]
     hidden = [
         (day, app_name, event_type, value[0] if value else "")
         for day, app_name, event_type, *value in (report.hidden.values if report.hidden else ())

@@ -1,0 +1,40 @@
+"""The runner of Alembic: brings a database to the newest migration, on a connection of Signal's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import NullPool, create_engine, exc
+
+from signal_pipeline.postgres.database import Connection, Database
+
+
+@contextmanager
+def alembic_upgrade(database: Database) -> Iterator[tuple[Connection, Callable[[], None]]]:
+    """Yield a connection inside a transaction, and the function that upgrades the schema in it.
+
+    The transaction commits at the end, or rolls back on an error. Raises psycopg.Error.
+    """
+    # A creator keeps psycopg's own URL rules; SQLAlchemy reads sockets and options differently.
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(database.url, options="-c timezone=UTC"),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    try:
+        with engine.begin() as connection:
+            config = Config()
+            config.set_main_option("script_location", "signal_pipeline.schema:migrations")
+            config.attributes["connection"] = connection
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            yield driver, lambda: command.upgrade(config, "head")
+    except exc.DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from None
+        raise
