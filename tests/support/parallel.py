@@ -17,7 +17,6 @@ from xdist.scheduler import LoadScopeScheduling
 # others wait. Files that are not in this list follow.
 SLOW_FIRST = (
     "tests/dagster/test_shared.py",
-    "tests/dagster/test_production.py",
     "tests/dagster/test_tutorial.py",
     "tests/faults/test_false_clock.py",
     "tests/api/test_connection_limits.py",
@@ -26,16 +25,12 @@ SLOW_FIRST = (
     "tests/api/test_request_bounds.py",
     "tests/api/test_ending_workers.py",
     "tests/test_deploy.py",
-    "tests/cli/test_child_environments.py",
     "tests/faults/test_suppression.py",
     "tests/faults/test_year.py",
     "tests/reports/test_small_cells.py",
     "tests/cli/test_completion.py",
     "tests/cli/test_commands.py",
     "tests/cli/test_ingest_command.py",
-    "tests/dagster/test_dev.py",
-    "tests/dagster/test_dev_stop.py",
-    "tests/faults/test_neighbours.py",
     "tests/client/",
     "tests/cli/test_data_subjects.py",
     "tests/cli/test_what_is_not_found.py",
@@ -48,23 +43,42 @@ SLOW_FIRST = (
     "tests/dagster/test_rollup_runs.py",
     "tests/api/test_outage.py",
     "tests/dagster/test_races.py",
-    "tests/cli/test_demo.py",
     "tests/api/test_server.py",
     "tests/test_wheel.py",
     "tests/faults/test_kills.py",
     "tests/dagster/test_pruning.py",
     "tests/api/test_development.py",
 )
-# They build the same npm package in its folder.
-TOGETHER = ("tests/client/",)
+# Parts of several files. The tests of the client build the same npm package in its folder. The files
+# of the two lanes start whole deployments of Dagster, of ten processes each: with more than two at
+# a time on two cores, these would miss the heartbeats of each other.
+CLIENT = ("tests/client/",)
+LANES = (
+    (
+        "tests/dagster/test_shared.py",
+        "tests/dagster/test_production.py",
+        "tests/dagster/test_dev_stop.py",
+        "tests/dagster/test_neighbours.py",
+        "tests/dagster/test_proxy.py",
+        "tests/cli/test_child_environments.py",
+    ),
+    (
+        "tests/dagster/test_tutorial.py",
+        "tests/dagster/test_two_machines.py",
+        "tests/dagster/test_dev.py",
+        "tests/faults/test_neighbours.py",
+        "tests/cli/test_demo.py",
+    ),
+)
+TOGETHER = {path: together[0] for together in (CLIENT, *LANES) for path in together}
 
 
 def part(nodeid: str) -> str:
     """The name of the part that a test belongs to; one worker runs it whole."""
     file, _, test = nodeid.partition("::")
-    for folder in TOGETHER:
-        if file.startswith(folder):
-            return folder
+    for path, first in TOGETHER.items():
+        if file.startswith(path):
+            return first
     on_installed = re.search(r"\[(.*-)?installed(-.*)?\]$", test)
     return f"{file} installed" if on_installed else file
 
