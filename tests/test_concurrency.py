@@ -10,6 +10,7 @@ from functools import partial
 from itertools import count
 
 import pytest
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.concurrency import run_while_preparing, short_switch_interval, submit_ahead
 
@@ -18,7 +19,7 @@ def test_results_come_in_order_while_later_calls_run() -> None:
     second_began = threading.Event()
 
     def first() -> str:
-        assert second_began.wait(60)
+        assert second_began.wait(PATIENCE_SECONDS)
         return "first"
 
     def second() -> str:
@@ -49,7 +50,7 @@ def test_the_next_call_is_prepared_while_one_runs() -> None:
     prepared = threading.Event()
 
     def wait() -> bool:
-        return prepared.wait(60)
+        return prepared.wait(PATIENCE_SECONDS)
 
     def calls() -> Iterator[Callable[[], bool]]:
         yield wait

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from support.waits import PATIENCE_SECONDS
 
 # The signal comes with the first step of the interpreter's shutdown, after the program's last line.
 PROGRAM = """\
@@ -31,7 +32,7 @@ def test_a_signal_while_the_interpreter_ends_changes_nothing(number: int) -> Non
         [sys.executable, "-c", PROGRAM, str(int(number))],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

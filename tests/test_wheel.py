@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import environment_with, error_of, last_json, run_command
-from support.dagster import asker, dagster_processes, eventually, wait_for_ui
+from support.dagster import asker, dagster_processes, wait_for_ui
 from support.traffic import line
+from support.waits import eventually
 
 from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection

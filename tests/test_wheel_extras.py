@@ -13,9 +13,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.dagster import eventually
 from support.days import today
 from support.traffic import line
+from support.waits import eventually
 
 from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection

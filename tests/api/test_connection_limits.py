@@ -19,7 +19,8 @@ from support.raw_http import (
     is_open,
     read_to_end,
 )
-from support.wire import CREATE, StartServer, event, outcome, until
+from support.waits import until
+from support.wire import CREATE, StartServer, event, outcome
 
 from signal_pipeline.api import connections
 from signal_pipeline.api.connections import Connections, Limits, Wait, connection_limits

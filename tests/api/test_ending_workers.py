@@ -13,15 +13,8 @@ import psutil
 import pytest
 from filelock import FileLock
 from support.commands import start_command
-from support.wire import (
-    Issuer,
-    Server,
-    StartServer,
-    outcome,
-    run,
-    start_server,
-    until,
-)
+from support.waits import PATIENCE_SECONDS, until
+from support.wire import Issuer, Server, StartServer, outcome, run, start_server
 from support.workers import (
     TWO,
     Load,
@@ -55,7 +48,7 @@ def test_a_stop_under_load_loses_nothing(
                 worker.send_signal(number)
         assert server.stop(number) == 0
     assert set(load.acknowledged) <= ids(rows)
-    psutil.wait_procs(everybody, timeout=30)
+    psutil.wait_procs(everybody, timeout=PATIENCE_SECONDS)
     assert not [process for process in everybody if process.is_running()]
     ((events, booked),) = rows.execute(
         "select (select count(*) from signal.events), (select sum(events) from signal.books where"
@@ -74,7 +67,7 @@ def test_a_stop_during_the_start_is_in_order(
     until(lambda: len(workers_of(process.pid)) == 2 and has_begun(workers_of(process.pid)[0]))
     for each in (psutil.Process(process.pid), *workers_of(process.pid)):
         each.send_signal(number)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert "Traceback" not in said
 
@@ -88,8 +81,8 @@ def test_workers_end_with_a_supervisor_that_fails(
     process.stderr.close()
     until(lambda: len(workers_of(process.pid)) == 2)
     started = psutil.Process(process.pid).children()
-    assert process.wait(60) == 1
-    _, alive = psutil.wait_procs(started, timeout=60)
+    assert process.wait(PATIENCE_SECONDS) == 1
+    _, alive = psutil.wait_procs(started, timeout=PATIENCE_SECONDS)
     assert not alive
 
 
@@ -126,7 +119,7 @@ def test_workers_end_with_a_killed_supervisor(start: StartServer, rows: Connecti
         load.wait(60)
         everybody = psutil.Process(server.process.pid).children(recursive=True)
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-        _, alive = psutil.wait_procs(everybody, timeout=60)
+        _, alive = psutil.wait_procs(everybody, timeout=PATIENCE_SECONDS)
         assert not alive
     assert set(load.acknowledged) <= ids(rows)
 
@@ -139,7 +132,7 @@ def test_a_worker_that_cannot_start_ends_the_server(start: StartServer, tmp_path
         each for each in workers(server) if lock in {file.path for file in each.open_files()}
     )
     holder.kill()
-    with FileLock(lock, timeout=30):
+    with FileLock(lock, timeout=PATIENCE_SECONDS):
         until(lambda: server.process.poll() is not None)
     assert server.process.returncode == 1
     until(lambda: server.log[-1].startswith("error: a worker could not start"))
@@ -157,7 +150,10 @@ def test_the_embedded_database_ends_with_the_last_process(
     done = run({"SIGNAL_HOME": str(home)}, "token", "--user", "me", "--json")
     sample = json.loads(done.stdout)
     answer = httpx.post(
-        f"{server.url}/graphql", headers=sample["headers"], json=sample["body"], timeout=60
+        f"{server.url}/graphql",
+        headers=sample["headers"],
+        json=sample["body"],
+        timeout=PATIENCE_SECONDS,
     )
     assert outcome(answer.json()) == ("accepted", None)
     started = [
@@ -167,7 +163,7 @@ def test_the_embedded_database_ends_with_the_last_process(
     ]
     assert started
     assert server.stop(number) == (-number if number == signal.SIGKILL else 0)
-    _, alive = psutil.wait_procs(started, timeout=60)
+    _, alive = psutil.wait_procs(started, timeout=PATIENCE_SECONDS)
     assert not alive
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from support.books import stored_event
-from support.wire import CREATE, Server, event, outcome, until
+from support.waits import until
+from support.wire import CREATE, Server, event, outcome
 
 from signal_pipeline.postgres.database import Connection
 

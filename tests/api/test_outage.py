@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.traffic import CHROME
+from support.waits import until
 from support.wire import (
     ADDRESS,
     CREATE,
@@ -24,7 +25,6 @@ from support.wire import (
     counts,
     event,
     outcome,
-    until,
 )
 
 from signal_pipeline.postgres.database import Connection, Database

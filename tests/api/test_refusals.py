@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.wire import CREATE, Server, StartServer, code, counts, event, outcome, until
+from support.waits import PATIENCE_SECONDS, until
+from support.wire import CREATE, Server, StartServer, code, counts, event, outcome
 
 from signal_pipeline.postgres.database import Connection, Database
 
@@ -120,7 +121,7 @@ def test_one_event_that_the_database_refuses_does_not_fail_the_others(
     )
     try:
         good, bad = [event() for _ in range(10)], event(appName="cms")
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=PATIENCE_SECONDS) as client:
 
             def send(fields: dict[str, object]) -> httpx.Response:
                 return client.post(f"{api.url}/graphql", **api.request(CREATE, {"input": fields}))

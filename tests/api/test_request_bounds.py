@@ -15,7 +15,8 @@ from support.raw_http import (
     read_answer,
     read_to_end,
 )
-from support.wire import Server, StartServer, code, until
+from support.waits import until
+from support.wire import Server, StartServer, code
 
 from signal_pipeline.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
 

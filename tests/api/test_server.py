@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import SECRET
+from support.waits import PATIENCE_SECONDS
 from support.wire import CREATE, GATEWAY_SECRET, Server, StartServer, code, event, outcome, run
 
 from signal_pipeline.api.graphql.schema import sdl
@@ -284,7 +285,7 @@ def test_a_stop_under_load_loses_nothing_that_was_acknowledged(
     stopped = threading.Event()
 
     def click(number: int) -> None:
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=PATIENCE_SECONDS) as client:
             while not stopped.is_set():
                 fields = event()
                 sent.append(fields["clientEventId"])

@@ -7,16 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.wire import (
-    CREATE,
-    Server,
-    StartServer,
-    counts,
-    event,
-    outcome,
-    run,
-    until,
-)
+from support.waits import until
+from support.wire import CREATE, Server, StartServer, counts, event, outcome, run
 from support.workers import (
     TWO,
     apart,

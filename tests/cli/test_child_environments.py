@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from support.commands import PROGRAM, environment_with, start_command
 from support.dagster import answers, asker
+from support.waits import PATIENCE_SECONDS
 
 from faults.wire import free_port
 from signal_pipeline.cli.psql import open_psql
@@ -167,7 +168,7 @@ def watched(folder: Path, *arguments: str, **changes: str) -> Iterator[Watched]:
         yield Watched(process)
     finally:
         process.terminate()
-        process.wait(120)
+        process.wait(PATIENCE_SECONDS)
 
 
 def environment_of_server(url: str) -> dict[str, str]:

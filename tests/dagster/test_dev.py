@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from conftest import Fill
 from support.commands import run_command
-from support.dagster import built, eventually, ingest, purge, rows_of
+from support.dagster import built, ingest, purge, rows_of
 from support.days import days_ago, due_day, today, yesterday
 from support.dev import backfill, running_dev
 from support.traffic import traffic
+from support.waits import eventually
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.postgres.database import Connection, Database

@@ -18,7 +18,8 @@ from typing import Any
 import psutil
 import pytest
 from support.commands import PROGRAM, environment_with, run_command, start_command
-from support.dagster import asker, eventually, wait_for_ui
+from support.dagster import asker, wait_for_ui
+from support.waits import PATIENCE_SECONDS, eventually
 
 from faults.wire import free_port
 from signal_pipeline.postgres.embedded import running_url
@@ -102,7 +103,7 @@ def test_nothing_is_left_when_a_run_is_just_starting(
             time.sleep(0.05)
     time.sleep(SENT.uniform(0, 2))
     dev.send_signal(signal.SIGTERM)
-    assert dev.wait(240) == 0, log.read_text()
+    assert dev.wait(PATIENCE_SECONDS) == 0, log.read_text()
     assert alive(home) == []
     assert "Traceback" not in log.read_text().partition("stopping Dagster ...")[0]
 
@@ -160,7 +161,7 @@ def test_what_heeds_no_signal_is_killed_and_what_others_have_started_goes_on(
         assert line, "it ended without a word"
     for again in (signal.SIGINT, signal.SIGTERM):  # They cut nothing short.
         dev.send_signal(again)
-    _, errors = dev.communicate(timeout=120)
+    _, errors = dev.communicate(timeout=PATIENCE_SECONDS)
     assert (dev.returncode, errors) == (0, "")
     assert neighbour.poll() is None
     assert running_url(home) == url

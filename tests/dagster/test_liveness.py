@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import empty_job, eventually, status_of
+from support.dagster import empty_job, status_of
 from support.days import yesterday
+from support.waits import eventually
 
 from faults import launched
 from signal_pipeline.dagster import liveness

@@ -22,16 +22,10 @@ import yaml
 from conftest import START_DATE, Fill
 from psycopg import sql
 from support.commands import run_command
-from support.dagster import (
-    PATIENCE_SECONDS,
-    built,
-    dagster_processes,
-    eventually,
-    listens,
-    storage_rows,
-)
+from support.dagster import built, dagster_processes, listens, storage_rows
 from support.days import days_ago, yesterday
 from support.traffic import traffic
+from support.waits import PATIENCE_SECONDS, eventually
 
 from faults import launched, neighbour
 from faults.wire import free_port

@@ -15,18 +15,10 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import SECRET, START_DATE, Build, Fill
-from support.dagster import (
-    asker,
-    built,
-    dagster_processes,
-    eventually,
-    ingest,
-    listens,
-    rows_of,
-    wait_for_ui,
-)
+from support.dagster import asker, built, dagster_processes, ingest, listens, rows_of, wait_for_ui
 from support.days import RETENTION_DAYS, due_day, yesterday
 from support.traffic import traffic
+from support.waits import eventually
 
 from faults.wire import free_port
 from signal_pipeline.dagster.home import project_file

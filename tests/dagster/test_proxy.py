@@ -26,13 +26,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.dagster import (
-    asker,
-    dagster_processes,
-    eventually,
-    listens,
-    wait_for_ui,
-)
+from support.dagster import asker, dagster_processes, listens, wait_for_ui
+from support.waits import PATIENCE_SECONDS, eventually
 
 from faults.wire import free_port
 
@@ -131,7 +126,7 @@ def send(
 ) -> tuple[int, bytes]:
     """A request through nginx; returns status and body, and status 0 if nginx hung up."""
     connection = http.client.HTTPSConnection(
-        "127.0.0.1", port, timeout=60, context=ssl._create_unverified_context()
+        "127.0.0.1", port, timeout=PATIENCE_SECONDS, context=ssl._create_unverified_context()
     )
     try:
         connection.request(method, path, body or None, {"Host": host, **headers})
@@ -238,7 +233,7 @@ def test_what_a_page_of_another_site_sends_is_refused(
 
 def test_dagster_by_itself_would_take_them(dagster: int, pools: Callable[[], set[str]]) -> None:
     """Otherwise the refusals above would prove nothing."""
-    connection = http.client.HTTPConnection("127.0.0.1", dagster, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", dagster, timeout=PATIENCE_SECONDS)
     for key, method, headers in (
         ("by-get", "GET", FOREIGN),
         ("by-text", "POST", {**FOREIGN, "Content-Type": "text/plain"}),

@@ -21,6 +21,7 @@ from conftest import Fill
 from psycopg import sql
 from support.dagster import Run, purge, rows_of
 from support.days import days_ago, due_day, yesterday
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.dagster.assets.rollup_run import BUILDERS
 from signal_pipeline.dagster.home import open_instance
@@ -72,7 +73,7 @@ def race(*actors: tuple[str, date, int]) -> list[list[str]]:
     for process in started:
         process.stdin.write("go\n")
         process.stdin.flush()
-    ended = [process.communicate(timeout=120)[0].splitlines() for process in started]
+    ended = [process.communicate(timeout=PATIENCE_SECONDS)[0].splitlines() for process in started]
     assert [process.returncode for process in started] == [0] * len(started)
     return ended
 

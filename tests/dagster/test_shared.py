@@ -18,9 +18,10 @@ import psycopg
 import pytest
 import yaml
 from conftest import START_DATE
-from support.dagster import asker, dagster_processes, eventually, ingest, wait_for_ui
+from support.dagster import asker, dagster_processes, ingest, wait_for_ui
 from support.days import days_ago, yesterday
 from support.traffic import traffic
+from support.waits import eventually
 
 from faults.wire import free_port
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
@@ -31,7 +32,6 @@ pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "your_team.py"
 LATE_DAY = days_ago(4)
-FOLLOWING = 600  # Several ticks, and a process for each run: patience for a busy machine.
 LINEAGE = """
 query Lineage($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) {
@@ -141,27 +141,17 @@ def test_a_teams_assets_follow_signals(shared: Shared, connection: Connection) -
     ingest([*traffic(newest, 40), *traffic(LATE_DAY, 9, seed=2)])
     both = {str(newest), str(LATE_DAY)}
     eventually(lambda: shared.days("daily_app_activity") >= both, "Signal has built both days")
-    eventually(
-        lambda: shared.days("every_day") >= both, "each day that was built is followed", FOLLOWING
-    )
-    eventually(
-        lambda: shared.events("newest_day", newest) == 40,
-        "the newest day is followed",
-        FOLLOWING,
-    )
-    eventually(
-        lambda: shared.events("all_days") == 49, "so is an asset without partitions", FOLLOWING
-    )
+    eventually(lambda: shared.days("every_day") >= both, "each day that was built is followed")
+    eventually(lambda: shared.events("newest_day", newest) == 40, "the newest day is followed")
+    eventually(lambda: shared.events("all_days") == 49, "so is an asset without partitions")
     assert shared.events("every_day", newest) == 40
     assert shared.events("every_day", LATE_DAY) == 9
     assert str(LATE_DAY) not in shared.days("newest_day")
 
-    eventually(shared.is_at_rest, "the team's automation has nothing more to do", FOLLOWING)
+    eventually(shared.is_at_rest, "the team's automation has nothing more to do")
     ingest(traffic(LATE_DAY, 5, seed=3))
-    eventually(
-        lambda: shared.events("every_day", LATE_DAY) == 14, "late events come through", FOLLOWING
-    )
-    eventually(lambda: shared.events("all_days") == 54, "in the sum too", FOLLOWING)
+    eventually(lambda: shared.events("every_day", LATE_DAY) == 14, "late events come through")
+    eventually(lambda: shared.events("all_days") == 54, "in the sum too")
 
     (signals,) = [shared.ask(LINEAGE, key={"path": ["daily_app_activity"]})["assetNodeOrError"]]
     theirs = shared.ask(LINEAGE, key={"path": ["every_day"]})["assetNodeOrError"]

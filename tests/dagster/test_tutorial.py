@@ -15,10 +15,10 @@ from typing import Any
 import psycopg
 import pytest
 from conftest import Fill
-from support.dagster import eventually
 from support.days import days_ago
 from support.dev import backfill, running_dev
 from support.guide import ROOT, blocks, copy_project
+from support.waits import eventually
 
 from signal_pipeline.settings import Settings
 

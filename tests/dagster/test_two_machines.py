@@ -23,16 +23,10 @@ import pytest
 import yaml
 from conftest import SECRET, START_DATE, Fill
 from support.commands import PROGRAM
-from support.dagster import (
-    PATIENCE_SECONDS,
-    built,
-    dagster_processes,
-    eventually,
-    listens,
-    row_counts,
-)
+from support.dagster import built, dagster_processes, listens, row_counts
 from support.days import days_ago
 from support.logs import logged
+from support.waits import PATIENCE_SECONDS, eventually
 
 from faults import launched
 from faults.wire import free_port

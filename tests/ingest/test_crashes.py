@@ -17,6 +17,7 @@ from support.days import days_ago
 from support.oracle import Oracle
 from support.stored import count, in_order, stored_books, stored_events
 from support.traffic import line, traffic
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.embedded import start_embedded
@@ -124,7 +125,7 @@ def private_home(tmp_path: Path) -> Iterator[Path]:
 def _wait_for_events(
     connection: Connection, running: Callable[[], bool], more_than: int = 0
 ) -> None:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while count(connection, "select count(*) from signal.events") <= more_than:
         assert running(), "the process ended before it could be killed"
         assert time.monotonic() < give_up

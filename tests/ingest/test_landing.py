@@ -15,6 +15,7 @@ from support.commands import start_command
 from support.days import days_ago
 from support.stored import count, stored_books, stored_events
 from support.traffic import line, traffic
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.ingest import landing
 from signal_pipeline.ingest import pipeline as ingest_module
@@ -285,7 +286,7 @@ def killed_at_half(
     def kill() -> int:
         process = start_command(cwd=tmp_path, program=program)
         try:
-            give_up = time.monotonic() + 60
+            give_up = time.monotonic() + PATIENCE_SECONDS
             while not received(connection):
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < give_up

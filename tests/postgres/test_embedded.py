@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 from support.commands import start_command
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.postgres.embedded import (
     EmbeddedError,
@@ -217,14 +218,14 @@ def test_the_last_user_stops_a_server_that_another_process_started_again(
     url_of(first)
     killed = psutil.Process(leader(home))
     killed.send_signal(signal.SIGQUIT)
-    killed.wait(30)
+    killed.wait(PATIENCE_SECONDS)
     second = hold()
     url_of(second)
     again = psutil.Process(leader(home))
     second.communicate()
     assert again.is_running(), "the first process still counts"
     first.communicate()
-    again.wait(30)
+    again.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_a_zombie_is_no_user(home: Path, hold: Hold) -> None:
     while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:  # Nobody has waited for it.
         time.sleep(0.01)
     other.communicate()
-    server.wait(30)
+    server.wait(PATIENCE_SECONDS)
 
 
 def test_a_pid_file_that_names_another_server_ends_neither(
@@ -318,7 +319,7 @@ def test_a_process_that_started_the_server_twice_stops_it_and_ends_quietly(
     home: Path, tmp_path: Path
 ) -> None:
     process = start_command(home, cwd=tmp_path, program=AGAIN)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (0, "")
     assert running_url(home) is None
 

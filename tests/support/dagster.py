@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,12 +19,12 @@ import dagster as dg
 from psycopg import sql
 from support.days import RETENTION_DAYS
 from support.logs import logged
+from support.waits import PATIENCE_SECONDS, eventually
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 
-PATIENCE_SECONDS = 240  # No measurement: a busy machine can be slow.
 Run = Callable[..., dg.ExecuteInProcessResult]
 # The tables of Dagster's storage, and the owner of each of their rows.
 STORAGE_TABLES = {
@@ -66,19 +65,6 @@ def materialized(
         assert event.asset_key
         found.setdefault(event.asset_key.to_user_string(), set()).add(event.partition)
     return found
-
-
-def eventually(
-    question: Callable[[], object], what: str, patience: float = PATIENCE_SECONDS
-) -> None:
-    """Ask until the answer is yes.
-
-    It fails after a patience that says nothing about how fast it should be.
-    """
-    give_up = time.monotonic() + patience
-    while not question():
-        assert time.monotonic() < give_up, f"never: {what}"
-        time.sleep(1)
 
 
 def listens(port: int) -> bool:
@@ -139,7 +125,7 @@ def asker(port: int) -> Callable[..., Any]:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
             return json.load(answer)["data"]
 
     return ask

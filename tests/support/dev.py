@@ -12,8 +12,9 @@ from typing import Any
 
 import psycopg
 from support.commands import PROGRAM
-from support.dagster import asker, eventually, wait_for_ui
+from support.dagster import asker, wait_for_ui
 from support.logs import logged
+from support.waits import eventually
 
 from faults.wire import free_port
 from signal_pipeline.postgres.database import ensure_database

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from support.waits import PATIENCE_SECONDS
+
 from signal_pipeline.postgres.database import Database
 
 OTHERS = """
@@ -14,7 +16,7 @@ where datname = current_database() and application_name = 'signal' and pid <> pg
 
 def wait_for_no_other_session(database: Database) -> None:
     """Wait until the server has ended the sessions of killed clients, and undone their work."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + PATIENCE_SECONDS
     with database.connect() as connection:
         while connection.execute(OTHERS).fetchone() != (0,):
             assert time.monotonic() < give_up

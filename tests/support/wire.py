@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.days import today
 from support.traffic import CHROME
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.postgres.database import Database
 
@@ -120,7 +121,7 @@ class Server:
     url: str
     issuer: Issuer
     log: list[str] = field(default_factory=list)
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=PATIENCE_SECONDS))
 
     def post(self, request: dict[str, Any]) -> httpx.Response:
         """Send a request that `request` made."""
@@ -193,7 +194,7 @@ class Server:
         """Tell it to stop, and wait; return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 StartServer = Callable[..., Server]  # The fixture `start`.
@@ -273,7 +274,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -287,11 +288,3 @@ def counts(database: Database) -> tuple[int, int]:
         ).fetchone()
     assert row is not None
     return int(str(row[0])), int(str(row[1]))
-
-
-def until(condition: Callable[[], bool], patience: float = 60) -> None:
-    """Wait for something that happens by itself."""
-    give_up = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < give_up, "it did not happen"
-        time.sleep(0.1)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import httpx
 import psutil
 from support.raw_http import HEALTH, connect, read_answer
-from support.wire import (
-    CREATE,
-    Server,
-    event,
-    outcome,
-    until,
-)
+from support.waits import PATIENCE_SECONDS, until
+from support.wire import CREATE, Server, event, outcome
 
 from signal_pipeline.postgres.database import Connection
 
 TWO = ("--workers", "2")
+# httpx would make one for each request, which takes longer than an event.
+TLS = ssl.create_default_context()
 
 
 def workers(server: Server) -> list[psutil.Process]:
@@ -53,10 +52,16 @@ def connections_of(server: Server) -> dict[int, int]:
     }
 
 
+def post(server: Server, request: dict[str, Any]) -> Any:
+    """The body of an answer over a new connection."""
+    return httpx.post(
+        f"{server.url}/graphql", timeout=PATIENCE_SECONDS, verify=TLS, **request
+    ).json()
+
+
 def apart(server: Server, query: str, variables: dict[str, object], **changes: str) -> object:
     """The body of an answer over a connection of its own, so that any worker gives it."""
-    request = server.request(query, variables, **changes)
-    return httpx.post(f"{server.url}/graphql", timeout=60, **request).json()
+    return post(server, server.request(query, variables, **changes))
 
 
 def ids(rows: Connection) -> set[str]:
@@ -98,9 +103,11 @@ class Load:
                 CREATE, {"input": fields}, uid=f"loader-{id(self)}-{number}-{sent // 40}"
             )
             try:
-                answer = httpx.post(f"{self._server.url}/graphql", timeout=60, **request).json()
+                answer = post(self._server, request)
             except httpx.HTTPError:
-                continue  # The worker was killed or the server has ended.
+                # The worker was killed, or the server has ended.
+                self._stopped.wait(0.05)
+                continue
             if outcome(answer)[0] in ("accepted", "spooled"):
                 self.acknowledged.append(fields["clientEventId"])
 
