@@ -37,8 +37,8 @@ HISTORY = 100  # How many records of one check are searched for its last result.
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 ADVICE = {
     "nothing_overdue": (
-        "raw days are kept past their retention, which is a privacy alarm: see `signal-pipeline"
-        " retention --dry-run` for the reason"
+        "raw days are kept past their retention, or the retention is refused, which is a privacy"
+        " alarm: see `signal-pipeline retention --dry-run` for the reason"
     ),
     "": "open it in the Dagster UI, which says what to do",
 }
@@ -112,7 +112,9 @@ def changed_checks(
     """
     known, red, news = set(state.red), set(), []
     for name, evaluation in sorted(_last_evaluations(instance, checks).items()):
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+        is_error = evaluation.severity == dg.AssetCheckSeverity.ERROR
+        # A red check that only warns from now on is not green yet.
+        if not evaluation.passed and (is_error or name in known):
             red.add(name)
             if name not in known:
                 news.append(_turned_red(name, evaluation))
