@@ -46,9 +46,11 @@ def create_app(settings: Settings, identification: Identification, services: Ser
                 # Everything that is loaded by now stays for good. Without this, each full
                 # collection would scan it again, and the requests in flight would wait for that.
                 gc.freeze()
-                yield
-                gc.unfreeze()
-                midnight.cancel()
+                try:
+                    yield
+                finally:
+                    gc.unfreeze()
+                    midnight.cancel()
 
     starlette = Starlette(
         routes=[

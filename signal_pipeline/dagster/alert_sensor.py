@@ -17,12 +17,25 @@ from typing import Any
 
 import dagster as dg
 
-from signal_pipeline.dagster.alert_state import AlertState, deliver, read_state, write_state
+from signal_pipeline.dagster.alert_state import (
+    AlertState,
+    deliver,
+    mend_times,
+    read_state,
+    write_state,
+)
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.names import ALERTS_SENSOR, Names
 from signal_pipeline.dagster.notifications import Message, check_sender, open_addresses
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of, own_location
+from signal_pipeline.dagster.runs import (
+    FAILED_DAYS_TAG,
+    OwnRuns,
+    days_at_fault,
+    days_of,
+    has_succeeded_for,
+    own_location,
+)
 from signal_pipeline.postgres.database import DatabaseUnreachableError
 from signal_pipeline.settings import Settings, load_settings
 
@@ -37,8 +50,8 @@ HISTORY = 100  # How many records of one check are searched for its last result.
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 ADVICE = {
     "nothing_overdue": (
-        "raw days are kept past their retention, which is a privacy alarm: see `signal-pipeline"
-        " retention --dry-run` for the reason"
+        "raw days are kept past their retention, or the retention is refused, which is a privacy"
+        " alarm: see `signal-pipeline retention --dry-run` for the reason"
     ),
     "": "open it in the Dagster UI, which says what to do",
 }
@@ -112,7 +125,9 @@ def changed_checks(
     """
     known, red, news = set(state.red), set(), []
     for name, evaluation in sorted(_last_evaluations(instance, checks).items()):
-        if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.ERROR:
+        is_error = evaluation.severity == dg.AssetCheckSeverity.ERROR
+        # A red check that only warns from now on is not green yet.
+        if not evaluation.passed and (is_error or name in known):
             red.add(name)
             if name not in known:
                 news.append(_turned_red(name, evaluation))
@@ -172,16 +187,20 @@ def failed_runs(
 
     The state then counts these runs as known. `now` is in seconds since 1970.
     """
-    state.seen_until = max(state.seen_until, now - LONGEST_LOOK_SECONDS)
+    mend_times(state, now, LONGEST_LOOK_SECONDS)
     since = state.seen_until - OVERLAP_SECONDS
     state.seen = {run_id: ended for run_id, ended in state.seen.items() if ended > since}
     news = []
     failures = [*_new_failures(instance, ours, state, since), *_waiting_failures(instance, state)]
+    # A run of a machine whose clock is ahead ends after now.
+    state.seen_until = min(state.seen_until, now)
     for run, ended in sorted(failures, key=lambda each: each[1]):
         if not ours.includes(run) or _wait_for_retry(instance, run, state, now):
             continue
         state.seen[run.run_id] = ended
-        if RETRIED_TAG not in run.tags and _note_if_news(instance, ours, state, run, ended):
+        if RETRIED_TAG in run.tags:
+            continue
+        if _note_if_news(instance, ours, state, run, min(ended, now)):
             news.append(Message(f"Signal: {run.job_name} failed", failure_line(run)))
     return news
 
@@ -265,21 +284,15 @@ def _note_if_news(
 def _has_succeeded(
     instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, since: float
 ) -> bool:
-    """Return whether a run of the same job over some of the same days has succeeded since then."""
-    after = datetime.fromtimestamp(since, UTC)
+    """Return whether a run of the same job has succeeded since then for any day at fault."""
+    days = days_at_fault(failed)
     succeeded = ours.records(
         instance,
         job_name=failed.job_name,
         statuses=[dg.DagsterRunStatus.SUCCESS],
-        updated_after=after,
+        updated_after=datetime.fromtimestamp(since, UTC),
     )
     return any(
-        ours.includes(record.dagster_run) and _overlap(days_of(record.dagster_run), days_of(failed))
+        ours.includes(record.dagster_run) and has_succeeded_for(instance, record.dagster_run, days)
         for record in succeeded
     )
-
-
-def _overlap(one: Any, other: Any) -> bool:
-    if one is None or other is None:
-        return one is other
-    return bool(one[0] <= other[1] and other[0] <= one[1])

@@ -32,7 +32,7 @@ class AlertState(msgspec.Struct):
     """What people know. Times are seconds since 1970.
 
     Attributes:
-        seen_until: all failed runs that ended before this time are known.
+        seen_until: all failed runs that ended before this time are known; never after now.
         seen: the known runs that ended shortly before `seen_until` or later, with their ends.
         retrying: the runs that Dagster can still retry, with the time at which each was first seen.
         told: for each job with its days, the end of the last failure that people were told of.
@@ -67,6 +67,19 @@ def read_state(cursor: str | None, first_look: float) -> AlertState:
         return msgspec.json.decode(cursor or "", type=AlertState)
     except msgspec.DecodeError:
         return AlertState(seen_until=first_look)
+
+
+def mend_times(state: AlertState, now: float, longest_look: float) -> None:
+    """Make the state's times right if a clock was ahead, or if nobody has looked for long.
+
+    If `seen_until` is after now, the clock has gone back, and nobody knows since when it was wrong.
+    So runs that failed in the last `longest_look` seconds are looked at again: people may be told
+    of one twice, but of each at least once. Known runs stay known, even if they end after now.
+    """
+    earliest = now - longest_look
+    state.seen_until = max(state.seen_until, earliest) if state.seen_until <= now else earliest
+    state.told = {what: at for what, at in state.told.items() if at <= now}
+    state.retrying = {run_id: min(since, now) for run_id, since in state.retrying.items()}
 
 
 def write_state(state: AlertState) -> str:

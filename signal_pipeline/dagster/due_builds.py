@@ -69,23 +69,28 @@ def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
     return [run for run in failed if run.has_tried(status.day) and run.ended_at > status.changed_at]
 
 
-def may_ask(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
-    """Decide whether to ask for a build of a stale day now.
+def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
+    """Return whether a day must not be tried now, because it failed.
 
-    After a build, a day rests for ten times that build's duration (at least 10 s), so that a busy
-    day does not starve the others. After each failure the day waits for its back-off, and after the
-    fifth until the failures are a day old.
+    After each failure it waits for its back-off, and after the fifth until the failures are a day
+    old.
     """
     tries = attempts(status, failed)
     if len(tries) >= MAX_ATTEMPTS:
-        return False
-    if tries and now < max(t.ended_at for t in tries) + backoff(len(tries)):
-        return False
-    if status.built_at is None:
         return True
-    return now >= status.built_at + max(
-        MIN_PAUSE, timedelta(seconds=PAUSE_FACTOR * status.build_seconds)
-    )
+    return bool(tries) and now < max(t.ended_at for t in tries) + backoff(len(tries))
+
+
+def pauses(status: DayStatus, now: datetime) -> bool:
+    """Return whether a day was built so recently that other days come first.
+
+    After a build, a day rests for ten times that build's duration (at least 10 s), so that a busy
+    day does not starve the others.
+    """
+    if status.built_at is None:
+        return False
+    pause = max(MIN_PAUSE, timedelta(seconds=PAUSE_FACTOR * status.build_seconds))
+    return now < status.built_at + pause
 
 
 def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[date]:
@@ -115,18 +120,21 @@ def range_requests(
 ) -> list[RangeRequest]:
     """Return at most MAX_RUNS_PER_TICK runs of at most MAX_DAYS_PER_RUN days, newest days first.
 
-    No run includes a day that is in flight. A run leaves the fresh days within its range alone.
+    No run includes a day that is in flight or that backs off. A run leaves the fresh days within
+    its range alone, and builds the stale ones, even if they pause.
     """
-    taken = list(in_flight)
+    newest_first = sorted(stale, key=lambda status: status.day, reverse=True)
+    failing = [status.day for status in newest_first if backs_off(status, failed, now)]
+    taken = [*in_flight, *zip(failing, failing, strict=True)]
     days = [
         status
-        for status in sorted(stale, key=lambda status: status.day, reverse=True)
-        if may_ask(status, failed, now)
-        and not any(first <= status.day <= last for first, last in taken)
+        for status in newest_first
+        if not pauses(status, now) and not any(first <= status.day <= last for first, last in taken)
     ]
     chunks: list[list[DayStatus]] = []
     for status in days:
-        # A chunk never spans a day in flight: its run would wait there for the day's lock.
+        # A chunk never spans a day that is in flight, since its run would wait there for the day's
+        # lock, or one that backs off, since its run would build that day.
         if (
             chunks
             and len(chunks[-1]) < MAX_DAYS_PER_RUN

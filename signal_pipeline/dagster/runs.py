@@ -7,7 +7,7 @@ tell whose run it is. `due_builds.py` and `sensors.py` decide what follows from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -17,6 +17,7 @@ import dagster as dg
 from signal_pipeline.dagster.due_builds import FailedRun
 from signal_pipeline.dagster.names import Names
 from signal_pipeline.dagster.run_locks import living_runs, lock_space
+from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import Models
 
@@ -52,6 +53,18 @@ def days_of(run: dg.DagsterRun) -> tuple[date, date] | None:
     if first is None or last is None:
         return None
     return date.fromisoformat(first), date.fromisoformat(last)
+
+
+def named_days(run: dg.DagsterRun) -> frozenset[date] | None:
+    """Return the days that a failed run could not build, or None if it could not name them."""
+    named = run.tags.get(FAILED_DAYS_TAG)
+    return frozenset(map(date.fromisoformat, named.split(","))) if named else None
+
+
+def days_at_fault(run: dg.DagsterRun) -> frozenset[date]:
+    """Return the days that a failed run names, or else all its days; empty for a run without."""
+    days = days_of(run)
+    return named_days(run) or frozenset(days_between(*days) if days else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +146,8 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRu
         run, days = record.dagster_run, days_of(record.dagster_run)
         if days is None or run.tags.get(MODELS_TAG, models.digest) != models.digest:
             continue
-        named = run.tags.get(FAILED_DAYS_TAG)
-        at_fault = frozenset(map(date.fromisoformat, named.split(","))) if named else None
-        found.append(FailedRun(*days, record.update_timestamp.astimezone(UTC), at_fault))
+        ended_at = record.update_timestamp.astimezone(UTC)
+        found.append(FailedRun(*days, ended_at, named_days(run)))
     return found
 
 
@@ -168,6 +180,24 @@ def materialized_days(
         if event and event.partition and event.asset_key and _was_built(event):
             built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key)
     return {day for day, keys in built.items() if keys >= wanted}
+
+
+def has_succeeded_for(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, days: Collection[date]
+) -> bool:
+    """Return whether a successful run has done any of these days; with no days, if it has none.
+
+    A run does every day of its range, except that one with `ONLY_STALE_TAG` leaves some alone: only
+    its log says which days it built.
+    """
+    span = days_of(run)
+    if span is None or not days:
+        return span is None and not days
+    if not any(span[0] <= day <= span[1] for day in days):
+        return False
+    if ONLY_STALE_TAG not in run.tags:
+        return True
+    return not materialized_days(instance, run.run_id, ()).isdisjoint(days)
 
 
 def _was_built(event: dg.DagsterEvent) -> bool:

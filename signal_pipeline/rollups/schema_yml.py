@@ -22,6 +22,7 @@ from signal_pipeline.rollups.declared_tests import (
     UNIQUE,
     ColumnTest,
     NotNull,
+    ReconcilesWith,
     TableTest,
     Unique,
     read_test,
@@ -142,6 +143,9 @@ def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> No
     for column in columns:
         _check_name(column.name)
         column_tests(column)
+        # Checks get their names from the tests, and of two with one name only the last would run.
+        if repeated := _first_repeated(map(_test_name, column.data_tests)):
+            raise Problem(f"the column {column.name} has two tests {repeated}")
         if column.data_type not in types:
             raise Problem(
                 f"column {column.name} has the type {column.data_type!r}; there are"
@@ -163,7 +167,11 @@ def _check_model(model: ModelEntry) -> None:
             raise Problem(f"the column {name} is missing")
     if columns[DATE_COLUMN].data_type != "date":
         raise Problem(f"{DATE_COLUMN} is not a date")
-    grains = [test.columns for test in table_tests(model) if isinstance(test, Unique)]
+    tests = table_tests(model)
+    others = (test.to for test in tests if isinstance(test, ReconcilesWith))
+    if repeated := _first_repeated(others):
+        raise Problem(f"two tests would be the one check reconciles_with_{repeated}; keep one")
+    grains = [test.columns for test in tests if isinstance(test, Unique)]
     if len(grains) != 1:
         raise Problem(f"needs one test `{UNIQUE}`, over its grain")
     for name in (DATE_COLUMN, "app_name", "event_type"):
@@ -181,6 +189,10 @@ def _check_name(name: str) -> None:
         raise Problem(
             f"the name {name!r} is not lower case with underscores, at most 50 characters"
         )
+
+
+def _test_name(entry: str | dict[str, object]) -> str:
+    return entry if isinstance(entry, str) else next(iter(entry))
 
 
 def _first_repeated(names: Iterable[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -39,6 +40,41 @@ async def _live(app: ASGIApp, until: Callable[[], object]) -> None:
         assert message["type"].endswith(".complete"), message
 
     await app({"type": "lifespan"}, receive, send)
+
+
+async def _end_abruptly(app: ASGIApp) -> set[asyncio.Task[object]]:
+    """Start the application and cancel it; return the tasks that then go on."""
+    started = asyncio.Event()
+
+    async def receive() -> Message:
+        if started.is_set():
+            await asyncio.Event().wait()
+        return {"type": "lifespan.startup"}
+
+    async def send(_: Message) -> None:
+        started.set()
+
+    life = asyncio.ensure_future(app({"type": "lifespan"}, receive, send))
+    await started.wait()
+    assert gc.get_freeze_count() > 0
+    life.cancel()
+    await asyncio.wait([life])
+    assert life.cancelled()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return {task for task in others if task and not task.cancelling()}
+
+
+@pytest.mark.embedded_only
+def test_a_server_that_is_cancelled_leaves_nothing_behind(
+    settings: Settings, database: Database
+) -> None:
+    unused: Any = None
+    with closing(Ingest.from_settings(settings, database)) as ingest:
+        services = Services(
+            ingest, GroupCommit(ingest), unused, database, {}, ThreadPoolExecutor(1), unused
+        )
+        assert asyncio.run(_end_abruptly(create_app(settings, unused, services))) == set()
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.mark.embedded_only

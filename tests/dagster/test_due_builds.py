@@ -146,6 +146,37 @@ def test_no_request_touches_a_day_in_flight(days: set[int], flights: list[tuple[
     assert {(DAY - day).days for day in asked} <= days
 
 
+@given(
+    days=st.sets(st.integers(0, 400), max_size=200),
+    failing=st.dictionaries(st.integers(0, 400), st.integers(1, MAX_ATTEMPTS), max_size=20),
+)
+def test_no_request_spans_a_stale_day_that_rests_after_failures(
+    days: set[int], failing: dict[int, int]
+) -> None:
+    """A run builds every stale day of its range, so a resting day must not be in a range."""
+    resting = {DAY - timedelta(days=n) for n in failing if n in days}
+    failed = [
+        FailedRun(DAY - timedelta(days=n), DAY - timedelta(days=n), NOW)
+        for n, times in failing.items()
+        for _ in range(times)
+    ]
+    statuses = [stale(DAY - timedelta(days=n), changed=timedelta(hours=9)) for n in days]
+    requests = range_requests(statuses, [], failed, NOW)
+    for request in requests:
+        assert not [day for day in resting if request.days[0] <= day <= request.days[-1]]
+    if len(requests) < MAX_RUNS_PER_TICK:
+        asked = {day for request in requests for day in request.days}
+        assert asked == {status.day for status in statuses} - resting
+
+
+def test_a_run_spans_a_busy_day_that_pauses() -> None:
+    """Parting runs at each pause would make many small runs out of one while late events come."""
+    days = [DAY - timedelta(days=n) for n in range(3)]
+    busy = stale(days[1], built=timedelta(seconds=9))
+    (request,) = range_requests([stale(days[0]), busy, stale(days[2])], [], [], NOW)
+    assert request.days == [days[2], days[0]]
+
+
 def test_a_night_builds_what_is_stale_and_what_has_no_row_oldest_first() -> None:
     fresh = {"daily_app_activity": "fresh"}
     statuses = [

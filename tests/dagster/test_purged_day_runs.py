@@ -12,11 +12,12 @@ from support.dagster import Run, failure_text, materialized, metadata_of, purge,
 from support.days import RETENTION_DAYS, due_day, today, yesterday
 
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
 from signal_pipeline.rollups.models import Models
 
 pytestmark = pytest.mark.embedded_only
 PURGED = "purged: the raw events are gone, and the rollups are kept as they were"
+INCOMPLETE = "purged before the rollups were proven complete: they are kept as they were"
 
 
 def test_a_mixed_range(
@@ -99,6 +100,31 @@ def test_purged_before_it_was_built(
     marked = materialized(instance, result)
     assert str(old) in marked["daily_app_activity"]
     assert str(old) not in marked["daily_os_activity"]
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_the_note_of_a_purged_day(
+    proven: bool,
+    instance: dg.DagsterInstance,
+    run: Run,
+    fill: Callable[..., None],
+    build: Build,
+    database: Database,
+    models: Models,
+) -> None:
+    """The raw events of a purged day say whether its rollups were proven complete."""
+    old = due_day()
+    fill(old)
+    if proven:
+        build(old)
+        purge(database, models, old)
+    else:
+        assert purge_incomplete(database, models, old, "tried", RETENTION_DAYS).purged == [old]
+    assert run("raw_events_job", old).success
+    shown = metadata_of(instance, "raw_events", old)
+    assert (shown["state"], shown["note"]) == (
+        ("purged", PURGED) if proven else ("incomplete", INCOMPLETE)
+    )
 
 
 def test_the_log_of_a_range(

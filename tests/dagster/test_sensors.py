@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import Run, purge
+from dagster._core.storage.partition_status_cache import AssetPartitionStatus
+from psycopg import sql
+from support.dagster import Run, materialized, purge
 from support.days import days_ago, due_day, today, yesterday
 from support.traffic import line
 
@@ -25,6 +27,7 @@ from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
+OS = dg.AssetKey("daily_os_activity")
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 Tick = Callable[..., dg.SensorResult | dg.SkipReason]
 AddRun = Callable[..., dg.DagsterRun]
@@ -213,6 +216,42 @@ def test_a_day_that_keeps_failing_is_named_and_asked_for_again_when_its_model_ch
     assert f"1 failed 5 times and rest for a day or until they change: {yesterday()}" in (
         result.skip_message or ""
     )
+
+
+def test_a_day_that_rests_after_a_failure_is_in_no_run_of_other_days(
+    tick: Tick, fill: Fill, run: Run, instance: dg.DagsterInstance, connection: Connection
+) -> None:
+    """It is not tried before its time, and Dagster goes on showing it as failed."""
+    days = [days_ago(n) for n in (3, 2, 1)]
+    for day in days:
+        fill(day)
+    connection.execute(
+        sql.SQL(
+            "alter table signal.daily_os_activity add constraint broken check (activity_date <> {})"
+        ).format(str(days[1]))
+    )
+    assert not run("rollups_job", days[0], days[-1]).success
+    for day in (days[0], days[-1]):
+        fill(day, 5, seed=2)
+    connection.execute(
+        "update signal.builds set built_at = built_at - interval '1 hour', seconds = 0"
+    )
+    connection.execute("update signal.days set changed_at = now() - interval '1 hour'")
+    built = set()
+    for request in requests(tick("stale_rollups_sensor")):
+        first, last = (date.fromisoformat(request.tags[tag]) for tag in (START, END))
+        result = run("rollups_job", first, last, dict(request.tags))
+        assert result.success
+        built |= materialized(instance, result)["daily_os_activity"]
+    assert built == {str(days[0]), str(days[-1])}
+    shown = instance.get_status_by_partition(
+        OS, [str(day) for day in days], dg.DailyPartitionsDefinition(str(days[0]))
+    )
+    assert shown == {
+        str(days[0]): AssetPartitionStatus.MATERIALIZED,
+        str(days[1]): AssetPartitionStatus.FAILED,
+        str(days[2]): AssetPartitionStatus.MATERIALIZED,
+    }
 
 
 def test_a_purged_day_is_never_asked_for(

@@ -268,6 +268,18 @@ BROKEN_YML = [
     ("to: events}", "to: event}", "daily_app_activity: a test names event, which is neither"),
     ("to: events}", "to: events, where: nothing > 1}", "Column 'nothing' could not be resolved"),
     ("to: events}", "to: events, where: 'a and'}", "cannot read the condition 'a and'"),
+    (
+        "      - reconciles_with: {arguments: {to: events}}\n",
+        "      - reconciles_with: {arguments: {to: events}}\n"
+        "      - reconciles_with: {arguments: {to: events, where: route is not null}}\n",
+        "daily_app_activity: two tests would be the one check reconciles_with_events",
+    ),
+    (
+        "[not_null]",
+        "[not_null, {accepted_values: {arguments: {values: [a]}}},"
+        " {accepted_values: {arguments: {values: [b]}}}]",
+        "daily_app_activity: the column events has two tests accepted_values",
+    ),
     ("by: [app_name,", "by: [app,", "daily_device_activity: a test names the column app"),
     ("- name: daily_os_activity", "- name: daily_app_activity", "daily_app_activity has two entr"),
     ("- name: daily_os_activity", "- name: Daily", "the name 'Daily' is not lower case"),

@@ -5,7 +5,14 @@ with counted as materialized (
 )
 select
     coalesce((select version from signal.days where day = %(day)s), 0) as version,
-    coalesce((select state from signal.days where day = %(day)s), 'open') as state,
+    coalesce(
+        (
+            select case when incomplete then 'incomplete' else state end
+            from signal.days
+            where day = %(day)s
+        ),
+        'open'
+    ) as state,
     events,
     first_event,
     last_event

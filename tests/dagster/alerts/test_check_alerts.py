@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
 from conftest import Fill
 from support.alerts import DEVICE, Tick, start_run
 from support.dagster import Run
-from support.days import yesterday
+from support.days import days_ago, due_day, yesterday
 from support.inbox import Inbox
 
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.privacy import retention
 
 pytestmark = pytest.mark.embedded_only
 
@@ -75,6 +79,61 @@ def test_a_planned_check(
     start_run(instance, defs, "checks_job")
     tick()
     assert box.titles() == []
+
+
+# What the clocks say, how long a raw day is overdue, and how many days the check names.
+RETENTION_ALARMS: dict[str, tuple[dict[str, Any], int | None, int]] = {
+    "the clocks differ and no day is due": (
+        {"database": datetime.now(UTC) + timedelta(days=1)},
+        None,
+        0,
+    ),
+    "a day is due by the clock alone": ({"installed": days_ago(366), "seen": frozenset()}, 1, 1),
+    "a day is overdue": ({}, 8, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "overdue", "named"), RETENTION_ALARMS.values(), ids=RETENTION_ALARMS.keys()
+)
+def test_each_alarm_of_the_retention(
+    tick: Tick,
+    box: Inbox,
+    run: Run,
+    fill: Fill,
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, Any],
+    overdue: int | None,
+    named: int,
+) -> None:
+    """The message is true in each case in which the check is red."""
+    read_clocks = retention.read_clocks
+    monkeypatch.setattr(retention, "read_clocks", lambda found: replace(read_clocks(found), **said))
+    if overdue:
+        fill(due_day(overdue))
+    assert run("checks_job", None).success
+    tick()
+    (text,) = [each["message"] for each in box.messages if "nothing_overdue" in each["title"]]
+    assert text == (
+        f"check nothing_overdue of expired_raw_events is red, days {named}: raw days are kept past"
+        " their retention, or the retention is refused, which is a privacy alarm: see"
+        " `signal-pipeline retention --dry-run` for the reason"
+    )
+
+
+def test_a_red_check_that_only_warns_from_now_on(
+    tick: Tick, box: Inbox, evaluate: Callable[..., None]
+) -> None:
+    """It is not green yet, and is told when it is."""
+    evaluate(False)
+    tick()
+    assert box.titles() == ["Signal: grain_is_unique of daily_app_activity is red"]
+    evaluate(False, severity=dg.AssetCheckSeverity.WARN)
+    tick()
+    assert box.titles() == []
+    evaluate(True)
+    tick()
+    assert box.titles() == ["Signal: grain_is_unique of daily_app_activity is green again"]
 
 
 def test_warnings_and_checks_of_others(

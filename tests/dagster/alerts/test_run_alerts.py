@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
+from datetime import date
 
 import dagster as dg
 import pytest
+from conftest import Fill
+from dagster._core.events import StepMaterializationData
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from support.alerts import NO_RETRY, Tick, start_run
-from support.days import today, yesterday
+from psycopg import sql
+from support.alerts import APP, NO_RETRY, Tick, ended_well, start_run
+from support.dagster import Run
+from support.days import days_ago, today, yesterday
 from support.inbox import Inbox
 
 from signal_pipeline.dagster import alert_sensor
-from signal_pipeline.dagster.runs import LOCK_TAG
+from signal_pipeline.dagster.runs import LOCK_TAG, range_tags
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 
@@ -92,18 +96,73 @@ def test_a_job_that_keeps_failing(
     assert tell(today()) == []
 
 
-def ended_well(run: dg.DagsterRun) -> dg.EventLogEntry:
-    """The event by which a run ends."""
-    event = dg.DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=run.job_name)
-    return dg.EventLogEntry(
-        error_info=None,
-        level=logging.INFO,
-        user_message="",
-        run_id=run.run_id,
-        timestamp=time.time(),
-        job_name=run.job_name,
-        dagster_event=event,
-    )
+RANGE_FAILED = ["Signal: rollups_job failed"]
+
+
+def test_a_day_at_fault_within_a_range(
+    tick: Tick, box: Inbox, run: Run, fill: Fill, connection: Connection
+) -> None:
+    """Only a success for the day at fault makes its next failure news, not one for other days."""
+    day = days_ago(3)
+    spoil = sql.SQL(
+        "alter table signal.daily_os_activity add constraint broken check (activity_date <> {})"
+    ).format(str(day))
+    fill(day)
+    fill(yesterday())
+    connection.execute(spoil)
+
+    def build(first: date) -> list[str]:
+        run("rollups_job", first, yesterday(), {**NO_RETRY, "signal/only_stale": "true"})
+        tick()
+        return box.titles()
+
+    assert build(day) == RANGE_FAILED
+    fill(yesterday(), 5, seed=2)
+    assert build(yesterday()) == []
+    assert build(day) == [], "it keeps failing, though the other day of its range was built"
+    connection.execute("alter table signal.daily_os_activity drop constraint broken")
+    assert build(day) == []
+    fill(day, 5, seed=2)
+    connection.execute(sql.SQL("delete from signal.daily_os_activity"))
+    connection.execute(spoil)
+    assert build(day) == RANGE_FAILED, "it was built in between"
+
+
+def test_a_success_that_left_the_day_at_fault_alone(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+) -> None:
+    """A run over a range of stale days succeeds for those days only that it built."""
+    day = days_ago(3)
+    tags = {**range_tags(day, today()), "signal/only_stale": "true"}
+
+    def tell() -> list[str]:
+        fail("rollups_job", tags={**NO_RETRY, **tags, "signal/failed_days": str(day)})
+        tick()
+        return box.titles()
+
+    def succeed(built: date) -> None:
+        well = start_run(instance, defs, "rollups_job", tags={**mine, **tags})
+        mark = dg.AssetMaterialization(APP, partition=str(built))
+        instance.report_dagster_event(
+            dg.DagsterEvent(
+                event_type_value="ASSET_MATERIALIZATION",
+                job_name="rollups_job",
+                event_specific_data=StepMaterializationData(mark),
+            ),
+            run_id=well.run_id,
+        )
+        instance.handle_new_event(ended_well(well))
+
+    assert tell() == RANGE_FAILED
+    succeed(today())
+    assert tell() == []
+    succeed(day)
+    assert tell() == RANGE_FAILED
 
 
 def test_told_again_after_a_day(

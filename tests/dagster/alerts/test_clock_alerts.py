@@ -1,0 +1,109 @@
+"""Failed runs are told whatever the clock said: perhaps twice, but never not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+import pytest
+from support.alerts import NO_RETRY, SetClock, Tick, ended_well, start_run
+from support.inbox import Inbox
+
+from signal_pipeline.dagster import alert_sensor
+
+pytestmark = pytest.mark.embedded_only
+
+HOUR, YEAR = 3600, 366 * 86_400
+CHECKS, EVENTS = ["Signal: checks_job failed"], ["Signal: raw_events_job failed"]
+
+
+def test_a_clock_that_was_ahead_for_a_failed_run(
+    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], set_clock: SetClock
+) -> None:
+    """The clock is right again: what fails now is told, once."""
+    set_clock(YEAR)
+    fail("raw_events_job", tags=NO_RETRY)
+    tick()
+    assert box.titles() == EVENTS
+    set_clock(0)
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+    tick()
+    assert box.titles() == [], "neither run is told at each tick"
+
+
+def test_a_clock_that_was_ahead_at_a_tick(
+    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], set_clock: SetClock
+) -> None:
+    """What failed before the clock jumped and was not seen then is told after the jump."""
+    fail(tags=NO_RETRY)
+    set_clock(YEAR)
+    tick()
+    assert box.titles() == []
+    set_clock(0)
+    tick()
+    assert box.titles() == CHECKS
+    tick()
+    assert box.titles() == []
+
+
+def test_a_run_on_a_machine_whose_clock_is_ahead(
+    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], set_clock: SetClock
+) -> None:
+    """It is told once, and hides no failure of another machine."""
+    set_clock(HOUR, of_runs_alone=True)
+    fail("raw_events_job", tags=NO_RETRY)
+    tick()
+    assert box.titles() == EVENTS
+    fail("raw_events_job", tags=NO_RETRY)
+    tick()
+    assert box.titles() == [], "it keeps failing"
+    set_clock(0)
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+    tick()
+    assert box.titles() == []
+
+
+def test_a_success_after_the_clock_was_set_back(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+    set_clock: SetClock,
+) -> None:
+    """A clock that was five minutes ahead hides no success, so the next failure is news."""
+    set_clock(300)
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+    set_clock(0)
+    instance.handle_new_event(ended_well(start_run(instance, defs, "checks_job", tags=mine)))
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+
+
+def test_a_retry_that_was_awaited_when_the_clock_was_ahead(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    set_clock: SetClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wait for a retry that is never made ends by the right clock too."""
+    set_clock(YEAR)
+    run = fail()
+    tick()
+    instance.add_run_tags(run.run_id, {"dagster/will_retry": "true"})
+    set_clock(0)
+    tick()
+    assert box.titles() == [], "the retry can still come"
+    monkeypatch.setattr(alert_sensor, "RETRY_PATIENCE_SECONDS", -1)
+    tick()
+    assert box.titles() == CHECKS
