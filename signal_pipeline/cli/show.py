@@ -259,13 +259,13 @@ def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
 
 def show_report(report: Report, format_name: str) -> None:
     """Print a report as a table, as CSV or as a list of JSON objects; notes go to stderr."""
-    columns, records = report.rows.columns, report.rows.records
+    rows = report.rows
     if format_name == "csv":
-        _print_csv(columns, records)
+        _print_csv(rows.columns, rows.records)
     elif format_name == "json":
-        console.print_json(records)
+        console.print_json(rows.records)
     else:
-        _print_rows(columns, records)
+        _print_rows(rows.columns, rows.records)
     for note in report.notes:
         console.say(f"note: {note}")
     if report.left_out:
@@ -285,6 +285,7 @@ def _print_csv(columns: Sequence[str], records: Sequence[Mapping[str, object]]) 
         writer.writerow(
             printable(value) if escape and isinstance(value, str) else value for value in values
         )
+    sys.stdout.flush()  # A full disk or a closed pipe shows here, not after the command.
 
 
 def _print_rows(columns: Sequence[str], records: Sequence[Mapping[str, object]]) -> None:

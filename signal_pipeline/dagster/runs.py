@@ -187,8 +187,9 @@ def has_succeeded_for(
 ) -> bool:
     """Return whether a successful run has done any of these days; with no days, if it has none.
 
-    A run does every day of its range, except that one with `ONLY_STALE_TAG` leaves some alone: only
-    its log says which days it built.
+    A run counts for every day of its range, even one that it left alone because it was purged: an
+    alert too many at most. One with `ONLY_STALE_TAG` leaves days alone: only its log says which
+    days it built.
     """
     span = days_of(run)
     if span is None or not days:

@@ -1,6 +1,6 @@
 """The command `migrate`: Alembic's migrations, then guards, roles, and the tables of the rollups.
 
-It can run at any time and in several processes at once, because everything happens in one
+It can run at any time and in several processes at once, because every change happens in one
 transaction under a lock. Only the owner of the schema can change it. For any other user, such as
 `signal_admin`, `migrate` only finds out whether the schema is up to date.
 """
@@ -33,6 +33,10 @@ class StartDateError(SignalError):
     """The start date would exclude days that hold data."""
 
 
+class NewerSchemaError(SignalError):
+    """A later version of Signal has migrated the schema."""
+
+
 class NotOwnerError(SignalError):
     """The schema is not up to date, and this user is not allowed to change it."""
 
@@ -44,15 +48,15 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
     distributes the large tables, and raises DistributionError where that is not possible, or where
-    their shards have copies. Also raises StartDateError, TableError and ReportingViewError.
+    their shards have copies. Also raises NewerSchemaError, StartDateError, TableError and
+    ReportingViewError.
     """
     with safe_errors():
-        if _is_current(database):
-            with database.connect() as connection, connection.transaction():
-                _migrate(connection, settings, models, upgrade=None)
-        else:
-            # Imported here, because these take longer to import than the rest of Signal, and an
-            # up-to-date schema needs none of them.
+        with database.connect() as connection, connection.transaction():
+            is_done = _migrate(connection, settings, models, upgrade=None)
+        if not is_done:
+            # Imported here, because these take longer to import than the rest of Signal, and a
+            # schema that has every migration needs none of them.
             from signal_pipeline.schema.migrations.run import alembic_upgrade
 
             with alembic_upgrade(database) as (connection, upgrade):
@@ -80,19 +84,17 @@ def missing_roles(database: Database) -> list[str]:
     return [*roles, *(f"{member} in {role}" for role, member in memberships)]
 
 
-def _is_current(database: Database) -> bool:
-    """Return whether the migrations, guards and roles of this version have run."""
-    with database.connect() as connection:
-        facts = connection.execute(query(__package__, "schema_facts")).fetchone()
-    return facts is not None and facts[1] == _schema_comment()
-
-
 def _migrate(
     connection: Connection,
     settings: Settings,
     models: Models,
     upgrade: Callable[[], None] | None,
-) -> None:
+) -> bool:
+    """Bring the schema up to date, and return True.
+
+    `upgrade` runs the migrations. If it is None and a migration is missing, change nothing and
+    return False.
+    """
     transaction_lock(connection, MIGRATE_LOCK)
     # Only the two large tables are ever on the workers. Citus would make functions and their grants
     # there too, which an owner without superuser has no right to.
@@ -101,7 +103,16 @@ def _migrate(
     wanted = _schema_comment()
     if facts is not None and not facts[0]:
         _try_migration_as_other_user(connection, settings, models, facts[1] == wanted)
-        return
+        return True
+    stored, newest = _stored_revision(connection), _newest_revision()
+    if stored is not None and stored > newest:
+        raise NewerSchemaError(
+            f"the schema has migration {stored}, and this version of Signal knows migrations up to"
+            f" {newest}: use the version that migrated it, or a later one"
+        )
+    # The comment alone does not show that the tables are there: a dump holds it before them.
+    if upgrade is None and (facts is None or facts[1] != wanted or stored != newest):
+        return False
     # Not `if not exists`: even where the schema exists, that needs the right to create one.
     if facts is None:
         connection.execute("create schema signal")
@@ -114,6 +125,7 @@ def _migrate(
     migrate_rollups(connection, models)
     if facts is None or facts[1] != wanted:
         connection.execute(sql.SQL("comment on schema signal is {}").format(wanted))
+    return True
 
 
 def _grant_memberships(connection: Connection) -> None:
@@ -147,8 +159,15 @@ def _schema_comment() -> str:
     return f"Signal's schema: migration {_newest_revision()}, guards and roles {digest}"
 
 
+def _stored_revision(connection: Connection) -> str | None:
+    scalar = connection.cursor(row_factory=scalar_row)
+    if scalar.execute("select to_regclass('signal.alembic_version')").fetchone() is None:
+        return None
+    return scalar.execute("select version_num from signal.alembic_version").fetchone()
+
+
 def _newest_revision() -> str:
-    """Return the newest revision, with which the name of its file begins."""
+    """Return the newest revision: the name of each migration's file begins with its revision."""
     versions = Path(__file__).with_name("migrations") / "versions"
     return max(path.name.partition("_")[0] for path in versions.glob("[0-9]*_*.py"))
 

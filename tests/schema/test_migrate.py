@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,17 +16,33 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from conftest import START_DATE, Fill
 from psycopg import sql
+from support.commands import run_command
 from support.days import days_ago, today
 from support.revisions import migrate_to
 from support.stored import count
+from support.waits import until
 
 from signal_pipeline.days.calendar import NotMigratedError, stored_start_date
-from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
+from signal_pipeline.postgres.database import (
+    Connection,
+    Database,
+    DatabaseError,
+    DatabaseUnreachableError,
+)
+from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.schema.migrate import NotOwnerError, StartDateError, migrate, missing_roles
+from signal_pipeline.schema.migrate import (
+    NewerSchemaError,
+    NotOwnerError,
+    StartDateError,
+    migrate,
+    missing_roles,
+)
 from signal_pipeline.settings import Settings
 
 _numbers = itertools.count(1)
@@ -90,6 +107,65 @@ def test_a_second_migration_changes_nothing(
         tables = {row[1] for row in first if row[0] == "column"}
         assert {"events", "event_keys", "days", "books", "receipts", "audit", *models} <= tables
         assert {f"{name}_by_type" for name in models} <= tables
+
+
+def test_an_up_to_date_schema_needs_no_alembic(environment: Settings, tmp_path: Path) -> None:
+    program = (
+        "import atexit, sys; from signal_pipeline.cli import main\n"
+        "atexit.register(lambda: print('alembic' in sys.modules, 'sqlalchemy' in sys.modules))\n"
+        "main()"
+    )
+    done = run_command("migrate", cwd=tmp_path, program=program)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "False False")
+
+
+def test_the_schema_names_alembics_newest_migration(connection: Connection) -> None:
+    """The newest migration is found by the names of the files, without Alembic."""
+    config = Config()
+    config.set_main_option("script_location", "signal_pipeline.schema:migrations")
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    ((comment,),) = connection.execute(
+        "select obj_description('signal'::regnamespace, 'pg_namespace')"
+    ).fetchall()
+    assert f"migration {newest}," in comment
+
+
+def test_a_comment_does_not_vouch_for_tables_that_are_not_there(
+    database: Database, connection: Connection, settings: Settings, models: Models
+) -> None:
+    """An interrupted restore has made the schema and its comment, and some tables."""
+    connection.execute("delete from signal.alembic_version")
+    with pytest.raises(DatabaseError, match="42P07"):
+        migrate(database, settings, models)
+
+
+def test_a_version_that_waits_for_a_later_one_changes_nothing(
+    database: Database, connection: Connection, settings: Settings, models: Models
+) -> None:
+    """While the later version migrates, the schema still looks as the earlier one wants it."""
+    failed: list[Exception] = []
+
+    def try_it() -> None:
+        try:
+            migrate(database, settings, models)
+        except NewerSchemaError as error:
+            failed.append(error)
+
+    with connection.transaction():
+        transaction_lock(connection, MIGRATE_LOCK)
+        connection.execute("update signal.alembic_version set version_num = '9999'")
+        connection.execute("comment on schema signal is 'a later one'")
+        earlier = threading.Thread(target=try_it)
+        earlier.start()
+        waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+        with database.connect() as other:
+            until(lambda: count(other, waiting), "the earlier version waits")
+    earlier.join()
+    assert "the schema has migration 9999" in str(failed[0])
+    ((comment,),) = connection.execute(
+        "select obj_description('signal'::regnamespace, 'pg_namespace')"
+    ).fetchall()
+    assert comment == "a later one"
 
 
 def test_builds_of_before_began_with_their_last_one(

@@ -44,7 +44,6 @@ SLOW_FIRST = (
     "tests/api/test_outage.py",
     "tests/dagster/test_races.py",
     "tests/api/test_server.py",
-    "tests/test_wheel.py",
     "tests/faults/test_kills.py",
     "tests/dagster/test_pruning.py",
     "tests/api/test_development.py",
@@ -68,6 +67,7 @@ LANES = (
         "tests/dagster/test_dev.py",
         "tests/faults/test_neighbours.py",
         "tests/cli/test_demo.py",
+        "tests/test_wheel.py",
     ),
 )
 TOGETHER = {path: together[0] for together in (CLIENT, *LANES) for path in together}

@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 600.0
 
 def until(
     question: Callable[[], object],
-    what: str = "it happens",
+    what: str = "what the test waits for",
     patience: float = PATIENCE_SECONDS,
     pause: float = 0.1,
 ) -> None:
