@@ -56,6 +56,11 @@ VARIABLES = {
     "halves of pairs": f'"{"".join([chr(92) + "ud83d"] * (ROOM // 6))}"',
     "no end": _list("1")[:-1],
     "an open text": f'"{"," * ROOM}',
+    "an open text of escaped quotes": f'"{"," * MAX_VALUES}{(chr(92) + chr(34)) * 120_000}',
+    "an open text of escapes": f'"{"," * MAX_VALUES}{(chr(92) * 3 + chr(34)) * 60_000}',
+    "escaped quotes": f'"{(chr(92) + chr(34)) * (ROOM // 2 - 10)}"',
+    "quotes": chr(34) * ROOM,
+    "commas and quotes": (f",{chr(34)}{chr(92)}{chr(34)}") * (ROOM // 4),
 }
 
 

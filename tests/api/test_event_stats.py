@@ -47,6 +47,28 @@ def test_sums_over_a_window_are_named_as_sums(api: Server, lines: list[Row]) -> 
     assert (row["sessions"], row["summedDailySessions"]) == (None, 12)
 
 
+def test_a_sum_that_graphql_cannot_say_is_refused(
+    api: Server, lines: list[Row], rows: Connection
+) -> None:
+    """Ten million events a day reach it within a year."""
+    largest = 2**31 - 1
+    enlarge = (
+        "update signal.daily_app_activity set events = events + %s where activity_date = %s"
+        " and event_type = '(all)'"
+    )
+    rows.execute(enlarge, [largest - 9, DAYS[0]])
+    try:
+        refused = api.call(
+            STATS,
+            {**WINDOW, "by": "APP", "period": "TOTAL", "eventType": "(all)"},
+            uid="boss-1",
+        ).json()
+        assert code(refused) == "BAD_USER_INPUT"
+        assert "the largest Int of GraphQL: ask for fewer days" in refused["errors"][0]["message"]
+    finally:
+        rows.execute(enlarge, [9 - largest, DAYS[0]])
+
+
 def test_raw_counts(api: Server, lines: list[Row]) -> None:
     """Raw counts are exact, and sessions are distinct over the window."""
     (row,) = read_stats(api, groupBy=["APP"])["rows"]

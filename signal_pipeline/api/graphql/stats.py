@@ -34,6 +34,7 @@ from signal_pipeline.reports.report_errors import PurgedError
 from signal_pipeline.rollups.models import Models
 
 MAX_ROWS = 10_000
+LARGEST_INT = 2**31 - 1  # GraphQL has no larger one.
 ENTITY_KEYS = {"entity", "entity-type"}
 FILTER_KEYS = {key.column: key.name for key in KEYS.values() if key.name != "day"}
 ROW_KEYS = ("week", *FILTER_KEYS)
@@ -112,6 +113,12 @@ def _answer(
     report = _ask_reports(database, models, question, hide_small=not is_admin)
     if len(report.records) > MAX_ROWS:
         raise bad_input(f"more than {MAX_ROWS} rows: ask for fewer days, or filter")
+    # No other number of a row is larger than its events.
+    if any(row["events"] > LARGEST_INT for row in report.records):
+        raise bad_input(
+            f"a sum is above {LARGEST_INT}, the largest Int of GraphQL: ask for fewer days or a"
+            " shorter period, or filter"
+        )
     return EventStats(
         rows=_rows(report, question), suppressed_rows=report.left_out, notes=report.notes
     )
