@@ -49,8 +49,8 @@ def audit_key(settings: Settings) -> bytes:
 
     In development, if it is not set, it is generated once into `SIGNAL_HOME/audit-key`. In
     production a generated key would differ between machines, and one person would look like
-    several. The salt secret is not used as this key, because a process that only purges or reads
-    does not need the salt secret. Raises SettingsError for a key of fewer than 32 bytes, and in
+    several. The salts' secret is not used as this key, because a process that only purges or reads
+    does not need the salts' secret. Raises SettingsError for a key of fewer than 32 bytes, and in
     production for a missing or weak one.
     """
     if settings.audit_key is None:

@@ -40,7 +40,7 @@ def weekly_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Ite
     yield from dbt.cli(["build"], context=context).stream()
 
 
-# Signal's nightly run begins at 00:30 UTC and builds yesterday first.
+# Signal's nightly run begins at 00:30 UTC, and builds yesterday before it runs its checks.
 every_night = dg.ScheduleDefinition(
     "weekly_models_schedule",
     cron_schedule="30 1 * * *",

@@ -1,7 +1,7 @@
 """Runs `signal-pipeline dev`: the Dagster UI and daemon on the configured database.
 
 It is bound to loopback, because the UI has no login. The code location is a process of its own
-beside `dagster dev`: only it gets what ingest needs, above all the salt's secret.
+beside `dagster dev`: only it gets what ingest needs, above all the salts' secret.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Decides which days to build now, and in which runs. Pure: no Dagster, no SQL.
 
 The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
-day in flight is not asked for twice; a busy day is not rebuilt without a pause; a failing day is
-tried again with back-off, and not for ever.
+day in flight is not asked for twice; a busy day is not rebuilt without a pause; a day that fails
+and does not change is tried again with back-off, and not for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from signal_pipeline.days.freshness import DayStatus
 PAUSE_FACTOR = 10
 MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, however small its day is.
 MAX_ATTEMPTS = 5
-# A day that was given up is tried again when its failures are this old.
+# The caller reads the failures of this time only, so a day that was given up is tried again.
 ATTEMPTS_WINDOW = timedelta(days=1)
 FIRST_BACKOFF = timedelta(minutes=1)
 MAX_BACKOFF = timedelta(hours=1)
@@ -65,15 +65,15 @@ def backoff(failures: int) -> timedelta:
 
 
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
-    """Return the failed runs that tried this day since its raw events last changed."""
+    """Return the runs that failed for this day since its raw events last changed."""
     return [run for run in failed if run.has_tried(status.day) and run.ended_at > status.changed_at]
 
 
 def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
     """Return whether a day must not be tried now, because it failed.
 
-    After each failure it waits for its back-off, and after the fifth until the failures are a day
-    old.
+    After each failure the day waits for its back-off. With five failures it is not tried; `failed`
+    holds the runs of the last day only, so it is tried again when the oldest is a day old.
     """
     tries = attempts(status, failed)
     if len(tries) >= MAX_ATTEMPTS:
@@ -103,7 +103,8 @@ def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: dat
 
     These are stale days, yesterday, and days after the first known day that have no row. Such a day
     had no event, and no run built it; it is built now, so that its rollups say zero instead of
-    unknown. Days without a row that are more than a month old are left alone.
+    unknown. Days without a row are left alone if they are before `first_kept` or more than a month
+    old.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
@@ -118,10 +119,11 @@ def range_requests(
     failed: Sequence[FailedRun],
     now: datetime,
 ) -> list[RangeRequest]:
-    """Return at most MAX_RUNS_PER_TICK runs of at most MAX_DAYS_PER_RUN days, newest days first.
+    """Return at most MAX_RUNS_PER_TICK runs of at most MAX_DAYS_PER_RUN days.
 
-    No run includes a day that is in flight or that backs off. A run leaves the fresh days within
-    its range alone, and builds the stale ones, even if they pause.
+    The run with the newest days comes first; within a run the oldest day comes first. No run
+    includes a day that is in flight or that backs off. A day that pauses is not asked for, but is
+    built too if it lies between the days of a run. Fresh days between them are left alone.
     """
     newest_first = sorted(stale, key=lambda status: status.day, reverse=True)
     failing = [status.day for status in newest_first if backs_off(status, failed, now)]

@@ -28,9 +28,9 @@ from signal_pipeline.dagster.runs import CATCH_UP_TAG
 def build_jobs(
     names: Names, checks: Iterable[dg.AssetCheckKey], hourly_checks: Iterable[dg.AssetCheckKey]
 ) -> list[dg.UnresolvedAssetJobDefinition]:
-    """Return every job of the project that selects assets.
+    """Return every job of the project that selects assets or checks.
 
-    `hourly_checks` are the checks that are cheap enough for each hour.
+    `checks` are all checks; `hourly_checks` are those that are cheap enough to run every hour.
     """
     raw_events, rollups = names.key(RAW_EVENTS), [names.key(name) for name in names.rollups]
     return [
@@ -48,8 +48,8 @@ def build_jobs(
             names.named(NIGHTLY_JOB),
             selection=dg.AssetSelection.assets(raw_events, *rollups, names.key(EXPIRED_RAW_EVENTS)),
             description=(
-                "Builds the rollups of yesterday and of days that earlier nightly runs"
-                " missed, then evaluates every check, then runs the retention."
+                "Drains the landing, builds the rollups of yesterday and of days that earlier"
+                " nightly runs missed, then evaluates every check, then runs the retention."
             ),
             tags={CATCH_UP_TAG: "true"},
         ),
@@ -69,8 +69,8 @@ def build_jobs(
             names.named(LEFT_CHECKS_JOB),
             selection=dg.AssetSelection.checks(*checks),
             description=(
-                "Evaluates the checks that a backfill planned and left without a result. If started"
-                " by hand, evaluates every check."
+                "Evaluates the checks that a backfill or an interrupted run left without a result."
+                " If started by hand, evaluates every check."
             ),
         ),
     ]

@@ -26,10 +26,11 @@ from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import FAILED, IN_FLIGHT, RANGE_START_TAG, OwnRuns, own_location
 
 TICK_SECONDS = 15
-PAUSE_SECONDS = 900  # The pause between two runs of checks that failed.
+PAUSE_SECONDS = 900  # How long a check rests after its evaluation failed.
 # Dagster's name for the job of runs that start from assets, in the UI or by a backfill.
 UI_JOB = "__ASSET_JOB"
-LONGEST_LOOK = timedelta(hours=2)  # By then the hourly checks have run.
+# How far back runs are looked for. By then the hourly checks have run; the others run at night.
+LONGEST_LOOK = timedelta(hours=2)
 
 
 def build_left_checks_sensor(
@@ -56,8 +57,8 @@ def build_left_checks_sensor(
         left = left_checks(context.instance, ours, keys)
         if not left:
             return dg.SkipReason("no check was left without a result")
-        # A build also marks the raw events as materialized, and then Dagster takes the earlier
-        # results of all their checks for outdated.
+        # A build also marks the raw events as materialized. Dagster then takes the results of all
+        # checks of the raw events for outdated, so all of them are evaluated again.
         wanted = [key for key in keys if key in left or key.asset_key == names.key(RAW_EVENTS)]
         return dg.RunRequest(asset_check_keys=wanted)
 
@@ -67,9 +68,12 @@ def build_left_checks_sensor(
 def left_checks(
     instance: dg.DagsterInstance, ours: OwnRuns, keys: Collection[dg.AssetCheckKey]
 ) -> set[dg.AssetCheckKey]:
-    """Return the checks that no run has evaluated since the end of a run that planned them.
+    """Return the checks that must be evaluated again.
 
-    Returns an empty set while a run that planned checks, or a run of several days, is in flight.
+    These are the checks that a run planned and did not evaluate, and the checks of what a run of
+    several days built, if no run has evaluated them since that run ended. A check whose evaluation
+    has just failed is left out. Returns an empty set while a run that planned checks, or a run of
+    several days, is in flight.
     """
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(keys))
     planned = {
@@ -104,9 +108,9 @@ def left_checks(
 def _ranges(
     instance: dg.DagsterInstance, ours: OwnRuns, statuses: Collection[dg.DagsterRunStatus]
 ) -> list[dg.RunRecord]:
-    """Return our recent runs of several days that somebody asked for in the UI.
+    """Return our recent runs of several days that were started by the UI or by a backfill.
 
-    The runs of a command or of a sensor plan no checks.
+    Runs of a command or of a sensor are left out, because they plan no checks.
     """
     since = datetime.now(UTC) - LONGEST_LOOK
     found = ours.records(instance, job_name=UI_JOB, statuses=list(statuses), updated_after=since)

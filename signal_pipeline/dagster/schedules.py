@@ -36,8 +36,8 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
         job_name=names.named(NIGHTLY_JOB),
         default_status=RUNNING,
         description=(
-            "00:30 UTC: builds the rollups of yesterday and of days that earlier nightly runs"
-            " missed, then evaluates every check, then runs the retention."
+            "00:30 UTC: drains the landing, builds the rollups of yesterday and of days that"
+            " earlier nightly runs missed, then evaluates every check, then runs the retention."
         ),
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

@@ -24,8 +24,9 @@ class DayStatus:
     """One day: its version and state, its raw events by the books, and its builds.
 
     `rollups` holds each rollup's freshness. An `incomplete` day was purged without the proof that
-    its rollups are complete. `build_seconds` is the time that the slowest of its rollups' last
-    builds took; 0 for a day that was never built.
+    its rollups are complete. `build_seconds` is the longest recorded time of its
+    rollups' last builds, each from the start of the build until the rollup was written; 0 for a day
+    that was never built.
     """
 
     day: date

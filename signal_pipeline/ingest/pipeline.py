@@ -11,12 +11,13 @@ A batch takes these steps in order; steps 2 to 4 are taken line by line:
 4. Check: `Acceptance._accept` takes the steps of requirement 3. These are the form of the fields,
    the event type, the app, the entity, the description, bots, the time, and last the hash. The
    first step that fails makes the event a `Drop`.
-5. Lay out: `prepare` sets drops, and repetitions within the batch, apart from the new events, and
+5. Lay out: `prepare` separates the events from drops and from repetitions within the batch, and
    encodes the events as rows of `COPY`.
 6. Store: `EventWriter.write` does all that is left in one transaction. It locks the days, drops the
    events of purged ones, adds keys to the ledger, stores the events whose keys are new, counts
    every outcome in the books, and raises the versions of the days.
-7. Tell: `_log_drops` logs a line per reason, and `Counts` adds up the outcomes for the caller.
+7. Tell: `_log_drops` logs a line per reason and event type, and `Counts` adds up the outcomes for
+   the caller.
 
 The next batch goes through steps 1 to 5 while step 6 stores this one. An event of the API begins at
 step 4, after which the API applies its rate limit. Step 4 is one function, because a function for
@@ -64,8 +65,8 @@ def utc_now() -> datetime:
 class Counts:
     """The outcomes of a call: received = accepted + duplicate + the sum of `dropped`.
 
-    `dropped` is by reason. `first_malformed` is the number of the first malformed line of a stream,
-    counted from 1; it is None if there is none.
+    `dropped` is by reason. `first_malformed` is the number of the first malformed line, counted
+    from 1 at the point where reading began; it is None if there is none.
     """
 
     received: int = 0
@@ -114,7 +115,7 @@ class CutShortError(StreamError):
 
 
 class Ingest:
-    """One way into the database, which checks and stores events. Each thread needs its own."""
+    """Checks events and stores them over one connection. Each thread needs its own."""
 
     def __init__(self, acceptance: Acceptance, writer: EventWriter, clock: Clock = utc_now) -> None:
         self.acceptance = acceptance
@@ -181,9 +182,9 @@ class Ingest:
         transaction with the offset after the batch, in decompressed bytes. The next batch is
         checked and laid out while the last one is being stored.
 
-        Raises FormError, before anything is stored, if no line is a JSON object. Raises
+        Raises FormError, before anything is stored, for a form other than NDJSON. Raises
         CutShortError for compressed data that is cut short or damaged, after everything that could
-        be read of it is stored. Raises DatabaseError; the batches before it are stored.
+        be read of it is stored. Raises DatabaseError; the batches before the failed one are stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)
@@ -259,7 +260,7 @@ def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
 
 
 def _log_drops(checked: Sequence[AcceptedEvent | Drop], outcomes: Sequence[Outcome]) -> None:
-    """Log one line per reason and event type.
+    """Log one line per reason and event type: the 20 most frequent, and how many more there are.
 
     A dropped event never fails its caller, but it never vanishes without a trace either.
     """

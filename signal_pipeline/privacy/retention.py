@@ -45,7 +45,7 @@ class RetentionError(SignalError):
 
 
 class DueByClockError(RetentionError):
-    """The day of the purge is past its retention by a clock alone; `refusal` says why it stays."""
+    """The day to purge is past its retention by a clock alone; `refusal` says why it is kept."""
 
     def __init__(self, day: date, refusal: Refusal) -> None:
         super().__init__(f"day {day} was not purged: {refusal.reason}")
@@ -56,8 +56,9 @@ class DueByClockError(RetentionError):
 class PurgeResult:
     """What a run of the retention did, or with `dry_run` would do.
 
-    `kept`: days that are due and failed their proof, or that are due only by a clock. `refusal`:
-    why no clock is believed for the latter.
+    `kept` holds the days that are due and failed their proof, and the days that are due by a clock
+    alone, each with the reason. `refusal` says why days that are due by a clock alone are kept; it
+    is also set if the clocks differ and there is no such day.
     """
 
     dry_run: bool
@@ -108,10 +109,11 @@ def purge_due_days(
 ) -> PurgeResult:
     """Purge every due day that passes its proof.
 
-    A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
-    date after today is allowed only with `dry_run`. Days that are due by the clock alone are kept
-    too if there are more than `confirm_days` of them, or if the clocks differ. `actor` is explained
-    in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
+    A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
+    only days that were due on that date are purged. One after today is allowed only with `dry_run`,
+    and is judged by the clock alone. Days that are due by the clock alone are kept too if there are
+    more than `confirm_days` of them, or if the clocks differ. `actor` is explained in
+    `privacy/audit_log.py`. `run_id` names the Dagster run whose config set `confirm_days`.
     """
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
@@ -127,7 +129,7 @@ def purge_due_days(
             clock_only, first_kept = [], judgement.by_clock
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
-            # For a future date only the clock decides: no sign of it can exist yet.
+            # A date to come has left no sign yet, so only the calendar can decide.
             first_kept = asked if as_of > today else min(first_kept, asked)
             clock_only = [day for day in clock_only if first_kept <= day < asked]
         result.refusal = judgement.refusal(clock_only)
@@ -153,7 +155,7 @@ def purge_incomplete(
     *,
     actor: bytes | None = None,
 ) -> PurgeResult:
-    """Delete a due day that cannot pass its proof; its rollups are labelled incomplete for ever.
+    """Delete a due day without its proof; its rollups are labelled incomplete for ever.
 
     Raises RetentionError for a day that is not due, or without a reason, and DueByClockError for
     one that is due by a clock alone.
@@ -178,13 +180,15 @@ def purge_incomplete(
 def _connect_to_prove(database: Database) -> Connection:
     """Open the connection that reads the raw events of a day while the purge has locked the day.
 
-    It is another one because on a cluster a drop, which runs with the rights of the owner, waits
-    for whatever the same transaction has read with the rights of another user: for itself.
+    It is a second connection, because a drop on a cluster runs with the rights of the owner. If the
+    same transaction had read the raw events with the rights of another user, the drop would wait
+    for that read, and so for itself.
     """
     connection = database.connect()
     try:
-        # PostgreSQL cannot see that the purge waits for the proof. Without a bound, the two and a
-        # change of a table that is queued between them would wait for each other for ever.
+        # PostgreSQL cannot see that the purge waits for the proof. A change of a table can wait for
+        # the purge while the proof waits for that change. Without a bound, all three would wait for
+        # ever.
         connection.execute(f"set lock_timeout = '{PROOF_PATIENCE_SECONDS:d}s'")
         connection.execute("set idle_session_timeout = 0")  # It idles while a partition is dropped.
     except BaseException:
@@ -285,7 +289,7 @@ def _read_facts(
 
 def _drop_partition(connection: Connection, day: date) -> None:
     """Drop the day's partition, waiting for its lock in short tries."""
-    # Savepoints, so that a try does not repeat the deletes of the transaction.
+    # Each try is a savepoint, so that a failed one does not undo the deletes of the transaction.
     if not run_in_short_tries(
         connection, "select signal.drop_partition(%s)", [day], DROP_PATIENCE_SECONDS
     ):

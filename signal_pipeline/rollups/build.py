@@ -69,8 +69,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
-    if raw events are missing, or if another build was faster and read a newer version.
-    In these cases nothing changes.
+    if raw events are missing, if a rollup does not add up to them, or if another build was faster
+    and read a newer version. Raises EngineError and DatabaseError. In all these cases the rollups
+    stay as they are.
     """
     with database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -94,10 +95,10 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
 
 
 def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
-    """Return the recorded builds of the days, whether open or purged.
+    """Return one build for each of the days, open or purged, from what is recorded of its rollups.
 
     An open day is returned if every rollup has a build of the day's present version. A purged day
-    is returned with the rollups that were ever built. `seconds` is that of the slowest rollup.
+    is returned with the rollups that were ever built. `seconds` is the time up to the last rollup.
     """
     if not days:
         return []
@@ -166,7 +167,7 @@ def _replace_rows(
 
 
 def _assert_complete(connection: Connection, model: Model, snapshot: DaySnapshot) -> None:
-    """Raise BuildRefusedError if the total differs from the raw count.
+    """Raise BuildRefusedError if a rollup of all events does not add up to the raw events.
 
     This is asserted before the commit, because a check afterwards could not roll anything back.
     """

@@ -60,7 +60,7 @@ def psql_environment() -> dict[str, str]:
 def code_location_environment() -> dict[str, str]:
     """Return the environment of Dagster's code server and of the runs that it starts.
 
-    The runs ingest, so they need the salt's secret.
+    The runs ingest, so they need the salts' secret.
     """
     return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CODE_LOCATION}
 

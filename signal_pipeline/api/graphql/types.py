@@ -44,7 +44,7 @@ SCALARS: dict[object, ScalarDefinition] = {
     ),
     datetime: strawberry.scalar(
         name="DateTime",
-        description="A time, RFC 3339, in UTC.",
+        description="A time in UTC, RFC 3339. An input may have another offset.",
         serialize=lambda time: time.isoformat().replace("+00:00", "Z"),
         parse_value=_utc,
     ),
@@ -58,7 +58,9 @@ SCALARS: dict[object, ScalarDefinition] = {
 
 
 @strawberry.input(
-    description="One interaction. One that is not in the catalogue is dropped without an error."
+    description=(
+        "One interaction. It is dropped without an error if the catalogue does not allow it."
+    )
 )
 class EventCreateInput:
     """One event, as the client states it."""
@@ -122,7 +124,7 @@ class StatsBy(Enum):
 
 @strawberry.enum(description="A key by which raw events are counted.")
 class StatsKey(Enum):
-    """A key that raw events are counted by."""
+    """A key by which raw events are counted."""
 
     DAY = "day"
     APP = "app"

@@ -23,7 +23,7 @@ Role = Literal["admin", "analyst"]
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A service, known by the digest of its key. It may read aggregates."""
+    """A service, recognised by its key. It may read aggregates. `name` is the service's name."""
 
     name: str
 
@@ -82,9 +82,11 @@ def _has_claim(claims: Claims, rule: str | None) -> bool:
 class Identification:
     """The rules by which callers are identified.
 
-    If `gateway_secret` is None, requests carry no signature (development without a gateway). With
-    `closed`, as in production, a caller without a signature or a key is refused before any GraphQL
-    is parsed. Without it, a composer may read the schema.
+    `api_keys` maps the digest of a key to the name of its service. If `gateway_secret` is None, no
+    signature is asked for (development without a gateway). If there is a secret and `closed` is
+    set, as in production, a caller with neither a signature nor a key is refused before any GraphQL
+    is parsed. If `closed` is not set, a caller without any credential is `Public`, so that a
+    program that composes the supergraph can read the schema.
     """
 
     tokens: TokenVerifier
@@ -96,7 +98,10 @@ class Identification:
     async def caller(
         self, authorization: str, query: str, variables: object, extensions: Mapping[str, object]
     ) -> Caller:
-        """Return who sent this request. Raises ApiError for a bad signature, token or key.
+        """Return who sent this request.
+
+        Raises ApiError for a header of another form, for a missing or wrong signature, for a bad
+        token or key, and for forwarded claims that are not the token's.
 
         A credential that fails never falls back to `Public`: it is an error, so that no client
         sends events into the void for months.

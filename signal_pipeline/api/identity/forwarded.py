@@ -1,8 +1,9 @@
-"""The client's address and host, from headers that trusted proxies wrote (requirement 4).
+"""The client's address and host, from forwarded headers (requirement 4).
 
-Only `client_address` and `forwarded_host` read forwarded headers. The socket's own address is the
-gateway's, and counts as the client's only in development. The results are kept only as long as the
-request, and go into the hash.
+Only `client_address` and `forwarded_host` read forwarded headers. The last entry of X-Forwarded-For
+is believed whatever the peer is; X-Forwarded-Host is believed only from a trusted peer. The
+socket's own address is the gateway's, and counts as the client's only in development. The results
+are kept only as long as the request, and go into the hash.
 """
 
 from __future__ import annotations

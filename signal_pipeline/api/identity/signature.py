@@ -82,7 +82,8 @@ def parse_wire_json(body: bytes) -> object:
 def _has_more_values(body: bytes, limit: int) -> bool:
     """Return whether a body has more than `limit` values, without parsing them.
 
-    Every value follows a comma, or the bracket that opens a list or an object.
+    Every value but the outermost follows a comma, or the bracket that opens a list or an object.
+    An empty list or object counts as one value more.
     """
     # This settles most bodies. In the rest, texts are left out, because they can hold these signs.
     if sum(map(body.count, _BEFORE_VALUES)) < limit:
@@ -117,7 +118,7 @@ def canonical_json(value: object) -> str:
         return "[" + ",".join([canonical_json(item) for item in value]) + "]"
     if isinstance(value, WireInt | WireFloat):
         return value.literal
-    # A constant, or a number that is written inside the query.
+    # true, false or null; or a number of a value that the GraphQL text itself holds.
     return json.dumps(value, allow_nan=False)
 
 
@@ -133,7 +134,10 @@ def _text(text: str) -> str:
 
 
 def signature_of(secret: bytes, query: str, variables: object) -> str:
-    """Return the base64 signature of a request as the gateway makes it, without empty variables."""
+    """Return the base64 signature that the gateway makes of a request.
+
+    Like the gateway, it leaves `variables` out of what is signed if they are empty.
+    """
     signed: dict[str, object] = {"query": query}
     if variables:
         signed["variables"] = variables

@@ -17,8 +17,8 @@ class RollupMarks:
     """Marks days as materialized.
 
     A day is marked as soon as it is built, so that a crash at day 120 keeps 119 days marked in the
-    UI. If the run has only one day, `only_day` is that day, and the step's results mark its rollups
-    instead.
+    UI. If the run has one partition, `only_day` is the day of that partition, and the results of
+    the step mark its rollups. A nightly run has one partition, although it can build more days.
     """
 
     def __init__(self, context: dg.AssetExecutionContext, names: Names, notes: DayNotes) -> None:
@@ -29,7 +29,10 @@ class RollupMarks:
         self._notes = notes
 
     def log(self, build: DayBuild) -> None:
-        """Log the materializations of a build of this run, except those that its step returns."""
+        """Mark the raw events of a build's day, and its rollups unless `results` yields them.
+
+        A purged day has no raw events to mark.
+        """
         self._log_raw_events(build)
         if build.day != self.only_day:
             self._log_rollups(build)
@@ -40,7 +43,7 @@ class RollupMarks:
         self._log_rollups(build)
 
     def results(self, builds: Iterable[DayBuild]) -> Iterator[dg.MaterializeResult[None]]:
-        """Yield the results of the step: one for each rollup of `only_day`."""
+        """Yield the results of the step: one for each rollup of `only_day`, or none without it."""
         for build in builds:
             if build.day == self.only_day:
                 for name in build.rows:

@@ -1,7 +1,7 @@
 """What the UI shows of a rollup, on its definition and on each materialization.
 
-The definition shows columns and SQL; a materialization shows counts, times and a trend. No raw row,
-no hash and no session is shown.
+The definition shows columns and SQL. A materialization shows counts and times, and that of the
+newest day also a trend and a preview of rows. No raw row, no hash and no session id is shown.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from signal_pipeline.rollups.schema_yml import DATE_COLUMN
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
-# An entity can be erased, but Dagster's storage keeps whatever was once written to it.
+# The date is that of the partition. An entity can be erased, but Dagster's storage keeps whatever
+# was once written to it.
 NOT_PREVIEWED = (DATE_COLUMN, "entity_id")
 
 
 def definition_metadata(model: Model) -> dict[str, Any]:
-    """Return the metadata of a rollup's definition, which is there before the first run.
+    """Return the metadata of a rollup's definition. The UI shows it before the first run.
 
-    These are its table, the columns with their sources, the SQL and where its file is.
+    It has the table, the columns with their sources, the SQL, its file, and the checksum of the
+    model.
     """
     return {
         "dagster/table_name": f"signal.{model.name}",
@@ -67,11 +69,11 @@ class DayNotes:
     def __init__(self, connection: Connection, models: Models, days: Sequence[date]) -> None:
         self._connection = connection
         self._models = models
-        self._newest = max(days, default=date.max)
+        self._newest = max(days, default=date.max)  # Without days, no build is of this date.
         self._quality = day_quality(connection, min(days), max(days)) if days else {}
 
     def of_raw_events(self, build: DayBuild) -> dict[str, Any]:
-        """Describe a day's raw events as the build saw them."""
+        """Describe a day's raw events as the build saw them, and its outcomes as they are now."""
         outcomes = day_outcomes(self._connection, build.day)
         profile = DayProfile(
             build.day,
@@ -88,7 +90,10 @@ class DayNotes:
         return metadata
 
     def of_rollup(self, build: DayBuild, name: str) -> dict[str, Any]:
-        """Describe a day of one rollup: its rows, what was read, how exact its users are."""
+        """Describe a day of one rollup: its rows, what was read, and how far to trust its users.
+
+        `users_are` says nothing about events that the day lacks; `state` does.
+        """
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": build.rows[name],
             "raw_events": build.raw_events,

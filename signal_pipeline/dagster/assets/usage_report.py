@@ -21,12 +21,15 @@ from signal_pipeline.settings import load_settings
 if TYPE_CHECKING:  # Loading definitions must be fast, and this imports pandas.
     from signal_pipeline.reports.page.facts import Facts
 
-MONDAY = 1
+MONDAY = 1  # Dagster's `day_offset` counts from Sunday.
 DAYS = 7
 
 
 def build_weeks(days: dg.DailyPartitionsDefinition) -> dg.WeeklyPartitionsDefinition:
-    """Return a partition for each ISO week (UTC) of `days` that is over, named by its Monday."""
+    """Return a partition for each whole ISO week (UTC) of `days`, named by its Monday.
+
+    A week has its partition once it is over.
+    """
     return dg.WeeklyPartitionsDefinition(start_date=days.start, timezone="UTC", day_offset=MONDAY)
 
 
@@ -46,12 +49,12 @@ def build_usage_report_asset(
     def usage_report(
         context: dg.AssetExecutionContext, postgres: PostgresResource
     ) -> dg.MaterializeResult[None]:
-        """One HTML file of an ISO week: what each app is used for, by how many people, where.
+        """One HTML file of an ISO week: each app's features, people a day, routes and devices.
 
-        It makes no request, so it can be sent as it is. Small cells are left out. It is written
+        The page loads nothing, so it can be sent as it is. Small cells are left out. It is written
         into `SIGNAL_HOME/reports`, where the newest 53 are kept; a second run replaces the file.
         """
-        # Only this asset needs the template engine.
+        # Imported here, because only this asset needs the template engine.
         from signal_pipeline.reports.page.drawing import check_drawing
         from signal_pipeline.reports.page.facts import read_facts
         from signal_pipeline.reports.page.files import keep_page
