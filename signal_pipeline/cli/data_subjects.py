@@ -19,6 +19,7 @@ from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.events.ids import NO_IDS
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.settings import Settings, load_settings
+from signal_pipeline.system.extras import explain_missing
 
 if TYPE_CHECKING:
     from signal_pipeline.privacy.erasure import Subject
@@ -54,10 +55,9 @@ def erase(
     )
     _show_certificate(certificate)
     _show_notes(settings, certificate.notes)
-    refused = {} if dry_run else _rebuild(settings, certificate.stale_days)
-    if as_json:
+    if as_json:  # First, since the certificate holds even if the rebuild fails.
         console.print_json(certificate.as_dict())
-    if refused:
+    if not dry_run and (refused := _rebuild(settings, certificate.stale_days)):
         raise SignalError(
             f"{len(refused)} day(s) are erased but not rebuilt, and marked stale; the first is"
             f" {min(refused)}"
@@ -197,8 +197,15 @@ def _show_certificate(certificate: Certificate) -> None:
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:
     if not days:
         return {}
-    from signal_pipeline.dagster.backfill import BackfillPlan
     from signal_pipeline.rollups.models import load_models
+
+    try:
+        from signal_pipeline.dagster.backfill import BackfillPlan
+    except ModuleNotFoundError as error:
+        raise SignalError(
+            f"{len(days)} day(s) are erased but not rebuilt, and marked stale:"
+            f" {explain_missing(error)}"
+        ) from None
 
     result = rebuild(
         settings, open_database(settings), BackfillPlan(days, {}, {}), list(load_models())

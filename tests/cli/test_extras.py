@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+import uuid
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import typer
-from support.commands import PROGRAM, error_of, run_command
+from conftest import Fill
+from support.commands import PROGRAM, error_of, last_json, run_command
+from support.days import yesterday
 from support.traffic import line
 
 from signal_pipeline.cli.commands import app
+from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings
 from signal_pipeline.system.extras import MODULES
 
@@ -111,6 +115,22 @@ def test_every_other_command_works_without_any_extra(
         assert done.returncode == 0, done.stderr
     else:
         assert refusal in error_of(done.stderr)
+
+
+@pytest.mark.embedded_only
+def test_an_erasure_without_dagster_gives_its_certificate_and_says_what_is_left(
+    environment: Settings, fill: Fill, connection: Connection, tmp_path: Path
+) -> None:
+    fill(yesterday())
+    ((session,),) = connection.execute(
+        "select session_id::text from signal.events where session_id is not null limit 1"
+    ).fetchall()
+    arguments = ("erase", "--session", session, "--json")
+    done = run_command(*arguments, cwd=tmp_path, program=without("dagster"))
+    assert done.returncode == 1
+    assert uuid.UUID(str(last_json(done)["certificate"]))
+    said = error_of(done.stderr)
+    assert "1 day(s) are erased but not rebuilt, and marked stale: this needs the extra" in said
 
 
 def test_without_a_database_the_extra_of_the_embedded_one_is_named(
