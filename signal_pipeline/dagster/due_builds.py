@@ -2,7 +2,7 @@
 
 The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
 day in flight is not asked for twice; a busy day is not rebuilt without a pause; a failing day is
-tried again with back-off, and not for ever.
+tried again with back-off, even if it goes on changing, and not for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from signal_pipeline.days.freshness import DayStatus
 PAUSE_FACTOR = 10
 MIN_PAUSE = timedelta(seconds=10)  # A run costs several seconds, however small its day is.
 MAX_ATTEMPTS = 5
-# A day that was given up is tried again when its failures are this old.
+# The caller reads the failures of this time only, so a day that was given up is tried again.
 ATTEMPTS_WINDOW = timedelta(days=1)
 FIRST_BACKOFF = timedelta(minutes=1)
 MAX_BACKOFF = timedelta(hours=1)
@@ -65,20 +65,28 @@ def backoff(failures: int) -> timedelta:
 
 
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
-    """Return the failed runs that tried this day since its raw events last changed."""
-    return [run for run in failed if run.has_tried(status.day) and run.ended_at > status.changed_at]
+    """Return the failed runs that tried this day since its last successful build."""
+    return [
+        run
+        for run in failed
+        if run.has_tried(status.day) and (status.built_at is None or run.ended_at > status.built_at)
+    ]
 
 
 def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
     """Return whether a day must not be tried now, because it failed.
 
-    After each failure it waits for its back-off, and after the fifth until the failures are a day
-    old.
+    After each failure the day waits for its back-off, even if it changes: today changes each second
+    on a live site. After the fifth failure it is given up until it changes, and then waits for the
+    longest back-off.
     """
     tries = attempts(status, failed)
-    if len(tries) >= MAX_ATTEMPTS:
-        return True
-    return bool(tries) and now < max(t.ended_at for t in tries) + backoff(len(tries))
+    if not tries:
+        return False
+    last = max(run.ended_at for run in tries)
+    if len(tries) < MAX_ATTEMPTS:
+        return now < last + backoff(len(tries))
+    return status.changed_at <= last or now < last + MAX_BACKOFF
 
 
 def pauses(status: DayStatus, now: datetime) -> bool:
@@ -93,9 +101,13 @@ def pauses(status: DayStatus, now: datetime) -> bool:
     return now < status.built_at + pause
 
 
-def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[date]:
+def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun], now: datetime) -> list[date]:
     """Return the days that failed too often to be asked for again soon."""
-    return [status.day for status in stale if len(attempts(status, failed)) >= MAX_ATTEMPTS]
+    return [
+        status.day
+        for status in stale
+        if len(attempts(status, failed)) >= MAX_ATTEMPTS and backs_off(status, failed, now)
+    ]
 
 
 def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
