@@ -110,8 +110,9 @@ def purge_due_days(
 
     A day that fails is kept and named, and holds up no other. `as_of` replaces today's UTC date; a
     date after today is allowed only with `dry_run`. Days that are due by the clock alone are kept
-    too if there are more than `confirm_days` of them, or if the clocks differ. `actor` is explained
-    in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
+    too if there are more than `confirm_days` of them, or if the clocks differ; those that an
+    earlier `as_of` leaves alone count too, since a confirmation makes them due. `actor` is
+    explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config confirmed it.
     """
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
@@ -125,12 +126,13 @@ def purge_due_days(
             if not dry_run:
                 write_confirmed_days(connection, judgement.unseen, len(clock_only), actor, run_id)
             clock_only, first_kept = [], judgement.by_clock
+        asked_for = clock_only
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
             # For a future date only the clock decides: no sign of it can exist yet.
             first_kept = asked if as_of > today else min(first_kept, asked)
-            clock_only = [day for day in clock_only if first_kept <= day < asked]
-        result.refusal = judgement.refusal(clock_only)
+            asked_for = [day for day in clock_only if first_kept <= day < asked]
+        result.refusal = judgement.refusal(clock_only if asked_for else [])
         for day in due_days(connection, first_kept):
             try:
                 _purge(connection, proving, day, models, actor, dry_run=dry_run)
@@ -138,7 +140,7 @@ def purge_due_days(
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
-        result.kept |= dict.fromkeys(clock_only, BY_THE_CLOCK_ALONE)
+        result.kept |= dict.fromkeys(asked_for, BY_THE_CLOCK_ALONE)
         if not dry_run:
             connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])
     return result
