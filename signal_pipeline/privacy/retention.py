@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 OVERDUE_DAYS = 7
 DROP_PATIENCE_SECONDS = 60.0
-PROOF_PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 30  # For each other lock.
 
 
 class RetentionError(SignalError):
@@ -117,7 +117,7 @@ def purge_due_days(
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
     result = PurgeResult(dry_run)
-    with database.connect() as connection, _connect_to_prove(database) as proving:
+    with _connect(database) as connection, _connect(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
@@ -162,7 +162,7 @@ def purge_incomplete(
     """
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")
-    with database.connect() as connection, _connect_to_prove(database) as proving:
+    with _connect(database) as connection, _connect(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         refusal = judgement.refusal(clock_only)
         if refusal and day in clock_only:
@@ -177,18 +177,20 @@ def purge_incomplete(
     return PurgeResult(False, purged=[day])
 
 
-def _connect_to_prove(database: Database) -> Connection:
-    """Open the connection that reads the raw events of a day while the purge has locked the day.
+def _connect(database: Database) -> Connection:
+    """Open one of the two connections of a run, with a bound for its waits.
 
-    It is another one because on a cluster a drop, which runs with the rights of the owner, waits
-    for whatever the same transaction has read with the rights of another user: for itself.
+    One purges. The other reads the raw events of a day while the first has locked the day. It is
+    another one because on a cluster a drop, which runs with the rights of the owner, waits for
+    whatever the same transaction has read with the rights of another user: for itself.
     """
     connection = database.connect()
     try:
-        # PostgreSQL cannot see that the purge waits for the proof. Without a bound, the two and a
-        # change of a table that is queued between them would wait for each other for ever.
-        connection.execute(f"set lock_timeout = '{PROOF_PATIENCE_SECONDS:d}s'")
-        connection.execute("set idle_session_timeout = 0")  # It idles while a partition is dropped.
+        # So that no hanging session holds up all later days. And PostgreSQL cannot see that the
+        # purge waits for the proof: without a bound, the two and a change of a table that is queued
+        # between them would wait for each other for ever.
+        connection.execute(f"set lock_timeout = '{PATIENCE_SECONDS:d}s'")
+        connection.execute("set idle_session_timeout = 0")  # One idles while the other works.
     except BaseException:
         connection.close()
         raise
@@ -205,11 +207,17 @@ def _purge(
     dry_run: bool = False,
     forced: str | None = None,
 ) -> None:
-    with day_lock(connection, day):
-        if dry_run:
-            _read_facts(proving, day, models, must_prove=True)
-            return
-        run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
+    try:
+        with day_lock(connection, day):
+            if dry_run:
+                _read_facts(proving, day, models, must_prove=True)
+                return
+            run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
+    except errors.LockNotAvailable:
+        raise UnprovenError(
+            f"a writer, a build or an erasure had it in use for {PATIENCE_SECONDS} s; the next run"
+            " tries again"
+        ) from None
 
 
 def _purge_locked(
@@ -224,7 +232,7 @@ def _purge_locked(
         # It idles while the other connection proves the day.
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
-        # in this transaction reads the raw events; `_connect_to_prove` says why.
+        # in this transaction reads the raw events; `_connect` says why.
         locked = connection.execute(
             "select state, version from signal.days where day = %s for update", [day]
         ).fetchone()
@@ -280,7 +288,7 @@ def _read_facts(
             return facts, partition_bytes(proving, day)
     except errors.LockNotAvailable:
         raise UnprovenError(
-            f"a table that its proof reads was in use for {PROOF_PATIENCE_SECONDS} s; the next run"
+            f"a table that its proof reads was in use for {PATIENCE_SECONDS} s; the next run"
             " tries again"
         ) from None
 
