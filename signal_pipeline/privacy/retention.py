@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import date
+from typing import LiteralString
 
 from psycopg import errors
 from psycopg.rows import scalar_row
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 OVERDUE_DAYS = 7
 DROP_PATIENCE_SECONDS = 60.0
 PATIENCE_SECONDS = 30  # For each other lock.
+OPEN_DAY: LiteralString = "select version from signal.days where day = %s and state = 'open'"
 
 
 class RetentionError(SignalError):
@@ -50,6 +52,10 @@ class DueByClockError(RetentionError):
     def __init__(self, day: date, refusal: Refusal) -> None:
         super().__init__(f"day {day} was not purged: {refusal.reason}")
         self.refusal = refusal
+
+
+class _PurgedMeanwhileError(UnprovenError):
+    """Another run has purged the day since this one read which days are due."""
 
 
 @dataclass(slots=True)
@@ -137,6 +143,8 @@ def purge_due_days(
             try:
                 _purge(connection, proving, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
+            except _PurgedMeanwhileError:
+                logger.info("day %s was purged by another run", day)
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
@@ -210,6 +218,7 @@ def _purge(
     try:
         with day_lock(connection, day):
             if dry_run:
+                _read_version(connection, day, OPEN_DAY)
                 _read_facts(proving, day, models, must_prove=True)
                 return
             run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
@@ -233,13 +242,9 @@ def _purge_locked(
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
         # in this transaction reads the raw events; `_connect` says why.
-        locked = connection.execute(
-            "select state, version from signal.days where day = %s for update", [day]
-        ).fetchone()
-        if locked is None or locked[0] != "open":
-            raise UnprovenError("the day is not open")
+        version = _read_version(connection, day, f"{OPEN_DAY} for update")
         facts, size = _read_facts(proving, day, models, must_prove=forced is None)
-        if facts.version != locked[1]:  # A URL of several hosts can lead to a standby.
+        if facts.version != version:  # A URL of several hosts can lead to a standby.
             raise UnprovenError("its proof was read from another server, which is behind")
         connection.execute(
             query(__package__, "write_receipt"),
@@ -271,6 +276,14 @@ def _purge_locked(
             [forced is not None, day],
         )
         _drop_partition(connection, day)
+
+
+def _read_version(connection: Connection, day: date, statement: LiteralString) -> int:
+    row = connection.execute(statement, [day]).fetchone()
+    if row is None:
+        raise _PurgedMeanwhileError("another run has purged it")
+    version: int = row[0]
+    return version
 
 
 def _read_facts(
