@@ -90,6 +90,8 @@ def test_unknown_rollup(
         {"by": "APP", "groupBy": ["APP"]},
         {"groupBy": []},
         {"by": "APP", "from": str(DAYS[2]), "to": str(DAYS[0])},
+        {"by": "APP", "from": f"{DAYS[0]:%Y%m%d}"},
+        {"by": "APP", "from": f"{DAYS[0]:%G-W%V-%u}"},
         {"by": "APP", "filter": {"route": "/"}},
         {"groupBy": ["APP"], "period": "WEEK"},
         {"by": "APP", "app": "cms", "filter": {"appName": "journeys-admin"}},
