@@ -29,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.texts.setting_texts import (
+    check_claim_rule,
     check_dagster_url,
     check_database_url,
     check_port,
@@ -150,9 +151,9 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     admin_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_parse_names)] = frozenset()
-    admin_claim: str | None = None
+    admin_claim: Annotated[str | None, _validator(check_claim_rule)] = None
     analyst_uids: Annotated[frozenset[str], NoDecode, BeforeValidator(_parse_names)] = frozenset()
-    analyst_claim: str | None = None
+    analyst_claim: Annotated[str | None, _validator(check_claim_rule)] = None
     api_keys: Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_api_keys)] = Field(
         default_factory=dict
     )

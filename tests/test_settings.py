@@ -69,6 +69,24 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.distributed, settings.shards) == ("citus", 12)
 
 
+@pytest.mark.parametrize("name", ["SIGNAL_ADMIN_CLAIM", "SIGNAL_ANALYST_CLAIM"])
+@pytest.mark.parametrize("rule", ["role=", "role= ", "=admin", "="])
+def test_a_rule_for_a_claim_without_a_name_or_a_value_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, rule: str
+) -> None:
+    """Such a rule would give the role to everybody whose claim is empty."""
+    monkeypatch.setenv(name, rule)
+    with pytest.raises(SettingsError, match=f"^{name}: ") as raised:
+        load_settings()
+    assert str(raised.value) == f"{name}: is not NAME or NAME=VALUE: a part of it is empty"
+
+
+@pytest.mark.parametrize("rule", ["role", "role=admin", "role=a=b"])
+def test_a_whole_rule_for_a_claim_is_taken(monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    monkeypatch.setenv("SIGNAL_ADMIN_CLAIM", rule)
+    assert load_settings().admin_claim == rule
+
+
 def test_the_example_file_names_every_variable_and_no_other() -> None:
     example = set(re.findall(r"(?m)^([A-Z_]+)=$", (ROOT / ".env.example").read_text()))
     read = {

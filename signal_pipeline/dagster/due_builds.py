@@ -1,8 +1,8 @@
 """Decides which days to build now, and in which runs. Pure: no Dagster, no SQL.
 
 The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
-day in flight is not asked for twice; a busy day is not rebuilt without a pause; a day that fails
-and does not change is tried again with back-off, and not for ever.
+day in flight is not asked for twice; a busy day is not rebuilt without a pause; a day that fails is
+tried again with back-off, even if it goes on changing, and not for ever.
 """
 
 from __future__ import annotations
@@ -65,20 +65,29 @@ def backoff(failures: int) -> timedelta:
 
 
 def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
-    """Return the runs that failed for this day since its raw events last changed."""
-    return [run for run in failed if run.has_tried(status.day) and run.ended_at > status.changed_at]
+    """Return the runs that failed for this day since its last successful build."""
+    return [
+        run
+        for run in failed
+        if run.has_tried(status.day) and (status.built_at is None or run.ended_at > status.built_at)
+    ]
 
 
 def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
     """Return whether a day must not be tried now, because it failed.
 
-    After each failure the day waits for its back-off. With five failures it is not tried; `failed`
-    holds the runs of the last day only, so it is tried again when the oldest is a day old.
+    After each failure the day waits for its back-off, even if it changes: today changes each second
+    on a live site. After the fifth failure it waits until it changes, and for at least the longest
+    back-off. `failed` holds the runs of the last day only, so an unchanged day is tried again when
+    the oldest is a day old.
     """
     tries = attempts(status, failed)
-    if len(tries) >= MAX_ATTEMPTS:
-        return True
-    return bool(tries) and now < max(t.ended_at for t in tries) + backoff(len(tries))
+    if not tries:
+        return False
+    last = max(run.ended_at for run in tries)
+    if len(tries) < MAX_ATTEMPTS:
+        return now < last + backoff(len(tries))
+    return status.changed_at <= last or now < last + MAX_BACKOFF
 
 
 def pauses(status: DayStatus, now: datetime) -> bool:
@@ -93,9 +102,13 @@ def pauses(status: DayStatus, now: datetime) -> bool:
     return now < status.built_at + pause
 
 
-def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun]) -> list[date]:
+def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun], now: datetime) -> list[date]:
     """Return the days that failed too often to be asked for again soon."""
-    return [status.day for status in stale if len(attempts(status, failed)) >= MAX_ATTEMPTS]
+    return [
+        status.day
+        for status in stale
+        if len(attempts(status, failed)) >= MAX_ATTEMPTS and backs_off(status, failed, now)
+    ]
 
 
 def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:

@@ -80,7 +80,9 @@ def left_checks(
         key: record.run_id for key, record in newest.items() if record.status.value == "PLANNED"
     }
     runs = _runs(instance, planned.values())
-    if any(not run.is_finished for run in runs.values()) or _ranges(instance, ours, IN_FLIGHT):
+    if any(not run.is_finished for run in runs.values()) or _ranges(
+        instance, ours, IN_FLIGHT, None
+    ):
         return set()
     # If a run of nothing but checks left a check without a result, evaluating the check failed, and
     # would fail again at once. Such a check rests for PAUSE_SECONDS.
@@ -94,7 +96,8 @@ def left_checks(
         and newest[key].create_timestamp > recent
     }
     left = set(planned)
-    for record in _ranges(instance, ours, [dg.DagsterRunStatus.SUCCESS, *FAILED]):
+    since = datetime.now(UTC) - LONGEST_LOOK
+    for record in _ranges(instance, ours, [dg.DagsterRunStatus.SUCCESS, *FAILED], since):
         left |= {
             key
             for key, last in newest.items()
@@ -106,13 +109,15 @@ def left_checks(
 
 
 def _ranges(
-    instance: dg.DagsterInstance, ours: OwnRuns, statuses: Collection[dg.DagsterRunStatus]
+    instance: dg.DagsterInstance,
+    ours: OwnRuns,
+    statuses: Collection[dg.DagsterRunStatus],
+    since: datetime | None,
 ) -> list[dg.RunRecord]:
-    """Return our recent runs of several days that were started by the UI or by a backfill.
+    """Return our runs of several days, updated since then, that the UI or a backfill started.
 
     Runs of a command or of a sensor are left out, because they plan no checks.
     """
-    since = datetime.now(UTC) - LONGEST_LOOK
     found = ours.records(instance, job_name=UI_JOB, statuses=list(statuses), updated_after=since)
     return [
         each

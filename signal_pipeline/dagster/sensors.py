@@ -130,7 +130,7 @@ def build_stale_rollups_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Asks PostgreSQL which days have stale rollups, and starts a few bounded runs to build"
-            " them."
+            " them. It waits longer after each failure of a day."
         ),
     )
     def stale_rollups_sensor(
@@ -150,7 +150,7 @@ def build_stale_rollups_sensor(
         taken = [days for run in running if (days := days_of(run))]
         requests = range_requests(stale, taken, failed, now)
         if not requests:
-            return dg.SkipReason(_skip_reason(stale, given_up(stale, failed)))
+            return dg.SkipReason(_skip_reason(stale, given_up(stale, failed, now)))
         asked = int(context.cursor or 0) + 1
         return dg.SensorResult(
             [_run_request(request, names, asked, models.digest) for request in requests],
@@ -175,8 +175,8 @@ def _skip_reason(stale: list[DayStatus], abandoned: list[date]) -> str:
         return text
     days = ", ".join(map(str, abandoned[:5]))
     return (
-        f"{text}; {len(abandoned)} failed {MAX_ATTEMPTS} times and rest for a day or until they"
-        f" change: {days}"
+        f"{text}; {len(abandoned)} failed at least {MAX_ATTEMPTS} times in a row, and rest for a"
+        f" day, or for an hour if they change: {days}"
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import date
+from typing import LiteralString
 
 from psycopg import errors
 from psycopg.rows import scalar_row
@@ -37,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 OVERDUE_DAYS = 7
 DROP_PATIENCE_SECONDS = 60.0
-PROOF_PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 30  # For each other lock.
+OPEN_DAY: LiteralString = "select version from signal.days where day = %s and state = 'open'"
 
 
 class RetentionError(SignalError):
@@ -50,6 +52,10 @@ class DueByClockError(RetentionError):
     def __init__(self, day: date, refusal: Refusal) -> None:
         super().__init__(f"day {day} was not purged: {refusal.reason}")
         self.refusal = refusal
+
+
+class _PurgedMeanwhileError(UnprovenError):
+    """Another run has purged the day since this one read which days are due."""
 
 
 @dataclass(slots=True)
@@ -112,13 +118,14 @@ def purge_due_days(
     A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
     only days that were due on that date are purged. One after today is allowed only with `dry_run`,
     and is judged by the clock alone. Days that are due by the clock alone are kept too if there are
-    more than `confirm_days` of them, or if the clocks differ. `actor` is explained in
-    `privacy/audit_log.py`. `run_id` names the Dagster run whose config set `confirm_days`.
+    more than `confirm_days` of them, or if the clocks differ. Those that `as_of` leaves alone count
+    too, since a confirmation makes them due. `actor` is explained in `privacy/audit_log.py`.
+    `run_id` names the Dagster run whose config set `confirm_days`.
     """
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
     result = PurgeResult(dry_run)
-    with database.connect() as connection, _connect_to_prove(database) as proving:
+    with _connect(database) as connection, _connect(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         first_kept = judgement.first_kept
         if not dry_run:
@@ -127,20 +134,23 @@ def purge_due_days(
             if not dry_run:
                 write_confirmed_days(connection, judgement.unseen, len(clock_only), actor, run_id)
             clock_only, first_kept = [], judgement.by_clock
+        asked_for = clock_only
         if as_of is not None:
             asked = first_kept_day(as_of, retention_days)
             # A date to come has left no sign yet, so only the calendar can decide.
             first_kept = asked if as_of > today else min(first_kept, asked)
-            clock_only = [day for day in clock_only if first_kept <= day < asked]
-        result.refusal = judgement.refusal(clock_only)
+            asked_for = [day for day in clock_only if first_kept <= day < asked]
+        result.refusal = judgement.refusal(clock_only if asked_for else [])
         for day in due_days(connection, first_kept):
             try:
                 _purge(connection, proving, day, models, actor, dry_run=dry_run)
                 result.purged.append(day)
+            except _PurgedMeanwhileError:
+                logger.info("day %s was purged by another run", day)
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
-        result.kept |= dict.fromkeys(clock_only, BY_THE_CLOCK_ALONE)
+        result.kept |= dict.fromkeys(asked_for, BY_THE_CLOCK_ALONE)
         if not dry_run:
             connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])
     return result
@@ -162,7 +172,7 @@ def purge_incomplete(
     """
     if not reason.strip():
         raise RetentionError("a day that fails its proof is deleted only for a stated reason")
-    with database.connect() as connection, _connect_to_prove(database) as proving:
+    with _connect(database) as connection, _connect(database) as proving:
         judgement, clock_only = judge_due_days(connection, retention_days)
         refusal = judgement.refusal(clock_only)
         if refusal and day in clock_only:
@@ -177,20 +187,21 @@ def purge_incomplete(
     return PurgeResult(False, purged=[day])
 
 
-def _connect_to_prove(database: Database) -> Connection:
-    """Open the connection that reads the raw events of a day while the purge has locked the day.
+def _connect(database: Database) -> Connection:
+    """Open one of the two connections of a run, with a bound for its waits.
 
-    It is a second connection, because a drop on a cluster runs with the rights of the owner. If the
+    One purges, and the other reads the raw events of a day while the first has locked the day. It
+    is a second connection, because a drop on a cluster runs with the rights of the owner. If the
     same transaction had read the raw events with the rights of another user, the drop would wait
     for that read, and so for itself.
     """
     connection = database.connect()
     try:
-        # PostgreSQL cannot see that the purge waits for the proof. A change of a table can wait for
-        # the purge while the proof waits for that change. Without a bound, all three would wait for
-        # ever.
-        connection.execute(f"set lock_timeout = '{PROOF_PATIENCE_SECONDS:d}s'")
-        connection.execute("set idle_session_timeout = 0")  # It idles while a partition is dropped.
+        # No hanging session may hold up all later days. And PostgreSQL cannot see that the purge
+        # waits for the proof: a change of a table can wait for the purge while the proof waits for
+        # that change. Without a bound, all three would wait for ever.
+        connection.execute(f"set lock_timeout = '{PATIENCE_SECONDS:d}s'")
+        connection.execute("set idle_session_timeout = 0")  # One idles while the other works.
     except BaseException:
         connection.close()
         raise
@@ -207,11 +218,18 @@ def _purge(
     dry_run: bool = False,
     forced: str | None = None,
 ) -> None:
-    with day_lock(connection, day):
-        if dry_run:
-            _read_facts(proving, day, models, must_prove=True)
-            return
-        run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
+    try:
+        with day_lock(connection, day):
+            if dry_run:
+                _read_version(connection, day, OPEN_DAY)
+                _read_facts(proving, day, models, must_prove=True)
+                return
+            run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
+    except errors.LockNotAvailable:
+        raise UnprovenError(
+            f"a writer, a build or an erasure had it in use for {PATIENCE_SECONDS} s; the next run"
+            " tries again"
+        ) from None
 
 
 def _purge_locked(
@@ -226,14 +244,10 @@ def _purge_locked(
         # It idles while the other connection proves the day.
         connection.execute("set local idle_in_transaction_session_timeout = 0")
         # From here no writer can touch the day: each takes FOR KEY SHARE on this row first. Nothing
-        # in this transaction reads the raw events; `_connect_to_prove` says why.
-        locked = connection.execute(
-            "select state, version from signal.days where day = %s for update", [day]
-        ).fetchone()
-        if locked is None or locked[0] != "open":
-            raise UnprovenError("the day is not open")
+        # in this transaction reads the raw events; `_connect` says why.
+        version = _read_version(connection, day, f"{OPEN_DAY} for update")
         facts, size = _read_facts(proving, day, models, must_prove=forced is None)
-        if facts.version != locked[1]:  # A URL of several hosts can lead to a standby.
+        if facts.version != version:  # A URL of several hosts can lead to a standby.
             raise UnprovenError("its proof was read from another server, which is behind")
         connection.execute(
             query(__package__, "write_receipt"),
@@ -267,6 +281,14 @@ def _purge_locked(
         _drop_partition(connection, day)
 
 
+def _read_version(connection: Connection, day: date, statement: LiteralString) -> int:
+    row = connection.execute(statement, [day]).fetchone()
+    if row is None:
+        raise _PurgedMeanwhileError("another run has purged it")
+    version: int = row[0]
+    return version
+
+
 def _read_facts(
     proving: Connection, day: date, models: Models, *, must_prove: bool
 ) -> tuple[PurgeFacts, int]:
@@ -282,7 +304,7 @@ def _read_facts(
             return facts, partition_bytes(proving, day)
     except errors.LockNotAvailable:
         raise UnprovenError(
-            f"a table that its proof reads was in use for {PROOF_PATIENCE_SECONDS} s; the next run"
+            f"a table that its proof reads was in use for {PATIENCE_SECONDS} s; the next run"
             " tries again"
         ) from None
 

@@ -21,7 +21,7 @@ from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollu
 from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
-from signal_pipeline.reports.small_cells import hidden_of_rollup
+from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_rollup
 from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
@@ -87,7 +87,7 @@ def read_rollup(
             f"no rollup for {kind!r}: choose from {', '.join(rollup_kinds(models))}"
         )
     check_window(first, last)
-    if hide_small and not set(model.dimensions) <= set(SPLITS):
+    if hide_small and not can_hide_small(model):
         raise QuestionError(
             f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
         )
@@ -102,6 +102,17 @@ def read_rollup(
         else None
     )
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
+
+
+def can_hide_small(model: Model) -> bool:
+    """Return whether the small cells of a rollup can be left out, and the rest be shown."""
+    return set(model.dimensions) <= set(SPLITS)
+
+
+def hidden_on_day(connection: Connection, models: Models, model: Model, day: date) -> HiddenRows:
+    """Return the rows of one day of a rollup that only admins get, if `can_hide_small`."""
+    window = {"first": day, "last": day, "app_name": None, "event_type": None}
+    return hidden_of_rollup(connection, models, _dimensions(model), _PERIODS["day"], window)
 
 
 def _rollup_rows(

@@ -74,6 +74,16 @@ def check_port(url: str) -> None:
         raise ValueError("is not a URL: its host or port cannot be read") from None
 
 
+def check_claim_rule(rule: str) -> None:
+    """Raise ValueError for a rule that is not NAME or NAME=VALUE.
+
+    Without a value, it would give the role to everybody whose claim is empty.
+    """
+    name, equals, value = rule.partition("=")
+    if not name.strip() or (equals and not value.strip()):
+        raise ValueError("is not NAME or NAME=VALUE: a part of it is empty")
+
+
 def check_secret_text(text: str, least_bytes: int) -> None:
     """Raise ValueError for a secret that is short or that somebody could guess."""
     if len(text.strip().encode()) < least_bytes:

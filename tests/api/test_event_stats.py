@@ -123,6 +123,13 @@ def test_senseless_questions(api: Server, lines: list[Row], variables: Row) -> N
     assert code(api.call(STATS, {**WINDOW, **variables}, uid="boss-1").json()) == "BAD_USER_INPUT"
 
 
+@pytest.mark.parametrize("form", ["%Y%m%d", "%G-W%V-%u", "%Y-%m-%dT00:00:00"])
+def test_a_date_of_another_form_is_refused(api: Server, lines: list[Row], form: str) -> None:
+    """A week must not be counted as one of its days."""
+    answer = api.call(STATS, {**WINDOW, "by": "APP", "from": f"{DAYS[0]:{form}}"}, uid="boss-1")
+    assert code(answer.json()) == "GRAPHQL_VALIDATION_FAILED"
+
+
 def test_empty_text_as_filter(api: Server, lines: list[Row]) -> None:
     """An empty text matches nothing; null does not filter."""
     for asked in (

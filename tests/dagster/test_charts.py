@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -139,8 +140,17 @@ def test_a_text_cannot_end_a_block_of_code(text: str) -> None:
     assert [token.type for token in tokens] == ["fence"]
 
 
-def test_a_long_table_is_cut_at_a_whole_row() -> None:
-    table = markdown_table(("a", "b"), [("x" * 90, n) for n in range(50)])
+@pytest.mark.parametrize("note", ["", "3 row(s) are left out."])
+def test_a_long_table_is_cut_at_a_whole_row_and_says_how_many_rows_are_missing(note: str) -> None:
+    table = markdown_table(("a", "b"), [("x" * 90, n) for n in range(50)], note)
     assert len(table) < 1000
-    assert table.splitlines()[-1].endswith("|")
-    assert 8 < len(table.splitlines()) < 14
+    rows, _, below = table.partition("\n\n")
+    assert rows.splitlines()[-1].endswith("|")
+    assert 8 < len(rows.splitlines()) < 14
+    missing = 50 - (len(rows.splitlines()) - 2)
+    assert below == f"{missing} more row(s) do not fit here. {note}".strip()
+
+
+def test_a_note_stands_under_a_table_of_any_length() -> None:
+    assert markdown_table(("a",), [], "note") == "no rows\n\nnote"
+    assert markdown_table(("a",), [("b",)], "note") == "|a|\n|---|\n|b|\n\nnote"

@@ -76,16 +76,47 @@ def test_a_failed_day_is_tried_again_with_growing_pauses() -> None:
     assert days_asked([old], [], failures(3, timedelta(seconds=240)), NOW) == [DAY]
 
 
+def test_a_day_that_changes_all_the_time_is_tried_again_with_the_same_pauses() -> None:
+    """Today changes each second, and its failures can have a lasting reason."""
+    busy = stale(changed=timedelta(seconds=1))
+    for count, wait in ((1, 60), (2, 120), (3, 240), (4, 480)):
+        early, ready = (failures(count, timedelta(seconds=n)) for n in (wait - 1, wait))
+        assert days_asked([busy], [], early, NOW) == []
+        assert days_asked([busy], [], ready, NOW) == [DAY]
+
+
+def test_failures_before_the_last_success_do_not_count() -> None:
+    repaired = stale(built=timedelta(minutes=1), changed=timedelta(seconds=1))
+    tried = failures(MAX_ATTEMPTS, timedelta(minutes=2))
+    assert days_asked([repaired], [], tried, NOW) == [DAY]
+    assert given_up([repaired], tried, NOW) == []
+    tried += failures(1, timedelta(seconds=30))
+    assert days_asked([repaired], [], tried, NOW) == []
+    assert days_asked([repaired], [], tried, NOW + timedelta(seconds=30)) == [DAY]
+
+
 def test_a_day_that_keeps_failing_is_given_up_until_it_changes() -> None:
     tried = failures(MAX_ATTEMPTS, timedelta(hours=2))
     assert days_asked([stale(changed=timedelta(hours=20))], [], tried, NOW) == []
     assert days_asked([stale(changed=timedelta(hours=1))], [], tried, NOW) == [DAY]
 
 
+def test_a_day_that_was_given_up_and_goes_on_changing_is_tried_once_an_hour() -> None:
+    busy = stale(changed=timedelta(seconds=1))
+    tried = failures(MAX_ATTEMPTS, timedelta(minutes=59))
+    assert days_asked([busy], [], tried, NOW) == []
+    assert days_asked([busy], [], tried, NOW + timedelta(minutes=1)) == [DAY]
+    tried += failures(1, timedelta(0))
+    assert days_asked([busy], [], tried, NOW + timedelta(minutes=59)) == []
+
+
 def test_days_that_failed_too_often_are_named() -> None:
     tried = failures(MAX_ATTEMPTS, timedelta(hours=2))
     other = stale(DAY - timedelta(days=1), changed=timedelta(hours=20))
-    assert given_up([stale(changed=timedelta(hours=20)), other], tried) == [DAY]
+    assert given_up([stale(changed=timedelta(hours=20)), other], tried, NOW) == [DAY]
+    busy = stale(changed=timedelta(seconds=1))
+    assert given_up([busy], failures(MAX_ATTEMPTS, timedelta(minutes=59)), NOW) == [DAY]
+    assert given_up([busy], tried, NOW) == []
 
 
 def test_a_failed_run_counts_for_the_days_that_it_names() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import dagster as dg
 import pytest
@@ -71,6 +72,26 @@ def test_checks_of_a_run_that_broke_off_are_asked_for_once(
     assert tick() is None, "it would fail again at once"
     monkeypatch.setattr(left_checks, "PAUSE_SECONDS", 0)
     assert tick() == every_check
+
+
+def test_a_run_of_several_days_is_in_flight_however_long_ago_it_started(
+    tick: Tick,
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backfill = instance.create_run_for_job(
+        defs.resolve_implicit_global_asset_job_def(),
+        asset_selection=frozenset([ROLLUP]),
+        tags={LOCK_TAG: lock_space(connection), **range_tags(days_ago(10), today())},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    instance.report_run_failed(start(instance, defs, "nightly_job"))
+    monkeypatch.setattr(left_checks, "LONGEST_LOOK", timedelta(0))
+    assert tick() is None
+    instance.report_run_failed(backfill)
+    assert tick()
 
 
 def test_checks_that_were_evaluated_while_a_backfill_ran_are_asked_for_when_it_has_ended(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
+from uuid import UUID
 
 import pytest
 from conftest import Fill
@@ -22,6 +24,12 @@ DAY = days_ago(1)
 ROUTE = "/[a](x)/<b>/**c**"
 
 
+def clicks(route: str, people: int, **changes: object) -> list[bytes]:
+    """One click each of so many people of the day."""
+    at = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
+    return [line(at, route=route, **{"ip": f"10.0.1.{n}", **changes}) for n in range(people)]
+
+
 def test_routes_are_text_and_days_without_a_build_are_not_days_without_events(
     database: Database, connection: Connection, models: Models, ingest: Ingest, fill: Fill
 ) -> None:
@@ -32,7 +40,7 @@ def test_routes_are_text_and_days_without_a_build_are_not_days_without_events(
     )
     fill(built)
     fill(not_built)
-    ingest.ingest_lines([line(datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC), route=ROUTE)])
+    ingest.ingest_lines(clicks(ROUTE, 12))
     build = [build_day(database, PostgresEngine(), models, day) for day in (built, DAY)][-1]
     shown = DayNotes(connection, models, [DAY]).of_rollup(build, name)
     assert f"|`{ROUTE}`|" in shown["preview"].value
@@ -40,3 +48,47 @@ def test_routes_are_text_and_days_without_a_build_are_not_days_without_events(
     grey = picture.partition("fill='#8a8f9840' d='M0,98")[2].partition("V98'/>")[0]
     assert grey == "V16h8" * (TREND_DAYS - 3) + "V98h8V16h8V98h8"
     assert "grey: unknown" in picture
+
+
+def test_the_preview_leaves_out_what_reports_leave_out_and_says_how_many_rows(
+    database: Database, connection: Connection, models: Models, ingest: Ingest
+) -> None:
+    """Dagster's storage keeps it after the raw events are purged."""
+    ingest.ingest_lines([*clicks("/a", 10), *clicks("/b", 10), *clicks("/lonely", 1)])
+    entity = {"entityType": "journey", "entityId": str(UUID(int=1))}
+    ingest.ingest_lines(clicks("/a", 10, **entity))
+    build = build_day(database, PostgresEngine(), models, DAY)
+    notes = DayNotes(connection, models, [DAY])
+    routes = notes.of_rollup(build, "daily_route_activity")["preview"].value
+    assert "/a" in routes
+    assert "/b" not in routes and "/lonely" not in routes  # From /b one could work out /lonely.
+    assert "4 row(s) are left out" in routes
+    systems = notes.of_rollup(build, "daily_os_activity")["preview"].value
+    assert "left out" not in systems
+    entities = notes.of_rollup(build, "daily_entity_activity")["preview"].value
+    assert entities.startswith("no rows\n\n2 row(s) are left out")
+
+
+def test_users_are_judged_by_what_the_build_could_read(
+    database: Database, connection: Connection, models: Models, ingest: Ingest, fill: Fill
+) -> None:
+    notes = DayNotes(connection, models, [DAY])  # The day has no event yet.
+    fill(DAY)
+    exact = build_day(database, PostgresEngine(), models, DAY)
+    assert notes.of_rollup(exact, "daily_app_activity")["users_are"] == "exact"
+    ingest.ingest_lines(clicks("/", 5, ip=None))
+    degraded = build_day(database, PostgresEngine(), models, DAY)
+    assert notes.of_rollup(degraded, "daily_app_activity")["users_are"] == "degraded"
+
+
+def test_users_of_an_incomplete_or_unknown_day_are_not_called_exact(
+    database: Database, connection: Connection, models: Models, fill: Fill
+) -> None:
+    fill(DAY)
+    build = build_day(database, PostgresEngine(), models, DAY)
+    notes = DayNotes(connection, models, [DAY])
+    for changed, words in (
+        (replace(build, state="incomplete"), "incomplete"),
+        (replace(build, day=DAY - timedelta(days=1)), "unknown"),
+    ):
+        assert notes.of_rollup(changed, "daily_app_activity")["users_are"] == words

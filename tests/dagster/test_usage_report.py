@@ -62,8 +62,60 @@ def test_the_page_of_a_week(
     summary = str(event.metadata["summary"].value)
     shown = sum(int(row["events"]) for row in texts[0].csv_files["cms-features.csv"])
     # Five days of the week have no event and no build: there can be more.
-    assert expected == (str(shown),) and f"|cms|at least {shown}|" in summary
+    assert expected == (str(shown),) and f"|cms|at least {shown}|about 24|at least 24|" in summary
     assert any("never built" in note for note in event.metadata["notes"].value)
+
+
+@pytest.mark.parametrize(
+    ("change", "median", "most"),
+    [
+        ("", "24", "24"),
+        (
+            "insert into signal.day_keys (day, key_id, hash_rules) select day, '\\x00', hash_rules"
+            " from signal.day_keys order by day limit 1",
+            "at most 24",
+            "at most 24",
+        ),
+        ("update signal.days set version = version + 1", "about 24", "about 24"),
+    ],
+    ids=["sound", "over-counted", "stale"],
+)
+def test_the_summary_marks_people_of_days_with_a_label(
+    environment: Settings,
+    defs: dg.Definitions,
+    fill: Fill,
+    build: Build,
+    connection: Connection,
+    change: str,
+    median: str,
+    most: str,
+) -> None:
+    for number in range(7):
+        fill(last_monday() + timedelta(days=number), 300)
+        build(last_monday() + timedelta(days=number))
+    if change:
+        connection.execute(change)  # type: ignore[arg-type]
+    job = defs.resolve_job_def("usage_report_job")
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = job.execute_in_process(instance=instance, partition_key=str(last_monday()))
+    (event,) = result.asset_materializations_for_node("usage_report")
+    (row,) = [line for line in str(event.metadata["summary"].value).splitlines() if "|cms|" in line]
+    assert row.split("|")[3:5] == [median, most]
+
+
+def test_a_page_that_cannot_be_written_says_why_even_without_a_number_of_the_system(
+    environment: Settings, defs: dg.Definitions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep_nothing(*arguments: object) -> Path:
+        raise OSError("no number")
+
+    monkeypatch.setattr("signal_pipeline.reports.page.files.keep_page", keep_nothing)
+    job = defs.resolve_job_def("usage_report_job")
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        pytest.raises(dg.Failure, match="the page cannot be written: OSError"),
+    ):
+        job.execute_in_process(instance=instance, partition_key=str(last_monday()))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
-from datetime import date, datetime
+from contextlib import ExitStack, closing
+from datetime import date, datetime, timedelta
+from functools import partial
 
 import pytest
 from conftest import Build, Fill
@@ -18,6 +19,7 @@ from support.reports import frame
 from support.stored import count
 from support.traffic import line
 
+from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.days.coverage import Coverage
 from signal_pipeline.days.receipts import list_receipts
 from signal_pipeline.ingest.pipeline import Counts, Ingest
@@ -146,7 +148,7 @@ def test_a_purge_whose_proof_cannot_read_gives_up(
     """
     fill(due_day())
     build(due_day())
-    monkeypatch.setattr(retention, "PROOF_PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(retention, "PATIENCE_SECONDS", 1)
     with closing(database.connect()) as changing, changing.transaction():
         changing.execute("lock table signal.event_keys in access exclusive mode")
         result = purge_due_days(database, models, KEEP)
@@ -154,6 +156,74 @@ def test_a_purge_whose_proof_cannot_read_gives_up(
     assert count(connection, "select count(*) from signal.event_keys") == 25
     assert list_receipts(connection) == []
     assert purge_due_days(database, models, KEEP).purged == [due_day()]
+
+
+@pytest.mark.parametrize("by", ["a writer", "a build"])
+def test_a_day_that_stays_in_use_is_kept_and_holds_up_no_other(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    """A session can hang while it holds the day."""
+    days = [due_day() - timedelta(days=1), due_day()]
+    for day in days:
+        fill(day)
+        build(day)
+    monkeypatch.setattr(retention, "PATIENCE_SECONDS", 1)
+    results = list[retention.PurgeResult]()
+    with closing(database.connect()) as hanging, ExitStack() as held:
+        if by == "a writer":
+            held.enter_context(hanging.transaction())
+            hanging.execute("select from signal.days where day = %s for key share", [days[0]])
+        else:
+            held.enter_context(day_lock(hanging, days[0]))
+        purging = _in_thread(lambda: results.append(purge_due_days(database, models, KEEP)))
+        purging.join(20)
+        assert not purging.is_alive()
+    assert results[0].purged == [days[1]]
+    assert list(results[0].kept) == [days[0]]
+    assert "in use for 1 s" in results[0].kept[days[0]]
+    assert purge_due_days(database, models, KEEP).purged == [days[0]]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_day_that_another_run_purges_meanwhile_is_not_reported_as_kept(
+    database: Database,
+    connection: Connection,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    dry_run: bool,
+) -> None:
+    fill(due_day())
+    build(due_day())
+    results = dict[str, retention.PurgeResult]()
+
+    def purge(name: str, dry_run: bool) -> None:
+        results[name] = purge_due_days(database, models, KEEP, dry_run=dry_run)
+
+    threads = []
+    with closing(database.connect()) as building, day_lock(building, due_day()):
+        for number, (name, dry) in enumerate([("first", False), ("second", dry_run)], 1):
+            threads.append(_in_thread(partial(purge, name, dry)))
+            _wait_for_waiters(connection, number)
+    for thread in threads:
+        thread.join(60)
+    assert results["first"].purged == [due_day()]
+    assert (results["second"].purged, results["second"].kept) == ([], {})
+
+
+def _wait_for_waiters(connection: Connection, number: int) -> None:
+    """Wait until so many sessions wait for an advisory lock."""
+    waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+    give_up = time.monotonic() + 20
+    while count(connection, waiting) < number:
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 def test_two_builders_and_a_purge_of_one_day_leave_it_whole(

@@ -163,6 +163,24 @@ def test_another_date_than_today_is_judged_the_same(database: Database, models: 
     assert (after.purged, list(after.kept)) == ([due()], [held()])
 
 
+@pytest.mark.usefixtures("two_months_off")
+def test_a_confirmation_for_an_earlier_date_counts_the_days_that_the_refusal_counts(
+    database: Database, models: Models, fill: Fill, build: Build
+) -> None:
+    """A confirmation is of dates, so it also makes days due that were not asked for."""
+    later = held() + timedelta(days=1)
+    fill(later)
+    build(later)
+    asked = held() + timedelta(days=KEEP + 1)
+    refused = purge_due_days(database, models, KEEP, as_of=asked)
+    assert list(refused.kept) == [held()]
+    assert refused.refusal is not None
+    assert refused.refusal.confirmable == 2
+    confirmed = purge_due_days(database, models, KEEP, as_of=asked, confirm_days=2)
+    assert (confirmed.purged, confirmed.refusal) == ([held()], None)
+    assert purge_due_days(database, models, KEEP).purged == [later]
+
+
 def test_events_of_the_days_that_nothing_ran_are_signs_whenever_they_come(
     database: Database,
     models: Models,

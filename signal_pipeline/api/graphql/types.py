@@ -30,9 +30,12 @@ def _date(value: object) -> date:
     if not isinstance(value, str):
         raise ValueError("not a Date")
     try:
-        return date.fromisoformat(value)
+        day = date.fromisoformat(value)
     except ValueError:
         raise ValueError("not a Date") from None
+    if value != day.isoformat():  # Python also takes 20260304, and 2026-W10-3 as one day.
+        raise ValueError("not a Date: write YYYY-MM-DD")
+    return day
 
 
 SCALARS: dict[object, ScalarDefinition] = {

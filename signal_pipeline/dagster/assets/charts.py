@@ -85,25 +85,32 @@ def _layer(heights: Sequence[int], highest: int, colour: str, step: int) -> str:
     return f"<path fill='{colour}' d='M0,{BOTTOM}{steps}V{BOTTOM}'/>"
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table of as many rows as fit.
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = "") -> str:
+    """Return a Markdown table of as many rows as fit, with a note below it.
 
-    Numbers have thousands separators and are aligned to the right.
+    The note says how many rows did not fit. It is plain text of ours, which is not quoted. Numbers
+    have thousands separators and are aligned to the right.
     """
     if not rows:
-        return "no rows"
+        return _with_note("no rows", note)
     right = [isinstance(value, int) for value in rows[0]]
-    table = (
-        _line([_cell(name) for name in columns])
-        + "\n"
-        + _line(["---:" if is_number else "---" for is_number in right])
-    )
-    for row in rows:
-        longer = table + "\n" + _line([_cell(value) for value in row])
-        if len(longer) > MOST_CHARACTERS:
+    head = [
+        _line([_cell(name) for name in columns]),
+        _line(["---:" if is_number else "---" for is_number in right]),
+    ]
+    lines = [_line([_cell(value) for value in row]) for row in rows[:MOST_CHARACTERS]]
+    for shown in range(len(lines), -1, -1):
+        left = len(rows) - shown
+        missing = f"{left:,} more row(s) do not fit here." if left else ""
+        table = "\n".join([*head, *lines[:shown]])
+        noted = _with_note(table, " ".join(filter(None, (missing, note))))
+        if len(noted) <= MOST_CHARACTERS:
             break
-        table = longer
-    return table
+    return noted
+
+
+def _with_note(text: str, note: str) -> str:
+    return f"{text}\n\n{note}" if note else text
 
 
 def _line(cells: Sequence[str]) -> str:

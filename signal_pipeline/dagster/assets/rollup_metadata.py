@@ -1,7 +1,8 @@
 """What the UI shows of a rollup, on its definition and on each materialization.
 
 The definition shows columns and SQL. A materialization shows counts and times, and that of the
-newest day also a trend and a preview of rows. No raw row, no hash and no session id is shown.
+newest day also a trend and a preview of rows. No raw row, no hash and no session id is shown, and
+no row that a report shows to admins only.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from signal_pipeline.dagster.assets.charts import BLUE, bar_chart, code_block, markdown_table
 from signal_pipeline.dagster.assets.raw_events import books_chart, day_note, profile_metadata
@@ -22,6 +24,7 @@ from signal_pipeline.days.quality import DayQuality, day_quality
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
+from signal_pipeline.reports.of_rollups import can_hide_small, hidden_on_day
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.schema_yml import DATE_COLUMN
@@ -70,7 +73,7 @@ class DayNotes:
         self._connection = connection
         self._models = models
         self._newest = max(days, default=date.max)  # Without days, no build is of this date.
-        self._quality = day_quality(connection, min(days), max(days)) if days else {}
+        self._users: dict[tuple[date, int], str] = {}  # By day and version.
 
     def of_raw_events(self, build: DayBuild) -> dict[str, Any]:
         """Describe a day's raw events as the build saw them, and its outcomes as they are now."""
@@ -100,13 +103,13 @@ class DayNotes:
             "state": build.state,
             "version": build.version,
             "seconds": round(build.seconds, 3),
-            "users_are": _labels_of_users(self._quality.get(build.day)),
+            "users_are": self._labels_of_users(build),
         }
         if note := day_note(build.day, build.state):
             metadata["note"] = note
         if build.day == self._newest:
             metadata["trend"] = dg.MetadataValue.md(self._trend(name))
-            metadata["preview"] = dg.MetadataValue.md(self._preview(name))
+            metadata["preview"] = dg.MetadataValue.md(self._preview(name, build.rows[name]))
         return metadata
 
     def _trend(self, name: str) -> str:
@@ -128,21 +131,50 @@ class DayNotes:
             series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS, unknown
         )
 
-    def _preview(self, name: str) -> str:
+    def _preview(self, name: str, rows_in_all: int) -> str:
+        """Return the rows with the most events, without those that only admins get in a report."""
         model = self._models[name]
         # Counts come first, because the UI's column is narrow.
         columns = [column for column in model.columns if column not in model.grain]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
-        rows = self._connection.execute(
+        if not can_hide_small(model):  # Reports show it to admins only.
+            return markdown_table(columns, [], _left_out(rows_in_all))
+        hidden = hidden_on_day(self._connection, self._models, model, self._newest)
+        cursor = self._connection.cursor(row_factory=dict_row)
+        rows = cursor.execute(
             sql.SQL(query(__package__, "preview")).format(
+                all=identifiers(list(model.columns)),
                 columns=identifiers(columns),
                 rollup=sql.Identifier(name),
             ),
-            {"day": self._newest, "rows": PREVIEW_ROWS},
+            {"day": self._newest, "rows": PREVIEW_ROWS + len(hidden.values)},
         ).fetchall()
-        return markdown_table(columns, rows)
+        shown = [row for row in rows if not hidden.hides(row)][:PREVIEW_ROWS]
+        cells = [[row[column] for column in columns] for row in shown]
+        return markdown_table(columns, cells, _left_out(len(hidden.values)))
+
+    def _labels_of_users(self, build: DayBuild) -> str:
+        """Return what casts doubt on the users of a build, else `exact`.
+
+        It is read after the build, so that it knows of every event that the build read.
+        """
+        key = (build.day, build.version)
+        if key not in self._users:
+            quality = day_quality(self._connection, build.day, build.day).get(build.day)
+            self._users[key] = _words(quality, build)
+        return self._users[key]
 
 
-def _labels_of_users(quality: DayQuality | None) -> str:
-    labels = quality.labels(None) if quality else set()
+def _words(quality: DayQuality | None, build: DayBuild) -> str:
+    if quality is None or (build.raw_events and not quality.keys):
+        return "unknown"
+    labels = quality.labels(None) | ({"incomplete"} if build.state == "incomplete" else set())
     return ", ".join(sorted(labels)) or "exact"
+
+
+def _left_out(rows: int) -> str:
+    if not rows:
+        return ""
+    return (
+        f"{rows:,} row(s) are left out: small cells, and rows from which they could be worked out."
+    )

@@ -80,7 +80,7 @@ def build_rollup_assets(
             to_build = _days_to_build(context, connection, selected, names)
             hidden = _hidden_builds(context, connection, selected, names, to_build)
             noted = [*to_build, *(build.day for build in hidden)]
-            marks = RollupMarks(context, names, DayNotes(connection, selected, noted))
+            marks = RollupMarks(context, names, DayNotes(connection, models, noted))
             for build in hidden:
                 marks.log_earlier(build)
             outcome = build_days(context, postgres, selected, to_build, marks)

@@ -69,7 +69,9 @@ def build_usage_report_asset(
         try:
             path = keep_page(settings.home_path, first, last, html)
         except OSError as error:
-            raise dg.Failure(f"the page cannot be written: {error.strerror}") from None
+            raise dg.Failure(
+                f"the page cannot be written: {error.strerror or type(error).__name__}"
+            ) from None
         context.log.info("the page of %s to %s: %s", first, last, path)
         return dg.MaterializeResult(
             metadata={
@@ -85,18 +87,23 @@ def build_usage_report_asset(
 
 
 def _summary(facts: "Facts") -> str:
+    from signal_pipeline.reports.page.split import people_bounds
+
     split = facts.splits["app"]
     rows = []
     for app in sorted(split.apps(), key=lambda app: -split.count(app).events):
         count, people = split.count(app), split.people(app)
         events = f"at least {count.events:,}" if count.is_lower_bound else f"{count.events:,}"
-        rows.append((app, events, _people(people.median), _people(people.most)))
+        median, most = people_bounds(count.doubts.keys())
+        rows.append((app, events, _people(people.median, median), _people(people.most, most)))
     columns = ("app", "events", "people, median day", "people, busiest day")
     return markdown_table(columns, rows)
 
 
-def _people(count: float | None) -> str:
-    return "not shown" if count is None else f"{count:,.1f}".removesuffix(".0")
+def _people(count: float | None, bound: str) -> str:
+    if count is None:
+        return "not shown"
+    return f"{bound} {count:,.1f}".removesuffix(".0").strip()
 
 
 def _notes(facts: "Facts") -> dict[str, Any]:

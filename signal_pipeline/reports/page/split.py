@@ -8,7 +8,7 @@ number is never a zero.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -19,6 +19,8 @@ from signal_pipeline.rollups.schema_yml import ALL_TYPES
 LEFT_OUT, UNKNOWN, PARTIAL = "left out", "unknown", "partial"
 # The labels of a day that make a sum of events a lower bound.
 TOO_LOW = frozenset({LEFT_OUT, UNKNOWN, PARTIAL, "incomplete"})
+# The labels of a day whose people are too few, and too many.
+PEOPLE_TOO_LOW, PEOPLE_TOO_HIGH = frozenset({"incomplete", "degraded"}), frozenset({"over-counted"})
 # The labels that say nothing against a number: final, or as it should be.
 SOUND = frozenset({"fresh", "purged"})
 Key = tuple[str, str, str]  # App, event type, value of the dimension.
@@ -71,6 +73,24 @@ class People:
     median: float | None
     most: int | None
     days: int
+
+
+def people_bounds(doubts: Collection[str]) -> tuple[str, str]:
+    """Return the words that belong before the median and the most of people, given their doubts.
+
+    They are `at least`, `at most`, `about` or nothing. A day without a number can be above or below
+    the median, but can only raise the most.
+    """
+    median = _bound(doubts, PEOPLE_TOO_LOW)
+    return median, _bound(doubts, PEOPLE_TOO_LOW | TOO_LOW)
+
+
+def _bound(doubts: Collection[str], too_low: frozenset[str]) -> str:
+    if not doubts:
+        return ""
+    if too_low.issuperset(doubts):
+        return "at least"
+    return "at most" if PEOPLE_TOO_HIGH.issuperset(doubts) else "about"
 
 
 class Split:

@@ -1,4 +1,4 @@
-select {columns}
+select {all}
 from signal.{rollup}
 where activity_date = %(day)s
 order by events desc, {columns}
