@@ -19,7 +19,7 @@ from signal_pipeline.system.child_environments import STARTED_BY
 
 CHILD_PATIENCE_SECONDS = 10  # For the direct children, which stop their own children.
 ASKED_PATIENCE_SECONDS = 5  # For all others, after they are asked too.
-KILL_PATIENCE_SECONDS = 30  # From then on, the 5 s included, until this module gives up.
+KILL_PATIENCE_SECONDS = 30  # After all are asked, until this module gives up.
 LOOK_SECONDS = 0.1
 
 Mark = Mapping[str, str]

@@ -126,7 +126,7 @@ def changed_checks(
     known, red, news = set(state.red), set(), []
     for name, evaluation in sorted(_last_evaluations(instance, checks).items()):
         is_error = evaluation.severity == dg.AssetCheckSeverity.ERROR
-        # A red check that only warns from now on is not green yet.
+        # A red check whose severity is now only WARN is not green yet.
         if not evaluation.passed and (is_error or name in known):
             red.add(name)
             if name not in known:
@@ -245,8 +245,8 @@ def _wait_for_retry(
 ) -> bool:
     """Keep a run waiting, and return True, if Dagster can retry it and has not begun to.
 
-    Just after a failure, Dagster tags the run with whether it will retry it, and gets one tick to
-    do that. Dagster can also drop a retry that it has announced, so the wait is bounded. While a
+    Just after a failure, Dagster tags the run with whether it will be retried. This sensor allows
+    one tick for the tag to appear. Dagster can also drop a retry that it has announced, so the wait is bounded. While a
     run waits, it is in the state's `retrying`.
     """
     waiting_since = state.retrying.pop(run.run_id, None)

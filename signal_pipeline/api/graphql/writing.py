@@ -157,7 +157,8 @@ def _description_json(description: object) -> msgspec.Raw:
         return ABSENT
     try:
         return msgspec.Raw(canonical_json(_replace_if_too_large(description)).encode())
-    # JSON cannot hold a number such as 1e999. The array is dropped later, as an invalid field.
+    # JSON cannot hold a number such as 1e999. The empty array in its place is dropped later, as an
+    # invalid field.
     except ValueError:
         return msgspec.Raw(b"[]")
 

@@ -64,7 +64,10 @@ def private_key(settings: Settings) -> str:
 
 
 def public_keys_file(settings: Settings) -> Path:
-    """Return the path of the file with the development issuer's JWKS, made anew with its key."""
+    """Return the path of the file with the development issuer's JWKS.
+
+    If the issuer's key is made anew, so is the file.
+    """
     loaded = serialization.load_pem_private_key(private_key(settings).encode(), None)
     assert isinstance(loaded, rsa.RSAPrivateKey)
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(loaded.public_key(), as_dict=True)
