@@ -35,9 +35,10 @@ def status(
     """Show the newest days: events by the books, version, state, rollups and users.
 
     The column of rollups says how many are fresh, and the column of users says whether their number
-    is exact. Older days are only counted, unless they need attention: a rollup is stale or missing, or raw
-    events are kept past their retention. Events by the books are those accepted and not erased; a
-    purged day has 0. This command does not count the stored events; the check books_reconcile does.
+    is exact. Older days are only counted, unless they need attention: a rollup is stale or missing,
+    or raw events are kept past their retention. Events by the books are those accepted and not
+    erased; a purged day has 0. This command does not count the stored events; the check
+    books_reconcile does.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage
     from signal_pipeline.days.placement import distributed_tables

@@ -246,8 +246,8 @@ def _wait_for_retry(
     """Keep a run waiting, and return True, if Dagster can retry it and has not begun to.
 
     Just after a failure, Dagster tags the run with whether it will be retried. This sensor allows
-    one tick for the tag to appear. Dagster can also drop a retry that it has announced, so the wait is bounded. While a
-    run waits, it is in the state's `retrying`.
+    one tick for the tag to appear. Dagster can also drop a retry that it has announced, so the wait
+    is bounded. While a run waits, it is in the state's `retrying`.
     """
     waiting_since = state.retrying.pop(run.run_id, None)
     answer = run.tags.get(WILL_RETRY_TAG)
