@@ -2,7 +2,7 @@
 
 The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
 day in flight is not asked for twice; a busy day is not rebuilt without a pause; a day that fails is
-tried again with back-off, even if it goes on changing, and not for ever.
+tried again with back-off (even if it goes on changing), but not for ever.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> 
 
     After each failure the day waits for its back-off, even if it changes: today changes each second
     on a live site. After the fifth failure it waits until it changes, and for at least the longest
-    back-off. `failed` holds the runs of the last day only, so an unchanged day is tried again when
-    the oldest is a day old.
+    back-off. `failed` holds only the runs that failed in the last 24 hours, so an unchanged day is
+    tried again when the oldest of its failures is that old.
     """
     tries = attempts(status, failed)
     if not tries:

@@ -225,8 +225,8 @@ def _erase_day(
         ).fetchone()
         assert events is not None  # A count has a row.
         rows = 0
-        # The rows go at once, because a forced purge must not keep what a rebuild would have taken
-        # out.
+        # The rows go at once and do not wait for a rebuild: if the day were purged by force before
+        # that, they would be kept.
         for name in rollups:
             statement = sql.SQL("delete from signal.{} where activity_date = %(day)s and {}")
             rows += connection.execute(

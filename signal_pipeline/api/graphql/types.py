@@ -33,7 +33,7 @@ def _date(value: object) -> date:
         day = date.fromisoformat(value)
     except ValueError:
         raise ValueError("not a Date") from None
-    if value != day.isoformat():  # Python also takes 20260304, and 2026-W10-3 as one day.
+    if value != day.isoformat():  # Python also takes 20260304 and 2026-W10-3.
         raise ValueError("not a Date: write YYYY-MM-DD")
     return day
 

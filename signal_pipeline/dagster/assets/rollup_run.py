@@ -108,7 +108,7 @@ def _builds_in_order(
 def mark_purged_days(
     connection: Connection, models: Models, outcome: RunOutcome, marks: RollupMarks
 ) -> None:
-    """Mark purged days as they were once built: Dagster counts a day without a mark as failed.
+    """Mark purged days with their recorded builds: Dagster counts a day without a mark as failed.
 
     If a day was purged before one of the rollups was ever built, there is nothing to mark for that
     rollup, and the day counts as failed.
