@@ -88,7 +88,8 @@ class OwnRuns:
     def includes(self, run: dg.DagsterRun) -> bool:
         """Return whether a run executes one of our jobs, or builds our assets and no others.
 
-        The code location alone does not tell, because others can share it.
+        The rule of the class does not tell this if others share our code location, so some callers
+        ask both.
         """
         selected = run.asset_selection or frozenset()
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
@@ -185,11 +186,13 @@ def materialized_days(
 def has_succeeded_for(
     instance: dg.DagsterInstance, run: dg.DagsterRun, days: Collection[date]
 ) -> bool:
-    """Return whether a successful run has done any of these days; with no days, if it has none.
+    """Return whether a successful run has done any of these days.
 
-    A run counts for every day of its range, even one that it left alone because it was purged: an
-    alert too many at most. One with `ONLY_STALE_TAG` leaves days alone: only its log says which
-    days it built.
+    Without days, return whether the run has no partition.
+
+    A run counts for every day of its range, even for a purged day, which it left alone: at worst,
+    people get one alert too many. A run with `ONLY_STALE_TAG` leaves fresh days alone, so it counts
+    only for the days that it built by its log.
     """
     span = days_of(run)
     if span is None or not days:

@@ -81,7 +81,7 @@ def dagster_environment() -> dict[str, str]:
 
 
 def start_resource_tracker() -> None:
-    """Start the helper process of `multiprocessing`, unless it runs, without any secret.
+    """Start the helper process of `multiprocessing` without any secret, unless it already runs.
 
     Otherwise `multiprocessing` starts it together with the first child process, or with the next
     one if the helper has died, and it gets the whole environment.
@@ -92,7 +92,7 @@ def start_resource_tracker() -> None:
 
 @contextmanager
 def _plain_environment() -> Iterator[None]:
-    """Hide what a program of another kind does not need, until the end of the context.
+    """Hide all variables but those of `_PLAIN` from our own environment, within the context.
 
     It is for programs whose environment cannot be chosen. No other thread may read the environment
     meanwhile.
