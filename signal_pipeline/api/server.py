@@ -46,7 +46,7 @@ STOP_SECONDS = 20  # In-flight requests have this long to finish.
 
 
 class WithoutGatewayError(SettingsError):
-    """A server without a gateway is asked for where only one behind a gateway is safe."""
+    """Only a server behind a gateway is safe here, but one without a gateway is asked for."""
 
 
 def run_server(

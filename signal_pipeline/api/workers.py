@@ -62,7 +62,8 @@ from signal_pipeline.texts.printable import PrintableFormatter
 
 logger = logging.getLogger(__name__)
 
-# A worker that does not answer for so long is replaced. Its start counts, also on a busy machine.
+# A worker that does not answer for so long is replaced. The time of its start is included, also on
+# a busy machine.
 ANSWER_SECONDS = 30
 TRY_AGAIN = 1  # The exit code of a worker that can start later.
 # The same lines as the command's own.
@@ -131,14 +132,16 @@ def _check_shares(limits: Limits, workers: int) -> None:
 
 
 class _Port:
-    """The port of all workers. A worker that is sent this gets a socket of its own there instead.
+    """The port of all workers.
+
+    When this object is sent to a worker, a socket of the worker's own on that port arrives.
 
     The kernel deals new connections out to these sockets. From one shared socket, the worker that
     is first takes every connection that waits, so that one of two workers can have 62 of 64.
     """
 
     def __init__(self, listener: socket.socket) -> None:
-        """Keep the port of a socket that listens, which proves that nobody else does."""
+        """Keep the port of a socket that listens: that it can shows that nobody else does."""
         self.listens_at = where_it_listens(listener)
         self._arguments = (listener.family, listener.getsockname())
         listener.close()
@@ -199,15 +202,16 @@ class _Supervisor(Multiprocess):
 
     @contextmanager
     def _starting_workers(self) -> Iterator[None]:
-        """Let workers start without helpers that hold secrets, and end in order from the start on.
+        """Let workers start without helpers that hold secrets, and always end in order.
 
-        A worker that is told to end before it can do so in order does it as soon as it can.
+        A worker that is told to end before it can end in order does so as soon as it can.
         """
         start_resource_tracker()  # Before a new worker would start it.
         with signals_held_back():
             yield
         for process in self.processes:
-            # The worker has it too. When it dies, its pipe closes, and nobody waits for its answer.
+            # The worker has this end of the pipe too. When the worker dies, the pipe closes, and
+            # nobody waits for its answer.
             process.child_conn.close()
 
     def handle_hup(self) -> None:

@@ -44,8 +44,8 @@ class Batch:
     """Checked events, laid out for the database.
 
     `events` and `rows` hold the events that are offered to the ledger, each id once, by their
-    position in `checked`; `ids` and `days` are the ledger's part of them. `outcomes` are the
-    outcomes that are known before the ledger is asked.
+    position in `checked`; `ids` and `days` are those events' ids and days, which the ledger gets.
+    `outcomes` are the outcomes that are known before the ledger is asked.
     """
 
     checked: Sequence[AcceptedEvent | Drop]

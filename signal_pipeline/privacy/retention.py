@@ -118,9 +118,9 @@ def purge_due_days(
     A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
     only days that were due on that date are purged. One after today is allowed only with `dry_run`,
     and is judged by the clock alone. Days that are due by the clock alone are kept too if there are
-    more than `confirm_days` of them, or if the clocks differ. Those that `as_of` leaves alone count
-    too, since a confirmation makes them due. `actor` is explained in `privacy/audit_log.py`.
-    `run_id` names the Dagster run whose config set `confirm_days`.
+    more than `confirm_days` of them, or if the clocks differ. Their number includes the days that
+    `as_of` leaves alone, since a confirmation makes these due. `actor` is explained in
+    `privacy/audit_log.py`. `run_id` names the Dagster run whose config set `confirm_days`.
     """
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()

@@ -159,8 +159,8 @@ def _checked_reads(tree: exp.Expr) -> frozenset[str]:
 def _check_bounds(scope: Scope, alias: str) -> None:
     """Raise Problem unless the day bounds this scan of the events.
 
-    Without bounds the engines would differ: PostgreSQL's sees every day, and DuckDB's only this
-    one.
+    Without bounds the engines would differ: the one on PostgreSQL sees every day, and the one on
+    DuckDB only this day.
     """
     where = scope.expression.args.get("where")
     conditions = where.this.flatten() if where and isinstance(where.this, exp.And) else ()

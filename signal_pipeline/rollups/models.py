@@ -138,7 +138,7 @@ class Models(Mapping[str, Model]):
 
     @property
     def checksums(self) -> dict[str, str]:
-        """The checksum of each model by its name: a build by another one is stale."""
+        """The checksum of each model by its name: a build with another checksum is stale."""
         return {name: model.checksum for name, model in self.items()}
 
     @property

@@ -110,7 +110,7 @@ def _migrate(
             f"the schema has migration {stored}, and this version of Signal knows migrations up to"
             f" {newest}: use the version that migrated it, or a later one"
         )
-    # The comment alone does not show that the tables are there: a dump holds it before them.
+    # The comment alone does not show that the tables are there: in a dump, the comment comes first.
     if upgrade is None and (facts is None or facts[1] != wanted or stored != newest):
         return False
     # Not `if not exists`: even where the schema exists, that needs the right to create one.
