@@ -34,6 +34,7 @@ from signal_pipeline.system.ending_signals import exit_on_signals
 from signal_pipeline.system.extras import explain_missing
 from signal_pipeline.texts.printable import PrintableFormatter
 
+INTERRUPTED = 130  # What a shell says of a command that Ctrl-C ended.
 COMPLETION = "_SIGNAL_PIPELINE_COMPLETE"  # Set by the shell's completion script.
 # The names of the commands are made from those of the functions: `rotate-secret`.
 PANELS: Mapping[str, tuple[Callable[..., None], ...]] = {
@@ -63,8 +64,8 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
-    # The modules that are loaded now stay to the end, so the garbage collector can skip them. It
-    # would take a tenth of a second to go through them, the last time at the exit.
+    # The modules that are loaded now stay to the end, so the garbage collector can skip them. Its
+    # passes over them, of which the last is at the exit, would take a tenth of a second in all.
     gc.freeze()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
@@ -90,6 +91,9 @@ def main() -> None:
             ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
         )
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # Typer turns the interrupt of a command into this code.
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         console.complain("interrupted; what was committed stays")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

@@ -67,8 +67,9 @@ def sql(as_json: Json = False) -> None:
 def reader_url(database: Database) -> str:
     """Return the URL with which the reader itself connects.
 
-    It holds no password: libpq takes that from `PGPASSWORD` or `~/.pgpass`. The configured login in
-    the reader's role would not do, because `set role none` would give that login's rights back.
+    It holds no password: libpq takes that from `PGPASSWORD` or `~/.pgpass`. The configured login
+    would not do, not even after `set role signal_reader`, because `set role none` would give that
+    login's rights back.
     Raises ReaderError if the reader cannot log in, and DatabaseError if nobody can.
     """
     reader = {**read_url(database.url), "user": ROLE}

@@ -35,7 +35,8 @@ class AlertState(msgspec.Struct):
         seen_until: all failed runs that ended before this time are known; never after now.
         seen: the known runs that ended shortly before `seen_until` or later, with their ends.
         retrying: the runs that Dagster can still retry, with the time at which each was first seen.
-        told: for each job with its days, the end of the last failure that people were told of.
+        told: for each job and the days of its failed run, the end of the last such failure that
+            people were told of.
         red: the checks that people know to be red.
         queues: the queue of each address, by its place in the list.
     """
@@ -120,8 +121,8 @@ def _send(
         queue.failures += 1
         if queue.failures == 1:
             warn(
-                f"{sender.name} of SIGNAL_ALERT_URLS takes no message: tried again"
-                f" {MAX_FAILURES - 1} times"
+                f"{sender.name} of SIGNAL_ALERT_URLS takes no message: it will be tried up to"
+                f" {MAX_FAILURES - 1} more times"
             )
         if queue.failures >= MAX_FAILURES:
             warn(

@@ -7,8 +7,9 @@ does not watch runs that a command executes itself. So each run of ours holds a 
 (`run_locks.py`) for as long as its process lives.
 
 A run that can still be alive is not ended. Only our runs hold that lock, so only ours are looked
-at. A lock can be lost for a moment, so a run is ended only after looks over several seconds found
-no lock. Just before its end is written, the run is read again, because it can have ended meanwhile.
+at. A lock can be lost for a moment, so a run is ended only if repeated looks, spread over several
+seconds, all found no lock. Just before its end is written, the run is read again, because it can
+have ended meanwhile.
 """
 
 from __future__ import annotations
@@ -199,14 +200,15 @@ def execute_here(
 
 
 def _end_dead_runs_now(instance: dg.DagsterInstance, connection: Connection, ours: OwnRuns) -> None:
-    """Take one look; if it finds a run without its lock, wait and take a second look."""
+    """Take looks until no run is without its lock, or until the longest patience is over."""
     _, suspects = end_dead_runs(instance, connection, ours, {}, time.monotonic())
-    if not suspects:
-        return
-    logger.info(
-        "%d run(s) seem to be dead: looking again in %.0f seconds", len(suspects), LOST_SECONDS
-    )
-    time.sleep(LOST_SECONDS)
-    ended, _ = end_dead_runs(instance, connection, ours, suspects, time.monotonic())
-    for run_id in ended:
-        logger.warning("run %s is marked as failed: its process is gone", run_id)
+    for seconds in (LOST_SECONDS, START_SECONDS - LOST_SECONDS):
+        if not suspects:
+            return
+        logger.info(
+            "%d run(s) seem to be dead: looking again in %.0f seconds", len(suspects), seconds
+        )
+        time.sleep(seconds)
+        ended, suspects = end_dead_runs(instance, connection, ours, suspects, time.monotonic())
+        for run_id in ended:
+            logger.warning("run %s was ended: its process is gone", run_id)

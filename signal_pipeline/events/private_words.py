@@ -135,7 +135,8 @@ PIXELS = """
     mouse click cursor pointer canvas screen page viewport drag drop touch grid texture pixel node
     tooltip tile crop element window client svg mesh vertex uv local relative absolute
 """
-# The ends of harmless words. `tokens` are what a language model counts, and `cookies` are accepted.
+# The ends of harmless words. `tokens` are what a language model counts (`maxTokens`), and `cookies`
+# are what a visitor accepts (`acceptCookies`).
 HARMLESS_AT_THE_END = """
     {micro,head,ear,smart,i,mega,saxo,xylo,gramo}phone{,s} canonid preset{code,link,url,uri}{,s}
     {as,de}signed{link,url,uri}{,s} tokens cookies platitude{,s} template{no,nr,num,number}{,s}
@@ -158,7 +159,7 @@ ROLES = """
     citizen voter supervisor respondent submitter proposer moderator organi{s,z}er signee signer
     signatory guardian nextofkin representative maintainer spouse husband wife friend missionary
     speaker leader presenter lecturer tutor preacher mother father daughter brother sister sibling
-    pastor staff impersonator actor {account,policy}holder {sales,account}rep
+    pastor staff impersonator {,contr,detr,benef}actor {account,policy}holder {sales,account}rep
     {support,sales,call,service}agent {team,project,group,squad}{lead,leader}
     {team,line,project,account,sales,hiring,product,office,store,branch}manager
 """
@@ -168,8 +169,8 @@ DEEDS = """
     {escalated,reports,reported,replied,lent,mail,reply}to sharedwith onbehalfof
 """
 HARMLESS_ROLES = """
-    {re,dis}member {incre,imple}mentor designer midwife befriend presentto loudspeaker
-    {f,ref,extr,compr,comp,red,tr,contr,re,ret,detr,benef}actor
+    {re,dis}member {incre,imple}mentor designer befriend presentto loudspeaker
+    {f,ref,extr,compr,comp,red,tr,re,ret}actor
 """
 # Anyone who did something is private (`createdBy`, `lastEditedBy`). These verbs are exceptions,
 # because a thing does them (`orderedBy`).
@@ -180,7 +181,8 @@ DONE_BY_THINGS = """
     implement offset shift rotat zoom label labell describ control controll styl bas hash encrypt
     compress wrapp
 """
-# Private parts of a person, but neither their kind (`ownerType`) nor what they may do (`userRole`).
+# Private after a word for a person (`ownerId`), unlike the person's kind (`ownerType`) and what the
+# person may do (`userRole`).
 OWNED = """
     id uid uuid guid identifier identity no number ref reference key code hash sub oid slug handle
     login name firstname lastname fullname displayname realname first last initial info information

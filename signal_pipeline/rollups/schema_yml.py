@@ -143,7 +143,7 @@ def _check_columns(columns: Sequence[ColumnEntry], types: tuple[str, ...]) -> No
     for column in columns:
         _check_name(column.name)
         column_tests(column)
-        # Checks get their names from the tests, and of two with one name only the last would run.
+        # Checks get their names from the tests. If two had the same name, only the last would run.
         if repeated := _first_repeated(map(_test_name, column.data_tests)):
             raise Problem(f"the column {column.name} has two tests {repeated}")
         if column.data_type not in types:

@@ -21,8 +21,8 @@ _PREFIX = "build-"
 def scratch_folder(parent: Path) -> Iterator[Path]:
     """Yield a new folder in `parent`, both of mode 0700; the new one is removed at the end.
 
-    A folder is in use as long as a process holds a lock on it. Unlocked folders, which killed
-    processes left, are removed here.
+    A folder is in use as long as a process holds a lock on it. Unlocked folders, left behind by
+    processes that were killed, are removed here.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     parent.chmod(0o700)

@@ -28,7 +28,7 @@ class DistributionError(SignalError):
 def distribute(database: Database, shards: int | None = None) -> list[str]:
     """Distribute the tables that are not distributed yet; return their names.
 
-    Each table gets so many shards; None means as many as the other table has, or else
+    Each table gets `shards` shards; None means as many as the other table has, or else
     `SHARDS_PER_WORKER` for each worker. Each table moves in a transaction of its own, with the rows
     that it holds, while its writers wait. The next call finishes what an interrupted one began.
     Raises DistributionError if the extension, its version, the cluster or the rights of this user
@@ -109,7 +109,7 @@ def _refuse_without_citus(connection: Connection) -> int:
 
 
 def _distribute(connection: Connection, name: str, shards: int | None, workers: int) -> bool:
-    """Distribute a table unless it is distributed; return whether it was not."""
+    """Distribute a table; return False if it was distributed already, and True otherwise."""
     table = f"signal.{name}"
     with connection.transaction():
         transaction_lock(connection, MIGRATE_LOCK)

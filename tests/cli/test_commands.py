@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from conftest import SECRET
 from psycopg.conninfo import conninfo_to_dict
-from support.commands import Signal, error_of, last_json
+from support.commands import Signal, error_of, last_json, run_command
 from support.days import yesterday
 from support.traffic import line
 
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
@@ -247,3 +248,16 @@ def test_a_migration_that_may_not_make_the_roles_says_so(
     assert "CREATEROLE" in done.stderr
     # Functions with their owner's rights are closed to others even without the roles.
     assert open_to_all == []
+
+
+def test_an_interrupted_command_says_what_stays(environment: Settings, tmp_path: Path) -> None:
+    """Ctrl-C comes while the command works."""
+    program = (
+        "import os, signal\n"
+        "from signal_pipeline.catalogue import load\n"
+        "load.load_catalogue = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from signal_pipeline.cli import main; main()"
+    )
+    done = run_command("catalogue", cwd=tmp_path, program=program)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert error_of(done) == "error: interrupted; what was committed stays"

@@ -229,3 +229,22 @@ def test_a_run_that_never_took_its_lock(
     )
     assert looks(START_SECONDS - 0.1) == []
     assert set(looks(START_SECONDS)) == {run.run_id, retry.run_id}
+
+
+def test_a_command_ends_a_dead_retry_too(
+    stored: dg.DagsterInstance,
+    defs: dg.Definitions,
+    database: Database,
+    ours: OwnRuns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A command has no next tick, so it waits for as long as a retry can be without its lock."""
+    monkeypatch.setattr(liveness, "LOST_SECONDS", 0.2)
+    monkeypatch.setattr(liveness, "START_SECONDS", 0.5)
+    job, tags = defs.resolve_job_def("rollups_job"), {LOCK_TAG: ours.locks}
+    run = launched.create_run(stored, job, status=dg.DagsterRunStatus.FAILURE, tags=tags)
+    retry = launched.create_run(
+        stored, job, status=STARTED, tags=tags, parent_run_id=run.run_id, root_run_id=run.run_id
+    )
+    assert liveness.execute_here(empty_job, stored, database, {}).success
+    assert status_of(stored, retry) == dg.DagsterRunStatus.FAILURE

@@ -92,7 +92,8 @@ PRIVATE |= {
         drivingLicence drivingLicense nationalIdNumber niNumber badgeNumber plateNumber ibanNumber cardNo ccNum
         lastKnownLocation latitudeDeg homeLatitude plusCode w3w apartment ssoUrl acceptUrl keyPem deviceUuid
         deviceSerial installId computerName partyMembership votedFor skinColor therapy therapyType treatment
-        covidStatus hivStatus faceId voiceprint retina church churchName createdByEmail
+        covidStatus hivStatus faceId voiceprint retina church churchName createdByEmail contractorName contractorId
+        benefactorId midwifeName detractorEmail
     """
     ),
 }

@@ -42,8 +42,8 @@ def few_drops(connection: Connection) -> Finding:
     if not rows:
         return Finding(
             True,
-            "Unknown: `signal.intake`, which is filled since its migration, has no counts of recent"
-            " days.",
+            "Unknown: `signal.intake`, which has been filled only since its migration, has no"
+            " counts of recent days.",
         )
     high = {
         f"{each.received_on} {each.app_name or ''}".strip(): (
@@ -55,8 +55,8 @@ def few_drops(connection: Connection) -> Finding:
     if not high:
         return Finding(
             True,
-            f"On no recent day of receipt with {MIN_EVENTS} events or more were more than"
-            f" {MAX_DROP_SHARE:.0%} of them dropped (bots aside), in total or for an app.",
+            f"At most {MAX_DROP_SHARE:.0%} of the events were dropped (bots aside), in total and"
+            f" for each app, on every recent day of receipt with {MIN_EVENTS} events or more.",
         )
     return Finding(
         False,
