@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 
 import dagster as dg
+import psycopg
+from psycopg import sql
 
 from signal_pipeline.postgres.database import ensure_database, open_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
@@ -17,6 +19,7 @@ from signal_pipeline.settings import Settings, SettingsError
 from signal_pipeline.system.child_environments import DATABASE_VARIABLE
 
 DAGSTER_DATABASE = "signal_dagster"
+UNFINISHED_DATABASE = "signal_dagster_unfinished"
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
 MOST_CONNECTIONS = 8
@@ -43,10 +46,34 @@ def prepare_dagster(settings: Settings) -> Path:
         url = sqlalchemy_url(settings.dagster_database_url)
     else:
         server = open_database(settings).url
-        ensure_database(server, DAGSTER_DATABASE)
+        _make_database(server)
         url = sqlalchemy_url(with_database(server, DAGSTER_DATABASE))
     os.environ[DATABASE_VARIABLE] = url
     return home
+
+
+def _make_database(server: str) -> None:
+    """Make Dagster's database with all its tables, unless it exists.
+
+    Dagster makes its tables one by one, in no transaction, and at a later start looks for one of
+    them only. If its process were killed meanwhile, Dagster would never work in that database. So
+    the tables are made in a database of another name, which is renamed when they are complete.
+    """
+    made = sql.Identifier(DAGSTER_DATABASE), sql.Identifier(UNFINISHED_DATABASE)
+    with psycopg.connect(with_database(server, "postgres"), autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(hashtext(%s))", [DAGSTER_DATABASE])
+        known = connection.execute(
+            "select 1 from pg_database where datname = %s", [DAGSTER_DATABASE]
+        ).fetchone()
+        if known is not None:
+            return
+        connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*made))
+        ensure_database(server, UNFINISHED_DATABASE)
+        url = sqlalchemy_url(with_database(server, UNFINISHED_DATABASE))
+        os.environ[DATABASE_VARIABLE] = url
+        with dg.DagsterInstance.get() as instance:
+            instance.get_run_records(limit=1)  # Opens the storages, which make their tables then.
+        connection.execute(sql.SQL("alter database {1} rename to {0}").format(*made))
 
 
 def project_file(name: str) -> Path:

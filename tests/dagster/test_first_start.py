@@ -1,0 +1,57 @@
+"""Dagster's own database is made whole, or not at all."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from support.commands import run_command
+from support.dagster import empty_job
+
+from signal_pipeline.dagster.home import DAGSTER_DATABASE, UNFINISHED_DATABASE, open_instance
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.settings import Settings, load_settings
+
+pytestmark = pytest.mark.embedded_only
+# The process dies when Dagster has made the tables of runs, and not yet those of events.
+PROGRAM = """\
+import os, signal
+from dagster_postgres.event_log import PostgresEventLogStorage
+from signal_pipeline.dagster.home import open_instance
+from signal_pipeline.settings import load_settings
+
+PostgresEventLogStorage._init_db = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+with open_instance(load_settings()) as instance:
+    instance.get_run_records(limit=1)
+"""
+
+
+@pytest.fixture
+def no_database(server: str, environment: Settings) -> Iterator[Connection]:
+    """A connection to the server, which has no database of Dagster's."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        for name in (DAGSTER_DATABASE, UNFINISHED_DATABASE):
+            connection.execute(f"drop database if exists {name} with (force)")  # type: ignore[arg-type]
+        yield connection
+        connection.execute(f"drop database if exists {DAGSTER_DATABASE} with (force)")  # type: ignore[arg-type]
+
+
+def databases(connection: Connection) -> set[object]:
+    found = connection.execute("select datname from pg_database where datname ~ 'dagster'")
+    return {row[0] for row in found} & {DAGSTER_DATABASE, UNFINISHED_DATABASE}
+
+
+def test_a_start_that_is_killed_half_way_is_made_good_by_the_next(
+    no_database: Connection, tmp_path: Path
+) -> None:
+    killed = run_command(cwd=tmp_path, program=PROGRAM)
+    assert killed.returncode == -signal.SIGKILL
+    assert databases(no_database) == {UNFINISHED_DATABASE}
+    with open_instance(load_settings()) as instance:
+        done = empty_job.execute_in_process(instance=instance)
+        assert instance.all_logs(done.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
+    assert databases(no_database) == {DAGSTER_DATABASE}
