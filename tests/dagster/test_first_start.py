@@ -17,14 +17,15 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings, load_settings
 
 pytestmark = pytest.mark.embedded_only
-# The process dies when Dagster has made the tables of runs, and not yet those of events.
+# The process dies when Dagster has made the table by which it later knows that all tables are there.
 PROGRAM = """\
 import os, signal
-from dagster_postgres.event_log import PostgresEventLogStorage
+from dagster._core.storage.runs.schema import RunsTable
+from sqlalchemy import event
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.settings import load_settings
 
-PostgresEventLogStorage._init_db = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+event.listen(RunsTable, "after_create", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 with open_instance(load_settings()) as instance:
     instance.get_run_records(limit=1)
 """
@@ -52,6 +53,6 @@ def test_a_start_that_is_killed_half_way_is_made_good_by_the_next(
     assert killed.returncode == -signal.SIGKILL
     assert databases(no_database) == {UNFINISHED_DATABASE}
     with open_instance(load_settings()) as instance:
-        done = empty_job.execute_in_process(instance=instance)
+        done = empty_job.execute_in_process(instance=instance, tags={"team": "data"})
         assert instance.all_logs(done.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
     assert databases(no_database) == {DAGSTER_DATABASE}
