@@ -135,8 +135,10 @@ def range_requests(
     """Return at most MAX_RUNS_PER_TICK runs of at most MAX_DAYS_PER_RUN days.
 
     The run with the newest days comes first; within a run the oldest day comes first. No run
-    includes a day that is in flight or that backs off. A day that pauses is not asked for, but is
-    built too if it lies between the days of a run. Fresh days between them are left alone.
+    includes a day that is in flight or that backs off. A day that has failed gets a run of its own,
+    so that a day which kills its run does not hold up the others. A day that pauses is not asked
+    for, but is built too if it lies between the days of a run. Fresh days between them are left
+    alone.
     """
     newest_first = sorted(stale, key=lambda status: status.day, reverse=True)
     failing = [status.day for status in newest_first if backs_off(status, failed, now)]
@@ -153,6 +155,8 @@ def range_requests(
         if (
             chunks
             and len(chunks[-1]) < MAX_DAYS_PER_RUN
+            and not attempts(status, failed)
+            and not attempts(chunks[-1][-1], failed)
             and not _spans_taken_day(status, chunks[-1][-1], taken)
         ):
             chunks[-1].append(status)

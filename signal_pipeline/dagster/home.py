@@ -69,10 +69,17 @@ def _make_database(server: str) -> None:
             return
         connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*made))
         ensure_database(server, UNFINISHED_DATABASE)
-        url = sqlalchemy_url(with_database(server, UNFINISHED_DATABASE))
-        os.environ[DATABASE_VARIABLE] = url
-        with dg.DagsterInstance.get() as instance:
-            instance.get_run_records(limit=1)  # Opens the storages, which make their tables then.
+        os.environ[DATABASE_VARIABLE] = sqlalchemy_url(with_database(server, UNFINISHED_DATABASE))
+        try:
+            with dg.DagsterInstance.get() as instance:
+                instance.get_run_records(limit=1)  # Opens the storages, which then make tables.
+        finally:
+            del os.environ[DATABASE_VARIABLE]
+        # Whoever watches the databases of the server would hold up the rename.
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+            [UNFINISHED_DATABASE],
+        )
         connection.execute(sql.SQL("alter database {1} rename to {0}").format(*made))
 
 

@@ -5,7 +5,8 @@ are constants that nobody else on the server uses.
 
 Two more locks are held only until a transaction ends. `signal.migrate` (schema/migrate.py) is one
 number, the `hashtext` of its name. `signal.ensure_day`, which the function `signal.make_partition`
-takes, has the `hashtext` of its name in place of a class, and the day as its number.
+takes, has the `hashtext` of its name in place of a class, and the day as its number. One more, in
+the server's database `postgres`, is held while Dagster's database is made (dagster/home.py).
 """
 
 from __future__ import annotations

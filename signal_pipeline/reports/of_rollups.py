@@ -89,7 +89,8 @@ def read_rollup(
     check_window(first, last)
     if hide_small and not can_hide_small(model):
         raise QuestionError(
-            f"small cells of {kind!r} cannot be left out: nearly every row of it is one"
+            f"small cells of {kind!r} cannot be left out: the rule for them does not know its"
+            " dimensions"
         )
     filters = {"app_name": app, "event_type": event_type}
     coverage = read_coverage(connection, first, last)
@@ -105,8 +106,11 @@ def read_rollup(
 
 
 def can_hide_small(model: Model) -> bool:
-    """Return whether the small cells of a rollup can be left out, and the rest be shown."""
-    return set(model.dimensions) <= set(SPLITS)
+    """Return whether the small cells of a rollup can be left out, and the rest be shown.
+
+    The rule knows rollups of no dimension, or of one in which most people share a value.
+    """
+    return len(model.dimensions) <= 1 and set(model.dimensions) <= set(SPLITS)
 
 
 def hidden_on_day(connection: Connection, models: Models, model: Model, day: date) -> HiddenRows:

@@ -126,6 +126,17 @@ def test_a_failed_run_counts_for_the_days_that_it_names() -> None:
     assert days_asked(days, [], named, NOW) == [DAY]
 
 
+def test_a_day_that_kills_its_run_does_not_hold_up_the_others() -> None:
+    """A killed run names no day, so each day of its range counts as tried."""
+    older = DAY - timedelta(days=1)
+    killed = [FailedRun(older, DAY, NOW - timedelta(minutes=1))]
+    days = [stale(day, changed=timedelta(hours=9)) for day in (older, DAY)]
+    requests = range_requests(days, [], killed, NOW)
+    assert [list(request.days) for request in requests] == [[DAY], [older]]
+    requests = range_requests(days, [], [], NOW)
+    assert [list(request.days) for request in requests] == [[older, DAY]]
+
+
 def test_the_back_off_doubles_and_stops_growing() -> None:
     waits = [backoff(n) for n in range(1, 12)]
     assert waits[:3] == [timedelta(minutes=1), timedelta(minutes=2), timedelta(minutes=4)]

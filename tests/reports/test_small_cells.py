@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter, defaultdict
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random, SystemRandom
@@ -24,8 +25,9 @@ from faults.suppression_world import SEATS
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
-from signal_pipeline.reports.of_rollups import rollup_report
+from signal_pipeline.reports.of_rollups import can_hide_small, rollup_report
 from signal_pipeline.reports.report import Report
+from signal_pipeline.rollups.declared_tests import Unique
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
@@ -326,3 +328,11 @@ def test_the_report_command_leaves_out_the_same(
         refused = run_command("report", *by_entity, *window, cwd=tmp_path)
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "cannot be left out" in refused.stderr
+
+
+def test_a_rollup_of_two_dimensions_is_for_admins_only(models: Models) -> None:
+    device = models["daily_device_activity"]
+    others = [test for test in device.tests if not isinstance(test, Unique)]
+    both = replace(device, tests=(Unique((*device.grain, "browser_family")), *others))
+    assert both.dimensions == ("device_type", "browser_family")
+    assert (can_hide_small(device), can_hide_small(both)) == (True, False)
