@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from signal_pipeline.days.calendar import WindowError, check_window
+from signal_pipeline.days.calendar import WindowError, check_window, day_from_text
 from signal_pipeline.errors import UsageError
 from signal_pipeline.settings import MAX_DAYS
 
@@ -19,7 +19,7 @@ _DAYS_OF = {"d": 1, "w": 7}
 def parse_day(text: str) -> date:
     """Parse a day as a user writes it; raises BadParameter, exit 2."""
     try:
-        return date.fromisoformat(text)
+        return day_from_text(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date: write YYYY-MM-DD") from None
 

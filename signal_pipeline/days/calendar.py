@@ -32,6 +32,17 @@ class WindowError(UsageError):
     """A window ends before it begins."""
 
 
+def day_from_text(text: str) -> date:
+    """Return the day of a text of the form YYYY-MM-DD. Raises ValueError for every other form.
+
+    Python alone also takes 20260304 and 2026-W10-3.
+    """
+    day = date.fromisoformat(text)
+    if text != day.isoformat():
+        raise ValueError("not of the form YYYY-MM-DD")
+    return day
+
+
 def today_utc() -> date:
     """Return today's UTC date by this machine's clock."""
     return datetime.now(UTC).date()

@@ -6,10 +6,10 @@ Otherwise a mistyped name would read as a feature that nobody uses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import LiteralString
 
 from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.days.calendar import day_from_text
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.report_errors import UnknownFilterError
@@ -50,7 +50,7 @@ def _known_values(catalogue: Catalogue, name: str, of_rollup: bool) -> set[str]:
 
 def _check_day(value: str) -> None:
     try:
-        date.fromisoformat(value)
+        day_from_text(value)
     except ValueError:
         raise UnknownFilterError(f"no day {value!r}: write YYYY-MM-DD") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from signal_pipeline.days.calendar import check_window
+from signal_pipeline.days.calendar import check_window, day_from_text
 from signal_pipeline.reports.dimensions import KEYS, Key, find_keys, values_by_key
 from signal_pipeline.reports.report_errors import QuestionError
 
@@ -65,7 +65,7 @@ def parse_question(
 
 def _day_within(text: str, first: date, last: date) -> date:
     try:
-        day = date.fromisoformat(text)
+        day = day_from_text(text)
     except ValueError:
         raise QuestionError(f"no day {text!r}: write YYYY-MM-DD") from None
     if not first <= day <= last:

@@ -114,12 +114,11 @@ STUBBORN = """
 import subprocess, sys
 from signal_pipeline.cli.commands import main
 HOLD = '''
-import os, signal, time
-from signal_pipeline.settings import load_settings
+import os, pathlib, signal, time
 from signal_pipeline.postgres.embedded import start_embedded
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN)
-start_embedded(load_settings().home_path)
+start_embedded(pathlib.Path(os.environ["SERVER_HOME"]))  # Dagster gets no variable of Signal.
 open(f"{os.environ['HELD']}/holds-{os.getpid()}", "w").close()
 time.sleep(1000)
 '''
@@ -149,7 +148,13 @@ def test_what_heeds_no_signal_is_killed_and_what_others_have_started_goes_on(
     home: Path, tmp_path: Path, number: int
 ) -> None:
     dev = start_command(
-        "dev", cwd=tmp_path, program=STUBBORN, SIGNAL_HOME=str(home), HELD=str(tmp_path), **EMBEDDED
+        "dev",
+        cwd=tmp_path,
+        program=STUBBORN,
+        SIGNAL_HOME=str(home),
+        SERVER_HOME=str(home),
+        HELD=str(tmp_path),
+        **EMBEDDED,
     )
     eventually(lambda: len(list(tmp_path.glob("holds-*"))) == 2, "both hold the server")
     neighbour = start_command(cwd=tmp_path, program=HOLD, SIGNAL_HOME=str(home), **EMBEDDED)

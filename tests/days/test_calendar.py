@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import psycopg
 import pytest
 from support.days import today
 
+from signal_pipeline.days.calendar import day_from_text
 from signal_pipeline.postgres.database import Connection
 
 
@@ -25,3 +26,11 @@ def test_no_partition_outside_the_calendar_of_the_database_can_be_made(
 ) -> None:
     with pytest.raises(psycopg.errors.RaiseException, match="no partition of"):
         connection.execute("select signal.make_partition(%s)", [today() + timedelta(days=days)])
+
+
+@pytest.mark.parametrize("text", ["20260304", "2026-W10-3", "2026-W10", "2026-3-4", " 2026-03-04"])
+def test_a_day_has_one_form(text: str) -> None:
+    """A week must not be counted as one of its days."""
+    with pytest.raises(ValueError):  # noqa: PT011
+        day_from_text(text)
+    assert day_from_text("2026-03-04") == date(2026, 3, 4)

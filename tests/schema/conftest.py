@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -13,12 +14,25 @@ from support.days import RETENTION_DAYS, due_day, yesterday
 
 from signal_pipeline.cli.psql import reader_url
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.privacy import retention
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def empty(server: str) -> Iterator[Database]:
+    """An empty database of its own."""
+    name = f"signal_empty_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+        yield Database(with_database(server, name))
+        connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture

@@ -5,24 +5,18 @@ The start date never excludes data.
 
 from __future__ import annotations
 
-import itertools
-import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import psycopg
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from conftest import START_DATE, Fill
-from psycopg import sql
 from support.commands import run_command
 from support.days import days_ago, today
-from support.revisions import migrate_to
+from support.revisions import configured, migrate_to
 from support.stored import count
 from support.waits import until
 
@@ -34,18 +28,13 @@ from signal_pipeline.postgres.database import (
     DatabaseUnreachableError,
 )
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
-from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import (
     NewerSchemaError,
-    NotOwnerError,
     StartDateError,
     migrate,
-    missing_roles,
 )
 from signal_pipeline.settings import Settings
-
-_numbers = itertools.count(1)
 
 SHAPE = """
 select 'column', table_name, column_name, data_type, is_nullable, column_default, collation_name
@@ -60,27 +49,6 @@ select 'function', proname, md5(prosrc), prosecdef::text, null, null, null
 from pg_proc where pronamespace = 'signal'::regnamespace
 order by 1, 2, 3, 4, 5, 6, 7
 """
-
-
-@pytest.fixture
-def empty(server: str) -> Iterator[Database]:
-    """An empty database of its own."""
-    name = f"signal_empty_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-        yield Database(with_database(server, name))
-        connection.execute(f"drop database {name} with (force)")
-
-
-def configured(database: Database, home: Path, **changes: object) -> Settings:
-    values = {
-        "database_url": database.url,
-        "env": "development",
-        "home": home,
-        "start_date": None,
-        **changes,
-    }
-    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -200,151 +168,6 @@ def test_bots_of_before_are_in_no_family(empty: Database, models: Models, tmp_pa
             (date(2026, 1, 2), "cms", *["(not recorded)"] * 3, 7, datetime(2026, 1, 2, tzinfo=UTC))
         ]
         assert count(connection, "select count(*) from signal.intake") == 0
-
-
-def test_the_admin_may_ask_for_a_migration_that_has_nothing_to_do(
-    empty: Database, models: Models, tmp_path: Path
-) -> None:
-    settings = configured(empty, tmp_path)
-    migrate(empty, settings, models)
-    login = f"test_migrating_admin_{os.getpid()}"
-    admin = Database(empty.url.replace("postgres@", f"{login}@"))
-    with empty.connect() as connection:
-        connection.execute(f"create role {login} login in role signal_admin")  # type: ignore[arg-type]
-        try:
-            migrate(admin, settings, models)
-            with pytest.raises(NotOwnerError, match="as its owner"):
-                migrate(admin, settings.model_copy(update={"start_date": START_DATE}), models)
-            connection.execute("alter table signal.daily_app_activity disable trigger guard_delete")
-            with pytest.raises(NotOwnerError, match="as its owner"):
-                migrate(admin, settings, models)
-            migrate(empty, settings, models)
-            migrate(admin, settings, models)
-            connection.execute("comment on schema signal is 'of an older version'")
-            with pytest.raises(NotOwnerError, match="as its owner"):
-                migrate(admin, settings, models)
-        finally:
-            connection.execute(f"drop role {login}")  # type: ignore[arg-type]
-
-
-RIGHTS = """
-select has_table_privilege('signal_writer', 'signal.audit', 'insert'),
-    has_function_privilege('public', 'signal.ensure_day(date)', 'execute'),
-    has_function_privilege('signal_api', 'signal.ensure_day(date)', 'execute'),
-    has_table_privilege('signal_api', 'signal.events', 'select'),
-    has_table_privilege('signal_api', 'signal.audit', 'insert'),
-    has_function_privilege('signal_api', 'signal.audit_read(bytea, bigint)', 'execute'),
-    has_table_privilege('signal_api', 'signal_reporting.daily_app_activity', 'select')
-"""
-
-
-def test_a_database_of_before_the_apis_role_gets_it(
-    empty: Database, models: Models, tmp_path: Path
-) -> None:
-    settings = configured(empty, tmp_path)
-    migrate(empty, settings, models)
-    with empty.connect() as connection:
-        connection.execute("alter role signal_api rename to test_api_away")
-        try:
-            connection.execute("grant insert on signal.audit to signal_writer, signal_admin")
-            connection.execute("grant execute on function signal.ensure_day(date) to public")
-            connection.execute("comment on schema signal is 'of an older version'")
-            migrate(empty, settings, models)
-            assert connection.execute(RIGHTS).fetchone() == (
-                False,
-                False,
-                True,
-                True,
-                False,
-                True,
-                True,
-            )
-            assert missing_roles(empty) == []
-        finally:
-            connection.execute("drop owned by signal_api")
-            connection.execute("drop role signal_api")
-            connection.execute("alter role test_api_away rename to signal_api")
-
-
-def test_an_owner_who_may_not_make_roles_gives_those_of_the_server_their_rights(
-    empty: Database, models: Models, tmp_path: Path
-) -> None:
-    """On a server of several databases, another login can have made the roles.
-
-    Then nobody else is allowed to manage them.
-    """
-    migrate(empty, configured(empty, tmp_path), models)
-    owned = Database(empty.url.replace("postgres@", "test_other_owner@"))
-    with empty.connect() as connection:
-        connection.execute("drop schema signal, signal_reporting cascade")
-        connection.execute("create role test_other_owner login")
-        connection.execute("revoke signal_reader from signal_api")
-        connection.execute("alter role signal_builder rename to test_builder_away")
-        name = sql.Identifier(connection.info.dbname)
-        try:
-            connection.execute(sql.SQL("alter database {} owner to test_other_owner").format(name))
-            for _ in range(2):
-                migrate(owned, configured(owned, tmp_path), models)
-            assert missing_roles(owned) == ["signal_builder", "signal_api in signal_reader"]
-            # It lacks the rights that it would have only as a member of the reader.
-            assert connection.execute(RIGHTS).fetchone() == (
-                False,
-                False,
-                True,
-                True,
-                False,
-                True,
-                False,
-            )
-            connection.execute("alter role test_builder_away rename to signal_builder")
-            migrate(empty, configured(empty, tmp_path), models)
-            assert missing_roles(owned) == []
-            assert connection.execute(RIGHTS).fetchone() == (
-                False,
-                False,
-                True,
-                True,
-                False,
-                True,
-                True,
-            )
-        finally:
-            with suppress(psycopg.errors.UndefinedObject):
-                connection.execute("alter role test_builder_away rename to signal_builder")
-            connection.execute("grant signal_reader to signal_api")
-            connection.execute(sql.SQL("alter database {} owner to postgres").format(name))
-            connection.execute("drop owned by test_other_owner cascade")
-            connection.execute("drop role test_other_owner")
-
-
-def test_a_superuser_who_migrates_the_schema_of_another_owner_does_not_stop_the_ingest(
-    empty: Database, models: Models, tmp_path: Path
-) -> None:
-    """A function that runs as its owner may call only what that owner may."""
-    owned = Database(empty.url.replace("postgres@", "test_first_owner@"))
-    writer = Database(empty.url.replace("postgres@", "test_writer_of_days@"))
-    with empty.connect() as connection:
-        name = sql.Identifier(connection.info.dbname)
-        connection.execute("create role test_first_owner login")
-        connection.execute("create role test_writer_of_days login")
-        try:
-            connection.execute(sql.SQL("alter database {} owner to test_first_owner").format(name))
-            migrate_to(owned, "0010")
-            migrate(empty, configured(empty, tmp_path), models)
-            connection.execute("grant signal_writer to test_writer_of_days")
-            with writer.connect() as writing:
-                writing.execute("select signal.ensure_day(%s)", [today()])
-            assert count(connection, "select count(*) from signal.days") == 1
-            owners = connection.execute(
-                "select distinct pg_get_userbyid(relowner) from pg_class"
-                " where oid in (%s::regclass, 'signal.events'::regclass)",
-                [f"signal.events_{today():%Y%m%d}"],
-            ).fetchall()
-            assert owners == [("test_first_owner",)]
-        finally:
-            connection.execute(sql.SQL("alter database {} owner to postgres").format(name))
-            connection.execute("drop owned by test_first_owner, test_writer_of_days cascade")
-            connection.execute("drop role test_first_owner, test_writer_of_days")
 
 
 def test_processes_that_migrate_at_once_agree(

@@ -1,6 +1,8 @@
-"""Databases of earlier versions."""
+"""Databases that are empty, or of earlier versions."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import psycopg
 from alembic import command
@@ -8,6 +10,7 @@ from alembic.config import Config
 from sqlalchemy import NullPool, create_engine
 
 from signal_pipeline.postgres.database import Database
+from signal_pipeline.settings import Settings
 
 
 def migrate_to(database: Database, revision: str) -> None:
@@ -24,3 +27,15 @@ def migrate_to(database: Database, revision: str) -> None:
         connection.exec_driver_sql(
             "insert into signal.instance (start_date) values (current_date - 300)"
         )
+
+
+def configured(database: Database, home: Path, **changes: object) -> Settings:
+    """Settings for a database, without a start date unless one is given."""
+    values = {
+        "database_url": database.url,
+        "env": "development",
+        "home": home,
+        "start_date": None,
+        **changes,
+    }
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type]

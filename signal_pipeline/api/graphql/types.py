@@ -9,6 +9,8 @@ from typing import NewType
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
+from signal_pipeline.days.calendar import day_from_text
+
 Json = NewType("Json", object)
 
 
@@ -30,12 +32,9 @@ def _date(value: object) -> date:
     if not isinstance(value, str):
         raise ValueError("not a Date")
     try:
-        day = date.fromisoformat(value)
+        return day_from_text(value)
     except ValueError:
-        raise ValueError("not a Date") from None
-    if value != day.isoformat():  # Python also takes 20260304 and 2026-W10-3.
-        raise ValueError("not a Date: write YYYY-MM-DD")
-    return day
+        raise ValueError("not a Date: write YYYY-MM-DD") from None
 
 
 SCALARS: dict[object, ScalarDefinition] = {
