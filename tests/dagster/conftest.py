@@ -12,13 +12,14 @@ import psycopg
 import pytest
 from psycopg import sql
 from support.dagster import Run
+from support.ticks import AddRun, Tick
 
 from faults import launched
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.dagster.liveness import end_dead_runs
 from signal_pipeline.dagster.names import load_names
 from signal_pipeline.dagster.run_locks import lock_space
-from signal_pipeline.dagster.runs import OwnRuns
+from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
 from signal_pipeline.definitions import build_defs
 from signal_pipeline.postgres.database import Connection, Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
@@ -105,3 +106,33 @@ def looks(
         return ended
 
     return look_twice
+
+
+@pytest.fixture
+def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Tick:
+    """Evaluates a sensor once."""
+
+    def evaluate(name: str, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+        sensor = defs.resolve_sensor_def(name)
+        context = dg.build_sensor_context(
+            instance=instance, definitions=defs, cursor=cursor, resources=defs.resources or {}
+        )
+        with context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return result
+
+    return evaluate
+
+
+@pytest.fixture
+def add_run(instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection) -> AddRun:
+    """Adds a run of ours that has had its lock."""
+
+    def add(
+        job: str, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None
+    ) -> dg.DagsterRun:
+        known = {LOCK_TAG: lock_space(connection), **(tags or {})}
+        return instance.create_run_for_job(defs.resolve_job_def(job), tags=known, status=status)
+
+    return add

@@ -5,8 +5,6 @@ The cases are those that start or withhold a run.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from datetime import date, timedelta
 
 import dagster as dg
@@ -15,11 +13,12 @@ from conftest import Fill
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
 from psycopg import sql
 from support.dagster import Run, materialized, purge
-from support.days import days_ago, due_day, today, yesterday
+from support.days import days_ago, due_day, yesterday
+from support.ticks import END, START, AddRun, Tick, ranges, requests
 from support.traffic import line
 
 from faults import launched
-from signal_pipeline.dagster.run_locks import hold_run_lock, lock_space
+from signal_pipeline.dagster.run_locks import hold_run_lock
 from signal_pipeline.dagster.runs import LOCK_TAG
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.models import Models
@@ -28,61 +27,6 @@ from signal_pipeline.settings import Settings
 pytestmark = pytest.mark.embedded_only
 
 OS = dg.AssetKey("daily_os_activity")
-START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-Tick = Callable[..., dg.SensorResult | dg.SkipReason]
-AddRun = Callable[..., dg.DagsterRun]
-
-
-@pytest.fixture
-def tick(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Tick:
-    """Evaluates a sensor once."""
-
-    def evaluate(name: str, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
-        sensor = defs.resolve_sensor_def(name)
-        context = dg.build_sensor_context(
-            instance=instance, definitions=defs, cursor=cursor, resources=defs.resources or {}
-        )
-        with context:
-            result = sensor(context)
-        assert isinstance(result, dg.SensorResult | dg.SkipReason)
-        return result
-
-    return evaluate
-
-
-@pytest.fixture
-def add_run(instance: dg.DagsterInstance, defs: dg.Definitions, connection: Connection) -> AddRun:
-    """Adds a run of ours that has had its lock."""
-
-    def add(
-        job: str, status: dg.DagsterRunStatus, tags: dict[str, str] | None = None
-    ) -> dg.DagsterRun:
-        known = {LOCK_TAG: lock_space(connection), **(tags or {})}
-        return instance.create_run_for_job(defs.resolve_job_def(job), tags=known, status=status)
-
-    return add
-
-
-def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
-    """The run requests of a tick."""
-    return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
-
-
-def cursor_of(result: dg.SensorResult | dg.SkipReason) -> str | None:
-    """The cursor that the next tick gets."""
-    return result.cursor if isinstance(result, dg.SensorResult) else None
-
-
-def skipped(result: dg.SensorResult | dg.SkipReason) -> str:
-    """The reason why a tick that keeps its cursor asks for nothing."""
-    assert isinstance(result, dg.SensorResult)
-    assert isinstance(result.skip_reason, dg.SkipReason)
-    return result.skip_reason.skip_message or ""
-
-
-def ranges(result: dg.SensorResult | dg.SkipReason) -> list[tuple[str, str]]:
-    """The first and last day of each request."""
-    return [(request.tags[START], request.tags[END]) for request in requests(result)]
 
 
 def test_an_empty_database_asks_for_nothing(tick: Tick) -> None:
@@ -299,90 +243,6 @@ def test_the_requested_run_makes_the_day_fresh(tick: Tick, fill: Fill, run: Run)
     (request,) = requests(tick("stale_rollups_sensor"))
     assert run("rollups_job", yesterday(), yesterday(), dict(request.tags)).success
     assert requests(tick("stale_rollups_sensor")) == []
-
-
-def test_a_landed_file_asks_for_one_run_until_it_is_done(
-    tick: Tick, run: Run, environment: Settings, instance: dg.DagsterInstance, add_run: AddRun
-) -> None:
-    assert requests(tick("landing_sensor")) == []
-    environment.landing_path.mkdir()
-    (environment.landing_path / "half.tmp").write_bytes(line())
-    (environment.landing_path / ".hidden.ndjson").write_bytes(line())
-    assert requests(tick("landing_sensor")) == []
-    os.rename(environment.landing_path / "half.tmp", environment.landing_path / "whole.ndjson")
-    result = tick("landing_sensor")
-    (request,) = requests(result)
-    assert request.partition_key == str(today())
-    assert isinstance(result, dg.SensorResult)
-    running = add_run("raw_events_job", dg.DagsterRunStatus.STARTED)
-    assert requests(tick("landing_sensor", result.cursor)) == []
-    instance.report_run_canceled(running)
-    assert run("raw_events_job", today()).success
-    assert requests(tick("landing_sensor")) == []
-    (environment.landing_path / "next.ndjson").write_bytes(line())
-    (again,) = requests(tick("landing_sensor", result.cursor))
-    assert again.run_key != request.run_key
-
-
-def test_a_landed_file_that_fails_waits_longer_each_time(
-    tick: Tick,
-    run: Run,
-    environment: Settings,
-    instance: dg.DagsterInstance,
-    monkeypatch: pytest.MonkeyPatch,
-    connection: Connection,
-) -> None:
-    environment.landing_path.mkdir()
-    bad = environment.landing_path / "a-bad.ndjson"
-    bad.symlink_to("/proc/self/mem")  # Even root cannot read this file.
-    (environment.landing_path / "b-good.ndjson").write_bytes(line())
-    failed = run("raw_events_job", today())
-    assert not failed.success
-    assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
-    logged = [entry.user_message for entry in instance.all_logs(failed.run_id)]
-    assert any(
-        text.startswith("landing: 1 file(s) done, events: {'received': 1") for text in logged
-    )
-    assert "the last 1 run(s) of raw_events_job failed, the next is at" in skipped(
-        tick("landing_sensor", "7")
-    )
-    monkeypatch.setattr("signal_pipeline.dagster.due_builds.FIRST_BACKOFF", timedelta(0))
-    assert len(requests(tick("landing_sensor"))) == 1
-
-
-def test_whatever_waits_asks_for_a_run_and_what_comes_later_does_not_wait_behind_what_failed(
-    tick: Tick, run: Run, environment: Settings, connection: Connection
-) -> None:
-    environment.landing_path.mkdir()
-    bad = environment.landing_path / "array.JSON"
-    bad.write_bytes(b"[" + line() + b"]")
-    asked = tick("landing_sensor")
-    (request,) = requests(asked)
-    assert request.partition_key == str(today())
-    for _ in range(2):
-        failed = run("raw_events_job", today())
-        assert not failed.success
-        assert not [event for event in failed.all_events if event.is_step_up_for_retry]
-        (failure,) = [
-            event.step_failure_data for event in failed.all_events if event.is_step_failure
-        ]
-        assert "'array.JSON' looks like a JSON array" in str(failure.error)
-        asked = tick("landing_sensor", cursor_of(asked))
-        assert "1 file(s) wait: the last" in skipped(asked)
-    with bad.open("ab") as stream:
-        stream.write(b"\n")
-    bad.chmod(0o640)
-    assert "1 file(s) wait: the last" in skipped(tick("landing_sensor", cursor_of(asked)))
-    (environment.landing_path / "later.jsonl").write_bytes(line())
-    asked = tick("landing_sensor", cursor_of(asked))
-    assert len(requests(asked)) == 1
-    assert not run("raw_events_job", today()).success
-    assert connection.execute("select count(*) from signal.events").fetchone() == (1,)
-    assert requests(tick("landing_sensor", cursor_of(asked))) == []
-    bad.unlink()
-    result = tick("landing_sensor")
-    assert isinstance(result, dg.SkipReason)
-    assert result.skip_message == "the landing is empty"
 
 
 def test_sensors_run_by_default(defs: dg.Definitions) -> None:
