@@ -6,8 +6,16 @@ from collections.abc import Callable
 
 import dagster as dg
 import pytest
-from psycopg import sql
-from support.dagster import Run, failure_text, materialized, metadata_of, purge, row_counts, rows_of
+from support.dagster import (
+    Run,
+    failure_text,
+    materialized,
+    metadata_of,
+    purge,
+    refuse_day,
+    row_counts,
+    rows_of,
+)
 from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.log_alerts import failure_line
@@ -169,11 +177,7 @@ def test_a_day_that_fails(
     days = [days_ago(n) for n in (3, 2, 1)]
     for day in days:
         fill(day)
-    connection.execute(
-        sql.SQL(
-            "alter table signal.daily_os_activity add constraint broken check (activity_date <> {})"
-        ).format(str(days[1]))
-    )
+    refuse_day(connection, days[1])
     result = run("rollups_job", days[0], days[-1])
     assert not result.success
     assert materialized(instance, result)["daily_os_activity"] == {str(days[0]), str(days[2])}

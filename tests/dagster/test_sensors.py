@@ -11,8 +11,7 @@ import dagster as dg
 import pytest
 from conftest import Fill
 from dagster._core.storage.partition_status_cache import AssetPartitionStatus
-from psycopg import sql
-from support.dagster import Run, materialized, purge
+from support.dagster import Run, materialized, purge, refuse_day
 from support.days import days_ago, due_day, yesterday
 from support.ticks import END, START, AddRun, Tick, ranges, requests
 from support.traffic import line
@@ -176,11 +175,7 @@ def test_a_day_that_rests_after_a_failure_is_in_no_run_of_other_days(
     days = [days_ago(n) for n in (3, 2, 1)]
     for day in days:
         fill(day)
-    connection.execute(
-        sql.SQL(
-            "alter table signal.daily_os_activity add constraint broken check (activity_date <> {})"
-        ).format(str(days[1]))
-    )
+    refuse_day(connection, days[1])
     assert not run("rollups_job", days[0], days[-1]).success
     for day in (days[0], days[-1]):
         fill(day, 5, seed=2)

@@ -52,6 +52,14 @@ def rows_of(connection: Connection, rollup: str, day: date) -> list[tuple[object
     return connection.execute(query.format(sql.Identifier(rollup)), [day]).fetchall()
 
 
+def refuse_day(connection: Connection, day: date) -> None:
+    """Let every build of a day's rollup by system fail."""
+    constraint = "add constraint broken check (activity_date <> {})"
+    connection.execute(
+        sql.SQL("alter table signal.daily_os_activity " + constraint).format(str(day))
+    )
+
+
 def materialized(
     instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult
 ) -> dict[str, set[str | None]]:
