@@ -13,6 +13,7 @@ import dagster as dg
 import psycopg
 from psycopg import sql
 
+from signal_pipeline.dagster.names import load_names
 from signal_pipeline.postgres.database import ensure_database, open_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, SettingsError
@@ -23,6 +24,7 @@ UNFINISHED_DATABASE = "signal_dagster_unfinished"
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
 MOST_CONNECTIONS = 8
+PLACES_IN_A_POOL = 1
 
 
 def prepare_dagster(settings: Settings) -> Path:
@@ -72,7 +74,7 @@ def _make_database(server: str) -> None:
         os.environ[DATABASE_VARIABLE] = sqlalchemy_url(with_database(server, UNFINISHED_DATABASE))
         try:
             with dg.DagsterInstance.get() as instance:
-                instance.get_run_records(limit=1)  # Opens the storages, which then make tables.
+                _limit_pools(instance)
         finally:
             del os.environ[DATABASE_VARIABLE]
         # Whoever watches the databases of the server would hold up the rename.
@@ -81,6 +83,17 @@ def _make_database(server: str) -> None:
             [UNFINISHED_DATABASE],
         )
         connection.execute(sql.SQL("alter database {1} rename to {0}").format(*made))
+
+
+def _limit_pools(instance: dg.DagsterInstance) -> None:
+    """Give each of our pools one place. Opening the storages makes all of Dagster's tables.
+
+    Otherwise the first runs of a pool would make it from `default_limit`. In PostgreSQL, Dagster
+    fails there if two runs do so at once, and in every run after that limit has been changed.
+    """
+    instance.get_run_records(limit=1)
+    for pool in sorted(load_names().pools):
+        instance.event_log_storage.set_concurrency_slots(pool, PLACES_IN_A_POOL)
 
 
 def project_file(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Dagster's own database is made whole, or not at all."""
+"""Dagster's own database is made whole, or not at all, and with Signal's pools."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.commands import run_command
 from support.dagster import empty_job
 
 from signal_pipeline.dagster.home import DAGSTER_DATABASE, UNFINISHED_DATABASE, open_instance
+from signal_pipeline.dagster.names import load_names
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.settings import Settings, load_settings
 
@@ -56,3 +57,23 @@ def test_a_start_that_is_killed_half_way_is_made_good_by_the_next(
         done = empty_job.execute_in_process(instance=instance, tags={"team": "data"})
         assert instance.all_logs(done.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS)
     assert databases(no_database) == {DAGSTER_DATABASE}
+
+
+def test_runs_go_on_when_the_default_limit_of_pools_is_changed(no_database: Connection) -> None:
+    @dg.op(pool=min(load_names().pools))
+    def work() -> None: ...
+
+    @dg.job
+    def in_a_pool() -> None:
+        work()
+
+    with open_instance(load_settings()) as instance:
+        assert in_a_pool.execute_in_process(instance=instance).success
+        config = Path(instance.root_directory) / "dagster.yaml"
+    changed = config.read_text(encoding="utf-8").replace("default_limit: 1", "default_limit: 2")
+    assert "default_limit: 2" in changed
+    config.write_text(changed, encoding="utf-8")
+    with open_instance(load_settings()) as instance:
+        assert in_a_pool.execute_in_process(instance=instance).success
+        limits = {each.name: each.limit for each in instance.event_log_storage.get_pool_limits()}
+    assert limits == dict.fromkeys(load_names().pools, 1)
