@@ -43,9 +43,12 @@ demo: install ## Simulate, ingest, build, purge, and show the numbers
 dev: install $(COMPILED) ## The Dagster UI and daemon on loopback, port 3000
 	@$(BIN)/signal-pipeline dev
 
-# The tests start some hundreds of processes; where Python may not keep its bytecode, each would compile the project.
+# The tests start some hundreds of processes, which would all compile the project where Python may
+# not keep its bytecode. So would pytest's workers the tests, which a collection keeps for them.
 test: install $(COMPILED) ## Run the tests
-	@$(BIN)/python -m compileall -q signal_pipeline bench faults tests
+	@$(BIN)/python -m compileall -q signal_pipeline bench faults
+	@[ -z "$$PYTHONDONTWRITEBYTECODE" ] \
+		|| PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only --quiet >/dev/null || true
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --durations 20
 
 check: install ## Lint, types, formatting, and Dagster's definitions

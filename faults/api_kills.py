@@ -38,7 +38,7 @@ class ApiUnderFire:
     """
 
     def __init__(self, world: World, day: date, random: Random) -> None:
-        # Acknowledged events by outcome; `unknown` counts those without an answer, or refused.
+        # Acknowledged events by outcome. `unknown` counts the other events that were sent.
         self.counts: Counter[str] = Counter()
         self.day = day
         self._world, self._random = world, random

@@ -1,7 +1,7 @@
 """Umami's tables, and its statement for a breakdown by properties of a visitor.
 
-Both are worded after its public source (version 3, PostgreSQL): columns and indexes that this
-statement could use, and the same joins, groups and counts. A visitor (its `session_id`) is our
+Both follow its public source (version 3, PostgreSQL). The tables have the columns and indexes that
+the statement could use; the statement has the same joins, groups and counts. A visitor (its `session_id`) is our
 user of a day; a visit is our session. The real one recognises a visitor for longer, so it has
 fewer of them.
 """
@@ -65,6 +65,6 @@ def fill(connection: Connection) -> None:
 
 
 def breakdown(connection: Connection, start: datetime, end: datetime) -> int:
-    """Count by browser and device between two times; return how many events that were."""
+    """Count by browser and device between two times, both included; return the number of events."""
     rows = connection.execute(_BREAKDOWN.encode(), [start, end]).fetchall()
     return sum(int(row[0]) for row in rows)

@@ -20,7 +20,12 @@ def retention(
     as_of: Day = None,
     incomplete_day: Annotated[
         date | None,
-        typer.Option("--purge-incomplete", parser=parse_day, metavar="YYYY-MM-DD"),
+        typer.Option(
+            "--purge-incomplete",
+            parser=parse_day,
+            metavar="YYYY-MM-DD",
+            help="Delete this one day, although its rollups are not proven complete.",
+        ),
     ] = None,
     reason: Annotated[
         str, typer.Option(parser=parse_text, metavar="TEXT", help="Why an unproven day is deleted.")
@@ -37,8 +42,8 @@ def retention(
 ) -> None:
     """Delete raw days past their retention, each after its rollups are proven complete.
 
-    A day can be past its retention by the clock alone, if Signal saw nothing of the days since.
-    Such a day is kept unless you confirm it.
+    If too few of the dates since a day left a sign in the database, only the clock says that the
+    day is past its retention. Such a day is kept unless you confirm it.
     """
     from signal_pipeline.privacy.audit_log import operator
     from signal_pipeline.privacy.retention import (
@@ -56,6 +61,8 @@ def retention(
         raise UsageError(f"--as-of {as_of} is after today: that needs --dry-run") from None
     if incomplete_day and not reason.strip():
         raise UsageError("--purge-incomplete needs --reason TEXT")
+    if reason and not incomplete_day:
+        raise UsageError("--reason is for --purge-incomplete YYYY-MM-DD, which is missing")
     if incomplete_day and (dry_run or as_of or confirm_days):
         raise UsageError(
             "--purge-incomplete deletes that day now: it cannot be combined with --dry-run, --as-of"

@@ -87,8 +87,9 @@ def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
                     model, f"{column.name}_not_null", _identifier(column) + sql.SQL(" is null")
                 )
             elif isinstance(test, AcceptedValues):
+                accepted = sql.Literal(accepted_values(test, catalogue)).as_string()
                 condition = sql.SQL("not ({} = any ({}))").format(
-                    _identifier(column), sql.Literal(accepted_values(test, catalogue))
+                    _identifier(column), _verbatim(accepted)
                 )
                 yield _row_test(model, f"{column.name}_accepted_values", condition)
             elif isinstance(test, Relationships):
@@ -119,7 +120,10 @@ def _table_tests(model: Model) -> Iterator[ModelTest]:
 
 def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
     by = ("activity_date", *test.by)
-    fold = sql.SQL("") if "event_type" in test.by else sql.SQL("and event_type = '(all)'")
+    fold = sql.SQL("and event_type = '(all)'")
+    if "event_type" in test.by:
+        # The raw events have no row for all types together.
+        fold = sql.SQL("and event_type <> '(all)'" if test.to == "events" else "")
     counted_by_build = _counts_every_event(test)
     against = test.to
     if counted_by_build:
@@ -132,7 +136,7 @@ def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
         other = sql.SQL(query(__package__, "events_by_day")).format(
             columns=sql.SQL(", ").join([date_column, *map(sql.Identifier, test.by)]),
             by=identifiers(by),
-            condition=sql.SQL(test.where or "true"),  # The loader has parsed and checked it.
+            condition=_verbatim(test.where or "true"),  # The loader has parsed and checked it.
         )
     else:
         other = _rollup_by_day(test.to, by, fold)
@@ -169,6 +173,11 @@ def accepted_values(test: AcceptedValues, catalogue: Catalogue) -> list[str]:
         None: (),
     }[test.catalogue]
     return [*test.values, *named]
+
+
+def _verbatim(text: str) -> sql.SQL:
+    """Return SQL for a statement with named parameters, where psycopg wants each % twice."""
+    return sql.SQL(text.replace("%", "%%"))
 
 
 def _identifier(column: Column) -> sql.Composed:

@@ -54,8 +54,9 @@ def distribute(database: Database, shards: int | None = None) -> list[str]:
 def refuse_copies(database: Database) -> None:
     """Raise DistributionError if a shard has copies; do nothing on plain PostgreSQL.
 
-    `Database.connect` lets all statements run at once, as if none had an effect on another. The
-    copies of a shard can get them in different orders, and then differ.
+    `Database.connect` tells Citus that the order of statements does not matter
+    (`citus.all_modifications_commutative`). So the copies of a shard could get them in different
+    orders, and differ.
     """
     with database.connect() as connection:
         for table in distributed_tables(connection).values():
@@ -131,7 +132,8 @@ def _distribute(connection: Connection, name: str, shards: int | None, workers: 
                 " %s)",
                 [table, DISTRIBUTION_COLUMNS[name], number],
             )
-        # Rows that moved stay on the coordinator's disk, where no erasure would find them.
+        # Citus leaves copies of the moved rows on the coordinator's disk, where no erasure would
+        # find them.
         if connection.execute(
             query(__package__, "rows_left_behind"), {"table": table}
         ).fetchone() == (True,):

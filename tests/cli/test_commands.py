@@ -179,6 +179,7 @@ def test_a_broken_catalogue_is_one_line(signal: Signal, tmp_path: Path) -> None:
         ),
         ("retention", "--as-of", "2999-01-01"),
         ("retention", "--purge-incomplete", "2026-01-01"),
+        ("retention", "--reason", "x"),
         ("retention", "--purge-incomplete", "2026-01-01", "--reason", "x", "--dry-run"),
         ("retention", "--purge-incomplete", "2026-01-01", "--reason", "x", "--as-of", "2026-07-01"),
         ("no-such-command",),

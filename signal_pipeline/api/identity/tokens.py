@@ -31,7 +31,6 @@ LOAD_TIMEOUT_SECONDS = 5.0
 MAX_KEYS_BYTES = 1 << 20
 REMEMBERED_TOKENS = 10_000
 REMEMBERED_SECONDS = 300.0
-SWEEP_SECONDS = 60.0
 
 Claims = Mapping[str, Any]  # Any: an issuer can write whatever it likes into a token.
 
@@ -142,7 +141,6 @@ class TokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._verified: dict[bytes, _VerifiedToken] = {}  # By the token's digest.
-        self._swept_at = time.time()
 
     async def claims(self, token: str) -> Claims:
         """Return the claims of a valid token.
@@ -155,24 +153,14 @@ class TokenVerifier:
         if verified is not None and now < verified.until:
             return verified.claims
         claims = await self._verify(token)
-        self._forget_expired(now)
         if len(self._verified) >= REMEMBERED_TOKENS:
             self._verified.clear()
         until = min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS)
         self._verified[digest] = _VerifiedToken(claims, until)
+        # Claims hold names and e-mail addresses. They leave the memory on time, also if no other
+        # token comes.
+        asyncio.get_running_loop().call_later(until - now, self._verified.pop, digest, None)
         return claims
-
-    def _forget_expired(self, now: float) -> None:
-        """Forget expired claims, at most once a minute.
-
-        Claims hold names and addresses, and must not stay in memory after their owner has left.
-        """
-        if abs(now - self._swept_at) < SWEEP_SECONDS:
-            return
-        self._swept_at = now
-        self._verified = {
-            digest: token for digest, token in self._verified.items() if now < token.until
-        }
 
     async def _verify(self, token: str) -> Claims:
         try:

@@ -8,8 +8,8 @@ from signal_pipeline.events.event import Reason
 from signal_pipeline.reports.small_cells import LEAST_USERS
 
 STATES = {
-    "unknown": "Nothing can be known of the day: it is before the start date, still to come, or was"
-    " never built. It is in no sum and never shown as zero.",
+    "unknown": "There is no number: the day is before the start date, still to come, not built, or"
+    " was purged before it was built. It is in no sum and never shown as zero.",
     "left out": f"The number is about fewer than {LEAST_USERS} people, or such a number could be"
     " worked out from it by subtraction. Sums without it begin with ≥.",
     "partial": "The day is not over: its numbers still grow. It is in no median.",
