@@ -111,17 +111,20 @@ def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun], now: datet
     ]
 
 
-def nightly_days(statuses: Iterable[DayStatus], first_kept: date, yesterday: date) -> list[date]:
+def nightly_days(
+    statuses: Iterable[DayStatus], first_kept: date, installed: date, yesterday: date
+) -> list[date]:
     """Return the days that a nightly run builds, oldest first.
 
     These are stale days, yesterday, and days after the first known day that have no row. Such a day
     had no event, and no run built it; it is built now, so that its rollups say zero instead of
     unknown. Days without a row are left alone if they are before `first_kept` or more than a month
-    old.
+    old. So are those before `installed`, the date of the first migration: nobody recorded their
+    events, so they stay unknown.
     """
     known = {status.day: status for status in statuses}
     wanted = {day for day, status in known.items() if status.wants_build and day <= yesterday}
-    first = max(min(known, default=yesterday), first_kept, yesterday - LONGEST_GAP)
+    first = max(min(known, default=yesterday), installed, first_kept, yesterday - LONGEST_GAP)
     gaps = {day for day in days_between(first, yesterday) if day not in known}
     return sorted(wanted | gaps | {yesterday})
 

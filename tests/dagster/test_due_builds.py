@@ -21,6 +21,7 @@ from signal_pipeline.days.freshness import DayStatus
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 DAY = date(2026, 5, 19)
+LONG_AGO = date(2025, 1, 1)  # When Signal was installed.
 
 
 def stale(
@@ -228,19 +229,28 @@ def test_a_night_builds_what_is_stale_and_what_has_no_row_oldest_first() -> None
         stale(DAY - timedelta(days=2), rollups={"daily_app_activity": "missing"}),
         stale(DAY + timedelta(days=1)),
     ]
-    built = nightly_days(statuses, DAY - timedelta(days=5), DAY)
+    built = nightly_days(statuses, DAY - timedelta(days=5), LONG_AGO, DAY)
     assert [(DAY - day).days for day in built] == [90, 5, 3, 2, 1, 0]
 
 
 def test_a_silence_of_months_is_not_filled() -> None:
     long_ago = stale(DAY - timedelta(days=150))
-    built = nightly_days([long_ago, stale(DAY)], DAY - timedelta(days=180), DAY)
+    built = nightly_days([long_ago, stale(DAY)], DAY - timedelta(days=180), LONG_AGO, DAY)
     assert (built[0], built[1], len(built)) == (long_ago.day, DAY - timedelta(days=31), 33)
 
 
+def test_a_day_before_the_installation_stays_unknown_until_a_replay_brings_some() -> None:
+    """Nobody recorded its events, so a build would say zero of what is unknown."""
+    replayed, installed = stale(DAY - timedelta(days=19)), DAY - timedelta(days=2)
+    built = nightly_days([replayed, stale(DAY)], DAY - timedelta(days=180), installed, DAY)
+    assert [(DAY - day).days for day in built] == [19, 2, 1, 0]
+
+
 def test_a_first_night_builds_yesterday_alone() -> None:
-    assert nightly_days([], DAY - timedelta(days=180), DAY) == [DAY]
+    assert nightly_days([], DAY - timedelta(days=180), LONG_AGO, DAY) == [DAY]
 
 
 def test_a_night_with_nothing_missed_builds_yesterday_again() -> None:
-    assert nightly_days([stale(rollups={"a": "fresh"})], DAY - timedelta(days=180), DAY) == [DAY]
+    assert nightly_days(
+        [stale(rollups={"a": "fresh"})], DAY - timedelta(days=180), LONG_AGO, DAY
+    ) == [DAY]

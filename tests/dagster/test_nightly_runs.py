@@ -22,7 +22,11 @@ pytestmark = pytest.mark.embedded_only
 
 
 def test_a_night_catches_up(
-    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
+    run: Run,
+    instance: dg.DagsterInstance,
+    fill: Callable[..., None],
+    connection: Connection,
+    long_installed: None,
 ) -> None:
     """A nightly run catches up on the ones before it."""
     first = days_ago(6)
@@ -37,6 +41,18 @@ def test_a_night_catches_up(
     ).fetchall()
     assert {str(day) for day, _ in built} == night
     assert dict(built)[yesterday()] == 0
+
+
+def test_a_night_leaves_days_before_the_installation_unknown(
+    run: Run, fill: Callable[..., None], connection: Connection
+) -> None:
+    """An old file that is replayed says nothing of the days after it."""
+    replayed = days_ago(19)
+    fill(replayed)
+    connection.execute("update signal.instance set created_at = now() - interval '2 days'")
+    assert run("nightly_job", yesterday()).success
+    days = connection.execute("select distinct day from signal.builds order by day").fetchall()
+    assert [day for (day,) in days] == [replayed, days_ago(2), yesterday()]
 
 
 def test_a_hole_of_an_earlier_day(

@@ -52,15 +52,6 @@ def raw(database: Database) -> Ask:
     return lambda first, last: raw_report(database, ["app"], {}, first, last)
 
 
-@pytest.fixture
-def long_installed(connection: Connection) -> None:
-    """A database that existed from the start date on."""
-    connection.execute(
-        "update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'",
-        [START_DATE],
-    )
-
-
 def before_start(count: int, days: str) -> str:
     return f"{count:,} day(s) are before the start date {START_DATE} and unknown: {days}"
 

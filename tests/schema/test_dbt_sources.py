@@ -120,13 +120,22 @@ def changed(connection: Connection, fill: Fill, build: Build) -> datetime:
 
 
 def test_a_day_without_a_row_waits_from_its_end(
-    connection: Connection, changed: datetime, build: Build
+    connection: Connection, changed: datetime, build: Build, long_installed: None
 ) -> None:
     assert freshness(connection) == end_of(days_ago(3))
     build(days_ago(3))
     assert freshness(connection) == end_of(days_ago(1))
     build(days_ago(1))
     assert freshness(connection) is None
+
+
+def test_a_day_without_a_row_from_before_the_installation_is_not_waited_for(
+    connection: Connection, changed: datetime, build: Build
+) -> None:
+    """No night builds it, so the rollup would never be fresh again."""
+    assert freshness(connection) is None
+    connection.execute("update signal.instance set created_at = now() - interval '1 day'")
+    assert freshness(connection) == end_of(days_ago(1))
 
 
 def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
@@ -145,7 +154,7 @@ def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
 
 
 def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
-    connection: Connection, fill: Fill, build: Build
+    connection: Connection, fill: Fill, build: Build, long_installed: None
 ) -> None:
     fill(days_ago(LONGEST_GAP.days + 20))
     build(days_ago(LONGEST_GAP.days + 20))
@@ -197,7 +206,9 @@ def test_a_changed_model_makes_the_other_days_wait_from_its_first_build(
     assert first == (freshness(connection),)
 
 
-def test_a_purged_day_waits_for_nothing(connection: Connection, changed: datetime) -> None:
+def test_a_purged_day_waits_for_nothing(
+    connection: Connection, changed: datetime, long_installed: None
+) -> None:
     connection.execute("update signal.days set state = 'purged'")
     connection.execute("delete from signal.builds where day = %s", [days_ago(4)])
     assert freshness(connection) == end_of(days_ago(3))

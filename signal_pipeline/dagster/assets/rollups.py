@@ -25,7 +25,7 @@ from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
 from signal_pipeline.dagster.partitions import build_backfill_policy
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import CATCH_UP_TAG, ONLY_STALE_TAG, materialized_days
-from signal_pipeline.days.calendar import first_kept_day, today_utc
+from signal_pipeline.days.calendar import first_kept_day, installed_day, today_utc
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.build import DayBuild, recorded_builds
@@ -104,7 +104,7 @@ def _days_to_build(
     if CATCH_UP_TAG in tags and len(days) == 1:
         first_kept = first_kept_day(today_utc(), load_settings().retention_days)
         statuses = day_statuses(connection, models.checksums, last=days[0])
-        return nightly_days(statuses, first_kept, days[0])
+        return nightly_days(statuses, first_kept, installed_day(connection), days[0])
     if ONLY_STALE_TAG in tags:
         statuses = day_statuses(connection, models.checksums, days[0], days[-1])
         return [status.day for status in statuses if status.wants_build]
