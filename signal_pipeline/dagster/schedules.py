@@ -49,18 +49,22 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
 
 
 def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
-    """Return the schedule that evaluates the checks within an hour of a change."""
+    """Return the schedule that evaluates the checks hourly after a change, except at 00:15.
+
+    At 00:30 the nightly run evaluates every check. Before it, yesterday need not be built, and days
+    that have just become due are not purged.
+    """
 
     @dg.schedule(
         name=names.named(CHECKS_SCHEDULE),
-        cron_schedule="15 * * * *",
+        cron_schedule="15 1-23 * * *",
         execution_timezone="UTC",
         job_name=names.named(CHECKS_JOB),
         default_status=RUNNING,
         description=(
-            "Each hour: every check except those that count all raw events. Skipped if nothing"
-            " changed since the last evaluation: no event came or was dropped, the landing is as it"
-            " was, and no day waits for its build."
+            "Each hour from 01:15 to 23:15 UTC: every check except those that count all raw events."
+            " Skipped if nothing changed since the last evaluation: no event came or was dropped,"
+            " the landing is as it was, and no day waits for its build."
         ),
     )
     def checks_schedule(

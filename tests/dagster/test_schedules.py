@@ -76,6 +76,12 @@ def test_the_checks_run_within_an_hour_of_a_change_and_not_on_an_idle_system(
     assert isinstance(hour(), dg.SkipReason)
 
 
+def test_the_checks_of_each_hour_leave_the_first_to_the_nightly_run(defs: dg.Definitions) -> None:
+    """At 00:15 a yesterday without events is not built yet, and what is due is not purged."""
+    schedule = defs.resolve_schedule_def("checks_schedule")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("15 1-23 * * *", "UTC")
+
+
 def test_the_checks_run_within_an_hour_of_a_drop_though_no_day_changed(
     hour: Callable[[], object], ingest: Ingest, run: Run
 ) -> None:
