@@ -118,7 +118,7 @@ BROKEN = {
         "proxy or NAT",
     ),
     "yesterday stale": (
-        "update signal.days set version = version + 1",
+        "update signal.days set version = version + 1, changed_at = now() - interval '2 hours'",
         ("daily_app_activity", "yesterday_is_built"),
         "signal-pipeline backfill",
     ),

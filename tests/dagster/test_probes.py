@@ -5,14 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
+from unittest.mock import Mock
 
 import pytest
 from conftest import Fill
-from support.days import days_ago, today
+from support.days import days_ago, today, yesterday
 
+from signal_pipeline.dagster.probes import stale_builds
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
 from signal_pipeline.dagster.probes.stale_builds import no_day_waits, yesterday_is_built
+from signal_pipeline.days.calendar import window
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.duckdb_engine import DuckdbEngine
@@ -32,6 +35,28 @@ def test_a_missing_yesterday_is_no_fault_on_the_day_of_the_installation(
     finding = yesterday_is_built(connection, checksums)
     assert not finding.passed
     assert "no row at all" in finding.message
+
+
+@pytest.mark.embedded_only
+def test_yesterday_has_an_hour_after_its_last_change_to_be_built(
+    connection: Connection, models: Models, fill: Fill
+) -> None:
+    fill(yesterday(), 5)
+    assert yesterday_is_built(connection, models.checksums).passed
+    connection.execute("update signal.days set changed_at = now() - interval '61 minutes'")
+    assert not yesterday_is_built(connection, models.checksums).passed
+
+
+@pytest.mark.embedded_only
+def test_a_yesterday_without_a_row_has_an_hour_after_its_end(
+    connection: Connection, models: Models, long_installed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock at which today has just begun, or has begun an hour ago."""
+    clock = Mock()
+    monkeypatch.setattr(stale_builds, "datetime", clock)
+    for minutes, passed in [(30, True), (61, False)]:
+        clock.now.return_value = window(today())[0] + timedelta(minutes=minutes)
+        assert yesterday_is_built(connection, models.checksums).passed == passed
 
 
 def built(connection: Connection, day: date, model: str, minutes_ago: int) -> None:
@@ -111,6 +136,31 @@ def test_an_event_is_waited_for_from_its_own_time_whatever_the_model(
     connection.execute("update signal.days set version = version + 1 where day = %s", [first])
     connection.execute("delete from signal.builds where day = %s", [second])
     assert waits(connection, "new") == [str(first), str(second)]
+
+
+@pytest.mark.embedded_only
+def test_a_day_that_goes_on_changing_must_have_been_built_since_its_end(
+    connection: Connection, three_old_days: list[date], long_installed: None
+) -> None:
+    """Its last change is never long ago. A late event alone is no reason to worry."""
+    _first, second, third = three_old_days
+    connection.execute(
+        "update signal.days set version = version + 1, changed_at = now() where day < %s", [third]
+    )
+    connection.execute(
+        "update signal.builds set built_at = day::timestamp at time zone 'UTC' + case"
+        " when day = %s then interval '20 hours' else interval '25 hours' end",
+        [second],
+    )
+    assert waits(connection, "old") == [str(second)]
+
+
+@pytest.mark.embedded_only
+def test_a_day_of_an_old_file_is_not_waited_for_from_its_end(
+    connection: Connection, fill: Fill
+) -> None:
+    fill(days_ago(9), 5)
+    assert waits(connection, "old") == []
 
 
 @pytest.mark.embedded_only

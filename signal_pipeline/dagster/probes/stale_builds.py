@@ -6,25 +6,33 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
 from signal_pipeline.dagster.probes.probe import Finding, Probe
-from signal_pipeline.days.calendar import installed_day, today_utc
+from signal_pipeline.days.calendar import installed_day, today_utc, window
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
 MAX_WAIT = timedelta(hours=1)
+# So long after its end a day must have been built, even if it goes on changing.
+MAX_WAIT_AFTER_END = timedelta(hours=6)
 
 
 def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> Finding:
-    """Check that yesterday is fresh in every rollup.
+    """Check that yesterday is fresh in every rollup, an hour after its last change at the latest.
 
-    A backfill of other days must not hide that yesterday is missing.
+    If yesterday has no row, the hour begins with its end. A backfill of other days must not hide
+    that yesterday is missing.
     """
-    yesterday = today_utc() - timedelta(days=1)
+    yesterday, before = today_utc() - timedelta(days=1), datetime.now(UTC) - MAX_WAIT
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
     if not statuses and installed_day(connection) > yesterday:
         return Finding(
             True,
             "Signal was installed today: no nightly run that would build yesterday has come yet.",
+        )
+    if not statuses and window(yesterday)[1] > before:
+        return Finding(
+            True,
+            f"Yesterday, {yesterday}, ended less than an hour ago: its nightly run can still come.",
         )
     if not statuses:
         return Finding(
@@ -35,6 +43,13 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     late = {name: state for name, state in statuses[0].rollups.items() if state != "fresh"}
     if not late:
         return Finding(True, f"Every rollup of {yesterday} is fresh.")
+    if statuses[0].changed_at > before:
+        return Finding(
+            True,
+            f"{len(late)} rollup(s) of {yesterday} are not fresh, but events of that day changed"
+            " less than an hour ago: the next build can still come.",
+            {"rollups": late},
+        )
     return Finding(
         False,
         f"{len(late)} rollup(s) of {yesterday} are not fresh. Is the daemon running? Rebuild with"
@@ -48,38 +63,52 @@ def no_day_waits(
 ) -> Finding:
     """Check that every kept day before today is fresh again within an hour of its last change.
 
-    The check finds days that were forgotten after failed builds. A changed model makes every day
+    The check finds days that were forgotten after failed builds. A day that goes on changing must
+    have been built within six hours of its end. A changed model makes every day
     stale at once; for these days the hour begins with the first build by that model. Before that
     build they count as waiting, because perhaps the model cannot build at all. `job` is the name of
     the job that builds.
     """
+    now = datetime.now(UTC)
     waiting: set[date] = set()
     for rollup, checksum in checksums.items():
-        waiting |= _waiting_days(connection, rollup, checksum, datetime.now(UTC) - MAX_WAIT)
+        waiting |= _waiting_days(connection, rollup, checksum, now)
     if not waiting:
-        return Finding(True, "No day waits for a build for more than an hour.")
+        return Finding(True, "No day waits for a build for too long.")
     first, last = min(waiting), max(waiting)
     return Finding(
         False,
-        f"{len(waiting)} day(s) wait for a build for more than an hour, or for the first build by a"
-        f" changed model; the first is {first}. Is the daemon running? Look for failed runs of"
+        f"{len(waiting)} day(s) wait for a build: for more than an hour after their last change,"
+        " for more than six hours after their end, or for the first build by a changed model. The"
+        f" first is {first}. Is the daemon running? Look for failed runs of"
         f" {job}, then run `signal-pipeline backfill --from {first} --to {last} --plan`.",
         {"days": [str(day) for day in sorted(waiting)]},
     )
 
 
-def _waiting_days(
-    connection: Connection, rollup: str, checksum: str, before: datetime
-) -> set[date]:
-    """Return the open days before today whose rollup has been stale or missing since `before`."""
-    today = today_utc()
+def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datetime) -> set[date]:
+    """Return the open days before today that have waited for a build of this rollup for too long.
+
+    Such a day wants a build, and last changed more than an hour ago; or it ended more than six
+    hours ago, and was not built since. A day that waits only for a changed model, or for a new
+    rollup, is left out for an hour after the first build by that model.
+    """
+    today, before = today_utc(), now - MAX_WAIT
     statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
-    waiting = {
-        status.day for status in statuses if status.wants_build and status.changed_at < before
+    changed_at = {status.day: status.changed_at for status in statuses if status.wants_build}
+    facts = {
+        "rollup": rollup,
+        "checksum": checksum,
+        "today": today,
+        "days": list(changed_at),
+        "ended_before": now - MAX_WAIT_AFTER_END,
     }
-    facts = {"rollup": rollup, "checksum": checksum, "today": today, "days": list(waiting)}
+    unbuilt = connection.execute(query(__package__, "unbuilt_days"), facts).fetchall()
     waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()
-    return waiting - {day for day, since in waits if since >= before}
+    waiting = {day for day, changed in changed_at.items() if changed < before}
+    return (waiting | {day for (day,) in unbuilt}) - {
+        day for day, since in waits if since >= before
+    }
 
 
 def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:
@@ -90,14 +119,15 @@ def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:
             "yesterday_is_built",
             rollup,
             "ERROR",
-            "The rollup of yesterday is fresh.",
+            "The rollup of yesterday is fresh, an hour after its last change at the latest.",
             lambda connection, settings: yesterday_is_built(connection, checksums),
         ),
         Probe(
             "no_day_waits",
             rollup,
             "ERROR",
-            "Every kept day before today is fresh again within an hour of its last change.",
+            "Every kept day before today is fresh again within an hour of its last change, and was"
+            " built within six hours of its end.",
             lambda connection, settings: no_day_waits(connection, checksums, job=job),
         ),
     ]
