@@ -39,7 +39,7 @@ def backfill(
     as_json: Json = False,
 ) -> None:
     """Rebuild the rollups of the days from --from to --to through Dagster."""
-    from signal_pipeline.dagster.backfill import chosen_models, plan_backfill
+    from signal_pipeline.dagster.backfill import PURGED, chosen_models, plan_backfill
     from signal_pipeline.rollups.models import load_models
 
     check_order(first, last)
@@ -57,7 +57,9 @@ def backfill(
     show_backfill(result)
     if as_json:
         console.print_json(result.as_dict())
-    if not result.built and (planned.days or not planned.fresh):
+    # A day that the plan refused is no failure if others were built; one that the run failed is.
+    failed = any(result.refused.get(day, PURGED) != PURGED for day in planned.days)
+    if failed or (not result.built and (planned.days or not planned.fresh)):
         raise typer.Exit(1)
 
 

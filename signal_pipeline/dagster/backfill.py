@@ -35,6 +35,7 @@ from signal_pipeline.rollups.models import Models
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.5
+PURGED = "purged, unchanged"  # The reason that is no failure.
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,8 @@ class BackfillPlan:
     """What a backfill would do.
 
     `days` are to be built, and `refused` says why the others cannot be. `present` holds the status
-    of each day that has one; a day without any event has none. `fresh` holds the days that are left
-    alone because only stale days were asked for.
+    of each day that has one; a day without any event or build has none. `fresh` holds the days that
+    are left alone because only stale days were asked for.
     """
 
     days: list[date]
@@ -107,7 +108,7 @@ def plan_backfill(
         if reason := why_not_built(day, start_date, today):
             refused[day] = reason
         elif day in present and present[day].state == "purged":
-            refused[day] = "purged, unchanged"
+            refused[day] = PURGED
         elif day in missing:
             refused[day] = f"raw events are missing: {missing[day]} fewer than the books say"
         elif only_stale and day in present and not present[day].wants_build:
@@ -126,15 +127,17 @@ def plan_differences(
 ) -> list[Difference]:
     """Return what the planned days would change; nothing stored changes.
 
-    Each day is computed into a temporary table. A day without any event so far is left out, because
-    its rollups would be empty. A day that is refused meanwhile joins `plan.refused`.
+    Each day is computed into a temporary table. A day without any event or build so far is left
+    out: its rollups are empty and stay so. A day that is refused meanwhile moves from `plan.days`
+    to `plan.refused`.
     """
     differences: list[Difference] = []
-    for day in plan.days:
+    for day in tuple(plan.days):
         if day in plan.present:
             try:
                 differences += day_difference(database, engine, models, day)
             except BuildRefusedError as refusal:
+                plan.days.remove(day)
                 plan.refused[day] = refusal.reason
         progress(1)
     return differences
@@ -175,9 +178,7 @@ def run_backfill(
         result.built += [day for day in chunk if day in done]
         with database.connect() as connection:
             statuses = day_statuses(connection, {}, chunk[0], chunk[-1])
-        purged = {
-            str(status.day): "purged, unchanged" for status in statuses if status.state == "purged"
-        }
+        purged = {str(status.day): PURGED for status in statuses if status.state == "purged"}
         reasons = purged | _failure_reasons(outcome)
         result.refused.update(
             {

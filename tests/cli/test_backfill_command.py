@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import Fill
 from support.commands import Signal, last_json
-from support.days import tomorrow, yesterday
+from support.days import days_ago, tomorrow, yesterday
 
 from signal_pipeline.postgres.database import Connection
 
@@ -28,6 +28,22 @@ def test_backfill_builds_refuses_and_says_so(signal: Signal, fill: Fill) -> None
     assert last_json(plan)["refused"] == [{"day": str(tomorrow()), "reason": "after today"}]
     days = last_json(signal("status", "--json"))["days"]
     assert {state for day in days for state in day["rollups"].values()} == {"missing"}  # type: ignore[attr-defined]
+
+
+def test_a_backfill_of_which_one_day_fails_fails(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    for day in (days_ago(2), yesterday()):
+        fill(day)
+    connection.execute(
+        "alter table signal.daily_app_activity add check (activity_date"
+        f" <> '{days_ago(2)}') not valid"  # type: ignore[arg-type]
+    )
+    done = signal("backfill", "--from", days_ago(2), "--to", yesterday(), "--json")
+    value = last_json(done)
+    assert (done.returncode, value["built"]) == (1, [str(yesterday())])
+    # What the plan refuses is no failure.
+    assert signal("backfill", "--from", yesterday(), "--to", tomorrow()).returncode == 0
 
 
 def test_a_plan_shows_the_difference_and_changes_nothing(

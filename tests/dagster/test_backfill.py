@@ -236,6 +236,22 @@ def test_a_difference_counts_rows_that_a_rebuild_would_remove(
     assert route.stored_events - route.computed_events == 9
 
 
+def test_a_day_that_is_refused_after_the_plan_is_in_one_list_only(
+    fill: Fill, connection: Connection, database: Database, models: Models, settings: Settings
+) -> None:
+    for day in DAYS[:2]:
+        fill(day, 5)
+    plan = plan_backfill(connection, models, DAYS[0], DAYS[1])
+    connection.execute(
+        "delete from signal.events where created_at >= %s::date::timestamp at time zone 'UTC'",
+        [DAYS[1]],
+    )
+    engine = open_engine(settings, database)
+    found = plan_differences(database, engine, models, plan, lambda done: None)
+    assert {difference.day for difference in found} == {DAYS[0]}
+    assert (plan.days, list(plan.refused)) == ([DAYS[0]], [DAYS[1]])
+
+
 def test_a_purged_day_has_no_difference(
     differences: Callable[[date], list[Difference]],
     fill: Fill,

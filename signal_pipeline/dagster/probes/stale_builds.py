@@ -106,9 +106,8 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datet
     unbuilt = connection.execute(query(__package__, "unbuilt_days"), facts).fetchall()
     waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()
     waiting = {day for day, changed in changed_at.items() if changed < before}
-    return (waiting | {day for (day,) in unbuilt}) - {
-        day for day, since in waits if since >= before
-    }
+    waiting |= {day for (day,) in unbuilt}
+    return waiting - {day for day, since in waits if since >= before}
 
 
 def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:
