@@ -144,7 +144,7 @@ def _reconciliation(model: Model, test: ReconcilesWith) -> ModelTest:
         own=_rollup_by_day(model.name, by, fold),
         other=other,
         by=identifiers(by),
-        rollup=sql.Literal(model.name),
+        rollups=sql.Literal([model.name] if test.to == "events" else [model.name, test.to]),
     )
     text = f"Per day, `events` adds up to the same number as in {against}."
     reads_raw_events = test.to == "events" and not counted_by_build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,8 +12,11 @@ from conftest import Build
 from support.dagster import Run, failure_text, materialized, metadata_of, purge, rows_of
 from support.days import RETENTION_DAYS, due_day, today, yesterday
 
+from signal_pipeline.dagster.assets import rollup_run
+from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
+from signal_pipeline.rollups.build import DayBuild, build_day
 from signal_pipeline.rollups.models import Models
 
 pytestmark = pytest.mark.embedded_only
@@ -100,6 +104,32 @@ def test_purged_before_it_was_built(
     marked = materialized(instance, result)
     assert str(old) in marked["daily_app_activity"]
     assert str(old) not in marked["daily_os_activity"]
+
+
+def test_purged_between_two_attempts(
+    run: Run,
+    fill: Callable[..., None],
+    build: Build,
+    database: Database,
+    models: Models,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A day whose first attempt failed, and that was purged before the second, has not failed."""
+    old = due_day()
+    fill(old)
+    build(old)
+    attempts = []
+
+    def fail_once(*arguments: Any) -> DayBuild:
+        attempts.append(old)
+        if len(attempts) == 1:
+            purge(database, models, old)
+            raise SignalError("the first attempt fails")
+        return build_day(*arguments)
+
+    monkeypatch.setattr(rollup_run, "build_day", fail_once)
+    assert run("rollups_job", old).success
+    assert len(attempts) == 2
 
 
 @pytest.mark.parametrize("proven", [True, False])

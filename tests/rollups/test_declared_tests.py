@@ -9,6 +9,8 @@ from support.bundle import SignalBundle
 from support.days import days_ago
 
 from signal_pipeline.catalogue.load import Catalogue, load_catalogue
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.model_tests import ModelTest, model_tests
 from signal_pipeline.rollups.models import load_models
 
@@ -70,4 +72,23 @@ def test_it_passes_and_finds_a_fault(
     with bundle.database.connect() as connection:
         assert test.count_faults(connection, DAY, DAY) == 0
         connection.execute(f"update signal.daily_app_activity set {fault}")  # type: ignore[arg-type]
+        assert test.count_faults(connection, DAY, DAY) > 0
+
+
+def test_a_rollup_is_not_held_against_a_stale_one(
+    bundle: SignalBundle, folder: Path, catalogue: Catalogue
+) -> None:
+    """The other rollup of the day waits for its build, which is no fault of either."""
+    name = "reconciles_with_daily_app_activity"
+    test = declared(folder, catalogue, "daily_device_activity", name)
+    bundle.fill(DAY)
+    bundle.build(DAY)
+    bundle.fill(DAY, 3, seed=2)
+    models = load_models(folder).only(["daily_device_activity"])
+    build_day(bundle.database, open_engine(bundle.settings, bundle.database), models, DAY)
+    with bundle.database.connect() as connection:
+        assert test.count_faults(connection, DAY, DAY) == 0
+        bundle.build(DAY)
+        assert test.count_faults(connection, DAY, DAY) == 0
+        connection.execute("update signal.daily_app_activity set events = events + 1")
         assert test.count_faults(connection, DAY, DAY) > 0

@@ -69,6 +69,7 @@ def build_days(
             except DayPurgedError as refusal:
                 context.log.info("%s", refusal)
                 outcome.purged.append(day)
+                outcome.failed.pop(day, None)
             except BuildRefusedError as refusal:
                 context.log.error("%s", refusal)
                 outcome.failed[day] = refusal.reason
