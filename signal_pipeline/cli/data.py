@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +15,8 @@ from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Day, Json
 from signal_pipeline.cli.show import show_catalogue, show_counts, warn_of_malformed
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.errors import SignalError
-from signal_pipeline.settings import load_settings
+from signal_pipeline.errors import SignalError, UsageError
+from signal_pipeline.settings import FIRST_START_DATE, MAX_DAYS, load_settings
 
 
 def ingest(
@@ -74,7 +74,7 @@ def _path_or_stdin(name: str) -> Path | None:
 
 
 def simulate(
-    days: Annotated[int, typer.Option(min=1)],
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS)],
     events_per_day: Annotated[int, typer.Option(min=1)],
     seed: int = 1,
     end: Day = None,
@@ -84,11 +84,14 @@ def simulate(
     from signal_pipeline.catalogue.load import load_catalogue
     from signal_pipeline.simulation.traffic import simulate
 
+    last = end or today_utc() - timedelta(days=1)
+    if (last - FIRST_START_DATE).days < days - 1:
+        raise UsageError(f"--days {days} up to {last} begin before {FIRST_START_DATE}")
     chunks = simulate(
         catalogue=load_catalogue(load_settings().catalogue),
         days=days,
         events_per_day=events_per_day,
-        end=end or date.fromordinal(today_utc().toordinal() - 1),
+        end=last,
         seed=seed,
         until=datetime.now(UTC),
     )

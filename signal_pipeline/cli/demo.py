@@ -19,7 +19,7 @@ import dagster as dg
 from signal_pipeline.catalogue.load import Catalogue, load_catalogue
 from signal_pipeline.cli import console
 from signal_pipeline.cli.demo_summary import show_summary
-from signal_pipeline.dagster.backfill import plan_backfill, run_backfill
+from signal_pipeline.dagster.backfill import PURGED, plan_backfill, run_backfill
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.dagster.liveness import execute_here
 from signal_pipeline.dagster.names import NIGHTLY_JOB, load_names
@@ -42,13 +42,13 @@ EVENTS_PER_DAY = 3_000
 
 
 class DemoError(SignalError):
-    """The demo cannot run here, or its nightly job failed."""
+    """The demo cannot run here, did not build a day, or its nightly job failed."""
 
 
 def run_demo(settings: Settings) -> None:
     """Simulate, ingest, build through Dagster, purge, and print a summary.
 
-    Raises DemoError on a server's database, in production, and if the nightly job fails.
+    Raises DemoError on a server's database, in production, and if a build or the nightly job fails.
     """
     if settings.database_url or settings.production:
         raise DemoError(
@@ -151,6 +151,9 @@ def _build(
             result = run_backfill(
                 instance, defs(), database, plan, list(models), len(days), progress
             )
+        for day, reason in result.refused.items():
+            if reason != PURGED:
+                raise DemoError(f"{day} was not built: {reason}")
         console.say(f"  {len(result.built)} day(s) built, {len(result.refused)} purged before")
 
 

@@ -12,7 +12,7 @@ from signal_pipeline.cli.options import Day, Json, parse_day, parse_text
 from signal_pipeline.cli.show import confirm_advice, show_purged
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import open_database
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import FIRST_START_DATE, load_settings
 
 
 def retention(
@@ -55,6 +55,8 @@ def retention(
     )
     from signal_pipeline.rollups.models import load_models
 
+    if as_of and as_of < FIRST_START_DATE:
+        raise UsageError(f"--as-of {as_of} is before {FIRST_START_DATE}: no day can be older")
     try:
         check_as_of(as_of, dry_run=dry_run)
     except RetentionError:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from signal_pipeline.catalogue.load import Catalogue
+from signal_pipeline.errors import SignalError
 from signal_pipeline.simulation.world import Agent, App, EventType, read_world, shares_of
 
 Ints = npt.NDArray[np.int64]
@@ -33,6 +34,10 @@ LINES_PER_CHUNK = 20_000
 # Chrome 120. A new version comes about every 28 days.
 FIRST_VERSION, FIRST_VERSION_DAY = 120, date(2023, 12, 5)
 _POOL, _DAY = 1, 2  # Tags that keep the random streams of users and days apart.
+
+
+class SimulationError(SignalError):
+    """There is no traffic that the catalogue accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +58,25 @@ def simulate(
     seed: int = 1,
     until: datetime | None = None,
 ) -> Iterator[bytes]:
-    """Yield NDJSON in chunks of whole lines, for the `days` UTC days up to `end`, inclusive.
+    """Return NDJSON in chunks of whole lines, for the `days` UTC days up to `end`, inclusive.
 
     `events_per_day` is the mean number of lines of a day over a whole week, including retries, bots
     and bad lines. Lines later than `until` are left out. Event types and apps that are retired or
-    not in the catalogue occur only in bad lines.
+    not in the catalogue occur only in bad lines. Raises SimulationError at once if that leaves no
+    app or no event type.
     """
+    _apps_and_types(catalogue)
+    return _chunks(catalogue, days, events_per_day, end, seed, until)
+
+
+def _chunks(
+    catalogue: Catalogue,
+    days: int,
+    events_per_day: int,
+    end: date,
+    seed: int,
+    until: datetime | None,
+) -> Iterator[bytes]:
     for offset in range(days - 1, -1, -1):
         lines = _day_lines(catalogue, end - timedelta(days=offset), events_per_day, seed, until)
         for first in range(0, len(lines), LINES_PER_CHUNK):
@@ -97,8 +115,7 @@ def _first_sends(
 ) -> tuple[Ints, list[str]]:
     """Return times in milliseconds of the day, and lines with `@time@` in place of these times."""
     world = read_world()
-    apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
-    types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]
+    apps, types = _apps_and_types(catalogue)
     users = _users(seed, max(20, events_per_day // EVENTS_PER_USER))
     sessions = max(1, total // EVENTS_PER_SESSION)
     session_app = rng.choice(len(apps), sessions, p=shares_of(apps))
@@ -139,6 +156,20 @@ def _agents_as_json(agents: Sequence[Agent], day: date) -> list[str]:
     """Return user agents as JSON strings, with the version that browsers have on that day."""
     version = str(FIRST_VERSION + (day - FIRST_VERSION_DAY).days // 28)
     return [json.dumps(agent.text.replace("{v}", version)) for agent in agents]
+
+
+def _apps_and_types(catalogue: Catalogue) -> tuple[list[App], list[EventType]]:
+    """Return what the simulation knows and the catalogue accepts."""
+    world = read_world()
+    apps = [app for app in world.apps if app.name in _active(catalogue.apps)]
+    types = [kind for kind in world.event_types if kind.name in _active(catalogue.event_types)]
+    for found, kind in ((apps, "apps"), (types, "event types")):
+        if not found:
+            raise SimulationError(
+                f"the catalogue accepts none of the {kind} that the simulation knows: use the"
+                " packaged catalogue, or one that keeps some of its entries"
+            )
+    return apps, types
 
 
 def _active(entries: Any) -> set[str]:

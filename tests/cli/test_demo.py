@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -10,10 +11,14 @@ from unittest.mock import patch
 import dagster as dg
 import pytest
 from support.commands import error_of, run_command
+from support.days import yesterday
 from support.oracle import DIMENSIONS
 from support.stored import count
 
+from signal_pipeline.cli import demo
+from signal_pipeline.cli.demo import DemoError, run_demo
 from signal_pipeline.cli.demo_summary import trend
+from signal_pipeline.dagster.backfill import BackfillResult
 from signal_pipeline.dagster.home import open_instance
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.embedded import start_embedded
@@ -67,6 +72,18 @@ def test_a_second_demo_on_the_same_day_changes_no_number(own_home: Path) -> None
     assert len(re.findall(r"raw events deleted at", first.stdout)) == 3
     assert "Traceback" not in first.stderr + second.stderr
     assert not list((own_home / "home" / "landing").iterdir())
+
+
+def test_a_demo_that_cannot_build_a_day_fails_and_names_it(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its summary would show the day as one without users."""
+    caplog.set_level(logging.ERROR, "signal_pipeline")  # As the demo does; ends with the test.
+    monkeypatch.setattr(demo, "EVENTS_PER_DAY", 5)
+    refused = {yesterday(): "the disk is full"}
+    monkeypatch.setattr(demo, "run_backfill", lambda *_: BackfillResult(refused=refused))
+    with pytest.raises(DemoError, match=f"^{yesterday()} was not built: the disk is full$"):
+        run_demo(Settings(_env_file=None))
 
 
 def _checks_by_night(home: Path) -> set[bool]:

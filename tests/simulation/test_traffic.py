@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, Catalogue, load_c
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import Drop
 from signal_pipeline.events.user_agents import parse_user_agent
-from signal_pipeline.simulation.traffic import simulate
+from signal_pipeline.simulation.traffic import SimulationError, simulate
 
 END = date(2026, 5, 8)  # A Friday.
 PER_DAY = 4_000
@@ -153,3 +154,13 @@ def test_what_the_catalogue_has_retired_does_not_occur(tmp_path: Path) -> None:
     assert b"journey_create_clicked" not in text
     assert b'"cms"' not in text
     assert b"videos-admin" in text
+
+
+@pytest.mark.parametrize(("kept", "missing"), [("apps", "event types"), ("event_types", "apps")])
+def test_a_catalogue_without_anything_that_the_simulation_knows_is_refused_at_once(
+    kept: str, missing: str
+) -> None:
+    other = {"apps": CATALOGUE.apps, "event_types": CATALOGUE.event_types}
+    strange = replace(CATALOGUE, **{name: {} for name in other if name != kept})
+    with pytest.raises(SimulationError, match=f"none of the {missing} that the simulation knows"):
+        simulate(catalogue=strange, days=1, events_per_day=5, end=END)
