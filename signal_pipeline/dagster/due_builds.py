@@ -79,7 +79,7 @@ def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> 
     After each failure the day waits for its back-off, even if it changes: today changes each second
     on a live site. After the fifth failure it waits until it changes, and for at least the longest
     back-off. `failed` holds only the runs that failed in the last 24 hours, so an unchanged day is
-    tried again when the oldest of its failures is that old.
+    tried again when fewer than five of its failures are left there.
     """
     tries = attempts(status, failed)
     if not tries:

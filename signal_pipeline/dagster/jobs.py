@@ -49,7 +49,8 @@ def build_jobs(
             selection=dg.AssetSelection.assets(raw_events, *rollups, names.key(EXPIRED_RAW_EVENTS)),
             description=(
                 "Drains the landing, builds the rollups of yesterday and of days that earlier"
-                " nightly runs missed, then evaluates every check, then runs the retention."
+                " nightly runs missed, then evaluates the checks, then runs the retention and its"
+                " own checks."
             ),
             tags={CATCH_UP_TAG: "true"},
         ),

@@ -1,4 +1,4 @@
-"""The one partition definition: UTC days, today included. Every partitioned asset has it."""
+"""The partitions by UTC day, today included. Only the weekly page has others: usage_report.py."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
         default_status=RUNNING,
         description=(
             "00:30 UTC: drains the landing, builds the rollups of yesterday and of days that"
-            " earlier nightly runs missed, then evaluates every check, then runs the retention."
+            " earlier nightly runs missed, then evaluates the checks, then runs the retention and"
+            " its own checks."
         ),
     )
     def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:

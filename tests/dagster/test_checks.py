@@ -101,7 +101,7 @@ BROKEN = {
             " signal.days"
         ),
         ("raw_events", "few_drops"),
-        "signal.books",
+        "the log of the ingest names the event types",
     ),
     "people taken for bots": (
         (

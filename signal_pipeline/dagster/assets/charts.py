@@ -38,8 +38,8 @@ def bar_chart(
     """Return a Markdown image with one bar for each of the `days` up to `last`.
 
     The parts of a bar are stacked in the order of `colours`, the first at the bottom. There are at
-    most three parts, because the image must stay short. A day without a bar had no event; an
-    unknown day is grey from top to bottom.
+    most three parts, because the image must stay short. A day without a bar had no event, or less
+    than a hundredth of the highest; an unknown day is grey from top to bottom.
     """
     shown = [last - timedelta(days=n) for n in reversed(range(days))]
     parts = list(colours)

@@ -61,8 +61,8 @@ def few_drops(connection: Connection) -> Finding:
     return Finding(
         False,
         f"More than {MAX_DROP_SHARE:.0%} of the events received on a day were dropped, in"
-        f" {len(high)} case(s): look at the reasons here, and at the event types in `signal.books`;"
-        " perhaps a new event type or app has no entry in the catalogue.",
+        f" {len(high)} case(s): look at the reasons here. Perhaps a new event type or app has no"
+        " entry in the catalogue: the log of the ingest names the event types that were dropped.",
         {"days": high},
     )
 
