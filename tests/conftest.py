@@ -302,15 +302,6 @@ def connection(database: Database) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def long_installed(connection: Connection) -> None:
-    """A database that existed from the start date on."""
-    connection.execute(
-        "update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'",
-        [START_DATE],
-    )
-
-
-@pytest.fixture
 def ingest(settings: Settings, database: Database) -> Iterator[Ingest]:
     """An ingest with today's clock."""
     with closing(Ingest.from_settings(settings, database)) as events:

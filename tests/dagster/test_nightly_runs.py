@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from support.dagster import Run, materialized
 from support.days import days_ago, due_day, yesterday
+from support.stored import install_on
 
 from signal_pipeline.dagster.assets import expired_raw_events
 from signal_pipeline.dagster.log_alerts import red_checks
@@ -22,13 +23,10 @@ pytestmark = pytest.mark.embedded_only
 
 
 def test_a_night_catches_up(
-    run: Run,
-    instance: dg.DagsterInstance,
-    fill: Callable[..., None],
-    connection: Connection,
-    long_installed: None,
+    run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
     """A nightly run catches up on the ones before it."""
+    install_on(connection, days_ago(9))
     first = days_ago(6)
     for day in (first, first + timedelta(days=2)):
         fill(day)
@@ -49,7 +47,7 @@ def test_a_night_leaves_days_before_the_installation_unknown(
     """An old file that is replayed says nothing of the days after it."""
     replayed = days_ago(19)
     fill(replayed)
-    connection.execute("update signal.instance set created_at = now() - interval '2 days'")
+    install_on(connection, days_ago(2))
     assert run("nightly_job", yesterday()).success
     days = connection.execute("select distinct day from signal.builds order by day").fetchall()
     assert [day for (day,) in days] == [replayed, days_ago(2), yesterday()]

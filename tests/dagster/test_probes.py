@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 from conftest import Fill
 from support.days import days_ago, today, yesterday
+from support.stored import install_on
 
 from signal_pipeline.dagster.probes import stale_builds
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
@@ -49,9 +50,10 @@ def test_yesterday_has_an_hour_after_its_last_change_to_be_built(
 
 @pytest.mark.embedded_only
 def test_a_yesterday_without_a_row_has_an_hour_after_its_end(
-    connection: Connection, models: Models, long_installed: None, monkeypatch: pytest.MonkeyPatch
+    connection: Connection, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a clock at which today has just begun, or has begun an hour ago."""
+    install_on(connection, days_ago(9))
     clock = Mock()
     monkeypatch.setattr(stale_builds, "datetime", clock)
     for minutes, passed in [(30, True), (61, False)]:
@@ -140,9 +142,10 @@ def test_an_event_is_waited_for_from_its_own_time_whatever_the_model(
 
 @pytest.mark.embedded_only
 def test_a_day_that_goes_on_changing_must_have_been_built_since_its_end(
-    connection: Connection, three_old_days: list[date], long_installed: None
+    connection: Connection, three_old_days: list[date]
 ) -> None:
     """Its last change is never long ago. A late event alone is no reason to worry."""
+    install_on(connection, days_ago(9))
     _first, second, third = three_old_days
     connection.execute(
         "update signal.days set version = version + 1, changed_at = now() where day < %s", [third]

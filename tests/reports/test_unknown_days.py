@@ -19,6 +19,7 @@ from conftest import START_DATE, Build, Fill
 from support.commands import error_of, run_command
 from support.days import days_ago, due_day, today, tomorrow
 from support.reports import frame
+from support.stored import install_on
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -50,6 +51,12 @@ def rollup(database: Database, models: Models) -> Ask:
 def raw(database: Database) -> Ask:
     """Counts raw events by app."""
     return lambda first, last: raw_report(database, ["app"], {}, first, last)
+
+
+@pytest.fixture
+def long_installed(connection: Connection) -> None:
+    """A database that existed from the start date on."""
+    install_on(connection, START_DATE)
 
 
 def before_start(count: int, days: str) -> str:

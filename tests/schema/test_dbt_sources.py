@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Build, Fill
+from conftest import START_DATE, Build, Fill
 from support.commands import run_command
 from support.days import days_ago, today
+from support.stored import install_on
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.dagster.due_builds import LONGEST_GAP
@@ -120,8 +121,9 @@ def changed(connection: Connection, fill: Fill, build: Build) -> datetime:
 
 
 def test_a_day_without_a_row_waits_from_its_end(
-    connection: Connection, changed: datetime, build: Build, long_installed: None
+    connection: Connection, changed: datetime, build: Build
 ) -> None:
+    install_on(connection, days_ago(9))
     assert freshness(connection) == end_of(days_ago(3))
     build(days_ago(3))
     assert freshness(connection) == end_of(days_ago(1))
@@ -134,7 +136,7 @@ def test_a_day_without_a_row_from_before_the_installation_is_not_waited_for(
 ) -> None:
     """No night builds it, so the rollup would never be fresh again."""
     assert freshness(connection) is None
-    connection.execute("update signal.instance set created_at = now() - interval '1 day'")
+    install_on(connection, days_ago(1))
     assert freshness(connection) == end_of(days_ago(1))
 
 
@@ -154,8 +156,9 @@ def test_late_events_do_not_make_a_day_look_fresh_that_no_night_built(
 
 
 def test_days_before_the_first_and_of_a_long_silence_are_nobodys_fault(
-    connection: Connection, fill: Fill, build: Build, long_installed: None
+    connection: Connection, fill: Fill, build: Build
 ) -> None:
+    install_on(connection, START_DATE)
     fill(days_ago(LONGEST_GAP.days + 20))
     build(days_ago(LONGEST_GAP.days + 20))
     # A nightly run builds the gaps of this time, and no older ones.
@@ -206,9 +209,8 @@ def test_a_changed_model_makes_the_other_days_wait_from_its_first_build(
     assert first == (freshness(connection),)
 
 
-def test_a_purged_day_waits_for_nothing(
-    connection: Connection, changed: datetime, long_installed: None
-) -> None:
+def test_a_purged_day_waits_for_nothing(connection: Connection, changed: datetime) -> None:
+    install_on(connection, days_ago(9))
     connection.execute("update signal.days set state = 'purged'")
     connection.execute("delete from signal.builds where day = %s", [days_ago(4)])
     assert freshness(connection) == end_of(days_ago(3))

@@ -112,3 +112,10 @@ def assert_rollups_agree(
             rows = rollup_table(connection, rollup, day)
             assert len(rows) == len(set(rows))
             assert set(rows) == oracle.rows(rollup, day), (engine.name, rollup)
+
+
+def install_on(connection: Connection, day: date) -> None:
+    """Let the database have been migrated first on this day."""
+    connection.execute(
+        "update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'", [day]
+    )
