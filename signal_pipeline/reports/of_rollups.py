@@ -25,7 +25,6 @@ from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_rollup
 from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
-MEASURES = ("events", "users", "sessions")
 # For each period: the column that says what a row's numbers cover, and its SQL.
 _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
     "day": ("activity_date", sql.SQL("activity_date")),
@@ -139,4 +138,5 @@ def _rollup_rows(
 
 
 def _dimensions(model: Model) -> list[str]:
-    return [column for column in model.columns if column not in (KEYS["day"].column, *MEASURES)]
+    """Return the columns of the grain but the date: a sum over days has one row for each."""
+    return [column for column in model.grain if column != KEYS["day"].column]
