@@ -202,8 +202,12 @@ def _why_empty(split: Split, app: str) -> str:
             f"Left out: some of these numbers are about fewer than {LEAST_USERS} people, and could"
             " be worked out from the others. The page for admins shows all of them."
         )
-    if any(UNKNOWN in split.labels.get((day, app), ()) for day in split.days):
-        return "Unknown: no day of the window with an event of this app was built."
+    return _nothing_or_unknown(split, app, "an event of this app")
+
+
+def _nothing_or_unknown(split: Split, app: str, what: str) -> str:
+    if any(UNKNOWN in split.labels[day, app] for day in split.days):
+        return f"Unknown: no day of the window with {what} was built."
     return NOTHING
 
 
@@ -225,7 +229,7 @@ def _entities(facts: Facts, app: str, anchor: str) -> Figure:
         "Where: entities",
         f"The first {len(rows)} by events. For admins only: an entity can identify a person."
         if rows
-        else NOTHING,
+        else _nothing_or_unknown(facts.entity_days, app, "an event of an entity"),
         ("entity", "events", PEOPLE[1], "days with events", "trust"),
         rows,
         (1, 2, 3),
