@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
-from conftest import Fill
+from conftest import Build, Fill
 from support.days import days_ago
 from support.page import Page
+from support.traffic import line
 
 from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.rollups.build import build_day
@@ -38,3 +41,16 @@ def test_a_figure_whose_rollup_was_not_built_is_unknown(
     # Features are known, and are on the page.
     words = " ".join(re.sub(r"<[^>]*>", " ", page.html).split())
     assert f"{DAY} unknown every app browsers, devices, routes, systems" in words
+
+
+def test_a_feature_of_a_stale_day_is_not_called_unused(
+    fill: Fill, build: Build, ingest: Ingest, database: Database, models: Models
+) -> None:
+    """The events that made the day stale can be of that feature."""
+    fill(DAY, 300)
+    build(DAY)
+    assert "Not used by anybody" in page_of(database, models).text
+    noon = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+    late = line(noon, appName="cms", eventType="editor_helpscout_overlay_opened")
+    assert ingest.ingest_lines([late]).accepted == 1
+    assert "Not used by anybody" not in page_of(database, models).text
