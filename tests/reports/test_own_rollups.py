@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from conftest import Fill
+from support.days import due_day
 from support.own_rollups import add_rollup
 from support.reports import SUNDAY, frame
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.reports.grouped_report import grouped_report
+from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.small_cells import can_hide_small
@@ -90,3 +94,37 @@ def test_a_second_rollup_by_route_opens_no_group(
     for models in (load_models(), added):
         report = rollup_report(database, models, "app", SUNDAY, SUNDAY, hide_small=True)
         assert (report.records, report.left_out) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    ("keys", "note"),
+    [
+        (["app"], None),
+        (["entity-type"], "events without an entity are not in these numbers"),
+        (["browser", "os"], "only events where app_name = 'cms' are in these numbers"),
+    ],
+)
+def test_beyond_the_retention_a_rollup_of_all_events_comes_first(
+    database: Database,
+    connection: Connection,
+    folder: Path,
+    fill: Fill,
+    keys: list[str],
+    note: str | None,
+) -> None:
+    due = due_day()
+    add_rollup(folder, "daily_cms_activity", {}, where=OF_CMS)
+    dimensions = {"browser_family": "browser_family", "os_family": "os_family"}
+    models = add_rollup(folder, "daily_machine_activity", dimensions, where=OF_CMS)
+    models = models.only(reversed([*models]))  # Its place in schema.yml decides nothing.
+    migrate_rollups(connection, models)
+    fill(due, 60)
+    build_day(database, PostgresEngine(), models, due)
+    before = raw_report(database, keys, {}, due, due).records
+    assert purge_due_days(database, models, 180).purged == [due]
+    report = grouped_report(database, models, keys, {}, due, due)
+    assert [each for each in report.notes if "are not in" in each or "are in" in each] == (
+        [note] if note else []
+    )
+    if note is None:
+        assert [row["events"] for row in report.records] == [row["events"] for row in before]
