@@ -123,7 +123,7 @@ def _rollup_answer(
         )
     if not model.covers_all_events:
         notes.append(_left_out_note(model))
-    labels = RollupLabels(connection, models, model.name, coverage)
+    labels = RollupLabels(connection, models, model.name, coverage, question.where.get("app"))
     return labelled_report(rows, labels.of_row, [*notes, *labels.notes()])
 
 

@@ -68,7 +68,7 @@ def raw_answer(
 ) -> Report:
     """Answer a question whose raw events are all kept."""
     rows = _raw_rows(connection, question, coverage)
-    labels = RawLabels(connection, coverage)
+    labels = RawLabels(connection, coverage, question.where.get("app"))
     hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 
