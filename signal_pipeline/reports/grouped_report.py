@@ -56,7 +56,8 @@ def grouped_report(
             return raw_answer(connection, question, coverage)
         model = _rollup_of(models, question)
         if model is None:
-            raise purged_error(coverage, question)
+            way_out = ", and no rollup has these dimensions together"
+            raise purged_error(coverage, question, way_out)
         return _rollup_answer(connection, models, model, question, coverage)
 
 
