@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 from psycopg import errors, sql
 from psycopg.rows import scalar_row
 
-from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.calendar import new_start_date, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
@@ -195,7 +195,7 @@ def _store_start_date(connection: Connection, settings: Settings) -> None:
     stored = _start_date(connection)
     wanted = settings.start_date
     if stored is None:
-        first = wanted or today_utc() - timedelta(days=settings.retention_days)
+        first = wanted or new_start_date(today_utc(), settings.retention_days)
         connection.execute("insert into signal.instance (start_date) values (%s)", [first])
     elif wanted is not None and wanted != stored:
         if wanted > stored and _has_days_before(connection, wanted):
