@@ -47,9 +47,9 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
-    distributes the large tables, and raises DistributionError where that is not possible, or where
-    their shards have copies. Also raises NewerSchemaError, StartDateError, TableError and
-    ReportingViewError.
+    distributes the large tables that are not distributed yet. It raises DistributionError where
+    that is not possible, for a user who does not own the tables, or where their shards have copies.
+    Also raises NewerSchemaError, StartDateError, TableError and ReportingViewError.
     """
     with safe_errors():
         with database.connect() as connection, connection.transaction():
