@@ -1,4 +1,4 @@
-"""Days: UTC dates, their windows, their states, and the lock that builds and purges share.
+"""Days: UTC dates, their windows, their states, and the lock of builds, erasures and purges.
 
 This is the only place that checks and computes a window.
 """
@@ -180,7 +180,7 @@ def for_each_day(day_query: LiteralString, days: Iterable[date]) -> sql.Composed
 
 @contextmanager
 def day_lock(connection: Connection, day: date) -> Iterator[None]:
-    """Hold the day's session lock, which builds, erasures and purges of one day share.
+    """Hold the day's session lock: builds, erasures and purges of a day exclude each other by it.
 
     Take it before the snapshot transaction begins. Inside REPEATABLE READ the snapshot would be
     taken before the wait for the lock, and the build would miss what was committed meanwhile
