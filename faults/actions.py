@@ -116,4 +116,4 @@ def purge() -> None:
 def erase_user(user_hash: bytes, day: date) -> None:
     """Fulfil a data subject's request for erasure."""
     quiet()
-    erase(open_database(load_settings()), load_models(), Subject.user(user_hash, day), ACTOR)
+    erase(open_database(load_settings()), Subject.user(user_hash, day), ACTOR)

@@ -165,7 +165,6 @@ def keep_erasing(people: list[tuple[bytes, date]], until: float) -> None:
         for user_hash, day in people:
             erase(
                 open_database(load_settings()),
-                load_models(),
                 Subject.user(user_hash, day),
                 actions.ACTOR,
             )

@@ -24,7 +24,6 @@ from signal_pipeline.definitions import defs
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.privacy.erasure import Subject, erase
-from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
 
 REQUESTS = 3
@@ -230,7 +229,7 @@ class Year:
             return
         self.state[day].erase(line["appName"], line["ip"], line["userAgent"])
         who = oracle.user_hash(self.secrets[day], day, line)
-        erase(self.database, load_models(), Subject.user(who, day), actions.ACTOR)
+        erase(self.database, Subject.user(who, day), actions.ACTOR)
         self.done["erasures"] += 1
 
     def _rotate(self, day: date) -> None:

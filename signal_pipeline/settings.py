@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -186,6 +187,11 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable}: no user has this home folder") from None
         return values
 
+    @field_validator("home", "landing_dir", "catalogue", "spool_dir")
+    @classmethod
+    def _expand_user(cls, path: Path | None) -> Path | None:
+        return path and path.expanduser()
+
     @model_validator(mode="after")
     def _require_env_with_database(self) -> Settings:
         if self.database_url and self.env is None:
@@ -202,14 +208,14 @@ class Settings(BaseSettings):
     @property
     def home_path(self) -> Path:
         """Return `SIGNAL_HOME` as an absolute path."""
-        return self.home.expanduser().resolve()
+        return self.home.resolve()
 
     @property
     def landing_path(self) -> Path:
         """Return the landing folder as an absolute path."""
         if self.landing_dir is None:
             return self.home_path / "landing"
-        return self.landing_dir.expanduser().resolve()
+        return self.landing_dir.resolve()
 
     @property
     def tmp_path(self) -> Path:

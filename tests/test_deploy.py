@@ -103,6 +103,18 @@ def test_only_what_ingests_gets_the_secret() -> None:
     assert holders == {"code", "api"}
 
 
+def test_each_container_that_knows_the_database_gets_what_decides_the_days() -> None:
+    """`migrate` stores the start date, and `code` and `api` refuse what is before it."""
+    days = {"SIGNAL_START_DATE", "SIGNAL_RETENTION_DAYS"}
+    lacking = {
+        name: missing
+        for name, each in COMPOSE["services"].items()
+        if "SIGNAL_DATABASE_URL" in each["environment"]
+        and (missing := days - each["environment"].keys())
+    }
+    assert lacking == {}
+
+
 def test_each_file_of_settings_has_a_line_of_its_own() -> None:
     """systemd takes all that follows `EnvironmentFile=` for one path; a missing file fails the start."""
     files = [

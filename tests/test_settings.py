@@ -69,6 +69,21 @@ def test_every_variable_is_read_by_its_name(monkeypatch: pytest.MonkeyPatch) -> 
     assert (settings.distributed, settings.shards) == ("citus", 12)
 
 
+def test_every_folder_and_file_can_be_written_from_the_users_own_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "LANDING_DIR", "CATALOGUE", "SPOOL_DIR"):
+        monkeypatch.setenv(f"SIGNAL_{name}", f"~/{name}")
+    settings = load_settings()
+    assert (settings.home_path, settings.landing_path, settings.catalogue, settings.spool_dir) == (
+        tmp_path / "HOME",
+        tmp_path / "LANDING_DIR",
+        tmp_path / "CATALOGUE",
+        tmp_path / "SPOOL_DIR",
+    )
+
+
 @pytest.mark.parametrize("name", ["SIGNAL_ADMIN_CLAIM", "SIGNAL_ANALYST_CLAIM"])
 @pytest.mark.parametrize("rule", ["role=", "role= ", "=admin", "="])
 def test_a_rule_for_a_claim_without_a_name_or_a_value_is_refused(

@@ -86,7 +86,7 @@ class Limits:
     def of_each(self, workers: int) -> Limits:
         """Return the limits of each of several processes, which together hold no more than this.
 
-        They accept from one queue, so the backlog stays as it is.
+        Each accepts from a queue of its own and has files of its own for it, so the backlog stays.
         """
         return Limits(self.total // workers, self.per_peer // workers, self.backlog)
 

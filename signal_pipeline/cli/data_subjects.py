@@ -43,15 +43,13 @@ def erase(
     """Erase what is stored of a data subject, and rebuild the rollups of the days it was in."""
     from signal_pipeline.privacy import erasure
     from signal_pipeline.privacy.audit_log import operator
-    from signal_pipeline.rollups.models import load_models
 
     settings = load_settings()
     subject = _named_subject(settings, user_hash, day, session, entity)
     if not dry_run:
         _check_spool(settings)
-    models = load_models()
     certificate = erasure.erase(
-        open_database(settings), models, subject, operator(settings), dry_run=dry_run
+        open_database(settings), subject, operator(settings), dry_run=dry_run
     )
     _show_certificate(certificate)
     _show_notes(settings, certificate.notes)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 import psycopg
 
-from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.calendar import new_start_date, today_utc
 from signal_pipeline.settings import Settings
 
 # A backfill of half a year is three runs, and a failed run has little to repeat.
@@ -37,7 +37,7 @@ def first_partition(settings: Settings) -> date:
         return settings.start_date
     url = settings.database_url or _embedded_url(settings)
     stored = _stored_start_date(url) if url else None
-    return stored or today_utc() - timedelta(days=settings.retention_days)
+    return stored or new_start_date(today_utc(), settings.retention_days)
 
 
 def _embedded_url(settings: Settings) -> str | None:

@@ -1,4 +1,4 @@
-"""Days: UTC dates, their windows, their states, and the lock that builds and purges share.
+"""Days: UTC dates, their windows, their states, and the lock of builds, erasures and purges.
 
 This is the only place that checks and computes a window.
 """
@@ -19,6 +19,7 @@ from signal_pipeline.postgres.copy_format import EPOCH
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.locks import LockClass, run_in_short_tries, session_lock
 from signal_pipeline.postgres.query import query
+from signal_pipeline.settings import FIRST_START_DATE
 
 DAYS_AHEAD = 3  # Two nights can be missed.
 AHEAD_PATIENCE_SECONDS = 20.0
@@ -82,6 +83,11 @@ def days_between(first: date, last: date) -> list[date]:
 def first_kept_day(today: date, retention_days: int) -> date:
     """Return the first day that is not yet due for purging; earlier ones are (requirement 9.1)."""
     return today - timedelta(days=retention_days)
+
+
+def new_start_date(today: date, retention_days: int) -> date:
+    """Return the start date of a new installation that sets none."""
+    return max(FIRST_START_DATE, first_kept_day(today, retention_days))
 
 
 def stored_start_date(connection: Connection) -> date:
@@ -174,7 +180,7 @@ def for_each_day(day_query: LiteralString, days: Iterable[date]) -> sql.Composed
 
 @contextmanager
 def day_lock(connection: Connection, day: date) -> Iterator[None]:
-    """Hold the day's session lock, which builds, erasures and purges of one day share.
+    """Hold the day's session lock: builds, erasures and purges of a day exclude each other by it.
 
     Take it before the snapshot transaction begins. Inside REPEATABLE READ the snapshot would be
     taken before the wait for the lock, and the build would miss what was committed meanwhile

@@ -16,7 +16,7 @@ from signal_pipeline.postgres.query import query
 class DistributedTable:
     """A table whose rows are in shards on the workers, by the hash of a column.
 
-    `copies` is the number of the shard that has most.
+    `copies` is how many copies the shard with the most copies has.
     """
 
     name: str

@@ -143,18 +143,19 @@ def running_url(home: Path) -> str | None:
 def data_folder(home: Path) -> Path:
     """Return the data folder of this home: `postgres` inside it.
 
-    For root it is never below a home directory, because the wheel would open that to others.
+    For root it is never in or below a home directory, because the wheel would open that to others.
     """
-    if os.geteuid() == 0 and _below_a_home(home):
+    if os.geteuid() == 0 and _in_or_below_a_home(home):
         return ROOT_DATA / hashlib.sha256(str(home).encode()).hexdigest()[:16]
     return home / "postgres"
 
 
-def _below_a_home(path: Path) -> bool:
+def _in_or_below_a_home(path: Path) -> bool:
     homes = {Path("/root"), Path("/home")} | {
         Path(user.pw_dir) for user in pwd.getpwall() if user.pw_uid == 0 or user.pw_uid >= 1000
     }
-    return any(folder in path.parents for folder in homes - {Path("/"), Path("/nonexistent")})
+    folders = (path, *path.parents)
+    return any(home in folders for home in homes - {Path("/"), Path("/nonexistent")})
 
 
 def _lock(home: Path) -> FileLock:
@@ -189,8 +190,12 @@ def _refuse_other_version(folder: Path) -> None:
 
 
 def _set_aside_half_made(folder: Path) -> None:
-    """Move away a folder whose initdb was killed: it never held an event."""
-    if (folder / "PG_VERSION").exists() and not (folder / "signal.conf").exists():
+    """Move away a folder whose initdb was killed: it never held an event.
+
+    PostgreSQL writes `postmaster.opts` at its first start, so a folder that has it can hold events.
+    """
+    written_later = (folder / "signal.conf", folder / "postmaster.opts")
+    if (folder / "PG_VERSION").exists() and not any(file.exists() for file in written_later):
         folder.rename(folder.with_name(f"{folder.name}.half-made-{time.time_ns()}"))
 
 

@@ -27,7 +27,7 @@ MIGRATE_LOCK = "signal.migrate"
 class LockClass(IntEnum):
     """The classes of locks; each comment says what the number within the class is."""
 
-    DAY = 7_291_001  # Days since 2000-01-01. Builds, erasures and purges of a day share it.
+    DAY = 7_291_001  # Days since 2000-01-01. One build, erasure or purge of a day holds it.
     LANDED_FILE = 7_291_002  # The first four bytes of the digest of a landed file's content.
     RUN = 7_291_004  # A hash of the id of a run of Dagster; see dagster/run_locks.py.
 

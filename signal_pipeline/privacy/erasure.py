@@ -25,7 +25,6 @@ from signal_pipeline.postgres.database import Connection, Database, run_with_ret
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.erasure_certificate import Certificate, ErasedDay, SubjectKind
-from signal_pipeline.rollups.models import Models
 
 _CONDITIONS: Mapping[SubjectKind, LiteralString] = {
     "user-hash": (
@@ -75,7 +74,6 @@ class Subject:
 
 def erase(
     database: Database,
-    models: Models,
     subject: Subject,
     actor: bytes,
     *,
@@ -88,12 +86,8 @@ def erase(
     kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
-    rollups = [
-        name for name, model in models.items() if {"entity_type", "entity_id"} <= set(model.columns)
-    ]
-    if subject.kind != "entity":
-        rollups = []
     with database.connect() as connection:
+        rollups = _entity_rollups(connection) if subject.kind == "entity" else []
         found = _days_with_subject(connection, subject, rollups)
         if dry_run:
             certificate.days = found
@@ -109,10 +103,16 @@ def erase(
     return certificate
 
 
+def _entity_rollups(connection: Connection) -> list[sql.Identifier]:
+    """Return the tables of all rollups that have entities, also of those that have no model now."""
+    tables = connection.execute(query(__package__, "entity_rollups")).fetchall()
+    return [sql.Identifier(*table) for table in tables]
+
+
 def _erase_found(
     connection: Connection,
     subject: Subject,
-    rollups: list[str],
+    rollups: list[sql.Identifier],
     found: list[ErasedDay],
     certificate: Certificate,
     actor: bytes,
@@ -168,7 +168,7 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
 
 
 def _days_with_subject(
-    connection: Connection, subject: Subject, rollups: list[str]
+    connection: Connection, subject: Subject, rollups: list[sql.Identifier]
 ) -> list[ErasedDay]:
     """Return the days that hold anything of the subject, and how much."""
     statement = sql.SQL(query(__package__, "subject_days")).format(
@@ -176,11 +176,11 @@ def _days_with_subject(
     )
     events = _counts_by_day(connection, statement, subject)
     rows: dict[date, int] = {}
-    for name in rollups:
+    for table in rollups:
         statement = sql.SQL(
-            "select activity_date, count(*) from signal.{} where {} group by activity_date order by"
+            "select activity_date, count(*) from {} where {} group by activity_date order by"
             " activity_date"
-        ).format(sql.Identifier(name), sql.SQL(_CONDITIONS["entity"]))
+        ).format(table, sql.SQL(_CONDITIONS["entity"]))
         for day, count in _counts_by_day(connection, statement, subject).items():
             rows[day] = rows.get(day, 0) + count
     days = sorted({*events, *rows})
@@ -203,7 +203,7 @@ def _counts_by_day(
 def _erase_day(
     connection: Connection,
     subject: Subject,
-    rollups: list[str],
+    rollups: list[sql.Identifier],
     day: date,
     certificate: Certificate,
     actor: bytes,
@@ -227,10 +227,10 @@ def _erase_day(
         rows = 0
         # The rows go at once and do not wait for a rebuild: if the day were purged by force before
         # that, they would be kept.
-        for name in rollups:
-            statement = sql.SQL("delete from signal.{} where activity_date = %(day)s and {}")
+        for table in rollups:
+            statement = sql.SQL("delete from {} where activity_date = %(day)s and {}")
             rows += connection.execute(
-                statement.format(sql.Identifier(name), condition), {**subject.values, "day": day}
+                statement.format(table, condition), {**subject.values, "day": day}
             ).rowcount
         if not events and not rows:
             return None

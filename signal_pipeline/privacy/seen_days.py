@@ -1,7 +1,8 @@
 """The seen days, and what the clocks say.
 
-A seen day is a UTC date on which Signal was at work, or from which it has events. The retention
-counts a day's age in seen days: see `retention_rule.py`. Seen days are kept for ever.
+A seen day is a UTC date on which Signal was at work, from which it has events, or which a person
+has confirmed. The retention counts a day's age in seen days: see `retention_rule.py`. Seen days are
+kept for ever.
 """
 
 from __future__ import annotations

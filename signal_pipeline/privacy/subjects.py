@@ -136,7 +136,8 @@ def _secret_notes(connection: Connection, day: date, present: str) -> list[str]:
 def _parse_lines(lines: Sequence[str]) -> tuple[str, str, str]:
     if len(lines) != 3:
         raise SubjectError(
-            "write three lines to stdin: host, address, user agent; an empty line for a missing one"
+            "write three lines to stdin: host, address, user agent; an empty line for a missing"
+            " address or user agent, but not for the host"
         )
     host_text, ip_text, user_agent = lines
     try:

@@ -26,8 +26,12 @@ from signal_pipeline.reports.of_raw_events import (
 from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.report import Report, labelled_report, read_rows
 from signal_pipeline.reports.rollup_labels import RollupLabels
+from signal_pipeline.rollups.declared_tests import ReconcilesWith
 from signal_pipeline.rollups.models import Model, Models
 from signal_pipeline.rollups.schema_yml import ALL_TYPES
+
+# An event has both or neither.
+OF_ENTITIES = ("entity_id is not null", "entity_type is not null")
 
 
 def grouped_report(
@@ -52,12 +56,16 @@ def grouped_report(
             return raw_answer(connection, question, coverage)
         model = _rollup_of(models, question)
         if model is None:
-            raise purged_error(coverage, question)
+            way_out = ", and no rollup has these dimensions together"
+            raise purged_error(coverage, question, way_out)
         return _rollup_answer(connection, models, model, question, coverage)
 
 
 def _rollup_of(models: Models, question: Question) -> Model | None:
-    """Return the rollup that has all dimensions of the question, and the fewest others."""
+    """Return the rollup that has all dimensions of the question, and the fewest others.
+
+    One that leaves out events is taken only if no other has these dimensions.
+    """
     wanted = question.dimensions - {*GROUPS}
     candidates = [
         model
@@ -65,7 +73,11 @@ def _rollup_of(models: Models, question: Question) -> Model | None:
         if wanted <= set(model.dimensions)
         and (model.covers_all_events or NONE not in question.where.values())
     ]
-    return min(candidates, key=lambda model: len(model.dimensions), default=None)
+    return min(
+        candidates,
+        key=lambda model: (not model.covers_all_events, len(model.dimensions)),
+        default=None,
+    )
 
 
 def _rollup_answer(
@@ -111,6 +123,22 @@ def _rollup_answer(
             " than once"
         )
     if not model.covers_all_events:
-        notes.append("events without an entity are not in these numbers")
-    labels = RollupLabels(connection, models, model.name, coverage)
+        notes.append(_left_out_note(model))
+    labels = RollupLabels(connection, models, model.name, coverage, question.where.get("app"))
     return labelled_report(rows, labels.of_row, [*notes, *labels.notes()])
+
+
+def _left_out_note(model: Model) -> str:
+    """Return which events a rollup leaves out, as its own test says."""
+    conditions = (
+        test.where
+        for test in model.tests
+        if isinstance(test, ReconcilesWith) and test.to == "events" and test.where
+    )
+    condition = next(conditions, None)
+    if condition is None:
+        return f"{model.name} does not say which events it counts, so these numbers can be too low"
+    condition = " ".join(condition.split())
+    if condition in OF_ENTITIES:
+        return "events without an entity are not in these numbers"
+    return f"only events where {condition} are in these numbers"

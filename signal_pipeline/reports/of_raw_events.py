@@ -9,7 +9,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from signal_pipeline.days.calendar import days_between, window
-from signal_pipeline.days.coverage import Coverage, read_coverage, spans_of
+from signal_pipeline.days.coverage import Coverage, days_note, read_coverage, spans_of
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
@@ -49,18 +49,19 @@ def raw_report(
         connection.execute(KEEP_PARTITIONS)
         coverage = read_coverage(connection, question.first, question.last)
         if coverage.purged:
-            raise purged_error(coverage, question)
+            way_out = ": ask a rollup instead, such as `report app`"
+            raise purged_error(coverage, question, way_out)
         return raw_answer(connection, question, coverage, hide_small=hide_small)
 
 
-def purged_error(coverage: Coverage, question: Question) -> PurgedError:
-    """Return the error for a question about days whose raw events are gone."""
-    purged = coverage.purged
-    return PurgedError(
-        f"raw events of {len(purged)} day(s) in this window are purged (the first is {purged[0]}),"
-        f" so a count over {', '.join(key.name for key in question.keys)} would be too low, and no"
-        " rollup has these dimensions together"
-    )
+def purged_error(coverage: Coverage, question: Question, way_out: str) -> PurgedError:
+    """Return the error for a question about days whose raw events are gone.
+
+    `way_out` is the end of its sentence: what can be asked instead, or why nothing can.
+    """
+    (purged,) = days_note(coverage.purged, "in this window are purged")
+    keys = ", ".join(key.name for key in question.keys)
+    return PurgedError(f"raw events of {purged}; a count over {keys} would be too low{way_out}")
 
 
 def raw_answer(
@@ -68,7 +69,7 @@ def raw_answer(
 ) -> Report:
     """Answer a question whose raw events are all kept."""
     rows = _raw_rows(connection, question, coverage)
-    labels = RawLabels(connection, coverage)
+    labels = RawLabels(connection, coverage, question.where.get("app"))
     hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 

@@ -17,15 +17,14 @@ from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.dimensions import KEYS, SPLITS, rollup_kinds, rollup_name
+from signal_pipeline.reports.dimensions import KEYS, rollup_kinds, rollup_name
 from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
-from signal_pipeline.reports.small_cells import HiddenRows, hidden_of_rollup
+from signal_pipeline.reports.small_cells import HiddenRows, can_hide_small, hidden_of_rollup
 from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
-MEASURES = ("events", "users", "sessions")
 # For each period: the column that says what a row's numbers cover, and its SQL.
 _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
     "day": ("activity_date", sql.SQL("activity_date")),
@@ -89,8 +88,8 @@ def read_rollup(
     check_window(first, last)
     if hide_small and not can_hide_small(model):
         raise QuestionError(
-            f"small cells of {kind!r} cannot be left out: the rule for them does not know its"
-            " dimensions"
+            f"small cells of {kind!r} cannot be left out: the rule for them does not know this"
+            " rollup"
         )
     filters = {"app_name": app, "event_type": event_type}
     coverage = read_coverage(connection, first, last)
@@ -103,14 +102,6 @@ def read_rollup(
         else None
     )
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
-
-
-def can_hide_small(model: Model) -> bool:
-    """Return whether the small cells of a rollup can be left out, and the rest be shown.
-
-    The rule knows rollups of no dimension, or of one in which most people share a value.
-    """
-    return len(model.dimensions) <= 1 and set(model.dimensions) <= set(SPLITS)
 
 
 def hidden_on_day(connection: Connection, models: Models, model: Model, day: date) -> HiddenRows:
@@ -139,4 +130,5 @@ def _rollup_rows(
 
 
 def _dimensions(model: Model) -> list[str]:
-    return [column for column in model.columns if column not in (KEYS["day"].column, *MEASURES)]
+    """Return the columns of the grain but the date: a sum over days has one row for each."""
+    return [column for column in model.grain if column != KEYS["day"].column]

@@ -12,10 +12,13 @@ from signal_pipeline.postgres.database import Connection
 
 
 class RawLabels:
-    """The labels and notes that must accompany numbers counted from raw events."""
+    """The labels and notes that must accompany numbers counted from raw events.
 
-    def __init__(self, connection: Connection, coverage: Coverage) -> None:
-        self._coverage = coverage
+    `app` is the app that the question is about; without it, a row without an app is about all.
+    """
+
+    def __init__(self, connection: Connection, coverage: Coverage, app: str | None = None) -> None:
+        self._coverage, self._app = coverage, app
         self._quality = day_quality(connection, *coverage.known_span)
         self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
         # A day without any event is known to have none, unless Signal was not yet installed.
@@ -26,7 +29,7 @@ class RawLabels:
         own_day = row.get("activity_date")
         window = self._coverage.first, self._coverage.last
         first, last = (own_day, own_day) if own_day else window
-        apps = [str(row["app_name"])] if "app_name" in row else None
+        app = row.get("app_name", self._app)
         known_first, known_last = self._coverage.known_span
         labels = {"partial"} if self._coverage.cuts(first, last) else set[str]()
         for day in days_between(max(first, known_first), min(last, known_last)):
@@ -35,7 +38,7 @@ class RawLabels:
             if day in self._incomplete:
                 labels.add("incomplete")
             if day in self._quality:
-                labels |= self._quality[day].labels(apps)
+                labels |= self._quality[day].labels(None if app is None else [app])
         return sorted(labels) or ["exact"]
 
     def notes(self) -> list[str]:

@@ -16,12 +16,20 @@ from signal_pipeline.rollups.models import Models
 
 
 class RollupLabels:
-    """The labels and notes that must accompany the numbers of a rollup's rows."""
+    """The labels and notes that must accompany the numbers of a rollup's rows.
+
+    `app` is the app that the question is about; without it, a row without an app is about all.
+    """
 
     def __init__(
-        self, connection: Connection, models: Models, rollup: str, coverage: Coverage
+        self,
+        connection: Connection,
+        models: Models,
+        rollup: str,
+        coverage: Coverage,
+        app: str | None = None,
     ) -> None:
-        self._rollup, self._coverage = rollup, coverage
+        self._rollup, self._coverage, self._app = rollup, coverage, app
         self._untouched = set(coverage.untouched)
         # The labels of each period and app are computed once: many rows share them.
         self._labels: dict[tuple[date, date, str | None], list[str]] = {}
@@ -40,7 +48,7 @@ class RollupLabels:
 
         A day without a build is missing from every sum.
         """
-        key = (*self._period(row), row.get("app_name"))
+        key = (*self._period(row), row.get("app_name", self._app))
         if key not in self._labels:
             self._labels[key] = self._labels_of_period(*key)
         return self._labels[key]

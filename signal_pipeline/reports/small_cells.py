@@ -12,6 +12,8 @@ split by one of `SPLITS`:
   which is its split by all of `SPLITS` at once, has a small cell.
 
 So everything that can be worked out is a sum of what was shown (docs/privacy.md).
+
+The rule reads one rollup of groups and one of each split. Callers below admin get no other rollup.
 """
 
 from __future__ import annotations
@@ -28,11 +30,15 @@ from signal_pipeline.days.calendar import window
 from signal_pipeline.days.coverage import Span
 from signal_pipeline.postgres.database import Connection, DatabaseError
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.dimensions import GROUPS, SPLITS
-from signal_pipeline.rollups.models import Models
+from signal_pipeline.reports.dimensions import GROUPS, KEYS, SPLITS, rollup_name
+from signal_pipeline.rollups.models import Model, Models
 
 LEAST_USERS = 5
 GROUP, CROSSING = "group", "crossing"
+# The rollups that hold the parts: what each splits a group by.
+_SPLIT_OF_ROLLUP = {rollup_name("app"): GROUP} | {
+    rollup_name(key.name): key.column for key in KEYS.values() if key.kind == "split"
+}
 Row = Mapping[str, object]
 Clause = sql.Composed
 
@@ -134,19 +140,26 @@ def _equals(column: str, name: str) -> Clause:
     return sql.SQL("and {} = {}").format(sql.Identifier(column), sql.Placeholder(f"where {name}"))
 
 
+def can_hide_small(model: Model) -> bool:
+    """Return whether the small cells of a rollup can be left out, and the rest be shown.
+
+    This is so if its rows are parts, and sums of them. A rollup that lacks some events, or is split
+    in another way, has small cells that the rule does not know.
+    """
+    split = _SPLIT_OF_ROLLUP.get(model.name)
+    dimensions = [] if split == GROUP else [split]
+    return model.covers_all_events and [*model.dimensions] == dimensions
+
+
 def _rollup_parts(models: Models) -> Clause:
-    values: dict[str, sql.Composable] = {"daily_app_activity": sql.Literal("")}
-    for name, model in models.items():
-        if len(model.dimensions) == 1 and model.dimensions[0] in SPLITS:
-            values[name] = sql.Identifier(model.dimensions[0])
     return sql.SQL(" union all ").join(
         sql.SQL(query(__package__, "small_cells_rollup")).format(
-            dimension=sql.Literal((*models[name].dimensions, GROUP)[0]),
-            value=value,
+            dimension=sql.Literal(split),
+            value=sql.Literal("") if split == GROUP else sql.Identifier(split),
             rollup=sql.Identifier(name),
         )
-        for name, value in values.items()
-        if name in models
+        for name, split in _SPLIT_OF_ROLLUP.items()
+        if name in models and can_hide_small(models[name])
     )
 
 

@@ -20,8 +20,8 @@ from signal_pipeline.rollups.schema_yml import ALL_TYPES
 from signal_pipeline.schema.reporting_views import SCHEMA, ReportingView, reporting_views
 
 SOURCE = "signal"
-# The views that are not of one rollup, with their comments and keys. To Dagster they belong to the
-# asset of the raw events.
+# The views of the states of days, with their comments and keys. To Dagster they belong to the asset
+# of the raw events.
 _STATES = {
     "days": (
         "The state of each UTC day that has events or was built. One row per day. A day without a"

@@ -31,8 +31,9 @@ def distribute(database: Database, shards: int | None = None) -> list[str]:
     Each table gets `shards` shards; None means as many as the other table has, or else
     `SHARDS_PER_WORKER` for each worker. Each table moves in a transaction of its own, with the rows
     that it holds, while its writers wait. The next call finishes what an interrupted one began.
-    Raises DistributionError if the extension, its version, the cluster or the rights of this user
-    do not allow it, or if a table is already distributed in another way.
+    Only a table that has to change needs its owner. Raises DistributionError if the extension, its
+    version, the cluster or the rights of this user do not allow it, or if a table is already
+    distributed in another way.
     """
     try:
         with database.connect() as connection:
@@ -91,7 +92,7 @@ def _refuse_without_citus(connection: Connection) -> int:
         )
     row = connection.execute(query(__package__, "cluster_facts")).fetchone()
     assert row is not None
-    is_coordinator, workers, is_owner = row
+    is_coordinator, workers = row
     if not is_coordinator:
         raise DistributionError(
             "cannot distribute: this is a worker: SIGNAL_DATABASE_URL must name the coordinator"
@@ -100,11 +101,6 @@ def _refuse_without_citus(connection: Connection) -> int:
         raise DistributionError(
             "cannot distribute: the cluster has no worker for this database: add one with"
             " `select citus_add_node(...)`"
-        )
-    if not is_owner:
-        raise DistributionError(
-            "cannot distribute: this user does not own the tables: set SIGNAL_DISTRIBUTED=citus and"
-            " run `signal-pipeline migrate` as the owner of the schema"
         )
     return int(workers)
 
@@ -117,6 +113,9 @@ def _distribute(connection: Connection, name: str, shards: int | None, workers: 
         present = distributed_tables(connection)
         for each in present.values():
             _refuse_unlike(each, shards)
+        if name in present and not _has_rows_left_behind(connection, table):
+            return False
+        _refuse_other_than_owner(connection, table)
         if name not in present:
             others = [each.shards for each in present.values()]
             number = shards or max(others, default=SHARDS_PER_WORKER * workers)
@@ -134,11 +133,26 @@ def _distribute(connection: Connection, name: str, shards: int | None, workers: 
             )
         # Citus leaves copies of the moved rows on the coordinator's disk, where no erasure would
         # find them.
-        if connection.execute(
-            query(__package__, "rows_left_behind"), {"table": table}
-        ).fetchone() == (True,):
+        if _has_rows_left_behind(connection, table):
             connection.execute("select truncate_local_data_after_distributing_table(%s)", [table])
     return name not in present
+
+
+def _has_rows_left_behind(connection: Connection, table: str) -> bool:
+    found = connection.execute(query(__package__, "rows_left_behind"), {"table": table})
+    return found.fetchone() == (True,)
+
+
+def _refuse_other_than_owner(connection: Connection, table: str) -> None:
+    """Raise DistributionError if this user does not own a table that has to change."""
+    owned = connection.execute(
+        "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)", [table]
+    )
+    if owned.fetchone() != (True,):
+        raise DistributionError(
+            "cannot distribute: this user does not own the tables: set SIGNAL_DISTRIBUTED=citus and"
+            " run `signal-pipeline migrate` as the owner of the schema"
+        )
 
 
 def _refuse_unlike(table: DistributedTable, shards: int | None) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 from psycopg import errors, sql
 from psycopg.rows import scalar_row
 
-from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.calendar import new_start_date, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
@@ -47,9 +47,9 @@ def migrate(database: Database, settings: Settings, models: Models) -> None:
     Guards, roles and grants are made again each time, since a restore can lose them. Everything
     else that is up to date is left alone. For a user who does not own the schema it changes
     nothing; it raises NotOwnerError if a change is needed. With `SIGNAL_DISTRIBUTED` it also
-    distributes the large tables, and raises DistributionError where that is not possible, or where
-    their shards have copies. Also raises NewerSchemaError, StartDateError, TableError and
-    ReportingViewError.
+    distributes the large tables that are not distributed yet. It raises DistributionError where
+    that is not possible, for a user who does not own the tables, or where their shards have copies.
+    Also raises NewerSchemaError, StartDateError, TableError and ReportingViewError.
     """
     with safe_errors():
         with database.connect() as connection, connection.transaction():
@@ -195,7 +195,7 @@ def _store_start_date(connection: Connection, settings: Settings) -> None:
     stored = _start_date(connection)
     wanted = settings.start_date
     if stored is None:
-        first = wanted or today_utc() - timedelta(days=settings.retention_days)
+        first = wanted or new_start_date(today_utc(), settings.retention_days)
         connection.execute("insert into signal.instance (start_date) values (%s)", [first])
     elif wanted is not None and wanted != stored:
         if wanted > stored and _has_days_before(connection, wanted):

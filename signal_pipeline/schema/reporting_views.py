@@ -3,7 +3,8 @@
 People and BI tools read these views, not the tables. A view never mixes the rows over all event
 types with the others, so that a plain sum of `events` is right. The distinct counts are named
 `daily_users` and `daily_sessions`, so that the label of their sum says what was added up.
-`migrations/versions/0009_reporting.sql` has the views that are not of one rollup.
+`0009_reporting.sql` and `0010_rollup_freshness.sql` in `migrations/versions/` have the views that
+are not of one rollup.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A process keeps its environment for life, and anyone who can look into the process can read it. An
 SQL superuser can read PostgreSQL's, and code in a web server can read the web server's. A rotated
-secret would live on there.
+secret would live on there. The settings are read whatever the case of a variable's name, so the
+case does not matter here either.
 """
 
 from __future__ import annotations
@@ -62,7 +63,11 @@ def code_location_environment() -> dict[str, str]:
 
     The runs ingest, so they need the salts' secret.
     """
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CODE_LOCATION}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() not in _NOT_FOR_CODE_LOCATION
+    }
 
 
 def dagster_environment() -> dict[str, str]:
@@ -76,7 +81,7 @@ def dagster_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name in kept or not name.startswith("SIGNAL")
+        if name in kept or not name.upper().startswith("SIGNAL")
     }
 
 

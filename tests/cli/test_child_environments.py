@@ -23,7 +23,12 @@ from support.waits import PATIENCE_SECONDS
 from faults.wire import free_port
 from signal_pipeline.cli.psql import open_psql
 from signal_pipeline.postgres.embedded import running_url
-from signal_pipeline.system.child_environments import postgres_environment, psql_environment
+from signal_pipeline.system.child_environments import (
+    code_location_environment,
+    dagster_environment,
+    postgres_environment,
+    psql_environment,
+)
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -320,3 +325,16 @@ def test_nothing_is_chosen_by_what_it_is_not(monkeypatch: pytest.MonkeyPatch) ->
     for name in ("PATHWAY", "LANGUAGE_KEY", "HOMEBREW_TOKEN", "SIGNAL_PATH", "TZ_SECRET"):
         monkeypatch.setenv(name, "held")
     assert "held" not in {*postgres_environment().values(), *psql_environment().values()}
+
+
+def test_the_case_of_a_name_does_not_decide_who_gets_a_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Signal reads its variables in any case."""
+    for name in SECRETS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("signals_salt_secret", "held-salt")
+    monkeypatch.setenv("Signal_Audit_Key", "held-key")
+    assert not {"held-salt", "held-key"} & {*dagster_environment().values()}
+    assert "held-salt" in code_location_environment().values()
+    assert "held-key" not in code_location_environment().values()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
 from conftest import Fill
 from support.days import days_ago
+from support.own_rollups import add_rollup
 from support.traffic import line
 
 from signal_pipeline.dagster.assets.rollup_metadata import TREND_DAYS, DayNotes
@@ -18,6 +21,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
+from signal_pipeline.schema.rollup_tables import migrate_rollups
 
 pytestmark = pytest.mark.embedded_only
 DAY = days_ago(1)
@@ -67,6 +71,24 @@ def test_the_preview_leaves_out_what_reports_leave_out_and_says_how_many_rows(
     assert "left out" not in systems
     entities = notes.of_rollup(build, "daily_entity_activity")["preview"].value
     assert entities.startswith("no rows\n\n2 row(s) are left out")
+
+
+def test_the_preview_shows_no_row_or_column_of_which_the_rule_knows_nothing(
+    database: Database, connection: Connection, ingest: Ingest, tmp_path: Path
+) -> None:
+    own = Path(__file__).parents[2] / "dbt_like_sql"
+    folder = shutil.copytree(own, tmp_path / "dbt_like_sql")
+    system = {"os_family": "os_family"}
+    add_rollup(folder, "daily_os_activity", system, extra={"first_route": "min(route)"})
+    models = add_rollup(folder, "daily_lonely_activity", {}, where="route = '/lonely'")
+    migrate_rollups(connection, models)
+    ingest.ingest_lines([*clicks("/a", 10), *clicks("/lonely", 1)])
+    build = build_day(database, PostgresEngine(), models, DAY)
+    notes = DayNotes(connection, models, [DAY])
+    systems = notes.of_rollup(build, "daily_os_activity")["preview"].value
+    assert "macOS" in systems and "first_route" not in systems
+    lonely = notes.of_rollup(build, "daily_lonely_activity")["preview"].value
+    assert lonely.startswith("no rows\n\n2 row(s) are left out")
 
 
 def test_users_are_judged_by_what_the_build_could_read(

@@ -153,6 +153,17 @@ def test_a_half_made_data_folder_is_set_aside(home: Path, hold: Hold) -> None:
     assert len(list(home.glob("postgres.half-made-*"))) == 1
 
 
+def test_data_whose_settings_were_deleted_stay(home: Path, hold: Hold) -> None:
+    first = hold()
+    with psycopg.connect(url_of(first), autocommit=True) as connection:
+        connection.execute("create table kept as select 7 as number")
+    first.communicate()
+    (home / "postgres" / "signal.conf").unlink()
+    with psycopg.connect(url_of(hold())) as connection:
+        assert connection.execute("select number from kept").fetchone() == (7,)
+        assert connection.execute("show log_error_verbosity").fetchone() == ("terse",)
+
+
 def test_data_of_another_major_version_is_refused_with_what_to_do(home: Path) -> None:
     (home / "postgres").mkdir(parents=True)
     (home / "postgres" / "PG_VERSION").write_text("16\n")
@@ -204,7 +215,7 @@ def test_data_of_root_never_stands_below_a_home_directory(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert data_folder(tmp_path) == tmp_path / "postgres"
-    for home in (Path("/root/project/.signal"), Path("/home/someone/.signal")):
+    for home in (Path("/root"), Path("/root/project/.signal"), Path("/home/someone/.signal")):
         assert data_folder(home).is_relative_to("/var/lib/signal-pipeline")
     assert data_folder(Path("/root/a")) != data_folder(Path("/root/b"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

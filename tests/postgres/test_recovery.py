@@ -110,11 +110,11 @@ def test_purges_and_erasures_after_the_dump_are_applied_again(
         "select user_hash from signal.events where created_at > now() - interval '9 days' limit 1"
     )[0]
     subject = Subject.user(user, yesterday())
-    erased = erase(bundle.database, bundle.models, subject, b"a" * 32)
+    erased = erase(bundle.database, subject, b"a" * 32)
     assert bundle.purge().purged == [due_day()]
     restored = bundle.over(empty)
     _restore(restored, tmp_path / "signal.dump")
-    again = erase(empty, bundle.models, subject, b"a" * 32)
+    again = erase(empty, subject, b"a" * 32)
     assert [day.events for day in again.days] == [day.events for day in erased.days]
     assert restored.purge().purged == [due_day()]
 

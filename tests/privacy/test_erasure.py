@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -25,6 +26,7 @@ from signal_pipeline.privacy import retention
 from signal_pipeline.privacy.erasure import NothingKeptError, Subject, erase
 from signal_pipeline.privacy.erasure_certificate import Certificate
 from signal_pipeline.rollups.models import Models
+from signal_pipeline.schema.rollup_tables import migrate_rollups
 
 KEEP = 180
 ENTITY = str(uuid.UUID(int=3))
@@ -33,9 +35,9 @@ Erase = Callable[..., Certificate]
 
 
 @pytest.fixture
-def erased(database: Database, models: Models) -> Erase:
+def erased(database: Database) -> Erase:
     """Erases a subject."""
-    return lambda subject, **options: erase(database, models, subject, ACTOR, **options)
+    return lambda subject, **options: erase(database, subject, ACTOR, **options)
 
 
 def _one(connection: Connection, query: str, *values: object) -> object:
@@ -174,6 +176,29 @@ def test_an_entity_goes_from_raw_days_and_from_the_rollups_of_purged_days(
     build(yesterday())
     assert _rollup(connection, "daily_entity_activity", theirs) == []
     assert _one(connection, "select count(*) from signal.guard_passes") == 0
+
+
+def test_an_entity_goes_from_the_table_that_a_renamed_rollup_left(
+    connection: Connection, models: Models, fill: Fill, build: Build, erased: Erase
+) -> None:
+    fill(yesterday(), 200)
+    build(yesterday())
+    old = replace(models["daily_entity_activity"], name="daily_former_activity")
+    with connection.transaction():
+        migrate_rollups(connection, Models([old]))
+    connection.execute(
+        "insert into signal.daily_former_activity select * from signal.daily_entity_activity"
+    )
+    theirs = f"entity_type = 'journey' and entity_id = '{ENTITY}'"
+    present = len(_rollup(connection, "daily_entity_activity", theirs))
+    others = _rollup(connection, "daily_former_activity", f"not ({theirs})")
+
+    counted = erased(Subject.entity("journey", ENTITY), dry_run=True)
+    certificate = erased(Subject.entity("journey", ENTITY))
+
+    assert counted.days == certificate.days
+    assert [day.rollup_rows for day in certificate.days] == [2 * present]
+    assert _rollup(connection, "daily_former_activity") == others
 
 
 def test_the_guard_still_refuses_after_an_erasure_in_the_same_transaction(

@@ -303,7 +303,7 @@ def test_a_receipt_says_what_the_day_held_to_the_last_figure(
     (victim,) = connection.execute(
         "select user_hash from signal.events group by 1 order by count(*) desc limit 1"
     ).fetchone()  # type: ignore[misc]
-    erase(database, models, Subject.user(victim, due_day()), b"t" * 32)  # type: ignore[arg-type]
+    erase(database, Subject.user(victim, due_day()), b"t" * 32)  # type: ignore[arg-type]
     build(due_day())
     (events,) = connection.execute(
         "select count(*), min(created_at), max(created_at) from signal.events"

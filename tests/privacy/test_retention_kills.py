@@ -92,7 +92,7 @@ def test_an_erasure_after_a_killed_purge_still_finds_the_person(
     ((user, events),) = bundle.rows(
         "select user_hash, count(*) from signal.events group by 1 order by 2 desc, 1 limit 1"
     )
-    certificate = erase(bundle.database, bundle.models, Subject.user(user, DUE), b"a" * 32)
+    certificate = erase(bundle.database, Subject.user(user, DUE), b"a" * 32)
     assert [(day.day, day.events) for day in certificate.days] == [(DUE, events)]
     assert _kept_for_being_stale(bundle) == [DUE]
     bundle.build(DUE)

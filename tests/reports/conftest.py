@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from conftest import SECRET, START_DATE
@@ -36,3 +38,10 @@ def oracle(ingest: Ingest) -> Oracle:
         ingest.ingest_lines(lines)
         oracle.take(lines, datetime.now(UTC))
     return oracle
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of our own `dbt_like_sql`, to add rollups to."""
+    own = Path(__file__).parents[2] / "dbt_like_sql"
+    return shutil.copytree(own, tmp_path / "dbt_like_sql")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from conftest import Fill
+from support.commands import error_of, run_command
 from support.days import due_day, today
 from support.reports import BuildDays, Models, frame, states
 
@@ -15,6 +17,7 @@ from signal_pipeline.reports.grouped_report import grouped_report
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report_errors import ReportError
+from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
@@ -93,3 +96,26 @@ def test_a_rollup_is_not_asked_for_what_it_leaves_out(
     assert purge_due_days(database, models, 180).purged == [due]
     with pytest.raises(ReportError, match="too low"):
         grouped_report(database, models, ["app"], {"entity": "(none)"}, due, due)
+
+
+def test_without_small_cells_no_rollup_is_looked_for_and_one_is_suggested(
+    environment: Settings,
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build_days: BuildDays,
+    tmp_path: Path,
+) -> None:
+    due = due_day()
+    fill(due)
+    build_days(due)
+    assert purge_due_days(database, models, 180).purged == [due]
+    window = ("--from", due, "--to", today(), "--hide-small")
+    done = run_command("report", "--group-by", "app", *window, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    complaint = error_of(done.stderr)
+    assert f"1 day(s) in this window are purged: {due}" in complaint
+    assert "ask a rollup instead, such as `report app`" in complaint
+    assert "no rollup has" not in complaint
+    with pytest.raises(ReportError, match="no rollup has these dimensions together"):
+        grouped_report(database, models, ["route", "device"], {}, due, due)

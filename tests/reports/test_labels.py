@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,8 @@ from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.privacy.retention import purge_incomplete
+from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
+from signal_pipeline.reports.grouped_report import grouped_report
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.settings import Settings
@@ -125,6 +127,28 @@ def test_a_day_with_many_missing_addresses_is_degraded_for_that_app_alone(
         "journeys-admin": "degraded",
     }
     assert set(frame(raw_report(database, ["device"], {}, SUNDAY, SUNDAY))["state"]) == {"degraded"}
+
+
+@pytest.mark.parametrize(("app", "label"), [("cms", None), ("journeys-admin", "degraded")])
+def test_a_filter_by_app_is_judged_by_that_app_alone(
+    database: Database,
+    models: Models,
+    ingest_at: Callable[[datetime], Ingest],
+    build_days: BuildDays,
+    app: str,
+    label: str | None,
+) -> None:
+    due = due_day()
+    noon = datetime(due.year, due.month, due.day, 12, tzinfo=UTC)
+    ingest_at(noon).ingest_lines([line(noon, appName="cms"), line(noon, ip=None)])
+    build_days(due)
+    for keys in (["device"], ["device", "app"]):
+        raw = raw_report(database, keys, {"app": app}, due, due)
+        assert raw.labels == [[label or "exact"]]
+    assert purge_due_days(database, models, 180).purged == [due]
+    for keys in (["device"], ["device", "app"]):
+        rollup = grouped_report(database, models, keys, {"app": app}, due, due)
+        assert rollup.labels == [[*filter(None, [label]), "purged"]]
 
 
 def test_a_day_of_two_rules_of_names_is_over_counted(

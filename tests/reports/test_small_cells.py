@@ -25,8 +25,9 @@ from faults.suppression_world import SEATS
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
-from signal_pipeline.reports.of_rollups import can_hide_small, rollup_report
+from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
+from signal_pipeline.reports.small_cells import can_hide_small
 from signal_pipeline.rollups.declared_tests import Unique
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings

@@ -70,7 +70,7 @@ def test_no_transaction_calls_one_after_it_has_read_the_same_tables(
     raw_report(bundle.database, ["app"], {}, newest, newest)
     ((user,),) = bundle.rows("select user_hash from signal.events limit 1")
     for day in (due, newest):
-        erase(bundle.database, bundle.models, Subject.user(user, day), b"a" * 32)
+        erase(bundle.database, Subject.user(user, day), b"a" * 32)
         bundle.build(day)
     assert bundle.purge().purged == [due]
     with bundle.database.connect() as connection:

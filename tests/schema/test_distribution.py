@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Fill
+from conftest import As, Fill
 from support.commands import Signal, error_of, last_json, run_command
 
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.distribution import DistributionError, distribute
+from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -80,6 +82,48 @@ def test_an_old_version_of_the_extension_is_refused(
     )
     with pytest.raises(DistributionError, match=f"version {version}: Signal needs 13.2 or later"):
         distribute(database)
+
+
+CLUSTER = """
+set allow_system_table_mods = on;
+insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+select 99999, 'citus', extowner, extnamespace, false, '13.2-1' from pg_extension limit 1;
+create function pg_catalog.citus_is_coordinator() returns boolean return true;
+create function pg_catalog.column_to_column_name(regclass, text) returns text return $2;
+create table pg_catalog.pg_dist_node as
+select true as isactive, true as shouldhaveshards, 'primary' as noderole;
+create table pg_catalog.pg_dist_partition as
+select * from (values
+    ('signal.events'::regclass, 'user_hash', 'h'), ('signal.event_keys', 'client_event_id', 'h')
+) as t (logicalrelid, partkey, partmethod);
+create table pg_catalog.pg_dist_shard as
+select logicalrelid, row_number() over () as shardid from pg_dist_partition;
+create table pg_catalog.pg_dist_placement as select shardid, 1 as shardstate from pg_dist_shard;
+grant select on all tables in schema pg_catalog to public;
+"""
+
+
+@pytest.mark.parametrize("left", ["rows", "table"])
+def test_only_what_is_left_to_do_needs_the_owner(
+    database: Database,
+    connection: Connection,
+    as_role: As,
+    settings: Settings,
+    models: Models,
+    fill: Fill,
+    left: str,
+) -> None:
+    """What Citus would say of tables that are distributed is written down here by hand."""
+    connection.execute(CLUSTER)  # type: ignore[call-overload]
+    distributed = settings.model_copy(update={"distributed": "citus"})
+    admin = as_role("signal_admin")
+    migrate(admin, distributed, models)
+    if left == "rows":
+        fill(today_utc(), 5)
+    else:
+        connection.execute("delete from pg_dist_partition where partkey = 'client_event_id'")
+    with pytest.raises(DistributionError, match="does not own the tables"):
+        distribute(admin)
 
 
 def test_nothing_is_distributed_on_plain_postgresql(connection: Connection) -> None:

@@ -20,6 +20,7 @@ from support.revisions import configured, migrate_to
 from support.stored import count
 from support.waits import until
 
+from signal_pipeline.dagster.partitions import first_partition
 from signal_pipeline.days.calendar import NotMigratedError, stored_start_date
 from signal_pipeline.postgres.database import (
     Connection,
@@ -34,7 +35,7 @@ from signal_pipeline.schema.migrate import (
     StartDateError,
     migrate,
 )
-from signal_pipeline.settings import Settings
+from signal_pipeline.settings import FIRST_START_DATE, MAX_DAYS, Settings
 
 SHAPE = """
 select 'column', table_name, column_name, data_type, is_nullable, column_default, collation_name
@@ -191,6 +192,16 @@ def test_the_start_date_is_stored_once_and_does_not_move_by_itself(
         migrate(empty, configured(empty, tmp_path, start_date=START_DATE), models)
         migrate(empty, configured(empty, tmp_path), models)
         assert stored_start_date(connection) == START_DATE
+
+
+def test_the_start_date_of_a_long_retention_is_one_that_the_setting_takes(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    settings = configured(empty, tmp_path, retention_days=MAX_DAYS)
+    assert first_partition(settings) == FIRST_START_DATE
+    migrate(empty, settings, models)
+    with empty.connect() as connection:
+        assert stored_start_date(connection) == FIRST_START_DATE
 
 
 def test_a_start_date_after_days_with_data_is_refused(

@@ -73,7 +73,7 @@ def test_the_admin_purges_and_erases(
     fill(due, 20)
     build_day(admin, DuckdbEngine(admin.url, settings.tmp_path), models, due)
     assert retention.purge_due_days(admin, models, RETENTION_DAYS).purged == [due]
-    erased = erase(admin, models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
+    erased = erase(admin, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
     assert {day.state for day in erased.days} == {"open", "purged"}
 
 

@@ -271,7 +271,7 @@ def test_only_the_admin_purges_and_erases(
     with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
         retention.purge_incomplete(as_role(role), models, due_day(), "tried", RETENTION_DAYS)
     with pytest.raises(DatabaseError, match="InsufficientPrivilege"):
-        erase(as_role(role), models, Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
+        erase(as_role(role), Subject.entity("journey", str(uuid.UUID(int=3))), b"a" * 32)
 
 
 def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(

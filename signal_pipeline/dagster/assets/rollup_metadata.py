@@ -2,7 +2,7 @@
 
 The definition shows columns and SQL. A materialization shows counts and times, and that of the
 newest day also a trend and a preview of rows. No raw row, no hash and no session id is shown, and
-no row that a report shows to admins only.
+no row or column that a report does not show to analysts.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from signal_pipeline.days.quality import DayQuality, day_quality
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.of_rollups import can_hide_small, hidden_on_day
+from signal_pipeline.reports.of_rollups import hidden_on_day
+from signal_pipeline.reports.small_cells import can_hide_small
 from signal_pipeline.rollups.build import DayBuild
 from signal_pipeline.rollups.models import Model, Models
-from signal_pipeline.rollups.schema_yml import DATE_COLUMN
+from signal_pipeline.rollups.schema_yml import DATE_COLUMN, MEASURES
 
 TREND_DAYS = 30
 PREVIEW_ROWS = 8
@@ -134,8 +135,9 @@ class DayNotes:
     def _preview(self, name: str, rows_in_all: int) -> str:
         """Return the rows with the most events, without those that only admins get in a report."""
         model = self._models[name]
-        # Counts come first, because the UI's column is narrow.
-        columns = [column for column in model.columns if column not in model.grain]
+        # Counts come first, because the UI's column is narrow. The rule for small cells knows no
+        # other columns than these.
+        columns = [*MEASURES]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         if not can_hide_small(model):  # Reports show it to admins only.
             return markdown_table(columns, [], _left_out(rows_in_all))

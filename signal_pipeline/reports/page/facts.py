@@ -19,6 +19,7 @@ from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import rollup_name
 from signal_pipeline.reports.of_rollups import read_rollup
 from signal_pipeline.reports.page.split import UNKNOWN, Cell, Split
+from signal_pipeline.reports.report import Report
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
 from signal_pipeline.rollups.models import Models
@@ -97,18 +98,30 @@ def read_facts(
     DatabaseError.
     """
     _check_page_window(first, last)
+    hide = not for_admins
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
     window = {"first": first, "last": last, "app": app}
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
-        notes: list[str] = []
-        splits = {
-            kind: _split(connection, models, kind, first, last, app, notes, hide=not for_admins)
+        reports = {
+            kind: read_rollup(connection, models, kind, first, last, app=app, hide_small=hide)
             for kind in DIMENSIONS
             if rollup_name(kind) in models
         }
+        # Every rollup needs labels for every app: it can be the one that is unknown.
+        apps = set[str]().union(*map(_apps, reports.values()))
+        splits = {
+            kind: _split(connection, models, kind, first, last, report, apps)
+            for kind, report in reports.items()
+        }
+        of_trend = read_rollup(
+            connection, models, "app", trend_first, last, app=app, hide_small=hide
+        )
+        trend = _split(
+            connection, models, "app", trend_first, last, of_trend, apps | _apps(of_trend)
+        )
         entity_days = (
-            _entity_days(connection, models, first, last, splits["app"].apps())
+            _entity_days(connection, models, first, last, apps)
             if for_admins
             else Split([], [], [], {})
         )
@@ -119,12 +132,12 @@ def read_facts(
             for_admins,
             datetime.now(UTC),
             splits,
-            _split(connection, models, "app", trend_first, last, app, [], hide=not for_admins),
+            trend,
             connection.execute(query(__package__, "drops"), window).fetchall(),
             _entities(connection, window) if for_admins else [],
             entity_days,
             _books(connection, window) if for_admins else [],
-            list(dict.fromkeys(notes)),
+            list(dict.fromkeys(note for report in reports.values() for note in report.notes)),
         )
 
 
@@ -138,19 +151,21 @@ def _check_page_window(first: date, last: date) -> None:
         raise QuestionError(f"no page ends on {last}: the calendar itself ends there")
 
 
+def _apps(report: Report) -> set[str]:
+    """Return the apps of a rollup's rows, shown or left out."""
+    hidden = report.hidden.values if report.hidden else ()
+    return {row["app_name"] for row in report.records} | {app for _, app, *_ in hidden}
+
+
 def _split(
     connection: Connection,
     models: Models,
     kind: str,
     first: date,
     last: date,
-    app: str | None,
-    notes: list[str],
-    *,
-    hide: bool,
+    report: Report,
+    apps: set[str],
 ) -> Split:
-    report = read_rollup(connection, models, kind, first, last, app=app, hide_small=hide)
-    notes += report.notes
     dimension = DIMENSIONS[kind]
     # A rollup without a dimension has the empty text as its only value.
     cells = [
@@ -168,7 +183,6 @@ def _split(
         (day, app_name, event_type, value[0] if value else "")
         for day, app_name, event_type, *value in (report.hidden.values if report.hidden else ())
     ]
-    apps = {cell.app for cell in cells} | {key[1] for key in hidden}
     labels = _day_labels(connection, models, rollup_name(kind), first, last, apps)
     return Split(days_between(first, last), cells, hidden, labels)
 

@@ -66,13 +66,11 @@ def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
 
 
 def _unused_features(split: Split, catalogue: Catalogue, app: str) -> list[str]:
-    """Return the features that nobody used: no event is counted, and none can be missing."""
+    """Return the features that certainly nobody used."""
     return [
         kind.name
         for kind in catalogue.event_types.values()
-        if not kind.retired
-        and (count := split.count(app, event_type=kind.name)).events == 0
-        and not count.is_lower_bound
+        if not kind.retired and split.count(app, event_type=kind.name).is_certain_zero
     ]
 
 
@@ -202,8 +200,12 @@ def _why_empty(split: Split, app: str) -> str:
             f"Left out: some of these numbers are about fewer than {LEAST_USERS} people, and could"
             " be worked out from the others. The page for admins shows all of them."
         )
-    if any(UNKNOWN in split.labels.get((day, app), ()) for day in split.days):
-        return "Unknown: no day of the window with an event of this app was built."
+    return _nothing_or_unknown(split, app, "an event of this app")
+
+
+def _nothing_or_unknown(split: Split, app: str, what: str) -> str:
+    if any(UNKNOWN in split.labels[day, app] for day in split.days):
+        return f"Unknown: no day of the window with {what} was built."
     return NOTHING
 
 
@@ -225,7 +227,7 @@ def _entities(facts: Facts, app: str, anchor: str) -> Figure:
         "Where: entities",
         f"The first {len(rows)} by events. For admins only: an entity can identify a person."
         if rows
-        else NOTHING,
+        else _nothing_or_unknown(facts.entity_days, app, "an event of an entity"),
         ("entity", "events", PEOPLE[1], "days with events", "trust"),
         rows,
         (1, 2, 3),

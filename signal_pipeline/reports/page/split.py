@@ -16,7 +16,7 @@ from statistics import median
 
 from signal_pipeline.rollups.schema_yml import ALL_TYPES
 
-LEFT_OUT, UNKNOWN, PARTIAL = "left out", "unknown", "partial"
+LEFT_OUT, UNKNOWN, PARTIAL, STALE = "left out", "unknown", "partial", "stale"
 # The labels of a day that make a sum of events a lower bound.
 TOO_LOW = frozenset({LEFT_OUT, UNKNOWN, PARTIAL, "incomplete"})
 # The labels of a day whose people are too few, and too many.
@@ -49,6 +49,15 @@ class Count:
     def is_lower_bound(self) -> bool:
         """True if there can be more events than were counted."""
         return bool(TOO_LOW & self.doubts.keys())
+
+    @property
+    def is_certain_zero(self) -> bool:
+        """True if no event was counted, and there can be none.
+
+        On a stale day events can have come since. They do not make a sum a lower bound, since an
+        erasure makes a day stale too.
+        """
+        return not self.events and not self.is_lower_bound and STALE not in self.doubts
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,56 @@
+"""What a usage page says where a rollup is unknown or in doubt: never that nothing happened."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from conftest import Build, Fill
+from support.days import days_ago
+from support.page import Page
+from support.traffic import line
+
+from signal_pipeline.catalogue.load import load_catalogue
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.reports.page.render import usage_page
+from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.models import Models
+from signal_pipeline.rollups.postgres_engine import PostgresEngine
+
+pytestmark = pytest.mark.embedded_only
+
+DAY = days_ago(2)
+
+
+def page_of(database: Database, models: Models) -> Page:
+    return Page(usage_page(database, models, load_catalogue(), DAY, DAY, for_admins=True))
+
+
+def test_a_figure_whose_rollup_was_not_built_is_unknown(
+    fill: Fill, database: Database, models: Models
+) -> None:
+    fill(DAY, 300)
+    build_day(database, PostgresEngine(), models.only(["daily_app_activity"]), DAY)
+    page = page_of(database, models)
+    assert page.csv_files["cms-features.csv"]
+    assert "No event in this window" not in page.text
+    assert "Unknown: no day of the window with an event of this app was built." in page.text
+    assert "Unknown: no day of the window with an event of an entity was built." in page.text
+    # Features are known, and are on the page.
+    words = " ".join(re.sub(r"<[^>]*>", " ", page.html).split())
+    assert f"{DAY} unknown every app browsers, devices, routes, systems" in words
+
+
+def test_a_feature_of_a_stale_day_is_not_called_unused(
+    fill: Fill, build: Build, ingest: Ingest, database: Database, models: Models
+) -> None:
+    """The events that made the day stale can be of that feature."""
+    fill(DAY, 300)
+    build(DAY)
+    assert "Not used by anybody" in page_of(database, models).text
+    noon = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+    late = line(noon, appName="cms", eventType="editor_helpscout_overlay_opened")
+    assert ingest.ingest_lines([late]).accepted == 1
+    assert "Not used by anybody" not in page_of(database, models).text
