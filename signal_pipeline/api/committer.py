@@ -38,6 +38,7 @@ class Committer:
         self._ingest = ingest
         self._on_results = on_results
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._can_drain_more = False
         self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
 
     def start(self) -> None:
@@ -62,14 +63,15 @@ class Committer:
             if batch:
                 self._on_results(self._results(batch))
             else:
-                self._ingest.drain_spool()
+                self._can_drain_more = self._ingest.drain_spool()
             self._ingest.expire_spool()
         self._ingest.close()
 
     def _next_batch(self) -> Batch | None:
         """Return the next batch: an empty one when there is time for the spool, None at the end."""
+        pause = 0.0 if self._can_drain_more else SPOOL_SECONDS
         try:
-            return self._batches.get(timeout=SPOOL_SECONDS if self._ingest.has_spool else None)
+            return self._batches.get(timeout=pause if self._ingest.has_spool else None)
         except queue.Empty:
             return []
 

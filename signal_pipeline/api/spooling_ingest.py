@@ -64,18 +64,24 @@ class SpoolingIngest:
         """
         if self._spool is None:
             return self._store(checked)
-        if self._spool.waiting and not self._drain(self._spool):
-            return _spool(self._spool, checked)
+        if self._spool.waiting:
+            self._drain(self._spool)
+            if self._spool.waiting:
+                return _spool(self._spool, checked)
         try:
             return self._store(checked)
         except DatabaseUnreachableError as error:
             logger.warning("%s; events go to the spool", error)
             return _spool(self._spool, checked)
 
-    def drain_spool(self) -> None:
-        """Try to store the events that wait in the spool."""
-        if self._spool is not None and self._spool.waiting:
-            self._drain(self._spool)
+    def drain_spool(self) -> bool:
+        """Store events that wait in the spool, for about a second.
+
+        Return whether there is more that can be stored at once.
+        """
+        if self._spool is None or not self._spool.waiting:
+            return False
+        return self._drain(self._spool) and self._spool.waiting
 
     def expire_spool(self) -> None:
         """Delete set-aside files of the spool that are due for purging."""
@@ -119,7 +125,7 @@ class SpoolingIngest:
             logger.warning("the database was not started again: %s", type(error).__name__)
 
     def _drain(self, spool: Spool) -> bool:
-        """Store the events of the spool, and return whether none is left in it."""
+        """Store events of the spool for a while, and return whether there was no error."""
         try:
             spool.drain()
         except DatabaseUnreachableError:

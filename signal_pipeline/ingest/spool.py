@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -42,6 +44,7 @@ from signal_pipeline.postgres.query import query
 logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
+DRAIN_SECONDS = 1.0  # How long one drain holds up new events, apart from its last file.
 # The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
 # guard of our own.
 _REFUSED_FOR_GOOD = ("22", "23", "P0001")
@@ -76,6 +79,8 @@ _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 class Spool:
     """The spool of one process, one of `shares` that share the room on the disk.
+
+    `waiting` says whether files wait.
 
     Raises SpoolInUseError if another process holds the folder.
     """
@@ -118,17 +123,29 @@ class Spool:
         self.waiting = True
 
     def drain(self) -> None:
-        """Store every waiting batch, in order, exactly once.
+        """Store waiting batches, in order, exactly once, for about DRAIN_SECONDS.
+
+        At least one is stored. `waiting` says whether files are left for the next drain.
 
         Raises DatabaseError; the remaining files then stay and wait.
         """
-        for path in waiting_files(self._folder):
-            size, batch = path.stat().st_size, self._read_or_set_aside(path)
-            if batch is not None:
-                self._store(path, batch)
-                path.unlink()
-                sync_folder(self._folder)
-            self._bytes -= size
+        give_up = time.monotonic() + DRAIN_SECONDS
+        with ExitStack() as open_writers:
+
+            @cache
+            def writer_of(key_id: str, hash_rules: int) -> EventWriter:
+                writer = EventWriter(self._database, key_id, hash_rules)
+                return open_writers.enter_context(closing(writer))
+
+            for number, path in enumerate(waiting_files(self._folder)):
+                if number and time.monotonic() >= give_up:
+                    return
+                size, batch = path.stat().st_size, self._read_or_set_aside(path)
+                if batch is not None:
+                    self._store(path, batch, writer_of(batch.key_id, batch.hash_rules))
+                    path.unlink()
+                    sync_folder(self._folder)
+                self._bytes -= size
         self.waiting = False
 
     def expire(self) -> None:
@@ -156,28 +173,27 @@ class Spool:
                     len(expired),
                 )
 
-    def _store(self, path: Path, batch: SpooledBatch) -> None:
+    def _store(self, path: Path, batch: SpooledBatch, writer: EventWriter) -> None:
         """Store a batch.
 
         If the database refuses the batch for good, only the bad items are set aside.
         """
         identity, size = identity_of(path), path.stat().st_size
         received_on = _written_on(path)
-        with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
-            items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
-            if _write_once(writer, items, received_on, identity, size):
-                return
-            refused = [
-                item
-                for number, item in enumerate(items)
-                if not _write_once(
-                    writer,
-                    [item],
-                    received_on,
-                    hashlib.sha256(identity + number.to_bytes(4)).digest(),
-                    size,
-                )
-            ]
+        items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
+        if _write_once(writer, items, received_on, identity, size):
+            return
+        refused = [
+            item
+            for number, item in enumerate(items)
+            if not _write_once(
+                writer,
+                [item],
+                received_on,
+                hashlib.sha256(identity + number.to_bytes(4)).digest(),
+                size,
+            )
+        ]
         if refused:
             logger.error(
                 "%d of %d events of a spooled file are kept with the suffix .refused",
