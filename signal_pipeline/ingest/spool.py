@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 MAX_SPOOL_BYTES = 1 << 30
 DRAIN_SECONDS = 1.0  # How long one drain holds up new events, apart from its last file.
 # The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
-# guard of our own.
-_REFUSED_FOR_GOOD = ("22", "23", "P0001")
+# limit such as the size of an entry of an index, a guard of our own.
+_REFUSED_FOR_GOOD = ("22", "23", "54", "P0001")
 
 
 class SpoolError(SignalError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import time
 from collections.abc import Iterator
@@ -170,6 +171,24 @@ def test_room_after_a_partial_drain(
             rows.execute("drop function public.full()")
         spool.drain()
         assert not list(folder.glob("*.spool"))
+
+
+def test_an_event_that_no_index_can_hold_is_set_aside(
+    api_settings: Settings, api_database: Database, tmp_path: Path
+) -> None:
+    """Older servers took an entity id of any length."""
+    good = _event(api_settings, api_database)
+    too_long = msgspec.structs.replace(
+        _event(api_settings, api_database),
+        entity_type="journey",
+        entity_id="".join(random.Random(1).choices("0123456789", k=20_000)),
+    )
+    before = counts(api_database)[0]
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append([good, too_long])
+        spool.drain()
+    assert counts(api_database)[0] == before + 1
+    assert [path.suffix for path in kept_files(tmp_path)] == [".refused"]
 
 
 def test_day_of_receipt(
