@@ -255,7 +255,8 @@ class Acceptance:
         try:
             if schema := self._schemas.get(event_type):
                 schema(description)
-        except fastjsonschema.JsonSchemaValueException:
+        # The others: a number too large for `multipleOf`, and a `$ref` that leads back to itself.
+        except (fastjsonschema.JsonSchemaValueException, ArithmeticError, RecursionError):
             raise Refused("description_schema") from None
 
     def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:
