@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from psycopg import sql
 from support.checked import DAY, NOON, checked, good, versions
 from support.days import today
 from support.stored import count, stored_books, stored_bots, stored_events, stored_intake
@@ -278,6 +279,21 @@ def test_a_lost_connection_is_an_error_and_the_next_batch_opens_another(
         writer.write([event], lose)
     assert len(stored_events(connection)) == 1
     assert writer.write([event]) == [ACCEPTED]
+
+
+def test_a_day_that_a_restore_took_away_is_made_again(
+    writer: EventWriter, connection: Connection
+) -> None:
+    writer.write([good()])
+    connection.execute(
+        sql.SQL("drop table {}").format(sql.Identifier("signal", f"events_{DAY:%Y%m%d}"))
+    )
+    connection.execute("delete from signal.days where day = %s", [DAY])
+    event = good()
+    with pytest.raises(DatabaseError):
+        writer.write([event])
+    assert writer.write([event]) == [ACCEPTED]
+    assert versions(connection) == {DAY: 1}
 
 
 def test_an_error_tells_no_value(writer: EventWriter, connection: Connection) -> None:
