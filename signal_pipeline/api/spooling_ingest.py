@@ -14,6 +14,7 @@ from typing import Literal
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.books import Outcome
+from signal_pipeline.ingest.drop_log import log_drops
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool, SpoolError
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
@@ -141,8 +142,12 @@ class SpoolingIngest:
 
 
 def _spool(spool: Spool, checked: Sequence[AcceptedEvent | Drop]) -> list[Answer]:
-    """Write events to the spool. The outcome of a drop is known all the same."""
+    """Write events to the spool. The outcome of a drop is known all the same, and logged."""
     spool.append(checked)
-    return [
-        Outcome("dropped", item.reason) if isinstance(item, Drop) else Spooled() for item in checked
-    ]
+    drops = {
+        position: Outcome("dropped", item.reason)
+        for position, item in enumerate(checked)
+        if isinstance(item, Drop)
+    }
+    log_drops((checked[position], outcome) for position, outcome in drops.items())
+    return [drops.get(position) or Spooled() for position in range(len(checked))]

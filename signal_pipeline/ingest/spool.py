@@ -26,6 +26,7 @@ from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.drop_log import log_drops
 from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.spool_files import (
     identity_of,
@@ -290,11 +291,17 @@ def _write_once(
         connection.execute(query(__package__, "finish_landed_file"), [identity])
 
     try:
-        writer.write(items, claim_identity, received_on)
+        outcomes = writer.write(items, claim_identity, received_on)
     except _AlreadyStored:
         return True
     except DatabaseError as error:
         if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
             raise
         return False
+    # What was a drop already was logged when it was spooled.
+    log_drops(
+        (item, outcome)
+        for item, outcome in zip(items, outcomes, strict=True)
+        if isinstance(item, AcceptedEvent)
+    )
     return True
