@@ -26,10 +26,10 @@ from signal_pipeline.days.calendar import first_kept_day, today_utc
 from signal_pipeline.errors import SignalError
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import AcceptedEvent, Drop
-from signal_pipeline.ingest.drop_log import log_drops
 from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.spool_files import (
     identity_of,
+    is_spooled_file,
     number_of,
     refused_file,
     refused_files,
@@ -38,17 +38,14 @@ from signal_pipeline.ingest.spool_files import (
     waiting_file,
     waiting_files,
 )
+from signal_pipeline.ingest.spool_writes import write_once
 from signal_pipeline.ingest.writer import EventWriter
-from signal_pipeline.postgres.database import Connection, Database, DatabaseError
-from signal_pipeline.postgres.query import query
+from signal_pipeline.postgres.database import Database
 
 logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
 DRAIN_SECONDS = 1.0  # How long one drain holds up new events, apart from its last file.
-# The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
-# limit such as the size of an entry of an index, a guard of our own.
-_REFUSED_FOR_GOOD = ("22", "23", "54", "P0001")
 
 
 class SpoolError(SignalError):
@@ -71,10 +68,8 @@ class SpooledBatch(msgspec.Struct):
     hash_rules: int = 1
 
 
-class _AlreadyStored(Exception):
-    """The sign that a file was stored before and only has to be removed."""
-
-
+# The second is for texts that are not UTF-8 and for dates that do not exist.
+_NOT_A_BATCH = (msgspec.MsgspecError, ValueError)
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 
@@ -101,6 +96,9 @@ class Spool:
         # A process that was killed before it acknowledged these events left the files.
         for draft in unfinished_files(folder):
             draft.unlink()
+        for path in waiting_files(folder):
+            if not is_spooled_file(path):
+                self._set_aside(path, "its name is not that of a spooled file")
         files = waiting_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)
         self._number = number_of(files[-1]) if files else 0
@@ -182,12 +180,12 @@ class Spool:
         identity, size = identity_of(path), path.stat().st_size
         received_on = _written_on(path)
         items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
-        if _write_once(writer, items, received_on, identity, size):
+        if write_once(writer, items, received_on, identity, size):
             return
         refused = [
             item
             for number, item in enumerate(items)
-            if not _write_once(
+            if not write_once(
                 writer,
                 [item],
                 received_on,
@@ -216,14 +214,18 @@ class Spool:
             sync_folder(self._folder)
         except OSError as error:
             for half in (draft, path):  # These events are not acknowledged.
-                half.unlink(missing_ok=True)
+                with suppress(OSError):  # The first error says why.
+                    half.unlink(missing_ok=True)
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read_or_set_aside(self, path: Path) -> SpooledBatch | None:
         """Return the batch of a file, or None after setting an unreadable file aside."""
+        if not is_spooled_file(path):
+            self._set_aside(path, "its name is not that of a spooled file")
+            return None
         try:
             return _decode(path.read_bytes())
-        except msgspec.MsgspecError:
+        except _NOT_A_BATCH:
             self._set_aside(path, "not a batch")
             return None
 
@@ -250,7 +252,7 @@ def lock_spool(folder: Path) -> FileLock:
 
 def _first_day(path: Path) -> date:
     """Return the earliest day in a file, or the day it was written if it is not a batch."""
-    with suppress(msgspec.MsgspecError):
+    with suppress(*_NOT_A_BATCH):
         batch = _decode(path.read_bytes())
         if days := [*(event.day for event in batch.events), *(drop.day for drop in batch.drops)]:
             return min(days)
@@ -267,41 +269,3 @@ def _encode(
     events = [item for item in items if isinstance(item, AcceptedEvent)]
     drops = [item for item in items if isinstance(item, Drop)]
     return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops, hash_rules))
-
-
-def _write_once(
-    writer: EventWriter,
-    items: Sequence[AcceptedEvent | Drop],
-    received_on: date,
-    identity: bytes,
-    size: int,
-) -> bool:
-    """Store items under an identity, unless they were stored before.
-
-    Return False if PostgreSQL will never take them.
-    """
-
-    def claim_identity(connection: Connection) -> None:
-        row = connection.execute(
-            query(__package__, "start_landed_file"), [identity, size]
-        ).fetchone()
-        assert row is not None
-        if row[1] is not None:
-            raise _AlreadyStored
-        connection.execute(query(__package__, "finish_landed_file"), [identity])
-
-    try:
-        outcomes = writer.write(items, claim_identity, received_on)
-    except _AlreadyStored:
-        return True
-    except DatabaseError as error:
-        if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
-            raise
-        return False
-    # What was a drop already was logged when it was spooled.
-    log_drops(
-        (item, outcome)
-        for item, outcome in zip(items, outcomes, strict=True)
-        if isinstance(item, AcceptedEvent)
-    )
-    return True

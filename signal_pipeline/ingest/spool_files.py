@@ -66,6 +66,16 @@ def identity_of(path: Path) -> bytes:
     return bytes.fromhex(path.stem.partition("-")[2])
 
 
+def is_spooled_file(path: Path) -> bool:
+    """Return whether a name has the form of a spooled file's."""
+    try:
+        number_of(path)
+        identity_of(path)
+    except ValueError:
+        return False
+    return True
+
+
 def waiting_files(folder: Path | None) -> list[Path]:
     """Return the files that wait in a spool, in order; none without a spool.
 
