@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.books import Outcome
 from signal_pipeline.ingest.drop_log import log_drops
@@ -116,13 +115,14 @@ class SpoolingIngest:
     def _try_to_revive(self) -> None:
         """Start the database again if that is our task.
 
-        A database that does not start still counts as away, not as an error of another kind.
+        A database that does not start still counts as away, not as an error of another kind. So no
+        error of `revive` gets out.
         """
         if self._revive is None:
             return
         try:
             self._revive()
-        except (SignalError, OSError) as error:
+        except Exception as error:
             logger.warning("the database was not started again: %s", type(error).__name__)
 
     def _drain(self, spool: Spool) -> bool:

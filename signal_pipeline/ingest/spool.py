@@ -3,8 +3,8 @@
 Each batch has one file, which is written and synced before anybody is answered. Files are drained
 in order. The transaction that stores a file's events records the file's random name, so that a
 crash before the file is removed stores and counts nothing twice. A file holds what the database
-would hold: no address, no user agent. Events that PostgreSQL will never take are set aside as
-`.refused`, and deleted when their day is due for purging.
+would hold: no address, no user agent. Events that PostgreSQL will never take, and files that are
+damaged or not ours, are set aside as `.refused`, and deleted when their day is due for purging.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SpooledBatch(msgspec.Struct):
     hash_rules: int = 1
 
 
-# The second is for texts that are not UTF-8 and for dates that do not exist.
+# The second is for texts that are not UTF-8.
 _NOT_A_BATCH = (msgspec.MsgspecError, ValueError)
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
