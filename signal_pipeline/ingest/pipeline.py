@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import BinaryIO
 
@@ -40,7 +40,7 @@ from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
-from signal_pipeline.events.user_agents import clear_cache
+from signal_pipeline.events.user_agents import forget_past_days
 from signal_pipeline.ingest.books import Outcome
 from signal_pipeline.ingest.drop_log import log_drops
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
@@ -118,7 +118,7 @@ class Ingest:
         self.acceptance = acceptance
         self._writer = writer
         self._clock = clock
-        self._today = clock().date()
+        self._today = date.min
 
     @classmethod
     def from_settings(
@@ -230,7 +230,7 @@ class Ingest:
     def _now_and_forget_past_days(self) -> datetime:
         now = self._clock()
         if now.date() != self._today:  # No user agent is remembered past its day.
-            clear_cache()
+            forget_past_days(now.date())
             self._today = now.date()
         return now
 
