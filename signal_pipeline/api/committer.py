@@ -38,6 +38,7 @@ class Committer:
         self._ingest = ingest
         self._on_results = on_results
         self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._can_drain_more = False
         self._thread = threading.Thread(target=self._run, name="signal-group-commit", daemon=True)
 
     def start(self) -> None:
@@ -61,15 +62,24 @@ class Committer:
         while (batch := self._next_batch()) is not None:
             if batch:
                 self._on_results(self._results(batch))
-            else:
-                self._ingest.drain_spool()
-            self._ingest.expire_spool()
+            self._tend_spool(is_idle=not batch)
         self._ingest.close()
+
+    def _tend_spool(self, is_idle: bool) -> None:
+        """Look after the spool. No error may end the thread: no later event would be stored."""
+        self._can_drain_more = False
+        try:
+            if is_idle:
+                self._can_drain_more = self._ingest.drain_spool()
+            self._ingest.expire_spool()
+        except Exception as error:
+            logger.error("looking after the spool failed: %s", type(error).__name__)
 
     def _next_batch(self) -> Batch | None:
         """Return the next batch: an empty one when there is time for the spool, None at the end."""
+        pause = 0.0 if self._can_drain_more else SPOOL_SECONDS
         try:
-            return self._batches.get(timeout=SPOOL_SECONDS if self._ingest.has_spool else None)
+            return self._batches.get(timeout=pause if self._ingest.has_spool else None)
         except queue.Empty:
             return []
 
@@ -88,7 +98,9 @@ class Committer:
                 and (refusal := log_as_unavailable(error)) is not None
             ):
                 return [refusal] * len(batch)
-            logger.error("storing a batch failed: %s", type(error).__name__)
+            # The text of another error can hold values.
+            known = isinstance(error, DatabaseError)
+            logger.error("storing a batch failed: %s", error if known else type(error).__name__)
             if len(batch) == 1:
                 return [ApiError("INTERNAL", "the event could not be stored", 500)]
             # One bad event must not fail the others.

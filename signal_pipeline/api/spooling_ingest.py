@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from signal_pipeline.errors import SignalError
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.books import Outcome
+from signal_pipeline.ingest.drop_log import log_drops
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool, SpoolError
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
@@ -64,18 +64,24 @@ class SpoolingIngest:
         """
         if self._spool is None:
             return self._store(checked)
-        if self._spool.waiting and not self._drain(self._spool):
-            return _spool(self._spool, checked)
+        if self._spool.waiting:
+            self._drain(self._spool)
+            if self._spool.waiting:
+                return _spool(self._spool, checked)
         try:
             return self._store(checked)
         except DatabaseUnreachableError as error:
             logger.warning("%s; events go to the spool", error)
             return _spool(self._spool, checked)
 
-    def drain_spool(self) -> None:
-        """Try to store the events that wait in the spool."""
-        if self._spool is not None and self._spool.waiting:
-            self._drain(self._spool)
+    def drain_spool(self) -> bool:
+        """Store events that wait in the spool, for about a second.
+
+        Return whether there is more that can be stored at once.
+        """
+        if self._spool is None or not self._spool.waiting:
+            return False
+        return self._drain(self._spool) and self._spool.waiting
 
     def expire_spool(self) -> None:
         """Delete set-aside files of the spool that are due for purging."""
@@ -109,17 +115,18 @@ class SpoolingIngest:
     def _try_to_revive(self) -> None:
         """Start the database again if that is our task.
 
-        A database that does not start still counts as away, not as an error of another kind.
+        A database that does not start still counts as away, not as an error of another kind. So no
+        error of `revive` gets out.
         """
         if self._revive is None:
             return
         try:
             self._revive()
-        except (SignalError, OSError) as error:
+        except Exception as error:
             logger.warning("the database was not started again: %s", type(error).__name__)
 
     def _drain(self, spool: Spool) -> bool:
-        """Store the events of the spool, and return whether none is left in it."""
+        """Store events of the spool for a while, and return whether there was no error."""
         try:
             spool.drain()
         except DatabaseUnreachableError:
@@ -135,8 +142,12 @@ class SpoolingIngest:
 
 
 def _spool(spool: Spool, checked: Sequence[AcceptedEvent | Drop]) -> list[Answer]:
-    """Write events to the spool. The outcome of a drop is known all the same."""
+    """Write events to the spool. The outcome of a drop is known all the same, and logged."""
     spool.append(checked)
-    return [
-        Outcome("dropped", item.reason) if isinstance(item, Drop) else Spooled() for item in checked
-    ]
+    drops = {
+        position: Outcome("dropped", item.reason)
+        for position, item in enumerate(checked)
+        if isinstance(item, Drop)
+    }
+    log_drops((checked[position], outcome) for position, outcome in drops.items())
+    return [drops.get(position) or Spooled() for position in range(len(checked))]

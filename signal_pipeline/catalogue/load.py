@@ -6,6 +6,7 @@ The module reads `catalogue.yaml`, and refuses a file that is wrong in any way.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -266,11 +267,32 @@ def _check_schema(where: str, schema: dict[str, object]) -> None:
         if _refers_elsewhere(schema):
             # fastjsonschema would fetch the document over the network.
             raise ValueError("a $ref to another document; only '#/...' is possible")
+        _refuse_what_json_cannot_hold(schema, "description_schema")
         fastjsonschema.compile(schema)
     # fastjsonschema can raise anything, such as AttributeError or re.error.
     except Exception as error:
         reason = " ".join(str(error).split())
         raise _EntryError(f"{where}: description_schema is not usable: {reason}") from None
+
+
+def _refuse_what_json_cannot_hold(value: object, place: str) -> None:
+    """Raise ValueError, which names the place, for a value that only YAML knows, such as a date.
+
+    fastjsonschema takes it, and fails or never matches once a description is checked.
+    """
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"the key {key} in {place} is not a text: put it in quotes")
+            _refuse_what_json_cannot_hold(part, f"{place}.{key}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            _refuse_what_json_cannot_hold(part, f"{place}[{number}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{place} is {value}, which is no number in JSON")
+    elif not isinstance(value, str | int | float | None):
+        kind = type(value).__name__
+        raise ValueError(f"{place} is a {kind}, which JSON does not have: put it in quotes")
 
 
 def _refers_elsewhere(schema: object) -> bool:

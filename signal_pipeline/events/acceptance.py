@@ -44,6 +44,7 @@ from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
 
 MAX_DESCRIPTION_BYTES = 2_048
 MAX_LINE_BYTES = 256 * 1024
+MAX_ENTITY_ID_CHARACTERS = 256  # An entry of PostgreSQL's index has at most 2,704 bytes.
 CLOCK_SKEW = timedelta(minutes=5)
 UNKNOWN_APP = "(unknown)"
 OTHER_TYPE = "(other)"
@@ -239,6 +240,8 @@ class Acceptance:
         if entity_type is None or entity_id is None or entity_type not in self._entity_formats:
             raise Refused("invalid_entity")
         lowered = entity_id.lower()
+        if len(lowered) > MAX_ENTITY_ID_CHARACTERS or not lowered.isprintable():
+            raise Refused("invalid_entity")
         if self._entity_formats[entity_type].fullmatch(lowered) is None or lowered in NO_IDS:
             raise Refused("invalid_entity")
         return lowered
@@ -252,7 +255,8 @@ class Acceptance:
         try:
             if schema := self._schemas.get(event_type):
                 schema(description)
-        except fastjsonschema.JsonSchemaValueException:
+        # The others: a number too large for `multipleOf`, and a `$ref` that leads back to itself.
+        except (fastjsonschema.JsonSchemaValueException, ArithmeticError, RecursionError):
             raise Refused("description_schema") from None
 
     def _time(self, stated: datetime | None, now: datetime) -> tuple[datetime, date]:

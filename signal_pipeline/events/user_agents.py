@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 
 from signal_pipeline.events.bots import is_bot
@@ -18,6 +19,7 @@ from signal_pipeline.events.devices import device_type, load_models
 MAXIMUM_CHARACTERS = 512
 CACHED_USER_AGENTS = 4096
 
+_day_of_cache = date.min
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -47,7 +49,8 @@ def parse_user_agent(text: str | None) -> UserAgent:
 
     A missing or blank user agent is not a bot, and all its buckets are unknown. Only the first 512
     characters count, and every character that is not printable ASCII counts as `?`. Results are
-    kept in a bounded cache whose keys are user agents; `clear_cache` empties it at midnight UTC.
+    kept in a bounded cache whose keys are user agents; `forget_past_days` empties it at midnight
+    UTC.
     """
     return _parse(text[:MAXIMUM_CHARACTERS]) if text else _MISSING
 
@@ -59,6 +62,17 @@ def load_lists() -> None:
     """
     parse_user_agent("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/120.0.0.0")
     load_models()
+
+
+def forget_past_days(today: date) -> None:
+    """Forget every user agent, unless `today` is the UTC date that the last call had.
+
+    The date is kept with the cache, because a process can open one ingest after the other.
+    """
+    global _day_of_cache
+    if today != _day_of_cache:
+        clear_cache()
+        _day_of_cache = today
 
 
 def clear_cache() -> None:

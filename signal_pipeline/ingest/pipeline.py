@@ -16,7 +16,7 @@ A batch takes these steps in order; steps 2 to 4 are taken line by line:
 6. Store: `EventWriter.write` does all that is left in one transaction. It locks the days, drops the
    events of purged ones, adds keys to the ledger, stores the events whose keys are new, counts
    every outcome in the books, and raises the versions of the days.
-7. Tell: `_log_drops` logs a line per reason and event type, and `Counts` adds up the outcomes for
+7. Tell: `log_drops` logs a line per reason and event type, and `Counts` adds up the outcomes for
    the caller.
 
 The next batch goes through steps 1 to 5 while step 6 stores this one. An event of the API begins at
@@ -26,12 +26,11 @@ each of its parts made steps 2 to 4 about 2 % slower.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import BinaryIO
 
@@ -41,17 +40,15 @@ from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
-from signal_pipeline.events.user_agents import clear_cache
-from signal_pipeline.ingest.books import ACCEPTED, Outcome
+from signal_pipeline.events.user_agents import forget_past_days
+from signal_pipeline.ingest.books import Outcome
+from signal_pipeline.ingest.drop_log import log_drops
 from signal_pipeline.ingest.ndjson import Block, NdjsonReader, StreamError, without_marks
 from signal_pipeline.ingest.writer import Batch, EventWriter, prepare
 from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Connection, Database, open_database
 from signal_pipeline.settings import Settings
 
-logger = logging.getLogger(__name__)
-
-LOGGED_DROPS = 20
 BATCH_BYTES = 8 * 1024 * 1024  # About 20,000 lines.
 Clock = Callable[[], datetime]
 
@@ -121,7 +118,7 @@ class Ingest:
         self.acceptance = acceptance
         self._writer = writer
         self._clock = clock
-        self._today = clock().date()
+        self._today = date.min
 
     @classmethod
     def from_settings(
@@ -164,7 +161,7 @@ class Ingest:
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within, self._clock().date())
-        _log_drops(batch.checked, outcomes)
+        log_drops(zip(batch.checked, outcomes, strict=True))
         return outcomes
 
     def ingest_stream(
@@ -233,7 +230,7 @@ class Ingest:
     def _now_and_forget_past_days(self) -> datetime:
         now = self._clock()
         if now.date() != self._today:  # No user agent is remembered past its day.
-            clear_cache()
+            forget_past_days(now.date())
             self._today = now.date()
         return now
 
@@ -257,24 +254,3 @@ def _first_malformed(block: Block, outcomes: Sequence[Outcome]) -> int:
     return next(
         n for n, outcome in zip(numbers, outcomes, strict=True) if outcome.reason == "malformed"
     )
-
-
-def _log_drops(checked: Sequence[AcceptedEvent | Drop], outcomes: Sequence[Outcome]) -> None:
-    """Log one line per reason and event type: the 20 most frequent, and how many more there are.
-
-    A dropped event never fails its caller, but it never vanishes without a trace either.
-    """
-    dropped = Counter(
-        (outcome.reason, item.stated_type if isinstance(item, Drop) else item.event_type)
-        for item, outcome in zip(checked, outcomes, strict=True)
-        if outcome is not ACCEPTED and outcome.kind == "dropped"
-    )
-    for (reason, event_type), events in dropped.most_common(LOGGED_DROPS):
-        level = logging.INFO if reason == "bot" else logging.WARNING
-        logger.log(
-            level, "dropped %d event(s)%s: %s", events, event_type and f" of {event_type}", reason
-        )
-    if len(dropped) > LOGGED_DROPS:
-        logger.warning(
-            "and %d more kinds of drops; the books count all", len(dropped) - LOGGED_DROPS
-        )

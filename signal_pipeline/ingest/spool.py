@@ -3,8 +3,8 @@
 Each batch has one file, which is written and synced before anybody is answered. Files are drained
 in order. The transaction that stores a file's events records the file's random name, so that a
 crash before the file is removed stores and counts nothing twice. A file holds what the database
-would hold: no address, no user agent. Events that PostgreSQL will never take are set aside as
-`.refused`, and deleted when their day is due for purging.
+would hold: no address, no user agent. Events that PostgreSQL will never take, and files that are
+damaged or not ours, are set aside as `.refused`, and deleted when their day is due for purging.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -27,6 +29,7 @@ from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.spool_files import (
     identity_of,
+    is_spooled_file,
     number_of,
     refused_file,
     refused_files,
@@ -35,16 +38,14 @@ from signal_pipeline.ingest.spool_files import (
     waiting_file,
     waiting_files,
 )
+from signal_pipeline.ingest.spool_writes import write_once
 from signal_pipeline.ingest.writer import EventWriter
-from signal_pipeline.postgres.database import Connection, Database, DatabaseError
-from signal_pipeline.postgres.query import query
+from signal_pipeline.postgres.database import Database
 
 logger = logging.getLogger(__name__)
 
 MAX_SPOOL_BYTES = 1 << 30
-# The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
-# guard of our own.
-_REFUSED_FOR_GOOD = ("22", "23", "P0001")
+DRAIN_SECONDS = 1.0  # How long one drain holds up new events, apart from its last file.
 
 
 class SpoolError(SignalError):
@@ -67,15 +68,15 @@ class SpooledBatch(msgspec.Struct):
     hash_rules: int = 1
 
 
-class _AlreadyStored(Exception):
-    """The sign that a file was stored before and only has to be removed."""
-
-
+# The second is for texts that are not UTF-8.
+_NOT_A_BATCH = (msgspec.MsgspecError, ValueError)
 _decode = msgspec.msgpack.Decoder(SpooledBatch).decode
 
 
 class Spool:
     """The spool of one process, one of `shares` that share the room on the disk.
+
+    `waiting` says whether files wait.
 
     Raises SpoolInUseError if another process holds the folder.
     """
@@ -95,6 +96,9 @@ class Spool:
         # A process that was killed before it acknowledged these events left the files.
         for draft in unfinished_files(folder):
             draft.unlink()
+        for path in waiting_files(folder):
+            if not is_spooled_file(path):
+                self._set_aside(path, "its name is not that of a spooled file")
         files = waiting_files(folder)
         self._bytes = sum(path.stat().st_size for path in files)
         self._number = number_of(files[-1]) if files else 0
@@ -118,17 +122,29 @@ class Spool:
         self.waiting = True
 
     def drain(self) -> None:
-        """Store every waiting batch, in order, exactly once.
+        """Store waiting batches, in order, exactly once, for about DRAIN_SECONDS.
+
+        At least one is stored. `waiting` says whether files are left for the next drain.
 
         Raises DatabaseError; the remaining files then stay and wait.
         """
-        for path in waiting_files(self._folder):
-            size, batch = path.stat().st_size, self._read_or_set_aside(path)
-            if batch is not None:
-                self._store(path, batch)
-                path.unlink()
-                sync_folder(self._folder)
-            self._bytes -= size
+        give_up = time.monotonic() + DRAIN_SECONDS
+        with ExitStack() as open_writers:
+
+            @cache
+            def writer_of(key_id: str, hash_rules: int) -> EventWriter:
+                writer = EventWriter(self._database, key_id, hash_rules)
+                return open_writers.enter_context(closing(writer))
+
+            for number, path in enumerate(waiting_files(self._folder)):
+                if number and time.monotonic() >= give_up:
+                    return
+                size, batch = path.stat().st_size, self._read_or_set_aside(path)
+                if batch is not None:
+                    self._store(path, batch, writer_of(batch.key_id, batch.hash_rules))
+                    path.unlink()
+                    sync_folder(self._folder)
+                self._bytes -= size
         self.waiting = False
 
     def expire(self) -> None:
@@ -156,28 +172,27 @@ class Spool:
                     len(expired),
                 )
 
-    def _store(self, path: Path, batch: SpooledBatch) -> None:
+    def _store(self, path: Path, batch: SpooledBatch, writer: EventWriter) -> None:
         """Store a batch.
 
         If the database refuses the batch for good, only the bad items are set aside.
         """
         identity, size = identity_of(path), path.stat().st_size
         received_on = _written_on(path)
-        with closing(EventWriter(self._database, batch.key_id, batch.hash_rules)) as writer:
-            items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
-            if _write_once(writer, items, received_on, identity, size):
-                return
-            refused = [
-                item
-                for number, item in enumerate(items)
-                if not _write_once(
-                    writer,
-                    [item],
-                    received_on,
-                    hashlib.sha256(identity + number.to_bytes(4)).digest(),
-                    size,
-                )
-            ]
+        items: list[AcceptedEvent | Drop] = [*batch.events, *batch.drops]
+        if write_once(writer, items, received_on, identity, size):
+            return
+        refused = [
+            item
+            for number, item in enumerate(items)
+            if not write_once(
+                writer,
+                [item],
+                received_on,
+                hashlib.sha256(identity + number.to_bytes(4)).digest(),
+                size,
+            )
+        ]
         if refused:
             logger.error(
                 "%d of %d events of a spooled file are kept with the suffix .refused",
@@ -199,14 +214,18 @@ class Spool:
             sync_folder(self._folder)
         except OSError as error:
             for half in (draft, path):  # These events are not acknowledged.
-                half.unlink(missing_ok=True)
+                with suppress(OSError):  # The first error says why.
+                    half.unlink(missing_ok=True)
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read_or_set_aside(self, path: Path) -> SpooledBatch | None:
         """Return the batch of a file, or None after setting an unreadable file aside."""
+        if not is_spooled_file(path):
+            self._set_aside(path, "its name is not that of a spooled file")
+            return None
         try:
             return _decode(path.read_bytes())
-        except msgspec.MsgspecError:
+        except _NOT_A_BATCH:
             self._set_aside(path, "not a batch")
             return None
 
@@ -233,7 +252,7 @@ def lock_spool(folder: Path) -> FileLock:
 
 def _first_day(path: Path) -> date:
     """Return the earliest day in a file, or the day it was written if it is not a batch."""
-    with suppress(msgspec.MsgspecError):
+    with suppress(*_NOT_A_BATCH):
         batch = _decode(path.read_bytes())
         if days := [*(event.day for event in batch.events), *(drop.day for drop in batch.drops)]:
             return min(days)
@@ -250,35 +269,3 @@ def _encode(
     events = [item for item in items if isinstance(item, AcceptedEvent)]
     drops = [item for item in items if isinstance(item, Drop)]
     return msgspec.msgpack.encode(SpooledBatch(key_id, events, drops, hash_rules))
-
-
-def _write_once(
-    writer: EventWriter,
-    items: Sequence[AcceptedEvent | Drop],
-    received_on: date,
-    identity: bytes,
-    size: int,
-) -> bool:
-    """Store items under an identity, unless they were stored before.
-
-    Return False if PostgreSQL will never take them.
-    """
-
-    def claim_identity(connection: Connection) -> None:
-        row = connection.execute(
-            query(__package__, "start_landed_file"), [identity, size]
-        ).fetchone()
-        assert row is not None
-        if row[1] is not None:
-            raise _AlreadyStored
-        connection.execute(query(__package__, "finish_landed_file"), [identity])
-
-    try:
-        writer.write(items, claim_identity, received_on)
-    except _AlreadyStored:
-        return True
-    except DatabaseError as error:
-        if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
-            raise
-        return False
-    return True

@@ -3,7 +3,7 @@
 The number says in which order the files were written. The identity is 32 random bytes in
 hexadecimal, under which PostgreSQL records that the file is stored. A file is a `.tmp` until it is
 written and synced, then a `.spool` until it is stored, and a `.refused` if PostgreSQL will never
-take it.
+take it or it cannot be read.
 """
 
 from __future__ import annotations
@@ -64,6 +64,16 @@ def number_of(path: Path) -> int:
 def identity_of(path: Path) -> bytes:
     """Return the identity of a file. Raises ValueError for a name that is not a spooled file's."""
     return bytes.fromhex(path.stem.partition("-")[2])
+
+
+def is_spooled_file(path: Path) -> bool:
+    """Return whether a name has the form of a spooled file's."""
+    try:
+        number_of(path)
+        identity_of(path)
+    except ValueError:
+        return False
+    return True
 
 
 def waiting_files(folder: Path | None) -> list[Path]:

@@ -91,6 +91,7 @@ class EventWriter:
 
     def close(self) -> None:
         """Close the connection. The writer can be used again."""
+        self._known_days.clear()  # The next connection can lead to a restored database.
         if self._connection is not None:
             self._connection.close()
             self._connection = None

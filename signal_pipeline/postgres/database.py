@@ -201,9 +201,11 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
         if error.sqlstate == "42501"
         else ""
     )
+    # psycopg itself refuses some values, such as a text with a NUL, and then gives no SQLSTATE.
+    bad_value = "22000" if isinstance(error, psycopg.DataError) else None
     return DatabaseError(
         f"PostgreSQL refused a statement: {', '.join([_kind(error), *names])}{advice}",
-        error.sqlstate,
+        error.sqlstate or bad_value,
     )
 
 

@@ -18,7 +18,7 @@ from signal_pipeline.api.refusals import ApiError
 from signal_pipeline.api.spooling_ingest import Answer
 from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.books import ACCEPTED, Outcome
-from signal_pipeline.postgres.database import DatabaseUnreachableError
+from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
 from signal_pipeline.postgres.embedded import EmbeddedError
 
 PATIENCE = 20.0
@@ -192,13 +192,61 @@ def test_closing_stores_waiting_events() -> None:
     assert [task.result() for task in answered] == [[ACCEPTED]] * 2
 
 
-def test_failing_revival() -> None:
+class FailingSpool:
+    """A spool whose every part fails in a way that nobody expects."""
+
+    waiting = False
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def expire(self) -> None:
+        self.failures += 1
+        raise ValueError("a private value")
+
+
+def test_a_failing_spool_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    """Otherwise no later event would be stored, and the process would still seem healthy."""
+    ingest, spool = Ingest(), FailingSpool()
+
+    async def whole() -> None:
+        async with (
+            asyncio.timeout(PATIENCE),
+            GroupCommit(ingest, spool) as commits,  # type: ignore[arg-type]
+        ):
+            for number in range(1, 3):
+                assert await commits.store([item("a")]) == [ACCEPTED]
+                await until(lambda number=number: spool.failures >= number)  # type: ignore[misc]
+
+    asyncio.run(whole())
+    assert "looking after the spool failed: ValueError" in caplog.text
+    assert "private" not in caplog.text
+
+
+def test_the_log_says_what_postgresql_refused(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(commits: GroupCommit, ingest: Ingest) -> None:
+        ingest.refuses = DatabaseError("PostgreSQL refused a statement: X, SQLSTATE 23514", "23514")
+        with pytest.raises(ApiError):
+            await commits.store([item("a")])
+        ingest.refuses = ValueError("a private value")
+        with pytest.raises(ApiError):
+            await commits.store([item("a")])
+
+    run(test)
+    assert [text.removeprefix("storing a batch failed: ") for text in caplog.messages] == [
+        "PostgreSQL refused a statement: X, SQLSTATE 23514",
+        "ValueError",
+    ]
+
+
+@pytest.mark.parametrize("kind", [EmbeddedError, RuntimeError])
+def test_failing_revival(kind: type[Exception]) -> None:
     """A database that cannot be started again counts as away, not as an internal error."""
     tried = []
 
     def revive() -> None:
         tried.append(1)
-        raise EmbeddedError("it does not start")
+        raise kind("it does not start")
 
     async def test(commits: GroupCommit, ingest: Ingest) -> None:
         ingest.refuses = DatabaseUnreachableError("away")

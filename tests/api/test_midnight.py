@@ -17,7 +17,7 @@ from support.traffic import line
 from signal_pipeline.api.app import create_app
 from signal_pipeline.api.graphql.context import Services
 from signal_pipeline.api.group_commit import GroupCommit
-from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.events import user_agents
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.settings import Settings
@@ -89,10 +89,10 @@ def test_an_idle_server_forgets_user_agents_at_midnight(
     def clock() -> datetime:
         return datetime.now(UTC) + shift
 
-    monkeypatch.setattr(ingest_module, "clear_cache", lambda: forgotten.append(clock()))
     unused: Any = None  # Only requests ask for it, and none is made.
     with closing(Ingest.from_settings(settings, database, clock)) as ingest:
         assert ingest.ingest_lines([line(clock())]).accepted == 1
+        monkeypatch.setattr(user_agents, "clear_cache", lambda: forgotten.append(clock()))
         services = Services(
             ingest, GroupCommit(ingest), unused, database, {}, ThreadPoolExecutor(1), unused
         )

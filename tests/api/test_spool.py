@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import msgspec
 import pytest
 from support.wire import counts, event
 
+from signal_pipeline.api.spooling_ingest import SpoolingIngest
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest
@@ -170,6 +172,53 @@ def test_room_after_a_partial_drain(
             rows.execute("drop function public.full()")
         spool.drain()
         assert not list(folder.glob("*.spool"))
+
+
+def test_an_event_that_no_index_can_hold_is_set_aside(
+    api_settings: Settings, api_database: Database, tmp_path: Path
+) -> None:
+    """Older servers took an entity id of any length."""
+    good = _event(api_settings, api_database)
+    too_long = msgspec.structs.replace(
+        _event(api_settings, api_database),
+        entity_type="journey",
+        entity_id="".join(random.Random(1).choices("0123456789", k=20_000)),
+    )
+    before = counts(api_database)[0]
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append([good, too_long])
+        spool.drain()
+    assert counts(api_database)[0] == before + 1
+    assert [path.suffix for path in kept_files(tmp_path)] == [".refused"]
+
+
+def test_drops_are_logged_once(
+    api_settings: Settings,
+    api_database: Database,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """When they are spooled, or when PostgreSQL refuses their day."""
+    now = _event(api_settings, api_database)
+    late = msgspec.structs.replace(now, day=now.day - timedelta(days=9))
+    bad = Drop("unknown_app", now.day, "(unknown)", now.event_type, now.event_type)
+    with (
+        closing(Ingest.from_settings(api_settings, api_database)) as ingest,
+        closing(Spool(tmp_path, api_database, "00000000", 180)) as spool,
+        api_database.connect() as connection,
+    ):
+        connection.execute("select signal.ensure_day(%s)", [late.day])
+        connection.execute("update signal.days set state = 'purged' where day = %s", [late.day])
+        spool.append([now])  # Later events are spooled behind it, because nobody drains it.
+        caplog.clear()
+        both = SpoolingIngest(ingest, spool, None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(spool, "drain", lambda: None)
+            both.store([bad, late, now])
+        assert caplog.messages == [f"dropped 1 event(s) of {now.event_type}: unknown_app"]
+        caplog.clear()
+        spool.drain()
+        assert caplog.messages == [f"dropped 1 event(s) of {now.event_type}: too_late"]
 
 
 def test_day_of_receipt(

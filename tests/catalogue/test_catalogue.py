@@ -217,6 +217,38 @@ def test_an_unusable_schema_names_its_event_type(tmp_path: Path, schema: object)
     assert "event_types.page_opened: description_schema" in error_of(write(tmp_path, content))
 
 
+@pytest.mark.parametrize(
+    ("since", "named"),
+    [
+        (
+            "{enum: [2026-02-01, 2026-01-01]}",
+            "description_schema.properties.since.enum[0] is a date",
+        ),
+        (
+            "{const: 2026-01-01T00:00:00Z}",
+            "description_schema.properties.since.const is a datetime",
+        ),
+        ("{const: !!binary eA==}", "description_schema.properties.since.const is a bytes"),
+        ("{maximum: .inf}", "description_schema.properties.since.maximum is inf"),
+        ("{properties: {7: {}}}", "the key 7 in description_schema.properties.since.properties"),
+    ],
+)
+def test_a_schema_that_json_cannot_hold_names_the_place(
+    tmp_path: Path, since: str, named: str
+) -> None:
+    """A description is JSON, so it could never match a date that YAML makes of a text."""
+    content = minimal()
+    content["event_types"]["page_opened"]["description_schema"] = {
+        "type": "object",
+        "properties": {"since": "HERE", "quoted": {"enum": ["2026-01-01", 1, 0.5, True, None]}},
+    }
+    text = yaml.safe_dump(content, sort_keys=False)
+    load_catalogue(write(tmp_path, text.replace("HERE", "{}")))
+    assert f"line 11: event_types.page_opened: description_schema is not usable: {named}" in (
+        error_of(write(tmp_path, text.replace("HERE", since)))
+    )
+
+
 @pytest.mark.parametrize("reference", ["https://schema.example.org/a.json", "file:///a", "a.json"])
 def test_a_schema_that_needs_another_document_is_refused_unfetched(
     tmp_path: Path, reference: str

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from support.days import today
 
-from signal_pipeline.days.calendar import day_from_text
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.days.calendar import day_from_text, day_lock
+from signal_pipeline.postgres.database import Connection, Database
 
 
 @pytest.mark.parametrize("days", [-401, 2])
@@ -34,3 +34,12 @@ def test_a_day_has_one_form(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
         day_from_text(text)
     assert day_from_text("2026-03-04") == date(2026, 3, 4)
+
+
+def test_a_server_that_ends_idle_sessions_does_not_release_a_day(
+    connection: Connection, database: Database
+) -> None:
+    connection.execute("set idle_session_timeout = 300")
+    with day_lock(connection, today()), database.connect() as other:
+        other.execute("select pg_sleep(1)")
+        assert connection.execute("select 1").fetchone() == (1,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 
@@ -20,7 +21,7 @@ from support.traffic import CHROME
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.acceptance import Acceptance
-from signal_pipeline.events.event import AcceptedEvent
+from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.events.hashing import DayHasher
 
 
@@ -105,3 +106,30 @@ def test_another_secret_derives_another_id() -> None:
     )
     assert isinstance(other, AcceptedEvent)
     assert other.client_event_id != event(clientEventId=...).client_event_id
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "stored"),
+    [
+        ("7" * 256, "7" * 256),
+        ("a long id: \u00dc\U0001f600", "a long id: \u00fc\U0001f600"),
+        ("7" * 257, None),
+        ("\u0130" * 200, None),  # Its lower case is twice as long.
+        ("a\0", None),
+        ("a\n", None),
+        ("a\u200b", None),
+    ],
+)
+def test_an_entity_id_is_printable_and_bounded_whatever_its_format_allows(
+    entity_id: str, stored: str | None
+) -> None:
+    wide = dataclasses.replace(load_catalogue(), id_formats={"uuid": "(?s:.+)"})
+    checked = Acceptance(wide, SECRET, START, KEEP).check_line(
+        line(entityType="journey", entityId=entity_id), NOW
+    )
+    if stored is None:
+        assert isinstance(checked, Drop)
+        assert checked.reason == "invalid_entity"
+    else:
+        assert isinstance(checked, AcceptedEvent)
+        assert checked.entity_id == stored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -210,6 +211,23 @@ def test_the_checks_come_in_order() -> None:
     assert reason(**faults) == "accepted"
     assert reason(**{**faults, "createdAt": "2027-01-01T00:00:00Z", "userAgent": CURL}) == "bot"
     assert reason(host="no host", eventType="no_such_type") == "invalid_field"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": {"n": {"multipleOf": 0.5}}},
+        {"type": "object", "allOf": [{"$ref": "#"}]},
+    ],
+)
+def test_a_description_that_its_schema_cannot_judge_is_dropped(schema: dict[str, object]) -> None:
+    packaged = load_catalogue()
+    kind = packaged.event_types["journey_create_clicked"]
+    kinds = {kind.name: dataclasses.replace(kind, description_schema=schema)}
+    picky = Acceptance(dataclasses.replace(packaged, event_types=kinds), SECRET, START, KEEP)
+    checked = picky.check_line(line(description={"n": int("9" * 310)}), NOW)
+    assert isinstance(checked, Drop)
+    assert checked.reason == "description_schema"
 
 
 @pytest.mark.parametrize(

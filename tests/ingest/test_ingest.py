@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from support.days import days_ago
 from support.stored import rollup_table, stored_books, stored_events
 from support.traffic import IPHONE, line, traffic
 
-from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.events import user_agents
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
@@ -176,8 +177,9 @@ def test_user_agents_are_forgotten_at_midnight(
     midnight = MIDNIGHT + timedelta(days=1)
     clock = [NOON]
     forgotten: list[datetime] = []
-    monkeypatch.setattr(ingest_module, "clear_cache", lambda: forgotten.append(clock[0]))
     with closing(Ingest.from_settings(settings, database, lambda: clock[0])) as ingest:
+        ingest.ingest_lines([line()])
+        monkeypatch.setattr(user_agents, "clear_cache", lambda: forgotten.append(clock[0]))
         for now in (
             NOON,
             midnight - timedelta(microseconds=1),
@@ -187,3 +189,21 @@ def test_user_agents_are_forgotten_at_midnight(
             clock[0] = now
             ingest.ingest_lines([line()])
     assert forgotten == [midnight]
+
+
+@pytest.mark.embedded_only
+def test_an_ingest_that_is_opened_after_midnight_forgets_user_agents(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process can open one for each batch."""
+    forgotten: list[int] = []
+
+    def ingest_at(now: datetime) -> None:
+        with closing(Ingest.from_settings(settings, database, lambda: now)) as ingest:
+            ingest.ingest_lines([line()])
+
+    ingest_at(NOON)
+    for days in (0, 1, 1):
+        monkeypatch.setattr(user_agents, "clear_cache", partial(forgotten.append, days))
+        ingest_at(NOON + timedelta(days=days))
+    assert forgotten == [1]

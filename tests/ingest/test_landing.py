@@ -8,9 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SECRET
+from psycopg import sql
 from support.commands import start_command
 from support.days import days_ago
 from support.stored import count, stored_books, stored_events
@@ -27,6 +29,7 @@ from signal_pipeline.ingest.landing import (
 )
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.locks import LockClass
 from signal_pipeline.settings import Settings
 
 DAY = days_ago(3)
@@ -252,6 +255,34 @@ def test_several_drains_at_once_take_each_file_once(
     }
     assert received(connection) == 366
     assert landed_files(settings.landing_path) == []
+
+
+def test_a_server_that_ends_idle_sessions_does_not_release_a_file(
+    land: Land,
+    drain: Drain,
+    ingest: Ingest,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection.execute(
+        sql.SQL("alter database {} set idle_session_timeout = 300").format(
+            sql.Identifier(connection.info.dbname)
+        )
+    )
+    stored = ingest.ingest_stream
+
+    def slowly(*arguments: Any, **options: Any) -> Counts:
+        connection.execute("select pg_sleep(1)")
+        (locks,) = connection.execute(
+            "select count(*) from pg_locks where locktype = 'advisory' and classid = %s",
+            [LockClass.LANDED_FILE.value],
+        ).fetchall()
+        assert locks == (1,)
+        return stored(*arguments, **options)
+
+    monkeypatch.setattr(ingest, "ingest_stream", slowly)
+    land(traffic(DAY, 5))
+    assert drain().accepted == 5
 
 
 def test_nothing_that_names_a_file_or_a_person_stays(

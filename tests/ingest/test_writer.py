@@ -5,6 +5,7 @@ Versions show each change.
 
 from __future__ import annotations
 
+import random
 import uuid
 from contextlib import closing
 from datetime import timedelta
@@ -12,12 +13,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from psycopg import sql
 from support.checked import DAY, NOON, checked, good, versions
 from support.days import today
 from support.stored import count, stored_books, stored_bots, stored_events, stored_intake
 from support.traffic import IPHONE, line
 
 from signal_pipeline.days.placement import distributed_tables
+from signal_pipeline.events.acceptance import MAX_ENTITY_ID_CHARACTERS
 from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.books import ACCEPTED, DUPLICATE, Outcome
 from signal_pipeline.ingest.writer import EventWriter
@@ -41,6 +44,18 @@ def test_a_row_is_what_the_event_says(writer: EventWriter, connection: Connectio
         stated["session_id"] = event.session_id and uuid.UUID(event.session_id)
         stated["description"] = event.description and msgspec.json.decode(event.description)
         assert row == {name: stated[name] for name in row}
+
+
+def test_the_longest_entity_id_fits_into_the_index(
+    writer: EventWriter, connection: Connection
+) -> None:
+    characters = random.Random(1).choices(range(0x20000, 0x2A6DF), k=MAX_ENTITY_ID_CHARACTERS)
+    longest = msgspec.structs.replace(
+        good(entityType="journey", entityId=str(uuid.uuid4())),
+        entity_id="".join(map(chr, characters)),
+    )
+    assert writer.write([longest]) == [ACCEPTED]
+    assert stored_events(connection)[0]["entity_id"] == longest.entity_id
 
 
 def test_ids_are_version_7_of_the_events_time(writer: EventWriter, connection: Connection) -> None:
@@ -264,6 +279,21 @@ def test_a_lost_connection_is_an_error_and_the_next_batch_opens_another(
         writer.write([event], lose)
     assert len(stored_events(connection)) == 1
     assert writer.write([event]) == [ACCEPTED]
+
+
+def test_a_day_that_a_restore_took_away_is_made_again(
+    writer: EventWriter, connection: Connection
+) -> None:
+    writer.write([good()])
+    connection.execute(
+        sql.SQL("drop table {}").format(sql.Identifier("signal", f"events_{DAY:%Y%m%d}"))
+    )
+    connection.execute("delete from signal.days where day = %s", [DAY])
+    event = good()
+    with pytest.raises(DatabaseError):
+        writer.write([event])
+    assert writer.write([event]) == [ACCEPTED]
+    assert versions(connection) == {DAY: 1}
 
 
 def test_an_error_tells_no_value(writer: EventWriter, connection: Connection) -> None:

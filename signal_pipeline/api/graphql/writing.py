@@ -168,7 +168,9 @@ def _replace_if_too_large(description: object) -> object:
 
     Encoding takes time in proportion to the size of a description, and one variable can be used in
     every event of a request. Each value and each letter is at least one byte of JSON, so acceptance
-    would refuse everything that is replaced here. It refuses the replacement for the same reason.
+    would refuse everything that is replaced here. It refuses the replacement for its size or its
+    type too. Only a huge description with a NUL or half a surrogate pair in it would have been
+    refused for its form instead.
     """
     waiting, left = [description], MAX_DESCRIPTION_BYTES
     while waiting:

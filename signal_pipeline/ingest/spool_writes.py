@@ -1,0 +1,63 @@
+"""Stores what a file of the spool holds, once, and finds out what PostgreSQL will never take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.drop_log import log_drops
+from signal_pipeline.ingest.writer import EventWriter, prepare
+from signal_pipeline.postgres.database import Connection, DatabaseError
+from signal_pipeline.postgres.query import query
+
+# The beginnings of the SQLSTATEs of errors that the row itself causes: bad data, a constraint, a
+# limit such as the size of an entry of an index, a guard of our own.
+_REFUSED_FOR_GOOD = ("22", "23", "54", "P0001")
+
+
+class _AlreadyStored(Exception):
+    """The sign that a file was stored before and only has to be removed."""
+
+
+def write_once(
+    writer: EventWriter,
+    items: Sequence[AcceptedEvent | Drop],
+    received_on: date,
+    identity: bytes,
+    size: int,
+) -> bool:
+    """Store items under an identity, unless they were stored before.
+
+    Return False if they are damaged, or if PostgreSQL will never take them. Raises DatabaseError
+    for everything else; then nothing is stored.
+    """
+    try:
+        batch = prepare(items)
+    except ValueError:  # An id or a hash is damaged.
+        return False
+
+    def claim_identity(connection: Connection) -> None:
+        row = connection.execute(
+            query(__package__, "start_landed_file"), [identity, size]
+        ).fetchone()
+        assert row is not None
+        if row[1] is not None:
+            raise _AlreadyStored
+        connection.execute(query(__package__, "finish_landed_file"), [identity])
+
+    try:
+        outcomes = writer.write(batch, claim_identity, received_on)
+    except _AlreadyStored:
+        return True
+    except DatabaseError as error:
+        if not (error.sqlstate or "").startswith(_REFUSED_FOR_GOOD):
+            raise
+        return False
+    # What was a drop already was logged when it was spooled.
+    log_drops(
+        (item, outcome)
+        for item, outcome in zip(items, outcomes, strict=True)
+        if isinstance(item, AcceptedEvent)
+    )
+    return True

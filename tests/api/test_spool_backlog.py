@@ -1,0 +1,126 @@
+"""A long outage leaves a long spool: draining it holds up neither new events nor the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+from support.wire import counts, event
+
+from signal_pipeline.api.group_commit import GroupCommit
+from signal_pipeline.api.spooling_ingest import SpoolingIngest
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.event_rows import new_event_id
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool
+from signal_pipeline.ingest.spool_files import waiting_files
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.settings import Settings
+
+pytestmark = pytest.mark.embedded_only
+
+FILES = 4
+PATIENCE = 60.0
+
+
+class CountingDatabase(Database):
+    """Counts the connections that are opened."""
+
+    opened = 0
+
+    def connect(self) -> Connection:
+        self.opened += 1
+        return super().connect()
+
+
+@pytest.fixture
+def ingest(api_settings: Settings, api_database: Database) -> Iterator[Ingest]:
+    """An ingest with today's clock."""
+    with closing(Ingest.from_settings(api_settings, api_database)) as events:
+        yield events
+
+
+@pytest.fixture
+def backlog(
+    ingest: Ingest, api_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Spool]:
+    """A spool in which files wait, and whose drain has time for only one of them."""
+    monkeypatch.setattr("signal_pipeline.ingest.spool.DRAIN_SECONDS", 0)
+    with closing(Spool(tmp_path, CountingDatabase(api_database.url), "00000000", 180)) as spool:
+        for _ in range(FILES):
+            spool.append([new_event(ingest)])
+        yield spool
+
+
+def new_event(ingest: Ingest) -> AcceptedEvent | Drop:
+    checked = ingest.check_line(json.dumps(event()).encode())
+    assert isinstance(checked, AcceptedEvent)
+    return msgspec.structs.replace(checked, id=new_event_id(checked.created_at))
+
+
+def test_a_drain_is_bounded(backlog: Spool, api_database: Database, tmp_path: Path) -> None:
+    before, files = counts(api_database)[0], waiting_files(tmp_path)
+    for stored in range(1, FILES + 1):
+        backlog.drain()
+        assert waiting_files(tmp_path) == files[stored:]
+        assert counts(api_database)[0] == before + stored
+        assert backlog.waiting == (stored < FILES)
+
+
+def test_a_drain_opens_one_connection(
+    ingest: Ingest, api_database: Database, tmp_path: Path
+) -> None:
+    database = CountingDatabase(api_database.url)
+    with closing(Spool(tmp_path, database, "00000000", 180)) as spool:
+        for _ in range(FILES):
+            spool.append([new_event(ingest)])
+        spool.drain()
+    assert (database.opened, waiting_files(tmp_path)) == (1, [])
+
+
+def test_new_events_are_spooled_behind_the_waiting_ones(
+    backlog: Spool, ingest: Ingest, tmp_path: Path
+) -> None:
+    files, both = waiting_files(tmp_path), SpoolingIngest(ingest, backlog, None)
+    new = new_event(ingest)
+    assert [answer.kind for answer in both.store([new])] == ["spooled"]
+    left = waiting_files(tmp_path)
+    assert left[:-1] == files[1:]
+    while backlog.waiting:
+        assert both.drain_spool() == backlog.waiting
+    assert [answer.kind for answer in both.store([new, new_event(ingest)])] == [
+        "duplicate",
+        "accepted",
+    ]
+
+
+def test_an_idle_server_drains_everything(
+    backlog: Spool, ingest: Ingest, api_database: Database, tmp_path: Path
+) -> None:
+    before = counts(api_database)[0]
+
+    async def idle() -> None:
+        async with asyncio.timeout(PATIENCE), GroupCommit(ingest, backlog):
+            while waiting_files(tmp_path):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(idle())
+    assert counts(api_database)[0] == before + FILES
+
+
+def test_a_server_ends_before_everything_is_drained(
+    backlog: Spool, ingest: Ingest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("signal_pipeline.api.committer.SPOOL_SECONDS", 600)
+
+    async def store_one() -> None:
+        async with asyncio.timeout(PATIENCE), GroupCommit(ingest, backlog) as commits:
+            await commits.store([new_event(ingest)])
+
+    asyncio.run(store_one())
+    assert waiting_files(tmp_path)

@@ -1,0 +1,109 @@
+"""Damaged files in a spool, files of others, and a disk that refuses: the good files are stored."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.wire import counts, event
+
+from signal_pipeline.events.event import AcceptedEvent, Drop
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.spool import Spool, SpoolError
+from signal_pipeline.postgres.database import Database
+from signal_pipeline.settings import Settings
+
+pytestmark = pytest.mark.embedded_only
+
+
+@pytest.fixture
+def events(api_settings: Settings, api_database: Database) -> list[AcceptedEvent | Drop]:
+    """Two accepted events."""
+    with closing(Ingest.from_settings(api_settings, api_database)) as ingest:
+        return [ingest.check_line(json.dumps(event()).encode()) for _ in range(2)]
+
+
+def not_utf8(data: bytes) -> bytes:
+    return data.replace(b"/journeys", b"\xffjourneys", 1)
+
+
+def no_time(data: bytes) -> bytes:
+    at = data.index(b"created_at") + len("created_at") + 1
+    return data[:at] + b"x" + data[at + 1 :]
+
+
+def no_id(data: bytes) -> bytes:
+    at = data.index(b"client_event_id") + len("client_event_id") + 2
+    return data[:at] + b"x" + data[at + 1 :]
+
+
+def no_text(data: bytes) -> bytes:
+    return data.replace(b"00000000", b"0000\x00000", 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "stored"), [(not_utf8, 0), (no_time, 0), (no_id, 1), (no_text, 0)]
+)
+def test_a_flipped_byte_holds_up_nobody(
+    events: list[AcceptedEvent | Drop],
+    api_database: Database,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes],
+    stored: int,
+) -> None:
+    """The events that can still be read are stored, and the file or the event is set aside."""
+    before = counts(api_database)[0]
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        spool.append(events)
+        (file,) = tmp_path.glob("*.spool")
+        damaged = damage(file.read_bytes())
+        assert len(damaged) == file.stat().st_size
+        file.write_bytes(damaged)
+        spool.append([])
+        spool.drain()
+        assert not spool.waiting
+    assert counts(api_database)[0] == before + stored
+    assert [path.stem for path in tmp_path.glob("*.refused")] == [file.stem]
+    Spool(tmp_path, api_database, "00000000", 180).close()  # It looks for the files that are due.
+
+
+@pytest.mark.parametrize("name", ["x", "7", "000000000001-no-digest"])
+def test_a_file_of_somebody_else_is_set_aside(
+    events: list[AcceptedEvent | Drop], api_database: Database, tmp_path: Path, name: str
+) -> None:
+    before = counts(api_database)[0]
+    (tmp_path / f"{name}.spool").write_bytes(b"")
+    with closing(Spool(tmp_path, api_database, "00000000", 180)) as spool:
+        assert [path.name for path in tmp_path.glob("*.*") if path.stem != ".lock"] == [
+            f"{name}.refused"
+        ]
+        (tmp_path / f"later-{name}.spool").write_bytes(b"")
+        spool.append(events)
+        spool.drain()
+    assert counts(api_database)[0] == before + 2
+    assert len(list(tmp_path.glob("*.refused"))) == 2
+
+
+def test_a_read_only_disk_refuses_an_event(
+    events: list[AcceptedEvent | Drop],
+    api_database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The half-written file cannot be removed either."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with (
+        closing(Spool(tmp_path, api_database, "00000000", 180)) as spool,
+        monkeypatch.context() as read_only,
+    ):
+        read_only.setattr(os, "fsync", refuse)
+        read_only.setattr(Path, "unlink", refuse)
+        with pytest.raises(SpoolError, match="cannot be written: Read-only file system"):
+            spool.append(events)
