@@ -15,7 +15,6 @@ from psycopg import sql
 
 from signal_pipeline.dagster.names import load_names
 from signal_pipeline.postgres.database import ensure_database, open_database
-from signal_pipeline.postgres.locks import outlast_idleness
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, SettingsError
 from signal_pipeline.system.child_environments import DATABASE_VARIABLE
@@ -64,7 +63,7 @@ def _make_database(server: str) -> None:
     """
     made = sql.Identifier(DAGSTER_DATABASE), sql.Identifier(UNFINISHED_DATABASE)
     with psycopg.connect(with_database(server, "postgres"), autocommit=True) as connection:
-        outlast_idleness(connection)
+        connection.execute("set idle_session_timeout = 0")  # It holds the lock meanwhile.
         connection.execute("select pg_advisory_lock(hashtext(%s))", [DAGSTER_DATABASE])
         known = connection.execute(
             "select 1 from pg_database where datname = %s", [DAGSTER_DATABASE]

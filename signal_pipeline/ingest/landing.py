@@ -23,7 +23,7 @@ from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.ndjson import StreamError, check_form
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
 from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.postgres.locks import LockClass, outlast_idleness, try_session_lock
+from signal_pipeline.postgres.locks import LockClass, try_session_lock
 from signal_pipeline.postgres.query import query
 
 MAX_TEXTS = 10
@@ -188,7 +188,6 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
     with database.connect() as connection:
-        outlast_idleness(connection)  # It idles while a large file is read.
         for entry in entries(folder):
             if entry.unfinished:
                 continue

@@ -13,7 +13,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, date, datetime
 from functools import cache
@@ -99,10 +100,11 @@ class Spool:
         for path in waiting_files(folder):
             if not is_spooled_file(path):
                 self._set_aside(path, "its name is not that of a spooled file")
-        files = waiting_files(folder)
-        self._bytes = sum(path.stat().st_size for path in files)
-        self._number = number_of(files[-1]) if files else 0
-        self.waiting = bool(files)
+        self._listed: deque[Path] = deque()
+        self._bytes = 0
+        self._list_waiting()
+        self._number = number_of(self._listed[-1]) if self._listed else 0
+        self.waiting = bool(self._listed)
         self.expire()
 
     def close(self) -> None:
@@ -128,6 +130,9 @@ class Spool:
 
         Raises DatabaseError; the remaining files then stay and wait.
         """
+        # To list a long spool takes longer than a drain, so each list is used to its end.
+        if not self._listed:
+            self._list_waiting()
         give_up = time.monotonic() + DRAIN_SECONDS
         with ExitStack() as open_writers:
 
@@ -136,16 +141,15 @@ class Spool:
                 writer = EventWriter(self._database, key_id, hash_rules)
                 return open_writers.enter_context(closing(writer))
 
-            for number, path in enumerate(waiting_files(self._folder)):
-                if number and time.monotonic() >= give_up:
-                    return
-                size, batch = path.stat().st_size, self._read_or_set_aside(path)
-                if batch is not None:
-                    self._store(path, batch, writer_of(batch.key_id, batch.hash_rules))
-                    path.unlink()
-                    sync_folder(self._folder)
-                self._bytes -= size
-        self.waiting = False
+            while self._listed:
+                with suppress(FileNotFoundError):  # Somebody has taken the file away.
+                    self._drain_file(self._listed[0], writer_of)
+                self._listed.popleft()
+                if not self._listed:
+                    self._list_waiting()
+                if time.monotonic() >= give_up:
+                    break
+        self.waiting = bool(self._listed)
 
     def expire(self) -> None:
         """Delete set-aside files that are due for purging, at most once a day.
@@ -171,6 +175,19 @@ class Spool:
                     "%d file(s) of the spool with the suffix .refused were due, and are deleted",
                     len(expired),
                 )
+
+    def _drain_file(self, path: Path, writer_of: Callable[[str, int], EventWriter]) -> None:
+        size, batch = path.stat().st_size, self._read_or_set_aside(path)
+        if batch is not None:
+            self._store(path, batch, writer_of(batch.key_id, batch.hash_rules))
+            path.unlink()
+            sync_folder(self._folder)
+        self._bytes -= size
+
+    def _list_waiting(self) -> None:
+        """List the files that wait now, in order, and count their bytes."""
+        self._listed.extend(waiting_files(self._folder))
+        self._bytes = sum(path.stat().st_size for path in self._listed)
 
     def _store(self, path: Path, batch: SpooledBatch, writer: EventWriter) -> None:
         """Store a batch.
@@ -216,6 +233,7 @@ class Spool:
             for half in (draft, path):  # These events are not acknowledged.
                 with suppress(OSError):  # The first error says why.
                     half.unlink(missing_ok=True)
+            self.waiting = True  # For a file that is still there.
             raise SpoolError(f"the spool cannot be written: {error.strerror}") from None
 
     def _read_or_set_aside(self, path: Path) -> SpooledBatch | None:

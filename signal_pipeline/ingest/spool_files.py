@@ -8,11 +8,14 @@ take it or it cannot be read.
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 from pathlib import Path
 
 _WAITING, _UNFINISHED, _REFUSED = ".spool", ".tmp", ".refused"
 _WORKER = "worker-"
+_NAME = re.compile(r"\d{12,}-[0-9a-f]{64}\.spool")
 
 
 def worker_folder(folder: Path, number: int) -> Path:
@@ -68,12 +71,7 @@ def identity_of(path: Path) -> bytes:
 
 def is_spooled_file(path: Path) -> bool:
     """Return whether a name has the form of a spooled file's."""
-    try:
-        number_of(path)
-        identity_of(path)
-    except ValueError:
-        return False
-    return True
+    return _NAME.fullmatch(path.name) is not None
 
 
 def waiting_files(folder: Path | None) -> list[Path]:
@@ -99,4 +97,6 @@ def _files(folder: Path | None, suffix: str) -> list[Path]:
     if folder is None or not folder.is_dir():
         return []
     # Not a glob, which finds nothing in a folder that it must not read.
-    return sorted(path for path in folder.iterdir() if path.suffix == suffix)
+    with os.scandir(folder) as entries:
+        names = [each.name for each in entries if each.name.endswith(suffix) and each.is_file()]
+    return [folder / name for name in sorted(names)]

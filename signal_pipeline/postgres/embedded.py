@@ -79,6 +79,7 @@ def start_embedded(home: Path) -> str:
     The process counts as a user until it exits. Raises EmbeddedError.
     """
     folder = data_folder(home)
+    _refuse_to_leave_data(home, folder)
     if is_user(home) and (url := _ready_url(folder)):
         return url
     home.mkdir(parents=True, exist_ok=True)
@@ -186,6 +187,16 @@ def _refuse_other_version(folder: Path) -> None:
             f"the data in {folder} is of PostgreSQL {found}, this is {TARGET_POSTGRES_VERSION}:"
             f" start it once more with PGSERVER_POSTGRES_VERSION={found} and dump it with pg_dump,"
             " then restore into a new SIGNAL_HOME"
+        )
+
+
+def _refuse_to_leave_data(home: Path, folder: Path) -> None:
+    """Raise EmbeddedError for data in the home where an older version kept it, but not this one."""
+    older = home / "postgres"
+    if folder != older and (older / "PG_VERSION").exists() and not folder.exists():
+        raise EmbeddedError(
+            f"the data in {older} would open {home} to others: stop every process that uses it,"
+            f" then run: mkdir -p {folder.parent} && mv {older} {folder} && chmod 700 {home}"
         )
 
 

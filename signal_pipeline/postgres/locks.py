@@ -32,18 +32,9 @@ class LockClass(IntEnum):
     RUN = 7_291_004  # A hash of the id of a run of Dagster; see dagster/run_locks.py.
 
 
-def outlast_idleness(connection: Connection) -> None:
-    """Keep the session open while it idles, even on a server that ends idle sessions.
-
-    The end of the session would release its locks in the middle of the work.
-    """
-    connection.execute("set idle_session_timeout = 0")
-
-
 @contextmanager
 def session_lock(connection: Connection, lock_class: LockClass, number: int) -> Iterator[None]:
     """Wait for a lock, and hold it until the context or the session ends."""
-    outlast_idleness(connection)
     connection.execute("select pg_advisory_lock(%s, %s)", [lock_class.value, number])
     try:
         yield
@@ -54,7 +45,6 @@ def session_lock(connection: Connection, lock_class: LockClass, number: int) -> 
 @contextmanager
 def try_session_lock(connection: Connection, lock_class: LockClass, number: int) -> Iterator[bool]:
     """Yield whether the lock was free; if so, hold it until the context or the session ends."""
-    outlast_idleness(connection)
     row = connection.execute(
         "select pg_try_advisory_lock(%s, %s)", [lock_class.value, number]
     ).fetchone()

@@ -21,7 +21,7 @@ from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, w
 from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
-from signal_pipeline.postgres.locks import outlast_idleness, run_in_short_tries
+from signal_pipeline.postgres.locks import run_in_short_tries
 from signal_pipeline.postgres.query import query
 from signal_pipeline.privacy import audit_log
 from signal_pipeline.privacy.purge_proof import (
@@ -201,7 +201,6 @@ def _connect(database: Database) -> Connection:
         # waits for the proof: a change of a table can wait for the purge while the proof waits for
         # that change. Without a bound, all three would wait for ever.
         connection.execute(f"set lock_timeout = '{PATIENCE_SECONDS:d}s'")
-        outlast_idleness(connection)  # One idles while the other works.
     except BaseException:
         connection.close()
         raise

@@ -86,10 +86,11 @@ def read_rollup(
             f"no rollup for {kind!r}: choose from {', '.join(rollup_kinds(models))}"
         )
     check_window(first, last)
-    if hide_small and not can_hide_small(model):
+    if hide_small and not can_hide_small(models, model.name):
         raise QuestionError(
             f"small cells of {kind!r} cannot be left out: the rule for them does not know this"
-            " rollup"
+            " rollup, or one of Signal's own rollups was changed so that it lacks events or has"
+            " other dimensions"
         )
     filters = {"app_name": app, "event_type": event_type}
     coverage = read_coverage(connection, first, last)

@@ -140,13 +140,18 @@ def _equals(column: str, name: str) -> Clause:
     return sql.SQL("and {} = {}").format(sql.Identifier(column), sql.Placeholder(f"where {name}"))
 
 
-def can_hide_small(model: Model) -> bool:
+def can_hide_small(models: Models, name: str) -> bool:
     """Return whether the small cells of a rollup can be left out, and the rest be shown.
 
-    This is so if its rows are parts, and sums of them. A rollup that lacks some events, or is split
-    in another way, has small cells that the rule does not know.
+    This is so if its rows are parts, and sums of them. The rule needs all parts, so none of the
+    rollups that hold them may lack some events or be split in another way.
     """
-    split = _SPLIT_OF_ROLLUP.get(model.name)
+    present = [models[part] for part in _SPLIT_OF_ROLLUP if part in models]
+    return name in _SPLIT_OF_ROLLUP and all(map(_holds_parts, present))
+
+
+def _holds_parts(model: Model) -> bool:
+    split = _SPLIT_OF_ROLLUP[model.name]
     dimensions = [] if split == GROUP else [split]
     return model.covers_all_events and [*model.dimensions] == dimensions
 
@@ -159,7 +164,7 @@ def _rollup_parts(models: Models) -> Clause:
             rollup=sql.Identifier(name),
         )
         for name, split in _SPLIT_OF_ROLLUP.items()
-        if name in models and can_hide_small(models[name])
+        if name in models
     )
 
 

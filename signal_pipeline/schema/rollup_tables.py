@@ -95,15 +95,18 @@ class _Table:
 def migrate_rollups(connection: Connection, models: Models) -> list[str]:
     """Make the tables agree with the models; return the statements that ran.
 
-    It works in the caller's transaction. If nothing changed, no statement runs. Tables without a
-    model are left alone. Raises TableError for a column that was removed or retyped, for a new
-    column that is not nullable, and for a changed grain.
+    It works in the caller's transaction. If nothing changed, no statement runs. A table without a
+    model only gets back the grants that a restore has lost, since erasures reach it too. Raises
+    TableError for a column that was removed or retyped, for a new column that is not nullable, and
+    for a changed grain.
     """
-    return [
-        statement.as_string(connection)
-        for model in models.values()
-        for statement in _migrate(connection, model)
+    statements = [
+        statement for model in models.values() for statement in _migrate(connection, model)
     ]
+    former = connection.execute(query(__package__, "former_rollups"), {"models": [*models]})
+    for (table,) in former.fetchall():
+        statements += _grant_missing(connection, table)
+    return [statement.as_string(connection) for statement in statements]
 
 
 def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:
@@ -118,8 +121,7 @@ def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:
     assert table is not None
     for statement in _trigger_and_comment_changes(model, table):
         yield _run(connection, statement)
-    for role, privilege in _missing_grants(connection, model.name):
-        yield _run(connection, _grant(model.name, role, privilege))
+    yield from _grant_missing(connection, model.name)
     for statement in reporting_changes(connection, model, table.columns):
         yield _run(connection, statement)
 
@@ -192,6 +194,11 @@ def _trigger_and_comment_changes(model: Model, table: _Table) -> Iterator[Statem
             yield sql.SQL("comment on column {}.{} is {}").format(
                 name, sql.Identifier(column.name), column.description
             )
+
+
+def _grant_missing(connection: Connection, table: str) -> Iterator[Statement]:
+    for role, privilege in _missing_grants(connection, table):
+        yield _run(connection, _grant(table, role, privilege))
 
 
 def _grant(relation: str, role: str, privilege: str) -> Statement:

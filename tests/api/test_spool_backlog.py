@@ -124,3 +124,29 @@ def test_a_server_ends_before_everything_is_drained(
 
     asyncio.run(store_one())
     assert waiting_files(tmp_path)
+
+
+def test_a_long_list_is_made_once(backlog: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing a hundred thousand files takes as long as a drain may take."""
+    backlog.drain()
+    lists = 0
+
+    def counted(folder: Path | None) -> list[Path]:
+        nonlocal lists
+        lists += 1
+        return waiting_files(folder)
+
+    monkeypatch.setattr("signal_pipeline.ingest.spool.waiting_files", counted)
+    for _ in range(FILES - 2):
+        backlog.drain()
+    assert (lists, backlog.waiting) == (0, True)
+    backlog.drain()
+    assert (lists, backlog.waiting) == (1, False)
+
+
+def test_a_file_that_somebody_takes_away_holds_nothing_up(backlog: Spool, tmp_path: Path) -> None:
+    backlog.drain()
+    waiting_files(tmp_path)[0].unlink()
+    while backlog.waiting:
+        backlog.drain()
+    assert waiting_files(tmp_path) == []

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 from support.days import today
 
 from signal_pipeline.days.calendar import day_from_text, day_lock
@@ -39,7 +40,11 @@ def test_a_day_has_one_form(text: str) -> None:
 def test_a_server_that_ends_idle_sessions_does_not_release_a_day(
     connection: Connection, database: Database
 ) -> None:
-    connection.execute("set idle_session_timeout = 300")
-    with day_lock(connection, today()), database.connect() as other:
-        other.execute("select pg_sleep(1)")
-        assert connection.execute("select 1").fetchone() == (1,)
+    connection.execute(
+        sql.SQL("alter database {} set idle_session_timeout = 300").format(
+            sql.Identifier(connection.info.dbname)
+        )
+    )
+    with database.connect() as idle, day_lock(idle, today()):
+        connection.execute("select pg_sleep(1)")
+        assert idle.execute("select 1").fetchone() == (1,)

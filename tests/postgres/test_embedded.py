@@ -19,6 +19,7 @@ import pytest
 from support.commands import start_command
 from support.waits import PATIENCE_SECONDS
 
+from signal_pipeline.postgres import embedded
 from signal_pipeline.postgres.embedded import (
     EmbeddedError,
     data_folder,
@@ -220,6 +221,16 @@ def test_data_of_root_never_stands_below_a_home_directory(
     assert data_folder(Path("/root/a")) != data_folder(Path("/root/b"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert data_folder(Path("/home/someone/.signal")) == Path("/home/someone/.signal/postgres")
+
+
+def test_data_that_an_older_version_kept_in_a_home_directory_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("18")
+    monkeypatch.setattr(embedded, "data_folder", lambda home: tmp_path / "elsewhere" / "data")
+    with pytest.raises(EmbeddedError, match=f"mv {tmp_path}/postgres {tmp_path}/elsewhere/data"):
+        start_embedded(tmp_path)
 
 
 def test_the_last_user_stops_a_server_that_another_process_started_again(

@@ -30,7 +30,7 @@ from signal_pipeline.reports.dimensions import KEYS, rollup_name
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
-from signal_pipeline.reports.report_errors import PurgedError
+from signal_pipeline.reports.report_errors import PurgedError, QuestionError
 from signal_pipeline.rollups.models import Models
 
 MAX_ROWS = 10_000
@@ -186,6 +186,8 @@ def _ask_reports(
         raise bad_input(
             "some raw events of this window are purged: ask for a rollup with `by`"
         ) from None
+    except QuestionError as error:
+        raise bad_input(str(error)) from None
 
 
 def _rows(report: Report, question: StatsQuestion) -> list[EventStatsRow]:

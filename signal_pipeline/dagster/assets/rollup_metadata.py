@@ -139,7 +139,7 @@ class DayNotes:
         # other columns than these.
         columns = [*MEASURES]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
-        if not can_hide_small(model):  # Reports show it to admins only.
+        if not can_hide_small(self._models, name):  # Reports show it to admins only.
             return markdown_table(columns, [], _left_out(rows_in_all))
         hidden = hidden_on_day(self._connection, self._models, model, self._newest)
         cursor = self._connection.cursor(row_factory=dict_row)

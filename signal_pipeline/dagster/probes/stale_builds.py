@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 
+from signal_pipeline.dagster.due_builds import LONGEST_GAP
 from signal_pipeline.dagster.probes.probe import Finding, Probe
 from signal_pipeline.days.calendar import installed_day, today_utc, window
 from signal_pipeline.days.freshness import day_statuses
@@ -64,10 +65,10 @@ def no_day_waits(
     """Check that every kept day before today is fresh again within an hour of its last change.
 
     The check finds days that were forgotten after failed builds. A day that goes on changing must
-    have been built within six hours of its end. A changed model makes every day
-    stale at once; for these days the hour begins with the first build by that model. Before that
-    build they count as waiting, because perhaps the model cannot build at all. `job` is the name of
-    the job that builds.
+    have been built within six hours of its end. A changed model makes every day stale at once; for
+    these days the hour begins with the first build by that model. Before that build they count as
+    waiting, because perhaps the model cannot build at all. `job` is the name of the job that
+    builds.
     """
     now = datetime.now(UTC)
     waiting: set[date] = set()
@@ -78,10 +79,10 @@ def no_day_waits(
     first, last = min(waiting), max(waiting)
     return Finding(
         False,
-        f"{len(waiting)} day(s) wait for a build: for more than an hour after their last change,"
-        " for more than six hours after their end, or for the first build by a changed model. The"
-        f" first is {first}. Is the daemon running? Look for failed runs of"
-        f" {job}, then run `signal-pipeline backfill --from {first} --to {last} --plan`.",
+        f"{len(waiting)} day(s) wait for a build. They changed more than an hour ago, or ended more"
+        " than six hours ago, or a changed model has not built any day yet. The first is"
+        f" {first}. Is the daemon running? Look for failed runs of {job}, then run"
+        f" `signal-pipeline backfill --from {first} --to {last} --plan`.",
         {"days": [str(day) for day in sorted(waiting)]},
     )
 
@@ -102,6 +103,7 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datet
         "today": today,
         "days": list(changed_at),
         "ended_before": now - MAX_WAIT_AFTER_END,
+        "gaps_from": today - LONGEST_GAP,
     }
     unbuilt = connection.execute(query(__package__, "unbuilt_days"), facts).fetchall()
     waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()

@@ -1,6 +1,7 @@
 -- Of the given days: those that ended before a time and were not built since they ended, though a
--- night should have built each. A day from before the installation came as an old file, perhaps just
--- now, so its end says nothing.
+-- night should have built each. A day that no night would build by itself can have got its first
+-- event just now, so its end says nothing: it is from before the installation, or more than a month
+-- old (LONGEST_GAP in due_builds.py) and without a build.
 select d.day
 from signal.days as d
 cross join signal.instance as i
@@ -8,4 +9,5 @@ left join signal.builds as b on b.day = d.day and b.rollup = %(rollup)s
 where d.day = any(%(days)s)
     and d.day >= (i.created_at at time zone 'UTC')::date
     and (d.day + 1)::timestamp at time zone 'UTC' < %(ended_before)s
+    and (b.day is not null or d.day >= %(gaps_from)s)
     and (b.day is null or b.built_at < (d.day + 1)::timestamp at time zone 'UTC')
