@@ -54,3 +54,13 @@ def test_a_feature_of_a_stale_day_is_not_called_unused(
     late = line(noon, appName="cms", eventType="editor_helpscout_overlay_opened")
     assert ingest.ingest_lines([late]).accepted == 1
     assert "Not used by anybody" not in page_of(database, models).text
+
+
+def test_without_a_rollup_of_entities_an_admins_page_has_no_figure_of_them(
+    fill: Fill, build: Build, database: Database, models: Models
+) -> None:
+    fill(DAY, 300)
+    build(DAY)
+    others = models.only(name for name in models if name != "daily_entity_activity")
+    assert "Where: entities" in page_of(database, models).text
+    assert "Where: entities" not in page_of(database, others).text

@@ -66,7 +66,8 @@ class Facts:
     """One snapshot: the UTC days `first` to `last`, inclusive, and the longer window of the trend.
 
     `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
-    labels of the days for the figures of entities, and no numbers. `read_at` is in UTC.
+    labels of the days for the figures of entities, and no numbers; it has no days if there are no
+    such figures. `read_at` is in UTC.
     """
 
     first: date
@@ -120,9 +121,10 @@ def read_facts(
         trend = _split(
             connection, models, "app", trend_first, last, of_trend, apps | _apps(of_trend)
         )
+        has_entities = for_admins and rollup_name("entity") in models
         entity_days = (
             _entity_days(connection, models, first, last, apps)
-            if for_admins
+            if has_entities
             else Split([], [], [], {})
         )
         return Facts(
@@ -134,7 +136,7 @@ def read_facts(
             splits,
             trend,
             connection.execute(query(__package__, "drops"), window).fetchall(),
-            _entities(connection, window) if for_admins else [],
+            _entities(connection, window) if has_entities else [],
             entity_days,
             _books(connection, window) if for_admins else [],
             list(dict.fromkeys(note for report in reports.values() for note in report.notes)),

@@ -48,7 +48,7 @@ def _app(facts: Facts, catalogue: Catalogue, app: str, anchor: str) -> AppPart:
     if "route" in facts.splits:
         figures.append(_by_value(facts, "route", "Where: routes", app, anchor))
     figures += _machines(facts, app, anchor)
-    if facts.for_admins:
+    if facts.entity_days.days:
         figures.append(_entities(facts, app, anchor))
     return AppPart(
         anchor, app, _tiles(split, app), figures, _unused_features(split, catalogue, app)
