@@ -16,7 +16,7 @@ import psutil
 
 from signal_pipeline.postgres.database import Connection, open_database
 from signal_pipeline.postgres.embedded import data_folder
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import Settings, load_settings
 
 SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
 PATIENCE_SECONDS = 120.0
@@ -50,18 +50,25 @@ def _in_environment(
 
     All worlds of a process share the process that forks, which has the first world's environment.
     """
+    _read_no_env_file()
     os.environ.clear()
     os.environ.update(environment)
     action(*arguments)
 
 
+def _read_no_env_file() -> None:
+    """Make this process leave the `.env` of the working folder alone: it is the developer's own."""
+    Settings.model_config["env_file"] = None
+
+
 class World:
-    """A fresh `SIGNAL_HOME` in `folder`; sets this process's environment for it."""
+    """A fresh `SIGNAL_HOME` in `folder`; this process gets its settings, and no others."""
 
     def __init__(self, folder: Path, days_before: int = 420) -> None:
         self.home = folder
         self.start_date = datetime.now(UTC).date() - timedelta(days=days_before)
-        for name in [name for name in os.environ if name.startswith(("SIGNAL", "DAGSTER"))]:
+        _read_no_env_file()
+        for name in [each for each in os.environ if each.upper().startswith(("SIGNAL", "DAGSTER"))]:
             del os.environ[name]
         os.environ |= {
             "SIGNAL_HOME": str(folder),
@@ -78,11 +85,12 @@ class World:
     @classmethod
     @contextmanager
     def in_folder(cls, folder: Path) -> Iterator[World]:
-        """Yield a world; the environment is restored afterwards."""
-        before = dict(os.environ)
+        """Yield a world; the process's own settings are restored afterwards."""
+        before, env_file = dict(os.environ), Settings.model_config["env_file"]
         try:
             yield cls(folder)
         finally:
+            Settings.model_config["env_file"] = env_file
             os.environ.clear()
             os.environ.update(before)
 
