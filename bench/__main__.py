@@ -9,7 +9,6 @@ import argparse
 import atexit
 import json
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from bench import commands, ingest, orchestration, reports, retention, rollups, 
 from bench.against.report import MEASURES
 from bench.against.report import run as run_against
 from bench.run import Bench
-from bench.server import HISTORY_DAYS, Server
+from bench.server import HISTORY_DAYS, Server, forget_settings
 from bench.table import Row, machine, markdown
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -64,7 +63,7 @@ def main() -> int:
     folder.chmod(0o755)  # As root, the server runs as another user.
     # Registered before the server starts, so that it is removed after the server has stopped.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ.pop("SIGNAL_DATABASE_URL", None)
+    forget_settings()
     bench = Bench(Server(folder / "home"), folder, options.events, options.repeats)
     for part in options.only or PARTS:
         _say(f"{part} ...")
