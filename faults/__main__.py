@@ -30,7 +30,7 @@ from faults.neighbours import neighbours
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.suppression import Recovered, attack
-from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
+from faults.world import FaultFoundError, StuckError, World, kill_children, wait_for_midnight
 from faults.year import year
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.postgres.database import open_database
@@ -235,8 +235,10 @@ def main() -> int:
             figures = PARTS[name](folder, options.seed, options)
         except (FaultFoundError, StuckError) as fault:
             atexit.unregister(remove)
-            print(f"{name}: BROKEN: {fault}; look at the files in {folder}")
+            print(f"{name}: BROKEN: {fault}; look at the files in {folder}", flush=True)
             return 1
+        finally:
+            kill_children()
         print(f"{name}: {figures}; {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

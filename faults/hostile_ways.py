@@ -124,7 +124,10 @@ class _Senders:
         self.expected: dict[str, Stored] = {}
         self._queue: queue.Queue[Payload | None] = queue.Queue(WAITING)
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(port, n)) for n in range(SENDERS)]
+        # Daemons, so that a fault which is found meanwhile can end the program.
+        self._threads = [
+            threading.Thread(target=self._run, args=(port, n), daemon=True) for n in range(SENDERS)
+        ]
         for thread in self._threads:
             thread.start()
 

@@ -43,6 +43,16 @@ def wait_for_midnight(seconds: float) -> None:
         time.sleep(left + 1)
 
 
+def kill_children() -> None:
+    """Kill every process that a world of this process has started.
+
+    A process waits for its children when it exits, and a server never ends by itself.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+
+
 def _in_environment(
     environment: dict[str, str], action: Callable[..., None], *arguments: object
 ) -> None:
@@ -85,11 +95,15 @@ class World:
     @classmethod
     @contextmanager
     def in_folder(cls, folder: Path) -> Iterator[World]:
-        """Yield a world; the process's own settings are restored afterwards."""
+        """Yield a world.
+
+        Afterwards its processes are killed, and this process's own settings are restored.
+        """
         before, env_file = dict(os.environ), Settings.model_config["env_file"]
         try:
             yield cls(folder)
         finally:
+            kill_children()
             Settings.model_config["env_file"] = env_file
             os.environ.clear()
             os.environ.update(before)
