@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -30,8 +30,8 @@ class StuckError(Exception):
     """An action did not end, or failed although nothing disturbed it."""
 
 
-def wait_for_midnight(seconds: float) -> None:
-    """Wait for the next UTC date if it begins within that time.
+def wait_for_midnight(seconds: float) -> date:
+    """Wait for the next UTC date if it begins within that time; return the date that it is then.
 
     The API's events belong to the date of their arrival.
     """
@@ -41,6 +41,7 @@ def wait_for_midnight(seconds: float) -> None:
     ).total_seconds()
     if left < seconds:
         time.sleep(left + 1)
+    return datetime.now(UTC).date()
 
 
 def kill_children() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
+
+from faults import world
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM = """
@@ -27,6 +30,22 @@ print(by_file(world, 20, seed=1).total() > 20, list(Path(sys.argv[1], "landing")
 """
 
 
+class Clock:
+    """Stands for `datetime` where only `sleep` lets time pass."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def __call__(self, year: int, month: int, day: int, tzinfo: tzinfo) -> datetime:
+        return datetime(year, month, day, tzinfo=tzinfo)
+
+    def now(self, zone: tzinfo) -> datetime:
+        return self.at.astimezone(zone)
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder with the settings of a developer in its `.env`."""
@@ -39,6 +58,18 @@ def checkout(tmp_path: Path) -> Path:
     (folder / ".env").write_text("\n".join(lines))
     (folder / ".env").chmod(0o600)
     return folder
+
+
+def test_a_run_that_would_cross_midnight_begins_on_the_next_date(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(datetime(2026, 11, 28, 23, 58, tzinfo=UTC))
+    monkeypatch.setattr(world, "datetime", clock)
+    monkeypatch.setattr(world.time, "sleep", clock.sleep)
+    assert world.wait_for_midnight(60) == date(2026, 11, 28)
+    assert clock.at.minute == 58
+    assert world.wait_for_midnight(600) == date(2026, 11, 29)
+    assert clock.at.minute == 0
 
 
 @pytest.mark.embedded_only
