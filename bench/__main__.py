@@ -111,7 +111,7 @@ def _options() -> argparse.Namespace:
         help=f"some parts only: {', '.join(PARTS)}; with --against: {', '.join(MEASURES)}",
     )
     parser.add_argument(
-        "--document", action="store_true", help="put the table into docs/performance.md"
+        "--document", action="store_true", help="put the whole table into docs/performance.md"
     )
     parser.add_argument(
         "--fail-fast", action="store_true", help="stop at the first part that fails"
@@ -129,6 +129,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.against is not None and (options.document or options.fail_fast):
         parser.error("--document and --fail-fast do not go with --against")
+    if options.document and options.only:
+        parser.error("--document does not go with --only: it replaces the whole table")
     known = PARTS if options.against is None else MEASURES
     if unknown := [part for part in options.only or [] if part not in known]:
         parser.error(f"--only: no part {unknown[0]!r}; there are {', '.join(known)}")
