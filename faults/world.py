@@ -130,11 +130,16 @@ class World:
             process.kill()
             raise StuckError(f"{action.__name__} hangs")
         if process.exitcode:
-            errors = (self.home / "victims.log").read_text().splitlines()
             raise StuckError(
-                f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}"
+                f"{action.__name__} failed with exit code {process.exitcode}: {self._last_error()}"
             )
         return time.monotonic() - started
+
+    def _last_error(self) -> str:
+        """Return the last line of the victims' errors; an action can fail before it has any."""
+        with suppress(FileNotFoundError, IndexError):
+            return (self.home / "victims.log").read_text().splitlines()[-1]
+        return "it left no message in victims.log"
 
     def land(self, name: str, content: bytes) -> None:
         """Move a finished file into the landing."""

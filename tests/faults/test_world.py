@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import world
+from faults import actions, world
 
 PROJECT = Path(__file__).parents[2]
 PROGRAM = """
@@ -70,6 +70,13 @@ def test_a_run_that_would_cross_midnight_begins_on_the_next_date(
     assert clock.at.minute == 58
     assert world.wait_for_midnight(600) == date(2026, 11, 29)
     assert clock.at.minute == 0
+
+
+def test_an_action_that_fails_at_once_is_named(tmp_path: Path) -> None:
+    with world.World.in_folder(tmp_path) as nowhere:
+        nowhere.set("SIGNAL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
+        with pytest.raises(world.StuckError, match="migrate_all failed with exit code 1"):
+            nowhere.finish(actions.migrate_all)
 
 
 @pytest.mark.embedded_only
