@@ -30,7 +30,14 @@ from faults.neighbours import neighbours
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.suppression import Recovered, attack
-from faults.world import FaultFoundError, StuckError, World, kill_children, wait_for_midnight
+from faults.world import (
+    FaultFoundError,
+    StuckError,
+    World,
+    kill_children,
+    stop_servers,
+    wait_for_midnight,
+)
 from faults.year import year
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.rollups.engine import open_engine
@@ -240,6 +247,7 @@ def main() -> int:
             return 1
         finally:
             kill_children()
+            stop_servers(folder)
         print(f"{name}: {figures}; {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

@@ -54,6 +54,19 @@ def kill_children() -> None:
         process.join()
 
 
+def stop_servers(folder: Path) -> None:
+    """Stop every PostgreSQL with its data in the folder.
+
+    Its last user stops it, but not if that was killed.
+    """
+    for file in folder.rglob("postmaster.pid"):
+        with suppress(OSError, ValueError, psutil.Error):
+            server = psutil.Process(int(file.read_text().split("\n", 1)[0]))
+            if "postgres" in server.name():
+                server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown.
+                server.wait(30)
+
+
 def _in_environment(
     environment: dict[str, str], action: Callable[..., None], *arguments: object
 ) -> None:
