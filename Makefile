@@ -94,11 +94,13 @@ docs: .venv-docs/.installed ## The documentation as a site in site/; a broken li
 	@.venv-docs/bin/python tools/docs_site.py site
 
 audit: install ## Known vulnerabilities of what is pinned (needs a network)
-	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock >.venv/audit.log 2>&1 \
-		|| ! grep -qE "GHSA-|PYSEC-|CVE-" .venv/audit.log || { cat .venv/audit.log; exit 1; }
-	@grep -qE "could not be audited|rror" .venv/audit.log \
-		&& echo "audit: SKIPPED in whole or part, the vulnerability service did not answer: see .venv/audit.log" \
-		|| echo "audit: no known vulnerability"
+	@$(BIN)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements.lock \
+		>.venv/audit.log 2>&1; code=$$?; \
+	if [ $$code -ne 0 ] && grep -qE "GHSA-|PYSEC-|CVE-" .venv/audit.log; then \
+		cat .venv/audit.log; exit $$code; \
+	elif [ $$code -ne 0 ] || grep -q "could not be audited" .venv/audit.log; then \
+		echo "audit: SKIPPED in whole or part, not every package could be looked up: see .venv/audit.log"; \
+	else echo "audit: no known vulnerability"; fi
 
 faults: install $(COMPILED) ## Kill, flood, soak and search Signal, for a long time; prints the seed
 	@$(BIN)/python -m faults

@@ -9,7 +9,6 @@ import argparse
 import atexit
 import json
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from bench import commands, ingest, orchestration, reports, retention, rollups, 
 from bench.against.report import MEASURES
 from bench.against.report import run as run_against
 from bench.run import Bench
-from bench.server import HISTORY_DAYS, Server
+from bench.server import HISTORY_DAYS, Server, forget_settings
 from bench.table import Row, machine, markdown
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -64,7 +63,7 @@ def main() -> int:
     folder.chmod(0o755)  # As root, the server runs as another user.
     # Registered before the server starts, so that it is removed after the server has stopped.
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ.pop("SIGNAL_DATABASE_URL", None)
+    forget_settings()
     bench = Bench(Server(folder / "home"), folder, options.events, options.repeats)
     for part in options.only or PARTS:
         _say(f"{part} ...")
@@ -112,7 +111,7 @@ def _options() -> argparse.Namespace:
         help=f"some parts only: {', '.join(PARTS)}; with --against: {', '.join(MEASURES)}",
     )
     parser.add_argument(
-        "--document", action="store_true", help="put the table into docs/performance.md"
+        "--document", action="store_true", help="put the whole table into docs/performance.md"
     )
     parser.add_argument(
         "--fail-fast", action="store_true", help="stop at the first part that fails"
@@ -130,6 +129,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.against is not None and (options.document or options.fail_fast):
         parser.error("--document and --fail-fast do not go with --against")
+    if options.document and options.only:
+        parser.error("--document does not go with --only: it replaces the whole table")
     known = PARTS if options.against is None else MEASURES
     if unknown := [part for part in options.only or [] if part not in known]:
         parser.error(f"--only: no part {unknown[0]!r}; there are {', '.join(known)}")

@@ -19,7 +19,9 @@ def measure_in(bench: Bench, settings: Settings, per_day: int) -> list[Row]:
     """Measure in a database whose history is filled; only once, as it is long."""
     database, models = database_of(settings), load_models()
     arguments = ["backfill", "--from", str(HISTORY[0]), "--to", str(HISTORY[-1]), "--json"]
-    signal = bench.server.watch.cost(lambda: run_command(arguments, environment(settings)))
+    signal = bench.server.watch.cost(
+        lambda: run_command(arguments, environment(settings), bench.folder)
+    )
     with database.connect() as connection:
         row = connection.execute(
             # The time during which at least one day was being built.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 from bench.run import Bench, run_command
-from bench.server import database_of, environment
+from bench.server import database_of, environment, plain_environment
 from bench.table import Row, limit
 from bench.traffic import YESTERDAY, fill_day, lines_of, multiply
 
@@ -20,8 +19,8 @@ def measure(bench: Bench) -> list[Row]:
     file = lines_of(bench.folder, bench.events)
     lines = sum(1 for _ in file.open("rb"))
     with bench.server.database() as settings:
-        given = environment(settings)
-        ingested = run_command(["ingest", str(file), "--json"], given)
+        arguments = ["ingest", str(file), "--json"]
+        ingested = run_command(arguments, environment(settings), bench.folder)
     with bench.server.database() as settings:
         fill_day(settings, file, YESTERDAY)
         with database_of(settings).connect() as connection:
@@ -33,9 +32,8 @@ def measure(bench: Bench) -> list[Row]:
             row = connection.execute(
                 "select sum(events) from signal.books where day = %s", [day]
             ).fetchone()
-        built = run_command(
-            ["backfill", "--from", str(day), "--to", str(day), "--json"], environment(settings)
-        )
+        arguments = ["backfill", "--from", str(day), "--to", str(day), "--json"]
+        built = run_command(arguments, environment(settings), bench.folder)
     rate = (
         f"{lines / ingested.wall:,.0f} lines/s from start to end, {ingested.cpu:.1f} s CPU of the"
         " client"
@@ -56,11 +54,8 @@ def measure(bench: Bench) -> list[Row]:
 
 def measure_demo(bench: Bench) -> list[Row]:
     """Measure `make demo` after the installation, in a home of its own."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
-    }
-    home = bench.folder / "demo"
-    demo = run_command(["demo"], {**kept, "SIGNAL_HOME": str(home)}, cwd=bench.folder)
+    given = {**plain_environment(), "SIGNAL_HOME": str(bench.folder / "demo")}
+    demo = run_command(["demo"], given, bench.folder)
     return [
         limit(
             "`make demo` after the installation",

@@ -1,22 +1,20 @@
 """How fresh rollups are with `signal-pipeline dev` and its defaults, measured end to end.
 
-- `python bench/freshness.py samples`: one event at a time, committed by another process. It
+- `python -m bench.freshness samples`: one event at a time, committed by another process. It
   measures the seconds until the event is in every rollup.
-- `python bench/freshness.py idle`: ten minutes without events. It counts the runs.
-- `python bench/freshness.py steady`: 100 events/s for ten minutes, on a large today. It counts the
+- `python -m bench.freshness idle`: ten minutes without events. It counts the runs.
+- `python -m bench.freshness steady`: 100 events/s for ten minutes, on a large today. It counts the
   runs, and measures how late they are.
 
 It prints one JSON object. Each measurement starts an empty `SIGNAL_HOME` of its own below the
-temporary folder, and removes nothing of yours.
+temporary folder, reads none of your settings, and removes nothing of yours.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import os
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -26,13 +24,14 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import psycopg
 
+from bench.server import forget_settings, plain_environment
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database, open_database
@@ -49,11 +48,15 @@ COMMAND = [sys.executable, "-c", "from signal_pipeline.cli import main; main()"]
 
 
 class Bench:
-    """A running `signal-pipeline dev` on an embedded database, and this process beside it."""
+    """A running `signal-pipeline dev` on an embedded database, and this process beside it.
+
+    Both forget the user's settings.
+    """
 
     def __init__(self, home: Path) -> None:
+        forget_settings()
         self.home = home
-        self.settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
+        self.settings = Settings(home=home)
         self.database: Database = open_database(self.settings)
         migrate(self.database, self.settings, load_models())
         self.connection: Connection = self.database.connect()
@@ -64,17 +67,20 @@ class Bench:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        env = {**os.environ, "SIGNAL_HOME": str(self.home)}
+        env = {**plain_environment(), "SIGNAL_HOME": str(self.home)}
         log = (self.home / "dev.log").open("wb")
         process = subprocess.Popen(
-            [*COMMAND, "dev", "--port", str(port)], env=env, stdout=log, stderr=log
+            [*COMMAND, "dev", "--port", str(port)], env=env, cwd=self.home, stdout=log, stderr=log
         )
         try:
             wait_until(lambda: answers(port), 180)
             yield
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(60)
+            process.kill()
+            process.wait()
             log.close()
 
     def runs(self) -> dict[str, int]:

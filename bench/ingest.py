@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal
 
 from bench.measure import Cost, median
 from bench.peers import copy_unlogged, executemany, orm_rows, plain_table
 from bench.run import Bench
-from bench.server import HISTORY_DAYS, database_of, ingest_at_end_of
+from bench.server import HISTORY_DAYS, Server, database_of, ingest_at_end_of
 from bench.table import Row, faster, limit
 from bench.traffic import YESTERDAY, fill_day, fill_history, lines_of
 from signal_pipeline.events.event import AcceptedEvent
@@ -22,16 +23,14 @@ from signal_pipeline.settings import Settings
 def measure(bench: Bench) -> list[Row]:
     """Measure the ingest of a file into an empty day, and peers on the events that it stored."""
     file = lines_of(bench.folder, bench.events)
-    lines = sum(1 for _ in file.open("rb"))
     with bench.server.database() as settings:
         # This loads everything that is loaded only once.
         fill_day(settings, lines_of(bench.folder, 5_000, seed=9), YESTERDAY)
     costs = []
     for _ in range(bench.repeats):
         with bench.server.database() as settings:
-            bench.server.checkpoint()
-            costs.append(bench.server.watch.cost(lambda: fill_day(settings, file, YESTERDAY)))
-    signal = per(median(costs), lines)
+            costs.append(cost_of_stored(bench.server, settings, file))
+    signal = median(costs)
     with bench.server.database() as settings:
         events = _events(settings, file.read_bytes().splitlines()[: max(2_000, bench.events // 10)])
         rows = [
@@ -39,6 +38,17 @@ def measure(bench: Bench) -> list[Row]:
             *_inserts(bench, settings, signal, events),
         ]
     return [*rows, *_stages(file.read_bytes().splitlines()[:50_000]), *_user_agents()]
+
+
+def cost_of_stored(server: Server, settings: Settings, file: Path) -> Cost:
+    """Ingest a file of yesterday; return what each event that was stored cost.
+
+    Duplicates and drops cost time too, but a peer gets only the events that were stored.
+    """
+    stored: list[int] = []
+    server.checkpoint()
+    cost = server.watch.cost(lambda: stored.append(fill_day(settings, file, YESTERDAY)))
+    return per(cost, stored[0])
 
 
 def per(cost: Cost, events: int) -> Cost:
@@ -212,11 +222,8 @@ def _flatness(bench: Bench, young: Settings, old: Settings, *, random_ids: bool)
     costs: dict[str, list[Cost]] = {"young": [], "old": []}
     for turn in range(bench.repeats):
         file = lines_of(bench.folder, bench.events // 5, seed=10 + turn, random_ids=random_ids)
-        lines = sum(1 for _ in file.open("rb"))
         for name, settings in (("young", young), ("old", old)):
-            bench.server.checkpoint()
-            cost = bench.server.watch.cost(lambda: fill_day(settings, file, YESTERDAY))  # noqa: B023
-            costs[name].append(per(cost, lines))
+            costs[name].append(cost_of_stored(bench.server, settings, file))
     with database_of(old).connect() as connection:
         row = connection.execute("select count(*) from signal.events").fetchone()
         assert row

@@ -32,6 +32,10 @@ class Cost:
         """CPU seconds of both sides."""
         return self.client + self.server
 
+    def __add__(self, other: Cost) -> Cost:
+        """Return the cost of doing both, one after the other."""
+        return Cost(self.wall + other.wall, self.client + other.client, self.server + other.server)
+
     def as_dict(self) -> Mapping[str, float]:
         """Return the object for `results.json`."""
         return {"wall": self.wall, "cpu": self.cpu, "client": self.client, "server": self.server}

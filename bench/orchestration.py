@@ -21,7 +21,8 @@ def measure(bench: Bench) -> list[Row]:
         given = environment(settings)
         ours, bare = (
             statistics.median(
-                run_child([sys.executable, "-c", program], given).cpu for _ in range(bench.repeats)
+                run_child([sys.executable, "-c", program], given, bench.folder).cpu
+                for _ in range(bench.repeats)
             )
             for program in (
                 "from signal_pipeline.definitions import defs; defs()",

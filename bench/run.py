@@ -50,20 +50,16 @@ class Child:
     printed: Mapping[str, object]
 
 
-def run_command(
-    arguments: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
-) -> Child:
+def run_command(arguments: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Child:
     """Run `signal-pipeline` with these arguments to its end.
 
-    Raises RuntimeError with its last lines if it fails.
+    It reads the `.env` of `cwd`, if there is one. Raises RuntimeError with its last lines if it fails.
     """
     command = [str(Path(sys.executable).with_name("signal-pipeline")), *arguments]
     return run_child(command, environment, cwd)
 
 
-def run_child(
-    command: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
-) -> Child:
+def run_child(command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> Child:
     """Run a program to its end. Raises RuntimeError with its last lines if it fails."""
     # By its path, since with this tree in PYTHONPATH another build would import this tree's code.
     done = subprocess.run(

@@ -98,6 +98,22 @@ class Server:
                         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def plain_environment() -> dict[str, str]:
+    """Return this process's environment without any setting of Signal and Dagster."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(("SIGNAL", "DAGSTER"))
+    }
+
+
+def forget_settings() -> None:
+    """Make this process forget the user's settings, in its environment and in `.env`."""
+    for name in os.environ.keys() - plain_environment().keys():
+        del os.environ[name]
+    Settings.model_config["env_file"] = None
+
+
 def database_of(settings: Settings) -> Database:
     """Return the database of these settings."""
     return Database(settings.database_url or "")
@@ -113,12 +129,12 @@ def ingest_at_end_of(settings: Settings, day: date) -> Ingest:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the environment of a child process that works on the same database."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("SIGNAL", "DAGSTER"))
-    }
+    """Return the environment of a child process that works on the same database.
+
+    Start the process in the bench's own folder, where it finds no `.env`.
+    """
     return {
-        **kept,
+        **plain_environment(),
         "SIGNAL_ENV": "development",
         "SIGNAL_DATABASE_URL": settings.database_url or "",
         "SIGNAL_HOME": str(settings.home),

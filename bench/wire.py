@@ -60,6 +60,8 @@ def measure(bench: Bench) -> list[Row]:
             "-m",
             "uvicorn",
             "bench.peers.bare_asgi:app",
+            "--app-dir",
+            str(Path(__file__).parents[1]),
             "--no-access-log",
             "--log-level",
             "error",
@@ -122,7 +124,9 @@ def _measured(
     """
     port = free_port()
     with (bench.folder / "wire.log").open("ab") as log:
-        process = subprocess.Popen([*command, str(port)], env=dict(given), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [*command, str(port)], env=dict(given), cwd=bench.folder, stdout=log, stderr=log
+        )
     try:
         wait_for(port, process)
         asyncio.run(ask_all(port, first))

@@ -49,7 +49,9 @@ def _serve(bench: Bench, settings: Settings, workers: int) -> Iterator[tuple[psu
         *("serve", "--port", str(port), "--workers", str(workers)),
     ]
     with (bench.folder / "workers.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment(settings), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command, env=environment(settings), cwd=bench.folder, stdout=log, stderr=log
+        )
     try:
         wait_for(port, process)
         yield psutil.Process(process.pid), port

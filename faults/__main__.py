@@ -30,13 +30,21 @@ from faults.neighbours import neighbours
 from faults.sensor_kills import kill_sensor_runs
 from faults.soak import soak
 from faults.suppression import Recovered, attack
-from faults.world import FaultFoundError, StuckError, World, wait_for_midnight
+from faults.world import (
+    FaultFoundError,
+    StuckError,
+    World,
+    kill_children,
+    stop_servers,
+    wait_for_midnight,
+)
 from faults.year import year
-from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.postgres.database import open_database
 from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.settings import load_settings
+
+LEAKS_SECONDS = 900  # The leak test takes less than this.
 
 
 def run_kills(home: Path, seed: int, options: argparse.Namespace) -> str:
@@ -90,6 +98,7 @@ def run_soak(home: Path, seed: int, options: argparse.Namespace) -> str:
 
 def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
     """Send marked inputs by every way in, with Dagster's UI and daemon running."""
+    wait_for_midnight(LEAKS_SECONDS)
     test = LeakTest(home)
     test.by_command()
     test.by_api()
@@ -99,11 +108,9 @@ def run_leaks(home: Path, _seed: int, _options: argparse.Namespace) -> str:
 
 def run_neighbours(home: Path, seed: int, options: argparse.Namespace) -> str:
     """Run beside another team in one Dagster instance."""
-    return str(
-        neighbours(
-            World(home), options.races, options.neighbour_seconds, options.neighbour_kills, seed
-        )
-    )
+    races, seconds, kills = options.races, options.neighbour_seconds, options.neighbour_kills
+    wait_for_midnight(2 * races + seconds + 60 * kills)
+    return str(neighbours(World(home), races, seconds, kills, seed))
 
 
 def run_full_disk(home: Path, seed: int, options: argparse.Namespace) -> str:
@@ -116,12 +123,13 @@ def run_suppression(home: Path, seed: int, options: argparse.Namespace) -> str:
 
     Each world is two days in a week of its own.
     """
+    today = wait_for_midnight(120 * options.worlds)
     World(home)
     actions.migrate_all()
     settings, models = load_settings(), load_models()
     database = open_database(settings)
     engine, total = open_engine(settings, database), Recovered()
-    monday = today_utc() - timedelta(days=today_utc().weekday() + 7)
+    monday = today - timedelta(days=today.weekday() + 7)
     for number in range(options.worlds):
         first = monday - timedelta(weeks=number)
         days = [first, first + timedelta(days=1)]
@@ -235,8 +243,11 @@ def main() -> int:
             figures = PARTS[name](folder, options.seed, options)
         except (FaultFoundError, StuckError) as fault:
             atexit.unregister(remove)
-            print(f"{name}: BROKEN: {fault}; look at the files in {folder}")
+            print(f"{name}: BROKEN: {fault}; look at the files in {folder}", flush=True)
             return 1
+        finally:
+            kill_children()
+            stop_servers(folder)
         print(f"{name}: {figures}; {time.monotonic() - started:.0f} s", flush=True)
     return 0
 

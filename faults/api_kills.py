@@ -62,8 +62,10 @@ class ApiUnderFire:
         for number in range(SENDERS):
             lines = oracle.lines_of(self.day, oracle.OF_API, lines_per_sender, self._random)
             name = f"{self._lives}-{number}"
-            self._senders.append(threading.Thread(target=self._send, args=(port, name, lines)))
-            self._senders[-1].start()
+            # A daemon, so that a fault which is found meanwhile can end the program.
+            sender = threading.Thread(target=self._send, args=(port, name, lines), daemon=True)
+            self._senders.append(sender)
+            sender.start()
         return process
 
     def stop_sending(self) -> None:

@@ -79,9 +79,10 @@ class FullDisk:
 
         Then check that everything is there.
         """
-        wait_for_midnight(ROUND_SECONDS)
+        self._today = self._api.day = wait_for_midnight(ROUND_SECONDS)
         day = self._today - timedelta(days=1 + number)
-        self._days[day] = oracle.Day()
+        for each in (day, self._today):
+            self._days.setdefault(each, oracle.Day())
         self._checkpoint()
         postmaster = self.world.postmaster()
         server = self._api.start(lines_per_sender=LINES_PER_SENDER)

@@ -17,10 +17,11 @@ from random import Random
 
 from faults import actions, oracle
 from faults.wire import NO_ANSWER, Client, Gateway, free_port, wait_until_up
-from faults.world import PATIENCE_SECONDS, FaultFoundError, World
+from faults.world import PATIENCE_SECONDS, FaultFoundError, StuckError, World
 from signal_pipeline.settings import load_settings
 
 FILES = 256
+OTHER_FILES = 500  # That this process may have open beside its hostile connections.
 PER_LOOK = 50  # Connections between two checks that a stranger is served.
 HEALTH_SECONDS = 10.0  # A machine under load can need some seconds for a health check.
 CLOSED_SECONDS = 60.0
@@ -52,7 +53,8 @@ AGAIN = (b"", b"x", b"\r\n", b"a: b\r\n", b"1\r\n \r\n", b"\x00\xff", HEALTH)
 
 
 def by_connection(world: World, number: int, seed: int) -> str:
-    """Open that many connections; return figures. Raises FaultFoundError."""
+    """Open that many connections; return figures. Raises FaultFoundError and StuckError."""
+    _allow_files(number + OTHER_FILES)
     random, port = Random(f"{seed}/connections"), free_port()
     server = world.start(serve_with_few_files, port, world.home / "spool-of-connections")
     if not wait_until_up(port, PATIENCE_SECONDS):
@@ -84,6 +86,18 @@ def by_connection(world: World, number: int, seed: int) -> str:
         f"{number:,} connections to a server with {FILES} files, slowest health check"
         f" {slowest * 1000:.0f} ms"
     )
+
+
+def _allow_files(number: int) -> None:
+    """Let this process have that many files open, if it may have fewer. Raises StuckError."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise StuckError(
+            f"the hostile connections need {number:,} open files, and the hard limit is {hard:,}:"
+            " raise it, or give fewer --connections"
+        )
+    if soft != resource.RLIM_INFINITY and soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
 
 
 def serve_with_few_files(port: int, spool: Path) -> None:

@@ -47,7 +47,7 @@ def by_file(world: World, number: int, seed: int) -> Counter[str]:
                 good.append(json.dumps(payload.fields).encode())
 
         payloads(number, write, seed)
-    done = _ingest(dealt.files)
+    done = _ingest(world, dealt.files)
     if done.returncode or b"Traceback" in done.stderr:
         raise FaultFoundError(f"seed {seed}: the ingest ended with {done.returncode}")
     books = _books(world) - before
@@ -63,7 +63,7 @@ def _refuse_other_forms(world: World, lines: list[bytes], seed: int) -> None:
     for name, data in other_forms(lines).items():
         files.append(world.home / f"other-{name}")
         files[-1].write_bytes(data)
-    done = _ingest(files)
+    done = _ingest(world, files)
     if done.returncode != 1 or b"Traceback" in done.stderr:
         raise FaultFoundError(
             f"seed {seed}: files of other forms: the ingest ended with {done.returncode}"
@@ -76,7 +76,7 @@ def _refuse_other_forms(world: World, lines: list[bytes], seed: int) -> None:
         raise FaultFoundError(f"seed {seed}: files of other forms are in the books")
 
 
-def _ingest(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
+def _ingest(world: World, files: list[Path]) -> subprocess.CompletedProcess[bytes]:
     command = [
         sys.executable,
         "-c",
@@ -84,7 +84,7 @@ def _ingest(files: list[Path]) -> subprocess.CompletedProcess[bytes]:
         "ingest",
         *map(str, files),
     ]
-    return subprocess.run(command, capture_output=True, check=False)
+    return subprocess.run(command, cwd=world.home, capture_output=True, check=False)
 
 
 def by_api(world: World, number: int, seed: int) -> Counter[str]:
@@ -124,7 +124,10 @@ class _Senders:
         self.expected: dict[str, Stored] = {}
         self._queue: queue.Queue[Payload | None] = queue.Queue(WAITING)
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, args=(port, n)) for n in range(SENDERS)]
+        # Daemons, so that a fault which is found meanwhile can end the program.
+        self._threads = [
+            threading.Thread(target=self._run, args=(port, n), daemon=True) for n in range(SENDERS)
+        ]
         for thread in self._threads:
             thread.start()
 

@@ -106,8 +106,7 @@ class KillTest:
 
     def round(self) -> None:
         """Run one round."""
-        wait_for_midnight(ROUND_SECONDS)
-        self._today = self._api.day = datetime.now(UTC).date()
+        self._today = self._api.day = wait_for_midnight(ROUND_SECONDS)
         number = self.tally.rounds
         random = Random(f"{self.seed}/{number}")
         due = self.world.start_date + timedelta(days=number % 230)

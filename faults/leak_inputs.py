@@ -9,13 +9,11 @@ import hmac
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from typing import NamedTuple
 
 from faults.wire import CREATE_MANY, Gateway, Headers
 
-TODAY = datetime.now(UTC).date()
-YESTERDAY = TODAY - timedelta(days=1)
 SECRET = "leak-mark-secret-Zq81-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
 GATEWAY_SECRET = "leak-mark-gateway-Vx40-secret"  # noqa: S105 # pragma: allowlist secret
 API_KEY = "leak-mark-api-key-Jt93"  # pragma: allowlist secret
@@ -28,8 +26,7 @@ AGENT = (
 EMAIL, USER_ID = "leak.mark@private-mail.example", "user-LeakMark-66120"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsZWFrLW1hcmsifQ.c2lnbmF0dXJlLWxlYWstbWFyaw"  # noqa: S105 # pragma: allowlist secret
 HOST = "admin.example.org"
-# These values are allowed nowhere: not in a store, a log, an error or a run.
-NOWHERE: Mapping[str, str | bytes] = {
+_NOWHERE: Mapping[str, str | bytes] = {
     "secret": SECRET,
     "gateway's secret": GATEWAY_SECRET,
     "API key": API_KEY,
@@ -41,34 +38,47 @@ NOWHERE: Mapping[str, str | bytes] = {
     "e-mail": EMAIL,
     "user id": USER_ID,
     "token": TOKEN,
-    **{
-        f"salt of {day}": hmac.digest(SECRET.encode(), str(day).encode(), "sha256")
-        for day in (TODAY, YESTERDAY, YESTERDAY - timedelta(days=1))
-    },
     "address and user agent": f"{IPV4}\x1f{AGENT}",
     "canonical hash input": f"{HOST}\x1f{IPV4}\x1fChrome|150|Windows",
 }
 SESSION, ENTITY, STORED, SPOOLED = (str(uuid.uuid4()) for _ in range(4))
-DAY_SALT = hmac.digest(SECRET.encode(), str(YESTERDAY).encode(), "sha256")
-USER_HASH = hmac.digest(DAY_SALT, f"{HOST}\x1f{IPV4}\x1fChrome|150|Windows".encode(), "sha256")
-# An event stores these values, but no log, error or run is allowed to contain them.
-STORED_ONLY: Mapping[str, str | bytes] = {
-    "session": SESSION,
-    "entity": ENTITY,
-    "event id": STORED,
-    "spooled event id": SPOOLED,
-    "hash": USER_HASH,
-}
 
 
-def marked(**changes: object) -> bytes:
-    """Return a line full of marks; a change to None removes the key."""
+def nowhere(today: date) -> dict[str, str | bytes]:
+    """Return the values that are allowed nowhere: not in a store, a log, an error or a run."""
+    days = [today - timedelta(days=n) for n in range(3)]
+    return {**_NOWHERE, **{f"salt of {day}": _salt(day) for day in days}}
+
+
+def user_hash(day: date) -> bytes:
+    """Return the hash that the marked person has on that day."""
+    person = f"{HOST}\x1f{IPV4}\x1fChrome|150|Windows"
+    return hmac.digest(_salt(day), person.encode(), "sha256")
+
+
+def stored_only(day: date) -> dict[str, str | bytes]:
+    """Return the values that the day's event stores, and that no log, error or run may contain."""
+    return {
+        "session": SESSION,
+        "entity": ENTITY,
+        "event id": STORED,
+        "spooled event id": SPOOLED,
+        "hash": user_hash(day),
+    }
+
+
+def _salt(day: date) -> bytes:
+    return hmac.digest(SECRET.encode(), str(day).encode(), "sha256")
+
+
+def marked(day: date, **changes: object) -> bytes:
+    """Return a line of that day full of marks; a change to None removes the key."""
     fields: dict[str, object] = {
         "eventType": "journey_create_clicked",
         "appName": "journeys-admin",
         "route": "/journeys",
         "clientEventId": str(uuid.uuid4()),
-        "createdAt": f"{YESTERDAY}T10:00:00Z",
+        "createdAt": f"{day}T10:00:00Z",
         "ip": IPV4,
         "userAgent": AGENT,
         "host": HOST,
@@ -80,20 +90,20 @@ def marked(**changes: object) -> bytes:
     return json.dumps({key: value for key, value in fields.items() if value is not None}).encode()
 
 
-def all_kinds() -> list[bytes]:
+def all_kinds(day: date) -> list[bytes]:
     """Return lines that are accepted, and lines that fail at each check, with a mark just there."""
     return [
-        marked(clientEventId=STORED, sessionId=SESSION, entityType="journey", entityId=ENTITY),
-        marked(ip=IPV6),
-        marked(ip=f"[{IPV6}]:443", route=f"/people/{EMAIL}/{IPV4}?mail={EMAIL}#{TOKEN}"),
-        marked(ip=f"not an address {IPV4}"),
-        marked(host=f"bad host {IPV4}"),
-        *(marked(**changes) for changes in _refused()),
-        marked(userAgent=f"Googlebot/2.1 {EMAIL} (+http://www.google.com/bot.html)"),
-        marked(createdAt=EMAIL),
-        marked(createdAt="2001-01-01T00:00:00Z"),
-        marked(clientEventId=None),
-        marked()[:-9],
+        marked(day, clientEventId=STORED, sessionId=SESSION, entityType="journey", entityId=ENTITY),
+        marked(day, ip=IPV6),
+        marked(day, ip=f"[{IPV6}]:443", route=f"/people/{EMAIL}/{IPV4}?mail={EMAIL}#{TOKEN}"),
+        marked(day, ip=f"not an address {IPV4}"),
+        marked(day, host=f"bad host {IPV4}"),
+        *(marked(day, **changes) for changes in _refused()),
+        marked(day, userAgent=f"Googlebot/2.1 {EMAIL} (+http://www.google.com/bot.html)"),
+        marked(day, createdAt=EMAIL),
+        marked(day, createdAt="2001-01-01T00:00:00Z"),
+        marked(day, clientEventId=None),
+        marked(day)[:-9],
         b'{"eventType": "' + EMAIL.encode() + b"\xff\xfe" + TOKEN.encode() + b'"}',
         b'{"ip": "' + IPV4.encode() + b'", "userAgent": "\\ud800' + AGENT.encode() + b'"}',
         AGENT.encode() * 4000,
@@ -212,7 +222,7 @@ def ask(gateway: Gateway, query: str) -> Request:
     return Request(body, {**signed, **FROM_US}, GOOD | BAD)
 
 
-def reads(gateway: Gateway) -> Iterator[Request]:
+def reads(gateway: Gateway, today: date) -> Iterator[Request]:
     """Yield questions full of marks; those of an admin can reach the database."""
     yield ask(
         gateway,
@@ -220,7 +230,7 @@ def reads(gateway: Gateway) -> Iterator[Request]:
         " } }",
     )
     yield ask(gateway, f'{{ events(filter: {{createdAtGte: "{EMAIL}"}}) {{ id }} }}')
-    days = f'from: "{YESTERDAY}", to: "{TODAY}"'
+    days = f'from: "{today - timedelta(days=1)}", to: "{today}"'
     yield ask(
         gateway,
         f'{{ eventStats({days}, app: "{EMAIL}", eventType: "{TOKEN}", by: APP) {{ rows {{ events }}'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -22,22 +23,20 @@ from faults.leak_inputs import (
     GATEWAY_SECRET,
     HOST,
     IPV4,
-    NOWHERE,
     SESSION,
     SPOOLED,
     STORED,
-    STORED_ONLY,
-    TODAY,
     TOKEN,
-    USER_HASH,
     USER_ID,
-    YESTERDAY,
     all_kinds,
     create,
     event,
     marked,
+    nowhere,
     reads,
     requests,
+    stored_only,
+    user_hash,
 )
 from faults.marks import hits, hits_in_files, needles
 from faults.wire import Client, Gateway
@@ -67,6 +66,11 @@ class LeakTest(LeakHome):
 
     answers = b""  # The answers of Dagster's UI.
 
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.today = datetime.now(UTC).date()
+        self.yesterday = self.today - timedelta(days=1)
+
     def by_command(self) -> None:
         """Run the commands on marked inputs.
 
@@ -78,19 +82,24 @@ class LeakTest(LeakHome):
             connection.execute(SPREAD_OUT)
             connection.execute("alter system set log_min_messages = 'info'")
             connection.execute("select pg_reload_conf()")
-        self.run(0, "ingest", "-", "--json", lines=all_kinds())
+        self.run(0, "ingest", "-", "--json", lines=all_kinds(self.yesterday))
         person = f"{HOST}\n{IPV4} {EMAIL}\n{AGENT}\n".encode()
-        self.run(1, "subject", "--day", YESTERDAY, lines=[person, TOKEN.encode()])
+        self.run(1, "subject", "--day", self.yesterday, lines=[person, TOKEN.encode()])
         with self.broken("events", "route <> '/broken'"):
-            self.run(1, "ingest", "-", lines=[marked(route="/broken"), *all_kinds()])
+            self.run(
+                1,
+                "ingest",
+                "-",
+                lines=[marked(self.yesterday, route="/broken"), *all_kinds(self.yesterday)],
+            )
         with self.broken("books", "false"):
-            self.run(1, "ingest", "-", lines=all_kinds())
+            self.run(1, "ingest", "-", lines=all_kinds(self.yesterday))
         with self.broken("builds", "false"):
-            self.run(1, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
+            self.run(1, "backfill", "--from", self.yesterday, "--to", self.yesterday)
         with self.connect(DAGSTER_DATABASE) as connection:
             connection.execute(SPREAD_OUT)
-        self.run(0, "backfill", "--from", YESTERDAY, "--to", YESTERDAY)
-        self.run(0, "report", "app", "--from", YESTERDAY, "--to", TODAY)
+        self.run(0, "backfill", "--from", self.yesterday, "--to", self.yesterday)
+        self.run(0, "report", "app", "--from", self.yesterday, "--to", self.today)
         self.run(1, "alert-test")
 
     def by_api(self) -> None:
@@ -107,7 +116,7 @@ class LeakTest(LeakHome):
                 Gateway(settings, f"{USER_ID}-boss", admin=True),
             )
             with closing(Client(port, people)) as client:
-                for request in [*requests(people), *reads(admins)]:
+                for request in [*requests(people), *reads(admins, self.today)]:
                     demand(
                         client.post(request.body, request.headers).status in request.statuses,
                         "the API answers as it should",
@@ -127,7 +136,7 @@ class LeakTest(LeakHome):
             client.post(request.body, request.headers).outcomes == [("spooled", None)],
             "events go to the spool",
         )
-        for request in reads(admins):
+        for request in reads(admins, self.today):
             client.post(request.body, request.headers)
         shutil.copytree(self.home / "spool", self.home / "spool-as-it-was")
         self.connect().close()
@@ -136,8 +145,9 @@ class LeakTest(LeakHome):
     def search(self) -> str:
         """Search before and after erasures; return figures. Raises FaultFoundError."""
         person = f"{HOST}\n{IPV4}\n{AGENT}\n".encode()
-        subject = self.run(0, "subject", "--day", YESTERDAY, lines=[person])
-        demand(USER_HASH.hex() in subject.read_text(), "the subject is found")
+        person_hash = user_hash(self.yesterday).hex()
+        subject = self.run(0, "subject", "--day", self.yesterday, lines=[person])
+        demand(person_hash in subject.read_text(), "the subject is found")
         # The search must find what is there: the ids of the stored events, in the dump and in the
         # data files.
         with self.connect() as connection:
@@ -149,30 +159,31 @@ class LeakTest(LeakHome):
             bool(hits_in_files(ledger, (data_folder(self.home) / "base").rglob("*"))),
             "the data files are searched",
         )
-        self.run(0, "erase", "--user-hash", USER_HASH.hex(), "--day", YESTERDAY, "--json")
+        self.run(0, "erase", "--user-hash", person_hash, "--day", self.yesterday, "--json")
         self.run(0, "erase", "--entity", "journey", ENTITY, "--json")
         with self.connect() as connection:
             connection.execute("checkpoint")
         dumps = {name: self.dump(name) for name in (DATABASE, DAGSTER_DATABASE)}
         files = [path for path in self.home.rglob("*") if path.is_file()]
         logs = [path for path in files if path != subject and _is_log(path)]
-        nowhere, stored_only = needles(NOWHERE), needles(STORED_ONLY)
-        everywhere = {**nowhere, **stored_only}
+        private, not_in_logs = nowhere(self.today), stored_only(self.yesterday)
+        forbidden = needles(private)
+        everywhere = {**forbidden, **needles(not_in_logs)}
         found = {
-            "dump": hits(nowhere, dumps[DATABASE]),
+            "dump": hits(forbidden, dumps[DATABASE]),
             "dump after the erasures": hits(
-                needles({"hash": USER_HASH.hex(), "entity": ENTITY}), dumps[DATABASE]
+                needles({"hash": person_hash, "entity": ENTITY}), dumps[DATABASE]
             ),
             "dump of Dagster's storage": hits(everywhere, dumps[DAGSTER_DATABASE]),
             "answers of Dagster's UI": hits(everywhere, self.answers),
             **hits_in_files(everywhere, logs),
-            **hits_in_files(nowhere, {*files} - {*logs}),
+            **hits_in_files(forbidden, {*files} - {*logs}),
         }
         if leaks := {place: labels for place, labels in found.items() if labels}:
             raise FaultFoundError(f"private values at rest: {leaks}")
         megabytes = sum(path.stat().st_size for path in files if path.exists()) >> 20
         return (
-            f"{len(NOWHERE)} marks that must be nowhere and {len(STORED_ONLY)} that no log may"
+            f"{len(private)} marks that must be nowhere and {len(not_in_logs)} that no log may"
             f" tell, in {len(everywhere)} forms, in {len(files):,} files of {megabytes} MB,"
             f" {len(logs)} of them logs, and {len(dumps)} dumps: no hit"
         )

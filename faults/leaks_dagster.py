@@ -33,10 +33,14 @@ def by_dagster(test: LeakTest) -> None:
     with test.process("dev", "--port", port):
         until("the UI answers", lambda: "runsOrError" in _ask(port))
         with test.broken("events", "route <> '/broken'"):
-            _land(test, "failing", [marked(route="/broken"), *all_kinds()])
+            _land(
+                test,
+                "failing",
+                [marked(test.yesterday, route="/broken"), *all_kinds(test.yesterday)],
+            )
             until("a run fails", lambda: '"FAILURE"' in _ask(port, "raw_events_job"))
         test.stop_postgres()
-        _land(test, "good", [marked(sessionId=SESSION) for _ in range(50)])
+        _land(test, "good", [marked(test.yesterday, sessionId=SESSION) for _ in range(50)])
         until("the landing is empty", lambda: not list((test.home / "landing").glob("*.ndjson")))
         until("the rollups are fresh", lambda: _fresh(test))
         # The UI's pool holds connections to the server that was stopped, so the first requests

@@ -23,7 +23,7 @@ import psycopg
 from faults import actions, oracle
 from faults.checks import faults
 from faults.wire import free_port
-from faults.world import StuckError, World
+from faults.world import StuckError, World, wait_for_midnight
 from signal_pipeline.dagster.home import DAGSTER_DATABASE
 from signal_pipeline.dagster.names import RAW_EVENTS_JOB
 from signal_pipeline.postgres.database import Connection, open_database
@@ -32,6 +32,7 @@ from signal_pipeline.settings import load_settings
 LINES = 5_000
 # A killed run is noticed after half a minute and retried; at worst there is a back-off.
 PATIENCE_SECONDS = 420.0
+SECONDS_PER_KILL = 120  # A kill takes less than this, with its share of what heals.
 KILLS_PER_DAY = 2
 DAYS_PER_KILL = 3  # A run can end before its kill.
 LONGEST_RUN_SECONDS = 0.6
@@ -58,7 +59,7 @@ def kill_sensor_runs(
     """Kill that many runs. Raises StuckError if a day does not become right again."""
     done: Counter[str] = Counter()
     random = Random(f"{seed}/sensors")
-    today = datetime.now(UTC).date()
+    today = wait_for_midnight(kills * SECONDS_PER_KILL)
     with _daemon(world) as daemon:
         for number in range(DAYS_PER_KILL * kills):
             day = today - timedelta(days=1 + number)
@@ -87,7 +88,11 @@ def _daemon(world: World) -> Iterator[psutil.Process]:
         yield psutil.Process(process.pid)
     finally:
         process.terminate()
-        process.wait(60)
+        # The daemon can miss the signal: see `neighbours.py`.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
+        process.wait()
 
 
 def _give_work(world: World, state: oracle.Day, day: date, random: Random) -> None:

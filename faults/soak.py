@@ -176,8 +176,7 @@ def soak(world: World, seed: int, seconds: float) -> dict[str, int]:
 
     Raises FaultFoundError.
     """
-    wait_for_midnight(seconds + SETTLE_SECONDS)
-    today = datetime.now(UTC).date()
+    today = wait_for_midnight(seconds + SETTLE_SECONDS)
     recent = [today - timedelta(days=n) for n in range(1, DAYS + 1)]
     # 180 days before today and earlier, since the start date is 420 days before today.
     due = [world.start_date + timedelta(days=300 - 60 - n) for n in range(DUE_DAYS)]

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import psutil
 
 from signal_pipeline.postgres.database import Connection, open_database
 from signal_pipeline.postgres.embedded import data_folder
-from signal_pipeline.settings import load_settings
+from signal_pipeline.settings import Settings, load_settings
 
 SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
 PATIENCE_SECONDS = 120.0
@@ -30,8 +30,8 @@ class StuckError(Exception):
     """An action did not end, or failed although nothing disturbed it."""
 
 
-def wait_for_midnight(seconds: float) -> None:
-    """Wait for the next UTC date if it begins within that time.
+def wait_for_midnight(seconds: float) -> date:
+    """Wait for the next UTC date if it begins within that time; return the date that it is then.
 
     The API's events belong to the date of their arrival.
     """
@@ -41,6 +41,30 @@ def wait_for_midnight(seconds: float) -> None:
     ).total_seconds()
     if left < seconds:
         time.sleep(left + 1)
+    return datetime.now(UTC).date()
+
+
+def kill_children() -> None:
+    """Kill every process that a world of this process has started.
+
+    A process waits for its children when it exits, and a server never ends by itself.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join()
+
+
+def stop_servers(folder: Path) -> None:
+    """Stop every PostgreSQL with its data in the folder.
+
+    Its last user stops it, but not if that was killed.
+    """
+    for file in folder.rglob("postmaster.pid"):
+        with suppress(OSError, ValueError, psutil.Error):
+            server = psutil.Process(int(file.read_text().split("\n", 1)[0]))
+            if "postgres" in server.name():
+                server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown.
+                server.wait(30)
 
 
 def _in_environment(
@@ -50,18 +74,25 @@ def _in_environment(
 
     All worlds of a process share the process that forks, which has the first world's environment.
     """
+    _read_no_env_file()
     os.environ.clear()
     os.environ.update(environment)
     action(*arguments)
 
 
+def _read_no_env_file() -> None:
+    """Make this process leave the `.env` of the working folder alone: it is the developer's own."""
+    Settings.model_config["env_file"] = None
+
+
 class World:
-    """A fresh `SIGNAL_HOME` in `folder`; sets this process's environment for it."""
+    """A fresh `SIGNAL_HOME` in `folder`; this process gets its settings, and no others."""
 
     def __init__(self, folder: Path, days_before: int = 420) -> None:
         self.home = folder
         self.start_date = datetime.now(UTC).date() - timedelta(days=days_before)
-        for name in [name for name in os.environ if name.startswith(("SIGNAL", "DAGSTER"))]:
+        _read_no_env_file()
+        for name in [each for each in os.environ if each.upper().startswith(("SIGNAL", "DAGSTER"))]:
             del os.environ[name]
         os.environ |= {
             "SIGNAL_HOME": str(folder),
@@ -78,11 +109,16 @@ class World:
     @classmethod
     @contextmanager
     def in_folder(cls, folder: Path) -> Iterator[World]:
-        """Yield a world; the environment is restored afterwards."""
-        before = dict(os.environ)
+        """Yield a world.
+
+        Afterwards its processes are killed, and this process's own settings are restored.
+        """
+        before, env_file = dict(os.environ), Settings.model_config["env_file"]
         try:
             yield cls(folder)
         finally:
+            kill_children()
+            Settings.model_config["env_file"] = env_file
             os.environ.clear()
             os.environ.update(before)
 
@@ -107,11 +143,16 @@ class World:
             process.kill()
             raise StuckError(f"{action.__name__} hangs")
         if process.exitcode:
-            errors = (self.home / "victims.log").read_text().splitlines()
             raise StuckError(
-                f"{action.__name__} failed with exit code {process.exitcode}: {errors[-1:]}"
+                f"{action.__name__} failed with exit code {process.exitcode}: {self._last_error()}"
             )
         return time.monotonic() - started
+
+    def _last_error(self) -> str:
+        """Return the last line of the victims' errors; an action can fail before it has any."""
+        with suppress(FileNotFoundError, IndexError):
+            return (self.home / "victims.log").read_text().splitlines()[-1]
+        return "it left no message in victims.log"
 
     def land(self, name: str, content: bytes) -> None:
         """Move a finished file into the landing."""

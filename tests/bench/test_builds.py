@@ -70,7 +70,8 @@ def test_a_tree_with_uncommitted_changes_says_so(repository: Path) -> None:
     assert this_tree().name == f"{clean} with uncommitted changes"
 
 
-def test_another_build_does_not_import_this_tree() -> None:
+def test_another_build_does_not_import_this_tree(tmp_path: Path) -> None:
     program = "import json, os; print(json.dumps({'path': os.environ.get('PYTHONPATH')}))"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    assert run_child([sys.executable, "-c", program], environment).printed == {"path": None}
+    child = run_child([sys.executable, "-c", program], environment, tmp_path)
+    assert child.printed == {"path": None}

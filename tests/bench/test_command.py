@@ -1,4 +1,4 @@
-"""`python -m bench --against REV` says in one line what is wrong with a call."""
+"""`python -m bench` says in one line what is wrong with a call."""
 
 from __future__ import annotations
 
@@ -14,15 +14,31 @@ PROJECT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["no-such-revision"], "this repository has no revision 'no-such-revision': name a commit"),
-        (["HEAD", "--only", "demo"], "--only: no part 'demo'; there are start, events"),
-        (["HEAD", "--document"], "--document and --fail-fast do not go with --against"),
-        (["HEAD", "--rounds", "0"], "argument --rounds: '0' is not a whole number of at least 1"),
-        (["HEAD", "--days", "-3"], "argument --days: '-3' is not a whole number of at least 1"),
+        (["--document", "--only", "ingest"], "--document does not go with --only"),
+        (
+            ["--against", "no-such-revision"],
+            "this repository has no revision 'no-such-revision': name a commit",
+        ),
+        (
+            ["--against", "HEAD", "--only", "demo"],
+            "--only: no part 'demo'; there are start, events",
+        ),
+        (
+            ["--against", "HEAD", "--document"],
+            "--document and --fail-fast do not go with --against",
+        ),
+        (
+            ["--against", "HEAD", "--rounds", "0"],
+            "argument --rounds: '0' is not a whole number of at least 1",
+        ),
+        (
+            ["--against", "HEAD", "--days", "-3"],
+            "argument --days: '-3' is not a whole number of at least 1",
+        ),
     ],
 )
 def test_a_wrong_call_is_refused(arguments: list[str], complaint: str) -> None:
-    command = [sys.executable, "-m", "bench", "--against", *arguments]
+    command = [sys.executable, "-m", "bench", *arguments]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert complaint in done.stderr.splitlines()[-1]

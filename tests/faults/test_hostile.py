@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from faults.hostile_clients import by_connection
 from faults.hostile_ways import by_api, by_file
 from faults.sly_rows import Stored, differences
 from faults.sly_values import NOBODY
-from faults.world import SECRET, World
+from faults.world import SECRET, StuckError, World
 from signal_pipeline.ingest.pipeline import Ingest
 
 PRIVATE = re.compile(
@@ -123,5 +124,21 @@ def test_a_broken_line_is_one_drop(ingest: Ingest, encoding: str) -> None:
     assert (counts.received, counts.dropped.total()) == (1, 1)
 
 
-def test_hostile_connections_shut_nobody_out(world: World) -> None:
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """A soft limit of open files that is lower than the number of connections; the hard limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (250, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_hostile_connections_shut_nobody_out(world: World, few_files: int) -> None:
     assert by_connection(world, 300, seed=9).startswith("300 connections")
+
+
+def test_more_connections_than_files_are_refused(world: World, few_files: int) -> None:
+    if few_files == resource.RLIM_INFINITY:
+        pytest.skip("this process may open any number of files")
+    with pytest.raises(StuckError, match="hard limit is"):
+        by_connection(world, few_files, seed=9)
