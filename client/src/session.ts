@@ -2,9 +2,9 @@
  * The session id: one per browser tab and UTC date (requirement 7.3).
  *
  * A tab that a script opens, or that is duplicated, starts with a copy of its opener's `sessionStorage`. The stored id
- * is therefore marked as long as a document uses it. A document that finds the mark is in another tab, and makes an id
- * of its own. A reload or navigation removes the mark first. After a crash the mark stays, and the restored tab counts
- * as a new session.
+ * is therefore marked as long as a document uses it, from the time that the document has a tracker. A document that finds
+ * the mark is in another tab, or in a frame of this one, and makes an id of its own. A reload or navigation removes the
+ * mark first. After a crash the mark stays, and the restored tab counts as a new session.
  */
 
 const KEY = "signal.sessionId";
@@ -43,23 +43,33 @@ export const eventId = (): string =>
 
 /** Returns this tab's session id for today. It is made at the first call, and again after the UTC date has changed. */
 export function sessionId(): string {
-  const holder = (page[HOLDER] ??= newHolder());
+  const holder = claimSession();
   const date = utcDate();
-  if (holder.session?.date !== date) {
-    const stored = holder.session ? undefined : read();
-    const id = stored?.date === date && !stored.open ? stored.id : uuid();
-    holder.session = { id, date };
-    write({ id, date, open: true });
-  }
-  return holder.session.id;
+  if (holder.session?.date !== date) hold(holder, { id: uuid(), date });
+  return holder.session!.id;
+}
+
+/** Takes the id of today that an earlier page of this tab has left, so that a copy of the tab finds the mark. */
+export function claimSession(): Holder {
+  const holder = (page[HOLDER] ??= newHolder());
+  const stored = holder.session ? undefined : read();
+  if (stored?.date === utcDate() && !stored.open) hold(holder, stored);
+  return holder;
+}
+
+function hold(holder: Holder, { id, date }: Session): void {
+  holder.session = { id, date };
+  write({ id, date, open: true });
 }
 
 function newHolder(): Holder {
   const holder: Holder = {};
   globalThis.addEventListener?.("pagehide", () => holder.session && write(holder.session));
   globalThis.addEventListener?.("pageshow", (event) => {
+    if (!(event as PageTransitionEvent).persisted) return;
     // The page is back from the browser's cache. Another page of this tab can have continued the session since.
-    if ((event as PageTransitionEvent).persisted) delete holder.session;
+    delete holder.session;
+    claimSession();
   });
   return holder;
 }

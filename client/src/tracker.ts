@@ -4,7 +4,7 @@
  */
 import type { AppName, EventFields, EventType } from "./events.js";
 import { routeTemplate } from "./route.js";
-import { eventId, sessionId, utcDate } from "./session.js";
+import { claimSession, eventId, sessionId, utcDate } from "./session.js";
 import { type Answer, type EventInput, fetchTransport, type GetToken, type Operation, sendError, type Transport } from "./transport.js";
 
 /** The part of the current user that the tracker needs. `email` is compared with the internal list, and never sent. */
@@ -80,7 +80,8 @@ const BATCH_MS = 2_000;
 const HEALING_CODE = /UNAVAILABLE|INTERNAL|DOWNSTREAM/;
 
 /**
- * Makes a tracker. It makes no request, adds no listener and uses no storage before the first event.
+ * Makes a tracker. Before the first event it makes no request and stores nothing; it only marks the session id that an
+ * earlier page of this tab has left.
  */
 export const createTracker = (options: TrackerOptions): Tracker => trackerOf(() => options);
 
@@ -90,6 +91,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
   let queue: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let listening = false;
+  claimSession();
 
   const send: Transport = (operation) => {
     const { transport, endpoint, getToken } = options();
