@@ -60,6 +60,12 @@ export interface Tracker {
   readonly flush: () => void;
 }
 
+/** What the hooks use. */
+export interface HookTracker {
+  readonly track: Track;
+  readonly isLoading: () => boolean;
+}
+
 interface Pending {
   readonly input: EventInput;
   readonly date: string;
@@ -86,7 +92,7 @@ const HEALING_CODE = /UNAVAILABLE|INTERNAL|DOWNSTREAM/;
 export const createTracker = (options: TrackerOptions): Tracker => trackerOf(() => options);
 
 /** Makes a tracker that asks for its options at each event. */
-export function trackerOf(options: () => TrackerOptions): Tracker {
+export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker {
   let pending = 0;
   let queue: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -181,7 +187,10 @@ export function trackerOf(options: () => TrackerOptions): Tracker {
     }
   };
 
-  return { track: track as Track, flush };
+  // An error in `getUser` is not loading: `track` then reports it.
+  const isLoading = (): boolean => quietly(() => refusalOf(options())) === "user_loading";
+
+  return { track: track as Track, flush, isLoading };
 }
 
 function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | undefined {
