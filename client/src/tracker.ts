@@ -96,7 +96,6 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
   let pending = 0;
   let queue: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let listening = false;
   claimSession();
 
   const send: Transport = (operation) => {
@@ -139,16 +138,18 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
 
   const enqueue = (event: Pending): void => {
     queue.push(event);
-    if (!listening) {
-      listening = true;
-      globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flush());
-    }
-    if (queue.length >= BATCH_EVENTS) flush();
-    else timer ??= setTimeout(flush, BATCH_MS);
+    timer ??= setTimeout(flush, BATCH_MS);
+    globalThis.document?.addEventListener("visibilitychange", flushIfDue);
+    flushIfDue();
+  };
+
+  const flushIfDue = (): void => {
+    if (queue.length >= BATCH_EVENTS || globalThis.document?.visibilityState === "hidden") flush();
   };
 
   const flush = (): void => {
     clearTimeout(timer);
+    globalThis.document?.removeEventListener("visibilitychange", flushIfDue);
     timer = undefined;
     const events = queue;
     queue = [];

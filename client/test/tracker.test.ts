@@ -364,6 +364,28 @@ describe("a batch", () => {
     assert.equal(requests.length, 3);
   });
 
+  it("does not wait in a page that is hidden already", () => {
+    const requests = recordFetch();
+    page.visibilityState = "hidden";
+    tracker({ batch: true }).tracker.track("journey_create_clicked");
+    assert.equal(requests.length, 1);
+  });
+
+  it("listens to the page only while events wait", async () => {
+    recordFetch();
+    const listeners = new Set<unknown>();
+    mock.method(page, "addEventListener", (_: string, listener: unknown) => listeners.add(listener));
+    mock.method(page, "removeEventListener", (_: string, listener: unknown) => listeners.delete(listener));
+    const { track } = tracker({ batch: true }).tracker;
+    for (let round = 0; round < 2; round++) {
+      track("journey_create_clicked");
+      track("journey_create_clicked");
+      assert.equal(listeners.size, 1);
+      await wait(2_000);
+      assert.equal(listeners.size, 0);
+    }
+  });
+
   it("is tried again whole, and tells of each refused event", async () => {
     const answer = () => Response.json({ data: { eventCreateMany: [] }, extensions: { signal: { events: [null, { outcome: "dropped", reason: "bot" }] } } });
     const requests = recordFetch(status(500), answer);
