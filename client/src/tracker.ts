@@ -14,7 +14,7 @@ export interface SignalUser {
 }
 
 /** The reason why an event was not sent, or the server's own reason, such as `unknown_event_type`. */
-export type DropReason = "user_loading" | "no_user" | "internal_user" | "expired" | "overflow" | (string & {});
+export type DropReason = "user_loading" | "no_user" | "internal_user" | "user_changed" | "expired" | "overflow" | (string & {});
 
 interface CommonOptions {
   readonly appName: AppName;
@@ -69,6 +69,8 @@ export interface HookTracker {
 interface Pending {
   readonly input: EventInput;
   readonly date: string;
+  /** Whose event it is. It stays in memory. */
+  readonly email: string | null | undefined;
   /** The event type in a form that may be reported. */
   readonly type: string;
 }
@@ -112,7 +114,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
     try {
       const refusal = refusalOf(options()) ?? (pending < MAX_PENDING ? undefined : "overflow");
       if (refusal) return drop(type, refusal);
-      const event = { input: inputOf(eventType, fields), date: utcDate(), type };
+      const event = { input: inputOf(eventType, fields), date: utcDate(), email: options().getUser()?.email, type };
       pending++;
       if (options().batch) enqueue(event);
       else void deliver([event]);
@@ -160,10 +162,7 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
   const deliver = async (events: readonly Pending[]): Promise<void> => {
     const total = events.length;
     for (let attempt = 0; ; attempt++) {
-      // If an event were stored on another UTC date, its session id would link the hashes of the two days.
-      const today = utcDate();
-      events.filter((event) => event.date !== today).forEach((event) => drop(event.type, "expired"));
-      events = events.filter((event) => event.date === today);
+      events = events.filter(maySend);
       if (!events.length) break;
       const failure = await attemptOf(events);
       const delay = RETRY_AFTER_MS[attempt];
@@ -175,6 +174,24 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
       await pause(delay);
     }
     pending -= total;
+  };
+
+  /** Returns whether an event may still be sent, since it can have waited. */
+  const maySend = ({ type, date, email }: Pending): boolean => {
+    try {
+      const refusal =
+        refusalOf(options()) ??
+        // Another user's token would make it that user's event.
+        (options().getUser()?.email !== email
+          ? "user_changed"
+          : // If an event were stored on another UTC date, its session id would link the hashes of the two days.
+            date !== utcDate() && "expired");
+      if (refusal) drop(type, refusal);
+      return !refusal;
+    } catch (error) {
+      fail(type, error);
+      return false;
+    }
   };
 
   /** Makes one request, and returns what went wrong with it, if anything. */

@@ -226,6 +226,28 @@ describe("a failure", () => {
     assert.deepEqual(heard.drops, ["journey_create_clicked expired"]);
   });
 
+  const changes: [string, TrackerOptions["getUser"], string][] = [
+    ["nobody is there", () => null, "no_user"],
+    ["the user is loading again", () => undefined, "user_loading"],
+    ["an internal user is there", () => ({ email: "boss@example.org" }), "internal_user"],
+    ["another user is there", () => ({ email: "other@example.org" }), "user_changed"],
+    ["the user cannot be told", offline, "TypeError"],
+  ];
+  for (const [name, getUser, reason] of changes) {
+    it(`is not tried again, and a batch not sent, if ${name} by then`, async () => {
+      const requests = recordFetch(offline, stored);
+      const user = mock.fn<TrackerOptions["getUser"]>(() => ({ email: "user@example.org" }));
+      const both = [tracker({ getUser: user }), tracker({ getUser: user, batch: true })];
+      both.forEach((each) => each.tracker.track("journey_create_clicked"));
+      await settle();
+      user.mock.mockImplementation(getUser);
+      await wait(2_000);
+      assert.equal(requests.length, 1);
+      const line = `journey_create_clicked ${reason}`;
+      assert.deepEqual(both.flatMap(({ drops, errors }) => [...drops, ...errors]), [line, line]);
+    });
+  }
+
   it("of the app's own callbacks stays inside", async () => {
     recordFetch(status(400));
     const { track } = tracker({ onDrop: offline, onError: offline, getUser: () => null }).tracker;
