@@ -167,6 +167,12 @@ export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker 
       const failure = await attemptOf(events);
       const delay = RETRY_AFTER_MS[attempt];
       if (!failure) break;
+      if (!mayHeal(failure) && events[1]) {
+        // One of them can be the cause, and the others are good.
+        pending += events.length;
+        events.forEach((event) => void deliver([event]));
+        break;
+      }
       if (!delay || !mayHeal(failure)) {
         events.forEach((event) => fail(event.type, failure));
         break;

@@ -421,6 +421,20 @@ describe("a batch", () => {
     assert.deepEqual(heard.drops, ["editor_helpscout_overlay_opened bot"]);
   });
 
+  it("that is refused for good is sent once more, each event alone", async () => {
+    const bad = "editor_helpscout_overlay_opened";
+    const requests = recordFetch(() => (JSON.stringify(requests.at(-1)!.body).includes(bad) ? status(400)() : stored()));
+    const heard = tracker({ batch: true });
+    heard.tracker.track("journey_create_clicked");
+    heard.tracker.track(bad);
+    heard.tracker.track("journey_create_clicked");
+    await wait(2_000);
+    for (let turn = 0; turn < 4; turn++) await wait(RETRIES_OVER);
+    const [together, ...alone] = requests.map((each) => each.body.variables.input);
+    assert.deepEqual(alone, together);
+    assert.deepEqual([heard.drops, heard.errors], [[], [`${bad} Http400`]]);
+  });
+
   it("that waits across midnight leaves out what belongs to the day before", async () => {
     const requests = recordFetch();
     const heard = tracker({ batch: true });
