@@ -1,8 +1,9 @@
 /**
  * Turns a path or URL into its route template, so that ids of people and things never leave the browser.
  *
- * The rules are those of the server (`signal_pipeline/events/routes.py`), never weaker; a test compares the two. The
- * server also finds in a route what it finds in a description, such as an IBAN; this module does not.
+ * The rules are those of the server (`signal_pipeline/events/routes.py`). A test compares the two on many ids, tokens and
+ * disguises. The server also finds in a route what it finds in a description, such as an IBAN, and it decodes an escape
+ * of HTML that lacks its semicolon; this module does neither.
  * No expression uses lookbehind, because a single one breaks the whole bundle in Safari before 16.4.
  */
 
@@ -11,10 +12,12 @@ const MAX_CHARACTERS = 256;
 const FORBIDDEN = /[\p{C}\p{Zl}\p{Zp}]/u;
 /**
  * The forms of an id, in this order: `@` or a hidden query, a UUID, a ULID or long hex, a long number, IPv4, IPv6 (whole
- * or shortened), a parameter of the path.
+ * or shortened), an escape of HTML or JSON, which can hide any of them.
  */
 const ID =
-  /[@?#]|([0-9a-f]{4}-){4}[0-9a-f]{12}|(^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25}|[0-9a-f]{16,})(?![0-9a-z])|\d{7}|\d(\.\d+){3}|:[0-9a-f]*:|(^|[;&])[\w.~ -]+=/i;
+  /[@?#]|([0-9a-f]{4}-){4}[0-9a-f]{12}|(^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25}|[0-9a-f]{16,})(?![0-9a-z])|\d{7}|\d(\.\d+){3}|:[0-9a-f]*:|&\w+;|\\u/i;
+/** A parameter of the path in any script, or an invisible character that counts as a letter, mark or symbol. */
+const PARAMETER_OR_FILLER = /(^|[;&])[\p{L}\p{N}\p{Zs}\p{Pd}_.~]+=|[\p{DI}\u2800]/u;
 
 /**
  * Returns the route template of a path or absolute URL, without origin, query and fragment.
@@ -51,7 +54,7 @@ function decoded(run: string): string {
 }
 
 function readsAsId(part: string): boolean {
-  return (/\d/.test(part) && !/\p{L}/u.test(part)) || ID.test(part) || (part.match(/[0-9a-z]{8,}/gi) ?? []).some(isToken) || isMixed(part.replace(/[-_.~=]/g, ""));
+  return (/\d/.test(part) && !/\p{L}/u.test(part)) || ID.test(part) || PARAMETER_OR_FILLER.test(part) || (part.match(/[0-9a-z]{8,}/gi) ?? []).some(isToken) || isMixed(part.replace(/[-_.~=]/g, ""));
 }
 
 /** Returns whether a run of letters and digits looks random: its kinds of characters change too often for words. */
