@@ -4,10 +4,10 @@ import { createContext, createElement, type ReactElement, type ReactNode, useCon
 import type { EventType } from "./events.js";
 import { type Fields, type HookTracker, type Track, type TrackerOptions, trackerOf, warn } from "./tracker.js";
 
-const outside = ((eventType: string) => warn(eventType, "no provider")) as Track;
-const Context = createContext<HookTracker>({ track: outside, isLoading: () => false });
-/** Whether the user was loading after the provider's last render. A change renders each `useTrackWhen` again. */
-const Loading = createContext(false);
+const Context = createContext<HookTracker>({
+  track: ((eventType: string) => warn(eventType, "no provider")) as Track,
+  isLoading: () => false,
+});
 
 /** The options of `createTracker` as props. The values of the last render count, so that hooks can supply them. */
 export type SignalProviderProps = TrackerOptions & { readonly children?: ReactNode };
@@ -15,14 +15,17 @@ export type SignalProviderProps = TrackerOptions & { readonly children?: ReactNo
 /** Makes `useTrackEvent` work in everything below it. Use one per app. */
 export function SignalProvider({ children, ...options }: SignalProviderProps): ReactElement {
   const latest = useRef<TrackerOptions>(options);
-  const [tracker] = useState(() => trackerOf(() => latest.current));
-  const [loading, setLoading] = useState(false);
+  const [tracker, setTracker] = useState(() => trackerOf(() => latest.current));
+  const wasLoading = useRef(false);
   // An insertion effect runs before any effect of a child can track.
   useInsertionEffect(() => {
     latest.current = options;
   });
-  useEffect(() => setLoading(tracker.isLoading()));
-  return createElement(Context.Provider, { value: tracker }, createElement(Loading.Provider, { value: loading }, children));
+  // A new value renders each `useTrackWhen` below again, which then sends what waited. `track` in it stays the same.
+  useEffect(() => {
+    if (wasLoading.current !== (wasLoading.current = tracker.isLoading())) setTracker({ ...tracker });
+  });
+  return createElement(Context.Provider, { value: tracker }, children);
 }
 
 /**
@@ -45,7 +48,6 @@ export function useTrackEvent(): Track {
  */
 export function useTrackWhen<Type extends EventType>(condition: boolean, eventType: Type, ...fields: Fields<Type>): void {
   const { track, isLoading } = useContext(Context);
-  useContext(Loading);
   const open = condition && eventType;
   const recorded = useRef<Type | false>(false);
   // Unlike other effects, an insertion effect also runs while an `<Activity>` hides the component. It therefore notices
