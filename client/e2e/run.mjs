@@ -216,6 +216,18 @@ const scenarios = {
     await clickAndWait(child);
     return { copied: copied !== null };
   },
+  async opened_by_a_page_without_an_event({ open, address, context }) {
+    const page = await open();
+    await clickAndWait(page);
+    await page.reload();
+    await page.waitForSelector("#help");
+    const opened = context.waitForEvent("page");
+    await page.evaluate((url) => void window.open(url), address());
+    const child = await opened;
+    await child.waitForSelector("#help");
+    await clickAndWait(child);
+    await clickAndWait(page);
+  },
   async reload({ open }) {
     const page = await open();
     await clickAndWait(page);

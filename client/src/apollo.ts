@@ -16,7 +16,10 @@ export function apolloTransport(client: LinkedClient): Transport {
   const link = new ApolloLink((operation) => client.link.request(withText(operation)));
   return ({ query, variables }) =>
     new Promise((resolve, reject) => {
-      const context = { ...client.defaultContext, fetchOptions: { keepalive: true } };
+      const defaultContext = client.defaultContext as { readonly fetchOptions?: object } | undefined;
+      // The page's address, which a browser would send as `Referer`, holds ids.
+      const fetchOptions = { ...defaultContext?.fetchOptions, keepalive: true, referrerPolicy: "no-referrer" };
+      const context = { ...defaultContext, fetchOptions };
       const answers = ApolloLink.execute(link, { query: gql(query), variables, context }, { client: client as never });
       answers.subscribe({ next: (answer) => resolve(answer as Answer), error: reject, complete: () => resolve({}) });
     });

@@ -1,20 +1,23 @@
 /**
  * Turns a path or URL into its route template, so that ids of people and things never leave the browser.
  *
- * The rules are those of the server (`signal_pipeline/events/routes.py`), never weaker; a test compares the two. The
- * server also finds in a route what it finds in a description, such as an IBAN; this module does not.
+ * The rules are those of the server (`signal_pipeline/events/routes.py`). A test compares the two on many ids, tokens and
+ * disguises. The server also finds in a route what it finds in a description, such as an IBAN, and it decodes an escape
+ * of HTML that lacks its semicolon; this module does neither.
  * No expression uses lookbehind, because a single one breaks the whole bundle in Safari before 16.4.
  */
 
 const MAX_CHARACTERS = 256;
-/** Control characters, invisible characters, and characters without a common meaning. */
-const FORBIDDEN = /[\p{C}\p{Zl}\p{Zp}]/u;
 /**
- * The forms of an id, in this order: `@` or a hidden query, a UUID, a ULID or long hex, a long number, IPv4, IPv6 (whole
- * or shortened), a parameter of the path.
+ * The forms of an id, in this order: `@` or a hidden query, long hex (as at the end of a UUID), a long run, a ULID, a long
+ * number, IPv4, IPv6 (whole or shortened), an escape of HTML or JSON, which can hide any of them.
  */
-const ID =
-  /[@?#]|([0-9a-f]{4}-){4}[0-9a-f]{12}|(^|[^0-9a-z])([0-7][0-9a-hjkmnp-tv-z]{25}|[0-9a-f]{16,})(?![0-9a-z])|\d{7}|\d(\.\d+){3}|:[0-9a-f]*:|(^|[;&])[\w.~ -]+=/i;
+const ID = /[@?#]|[0-9a-f]{12}|[0-9a-z]{40}|\d[0-9a-z]{25}|\d{7}|\d(\.\d+){3}|:[0-9a-f]*:|&\w+;|\\u/i;
+/**
+ * What hides something: control and invisible characters, characters without a common meaning, fillers, and a parameter
+ * of the path in any script.
+ */
+const HIDING = /[\p{C}\p{Zl}\p{Zp}\p{DI}\u2800]|(^|[;&/])[\p{L}\p{N}\p{Zs}\p{Pd}_.~]+=/u;
 
 /**
  * Returns the route template of a path or absolute URL, without origin, query and fragment.
@@ -26,14 +29,15 @@ const ID =
 export function routeTemplate(pathOrUrl: string): string | undefined {
   const path = pathOrUrl.replace(/^[\w+.-]+:\/\/[^/?#]*/, "").split(/[?#]|%(25)*(3f|23)/i)[0] || "/";
   const template = path.replace(/[^/]+/g, (segment) => (identifies(segment) ? "[id]" : segment));
-  const tooLong = Math.max(path.length, template.length) > MAX_CHARACTERS;
-  return path[0] !== "/" || tooLong || FORBIDDEN.test(path) ? undefined : template;
+  const tooLong = path.length > MAX_CHARACTERS || template.length > MAX_CHARACTERS;
+  // Control characters, invisible characters, and characters without a common meaning.
+  return path[0] !== "/" || tooLong || /[\p{C}\p{Zl}\p{Zp}]/u.test(path) ? undefined : template;
 }
 
 /** Returns whether a segment is an id, as it is written or after decoding. */
 function identifies(segment: string): boolean {
   for (let round = 0; round < 5; round++) {
-    if (FORBIDDEN.test(segment) || segment.split("/").some(readsAsId)) return true;
+    if (HIDING.test(segment) || segment.split("/").some(readsAsId)) return true;
     segment = segment
       .normalize("NFKC")
       .replace(/(?!\d)\p{Nd}/gu, "0") // A digit of another script; which digit it is does not matter.
@@ -56,12 +60,10 @@ function readsAsId(part: string): boolean {
 
 /** Returns whether a run of letters and digits looks random: its kinds of characters change too often for words. */
 function isToken(run: string): boolean {
-  const { length } = run;
   const changes = kindChanges(run);
-  if (length >= 40) return true;
-  if (!/\d/.test(run)) return length >= 20 && changes >= 0.4 * length;
+  if (!/\d/.test(run)) return run.length >= 20 && changes >= 0.4 * run.length;
   if (hasBothCases(run)) return changes >= 5;
-  return (changes >= 4 && run.replace(/\D/g, "").length > 2) || (length >= 20 && changes >= 2);
+  return (changes >= 4 && /(\d\D*){3}/.test(run)) || (run.length >= 20 && changes >= 2);
 }
 
 /** Returns the same for a whole segment without its separators, which base64url can have anywhere. */

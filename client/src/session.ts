@@ -2,14 +2,14 @@
  * The session id: one per browser tab and UTC date (requirement 7.3).
  *
  * A tab that a script opens, or that is duplicated, starts with a copy of its opener's `sessionStorage`. The stored id
- * is therefore marked as long as a document uses it. A document that finds the mark is in another tab, and makes an id
- * of its own. A reload or navigation removes the mark first. After a crash the mark stays, and the restored tab counts
- * as a new session.
+ * is therefore marked as long as a document uses it, from the time that the document has a tracker. A document that finds
+ * the mark is in another tab, or in a frame of this one, and makes an id of its own. A reload or navigation removes the
+ * mark first. After a crash the mark stays, and the restored tab counts as a new session.
  */
 
+import { quietly } from "./quietly.js";
+
 const KEY = "signal.sessionId";
-/** A UUID with a version. The nil and the max UUID have none, and the server drops events that carry either. */
-const ID = /^[\w-]{14}[1-8][\w-]{21}$/;
 
 interface Session {
   readonly id: string;
@@ -30,7 +30,6 @@ export const utcDate = (): string => new Date().toISOString().slice(0, 10);
 
 /** Returns a random UUID, also on plain-http hosts, where `crypto.randomUUID` is missing. */
 export const uuid = (): string =>
-  crypto.randomUUID?.() ??
   // Each 0 becomes a random digit, and the 8 becomes the variant, from 8 to b.
   "00000000-0000-4000-8000-000000000000".replace(/[08]/g, (place) =>
     (+place | (crypto.getRandomValues(new Uint8Array(1))[0]! & (+place ? 3 : 15))).toString(16),
@@ -43,40 +42,41 @@ export const eventId = (): string =>
 
 /** Returns this tab's session id for today. It is made at the first call, and again after the UTC date has changed. */
 export function sessionId(): string {
+  const holder = claimSession();
+  if (holder.session?.date !== utcDate()) hold(holder, { id: uuid(), date: utcDate() });
+  return holder.session!.id;
+}
+
+/** Takes the id of today that an earlier page of this tab has left, so that a copy of the tab finds the mark. */
+export function claimSession(): Holder {
   const holder = (page[HOLDER] ??= newHolder());
-  const date = utcDate();
-  if (holder.session?.date !== date) {
-    const stored = holder.session ? undefined : read();
-    const id = stored?.date === date && !stored.open ? stored.id : uuid();
-    holder.session = { id, date };
-    write({ id, date, open: true });
+  if (!holder.session) {
+    // Storage can be blocked, or hold something else.
+    const stored = quietly(() => JSON.parse(sessionStorage.getItem(KEY)!) as Session | null);
+    // The version tells a UUID from the nil and the max UUID: the server drops events that carry either.
+    if (stored?.date === utcDate() && !stored.open && /^[\w-]{14}[1-8][\w-]{21}$/.test(stored.id)) hold(holder, stored);
   }
-  return holder.session.id;
+  return holder;
+}
+
+function hold(holder: Holder, session: Session): void {
+  holder.session = session;
+  write({ ...session, open: true });
 }
 
 function newHolder(): Holder {
   const holder: Holder = {};
   globalThis.addEventListener?.("pagehide", () => holder.session && write(holder.session));
   globalThis.addEventListener?.("pageshow", (event) => {
+    if (!(event as PageTransitionEvent).persisted) return;
     // The page is back from the browser's cache. Another page of this tab can have continued the session since.
-    if ((event as PageTransitionEvent).persisted) delete holder.session;
+    delete holder.session;
+    claimSession();
   });
   return holder;
 }
 
-function read(): Session | undefined {
-  try {
-    const stored = JSON.parse(sessionStorage.getItem(KEY) ?? "null") as Session | null;
-    return typeof stored?.id === "string" && ID.test(stored.id) ? stored : undefined;
-  } catch {
-    return undefined; // Storage is blocked or holds something else.
-  }
-}
-
+/** Stores the id. If storage is blocked or full, the id lives only as long as this document. */
 function write(session: Session): void {
-  try {
-    sessionStorage.setItem(KEY, JSON.stringify(session));
-  } catch {
-    // Storage is blocked or full: the id lives only as long as this document.
-  }
+  quietly(() => sessionStorage.setItem(KEY, JSON.stringify(session)));
 }

@@ -3,8 +3,9 @@
  * The rules are requirement 7.
  */
 import type { AppName, EventFields, EventType } from "./events.js";
+import { quietly } from "./quietly.js";
 import { routeTemplate } from "./route.js";
-import { eventId, sessionId, utcDate } from "./session.js";
+import { claimSession, eventId, sessionId, utcDate } from "./session.js";
 import { type Answer, type EventInput, fetchTransport, type GetToken, type Operation, sendError, type Transport } from "./transport.js";
 
 /** The part of the current user that the tracker needs. `email` is compared with the internal list, and never sent. */
@@ -14,7 +15,7 @@ export interface SignalUser {
 }
 
 /** The reason why an event was not sent, or the server's own reason, such as `unknown_event_type`. */
-export type DropReason = "user_loading" | "no_user" | "internal_user" | "expired" | "overflow" | (string & {});
+export type DropReason = "user_loading" | "no_user" | "internal_user" | "user_changed" | "expired" | "overflow" | (string & {});
 
 interface CommonOptions {
   readonly appName: AppName;
@@ -60,9 +61,17 @@ export interface Tracker {
   readonly flush: () => void;
 }
 
+/** What the hooks use. */
+export interface HookTracker {
+  readonly track: Track;
+  readonly isLoading: () => boolean;
+}
+
 interface Pending {
   readonly input: EventInput;
   readonly date: string;
+  /** Whose event it is. It stays in memory. */
+  readonly email: string | null | undefined;
   /** The event type in a form that may be reported. */
   readonly type: string;
 }
@@ -72,114 +81,127 @@ interface LooseFields {
   readonly description?: object | undefined;
 }
 
-const RETRY_AFTER_MS = [1_000, 4_000, 16_000];
-const MAX_PENDING = 200;
-const BATCH_EVENTS = 20;
-const BATCH_MS = 2_000;
-// Codes of the server and of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR.
-const HEALING_CODE = /UNAVAILABLE|INTERNAL|DOWNSTREAM/;
-
 /**
- * Makes a tracker. It makes no request, adds no listener and uses no storage before the first event.
+ * Makes a tracker. Before the first event it makes no request and stores nothing; it only marks the session id that an
+ * earlier page of this tab has left.
  */
 export const createTracker = (options: TrackerOptions): Tracker => trackerOf(() => options);
 
 /** Makes a tracker that asks for its options at each event. */
-export function trackerOf(options: () => TrackerOptions): Tracker {
+export function trackerOf(options: () => TrackerOptions): Tracker & HookTracker {
   let pending = 0;
   let queue: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let listening = false;
+  claimSession();
 
-  const send: Transport = (operation) => {
-    const { transport, endpoint, getToken } = options();
-    return (transport ?? fetchTransport(endpoint, getToken))(operation);
+  const tell = (hear: ((eventType: string, what: string) => void) | undefined, type: string, what: string): void =>
+    quietly(() => hear?.(type, what));
+  const fail = (type: string, error: unknown): void =>
+    tell(options().onError ?? warn, type, safe((error as { name?: unknown } | null)?.name, /^\w{1,40}$/, "Error"));
+
+  /** Takes a step for an event, and returns whether it is done: a step that returns a reason drops the event. */
+  const isDone = (type: string, step: () => DropReason | undefined): boolean => {
+    try {
+      const reason = step();
+      if (reason) tell(options().onDrop, type, reason);
+      return !reason;
+    } catch (error) {
+      fail(type, error);
+      return false;
+    }
   };
-
-  const drop = (type: string, reason: DropReason): void => quietly(() => options().onDrop?.(type, reason));
-  const refused = (type: string, reason: DropReason): void => quietly(() => (options().onDrop ?? warn)(type, reason));
-  const fail = (type: string, error: unknown): void => quietly(() => (options().onError ?? warn)(type, errorName(error)));
 
   const track = (eventType: string, fields: LooseFields = {}): void => {
     const type = plain(eventType);
-    try {
-      const refusal = refusalOf(options()) ?? (pending < MAX_PENDING ? undefined : "overflow");
-      if (refusal) return drop(type, refusal);
-      const event = { input: inputOf(eventType, fields), date: utcDate(), type };
-      pending++;
-      if (options().batch) enqueue(event);
-      else void deliver([event]);
-    } catch (error) {
-      fail(type, error);
-    }
+    isDone(type, () => {
+      const MAX_PENDING = 200;
+      const BATCH_MS = 2_000;
+      const refusal = refusalOf(options()) ?? (pending + queue.length < MAX_PENDING ? undefined : "overflow");
+      if (refusal) return refusal;
+      queue.push({ input: inputOf(eventType, fields), date: utcDate(), email: options().getUser()?.email, type });
+      timer ??= setTimeout(flush, BATCH_MS);
+      globalThis.document?.addEventListener("visibilitychange", flushIfDue);
+      flushIfDue();
+      return undefined;
+    });
   };
 
-  const inputOf = (eventType: string, { entity, description }: LooseFields): EventInput => {
-    const route = quietly(() => options().getRoute?.());
-    return {
-      eventType,
-      appName: options().appName,
-      route: route ? routeTemplate(route) : undefined,
-      entityType: entity?.type,
-      entityId: entity?.id,
-      sessionId: sessionId(),
-      // A copy, because the caller can change the description while the request waits.
-      description: description && (JSON.parse(JSON.stringify(description)) as object),
-      clientEventId: eventId(),
-    };
-  };
+  const inputOf = (eventType: string, { entity, description }: LooseFields): EventInput => ({
+    eventType,
+    appName: options().appName,
+    // "none" is not a route, so nothing is sent for it.
+    route: quietly(() => routeTemplate(options().getRoute?.() || "none")),
+    entityType: entity?.type,
+    entityId: entity?.id,
+    sessionId: sessionId(),
+    // A copy, because the caller can change the description while the request waits.
+    description: description && (JSON.parse(JSON.stringify(description)) as object),
+    clientEventId: eventId(),
+  });
 
-  const enqueue = (event: Pending): void => {
-    queue.push(event);
-    if (!listening) {
-      listening = true;
-      globalThis.document?.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && flush());
-    }
-    if (queue.length >= BATCH_EVENTS) flush();
-    else timer ??= setTimeout(flush, BATCH_MS);
+  const flushIfDue = (): void => {
+    const BATCH_EVENTS = 20;
+    if (!options().batch || queue.length >= BATCH_EVENTS || globalThis.document?.visibilityState === "hidden") flush();
   };
 
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
+    globalThis.document?.removeEventListener("visibilitychange", flushIfDue);
     const events = queue;
     queue = [];
-    if (events.length) void deliver(events);
+    void deliver(events);
   };
 
   /** Sends events until they are answered, refused or given up. It never rejects. */
   const deliver = async (events: readonly Pending[]): Promise<void> => {
+    const RETRIES = 3;
+    const RETRY_AFTER_MS = 1_000;
     const total = events.length;
+    pending += total;
     for (let attempt = 0; ; attempt++) {
-      // If an event were stored on another UTC date, its session id would link the hashes of the two days.
-      const today = utcDate();
-      events.filter((event) => event.date !== today).forEach((event) => drop(event.type, "expired"));
-      events = events.filter((event) => event.date === today);
-      if (!events.length) break;
-      const failure = await attemptOf(events);
-      const delay = RETRY_AFTER_MS[attempt];
+      events = events.filter(maySend);
+      const failure = events[0] && (await attemptOf(events));
       if (!failure) break;
-      if (!delay || !mayHeal(failure)) {
-        events.forEach((event) => fail(event.type, failure));
+      const heals = mayHeal(failure);
+      if (!heals || attempt === RETRIES) {
+        // One event of several can be the cause of a refusal, and the others are good.
+        events.forEach((event) => (heals || !events[1] ? fail(event.type, failure) : void deliver([event])));
         break;
       }
-      await pause(delay);
+      await pause(RETRY_AFTER_MS * 4 ** attempt);
     }
     pending -= total;
   };
 
+  /** Returns whether an event may be sent now: it can have waited. */
+  const maySend = ({ type, date, email }: Pending): boolean =>
+    isDone(type, () => {
+      // If it were stored on another UTC date, its session id would link the hashes of the two days.
+      if (date !== utcDate()) return "expired";
+      // Another user's token would make it that user's event.
+      return refusalOf(options()) ?? (options().getUser()?.email === email ? undefined : "user_changed");
+    });
+
   /** Makes one request, and returns what went wrong with it, if anything. */
   const attemptOf = async (events: readonly Pending[]): Promise<object | undefined> => {
     try {
-      const answer = await send(operationOf(events.map((event) => event.input)));
-      outcomesOf(answer).forEach((each, at) => each?.reason && events[at] && refused(events[at].type, plain(each.reason)));
+      const { transport, endpoint, getToken } = options();
+      const answer = await (transport ?? fetchTransport(endpoint, getToken))(operationOf(events.map((event) => event.input)));
+      events.forEach(({ type }, at) => {
+        const reason = reasonOf(answer, at);
+        if (reason) tell(options().onDrop ?? warn, type, plain(reason));
+      });
       return failureOf(answer);
     } catch (error) {
       return Object(error) as object;
     }
   };
 
-  return { track: track as Track, flush };
+  // An error in `getUser` is not loading: `track` then reports it.
+  const isLoading = (): boolean => quietly(() => refusalOf(options())) === "user_loading";
+
+  return { track: track as Track, flush, isLoading };
 }
 
 function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | undefined {
@@ -192,29 +214,26 @@ function refusalOf({ getUser, internalEmails }: TrackerOptions): DropReason | un
 }
 
 function operationOf(inputs: readonly EventInput[]): Operation {
-  const [field, type, input] = inputs[1]
-    ? ["eventCreateMany", "[EventCreateInput!]!", inputs]
-    : ["eventCreate", "EventCreateInput!", inputs[0]];
-  return { query: `mutation Signal($input: ${type}) { ${field}(input: $input) { id } }`, variables: { input } } as Operation;
+  return inputs[1]
+    ? { query: "mutation Signal($input: [EventCreateInput!]!) { eventCreateMany(input: $input) { id } }", variables: { input: inputs } }
+    : { query: "mutation Signal($input: EventCreateInput!) { eventCreate(input: $input) { id } }", variables: { input: inputs[0]! } };
 }
 
 /** Returns what is wrong with an answer, if anything. */
 function failureOf(answer: Answer | null): Error | undefined {
-  if (answer?.errors?.length) {
-    const code = String(answer.errors[0]?.extensions?.code ?? "GraphQLError");
-    return sendError(code, HEALING_CODE.test(code) ? 503 : 400);
-  }
-  return answer?.data ? undefined : sendError("NoData", 400);
+  const error = answer?.errors?.length && String(answer.errors[0]?.extensions?.code || "GraphQLError");
+  const code = error || (answer?.data ? "" : "NoData");
+  // Codes of the server and of gateways: SERVICE_UNAVAILABLE, INTERNAL_SERVER_ERROR, DOWNSTREAM_SERVICE_ERROR.
+  return code ? sendError(code, /UNAVAILABLE|INTERNAL|DOWNSTREAM/.test(code) ? 503 : 400) : undefined;
 }
 
-/** Returns what the server did with each event, in order, with the reason for a drop. A gateway can leave this out. */
-function outcomesOf(answer: Answer | null): ({ reason?: unknown } | null | undefined)[] {
-  return ([] as object[]).concat((answer?.extensions as { signal?: { events?: object } } | undefined)?.signal?.events ?? []);
-}
+/** Returns the server's reason for dropping an event of an answer, if any. A gateway can leave this out. */
+const reasonOf = (answer: Answer | null, at: number): unknown =>
+  (answer?.extensions as { signal?: { events?: ({ reason?: unknown } | null)[] } } | undefined)?.signal?.events?.[at]?.reason;
 
 function mayHeal(failure: object): boolean {
-  const { name, statusCode } = failure as { name?: string; statusCode?: number };
-  return statusCode === undefined ? name !== "SyntaxError" : statusCode >= 500 || statusCode === 429;
+  const { name, statusCode = name === "SyntaxError" ? 400 : 500 } = failure as { name?: string; statusCode?: number };
+  return statusCode >= 500 || statusCode === 429;
 }
 
 /** Waits, and then waits on until the browser is online. */
@@ -226,20 +245,10 @@ async function pause(milliseconds: number): Promise<void> {
 }
 
 /** Returns a name that is safe to log. Anything else becomes `(other)`. */
-const plain = (name: unknown): string => (typeof name === "string" && /^[a-z0-9_]{1,64}$/.test(name) ? name : "(other)");
+const plain = (name: unknown): string => safe(name, /^[a-z0-9_]{1,64}$/, "(other)");
 
-function errorName(error: unknown): string {
-  const name = (error as { name?: unknown } | null)?.name;
-  return typeof name === "string" && /^\w{1,40}$/.test(name) ? name : "Error";
-}
+const safe = (name: unknown, form: RegExp, other: string): string =>
+  typeof name === "string" && form.test(name) ? name : other;
 
 /** Logs in the console what became of an event. */
 export const warn = (eventType: string, what: string): void => console.warn(`signal: ${eventType}: ${what}`);
-
-function quietly<Result>(call: () => Result): Result | undefined {
-  try {
-    return call();
-  } catch {
-    return undefined; // The app's own callback failed, which must not disturb the tracker.
-  }
-}

@@ -51,33 +51,28 @@ let keptAlive = 0;
  * and the closing of the tab.
  */
 export function fetchTransport(endpoint: string, getToken: GetToken): Transport {
-  return (operation) => {
-    const token = getToken();
+  return async (operation) => {
+    const given = getToken();
     // There is no `await` before the request if the token is at hand.
-    return typeof token === "string"
-      ? post(endpoint, token, operation)
-      : Promise.resolve(token).then((given) => post(endpoint, given, operation));
+    const token = typeof given === "string" ? given : await given;
+    if (!token) throw sendError("NoToken", 401);
+    const body = JSON.stringify(operation);
+    const bytes = new Blob([body]).size;
+    const kept = keptAlive + bytes <= KEEPALIVE_BYTES ? bytes : 0;
+    keptAlive += kept;
+    try {
+      const response = await fetch(endpoint, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `JWT ${token}` },
+        body,
+        keepalive: kept > 0,
+        referrerPolicy: "no-referrer", // The page's address holds ids.
+        signal: AbortSignal.timeout?.(TIMEOUT_MS),
+      });
+      if (response.status >= 400) throw sendError(`Http${response.status}`, response.status);
+      return (await response.json()) as Answer;
+    } finally {
+      keptAlive -= kept;
+    }
   };
-}
-
-async function post(endpoint: string, token: Token, operation: Operation): Promise<Answer> {
-  if (!token) throw sendError("NoToken", 401);
-  const body = JSON.stringify(operation);
-  const bytes = new Blob([body]).size;
-  const keepalive = keptAlive + bytes <= KEEPALIVE_BYTES;
-  if (keepalive) keptAlive += bytes;
-  try {
-    const response = await fetch(endpoint, {
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: `JWT ${token}` },
-      body,
-      keepalive,
-      referrerPolicy: "no-referrer", // The page's address holds ids.
-      signal: AbortSignal.timeout?.(TIMEOUT_MS) ?? null,
-    });
-    if (response.status >= 400) throw sendError(`Http${response.status}`, response.status);
-    return (await response.json()) as Answer;
-  } finally {
-    if (keepalive) keptAlive -= bytes;
-  }
 }

@@ -36,6 +36,7 @@ describe(`the Apollo transport, version ${version}`, () => {
     assert.equal(requests.length, 2);
     assert.equal(new Set(requests.map((each) => input(each).clientEventId)).size, 2);
     assert.equal(requests[0]!.init.keepalive, true);
+    assert.equal(requests[0]!.init.referrerPolicy, "no-referrer");
     assert.equal(requests[0]!.init.headers["authorization"], headers.authorization);
     assert.deepEqual([drops, errors], [[], []]);
   });
@@ -48,12 +49,15 @@ describe(`the Apollo transport, version ${version}`, () => {
 
   it("uses the client's default context, and the links it has by then", async () => {
     const requests = recordFetch(stored);
-    const client = clientOf(ApolloLink.empty(), { defaultContext: { headers: { "x-of-the-app": "yes" } } });
+    const fetchOptions = { mode: "same-origin", keepalive: false, referrerPolicy: "unsafe-url" };
+    const client = clientOf(ApolloLink.empty(), { defaultContext: { headers: { "x-of-the-app": "yes" }, fetchOptions } });
     const { tracker: own } = trackerOf(client);
     client.setLink(http());
     own.track("journey_create_clicked");
     await settle();
-    assert.equal(requests[0]!.init.headers["x-of-the-app"], "yes");
+    const { init } = requests[0]!;
+    assert.equal(init.headers["x-of-the-app"], "yes");
+    assert.deepEqual([init.mode, init.keepalive, init.referrerPolicy], ["same-origin", true, "no-referrer"]);
   });
 
   it("gives links an operation like any other", async () => {

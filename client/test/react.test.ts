@@ -178,6 +178,32 @@ for (const [mode, Mode] of Object.entries({ StrictMode, "no StrictMode": Fragmen
       assert.equal(sent.length, 2);
     });
 
+    const loading = { getUser: () => undefined };
+    const as = (changes: Partial<SignalProviderProps>, node: ReactNode): Promise<void> => show(h(Mode, null, provider(node, changes)));
+
+    it("waits while the user is loading, and sends one event once the user is there", async () => {
+      const children = h(Overlay, { open: true }); // React renders it again only if something tells it to.
+      await as(loading, children);
+      await as(loading, children);
+      assert.equal(sent.length, 0);
+      await as({}, children);
+      assert.equal(sent.length, 1);
+      await as(loading, children);
+      await as({}, children);
+      assert.equal(sent.length, 1);
+    });
+
+    it("sends nothing for what closed while the user was loading, or for nobody", async () => {
+      await as(loading, h(Overlay, { open: true }));
+      await as(loading, h(Overlay, { open: false }));
+      await as({}, h(Overlay, { open: false }));
+      const drops: string[] = [];
+      const nobody = { getUser: () => null, onDrop: (_: string, reason: string) => drops.push(reason) };
+      for (let render = 0; render < 2; render++) await as(nobody, h(Overlay, { open: true }));
+      await as({}, h(Overlay, { open: true }));
+      assert.deepEqual([sent.length, drops], [0, ["no_user"]]);
+    });
+
     it("keeps several of one component apart", async () => {
       const Two = ({ first, second }: { first: boolean; second: boolean }): null => {
         useTrackWhen(first, ANALYTICS, { entity: JOURNEY });

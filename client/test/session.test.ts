@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it, mock } from "node:test";
 
 import { eventId, sessionId, uuid } from "../src/session.js";
-import { FakePage, NOON } from "./helpers.js";
+import { FakePage, NOON, tracker } from "./helpers.js";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const UUID_7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
@@ -55,6 +55,27 @@ describe("the session id", () => {
     const id = sessionId();
     new FakePage(new Map(opener.stored)).open();
     assert.notEqual(sessionId(), id);
+  });
+
+  it("is another one in a copy of a tab whose present page has sent nothing yet", () => {
+    const first = new FakePage().open();
+    const id = sessionId();
+    first.fire("pagehide");
+    const second = new FakePage(first.stored).open();
+    tracker();
+    new FakePage(new Map(second.stored)).open();
+    assert.notEqual(sessionId(), id);
+    second.fire("pagehide");
+    first.open().fire("pageshow", { persisted: true });
+    new FakePage(new Map(first.stored)).open();
+    assert.notEqual(sessionId(), id);
+  });
+
+  it("is not made by a tracker that sends nothing", () => {
+    const page = new FakePage().open();
+    tracker();
+    page.fire("pagehide");
+    assert.equal(page.stored.size, 0);
   });
 
   it("is read again when the page comes back from the browser's cache", () => {

@@ -226,6 +226,28 @@ describe("a failure", () => {
     assert.deepEqual(heard.drops, ["journey_create_clicked expired"]);
   });
 
+  const changes: [string, TrackerOptions["getUser"], string][] = [
+    ["nobody is there", () => null, "no_user"],
+    ["the user is loading again", () => undefined, "user_loading"],
+    ["an internal user is there", () => ({ email: "boss@example.org" }), "internal_user"],
+    ["another user is there", () => ({ email: "other@example.org" }), "user_changed"],
+    ["the user cannot be told", offline, "TypeError"],
+  ];
+  for (const [name, getUser, reason] of changes) {
+    it(`is not tried again, and a batch not sent, if ${name} by then`, async () => {
+      const requests = recordFetch(offline, stored);
+      const user = mock.fn<TrackerOptions["getUser"]>(() => ({ email: "user@example.org" }));
+      const both = [tracker({ getUser: user }), tracker({ getUser: user, batch: true })];
+      both.forEach((each) => each.tracker.track("journey_create_clicked"));
+      await settle();
+      user.mock.mockImplementation(getUser);
+      await wait(2_000);
+      assert.equal(requests.length, 1);
+      const line = `journey_create_clicked ${reason}`;
+      assert.deepEqual(both.flatMap(({ drops, errors }) => [...drops, ...errors]), [line, line]);
+    });
+  }
+
   it("of the app's own callbacks stays inside", async () => {
     recordFetch(status(400));
     const { track } = tracker({ onDrop: offline, onError: offline, getUser: () => null }).tracker;
@@ -364,6 +386,28 @@ describe("a batch", () => {
     assert.equal(requests.length, 3);
   });
 
+  it("does not wait in a page that is hidden already", () => {
+    const requests = recordFetch();
+    page.visibilityState = "hidden";
+    tracker({ batch: true }).tracker.track("journey_create_clicked");
+    assert.equal(requests.length, 1);
+  });
+
+  it("listens to the page only while events wait", async () => {
+    recordFetch();
+    const listeners = new Set<unknown>();
+    mock.method(page, "addEventListener", (_: string, listener: unknown) => listeners.add(listener));
+    mock.method(page, "removeEventListener", (_: string, listener: unknown) => listeners.delete(listener));
+    const { track } = tracker({ batch: true }).tracker;
+    for (let round = 0; round < 2; round++) {
+      track("journey_create_clicked");
+      track("journey_create_clicked");
+      assert.equal(listeners.size, 1);
+      await wait(2_000);
+      assert.equal(listeners.size, 0);
+    }
+  });
+
   it("is tried again whole, and tells of each refused event", async () => {
     const answer = () => Response.json({ data: { eventCreateMany: [] }, extensions: { signal: { events: [null, { outcome: "dropped", reason: "bot" }] } } });
     const requests = recordFetch(status(500), answer);
@@ -375,6 +419,20 @@ describe("a batch", () => {
     await wait(2_000);
     assert.deepEqual(requests[0]!.body, requests[1]!.body);
     assert.deepEqual(heard.drops, ["editor_helpscout_overlay_opened bot"]);
+  });
+
+  it("that is refused for good is sent once more, each event alone", async () => {
+    const bad = "editor_helpscout_overlay_opened";
+    const requests = recordFetch(() => (JSON.stringify(requests.at(-1)!.body).includes(bad) ? status(400)() : stored()));
+    const heard = tracker({ batch: true });
+    heard.tracker.track("journey_create_clicked");
+    heard.tracker.track(bad);
+    heard.tracker.track("journey_create_clicked");
+    await wait(2_000);
+    for (let turn = 0; turn < 4; turn++) await wait(RETRIES_OVER);
+    const [together, ...alone] = requests.map((each) => each.body.variables.input);
+    assert.deepEqual(alone, together);
+    assert.deepEqual([heard.drops, heard.errors], [[], [`${bad} Http400`]]);
   });
 
   it("that waits across midnight leaves out what belongs to the day before", async () => {

@@ -278,6 +278,11 @@ def test_two_tabs_are_two_sessions_of_one_user(seen: Seen) -> None:
     assert len({row[5] for row in seen.rows}) == 1
 
 
+def test_opened_by_a_page_without_an_event(seen: Seen) -> None:
+    first, child, again = seen.sessions
+    assert first == again != child
+
+
 def test_reload(seen: Seen) -> None:
     assert len(seen.rows) == 2
     assert len(set(seen.sessions)) == 1
