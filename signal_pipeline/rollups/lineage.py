@@ -34,11 +34,13 @@ class Query:
     """The facts of one SELECT over `signal.events`.
 
     For each output column, in order, `columns` gives the columns of the events that its value comes
-    from. There are none for a constant, a bind, or a count of rows. `reads` are all columns of the
+    from. There are none for a constant, a bind, or a count of rows. `kept` gives those of them that
+    are not merely counted, so that the output can hold their values. `reads` are all columns of the
     events that the SQL touches.
     """
 
     columns: Mapping[str, tuple[str, ...]]
+    kept: Mapping[str, tuple[str, ...]]
     counted: frozenset[str]  # Output columns that count rows: `count(*)`.
     dependencies: tuple[str, ...]
     reads: frozenset[str]
@@ -61,7 +63,11 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
     qualified = _qualify(tree, event_columns)
     reads = _checked_reads(qualified)
     columns, counted = _lineage(qualified, event_columns)
-    return Query(columns, counted, dependencies, reads, checksum(sql))
+    uncounted = _without_counts(qualified)
+    if found := uncounted.find(exp.TableColumn):
+        raise Problem(f"{found.sql(_DIALECT)} is a whole row: name the columns that are needed")
+    kept, _ = _lineage(uncounted, event_columns)
+    return Query(columns, kept, counted, dependencies, reads, checksum(sql))
 
 
 def checksum(sql: str) -> str:
@@ -199,3 +205,19 @@ def _lineage(
         if not origins and any(leaf.expression.find(exp.Count) for leaf in leaves):
             counted.add(name)
     return columns, frozenset(counted)
+
+
+def _without_counts(tree: exp.Expr) -> exp.Expr:
+    """Return the tree with a number in place of each count, so that no lineage goes through it."""
+    return tree.transform(lambda node: exp.Literal.number(1) if _is_count(node) else node)
+
+
+def _is_count(node: exp.Expr) -> bool:
+    """Say whether this is `count(...)`, also with a filter or a window, or a sum of numbers."""
+    if isinstance(node, exp.Filter | exp.Window):
+        return _is_count(node.this)
+    if isinstance(node, exp.Sum) and isinstance(node.this, exp.Case):
+        results = [branch.args["true"] for branch in node.this.args["ifs"]]
+        otherwise = node.this.args.get("default")
+        return all(result.is_number for result in [*results, *([otherwise] if otherwise else [])])
+    return isinstance(node, exp.Count)

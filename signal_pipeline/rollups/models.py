@@ -22,6 +22,7 @@ from signal_pipeline.rollups.declared_tests import (
     TableTest,
     Unique,
 )
+from signal_pipeline.rollups.kept_values import check_kept_values
 from signal_pipeline.rollups.lineage import Query, analyse, check_condition
 from signal_pipeline.rollups.problem import Problem
 from signal_pipeline.rollups.schema_yml import (
@@ -238,6 +239,7 @@ def _model(folder: Path, entry: ModelEntry, events: Sequence[SourceColumn]) -> M
             raise Problem("not UTF-8") from None
         query = analyse(select, {column.name: column.data_type for column in events})
         _check_columns(query, entry)
+        check_kept_values(query)
     return Model(
         name=entry.name,
         description=entry.description.strip(),

@@ -34,7 +34,7 @@ def test_a_column_outside_the_grain_splits_no_sum(
     database: Database, connection: Connection, folder: Path, fill: Fill, by: Any
 ) -> None:
     saturday = SUNDAY - timedelta(days=1)
-    columns = {"first_client_event": "min(cast(client_event_id as text))"}
+    columns = {"first_route": "min(route)"}
     added = add_rollup(
         folder, "daily_gadget_activity", {"device_type": "device_type"}, extra=columns
     )

@@ -116,13 +116,13 @@ def test_columns_say_where_they_come_from() -> None:
 def test_lineage_goes_through_common_table_expressions(folder: Path) -> None:
     path = folder / "models/daily_app_activity.sql"
     path.write_text(
-        f"""with day as (select *, case when route is null then entity_id end as x {WHERE})
+        f"""with day as (select *, case when route is null then os_family end as x {WHERE})
         select {START}, app_name, min(x) as event_type, count(*) as events,
             count(distinct user_hash) as users, count(distinct session_id) as sessions
         from day group by app_name"""
     )
     column = load_models(folder)["daily_app_activity"].columns["event_type"]
-    assert column.source_columns == ("entity_id", "route")
+    assert column.source_columns == ("os_family", "route")
     assert load_models(folder)["daily_app_activity"].dependencies == ("signal.events",)
 
 
