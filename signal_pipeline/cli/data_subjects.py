@@ -6,6 +6,7 @@ import re
 import sys
 import uuid
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,11 @@ def erase(
     if not dry_run:
         _check_spool(settings)
     certificate = erasure.erase(
-        open_database(settings), subject, operator(settings), dry_run=dry_run
+        open_database(settings),
+        subject,
+        operator(settings),
+        dry_run=dry_run,
+        on_interruption=partial(_show_interrupted, as_json=as_json),
     )
     _show_certificate(certificate)
     _show_notes(settings, certificate.notes)
@@ -190,6 +195,17 @@ def _show_certificate(certificate: Certificate) -> None:
             f"certificate {certificate.number}, {certificate.at:%Y-%m-%d %H:%M:%S} UTC; the audit"
             " log names it"
         )
+
+
+def _show_interrupted(certificate: Certificate, *, as_json: bool) -> None:
+    """Print what is erased already: a second run does not find it, and cannot certify it."""
+    _show_certificate(certificate)
+    console.say(
+        "this certificate is interrupted, since the erasure ended early: run the same command again"
+        " to erase the rest, and keep both certificates, which belong together"
+    )
+    if as_json:
+        console.print_json(certificate.as_dict())
 
 
 def _rebuild(settings: Settings, days: list[date]) -> dict[date, str]:

@@ -9,7 +9,7 @@ writes its own entry in the audit log (`schema/sql/guards.sql`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -78,21 +78,36 @@ def erase(
     actor: bytes,
     *,
     dry_run: bool = False,
+    on_interruption: Callable[[Certificate], object] | None = None,
 ) -> Certificate:
     """Erase a subject, day by day, each day in one transaction.
 
-    After a crash, a second call erases the rest. The caller rebuilds the rollups of
-    `Certificate.stale_days`. Raises NothingKeptError for a person on a day of which nothing is
-    kept, and DatabaseError.
+    After a crash, a second call erases the rest. If an exception ends the erasure after a commit,
+    `on_interruption` first gets the certificate of the days that are erased. The caller rebuilds
+    the rollups of `Certificate.stale_days`. Raises NothingKeptError for a person on a day of which
+    nothing is kept, and DatabaseError.
     """
     certificate = Certificate(subject.kind, dry_run)
+    try:
+        _fill_certificate(database, subject, certificate, actor)
+    except BaseException:  # Also Ctrl-C: the audit log holds the number of what is committed.
+        if certificate.proves and on_interruption is not None:
+            certificate.interrupted = True
+            on_interruption(certificate)
+        raise
+    return certificate
+
+
+def _fill_certificate(
+    database: Database, subject: Subject, certificate: Certificate, actor: bytes
+) -> None:
     with database.connect() as connection:
         rollups = _entity_rollups(connection) if subject.kind == "entity" else []
         found = _days_with_subject(connection, subject, rollups)
-        if dry_run:
+        if certificate.dry_run:
             certificate.days = found
         else:
-            certificate.days = _erase_found(connection, subject, rollups, found, certificate, actor)
+            _erase_found(connection, subject, rollups, found, certificate, actor)
         if (
             not certificate.days
             and subject.day
@@ -100,7 +115,6 @@ def erase(
         ):
             raise NothingKeptError(refusal)
         certificate.notes = _notes(connection, subject)
-    return certificate
 
 
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:
@@ -116,8 +130,8 @@ def _erase_found(
     found: list[ErasedDay],
     certificate: Certificate,
     actor: bytes,
-) -> list[ErasedDay]:
-    days = []
+) -> None:
+    """Erase the days, and enter each in the certificate once it is committed."""
     for each in found:
         if each.state == "open":
             with day_lock(connection, each.day):
@@ -126,10 +140,12 @@ def _erase_found(
                 )
                 erased = run_with_retries(erase_day)
             if erased:
-                days.append(erased)
+                certificate.days.append(erased)
     if rollups:
-        days += run_with_retries(lambda: _erase_purged(connection, subject, certificate, actor))
-    return sorted(days, key=lambda day: day.day)
+        certificate.days += run_with_retries(
+            lambda: _erase_purged(connection, subject, certificate, actor)
+        )
+    certificate.days.sort(key=lambda day: day.day)
 
 
 def _notes(connection: Connection, subject: Subject) -> list[str]:

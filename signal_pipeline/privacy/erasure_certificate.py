@@ -25,7 +25,8 @@ class Certificate:
     """What was erased, or with `dry_run` would be: kind, days and counts, never the erased value.
 
     The audit log holds `number` too. `at` is in UTC. `notes` are sentences that say what the
-    erasure could not reach.
+    erasure could not reach. `interrupted` means that the erasure ended early, so that more can be
+    stored of the subject than `days` says.
     """
 
     kind: SubjectKind
@@ -34,6 +35,7 @@ class Certificate:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     days: list[ErasedDay] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
     @property
     def proves(self) -> bool:
@@ -63,4 +65,5 @@ class Certificate:
             ],
             "notes": self.notes,
             "dry_run": self.dry_run,
+            "interrupted": self.interrupted,
         }

@@ -7,15 +7,19 @@ import stat
 import uuid
 from functools import partial
 from pathlib import Path
+from signal import SIGINT
 
 import pytest
 from conftest import Fill
-from support.commands import Signal, error_of, last_json
+from support.commands import Done, Signal, error_of, last_json, start_command
 from support.data_subject import ADDRESS, PERSON, person
-from support.days import yesterday
+from support.days import days_ago, yesterday
+from support.waits import until
 
+from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection
+from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
 
@@ -94,6 +98,57 @@ def test_an_erasure_waits_for_what_is_spooled(
         (spool / name).unlink()
     assert there().returncode == 0
     assert connection.execute(held, [entity]).fetchone() == (0,)
+
+
+def _assert_interrupted(done: Done, connection: Connection) -> None:
+    """The certificate holds the day before yesterday only, and so does the audit log."""
+    certificate = last_json(done)
+    assert certificate["interrupted"] is True
+    assert [day["day"] for day in certificate["days"]] == [str(days_ago(2))]  # type: ignore[attr-defined]
+    assert connection.execute(
+        "select day, details ->> 'certificate' from signal.audit"
+    ).fetchall() == [(days_ago(2), certificate["certificate"])]
+    assert f"certificate {certificate['certificate']}" in done.stderr
+    assert "run the same command again" in done.stderr
+    assert "both certificates, which belong together" in done.stderr
+
+
+def test_an_erasure_that_fails_on_its_second_day_still_certifies_the_first(
+    signal: Signal, fill: Fill, connection: Connection
+) -> None:
+    for day in (days_ago(2), yesterday()):
+        fill(day, 100)
+    connection.execute(
+        "create function public.fail() returns trigger language plpgsql as $$ begin"
+        f" if new.day = '{yesterday()}' then raise 'the disk is full'; end if; return new; end $$;"
+        " create trigger fail before insert on signal.audit for each row"
+        " execute function public.fail()"
+    )
+    arguments = ("erase", "--entity", "journey", str(uuid.UUID(int=3)), "--json")
+    done = signal(*arguments)
+    assert done.returncode == 1
+    _assert_interrupted(done, connection)
+    assert done.stderr.splitlines()[-1] == "error: the disk is full"
+    connection.execute("drop trigger fail on signal.audit; drop function public.fail()")
+    second = last_json(signal(*arguments))
+    assert second["interrupted"] is False
+    assert [day["day"] for day in second["days"]] == [str(yesterday())]  # type: ignore[attr-defined]
+
+
+def test_an_erasure_that_ctrl_c_ends_still_certifies_what_it_erased(
+    environment: Settings, fill: Fill, connection: Connection, tmp_path: Path
+) -> None:
+    for day in (days_ago(2), yesterday()):
+        fill(day, 100)
+    with day_lock(connection, yesterday()):
+        process = start_command(
+            *("erase", "--entity", "journey", str(uuid.UUID(int=3)), "--json"), cwd=tmp_path
+        )
+        until(lambda: connection.execute("select from signal.audit").fetchone() is not None)
+        process.send_signal(SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    _assert_interrupted(Done([], 130, stdout, stderr), connection)
 
 
 WRONG = {
