@@ -35,8 +35,8 @@ class Query:
 
     For each output column, in order, `columns` gives the columns of the events that its value comes
     from. There are none for a constant, a bind, or a count of rows. `kept` gives those of them that
-    are not merely counted, so that the output can hold their values. `reads` are all columns of the
-    events that the SQL touches.
+    are not merely counted or compared, so that the output can hold their values. `reads` are all
+    columns of the events that the SQL touches.
     """
 
     columns: Mapping[str, tuple[str, ...]]
@@ -63,7 +63,7 @@ def analyse(sql: str, event_columns: Mapping[str, str]) -> Query:
     qualified = _qualify(tree, event_columns)
     reads = _checked_reads(qualified)
     columns, counted = _lineage(qualified, event_columns)
-    uncounted = _without_counts(qualified)
+    uncounted = _without_counts_and_conditions(qualified)
     if found := uncounted.find(exp.TableColumn):
         raise Problem(f"{found.sql(_DIALECT)} is a whole row: name the columns that are needed")
     kept, _ = _lineage(uncounted, event_columns)
@@ -207,9 +207,16 @@ def _lineage(
     return columns, frozenset(counted)
 
 
-def _without_counts(tree: exp.Expr) -> exp.Expr:
-    """Return the tree with a number in place of each count, so that no lineage goes through it."""
-    return tree.transform(lambda node: exp.Literal.number(1) if _is_count(node) else node)
+def _without_counts_and_conditions(tree: exp.Expr) -> exp.Expr:
+    """Return the tree with a number in place of each count and of each condition.
+
+    So no lineage goes through them: neither holds a value that it reads.
+    """
+    return tree.transform(
+        lambda node: (
+            exp.Literal.number(1) if isinstance(node, exp.Predicate) or _is_count(node) else node
+        )
+    )
 
 
 def _is_count(node: exp.Expr) -> bool:

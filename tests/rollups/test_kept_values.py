@@ -13,11 +13,9 @@ AddRollup = Callable[..., None]
 
 REFUSED = {
     "entity_id as journey_id": "the column journey_id comes from entity_id",
-    "min(upper(entity_type)) as kind": "the column kind comes from entity_type",
     "entity_id": "the column entity_type is missing",
-    "entity_type": "the column entity_id is missing",
     "app_name as entity_type, entity_id": "the column entity_type does not come from entity_type",
-    "entity_type, entity_type as entity_id": "the column entity_id comes from entity_type",
+    "entity_type as kind, entity_id": "the column kind comes from entity_type",
     "cast(session_id as text) as tab": "the column tab comes from session_id",
     "min(cast(client_event_id as text)) as first": "the column first comes from client_event_id",
     "max(id) as newest": "the column newest comes from id",
@@ -35,6 +33,11 @@ ACCEPTED = [
     "sum(case when session_id is null then 1 else 0 end) as without_session",
     "round(count(id) * 1.0 / count(distinct user_hash)) as per_user",
     "count(events) as rows",
+    "entity_type",
+    "min(upper(entity_type)) as kind",
+    "entity_id is not null as has_entity",
+    "case when session_id is null then 'without' else 'with' end as tab",
+    "bool_or(entity_id like 'a%') as has_one",
 ]
 
 
