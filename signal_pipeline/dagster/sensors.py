@@ -74,6 +74,7 @@ def _landing_request(
 
     The counter in the run key lets the same file start another run. After a failure, files that
     arrived after the last request do not wait for the back-off; files that only changed do wait.
+    Nothing waits for a failure after now: a clock was ahead.
     """
     files = marks_of_landed(load_settings().landing_path)
     if not files:
@@ -90,7 +91,7 @@ def _landing_request(
     asked, known = _read_cursor(context.cursor)
     if (
         failures
-        and now < (again := failures[0] + backoff(len(failures)))
+        and failures[0] <= now < (again := failures[0] + backoff(len(failures)))
         and (known is None or files <= known)
     ):
         why = (
