@@ -163,11 +163,8 @@ def build_stale_rollups_sensor(
 
 def _stale_days(postgres: PostgresResource, models: Models, first: date) -> list[DayStatus]:
     with postgres.connect() as connection:
-        return [
-            status
-            for status in day_statuses(connection, models.checksums, first, today_utc())
-            if status.wants_build
-        ]
+        statuses = day_statuses(connection, models.checksums, first, today_utc(), open_only=True)
+    return [status for status in statuses if status.wants_build]
 
 
 def _skip_reason(stale: list[DayStatus], abandoned: list[date]) -> str:
