@@ -261,7 +261,6 @@ def _ingest_rest(
     the secret for ever. Each drain sets the time anew, so that the retention does not forget how
     much of a kept file is stored.
     """
-
     start, reached = offset, offset
 
     def advance(within: Connection, end: int) -> None:
