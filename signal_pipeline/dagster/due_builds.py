@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from signal_pipeline.days.calendar import days_between
@@ -102,8 +102,24 @@ def pauses(status: DayStatus, now: datetime) -> bool:
     return now < status.built_at + pause
 
 
+def _without_false_times(
+    stale: Iterable[DayStatus], failed: Iterable[FailedRun], now: datetime
+) -> tuple[list[DayStatus], list[FailedRun]]:
+    """Leave out builds and failures of a time to come: a clock was ahead, and nobody waits for it.
+
+    When they really happened is not known, so such a build counts as none, and so does such a
+    failure.
+    """
+    statuses = [
+        replace(status, built_at=None) if status.built_at and status.built_at > now else status
+        for status in stale
+    ]
+    return statuses, [run for run in failed if run.ended_at <= now]
+
+
 def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun], now: datetime) -> list[date]:
     """Return the days that failed too often to be asked for again soon."""
+    stale, failed = _without_false_times(stale, failed, now)
     return [
         status.day
         for status in stale
@@ -141,8 +157,9 @@ def range_requests(
     includes a day that is in flight or that backs off. A day that has failed gets a run of its own,
     so that a day which kills its run does not hold up the others. A day that pauses is not asked
     for, but is built too if it lies between the days of a run. Fresh days between them are left
-    alone.
+    alone. Times after `now` are those of a clock that was ahead, and hold up nothing.
     """
+    stale, failed = _without_false_times(stale, failed, now)
     newest_first = sorted(stale, key=lambda status: status.day, reverse=True)
     failing = [status.day for status in newest_first if backs_off(status, failed, now)]
     taken = [*in_flight, *zip(failing, failing, strict=True)]

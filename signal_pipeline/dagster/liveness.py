@@ -52,13 +52,16 @@ def end_dead_runs(
     """Take one look: end our runs whose process is gone, and free their places in pools.
 
     `suspects` are the runs that had no lock at the last look, with the time of the first such look.
-    `now` is a time of the same clock, in seconds. Returns the ids of the runs that were ended, and
-    the suspects for the next look.
+    `now` is a time of the same clock, in seconds. A time after it comes from a clock that was
+    ahead, and counts as `now`. Returns the ids of the runs that were ended, and the suspects for
+    the next look.
     """
     candidates = [*_unfinished_runs(instance, ours), *_finished_in_a_pool(instance, ours)]
     watched = {run.run_id: run for run in candidates if _should_hold_its_lock(run, ours)}
     alive = living_runs(connection, watched)
-    unlocked = {run_id: suspects.get(run_id, now) for run_id in watched if run_id not in alive}
+    unlocked = {
+        run_id: min(suspects.get(run_id, now), now) for run_id in watched if run_id not in alive
+    }
     dead = [
         run_id
         for run_id, since in unlocked.items()

@@ -72,7 +72,8 @@ def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition
         context: dg.ScheduleEvaluationContext, postgres: PostgresResource
     ) -> dg.RunRequest | dg.SkipReason:
         with postgres.connect() as connection:
-            last = _last_start(context.instance, OwnRuns.seen_by(connection, names))
+            ours = OwnRuns.seen_by(connection, names)
+            last = _last_start(context.instance, ours, datetime.now(UTC))
             statuses = day_statuses(connection, models.checksums)
             # If all events are dropped, nothing else changes.
             dropped = dropped_since(connection, last)
@@ -88,14 +89,15 @@ def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition
     return checks_schedule
 
 
-def _last_start(instance: dg.DagsterInstance, ours: OwnRuns) -> datetime:
+def _last_start(instance: dg.DagsterInstance, ours: OwnRuns, now: datetime) -> datetime:
     """Return when our checks were last started, by the hourly or the nightly job.
 
     Only successful runs count. They are known to be ours, because a run that succeeded has taken
-    its lock and with it the tag that names our database.
+    its lock and with it the tag that names our database. A start after `now` is that of a clock
+    that was ahead: when it really was is not known, so it does not count.
     """
     found = [
-        record.create_timestamp.astimezone(UTC)
+        start
         for job in (CHECKS_JOB, NIGHTLY_JOB)
         for record in ours.records(
             instance,
@@ -103,6 +105,7 @@ def _last_start(instance: dg.DagsterInstance, ours: OwnRuns) -> datetime:
             job_name=ours.names.named(job),
             statuses=[dg.DagsterRunStatus.SUCCESS],
         )
+        if (start := record.create_timestamp.astimezone(UTC)) <= now
     ]
     return max(found, default=datetime.min.replace(tzinfo=UTC))
 

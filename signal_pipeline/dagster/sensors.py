@@ -74,6 +74,7 @@ def _landing_request(
 
     The counter in the run key lets the same file start another run. After a failure, files that
     arrived after the last request do not wait for the back-off; files that only changed do wait.
+    Nothing waits for a failure after now: a clock was ahead.
     """
     files = marks_of_landed(load_settings().landing_path)
     if not files:
@@ -90,7 +91,7 @@ def _landing_request(
     asked, known = _read_cursor(context.cursor)
     if (
         failures
-        and now < (again := failures[0] + backoff(len(failures)))
+        and failures[0] <= now < (again := failures[0] + backoff(len(failures)))
         and (known is None or files <= known)
     ):
         why = (
@@ -162,11 +163,8 @@ def build_stale_rollups_sensor(
 
 def _stale_days(postgres: PostgresResource, models: Models, first: date) -> list[DayStatus]:
     with postgres.connect() as connection:
-        return [
-            status
-            for status in day_statuses(connection, models.checksums, first, today_utc())
-            if status.wants_build
-        ]
+        statuses = day_statuses(connection, models.checksums, first, today_utc(), open_only=True)
+    return [status for status in statuses if status.wants_build]
 
 
 def _skip_reason(stale: list[DayStatus], abandoned: list[date]) -> str:

@@ -50,14 +50,18 @@ def day_statuses(
     checksums: Mapping[str, str],
     first: date | None = None,
     last: date | None = None,
+    *,
+    open_only: bool = False,
 ) -> list[DayStatus]:
     """Return the status of every day with a row, from `first` to `last`, inclusive, in order.
 
-    None as `first` or `last` is no bound. `checksums` holds each rollup's checksum of its model.
+    None as `first` or `last` is no bound. With `open_only`, purged days are left out: none of them
+    wants a build. `checksums` holds each rollup's checksum of its model.
     """
     cursor = connection.cursor(row_factory=dict_row)
     rows = cursor.execute(
-        query(__package__, "day_statuses"), {"first": first, "last": last}
+        query(__package__, "day_statuses"),
+        {"first": first, "last": last, "open_only": open_only},
     ).fetchall()
     return [_status(row, checksums) for row in rows]
 

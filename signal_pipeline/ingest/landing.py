@@ -261,9 +261,16 @@ def _ingest_rest(
     the secret for ever. Each drain sets the time anew, so that the retention does not forget how
     much of a kept file is stored.
     """
+    start, reached = offset, offset
 
     def advance(within: Connection, end: int) -> None:
-        within.execute(query(__package__, "advance_landed_file"), [end, digest])
+        nonlocal start, reached
+        if end != reached:  # Otherwise the transaction of the same batch is tried again.
+            start, reached = reached, end
+        # The lock is gone if its session was ended, and then another drain can have taken the file.
+        advanced = within.execute(query(__package__, "advance_landed_file"), [end, digest, start])
+        if advanced.rowcount != 1:
+            raise LandingError("was taken by another process too: the next run goes on with it")
 
     stream.seek(0)
     try:

@@ -160,21 +160,37 @@ class Spool:
         if today == self._expired_on:
             return
         self._expired_on = today
-        due = first_kept_day(today, self._retention_days)
-        try:
-            expired = [path for path in refused_files(self._folder) if _first_day(path) < due]
-            for path in expired:
-                path.unlink()
-        except OSError as error:
+        deleted, failed = self._delete_due(first_kept_day(today, self._retention_days))
+        if failed:
             logger.error(
-                "files of the spool with the suffix .refused cannot be expired: %s", error.strerror
+                "files of the spool with the suffix .refused cannot be expired (%d): %s",
+                len(failed),
+                failed[0].strerror,
             )
-        else:
-            if expired:
-                logger.warning(
-                    "%d file(s) of the spool with the suffix .refused were due, and are deleted",
-                    len(expired),
-                )
+        if deleted:
+            logger.warning(
+                "%d file(s) of the spool with the suffix .refused were due, and are deleted",
+                deleted,
+            )
+
+    def _delete_due(self, due: date) -> tuple[int, list[OSError]]:
+        """Delete set-aside files of days before `due`; return how many, and what went wrong.
+
+        A file that cannot be read or deleted holds up no other.
+        """
+        deleted, failed = 0, list[OSError]()
+        try:
+            paths = refused_files(self._folder)
+        except OSError as error:
+            return 0, [error]
+        for path in paths:
+            try:
+                if _first_day(path) < due:
+                    path.unlink()
+                    deleted += 1
+            except OSError as error:
+                failed.append(error)
+        return deleted, failed
 
     def _drain_file(self, path: Path, writer_of: Callable[[str, int], EventWriter]) -> None:
         size, batch = path.stat().st_size, self._read_or_set_aside(path)

@@ -150,6 +150,9 @@ def purge_due_days(
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
+        # A run that holds a day for long can have purged it after this one gave up.
+        still_due = due_days(connection, first_kept)
+        result.kept = {day: why for day, why in result.kept.items() if day in still_due}
         result.kept |= dict.fromkeys(asked_for, BY_THE_CLOCK_ALONE)
         if not dry_run:
             connection.execute(query(__package__, "forget_landed_files"), [window(first_kept)[0]])

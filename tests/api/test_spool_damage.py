@@ -88,6 +88,19 @@ def test_a_file_of_somebody_else_is_set_aside(
     assert len(list(tmp_path.glob("*.refused"))) == 2
 
 
+def test_a_set_aside_file_that_cannot_be_read_holds_up_no_other(
+    api_database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable, due = tmp_path / "a.refused", tmp_path / "b.refused"
+    unreadable.symlink_to("/proc/self/mem")  # Even root cannot read this file.
+    due.write_bytes(b"not a batch")
+    os.utime(due, (0, 0))
+    Spool(tmp_path, api_database, "00000000", 180).close()
+    assert unreadable.is_symlink()
+    assert not due.exists()
+    assert "cannot be expired (1)" in caplog.text
+
+
 def test_a_read_only_disk_refuses_an_event(
     events: list[AcceptedEvent | Drop],
     api_database: Database,

@@ -254,3 +254,17 @@ def test_a_night_with_nothing_missed_builds_yesterday_again() -> None:
     assert nightly_days(
         [stale(rollups={"a": "fresh"})], DAY - timedelta(days=180), LONG_AGO, DAY
     ) == [DAY]
+
+
+def test_a_clock_that_was_ahead_holds_up_no_day() -> None:
+    year = timedelta(days=365)
+    assert days_asked([stale(built=-year)], [], [], NOW) == [DAY]
+    false = failures(MAX_ATTEMPTS, -year)
+    assert days_asked([stale()], [], false, NOW) == [DAY]
+    assert given_up([stale()], false, NOW) == []
+
+
+def test_failures_after_a_build_by_a_clock_that_was_ahead_count() -> None:
+    false = stale(built=-timedelta(days=365))
+    assert days_asked([false], [], failures(1, timedelta(seconds=59)), NOW) == []
+    assert days_asked([false], [], failures(1, timedelta(seconds=60)), NOW) == [DAY]

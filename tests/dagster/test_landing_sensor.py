@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import dagster as dg
 import pytest
@@ -41,6 +41,15 @@ def test_a_landed_file_asks_for_one_run_until_it_is_done(
     assert again.run_key != request.run_key
 
 
+class _YearAgo(datetime):
+    """A clock that is set right after the runs of a year to come."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        """Return the time of a year ago."""
+        return datetime.now(tz) - timedelta(days=365)
+
+
 def test_a_landed_file_that_fails_waits_longer_each_time(
     tick: Tick,
     run: Run,
@@ -63,6 +72,9 @@ def test_a_landed_file_that_fails_waits_longer_each_time(
     assert "the last 1 run(s) of raw_events_job failed, the next is at" in skipped(
         tick("landing_sensor", "7")
     )
+    with monkeypatch.context() as behind:  # As if the clock had been ahead until now.
+        behind.setattr("signal_pipeline.dagster.sensors.datetime", _YearAgo)
+        assert len(requests(tick("landing_sensor", "7"))) == 1
     monkeypatch.setattr("signal_pipeline.dagster.due_builds.FIRST_BACKOFF", timedelta(0))
     assert len(requests(tick("landing_sensor"))) == 1
 

@@ -175,6 +175,18 @@ def test_a_lock_that_was_away_for_a_moment(
     assert (ended, suspects) == ([run.run_id], {})
 
 
+def test_a_run_that_was_suspected_by_a_clock_that_was_ahead(
+    stored: dg.DagsterInstance, connection: Connection, ours: OwnRuns
+) -> None:
+    """It is ended after the usual time, not after that of the false clock."""
+    run = stored.create_run_for_job(empty_job, tags={LOCK_TAG: ours.locks}, status=STARTED)
+    _, suspects = end_dead_runs(stored, connection, ours, {}, 1e9)
+    ended, suspects = end_dead_runs(stored, connection, ours, suspects, 0.0)
+    assert ended == []
+    ended, suspects = end_dead_runs(stored, connection, ours, suspects, LOST_SECONDS)
+    assert (ended, suspects) == ([run.run_id], {})
+
+
 def test_a_run_that_ends_between_the_looks(
     stored: dg.DagsterInstance, connection: Connection, ours: OwnRuns
 ) -> None:

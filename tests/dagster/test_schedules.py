@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import dagster as dg
+import psycopg
 import pytest
 from conftest import Fill
 from support.dagster import Run
@@ -112,6 +114,21 @@ def test_the_checks_run_within_an_hour_of_a_change_in_the_landing(
     assert isinstance(hour(), dg.SkipReason)
     kept.unlink()
     assert isinstance(hour(), dg.RunRequest)
+
+
+def test_checks_that_a_clock_ahead_has_started_hold_up_none(
+    hour: Callable[[], object], fill: Fill, run: Run
+) -> None:
+    fill(yesterday())
+    assert run("nightly_job", yesterday()).success
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
+    url = os.environ["SIGNAL_DAGSTER_DATABASE_URL"].replace("+psycopg2", "")
+    with psycopg.connect(url) as storage:
+        storage.execute("update runs set create_timestamp = create_timestamp + interval '1 year'")
+    assert isinstance(hour(), dg.RunRequest)
+    assert run("checks_job", None).success
+    assert isinstance(hour(), dg.SkipReason)
 
 
 def test_a_run_of_others_under_the_name_of_our_checks_is_not_ours(

@@ -19,6 +19,7 @@ from support.stored import count, stored_books, stored_events
 from support.traffic import line, traffic
 from support.waits import PATIENCE_SECONDS
 
+from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import landing
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.landing import (
@@ -255,6 +256,38 @@ def test_several_drains_at_once_take_each_file_once(
     }
     assert received(connection) == 366
     assert landed_files(settings.landing_path) == []
+
+
+def test_a_drain_that_lost_its_lock_books_nothing_twice(
+    land: Land,
+    drain: Drain,
+    settings: Settings,
+    database: Database,
+    connection: Connection,
+    ingest: Ingest,
+    small_batches: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    land([*traffic(DAY, 100), b"torn", *traffic(DAY, 100, seed=2), b"torn too"])
+    store, stored = ingest.store, []
+
+    def lose_the_lock_at_the_second(*arguments: object) -> object:
+        stored.append(1)
+        if len(stored) == 2:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and"
+                " classid = %s",
+                [LockClass.LANDED_FILE.value],
+            )
+            with closing(Ingest.from_settings(settings, database)) as other:
+                drain_landing(database, other, settings.landing_path, SECRET.encode())
+        return store(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ingest, "store", lose_the_lock_at_the_second)
+    with pytest.raises(SignalError):
+        drain()
+    assert received(connection) == 202
+    assert len(stored_events(connection)) == 200
 
 
 def test_a_server_that_ends_idle_sessions_does_not_release_a_file(

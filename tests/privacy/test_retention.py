@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from conftest import START_DATE, Build, Fill
 from psycopg import sql
-from support.days import days_ago, due_day, today, tomorrow
+from support.days import days_ago, due_day, today, tomorrow, yesterday
 from support.stored import count
 from support.traffic import line
 
@@ -200,6 +200,17 @@ def test_a_forced_purge_needs_a_reason_and_labels_the_day_for_ever(
     assert count(connection, "select count(*) from signal.events") == 0
     (status,) = day_statuses(connection, models.checksums)
     assert set(status.rollups.values()) == {"unavailable"}
+
+
+def test_the_open_days_can_be_read_without_the_purged_ones(
+    database: Database, connection: Connection, models: Models, fill: Fill
+) -> None:
+    for day in (due_day(), yesterday()):
+        fill(day)
+    purge_incomplete(database, models, due_day(), "cannot be rebuilt", KEEP)
+    both = day_statuses(connection, models.checksums)
+    assert [status.day for status in both] == [due_day(), yesterday()]
+    assert day_statuses(connection, models.checksums, open_only=True) == both[1:]
 
 
 def test_rollups_that_were_built_before_a_forced_purge_are_incomplete(

@@ -217,6 +217,38 @@ def test_a_day_that_another_run_purges_meanwhile_is_not_reported_as_kept(
     assert (results["second"].purged, results["second"].kept) == ([], {})
 
 
+def test_a_day_that_another_run_purges_after_this_one_gave_up_is_not_reported_as_kept(
+    database: Database,
+    models: Models,
+    fill: Fill,
+    build: Build,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    days = [due_day() - timedelta(days=1), due_day()]
+    for day in days:
+        fill(day)
+        build(day)
+    purge, results = retention._purge, list[retention.PurgeResult]()
+
+    def purge_after_another_run(  # The other run waits for nothing, and this one gave up on a day.
+        connection: Connection, proving: Connection, day: date, *rest: object, **options: object
+    ) -> None:
+        monkeypatch.setattr(retention, "_purge", purge)
+        monkeypatch.setattr(retention, "PATIENCE_SECONDS", 1)
+        connection.execute("set lock_timeout = '1s'")
+        with closing(database.connect()) as holding, day_lock(holding, day):
+            give_up = pytest.raises(retention.UnprovenError, match="in use")
+            with give_up as error:
+                purge(connection, proving, day, *rest, **options)  # type: ignore[arg-type]
+        results.append(purge_due_days(database, models, KEEP))
+        raise error.value
+
+    monkeypatch.setattr(retention, "_purge", purge_after_another_run)
+    second = purge_due_days(database, models, KEEP)
+    assert results[0].purged == days
+    assert (second.purged, second.kept) == ([], {})
+
+
 def _wait_for_waiters(connection: Connection, number: int) -> None:
     """Wait until so many sessions wait for an advisory lock."""
     waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"

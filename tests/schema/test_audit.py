@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 
 import pytest
@@ -71,3 +72,16 @@ def test_the_admin_writes_entries_of_its_own_actions_only(
                 )
         admin.execute("select signal.audit_operator('erase', %s, null, '{}')", [yesterday()])
     assert connection.execute(ENTRY, before).fetchall() == [("erase", yesterday(), None, {}, True)]
+
+
+def test_the_time_of_an_erasure_from_a_purged_day_is_that_of_the_erasure(
+    as_role: As, connection: Connection, filled: None
+) -> None:
+    with as_role("signal_admin").connect() as admin, admin.transaction():
+        admin.execute("select 1")
+        before = _newest_entry(connection)
+        admin.execute(
+            "select signal.erase_entity_from_purged_days('journey', %s, %s, %s)",
+            [str(uuid.UUID(int=3)), uuid.uuid4(), b"a" * 32],
+        )
+    assert [row[-1] for row in connection.execute(ENTRY, before).fetchall()] == [True]

@@ -187,8 +187,8 @@ def test_the_api_may_do_this_and_nothing_else(
         "landed_files": "insert select update",
     }
     functions = connection.execute(
-        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <>"
-        " 'trigger'::regtype and has_function_privilege('signal_api', oid, 'execute')"
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace"
+        " and has_function_privilege('signal_api', oid, 'execute')"
     ).fetchall()
     assert sorted(functions) == [("audit_read",), ("ensure_day",)]
     assert connection.execute(
@@ -206,8 +206,8 @@ def test_the_reader_has_no_right_in_the_schema_of_the_tables(
     """
     assert connection.execute(RIGHTS, {"role": "signal_reader"}).fetchall() == []  # type: ignore[arg-type]
     functions = connection.execute(
-        "select proname from pg_proc where pronamespace = 'signal'::regnamespace and prorettype <>"
-        " 'trigger'::regtype and has_function_privilege('signal_reader', oid, 'execute')"
+        "select proname from pg_proc where pronamespace = 'signal'::regnamespace"
+        " and has_function_privilege('signal_reader', oid, 'execute')"
     ).fetchall()
     assert functions == []
     for right, schema in (
@@ -291,3 +291,35 @@ def test_objects_of_a_caller_do_not_change_what_a_function_of_the_owner_does(
         connection.execute("select signal.ensure_day(current_date)")
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("select count(*) from signal.events")
+
+
+FALSE_ROLLUP = """
+create temporary table false_rollup (activity_date date, entity_type text, entity_id text);
+create trigger guard_insert after insert on false_rollup referencing new table as new_rows
+    for each statement execute function signal.guard_rollup();
+create trigger guard_delete after delete on false_rollup referencing old table as old_rows
+    for each statement execute function signal.guard_rollup()
+"""
+
+
+def test_nobody_else_puts_a_guard_on_a_table(as_role: As, filled: None) -> None:
+    with (
+        as_role("signal_builder").connect() as builder,
+        pytest.raises(errors.InsufficientPrivilege, match="guard_rollup"),
+    ):
+        builder.execute(FALSE_ROLLUP)
+
+
+def test_a_guarded_table_elsewhere_is_no_rollup(
+    as_role: As, connection: Connection, filled: None
+) -> None:
+    """Earlier versions let every login put a guard on a table of its own."""
+    connection.execute("grant execute on function signal.guard_rollup() to signal_builder")
+    rollups = "select distinct rollup from signal_reporting.rollup_days order by 1"
+    before = connection.execute(rollups).fetchall()
+    with as_role("signal_builder").connect() as builder:
+        builder.execute(FALSE_ROLLUP)
+        subject = Subject.entity("journey", str(uuid.UUID(int=3)))
+        erased = erase(as_role("signal_admin"), subject, b"a" * 32)
+        assert connection.execute(rollups).fetchall() == before
+    assert {day.state for day in erased.days} == {"open", "purged"}

@@ -21,4 +21,5 @@ left join lateral (
 where
     (%(first)s::date is null or d.day >= %(first)s)
     and (%(last)s::date is null or d.day <= %(last)s)
+    and (not %(open_only)s or d.state = 'open')
 order by d.day

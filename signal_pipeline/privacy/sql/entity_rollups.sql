@@ -5,6 +5,7 @@ from pg_trigger as t
 join pg_class as c on c.oid = t.tgrelid
 join pg_namespace as n on n.oid = c.relnamespace
 where t.tgfoid = 'signal.guard_rollup()'::regprocedure and t.tgname = 'guard_delete'
+    and c.relnamespace = 'signal'::regnamespace
     and 2 = (
         select count(*) from pg_attribute
         where attrelid = t.tgrelid and attname in ('entity_type', 'entity_id') and not attisdropped

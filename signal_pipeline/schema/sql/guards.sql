@@ -59,6 +59,10 @@ begin
 end
 $$;
 
+-- Nobody else may put a guard on a table of their own, since rollups are found by their guard. Who
+-- fires a trigger needs no right on its function.
+revoke execute on function signal.guard_rollup(), signal.refuse_truncate() from public;
+
 -- The only exception from the guards: an entity's own rows are deleted from every rollup that has
 -- entities, on purged days. Each changed day and rollup is audited here, in the same transaction.
 -- The audit does not say which entity it was.
@@ -78,6 +82,7 @@ begin
         from pg_trigger as t
         join pg_class as c on c.oid = t.tgrelid
         where t.tgfoid = 'signal.guard_rollup()'::regprocedure and t.tgname = 'guard_delete'
+            and c.relnamespace = 'signal'::regnamespace
             and 2 = (
                 select count(*) from pg_attribute
                 where attrelid = t.tgrelid and attname in ('entity_type', 'entity_id') and not attisdropped
@@ -92,8 +97,8 @@ begin
             rollup.name
         ) using erased_type, erased_id
         loop
-            insert into signal.audit (action, day, actor, details)
-            values ('erase', erased_day, acted_by, jsonb_build_object(
+            insert into signal.audit (at, action, day, actor, details)
+            values (clock_timestamp(), 'erase', erased_day, acted_by, jsonb_build_object(
                 'kind', 'entity', 'rollup', rollup.relname, 'rollup_rows', erased_rows, 'certificate', certificate
             ));
             return next;
