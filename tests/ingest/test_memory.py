@@ -37,7 +37,7 @@ build_day(database, open_engine(load_settings(), database), load_models(), date.
 
 def _peak_mib(code: str) -> float:
     """The peak memory of a Python process that runs the code in the test's environment."""
-    return run_child([sys.executable, "-c", code], os.environ).peak_mib
+    return run_child([sys.executable, "-c", code], os.environ, Path.cwd()).peak_mib
 
 
 @pytest.mark.embedded_only
