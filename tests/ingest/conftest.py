@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import SECRET
 
-from signal_pipeline.ingest.landing import (
-    drain_landing,
-    prepare_landing,
-)
+from signal_pipeline.ingest import pipeline as ingest_module
+from signal_pipeline.ingest.landing import drain_landing, prepare_landing
 from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.ingest.writer import EventWriter
 from signal_pipeline.postgres.database import Database
@@ -39,6 +37,22 @@ def put(landing: Path) -> Put:
         return draft.rename(landing / name)
 
     return move_in
+
+
+@pytest.fixture
+def land(put: Put) -> Put:
+    """Moves a finished file of these lines into the landing."""
+
+    def move_in(lines: list[bytes], name: str = "a.ndjson") -> Path:
+        return put(b"".join(text + b"\n" for text in lines), name)
+
+    return move_in
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes batches of about twenty lines."""
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 8_000)
 
 
 @pytest.fixture

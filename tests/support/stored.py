@@ -119,3 +119,7 @@ def install_on(connection: Connection, day: date) -> None:
     connection.execute(
         "update signal.instance set created_at = %s::date::timestamp at time zone 'UTC'", [day]
     )
+
+
+def received(connection: Connection) -> int:
+    return stored_books(connection).total()
