@@ -120,7 +120,7 @@ def _fill_certificate(
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:
     """Return the tables of all rollups that have entities, also of those that have no model now."""
     tables = connection.execute(query(__package__, "entity_rollups")).fetchall()
-    return [sql.Identifier(*table) for table in tables]
+    return [sql.Identifier("signal", table) for (table,) in tables]
 
 
 def _erase_found(
