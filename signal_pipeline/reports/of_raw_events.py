@@ -68,6 +68,9 @@ def raw_answer(
     connection: Connection, question: Question, coverage: Coverage, *, hide_small: bool = False
 ) -> Report:
     """Answer a question whose raw events are all kept."""
+    # The events of an entity are few, so they are read through its index.
+    if all(KEYS[name].kind != "entity" for name in question.where):
+        connection.execute(query(__package__, "plan_for_whole_days"))
     rows = _raw_rows(connection, question, coverage)
     labels = RawLabels(connection, coverage, question.where.get("app"))
     hidden = _hidden_rows(connection, question, coverage) if hide_small else None
