@@ -9,15 +9,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date
 from operator import attrgetter
-from typing import Literal, LiteralString, NamedTuple
+from typing import Literal, NamedTuple
 
 from signal_pipeline.events.event import AcceptedEvent, Drop
-from signal_pipeline.postgres.query import query
+from signal_pipeline.postgres.prepared_queries import PreparedQuery, Statement
 
 _subject = attrgetter("day", "app_name", "event_type")
 _bot = attrgetter("day", "app_name", "browser_family", "os_family", "device_type")
 
 NOT_RECORDED = "(not recorded)"
+
+_ADD_TO_BOOKS, _ADD_BOTS, _ADD_ADDRESS_GAPS = BOOK_QUERIES = tuple(
+    PreparedQuery(__package__, name) for name in ("add_to_books", "add_bots", "add_address_gaps")
+)
 
 
 class Outcome(NamedTuple):
@@ -42,7 +46,6 @@ class BookEntry(NamedTuple):
 
 
 Books = Counter[BookEntry]
-Statement = tuple[LiteralString, list[object]]
 
 
 def books_of(
@@ -66,7 +69,7 @@ def books_of(
 def books_statement(books: Books, received_on: date) -> Statement:
     """Return the statement that adds to the books, and to the intake of a UTC date."""
     columns = [list(column) for column in zip(*books, strict=True)] or [[]] * 5
-    return query(__package__, "add_to_books"), [*columns, list(books.values()), received_on]
+    return _ADD_TO_BOOKS.with_values(*columns, list(books.values()), received_on)
 
 
 def bots_statements(drops: Iterable[Drop]) -> list[Statement]:
@@ -79,7 +82,7 @@ def bots_statements(drops: Iterable[Drop]) -> list[Statement]:
         return []
     days, apps, *buckets = zip(*bots, strict=True)
     named = [[bucket or NOT_RECORDED for bucket in column] for column in buckets]
-    return [(query(__package__, "add_bots"), [list(days), list(apps), *named, list(bots.values())])]
+    return [_ADD_BOTS.with_values(list(days), list(apps), *named, list(bots.values()))]
 
 
 def address_gap_statements(events: Iterable[AcceptedEvent]) -> list[Statement]:
@@ -90,10 +93,11 @@ def address_gap_statements(events: Iterable[AcceptedEvent]) -> list[Statement]:
     if not gaps:
         return []
     keys = sorted({(day, app_name) for day, app_name, _ in gaps})
-    columns = [
-        [day for day, _ in keys],
-        [app_name for _, app_name in keys],
-        [gaps[(*key, "missing")] for key in keys],
-        [gaps[(*key, "invalid")] for key in keys],
+    return [
+        _ADD_ADDRESS_GAPS.with_values(
+            [day for day, _ in keys],
+            [app_name for _, app_name in keys],
+            [gaps[(*key, "missing")] for key in keys],
+            [gaps[(*key, "invalid")] for key in keys],
+        )
     ]
-    return [(query(__package__, "add_address_gaps"), columns)]

@@ -11,19 +11,17 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
-from typing import LiteralString
 
 import psycopg
-from psycopg.rows import TupleRow
 
 from signal_pipeline.days.calendar import ensure_days, today_utc
 from signal_pipeline.events.browsers import HASH_RULES
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.books import (
     ACCEPTED,
+    BOOK_QUERIES,
     DUPLICATE,
     Outcome,
-    Statement,
     address_gap_statements,
     books_of,
     books_statement,
@@ -32,11 +30,20 @@ from signal_pipeline.ingest.books import (
 from signal_pipeline.ingest.event_rows import EVENT_COLUMNS, copy_data, event_rows
 from signal_pipeline.postgres.binary_arrays import DateArray, UuidArray
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries, safe_errors
+from signal_pipeline.postgres.prepared_queries import (
+    PreparedQuery,
+    Statement,
+    execute_together,
+    prepare_queries,
+)
 from signal_pipeline.postgres.query import query
 
 _COPY_EVENTS = f"copy signal.events ({', '.join(EVENT_COLUMNS)}) from stdin (format binary)"
-_BEGIN: LiteralString = "begin"
-_COMMIT: LiteralString = "commit"
+_BEGIN: Statement = ("begin", [])
+_COMMIT: Statement = ("commit", [])
+_LOCK_DAYS = PreparedQuery("signal_pipeline.days", "lock_days")
+_RAISE_VERSIONS = PreparedQuery("signal_pipeline.days", "raise_versions")
+_ADD_DAY_KEYS = PreparedQuery(__package__, "add_day_keys")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +151,23 @@ class EventWriter:
             changed = sorted({entry.day for entry in books if entry.outcome == "accepted"})
             if within is not None:
                 within(connection)
-            _execute_together(
+            execute_together(
                 connection,
                 books_statement(books, received_on),
                 *address_gap_statements(new.values()),
                 *bots_statements(batch.bots),
-                (query(__package__, "add_day_keys"), [self._key_id, self._hash_rules, changed]),
-                (query("signal_pipeline.days", "raise_versions"), [changed]),
-                (_COMMIT, []),
+                _ADD_DAY_KEYS.with_values(self._key_id, self._hash_rules, changed),
+                _RAISE_VERSIONS.with_values(changed),
+                _COMMIT,
             )
         return outcomes
 
     def _open_connection(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = self._database.connect()
+            prepare_queries(
+                self._connection, [_LOCK_DAYS, *BOOK_QUERIES, _ADD_DAY_KEYS, _RAISE_VERSIONS]
+            )
         return self._connection
 
     def _ensure_new_days(self, connection: Connection, days: list[date]) -> None:
@@ -177,28 +187,12 @@ def _rollback_on_error(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _execute_together(
-    connection: Connection, *statements: Statement
-) -> psycopg.ClientCursor[TupleRow]:
-    """Execute statements in one message, and return a cursor at the result of the first.
-
-    The time of a small batch is mostly round trips, and at each of them the thread releases the
-    interpreter and waits to get it back. psycopg's pipeline would not help, because it waits for
-    each of its statements.
-    """
-    cursor = psycopg.ClientCursor(connection)
-    cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
-    return cursor
-
-
 def _lock_days(connection: Connection, days: list[date]) -> set[date]:
     """Begin a transaction, lock the days against a purge, and return those already purged.
 
     The locks last until the commit.
     """
-    cursor = _execute_together(
-        connection, (_BEGIN, []), (query("signal_pipeline.days", "lock_days"), [days])
-    )
+    cursor = execute_together(connection, _BEGIN, _LOCK_DAYS.with_values(days))
     cursor.nextset()
     return {day for day, state in cursor.fetchall() if state == "purged"}
 

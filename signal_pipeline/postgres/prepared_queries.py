@@ -1,0 +1,59 @@
+"""Queries that a connection prepares once, and then runs by name, several in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+
+# One statement of a message: its text, and the values of its placeholders.
+Statement = tuple[LiteralString, Sequence[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """A query of `sql/<name>.sql` in a package, which PostgreSQL plans once for a connection.
+
+    For a transaction of a few rows, planning takes longer than running. The query must show the
+    types of its placeholders, by casts if there is no column beside them.
+    """
+
+    package: str
+    name: LiteralString
+
+    def with_values(self, *values: object) -> Statement:
+        """Return the statement that runs it."""
+        return f"execute {self.name} ({', '.join(['%s'] * len(values))})", values
+
+    @property
+    def preparation(self) -> LiteralString:
+        """The statement that prepares it."""
+        first, *others = query(self.package, self.name).split("%s")
+        numbered = "".join(f"${number}{text}" for number, text in enumerate(others, start=1))
+        return f"prepare {self.name} as {first}{numbered}"
+
+
+def prepare_queries(connection: Connection, queries: Iterable[PreparedQuery]) -> None:
+    """Prepare queries on a new connection."""
+    for prepared in queries:
+        connection.execute(prepared.preparation)
+
+
+def execute_together(
+    connection: Connection, *statements: Statement
+) -> psycopg.ClientCursor[TupleRow]:
+    """Execute statements in one message, and return a cursor at the result of the first.
+
+    The time of a small transaction is mostly round trips, and at each of them the thread releases
+    the interpreter and waits to get it back. psycopg's pipeline would not help, because it waits
+    for each of its statements.
+    """
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute("; ".join([cursor.mogrify(text, values) for text, values in statements]))
+    return cursor
