@@ -6,7 +6,6 @@ does; `show.py` decides how a result looks.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -64,9 +63,6 @@ def _run() -> None:
 
 def main() -> None:
     """Run the command; an error that a user can act on is one line on stderr."""
-    # The modules that are loaded now stay to the end, so the garbage collector can skip them. Its
-    # passes over them, of which the last is at the exit, would take a tenth of a second in all.
-    gc.freeze()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
