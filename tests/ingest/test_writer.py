@@ -296,6 +296,20 @@ def test_a_day_that_a_restore_took_away_is_made_again(
     assert versions(connection) == {DAY: 1}
 
 
+def test_a_migration_between_two_batches_ends_no_writer(
+    writer: EventWriter, connection: Connection
+) -> None:
+    """A connection keeps the plans of its queries, and PostgreSQL makes them anew if a table changes."""
+    for _ in range(8):  # From the sixth time on, PostgreSQL can use a plan for all values.
+        assert writer.write([good(), Drop("bot", DAY, "journeys-admin", "x")])[0] == ACCEPTED
+    for table in ("books", "days"):
+        connection.execute(
+            sql.SQL("alter table signal.{} add column later text").format(sql.Identifier(table))
+        )
+    assert writer.write([good()]) == [ACCEPTED]
+    assert versions(connection) == {DAY: 9}
+
+
 def test_an_error_tells_no_value(writer: EventWriter, connection: Connection) -> None:
     broken = msgspec.structs.replace(
         good(description={"note": "something-private"}), entity_id="private-id"

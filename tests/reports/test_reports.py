@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
+from signal_pipeline.postgres.kept_connections import KeptConnections
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
@@ -164,6 +166,16 @@ def test_over_one_day_raw_users_are_distinct(database: Database, oracle: Oracle)
         if row[2] == "(all)"
     }
     assert rows_of(frame(report), "state") == expected
+
+
+def test_how_a_count_is_planned_ends_with_its_answer(database: Database, oracle: Oracle) -> None:
+    with closing(KeptConnections(database.url)) as kept:
+        assert raw_report(kept, ["browser"], {}, WINDOW[0], WINDOW[-1]).records
+        with kept.connect() as connection:
+            changed = connection.execute(
+                "select name from pg_settings where name like 'enable%' and setting <> boot_val"
+            ).fetchall()
+    assert changed == []
 
 
 def test_a_route_with_a_percent_sign_can_be_asked_for(database: Database, ingest: Ingest) -> None:
