@@ -8,11 +8,9 @@ purged.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-
-import psycopg
 
 from signal_pipeline.days.calendar import ensure_days, today_utc
 from signal_pipeline.events.browsers import HASH_RULES
@@ -118,22 +116,14 @@ class EventWriter:
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():
-            try:
-                return run_with_retries(
-                    lambda: self._write(batch, within, received_on or today_utc())
-                )
-            # Even after an interrupt: a transaction left open would include the next batch.
-            except BaseException:
-                self.close()
-                raise
+            return run_with_retries(lambda: self._write(batch, within, received_on or today_utc()))
 
     def _write(
         self, batch: Batch, within: Callable[[Connection], None] | None, received_on: date
     ) -> list[Outcome]:
-        connection = self._open_connection()
-        days = sorted({event.day for event in batch.events.values()})
-        self._ensure_new_days(connection, days)
-        with _rollback_on_error(connection):
+        with self._connected() as connection:
+            days = sorted({event.day for event in batch.events.values()})
+            self._ensure_new_days(connection, days)
             closed = _lock_days(connection, days)
             if closed:
                 batch = prepare(batch.checked, closed)
@@ -162,29 +152,28 @@ class EventWriter:
             )
         return outcomes
 
-    def _open_connection(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = self._database.connect()
-            prepare_queries(
-                self._connection, [_LOCK_DAYS, *BOOK_QUERIES, _ADD_DAY_KEYS, _RAISE_VERSIONS]
-            )
-        return self._connection
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """Yield the connection, opened if necessary. Any error closes it, even an interrupt.
+
+        A transaction left open would include the next batch, and psycopg's rollback would end the
+        prepared queries.
+        """
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = self._database.connect()
+                prepare_queries(
+                    self._connection, [_LOCK_DAYS, *BOOK_QUERIES, _ADD_DAY_KEYS, _RAISE_VERSIONS]
+                )
+            yield self._connection
+        except BaseException:
+            self.close()
+            raise
 
     def _ensure_new_days(self, connection: Connection, days: list[date]) -> None:
         new = [day for day in days if day not in self._known_days]
         ensure_days(connection, new)
         self._known_days.update(new)
-
-
-@contextmanager
-def _rollback_on_error(connection: Connection) -> Iterator[None]:
-    """Roll back a transaction after an error, so that the connection can be used again."""
-    try:
-        yield
-    except BaseException:
-        with suppress(psycopg.Error):  # The connection is lost; the first error says why.
-            connection.rollback()
-        raise
 
 
 def _lock_days(connection: Connection, days: list[date]) -> set[date]:

@@ -20,8 +20,8 @@ Statement = tuple[LiteralString, Sequence[object]]
 class PreparedQuery:
     """A query of `sql/<name>.sql` in a package, which PostgreSQL plans once for a connection.
 
-    For a transaction of a few rows, planning takes longer than running. The query must show the
-    types of its placeholders, by casts if there is no column beside them.
+    For a transaction of a few rows, planning takes longer than running. In the query, each
+    placeholder that is not compared with a column needs a cast.
     """
 
     package: str
@@ -40,7 +40,12 @@ class PreparedQuery:
 
 
 def prepare_queries(connection: Connection, queries: Iterable[PreparedQuery]) -> None:
-    """Prepare queries on a new connection."""
+    """Prepare queries on a new connection.
+
+    A rollback by psycopg (`Connection.rollback`) ends them, since it sends `DEALLOCATE ALL`.
+    """
+    # Otherwise PostgreSQL plans the first five calls, and can go on to plan each.
+    connection.execute("set plan_cache_mode = force_generic_plan")
     for prepared in queries:
         connection.execute(prepared.preparation)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from typing import LiteralString
 
@@ -68,13 +69,22 @@ def raw_answer(
     connection: Connection, question: Question, coverage: Coverage, *, hide_small: bool = False
 ) -> Report:
     """Answer a question whose raw events are all kept."""
-    # The events of an entity are few, so they are read through its index.
-    if all(KEYS[name].kind != "entity" for name in question.where):
-        connection.execute(query(__package__, "plan_for_whole_days"))
-    rows = _raw_rows(connection, question, coverage)
+    with _planned_for_whole_days(connection, question):
+        rows = _raw_rows(connection, question, coverage)
+        hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     labels = RawLabels(connection, coverage, question.where.get("app"))
-    hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
+
+
+@contextmanager
+def _planned_for_whole_days(connection: Connection, question: Question) -> Iterator[None]:
+    """Tell PostgreSQL how to plan counts over whole days, for the statements inside only."""
+    has_index = "app" in question.where or question.where.get("entity", NONE) != NONE
+    with connection.transaction(force_rollback=True):  # Takes the settings back.
+        connection.execute(
+            query(__package__, "plan_for_whole_days"), {"by_index": "on" if has_index else "off"}
+        )
+        yield
 
 
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:

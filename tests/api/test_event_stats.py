@@ -47,6 +47,13 @@ def test_sums_over_a_window_are_named_as_sums(api: Server, lines: list[Row]) -> 
     assert (row["sessions"], row["summedDailySessions"]) == (None, 12)
 
 
+def test_the_sessions_of_one_day_are_also_their_sum(api: Server, lines: list[Row]) -> None:
+    day = str(DAYS[0])
+    by_day = read_stats(api, groupBy=["DAY", "APP"], **{"from": day, "to": day})["rows"]
+    assert [(row["sessions"], row["summedDailySessions"]) for row in by_day] == [(4, 4)]
+    assert read_stats(api, groupBy=["APP"], **{"from": day, "to": day})["rows"] == by_day
+
+
 def test_a_sum_that_graphql_cannot_say_is_refused(
     api: Server, lines: list[Row], rows: Connection
 ) -> None:

@@ -281,6 +281,24 @@ def test_a_lost_connection_is_an_error_and_the_next_batch_opens_another(
     assert writer.write([event]) == [ACCEPTED]
 
 
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
+def test_a_batch_that_lost_a_race_is_stored_once(
+    writer: EventWriter, connection: Connection, sqlstate: str
+) -> None:
+    for _ in range(8):  # psycopg prepares a query of its own after five uses.
+        writer.write([good()])
+    losses = [sqlstate]
+
+    def lose_once(inside: Connection) -> None:
+        if losses:
+            raised = sql.Literal(losses.pop())
+            inside.execute(sql.SQL("do $$ begin raise sqlstate {}; end $$").format(raised))
+
+    assert writer.write([good()], lose_once) == [ACCEPTED]
+    assert len(stored_events(connection)) == 9
+    assert versions(connection) == {DAY: 9}
+
+
 def test_a_day_that_a_restore_took_away_is_made_again(
     writer: EventWriter, connection: Connection
 ) -> None:

@@ -33,7 +33,7 @@ def test_an_event_that_meets_a_purge_waits_for_it(
             meeting = pool.submit(writer.write, [good()])
             waiting = (
                 "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query"
-                " like '%%key share%%'"
+                " like '%%execute lock_days%%'"
             )
             while not count(connection, waiting + " and datname = current_database()"):
                 assert not meeting.done()

@@ -81,7 +81,7 @@ def test_an_event_between_the_proof_and_the_drop_waits_and_is_too_late(
         writers.append(_in_thread(lambda: came.append(late.ingest_lines([line(then)]))))
         waiting = (
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like"
-            " '%%for key share%%'"
+            " '%%execute lock_days%%'"
         )
         give_up = time.monotonic() + 20
         while not count(connection, waiting) and time.monotonic() < give_up:

@@ -201,12 +201,11 @@ def _rows(report: Report, question: StatsQuestion) -> list[EventStatsRow]:
 def _row(row: Mapping[str, Any], labels: Sequence[str], one_day: date | None) -> EventStatsRow:
     """Return one row of a report, whose columns depend on the question; see `reports`."""
     users, sessions = row.get("users"), row.get("sessions")
+    day = row.get("activity_date", one_day)
     # The distinct sessions of one day are also their sum.
-    summed_sessions = row.get(
-        "summed_daily_sessions", sessions if row.get("activity_date") else None
-    )
+    summed_sessions = row.get("summed_daily_sessions", sessions if day else None)
     return EventStatsRow(
-        day=row.get("activity_date", one_day),
+        day=day,
         **{name: row.get(name) for name in ROW_KEYS},
         events=int(row["events"]),
         users=None if users is None else int(users),

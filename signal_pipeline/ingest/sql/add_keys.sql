@@ -1,7 +1,7 @@
 -- Returns the ids that were already known.
 -- Keys are inserted in key order: two writers with the same ids in different orders would deadlock.
--- EXCEPT, because a join would be planned as nested loops over arrays of unknown length. It is only
--- run if some id was known, which the number of fresh ones says.
+-- EXCEPT, because a join would be planned as nested loops over arrays of unknown length. It is run
+-- only if fewer keys were inserted than given.
 with fresh as (
     insert into signal.event_keys (client_event_id, day)
     select client_event_id, day
