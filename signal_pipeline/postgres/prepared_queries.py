@@ -18,9 +18,11 @@ Statement = tuple[LiteralString, Sequence[object]]
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A query of `sql/<name>.sql` in a package, which PostgreSQL plans once for a connection.
+    """A query of `sql/<name>.sql` in a package, whose plan PostgreSQL keeps for a connection.
 
-    For a transaction of a few rows, planning takes longer than running. In the query, each
+    It plans the first five calls, and then keeps a plan for all values unless that seems to cost
+    more. For a transaction of a few rows, planning takes longer than running. (Citus does not
+    take `plan_cache_mode = force_generic_plan` on the same connection.) In the query, each
     placeholder that is not compared with a column needs a cast.
     """
 
@@ -44,8 +46,6 @@ def prepare_queries(connection: Connection, queries: Iterable[PreparedQuery]) ->
 
     A rollback by psycopg (`Connection.rollback`) ends them, since it sends `DEALLOCATE ALL`.
     """
-    # Otherwise PostgreSQL plans the first five calls, and can go on to plan each.
-    connection.execute("set plan_cache_mode = force_generic_plan")
     for prepared in queries:
         connection.execute(prepared.preparation)
 
