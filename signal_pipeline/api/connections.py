@@ -237,9 +237,10 @@ class Connections:
 
 
 class SharedConnections:
-    """The one `Connections` that all connections of a process share, made at the first.
+    """The one `Connections` that all connections of a process share, made at the first call.
 
-    A `Connections` needs the running event loop. This can be sent to the process that has the loop.
+    A `Connections` needs the running event loop. A `SharedConnections` does not, so it can be sent
+    to the process that has the loop.
     """
 
     def __init__(self, limits: Limits, trusted: Sequence[Network]) -> None:
@@ -248,7 +249,7 @@ class SharedConnections:
         self._made: Connections | None = None
 
     def __call__(self) -> Connections:
-        """Return it."""
+        """Return the `Connections`, made if necessary."""
         if self._made is None:
             self._made = Connections(self._limits, self._trusted)
         return self._made

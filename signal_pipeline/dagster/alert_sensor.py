@@ -42,7 +42,7 @@ from signal_pipeline.settings import Settings, load_settings
 TICK_SECONDS = 30
 FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
 LONGEST_LOOK_SECONDS = 7 * 86_400  # After a longer pause, older failures are not news.
-OVERLAP_SECONDS = 600  # Dagster can store the ends of runs in another order than they ended in.
+OVERLAP_SECONDS = 600  # Dagster can store the ends of runs out of order.
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
 REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
 SEND_SECONDS = 20  # Dagster ends a tick after a minute, and then the tick's cursor is lost.
@@ -183,7 +183,7 @@ def _last_evaluations(
 def failed_runs(
     instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, now: float
 ) -> list[Message]:
-    """Return a message for each run that failed since the last look, unless Dagster retries it.
+    """Return a message for each failure of ours since the last look that is news and not retried.
 
     The state then counts these runs as known. `now` is in seconds since 1970.
     """

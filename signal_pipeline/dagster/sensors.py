@@ -76,7 +76,7 @@ def _landing_request(
 
     The counter in the run key lets the same file start another run. After a failure, files that
     arrived after the last request do not wait for the back-off; files that only changed do wait.
-    Nothing waits for a failure after now: a clock was ahead.
+    A failure whose time is after now holds nothing up: it was recorded while a clock was ahead.
     """
     files = marks_of_landed(load_settings().landing_path)
     if not files:

@@ -41,7 +41,7 @@ class DrainResult:
 class LandingError(SignalError):
     """The landing or an entry could not be read, taken or removed, or an entry changed meanwhile.
 
-    `drained` is what the drain did with the other entries; it is None if no drain raised this.
+    `drained` is what a drain did with the other entries; it is None if none was looked at.
     """
 
     def __init__(self, message: str, drained: DrainResult | None = None) -> None:
@@ -72,8 +72,8 @@ def landed_files(folder: Path) -> list[Path]:
     """Return the paths that wait in the landing, oldest first, whatever their names.
 
     A writer moves a file in when it is finished. A hidden file, or one whose name ends in `.tmp`,
-    is not finished and left out. Empty folders are left out too. Raises LandingError for a landing
-    that cannot be read.
+    counts as unfinished and is left out. Empty folders are left out too. Raises LandingError for a
+    landing that cannot be read.
     """
     return [entry.path for entry in entries(folder) if not entry.unfinished]
 
@@ -182,8 +182,9 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     Several processes can drain at once, because a file that one of them works on is locked. A file
     that a drain does not finish stays, and the next drain continues where this one stopped.
 
-    Raises DatabaseError at once. Raises LandingError after all other files are done; it names the
-    entries that are kept, and carries what was done.
+    Raises DatabaseError at once, and LandingError for a folder that cannot be made or read.
+    Otherwise raises LandingError after all other files are done; it then names the entries that are
+    kept, and carries what was done.
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()

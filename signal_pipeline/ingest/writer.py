@@ -50,7 +50,7 @@ class Batch:
 
     `events` and `rows` hold the events that are offered to the ledger, each id once, by their
     position in `checked`; `ids` and `days` are those events' ids and days, which the ledger gets.
-    `outcomes` are the outcomes that are known before the ledger is asked.
+    `outcomes` has every event's outcome so far; those offered to the ledger count as ACCEPTED.
     """
 
     checked: Sequence[AcceptedEvent | Drop]

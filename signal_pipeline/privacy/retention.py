@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 OVERDUE_DAYS = 7
 DROP_PATIENCE_SECONDS = 60.0
-PATIENCE_SECONDS = 30  # For each other lock.
+PATIENCE_SECONDS = 30  # For every other lock.
 OPEN_DAY: LiteralString = "select version from signal.days where day = %s and state = 'open'"
 
 
@@ -116,11 +116,12 @@ def purge_due_days(
     """Purge every due day that passes its proof.
 
     A day that fails is kept and named, and holds up no other. With an `as_of` before today (UTC),
-    only days that were due on that date are purged. One after today is allowed only with `dry_run`,
-    and is judged by the clock alone. Days that are due by the clock alone are kept too if there are
-    more than `confirm_days` of them, or if the clocks differ. Their number includes the days that
-    `as_of` leaves alone, since a confirmation makes these due. `actor` is explained in
-    `privacy/audit_log.py`. `run_id` names the Dagster run whose config set `confirm_days`.
+    only days that were due on that date are purged. An `as_of` after today is allowed only with
+    `dry_run`; days are then judged by the clock alone. Days that are due by the clock alone are
+    kept too if there are more than `confirm_days` of them, or if the clocks differ. Their number
+    includes the days that `as_of` leaves alone, since a confirmation makes these due. `actor` is
+    explained in `privacy/audit_log.py`. `run_id` names the Dagster run whose config set
+    `confirm_days`.
     """
     check_as_of(as_of, dry_run=dry_run)
     today = today_utc()
@@ -193,10 +194,10 @@ def purge_incomplete(
 def _connect(database: Database) -> Connection:
     """Open one of the two connections of a run, with a bound for its waits.
 
-    One purges, and the other reads the raw events of a day while the first has locked the day. It
-    is a second connection, because a drop on a cluster runs with the rights of the owner. If the
-    same transaction had read the raw events with the rights of another user, the drop would wait
-    for that read, and so for itself.
+    One purges, and the other reads the raw events of a day while the first has locked the day. The
+    reads need their own connection, because a drop on a cluster runs with the rights of the owner.
+    If the same transaction had read the raw events with the rights of another user, the drop would
+    wait for that read, and so for itself.
     """
     connection = database.connect()
     try:

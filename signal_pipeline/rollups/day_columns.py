@@ -117,7 +117,7 @@ def _blocks(connection: Connection, day: date) -> _Parts:
 
 
 def _users(connection: Connection, day: date) -> _Parts:
-    """Divide the day by `user_hash`, of which every range of one length has about as many users.
+    """Divide the day by `user_hash`: ranges of equal length hold about equally many users.
 
     A cluster knows neither the size nor the blocks of a distributed table.
     """
