@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import LiteralString
 
@@ -68,23 +67,20 @@ def purged_error(coverage: Coverage, question: Question, way_out: str) -> Purged
 def raw_answer(
     connection: Connection, question: Question, coverage: Coverage, *, hide_small: bool = False
 ) -> Report:
-    """Answer a question whose raw events are all kept."""
-    with _planned_for_whole_days(connection, question):
-        rows = _raw_rows(connection, question, coverage)
-        hidden = _hidden_rows(connection, question, coverage) if hide_small else None
+    """Answer a question whose raw events are all kept, as the last one of a transaction."""
     labels = RawLabels(connection, coverage, question.where.get("app"))
+    _plan_for_whole_days(connection, question)
+    rows = _raw_rows(connection, question, coverage)
+    hidden = _hidden_rows(connection, question, coverage) if hide_small else None
     return labelled_report(rows, labels.of_row, labels.notes(), hidden)
 
 
-@contextmanager
-def _planned_for_whole_days(connection: Connection, question: Question) -> Iterator[None]:
-    """Tell PostgreSQL how to plan counts over whole days, for the statements inside only."""
+def _plan_for_whole_days(connection: Connection, question: Question) -> None:
+    """Tell PostgreSQL how to plan the counts in the rest of the transaction."""
     has_index = "app" in question.where or question.where.get("entity", NONE) != NONE
-    with connection.transaction(force_rollback=True):  # Takes the settings back.
-        connection.execute(
-            query(__package__, "plan_for_whole_days"), {"by_index": "on" if has_index else "off"}
-        )
-        yield
+    connection.execute(
+        query(__package__, "plan_for_whole_days"), {"by_index": "on" if has_index else "off"}
+    )
 
 
 def _hidden_rows(connection: Connection, question: Question, coverage: Coverage) -> HiddenRows:
