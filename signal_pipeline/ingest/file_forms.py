@@ -82,10 +82,11 @@ def likely_form(head: bytes) -> str:
 def is_pretty_printed(head: bytes) -> bool:
     """Return whether the first JSON object of a file spans several lines and is whole in `head`.
 
-    `head` is the beginning of the file. A line that was cut off in the middle and is followed by
-    others is no such object.
+    `head` is the beginning of the file. The object can be the first of an array. A line that was
+    cut off in the middle and is followed by others is no such object.
     """
     text = head.decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    text = text.removeprefix("[").lstrip()
     first_line = text.partition("\n")[0].rstrip()
     if not text.startswith("{") or first_line.endswith("}"):
         return False

@@ -26,7 +26,6 @@ from signal_pipeline.ingest.compressed import (
     compression_of,
 )
 from signal_pipeline.ingest.file_forms import (
-    PRETTY_PRINTED,
     is_pretty_printed,
     likely_form,
     signature,
@@ -169,10 +168,12 @@ class NdjsonReader:
             skipped.append(_Skipped.of(block))
         if listed and listed >= objects:  # One object of an array has no comma next to it.
             raise FormError(self._describe_form("a JSON array with an object a line"))
-        if found is not None and is_pretty_printed(self._content.head):
-            # The object that was found is a value inside a longer object.
-            raise FormError(self._describe_form(PRETTY_PRINTED))
-        if found is None and any(each.lines for each in skipped):
+        # If the first object spans several lines, what was found is a value inside it.
+        if (
+            any(each.lines for each in skipped)
+            if found is None
+            else is_pretty_printed(self._content.head)
+        ):
             raise FormError(self._describe_form(likely_form(self._content.head)))
         yield from (each.block() for each in skipped)
         if found is not None:

@@ -74,6 +74,10 @@ OTHER_FORMS: dict[str, tuple[bytes, str]] = {
         json.dumps({"description": {"filters": [{}]}, "appName": "cms"}, indent=2).encode() + b"\n",
         "JSON over several lines (pretty-printed)",
     ),
+    "array over lines with an empty object on one": (
+        json.dumps([{**TEXTS[0], "description": {"filters": [1, {}]}}, *TEXTS], indent=2).encode(),
+        "a JSON array",
+    ),
     "object over lines": (
         json.dumps(TEXTS[0], indent=1).encode(),
         "JSON over several lines (pretty-printed)",
