@@ -25,12 +25,17 @@ import dagster as dg
 from signal_pipeline.dagster.names import ABANDONED_RUNS_SENSOR, Names, load_names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.run_locks import hold_run_lock, living_runs
-from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, location_of, own_location
+from signal_pipeline.dagster.runs import (
+    EVERY_LOOK_SECONDS,
+    LOCK_TAG,
+    OwnRuns,
+    location_of,
+    own_location,
+)
 from signal_pipeline.postgres.database import Connection, Database, safe_errors
 
 logger = logging.getLogger(__name__)
 
-TICK_SECONDS = 5
 # A run that had its lock is dead when it has been without it for this long. A living run takes it
 # again within two seconds.
 LOST_SECONDS = 8.0
@@ -141,7 +146,7 @@ def build_abandoned_runs_sensor(names: Names) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=names.named(ABANDONED_RUNS_SENSOR),
-        minimum_interval_seconds=TICK_SECONDS,
+        minimum_interval_seconds=EVERY_LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Ends Signal's runs whose process is gone, so that they block no pool.",
     )

@@ -21,6 +21,11 @@ from signal_pipeline.days.calendar import days_between
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.rollups.models import Models
 
+# The interval of a sensor that ticks at every look. Dagster's daemon looks at the sensors every
+# five seconds, in a random order. If the interval were five seconds too, a sensor that comes later
+# in one look than in the next would miss the next.
+EVERY_LOOK_SECONDS = 1
+
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 ONLY_STALE_TAG = "signal/only_stale"  # The run leaves the fresh days of its range alone.

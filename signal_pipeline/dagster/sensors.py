@@ -27,6 +27,7 @@ from signal_pipeline.dagster.names import (
 )
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import (
+    EVERY_LOOK_SECONDS,
     MODELS_TAG,
     ONLY_STALE_TAG,
     OwnRuns,
@@ -43,9 +44,6 @@ from signal_pipeline.ingest.landing import marks_of_landed
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
 
-# Dagster's daemon looks at the sensors every five seconds, in a random order. If the interval were
-# five seconds too, a sensor that comes later in one look than in the next would miss the next.
-MIN_INTERVAL_SECONDS = 1
 COUNTED_FAILURES = 10  # The back-off does not grow after more failures.
 
 
@@ -55,7 +53,7 @@ def build_landing_sensor(names: Names) -> dg.SensorDefinition:
     @dg.sensor(
         name=names.named(LANDING_SENSOR),
         job_name=names.named(RAW_EVENTS_JOB),
-        minimum_interval_seconds=MIN_INTERVAL_SECONDS,
+        minimum_interval_seconds=EVERY_LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Starts a run when a file waits in the landing. It waits longer after each failed run."
@@ -129,7 +127,7 @@ def build_stale_rollups_sensor(
     @dg.sensor(
         name=names.named(STALE_ROLLUPS_SENSOR),
         job_name=job,
-        minimum_interval_seconds=MIN_INTERVAL_SECONDS,
+        minimum_interval_seconds=EVERY_LOOK_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Asks PostgreSQL which days have stale rollups, and starts a few bounded runs to build"

@@ -31,7 +31,7 @@ from support.waits import PATIENCE_SECONDS, eventually
 from faults import launched
 from faults.wire import free_port
 from signal_pipeline.dagster.home import open_instance, project_file
-from signal_pipeline.dagster.liveness import START_SECONDS, TICK_SECONDS
+from signal_pipeline.dagster.liveness import START_SECONDS
 from signal_pipeline.dagster.names import ABANDONED_RUNS_SENSOR
 from signal_pipeline.dagster.runs import range_tags
 from signal_pipeline.days.calendar import day_lock
@@ -43,7 +43,7 @@ from signal_pipeline.settings import Settings
 pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
 
 # The daemon has looked for dead runs for longer than it waits before it ends one.
-LOOKS = int(START_SECONDS / TICK_SECONDS) + 2
+LOOKS = int(START_SECONDS / 5) + 2  # It looks every five seconds.
 TOTAL = """
 select sum(events)::bigint from signal.daily_app_activity
 where activity_date = %s and event_type = '(all)'
