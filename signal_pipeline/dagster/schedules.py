@@ -1,24 +1,28 @@
 """The schedules: what the clock starts, and when. What a job does is in `jobs.py`."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
 from signal_pipeline.dagster.names import (
     CHECKS_JOB,
     CHECKS_SCHEDULE,
+    EXPIRED_RAW_EVENTS,
     NIGHTLY_JOB,
     NIGHTLY_SCHEDULE,
     PRUNING_JOB,
     PRUNING_SCHEDULE,
+    RAW_EVENTS,
     USAGE_REPORT_JOB,
     USAGE_REPORT_SCHEDULE,
     Names,
 )
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import OwnRuns
+from signal_pipeline.days.calendar import installed_day
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import dropped_since
+from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import changed_at
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import load_settings
@@ -26,7 +30,7 @@ from signal_pipeline.settings import load_settings
 RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
+def build_nightly_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
     """Return the schedule that starts the nightly job."""
 
     @dg.schedule(
@@ -41,12 +45,35 @@ def build_nightly_schedule(names: Names) -> dg.ScheduleDefinition:
             " its own checks."
         ),
     )
-    def nightly_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    def nightly_schedule(
+        context: dg.ScheduleEvaluationContext, postgres: PostgresResource
+    ) -> dg.RunRequest:
         """Ask for yesterday by name: the last partition would be today, which is not over."""
-        yesterday = (context.scheduled_execution_time - timedelta(days=1)).date().isoformat()
-        return dg.RunRequest(run_key=yesterday, partition_key=yesterday)
+        yesterday = (context.scheduled_execution_time - timedelta(days=1)).date()
+        builds_none = _is_before_installation(postgres, models, yesterday)
+        return dg.RunRequest(
+            run_key=yesterday.isoformat(),
+            partition_key=yesterday.isoformat(),
+            asset_selection=[names.key(RAW_EVENTS), names.key(EXPIRED_RAW_EVENTS)]
+            if builds_none
+            else None,
+        )
 
     return nightly_schedule
+
+
+def _is_before_installation(postgres: PostgresResource, models: Models, day: date) -> bool:
+    """Return whether a day has no row, and nobody recorded its events, as Signal was not there yet.
+
+    A build would make such a day zero, but it is unknown.
+    """
+    try:
+        with postgres.connect() as connection:
+            return day < installed_day(connection) and not day_statuses(
+                connection, models.checksums, day, day
+            )
+    except SignalError:
+        return False  # A tick is not tried again. The run is, and says what is wrong.
 
 
 def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition:
@@ -158,7 +185,7 @@ def build_schedules(
 ) -> list[dg.ScheduleDefinition]:
     """Return every schedule of the project."""
     return [
-        build_nightly_schedule(names),
+        build_nightly_schedule(models, names),
         build_checks_schedule(models, names),
         build_pruning_schedule(names),
         build_usage_report_schedule(names, weeks),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -41,10 +41,14 @@ def defs() -> dg.Definitions:
 
 @pytest.fixture
 def run(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions) -> Run:
-    """Runs a job for a day, for the days from `day` to `last`, or for none."""
+    """Runs a job, or a selection of its assets: for a day, from `day` to `last`, or for none."""
 
     def run_job(
-        job: str, day: date | None, last: date | None = None, tags: dict[str, str] | None = None
+        job: str,
+        day: date | None,
+        last: date | None = None,
+        tags: dict[str, str] | None = None,
+        selection: Sequence[dg.AssetKey] | None = None,
     ) -> dg.ExecuteInProcessResult:
         tags = dict(tags or {})
         if last:
@@ -54,6 +58,7 @@ def run(environment: Settings, instance: dg.DagsterInstance, defs: dg.Definition
             instance=instance,
             partition_key=str(day) if day and not last else None,
             tags=tags,
+            asset_selection=selection,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             raise_on_error=False,
         )

@@ -28,6 +28,26 @@ def instance(stored: dg.DagsterInstance) -> dg.DagsterInstance:
     return stored
 
 
+@pytest.fixture
+def night(
+    environment: Settings, instance: dg.DagsterInstance, defs: dg.Definitions
+) -> Callable[..., dg.RunRequest]:
+    """Evaluates the schedule of the nightly run once, at 00:30 UTC of today or at another time."""
+
+    def evaluate(at: datetime | None = None) -> dg.RunRequest:
+        midnight = datetime.now(UTC).replace(hour=0, minute=30, second=0, microsecond=0)
+        with dg.build_schedule_context(
+            instance=instance,
+            scheduled_execution_time=at or midnight,
+            resources=defs.resources or {},
+        ) as context:
+            request = defs.resolve_schedule_def("nightly_schedule")(context)
+        assert isinstance(request, dg.RunRequest)
+        return request
+
+    return evaluate
+
+
 @pytest.mark.parametrize(
     ("at", "day"),
     [
@@ -37,14 +57,46 @@ def instance(stored: dg.DagsterInstance) -> dg.DagsterInstance:
     ],
 )
 def test_the_nightly_schedule_asks_for_yesterday(
-    defs: dg.Definitions, at: datetime, day: str
+    defs: dg.Definitions, night: Callable[..., dg.RunRequest], at: datetime, day: str
 ) -> None:
     schedule = defs.resolve_schedule_def("nightly_schedule")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 0 * * *", "UTC")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
-    request = schedule(dg.build_schedule_context(scheduled_execution_time=at))
-    assert isinstance(request, dg.RunRequest)
-    assert request.partition_key == day
+    assert night(at).partition_key == day
+
+
+def test_the_first_night_leaves_a_day_before_the_installation_unknown_and_runs_the_retention(
+    night: Callable[..., dg.RunRequest], run: Run, connection: Connection
+) -> None:
+    request = night()
+    assert request.partition_key == str(yesterday())
+    result = run("nightly_job", yesterday(), selection=request.asset_selection)
+    assert result.success
+    assert result.asset_materializations_for_node("expired_raw_events")
+    assert "nothing_overdue" in {e.check_name for e in result.get_asset_check_evaluations()}
+    assert connection.execute("select count(*) from signal.days").fetchone() == (0,)
+
+
+def test_the_first_night_builds_a_day_before_the_installation_that_has_events(
+    night: Callable[..., dg.RunRequest], fill: Fill
+) -> None:
+    fill(yesterday())
+    assert night().asset_selection is None
+
+
+def test_each_later_night_builds_yesterday_though_it_has_no_events(
+    night: Callable[..., dg.RunRequest], connection: Connection
+) -> None:
+    connection.execute("update signal.instance set created_at = now() - interval '1 day'")
+    assert night().asset_selection is None
+
+
+def test_a_night_is_asked_for_though_the_database_is_away(
+    night: Callable[..., dg.RunRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNAL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/signal")
+    request = night()
+    assert (request.partition_key, request.asset_selection) == (str(yesterday()), None)
 
 
 @pytest.fixture
