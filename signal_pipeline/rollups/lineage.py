@@ -193,9 +193,18 @@ def _lineage(
     names = tree.named_selects if isinstance(tree, exp.Query) else []
     if len(set(names)) != len(names):
         raise Problem("two output columns have the same name")
+    # Copies of the tree would take most of the time to read a model. Only names are read here.
+    nodes = lineage(
+        None,
+        tree,
+        _schema(event_columns),
+        dialect=_DIALECT,
+        scope=scope,
+        trim_selects=False,
+        copy=False,
+    )
     for name in names:
-        node = lineage(name, tree, _schema(event_columns), scope=scope, dialect=_DIALECT)
-        leaves = [leaf for leaf in node.walk() if not leaf.downstream]
+        leaves = [leaf for leaf in nodes[name].walk() if not leaf.downstream]
         origins = {
             leaf.name.rpartition(".")[2]
             for leaf in leaves
