@@ -7,6 +7,7 @@ the spool while the database is away.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,8 @@ from signal_pipeline.ingest.spool import Spool, SpoolError
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
 
 logger = logging.getLogger(__name__)
+
+QUICK_SECONDS = 1.0  # A try that fails later than this is not repeated while callers wait.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,23 @@ class SpoolingIngest:
 
     Without a spool, an event that cannot be stored is an error. `revive` is called when the
     database cannot be reached, for example to start an embedded one again.
+
+    A database that hangs fails a try only after many seconds. So after a try that failed, none is
+    made for as long as it took, and events go straight to the spool. `clock` returns seconds.
     """
 
     def __init__(
-        self, ingest: Ingest, spool: Spool | None, revive: Callable[[], object] | None
+        self,
+        ingest: Ingest,
+        spool: Spool | None,
+        revive: Callable[[], object] | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ingest = ingest
         self._spool = spool
         self._revive = revive
+        self._clock = clock
+        self._next_try = 0.0
 
     @property
     def has_spool(self) -> bool:
@@ -65,12 +77,15 @@ class SpoolingIngest:
         if self._spool is None:
             return self._store(checked)
         if self._spool.waiting:
-            self._drain(self._spool)
+            if self._is_time_to_try():
+                self._drain(self._spool)
             if self._spool.waiting:
                 return _spool(self._spool, checked)
+        started = self._clock()
         try:
             return self._store(checked)
         except DatabaseUnreachableError as error:
+            self._wait_as_long_as(started)
             logger.warning("%s; events go to the spool", error)
             return _spool(self._spool, checked)
 
@@ -79,7 +94,7 @@ class SpoolingIngest:
 
         Return whether there is more that can be stored at once.
         """
-        if self._spool is None or not self._spool.waiting:
+        if self._spool is None or not self._spool.waiting or not self._is_time_to_try():
             return False
         return self._drain(self._spool) and self._spool.waiting
 
@@ -93,15 +108,26 @@ class SpoolingIngest:
         self._ingest.close()
 
     def _store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
+        started = self._clock()
         try:
             return self._try_to_store(checked)
         except DatabaseError as error:
             if isinstance(error, DatabaseUnreachableError):
+                slow = self._clock() - started > QUICK_SECONDS
                 self._try_to_revive()
+                if slow:
+                    raise
             elif not error.is_transient:
                 raise
             # An idle connection does not notice a restart, and a lock can be free by now.
             return self._try_to_store(checked)
+
+    def _is_time_to_try(self) -> bool:
+        return self._clock() >= self._next_try
+
+    def _wait_as_long_as(self, started: float) -> None:
+        """Put off the next try by as long as the one that began at `started` took."""
+        self._next_try = 2 * self._clock() - started
 
     def _try_to_store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
         """Store events. A server that refuses all writes for now counts as unreachable."""
@@ -127,9 +153,11 @@ class SpoolingIngest:
 
     def _drain(self, spool: Spool) -> bool:
         """Store events of the spool for a while, and return whether there was no error."""
+        started = self._clock()
         try:
             spool.drain()
         except DatabaseUnreachableError:
+            self._wait_as_long_as(started)
             self._try_to_revive()
             return False
         except (DatabaseError, SpoolError) as error:

@@ -38,11 +38,15 @@ class _Readable(Protocol):
 
 
 class PeekedStream:
-    """A stream whose first bytes can be seen before they are read, and which counts bytes read."""
+    """A stream whose first bytes can be seen before they are read, and which counts bytes read.
+
+    An error of the system ends it, and is its `fault`, so that what was read before is not lost.
+    """
 
     def __init__(self, stream: _Readable) -> None:
         self._stream = stream
         self._ended = False
+        self.fault: str | None = None
         self.head = b""
         while (missing := HEAD_BYTES - len(self.head)) and not self._ended:
             self.head += self._read_more(missing)
@@ -59,7 +63,11 @@ class PeekedStream:
 
     def _read_more(self, size: int) -> bytes:
         """Return the next bytes, and remember the end. After it, a terminal asks for more input."""
-        data = self._stream.read(size)
+        try:
+            data = self._stream.read(size)
+        except OSError as error:
+            self.fault = f"cannot be read to its end ({error.strerror or type(error).__name__})"
+            data = b""
         self._ended = not data
         return data or b""
 

@@ -115,11 +115,11 @@ class NdjsonReader:
 
     @property
     def fault(self) -> str | None:
-        """Return why compressed data could not be read to its end, or None if it could.
+        """Return why the stream could not be read to its end, or None if it could.
 
         This is known after the last block. A line that was not read to its end is left out.
         """
-        return self._inflated.fault if self._inflated else None
+        return self._raw.fault or (self._inflated.fault if self._inflated else None)
 
     def __iter__(self) -> Iterator[Block]:
         blocks = self._blocks()
@@ -187,7 +187,7 @@ def check_form(stream: BinaryIO, *, to_the_end: bool = False) -> None:
     """Read a seekable stream from its start until its form is known, and go back to the start.
 
     Raises FormError for another form than NDJSON. With `to_the_end`, raises StreamError too, for
-    compressed data that is cut short or damaged.
+    compressed data that cannot be read to its end.
     """
     stream.seek(0)
     reader = NdjsonReader(stream, PART_BYTES)

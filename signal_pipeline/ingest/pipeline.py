@@ -101,7 +101,7 @@ class Counts:
 
 
 class CutShortError(StreamError):
-    """The error for compressed data that could not be read to its end.
+    """The error for a stream that could not be read to its end.
 
     The events before that point are stored and counted in `counts`.
     """
@@ -180,8 +180,9 @@ class Ingest:
         checked and laid out while the last one is being stored.
 
         Raises FormError, before anything is stored, for a form other than NDJSON. Raises
-        CutShortError for compressed data that is cut short or damaged, after everything that could
-        be read of it is stored. Raises DatabaseError; the batches before the failed one are stored.
+        CutShortError for a stream that cannot be read to its end: compressed data that is cut short
+        or damaged, or an error of the system. What could be read of it is then stored. Raises
+        DatabaseError; the batches before the failed one are stored.
         """
         counts = Counts()
         reader = NdjsonReader(stream, BATCH_BYTES, start)

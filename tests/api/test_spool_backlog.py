@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from signal_pipeline.ingest.event_rows import new_event_id
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.ingest.spool_files import waiting_files
-from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -81,6 +82,55 @@ def test_a_drain_opens_one_connection(
             spool.append([new_event(ingest)])
         spool.drain()
     assert (database.opened, waiting_files(tmp_path)) == (1, [])
+
+
+class HangingIngest(Ingest):
+    """An ingest whose database fails a try only after `seconds` of a clock of its own."""
+
+    tries, seconds, now = 0, 10.0, 1_000.0
+
+    def store(self, *_: object) -> NoReturn:
+        self.tries += 1
+        self.now += self.seconds
+        raise DatabaseUnreachableError("cannot reach PostgreSQL")
+
+
+class HangingDatabase(Database):
+    """A database of such an ingest."""
+
+    ingest: HangingIngest
+
+    def connect(self) -> NoReturn:
+        self.ingest.store()
+
+
+def test_a_database_that_hangs_does_not_hold_up_each_batch(
+    api_settings: Settings, api_database: Database, tmp_path: Path
+) -> None:
+    hanging = HangingDatabase(api_database.url)
+    with (
+        closing(HangingIngest.from_settings(api_settings, api_database)) as ingest,
+        closing(Spool(tmp_path, hanging, "00000000", 180)) as spool,
+    ):
+        assert isinstance(ingest, HangingIngest)
+        hanging.ingest = ingest
+        both = SpoolingIngest(ingest, spool, None, clock=lambda: ingest.now)
+
+        def tries_of_a_batch() -> int:
+            before = ingest.tries
+            assert [answer.kind for answer in both.store([new_event(ingest)])] == ["spooled"]
+            return ingest.tries - before
+
+        assert [tries_of_a_batch() for _ in range(3)] == [1, 0, 0]
+        assert not both.drain_spool()
+        assert ingest.tries == 1
+        ingest.now += 10
+        assert [tries_of_a_batch() for _ in range(2)] == [1, 0]
+        ingest.now, ingest.seconds = ingest.now + 10, 0.001  # It refuses at once.
+        assert [tries_of_a_batch() for _ in range(2)] == [1, 0]
+        ingest.now += 0.001
+        assert tries_of_a_batch() == 1
+        assert len(waiting_files(tmp_path)) == 8
 
 
 def test_new_events_are_spooled_behind_the_waiting_ones(

@@ -78,6 +78,18 @@ def test_files_of_another_form_are_named_and_the_others_ingested(
     assert "secret-mark" not in done.stdout + done.stderr
 
 
+def test_the_counts_of_the_other_files_are_shown_though_the_disk_cannot_read_one(
+    signal: Signal, tmp_path: Path
+) -> None:
+    good = tmp_path / "good"
+    good.write_bytes(b"\n".join(traffic(yesterday(), 10)))
+    # Nothing is mapped at the beginning of a process's memory, so this read fails.
+    done = signal("ingest", "/proc/self/mem", "good", "--json")
+    assert done.returncode == 1
+    assert last_json(done)["accepted"] == 10
+    assert "/proc/self/mem: cannot be read to its end (Input/output error)" in error_of(done)
+
+
 def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(
     signal: Signal, tmp_path: Path
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -93,6 +95,43 @@ def test_of_compressed_data_that_is_cut_short_what_can_be_read_is_stored_and_cou
     assert len(stored_events(connection)) == counts.accepted
     assert ingest.ingest_stream(io.BytesIO(data)).duplicate == counts.accepted
     assert len(stored_events(connection)) == 150
+
+
+class FailingDisk(io.BytesIO):
+    """A stream that cannot be read beyond some byte."""
+
+    def __init__(self, data: bytes, bad: int) -> None:
+        super().__init__(data)
+        self._bad = bad
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() >= self._bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        left = self._bad - self.tell()
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+@pytest.mark.embedded_only
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
+def test_what_was_read_before_an_error_of_the_disk_is_stored_and_counted(
+    ingest: Ingest,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    # More than the beginning of a file that is read in advance.
+    data = pack(b"".join(text + b"\n" for text in traffic(DAY, 8_000)))
+    with pytest.raises(
+        CutShortError,
+        match=r"^cannot be read to its end \(Input/output error\): what could be read",
+    ) as error:
+        ingest.ingest_stream(FailingDisk(data, 100_000))
+    counts = error.value.counts
+    assert 0 < counts.received < 8_000
+    assert "MALFORMED" not in counts.as_dict()["dropped"]  # Not even the line at the error.
+    assert len(stored_events(connection)) == counts.accepted
+    assert ingest.ingest_stream(io.BytesIO(data)).duplicate == counts.accepted
 
 
 @pytest.mark.embedded_only
