@@ -49,7 +49,7 @@ class GroupCommit:
         self._loop: asyncio.AbstractEventLoop
         self._waiting: deque[_Request] = deque()
         self._in_flight: list[_Request] = []  # The batch that the thread is storing.
-        self._next_batch_size = 1  # As soon as this many requests wait, they are sent.
+        self._enough_requests = 1  # If the thread is free and so many wait, they are sent at once.
         self._timer: asyncio.TimerHandle | None = None
         self._unanswered_events = 0  # Waiting or in flight.
 
@@ -67,9 +67,9 @@ class GroupCommit:
         await asyncio.to_thread(self._committer.stop)
 
     async def store(self, checked: Sequence[AcceptedEvent | Drop]) -> Sequence[Answer]:
-        """Store the events of one request in one transaction, and return once it is committed.
+        """Store the events of one request, and return once they are committed or spooled.
 
-        Raises ApiError if the database is away or too slow. It is safe to send the same events
+        Raises ApiError if they are neither, or not in time. It is safe to send the same events
         again.
         """
         if self._unanswered_events + len(checked) > MAX_WAITING_EVENTS:
@@ -90,14 +90,14 @@ class GroupCommit:
     def _schedule_batch(self) -> None:
         """Send the next batch if the thread is free: at once if it is big enough, else soon.
 
-        Half as many requests as the last batch had are enough, and none waits longer than
-        BATCH_SECONDS. Events that come one by one therefore do not wait. Under load, half of the
-        callers are answered while the events of the other half are stored. A batch of only the
-        first few events would leave all others waiting.
+        Half as many requests as the last batch had are enough, and the free thread waits for them
+        no longer than BATCH_SECONDS. Events that come one by one therefore do not wait. Under load,
+        half of the callers are answered while the events of the other half are stored. A batch of
+        only the first few events would leave all others waiting.
         """
         if self._in_flight or not self._waiting:
             return
-        if len(self._waiting) >= self._next_batch_size:
+        if len(self._waiting) >= self._enough_requests:
             self._send_batch()
         elif self._timer is None:
             self._timer = self._loop.call_later(BATCH_SECONDS, self._send_batch)
@@ -112,7 +112,7 @@ class GroupCommit:
         batch = self._take_batch()
         if batch:
             self._in_flight = batch
-            self._next_batch_size = (len(batch) + 1) // 2
+            self._enough_requests = (len(batch) + 1) // 2
             self._committer.send([request.checked for request in batch])
 
     def _take_batch(self) -> list[_Request]:

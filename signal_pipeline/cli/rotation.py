@@ -11,13 +11,13 @@ from signal_pipeline.settings import load_settings
 ROTATION = """\
 The secret SIGNALS_SALT_SECRET is the only way from an address to a stored hash.
 To pull the kill switch:
-  1. let the landing and every process's spool run empty: this command exits 1 while something
-     waits
+  1. let the landing and the spool of every server run empty: this command exits 1 while something
+     waits in the landing or in SIGNAL_SPOOL_DIR, so run it once for each server
   2. make a new secret: openssl rand -hex 32
   3. just after midnight UTC, so that no day sees two, give it to every process that ingests, and
      restart them
   4. destroy the old one everywhere: environments, secret stores, backups
-  5. run this command again with the new secret: it must be the newest below
+  5. after the first events, run this command again with the new secret: it must be the newest below
 From then on no earlier hash can be recomputed: `subject` finds nothing before that day, and a
 replay of older days gives other hashes. A line without clientEventId gets its id from the secret:
 replayed after a rotation it is stored again, so never replay such lines of earlier days. A day
@@ -48,10 +48,15 @@ def rotate_secret(as_json: Json = False) -> None:
         console.say(
             "a rotation now would mark today as mixed: it has events under the present secret"
         )
-    if not found.complete:
+    if found.newest and found.present not in found.newest:
         console.say(
-            "the newest day was hashed by another secret: a process that ingests still holds"
-            " that one"
+            "the newest day was hashed by another secret: no event has come under the present one"
+            " yet, or a process that ingests still holds the other"
+        )
+    elif len(found.newest) > 1:
+        console.say(
+            "the newest day was hashed by several secrets: the secret changed during that day, or a"
+            " process that ingests still holds another one"
         )
     if as_json:
         console.print_json(found.as_dict())

@@ -2,7 +2,8 @@
 
 Checks are unpartitioned, because Dagster would record no partition for them in a range run. They
 block nothing, so that a fault of one day does not hold up other days. They need not block: the
-build's transaction refuses numbers that would break a rule, and the retention proves each day.
+build's transaction refuses a rollup that does not add up to the raw events, and the retention
+proves each day.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -137,7 +138,10 @@ def _build_check(probe: Probe, names: Names) -> dg.AssetChecksDefinition:
 
 
 def _as_metadata(value: Any) -> Any:  # Any is whatever Dagster takes as metadata.
-    """Return figures by day or by app as a table, which the UI shows without a click."""
+    """Return a mapping (figures by day, app or rollup) as a table, which the UI shows at once.
+
+    Any other value is returned as it is.
+    """
     if isinstance(value, Mapping):
         return dg.MetadataValue.md(markdown_table(("", "found"), list(value.items())))
     return value

@@ -23,8 +23,8 @@ DAGSTER_DATABASE = "signal_dagster"
 UNFINISHED_DATABASE = "signal_dagster_unfinished"
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
-MOST_CONNECTIONS = 8
-PLACES_IN_A_POOL = 1
+MORE_CONNECTIONS = 8  # Of each storage, beside the one that it keeps open.
+SLOTS_OF_A_POOL = 1
 
 
 def prepare_dagster(settings: Settings) -> Path:
@@ -57,44 +57,48 @@ def prepare_dagster(settings: Settings) -> Path:
 def _make_database(server: str) -> None:
     """Make Dagster's database with all its tables, unless it exists.
 
-    Dagster makes its tables one by one, in no transaction, and at a later start looks for one of
-    them only. If its process were killed meanwhile, Dagster would never work in that database. So
+    Dagster makes its tables one by one, in no transaction, and at a later start looks for only one
+    of them. If its process were killed meanwhile, Dagster would never work in that database. So
     the tables are made in a database of another name, which is renamed when they are complete.
     """
-    made = sql.Identifier(DAGSTER_DATABASE), sql.Identifier(UNFINISHED_DATABASE)
+    names = sql.Identifier(DAGSTER_DATABASE), sql.Identifier(UNFINISHED_DATABASE)
     with psycopg.connect(with_database(server, "postgres"), autocommit=True) as connection:
-        connection.execute("set idle_session_timeout = 0")  # It holds the lock meanwhile.
+        # This session holds the lock, and is idle while Dagster makes its tables.
+        connection.execute("set idle_session_timeout = 0")
         connection.execute("select pg_advisory_lock(hashtext(%s))", [DAGSTER_DATABASE])
         known = connection.execute(
             "select 1 from pg_database where datname = %s", [DAGSTER_DATABASE]
         ).fetchone()
         if known is not None:
             return
-        connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*made))
+        connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*names))
         ensure_database(server, UNFINISHED_DATABASE)
         os.environ[DATABASE_VARIABLE] = sqlalchemy_url(with_database(server, UNFINISHED_DATABASE))
         try:
             with dg.DagsterInstance.get() as instance:
-                _limit_pools(instance)
+                _make_tables_and_pools(instance)
+
         finally:
             del os.environ[DATABASE_VARIABLE]
-        # Whoever watches the databases of the server would hold up the rename.
+        # A session of anybody else in the new database, such as a monitor's, would block the
+        # rename.
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
             [UNFINISHED_DATABASE],
         )
-        connection.execute(sql.SQL("alter database {1} rename to {0}").format(*made))
+        connection.execute(sql.SQL("alter database {1} rename to {0}").format(*names))
 
 
-def _limit_pools(instance: dg.DagsterInstance) -> None:
-    """Give each of our pools one place. Opening the storages makes all of Dagster's tables.
+def _make_tables_and_pools(instance: dg.DagsterInstance) -> None:
+    """Make all of Dagster's tables, by opening its storages, and give each of our pools one slot.
 
-    Otherwise the first runs of a pool would make it from `default_limit`. In PostgreSQL, Dagster
-    fails there if two runs do so at once, and in every run after that limit has been changed.
+    Otherwise the first run of a pool would make the pool, from `default_limit`. In PostgreSQL that
+    can fail if two runs do so at once, and every run of the pool fails once `default_limit` has
+    changed.
     """
     instance.get_run_records(limit=1)
     for pool in sorted(load_names().pools):
-        instance.event_log_storage.set_concurrency_slots(pool, PLACES_IN_A_POOL)
+        instance.event_log_storage.set_concurrency_slots(pool, SLOTS_OF_A_POOL)
 
 
 def project_file(name: str) -> Path:
@@ -115,6 +119,6 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     instance.optimize_for_webserver(
         statement_timeout=STATEMENT_MILLISECONDS,
         pool_recycle=RECYCLE_SECONDS,
-        max_overflow=MOST_CONNECTIONS,
+        max_overflow=MORE_CONNECTIONS,
     )
     return instance

@@ -1,6 +1,6 @@
 """Finds our runs whose process is gone, and ends them, so that what they held is free again.
 
-If a process is killed, its run stays marked as started and keeps its place in a pool. Every later
+If a process is killed, its run stays marked as started and keeps its slot in a pool. Every later
 run of the pool would wait for ever, and no sensor would ask for the run's days again. Dagster can
 ask only some launchers whether a run lives. The default launcher is not among them, and Dagster
 does not watch runs that a command executes itself. So each run of ours holds a lock
@@ -54,12 +54,12 @@ def end_dead_runs(
     suspects: Mapping[str, float],
     now: float,
 ) -> tuple[list[str], dict[str, float]]:
-    """Take one look: end our runs whose process is gone, and free their places in pools.
+    """Take one look: end our runs whose process is gone, and free their slots in pools.
 
     `suspects` are the runs that had no lock at the last look, with the time of the first such look.
-    `now` is a time of the same clock, in seconds. A time after it comes from a clock that was
-    ahead, and counts as `now`. Returns the ids of the runs that were ended, and the suspects for
-    the next look.
+    `now` is a time of the same clock, in seconds. If a suspect's time is after `now`, a clock was
+    ahead then, and the time counts as `now`. Returns the ids of the runs that were ended, and the
+    suspects for the next look.
     """
     candidates = [*_unfinished_runs(instance, ours), *_finished_in_a_pool(instance, ours)]
     watched = {run.run_id: run for run in candidates if _should_hold_its_lock(run, ours)}
@@ -81,7 +81,7 @@ def _unfinished_runs(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.Dag
 
 
 def _finished_in_a_pool(instance: dg.DagsterInstance, ours: OwnRuns) -> list[dg.DagsterRun]:
-    """Return runs that somebody else has ended but that still keep a place in a pool.
+    """Return runs that somebody else has ended but that still keep a slot in a pool.
 
     The code server that launched a run can have ended it, for example.
     """
@@ -123,7 +123,7 @@ def _patience(run: dg.DagsterRun) -> float:
 
 
 def _end_run(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """End a run and free its places in pools; return whether it still had to be ended.
+    """End a run and free its slots in pools; return whether it still had to be ended.
 
     Its record is read again, because a process writes the end of its run before it gives the lock
     back.
@@ -155,7 +155,7 @@ def build_abandoned_runs_sensor(names: Names) -> dg.SensorDefinition:
     ) -> dg.SkipReason:
         """End the dead runs, and ask for no run.
 
-        Dagster itself retries a run that failed this way.
+        If `run_retries` is on, Dagster itself retries a launched run that failed this way.
         """
         with postgres.connect() as connection:
             ours = OwnRuns.seen_by(connection, names, own_location(context))

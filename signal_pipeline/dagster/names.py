@@ -1,6 +1,6 @@
 """The names of our definitions in Dagster, behind a prefix where others share the instance.
 
-Only names belong here. What they select or do is in `jobs.py` and `assets/`.
+Only names belong here. `definitions.py` lists the modules that define what they name.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ class LandingError(SignalError):
 class Entry(NamedTuple):
     """An entry of the landing folder.
 
-    `changed` is in seconds since 1970. `obstacle` says why the entry can never be taken; it is None
-    for a file.
+    `changed` is the earlier of the times of its last change (mtime, ctime), in seconds since 1970.
+    `obstacle` says why the entry can never be taken; it is None for a file.
     """
 
     changed: float
@@ -69,7 +69,7 @@ class Entry(NamedTuple):
 
 
 def landed_files(folder: Path) -> list[Path]:
-    """Return the paths that wait in the landing, oldest first, whatever their names.
+    """Return the paths that wait in the landing, oldest first, whatever their suffixes.
 
     A writer moves a file in when it is finished. A hidden file, or one whose name ends in `.tmp`,
     counts as unfinished and is left out. Empty folders are left out too. Raises LandingError for a
@@ -116,7 +116,7 @@ def entries(folder: Path) -> list[Entry]:
     found = []
     try:
         for path in folder.iterdir() if folder.is_dir() else ():
-            with suppress(FileNotFoundError):  # Another process has just finished it.
+            with suppress(FileNotFoundError):  # Another process has just removed it.
                 facts = path.lstat()
                 changed = min(facts.st_mtime, facts.st_ctime)
                 entry = Entry(changed, path, facts.st_ino, facts.st_size, _obstacle(facts.st_mode))
@@ -183,8 +183,8 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     that a drain does not finish stays, and the next drain continues where this one stopped.
 
     Raises DatabaseError at once, and LandingError for a folder that cannot be made or read.
-    Otherwise raises LandingError after all other files are done; it then names the entries that are
-    kept, and carries what was done.
+    If entries are kept, raises LandingError after all other files are done; it names these entries,
+    and carries what was done.
     """
     prepare_landing(folder)
     counts, files, kept = Counts(), 0, list[str]()
@@ -204,7 +204,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
                 kept.append(f"{name} cannot be read or removed: {error.strerror}")
     if kept:
         raise LandingError(
-            f"{len(kept)} item(s) in the landing cannot be taken, {files} file(s) are done:"
+            f"{files} file(s) are done, {len(kept)} item(s) in the landing cannot be taken:"
             f" {first_few(kept)}",
             DrainResult(files, counts),
         )
@@ -256,11 +256,11 @@ def _ingest_rest(
 ) -> None:
     """Ingest the part of a file that is not stored yet, and record the file as done.
 
-    A file that was done before is read again, because more of it can be readable now. A file is
-    done once everything that could be read of it is stored, even if it is cut short and therefore
-    kept. If its row stayed open and somebody deleted the file, the row would hold up a rotation of
-    the secret for ever. Each drain sets the time anew, so that the retention does not forget how
-    much of a kept file is stored.
+    A file that was done before is read again, because a newer library may be able to read more of
+    it. A file is done once everything that could be read of it is stored, even if it is cut short
+    and therefore kept. If its row stayed open and somebody deleted the file, the row would hold up
+    a rotation of the secret for ever. Each drain sets `done_at` anew, so that the retention does
+    not forget how much of a kept file is stored.
     """
     start, reached = offset, offset
 

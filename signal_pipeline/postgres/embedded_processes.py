@@ -11,7 +11,7 @@ import psutil
 
 
 def is_server(pid: int, folder: Path) -> bool:
-    """True if the process is PostgreSQL's on this very data.
+    """True if the process is a PostgreSQL that works on exactly this data folder.
 
     By now, the number of a killed process can belong to another server.
     """
@@ -32,7 +32,7 @@ def any_process_left(folder: Path) -> bool:
 
 
 def forget_stale_postmaster(folder: Path) -> None:
-    """Remove the pid file of a killed server if another program has its number by now."""
+    """Remove the pid file unless it names a server that works on this data."""
     file = folder / "postmaster.pid"
     if not file.exists():
         return
@@ -42,10 +42,10 @@ def forget_stale_postmaster(folder: Path) -> None:
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:
-    """True if the process is PostgreSQL's on this data.
+    """True if the process is one of PostgreSQL's, and works on this data folder.
 
     In a container, root cannot always see the working folder of another user's process. Anybody can
-    read its command line, which names the data folder of a server.
+    read its command line, and a server's names its data folder.
     """
     try:
         if "postgres" not in process.name():

@@ -62,7 +62,7 @@ class Subject:
 
     @classmethod
     def entity(cls, entity_type: str, entity_id: str) -> Subject:
-        """Return one journey, video or template, on all days, as a subject."""
+        """Return one entity, such as a journey, on all days, as a subject."""
         return cls("entity", {"entity_type": entity_type, "entity_id": entity_id})
 
     @property
@@ -90,7 +90,9 @@ def erase(
     certificate = Certificate(subject.kind, dry_run)
     try:
         _fill_certificate(database, subject, certificate, actor)
-    except BaseException:  # Also Ctrl-C: the audit log holds the number of what is committed.
+    except (
+        BaseException
+    ):  # Ctrl-C too: the audit log already holds the certificate's number, for what is committed.
         if certificate.proves and on_interruption is not None:
             certificate.interrupted = True
             on_interruption(certificate)
@@ -118,7 +120,7 @@ def _fill_certificate(
 
 
 def _entity_rollups(connection: Connection) -> list[sql.Identifier]:
-    """Return the tables of all rollups that have entities, also of those that have no model now."""
+    """Return the tables of all rollups that have entities, even of those without a model now."""
     tables = connection.execute(query(__package__, "entity_rollups")).fetchall()
     return [sql.Identifier("signal", table) for (table,) in tables]
 
@@ -180,7 +182,7 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
         if subject.kind == "entity"
         else "nothing of a session is left there"
     )
-    return days_note(purged, f"are purged, their raw events deleted before; {left}")
+    return days_note(purged, f"are purged: their raw events were deleted earlier, and {left}")
 
 
 def _days_with_subject(
@@ -225,8 +227,8 @@ def _erase_day(
     actor: bytes,
 ) -> ErasedDay | None:
     with connection.transaction():
-        # This waits for writers of the day and holds back new ones, so that they commit nothing of
-        # the subject after the delete.
+        # This waits for the writers of the day, so that the delete sees what they commit. New
+        # writers wait until the erasure is committed.
         locked = connection.execute(
             "select state from signal.days where day = %s for update", [day]
         ).fetchone()

@@ -79,11 +79,10 @@ class Rotation:
         return any(key.key_id == self.present and key.last == today_utc() for key in self.keys)
 
     @property
-    def complete(self) -> bool:
-        """Return whether the present secret hashed the newest day, or nothing was hashed yet."""
-        return not self.keys or max(self.keys, key=lambda key: key.last).last in {
-            key.last for key in self.keys if key.key_id == self.present
-        }
+    def newest(self) -> set[str]:
+        """The key ids of the secrets that hashed the newest day; none if nothing was hashed yet."""
+        last = max((key.last for key in self.keys), default=None)
+        return {key.key_id for key in self.keys if key.last == last}
 
     def as_dict(self) -> dict[str, object]:
         """Return the object that `rotate-secret --json` prints."""

@@ -1,7 +1,9 @@
-"""Small cells: the rows that callers below admin do not get, so that no difference reveals one.
+"""Small cells, and what else callers below admin do not get, so that no difference reveals one.
 
-The rules are applied to parts. A part is a group (one day, app and event type), or a cell of its
-split by one of `SPLITS`:
+The rules are applied to parts. A part is a group (one day, app and event type), or a cell of a
+group's split by one of `SPLITS`. These are the rules:
+
+- A group with few people, or with few for the number of its cells, is left out with all its splits.
 
 - Device, browser and system nest. If one of these splits has a small cell, all three are left out.
 - If a split by route has a small cell, large cells are left out with the small ones, until the sum
@@ -13,7 +15,8 @@ split by one of `SPLITS`:
 
 So everything that can be worked out is a sum of what was shown (docs/privacy.md).
 
-The rule reads one rollup of groups and one of each split. Callers below admin get no other rollup.
+For a report from a rollup, the rules read one rollup of groups and one of each split, and callers
+below admin get no other rollup. For a count of raw events, they read the raw events.
 """
 
 from __future__ import annotations
@@ -143,8 +146,9 @@ def _equals(column: str, name: str) -> Clause:
 def can_hide_small(models: Models, name: str) -> bool:
     """Return whether the small cells of a rollup can be left out, and the rest be shown.
 
-    This is so if its rows are parts, and sums of them. The rule needs all parts, so none of the
-    rollups that hold them may lack some events or be split in another way.
+    This is so if its rows are parts, and sums of them. The rules need every part that anybody can
+    see in a rollup, so none of the rollups that exist and hold parts may lack some events or be
+    split in another way.
     """
     present = [models[part] for part in _SPLIT_OF_ROLLUP if part in models]
     return name in _SPLIT_OF_ROLLUP and all(map(_holds_parts, present))

@@ -1,8 +1,9 @@
 """A model's SQL in a form that the workers of a cluster compute, one user after the other.
 
-Distinct sessions cannot be counted where the events are placed by `user_hash`: a session can have
-several hashes, because its address changed. So each worker counts the sessions of each user, the
-coordinator adds them up, and the sessions of several hashes are corrected for (`postgres_engine`).
+The events are placed on the workers by `user_hash`, and a session has several hashes if its address
+changed. So no worker alone can count distinct sessions. Instead each worker counts the sessions of
+each user, the coordinator adds these counts up, and `postgres_engine` takes out what a session of
+several users counts too often.
 It is pure: no database.
 """
 
@@ -16,7 +17,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 
 _DIALECT = "postgres"
 _USER = "user_hash"
-# Functions of one row. Of any other it is not known whether it is an aggregate.
+# Functions of one row. Any other function can be an aggregate.
 _OF_ONE_ROW = (exp.Case, exp.Cast, exp.Coalesce, exp.Connector, exp.If, exp.Lower, exp.Upper)
 
 
@@ -32,13 +33,13 @@ def count_per_user(select: str) -> PerUserQuery | None:
     """Return the SELECT of a model in two steps, or None for one of another form.
 
     The form: a SELECT, or a `union all` of several, over `signal.events` alone, without nested
-    queries and qualified columns. It is grouped by columns, and its values are made of these and
-    constants, or are `count(*)`, and distinct counts of users and sessions.
+    queries or qualified columns. Each SELECT is grouped by columns. Each of its values is made of
+    these columns and constants, or is `count(*)`, or a distinct count of users or of sessions.
     """
     tree = _parse(select)
     parts = [each for each in tree.find_all(exp.Query) if isinstance(each, exp.Select)]
     others = [each for each in tree.find_all(exp.Query) if not isinstance(each, exp.Select)]
-    # A nested query is one SELECT too many: n of them need n - 1 unions.
+    # n SELECTs need n - 1 unions, so a nested query is one SELECT too many.
     if len(parts) != len(others) + 1 or not all(map(_is_union_all, others)):
         return None
     counts: set[str] = set()
@@ -131,8 +132,9 @@ def _two_steps(part: exp.Select) -> tuple[exp.Select, set[str]] | None:
 def _is_of_keys(value: exp.Expr, keys: set[str]) -> bool:
     """Return whether a value without counts is the same in both steps.
 
-    Its columns are keys. If it is named like a key, it is made of that column: else the key could
-    be the name of this value, and not a column of the events.
+    Its columns must be keys, and its functions those of one row. If it has the name of a key, it
+    must be made of that key: otherwise the `group by` could mean this value, and not a column of
+    the events.
     """
     columns = {column.name for column in value.find_all(exp.Column)}
     functions = value.find_all(exp.Func)

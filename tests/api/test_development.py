@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 from support.wire import Issuer, Server, outcome, run, start_server
 
-from signal_pipeline.api.identity.development import public_keys_file
+from signal_pipeline.api.identity.configuration import identification_from
+from signal_pipeline.api.identity.development import public_keys_file, sample_request
 from signal_pipeline.settings import Settings
 
 JSON = {"content-type": "application/json"}
@@ -48,6 +50,21 @@ def test_the_public_keys_follow_the_private_key(tmp_path: Path) -> None:
     assert public_keys_file(settings).read_text() == first
     (tmp_path / "development" / "issuer-key.pem").unlink()
     assert public_keys_file(settings).read_text() != first
+
+
+def test_a_token_can_have_both_roles_in_one_claim(tmp_path: Path) -> None:
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        env="development",
+        home=tmp_path,
+        admin_claim="role=admin",
+        analyst_claim="role=analyst",
+    )
+    sample = sample_request(settings, "boss", admin=True, analyst=True, url="http://127.0.0.1")
+    token = sample.headers["authorization"].removeprefix("JWT ")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    roles = identification_from(settings, gateway=False).roles
+    assert roles.of_person("boss", claims) == {"admin", "analyst"}
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is missing")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SECRET
-from support.commands import Signal, error_of, last_json
+from support.commands import Done, Signal, error_of, last_json
 from support.data_subject import PERSON, person
 from support.days import yesterday
 
@@ -20,13 +20,21 @@ pytestmark = pytest.mark.embedded_only
 OTHER_SECRET = "another-secret-for-tests-of-more-than-32-bytes"
 
 
+def words_of(done: Done) -> str:
+    """What a command said, without its line breaks."""
+    return " ".join(done.stderr.split())
+
+
 def test_rotation_is_explained_and_mixed_days_are_named(signal: Signal, ingest: Ingest) -> None:
     ingest.ingest_lines(person())
     before = last_json(signal("rotate-secret", "--json"))
     assert before["mixed_days"] == []
+    unused = signal("rotate-secret", SIGNALS_SALT_SECRET=OTHER_SECRET)
+    assert "no event has come under the present one yet, or a process" in words_of(unused)
     signal("ingest", "-", stdin=b"\n".join(person()), SIGNALS_SALT_SECRET=OTHER_SECRET)
     after = signal("rotate-secret", "--json", SIGNALS_SALT_SECRET=OTHER_SECRET)
     assert "kill switch" in after.stderr
+    assert "the secret changed during that day, or a process that ingests" in words_of(after)
     assert last_json(after)["mixed_days"] == [str(yesterday())]
     assert last_json(after)["key_id"] != before["key_id"]
     for secret in (SECRET, OTHER_SECRET):

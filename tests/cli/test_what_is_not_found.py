@@ -134,7 +134,7 @@ def test_purged_days_are_named_where_all_days_are_searched(
     span = f"{due[0]} to {due[2]}"
     session = signal("erase", "--session", uuid.uuid4(), "--json")
     note = (
-        "3 day(s) are purged, their raw events deleted before; nothing of a session is left there:"
+        "3 day(s) are purged: their raw events were deleted earlier, and nothing of a session is left there:"
         f" {span}"
     )
     assert last_json(session)["notes"] == [note]

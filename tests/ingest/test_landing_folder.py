@@ -71,7 +71,7 @@ def test_a_kept_file_does_not_hold_up_others(
     kept = [put(b"[]", "0.json"), put(b"\x00" * 9, "2.ndjson")]
     put(GOOD, "1.ndjson"), put(gzip.compress(GOOD), "3.gz")
     with pytest.raises(
-        LandingError, match=r"^2 item\(s\) in the landing cannot be taken, 2 file\(s\) are done"
+        LandingError, match=r"^2 file\(s\) are done, 2 item\(s\) in the landing cannot be taken"
     ) as error:
         drain()
     assert all(quoted_name(path) in str(error.value) for path in kept)
@@ -105,7 +105,7 @@ def test_what_is_no_file_waits_and_is_named(
         assert {path.name for path in landed_files(landing)} == {*expected, good.name}
         assert not landing_moves(settings).passed
         with pytest.raises(
-            LandingError, match=r"^5 item\(s\) in the landing cannot be taken, 1 file\(s\) are done"
+            LandingError, match=r"^1 file\(s\) are done, 5 item\(s\) in the landing cannot be taken"
         ) as error:
             drain()
     assert {path.name for path in landed_files(landing)} == expected
@@ -171,7 +171,8 @@ def test_many_kept_files_are_counted_and_some_named(
     for number in range(15):
         put(b"[]", f"{number:02}.json")
     with pytest.raises(
-        LandingError, match=r"^15 item\(s\) in the landing .*'09\.json' [^;]*; and 5 more$"
+        LandingError,
+        match=r"^0 file\(s\) are done, 15 item\(s\) in the landing .*'09\.json' [^;]*; and 5 more$",
     ):
         drain()
     assert landing_moves(settings).figures["kept"] == 15

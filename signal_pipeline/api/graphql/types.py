@@ -60,9 +60,7 @@ SCALARS: dict[object, ScalarDefinition] = {
 
 
 @strawberry.input(
-    description=(
-        "One interaction. It is dropped without an error if the catalogue does not allow it."
-    )
+    description=("One interaction. If it is dropped, for whatever reason, the call still succeeds.")
 )
 class EventCreateInput:
     """One event, as the client states it."""
@@ -165,7 +163,7 @@ class StatsState(Enum):
 
 @strawberry.input(description="Every field must match. Absent and null fields do not filter.")
 class StatsFilter:
-    """The raw events to count."""
+    """What to count: raw events, or with `by` the rows of a rollup, by app and event type only."""
 
     app_name: str | None = strawberry.UNSET
     event_type: str | None = strawberry.UNSET
@@ -181,7 +179,10 @@ class StatsFilter:
     description="Counts over one day, ISO week or window, for one combination of keys."
 )
 class EventStatsRow:
-    """One row of numbers. A key that was not asked for is null."""
+    """One row of numbers. A key by which the rows are not split is null.
+
+    But `day` is also given if the window is one day.
+    """
 
     day: date | None
     week: str | None
@@ -195,7 +196,10 @@ class EventStatsRow:
     os_family: str | None
     events: int
     users: int | None = strawberry.field(
-        description="Distinct users of one day. Null over several days: hashes change daily."
+        description=(
+            "Distinct users of one day. Null over several days, and for WEEK and TOTAL: hashes"
+            " change daily."
+        )
     )
     summed_daily_users: int
     sessions: int | None = strawberry.field(
@@ -205,9 +209,9 @@ class EventStatsRow:
     states: list[StatsState]
 
 
-@strawberry.type(description="Aggregates, each row with its state.")
+@strawberry.type(description="Aggregates, each row with its states.")
 class EventStats:
-    """The rows, how many were left out as too small, and notes about the window."""
+    """The rows, how many were left out to hide small cells, and notes about the window."""
 
     rows: list[EventStatsRow]
     suppressed_rows: int

@@ -82,7 +82,7 @@ def public_keys_file(settings: Settings) -> Path:
 
 
 def local_gateway_secret(settings: Settings) -> str:
-    """Return the secret of a gateway on this machine: `SIGNAL_HMAC_SECRET` or a generated one."""
+    """Return the gateway's secret: `SIGNAL_HMAC_SECRET`, or in development a generated one."""
     return gateway_secret(settings) or generated_secret(
         settings.home_path / "development" / "gateway-secret", lambda: secrets.token_hex(32)
     )
@@ -91,7 +91,7 @@ def local_gateway_secret(settings: Settings) -> str:
 def sample_request(
     settings: Settings, user: str, *, admin: bool, analyst: bool, url: str
 ) -> SampleRequest:
-    """Return a signed request as a person would send it.
+    """Return the request of a person, as the gateway would sign it and send it on.
 
     The request of an admin reads the newest events, that of an analyst reads the numbers of today
     (UTC), and any other request stores an event. Raises SettingsError in production, and if tokens
@@ -138,14 +138,17 @@ def _claims(settings: Settings, user: str, *, admin: bool, analyst: bool) -> dic
         "sub": user,
         "user_id": user,
     }
+    roles: dict[str, list[str]] = {}
     for has_role, claim in (
         (admin, settings.admin_claim or ADMIN_CLAIM),
         (analyst, settings.analyst_claim or ANALYST_CLAIM),
     ):
-        if has_role:
-            name, equals, value = claim.partition("=")
-            claims[name] = value if equals else True
-    return claims
+        name, equals, value = claim.partition("=")
+        if has_role and equals:  # Both roles can be values of one claim.
+            roles.setdefault(name, []).append(value)
+        elif has_role:
+            claims[name] = True
+    return claims | roles
 
 
 def _sample_query(*, admin: bool, analyst: bool) -> tuple[str, dict[str, object]]:

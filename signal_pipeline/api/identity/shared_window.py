@@ -1,10 +1,10 @@
 """The rate limit's counters in memory that the workers of one server share.
 
-The counters are a table in a file that never has a name and, on Linux, never is on a disk. Its
-size is fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key
-takes the place of the one with the fewest events, whose count starts anew. Nobody is ever refused
-because of somebody else. The first event of a minute empties all places that no longer count: with
-the secret, a key would tell who sent an event, and when.
+The counters are a table in a file without a name, which on Linux is never on a disk. Its size is
+fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key takes
+the place of the key with the fewest events. If that key comes again, its count starts anew. Nobody
+is ever refused because of somebody else. The first event of a minute empties all places that no
+longer count, because whoever has the secret could tell from a key who sent an event, and when.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from signal_pipeline.api.identity.rate_limit import is_full
 BUCKETS = 4_096
 KEYS_PER_BUCKET = 32
 _KEY_BYTES = 16
-# A bucket is all of its keys, and then all of their counters: the minute since 1970, the events of
-# that minute, and those of the minute before.
+# A bucket holds first all of its keys, and then all of their counters: the minute, counted from
+# 1970, the events of that minute, and those of the minute before.
 _COUNTERS = struct.Struct("=IHH")
 _BUCKET_BYTES = KEYS_PER_BUCKET * (_KEY_BYTES + _COUNTERS.size)
 _MINUTE = struct.Struct("=I")  # After all buckets: the minute in which old places were emptied.
@@ -66,8 +66,8 @@ class SharedWindow:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def _hit(self, key: bytes) -> bool:
-        now, second = divmod(time.time(), 60)
-        minute = int(now)
+        minutes, second = divmod(time.time(), 60)
+        minute = int(minutes)
         self._empty_old_places(minute)
         at = self._counters_of(key, minute)
         counted, this_minute, last_minute = _COUNTERS.unpack_from(self._table, at)
@@ -85,7 +85,8 @@ class SharedWindow:
             return
         buckets = np.frombuffer(self._table, _BUCKET, BUCKETS)
         counted = buckets["counters"]["minute"]
-        # Also those of the future, from before the clock was set back: they count no more either.
+        # Places of a later minute too: they are from before the clock was set back, and no longer
+        # count.
         old = (counted != minute) & (counted != minute - 1)
         buckets["counters"][old] = 0
         buckets["keys"][old] = b""
@@ -96,7 +97,7 @@ class SharedWindow:
         start = int.from_bytes(key[:4]) % BUCKETS * _BUCKET_BYTES
         counters = start + KEYS_PER_BUCKET * _KEY_BYTES
         found = self._table.find(key, start, counters)
-        # A match in the middle of two keys is as unlikely as two equal keys.
+        # A match that begins in one key and ends in the next is as unlikely as two equal keys.
         if found >= 0:
             return counters + (found - start) // _KEY_BYTES * _COUNTERS.size
         place = min(range(KEYS_PER_BUCKET), key=lambda n: self._events(counters, n, minute))

@@ -1,8 +1,8 @@
 """Login tokens: JWTs of the issuer, verified against its published keys.
 
-Only RS256 is accepted; issuer, audience, expiry and start are checked. A token is never stored or
-logged. Verified tokens are remembered by their digest for minutes, not until they expire, because a
-key that its issuer withdraws must stop working.
+Only RS256 is accepted; the issuer, the audience, and the times `exp`, `nbf` and `iat` are checked.
+A token is never stored or logged. Verified tokens are remembered by their digest for minutes, not
+until they expire, because a key that its issuer withdraws must stop working.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class TokenVerifier:
             self._verified.clear()
         until = min(int(claims["exp"]) + LEEWAY_SECONDS, now + REMEMBERED_SECONDS)
         self._verified[digest] = _VerifiedToken(claims, until)
-        # Claims hold names and e-mail addresses. They leave the memory on time, also if no other
+        # Claims hold names and e-mail addresses. They leave the memory on time, even if no other
         # token comes.
         asyncio.get_running_loop().call_later(until - now, self._verified.pop, digest, None)
         return claims

@@ -42,8 +42,8 @@ def few_drops(connection: Connection) -> Finding:
     if not rows:
         return Finding(
             True,
-            "Unknown: `signal.intake`, which has been filled only since its migration, has no"
-            " counts of recent days.",
+            "Unknown: on recent days nothing but bots was received, or `signal.intake` did not"
+            " exist yet.",
         )
     high = {
         f"{each.received_on} {each.app_name or ''}".strip(): (
