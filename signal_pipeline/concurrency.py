@@ -79,12 +79,20 @@ def run_while_preparing(
     """Yield the result of each call, in order, and take the next call while one runs.
 
     Taking a call from `calls` prepares it, in the caller's thread. Only one call runs at a time,
-    and none begins after one that failed.
+    and none begins after one that failed. If a call cannot be taken, the result of the one that
+    runs is yielded before the error is raised.
     """
     running: Future[Result] | None = None
-    for call in calls:
+    coming = iter(calls)
+    while True:
+        try:
+            call = next(coming, None)
+        except Exception:
+            if running is not None:
+                yield running.result()
+            raise
         if running is not None:
             yield running.result()
+        if call is None:
+            return
         running = pool.submit(call)
-    if running is not None:
-        yield running.result()

@@ -73,6 +73,18 @@ def test_no_call_begins_after_one_that_failed() -> None:
     assert ran == ["failed"]
 
 
+def test_the_call_that_runs_is_answered_though_the_next_cannot_be_prepared() -> None:
+    def calls() -> Iterator[Callable[[], int]]:
+        yield lambda: 1
+        yield lambda: 2
+        raise LookupError
+
+    answered: list[int] = []
+    with ThreadPoolExecutor(1) as pool, pytest.raises(LookupError):
+        answered.extend(run_while_preparing(pool, calls()))
+    assert answered == [1, 2]
+
+
 def test_the_switch_interval_is_as_before_when_the_last_user_leaves() -> None:
     usual = sys.getswitchinterval()
     first, second = short_switch_interval(), short_switch_interval()

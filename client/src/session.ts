@@ -19,6 +19,8 @@ interface Session {
 
 interface Holder {
   session?: Session;
+  /** Whether the page is on its way out: an id that is made now is not marked. */
+  left?: boolean;
 }
 
 /** The key of the one holder per document, even if an app ends up with two copies of this module. */
@@ -61,13 +63,17 @@ export function claimSession(): Holder {
 
 function hold(holder: Holder, session: Session): void {
   holder.session = session;
-  write({ ...session, open: true });
+  write(holder.left ? session : { ...session, open: true });
 }
 
 function newHolder(): Holder {
   const holder: Holder = {};
-  globalThis.addEventListener?.("pagehide", () => holder.session && write(holder.session));
+  globalThis.addEventListener?.("pagehide", () => {
+    holder.left = true;
+    if (holder.session) write(holder.session);
+  });
   globalThis.addEventListener?.("pageshow", (event) => {
+    holder.left = false;
     if (!(event as PageTransitionEvent).persisted) return;
     // The page is back from the browser's cache. Another page of this tab can have continued the session since.
     delete holder.session;

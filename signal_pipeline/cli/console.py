@@ -27,6 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from signal_pipeline.errors import SignalError
 from signal_pipeline.texts.printable import printable
 
 WIDE = 200  # The width if there is no terminal that sets one.
@@ -97,6 +98,8 @@ def open_with_progress(path: Path | None) -> Iterator[tuple[BinaryIO, Callable[[
     On a terminal, a file has a progress bar.
     """
     if path is None:
+        if sys.stdin is None:
+            raise SignalError("there is no standard input: it was closed")
         yield sys.stdin.buffer, lambda done: None
         return
     columns = (_name_column(), BarColumn(), DownloadColumn(), TransferSpeedColumn())

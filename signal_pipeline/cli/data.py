@@ -35,29 +35,30 @@ def ingest(
     and fails.
     """
     from signal_pipeline.ingest.ndjson import StreamError
-    from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
+    from signal_pipeline.ingest.pipeline import Counts, Ingest
 
     # The table of counts shows what the pipeline would warn about.
     logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)
     paths = [(name, _path_or_stdin(name)) for name in files]
     counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:
-        for name, path in paths:
-            found = Counts()
-            try:
-                with console.open_with_progress(path) as (stream, progress):
-                    found = events.ingest_stream(stream, progress=progress)
-            except StreamError as error:
-                failures.append(f"{name}: {error}")
-                if isinstance(error, CutShortError):
-                    found = error.counts
-            except OSError as error:
-                failures.append(f"{name}: {error.strerror}")
-            warn_of_malformed(name, found)
-            counts.merge(found)
-    show_counts(counts)
-    if as_json:
-        console.print_json(counts.as_dict())
+        try:
+            for name, path in paths:
+                found = Counts()
+                try:
+                    with console.open_with_progress(path) as (stream, progress):
+                        events.ingest_stream(stream, counts=found, progress=progress)
+                except StreamError as error:
+                    failures.append(f"{name}: {error}")
+                except OSError as error:
+                    failures.append(f"{name}: {error.strerror}")
+                finally:
+                    warn_of_malformed(name, found)
+                    counts.merge(found)
+        finally:  # Also if PostgreSQL refuses: what was stored stays.
+            show_counts(counts)
+            if as_json:
+                console.print_json(counts.as_dict())
     if failures:
         raise SignalError("; ".join(failures))
 

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.folders import sync_folder
 from signal_pipeline.ingest.ndjson import StreamError, check_form
-from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
+from signal_pipeline.ingest.pipeline import Counts, Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.locks import LockClass, try_session_lock
 from signal_pipeline.postgres.query import query
@@ -180,7 +180,8 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     """Ingest every waiting file exactly once, and remove it.
 
     Several processes can drain at once, because a file that one of them works on is locked. A file
-    that a drain does not finish stays, and the next drain continues where this one stopped.
+    that a drain does not finish stays, and the next drain continues where this one stopped. If the
+    landing is empty at the end, files that were begun and are gone count as done.
 
     Raises DatabaseError at once, and LandingError for a folder that cannot be made or read.
     If entries are kept, raises LandingError after all other files are done; it names these entries,
@@ -202,6 +203,8 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
             except OSError as error:
                 name = quoted_name(entry.path)
                 kept.append(f"{name} cannot be read or removed: {error.strerror}")
+        if not landed_files(folder):
+            connection.execute(query(__package__, "finish_gone_files"))
     if kept:
         raise LandingError(
             f"{files} file(s) are done, {len(kept)} item(s) in the landing cannot be taken:"
@@ -232,7 +235,9 @@ def _took_file(
             offset = _begin_or_resume(connection, digest, size)
             _ingest_rest(connection, ingest, stream, digest, offset, counts)
             if os.fstat(stream.fileno()).st_size != size:
-                raise LandingError("grew while it was read: move files in when they are complete")
+                raise LandingError(
+                    "changed its size while it was read: move files in when they are complete"
+                )
             if _still_at(path, stream):
                 path.unlink()
             sync_folder(path.parent)
@@ -275,9 +280,8 @@ def _ingest_rest(
 
     stream.seek(0)
     try:
-        counts.merge(ingest.ingest_stream(stream, start=offset, committed=advance))
-    except CutShortError as error:
-        counts.merge(error.counts)
+        ingest.ingest_stream(stream, start=offset, counts=counts, committed=advance)
+    except (StreamError, OSError):  # The file is kept, and is tried again.
         connection.execute(query(__package__, "finish_landed_file"), [digest])
         raise
     connection.execute(query(__package__, "finish_landed_file"), [digest])

@@ -158,11 +158,11 @@ class NdjsonReader:
             sample = list(islice(filter(None, map(bytes.strip, block.lines)), SAMPLED_LINES))
             objects += sum(map(is_object, sample))
             listed += sum(
-                is_object(line.strip(b","))
+                is_object(line.strip(b",["))
                 for line in sample
                 if line[:1] == b"," or line[-1:] == b","
             )
-            if any(map(is_object, block.lines)):
+            if any(map(_shows_ndjson, block.lines)):
                 found, self._found = block, True
                 break
             skipped.append(_Skipped.of(block))
@@ -213,6 +213,19 @@ def is_object(line: bytes) -> bool:
     except _UNDECODABLE:
         return False
     return not description or description == b"null" or _decode(description) is not None
+
+
+def _shows_ndjson(line: bytes) -> bool:
+    """Return whether a line is an object that cannot be a part of pretty-printed JSON.
+
+    A part is indented, and states no event.
+    """
+    if not is_object(line):
+        return False
+    if not line[:1].isspace():
+        return True
+    fields = _decode(line)
+    return isinstance(fields, dict) and "eventType" in fields
 
 
 def _pieces(data: bytes, behind: int = 0) -> Iterator[tuple[list[bytes], int]]:

@@ -103,12 +103,11 @@ class Counts:
 class CutShortError(StreamError):
     """The error for a stream that could not be read to its end.
 
-    The events before that point are stored and counted in `counts`.
+    The events before that point are stored and counted.
     """
 
-    def __init__(self, fault: str, counts: Counts) -> None:
+    def __init__(self, fault: str) -> None:
         super().__init__(f"{fault}: what could be read of it is stored")
-        self.counts = counts
 
 
 class Ingest:
@@ -169,22 +168,24 @@ class Ingest:
         stream: BinaryIO,
         *,
         start: int = 0,
+        counts: Counts | None = None,
         progress: Callable[[int], None] | None = None,
         committed: Callable[[Connection, int], None] | None = None,
     ) -> Counts:
         """Ingest NDJSON from a binary stream, plain or compressed, in one transaction per batch.
 
-        `start` is the offset where an earlier call stopped, for a stream that can seek. `progress`
-        is called with the bytes of each committed batch. `committed` is called inside each batch's
-        transaction with the offset after the batch, in decompressed bytes. The next batch is
-        checked and laid out while the last one is being stored.
+        `start` is the offset where an earlier call stopped, for a stream that can seek. Each batch
+        is added to `counts`, so that after an error they say what is stored; they are also
+        returned. `progress` is called with the bytes of each committed batch. `committed` is called
+        inside each batch's transaction with the offset after the batch, in decompressed bytes. The
+        next batch is checked and laid out while the last one is being stored.
 
         Raises FormError, before anything is stored, for a form other than NDJSON. Raises
         CutShortError for a stream that cannot be read to its end: compressed data that is cut short
         or damaged, or an error of the system. What could be read of it is then stored. Raises
         DatabaseError; the batches before the failed one are stored.
         """
-        counts = Counts()
+        counts = Counts() if counts is None else counts
         reader = NdjsonReader(stream, BATCH_BYTES, start)
         with (
             short_switch_interval(),
@@ -196,7 +197,7 @@ class Ingest:
                 if progress is not None:
                     progress(block.bytes)
         if reader.fault:
-            raise CutShortError(reader.fault, counts)
+            raise CutShortError(reader.fault)
         return counts
 
     def ingest_lines(self, lines: Iterable[bytes]) -> Counts:

@@ -308,6 +308,17 @@ def test_the_operation_name_is_not_signed_so_one_operation_is_all(api: Server) -
     assert (answer.status_code, code(answer.json())) == (400, "GRAPHQL_VALIDATION_FAILED")
 
 
+@pytest.mark.parametrize(
+    ("query", "name"), [("query A { __typename }", "B"), ("{ __typename }", "")]
+)
+def test_an_operation_name_that_the_query_does_not_have_is_named(
+    api: Server, query: str, name: str
+) -> None:
+    answer = api.call(query, uid="boss-1", operationName=name).json()
+    assert code(answer) == "GRAPHQL_VALIDATION_FAILED"
+    assert "`operationName` is not the name of" in answer["errors"][0]["message"]
+
+
 def test_other_extensions_change_nothing(api: Server) -> None:
     extra = {
         "persistedQuery": {"version": 1, "sha256Hash": "0" * 64},

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.commands import Signal, error_of, last_json
+from support.commands import PROGRAM, Signal, error_of, last_json
 from support.days import yesterday
 from support.traffic import line, traffic
 
 from signal_pipeline.ingest.compressed import zstd
+from signal_pipeline.postgres.database import Connection
 
 pytestmark = pytest.mark.embedded_only
 
@@ -88,6 +90,29 @@ def test_the_counts_of_the_other_files_are_shown_though_the_disk_cannot_read_one
     assert done.returncode == 1
     assert last_json(done)["accepted"] == 10
     assert "/proc/self/mem: cannot be read to its end (Input/output error)" in error_of(done)
+
+
+def test_the_counts_of_what_is_stored_are_shown_though_postgresql_refuses_the_rest(
+    signal: Signal, tmp_path: Path, connection: Connection
+) -> None:
+    connection.execute("alter table signal.books add check (app_name <> 'cms')")
+    (tmp_path / "first").write_bytes(line(appName="journeys-admin"))
+    (tmp_path / "second").write_bytes(line(appName="cms"))
+    done = signal("ingest", "first", "second", "--json")
+    assert (done.returncode, last_json(done)["accepted"]) == (1, 1)
+    assert "CheckViolation" in error_of(done)
+
+
+def test_a_closed_standard_input_is_named(signal: Signal, tmp_path: Path) -> None:
+    assert signal("ingest", "-").returncode == 0
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *PROGRAM, "ingest", "-"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (closed.returncode, "no standard input" in error_of(closed)) == (1, True)
 
 
 def test_a_file_that_is_mostly_malformed_is_warned_of_without_its_text(

@@ -168,7 +168,7 @@ def test_a_file_that_grows_while_it_is_read_is_reported_and_then_ingested(
 
     with monkeypatch.context() as patch:
         patch.setattr(ingest, "store", grow)
-        with pytest.raises(LandingError, match="grew while it was read"):
+        with pytest.raises(LandingError, match="changed its size while it was read"):
             drain()
     assert file.exists()
     drain()

@@ -224,7 +224,7 @@ def test_a_finished_file_that_grows_before_its_removal_is_not_removed(
 
     with monkeypatch.context() as patch:
         patch.setattr(landing_module, "_ingest_rest", grow)
-        with pytest.raises(LandingError, match="grew while it was read"):
+        with pytest.raises(LandingError, match="changed its size while it was read"):
             drain()
     assert drain().as_dict() == {"received": 31, "accepted": 1, "duplicate": 30, "dropped": {}}
 
@@ -265,3 +265,18 @@ def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_
     with pytest.raises(LandingError):
         drain()
     assert kept.stat().st_ctime_ns == changed
+
+
+def test_a_file_that_was_begun_and_is_gone_counts_as_done_when_the_landing_is_empty(
+    put: Put, drain: Drain, connection: Connection
+) -> None:
+    """An open row would hold up a rotation of the secret for ever."""
+    connection.execute("insert into signal.landed_files (content_hmac, bytes) values ('x', 1)")
+    kept = put(b"[]", "0.json")
+    with pytest.raises(LandingError):
+        drain()
+    is_open = "select count(*) from signal.landed_files where done_at is null"
+    assert connection.execute(is_open).fetchone() == (1,)
+    kept.unlink()
+    drain()
+    assert connection.execute(is_open).fetchone() == (0,)

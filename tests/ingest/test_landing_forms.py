@@ -269,3 +269,31 @@ def test_one_bad_line_in_the_way_is_json_all_the_same(put: Put, drain: Drain) ->
         "duplicate": 0,
         "dropped": {"malformed": 1},
     }
+
+
+def test_a_part_of_an_indented_array_proves_no_ndjson(put: Put, drain: Drain) -> None:
+    """The first object of the array is longer than the beginning that is read in advance."""
+    events = [json.loads(text) for text in traffic(DAY, 6)]
+    for event in events:
+        event["description"] = {"x": [{}]}
+    events[0]["description"] = {"x": [{"n": n} for n in range(8_000)]}
+    pretty = json.dumps(events, indent=2).encode()
+    file = put(pretty)
+    with pytest.raises(LandingError, match="looks like a JSON array"):
+        drain()
+    file.unlink()
+    put(b"# export\n" + json.dumps(events[1:], indent=2).encode())
+    with pytest.raises(LandingError, match="looks like"):
+        drain()
+
+
+def test_indented_events_are_events_all_the_same(put: Put, drain: Drain) -> None:
+    put(b"no event {\n" + b"".join(b"  " + text + b"\n" for text in traffic(DAY, 6)))
+    assert (drain().accepted, drain().received) == (6, 0)
+
+
+@pytest.mark.parametrize("events", [1, 2, 3])
+def test_an_array_with_few_objects_a_line_is_kept(put: Put, drain: Drain, events: int) -> None:
+    put(b"[" + b",\n".join(traffic(DAY, events)) + b"\n]\n")
+    with pytest.raises(LandingError, match="JSON array"):
+        drain()

@@ -81,6 +81,9 @@ class Documents:
     async def _execute(
         self, document: DocumentNode, call: Call, context: RequestContext
     ) -> ExecutionResult:
+        if not _has_operation(document, call.operation_name):
+            safe = "`operationName` is not the name of the query's operation"
+            return ExecutionResult(None, [_safe_error("unknown operation", safe)])
         result = execute(
             self._schema,
             document,
@@ -105,6 +108,13 @@ class Documents:
         except RecursionError:
             return [_safe_error("nested too deep", f"at most {MAX_DEPTH} depth")]
         return errors or CheckedDocument(document, self._plain_creates.recognise(document))
+
+
+def _has_operation(document: DocumentNode, name: str | None) -> bool:
+    return name is None or any(
+        isinstance(node, OperationDefinitionNode) and node.name and node.name.value == name
+        for node in document.definitions
+    )
 
 
 def _safe_error(message: str, safe: str, node: FieldNode | None = None) -> GraphQLError:
