@@ -19,7 +19,7 @@ from signal_pipeline.postgres.embedded import data_folder
 from signal_pipeline.settings import Settings, load_settings
 
 SECRET = "a-secret-for-faults-of-more-than-32-bytes"  # noqa: S105 # pragma: allowlist secret - of a database that is thrown away
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 600.0  # A machine can be very busy.
 
 
 class FaultFoundError(Exception):

@@ -33,7 +33,6 @@ from signal_pipeline.settings import Settings
 
 pytestmark = [
     pytest.mark.embedded_only,
-    pytest.mark.timeout(900),
     pytest.mark.skipif(
         importlib.util.find_spec("dagster_dbt") is None,
         reason="dbt is absent: the example project was not tried; `make check-dbt` does",

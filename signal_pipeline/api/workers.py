@@ -62,9 +62,9 @@ from signal_pipeline.texts.printable import PrintableFormatter
 
 logger = logging.getLogger(__name__)
 
-# A worker that does not answer for so long is replaced. The time of its start is included, also on
-# a busy machine.
-ANSWER_SECONDS = 30
+# A worker that does not answer for so long is replaced. This includes the time of its start: on a
+# machine with a load of 30 on two processors, that alone can take over half a minute.
+ANSWER_SECONDS = 120
 TRY_AGAIN = 1  # The exit code of a worker that can start later.
 # The same lines as the command's own.
 LOGGING = {

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import msgspec
 import pytest
+from support.waits import PATIENCE_SECONDS
 from support.wire import counts, event
 
 from signal_pipeline.api.group_commit import GroupCommit
@@ -26,7 +27,6 @@ from signal_pipeline.settings import Settings
 pytestmark = pytest.mark.embedded_only
 
 FILES = 4
-PATIENCE = 60.0
 
 
 class CountingDatabase(Database):
@@ -74,8 +74,9 @@ def test_a_drain_is_bounded(backlog: Spool, api_database: Database, tmp_path: Pa
 
 
 def test_a_drain_opens_one_connection(
-    ingest: Ingest, api_database: Database, tmp_path: Path
+    ingest: Ingest, api_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("signal_pipeline.ingest.spool.DRAIN_SECONDS", PATIENCE_SECONDS)
     database = CountingDatabase(api_database.url)
     with closing(Spool(tmp_path, database, "00000000", 180)) as spool:
         for _ in range(FILES):
@@ -155,7 +156,7 @@ def test_an_idle_server_drains_everything(
     before = counts(api_database)[0]
 
     async def idle() -> None:
-        async with asyncio.timeout(PATIENCE), GroupCommit(ingest, backlog):
+        async with asyncio.timeout(PATIENCE_SECONDS), GroupCommit(ingest, backlog):
             while waiting_files(tmp_path):
                 await asyncio.sleep(0.01)
 
@@ -169,7 +170,7 @@ def test_a_server_ends_before_everything_is_drained(
     monkeypatch.setattr("signal_pipeline.api.committer.SPOOL_SECONDS", 600)
 
     async def store_one() -> None:
-        async with asyncio.timeout(PATIENCE), GroupCommit(ingest, backlog) as commits:
+        async with asyncio.timeout(PATIENCE_SECONDS), GroupCommit(ingest, backlog) as commits:
             await commits.store([new_event(ingest)])
 
     asyncio.run(store_one())

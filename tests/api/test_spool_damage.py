@@ -64,8 +64,8 @@ def test_a_flipped_byte_holds_up_nobody(
         assert len(damaged) == file.stat().st_size
         file.write_bytes(damaged)
         spool.append([])
-        spool.drain()
-        assert not spool.waiting
+        while spool.waiting:  # A drain of a busy machine can have time for one file only.
+            spool.drain()
     assert counts(api_database)[0] == before + stored
     assert [path.stem for path in tmp_path.glob("*.refused")] == [file.stem]
     Spool(tmp_path, api_database, "00000000", 180).close()  # It looks for the files that are due.
@@ -83,7 +83,8 @@ def test_a_file_of_somebody_else_is_set_aside(
         ]
         (tmp_path / f"later-{name}.spool").write_bytes(b"")
         spool.append(events)
-        spool.drain()
+        while spool.waiting:
+            spool.drain()
     assert counts(api_database)[0] == before + 2
     assert len(list(tmp_path.glob("*.refused"))) == 2
 

@@ -31,7 +31,7 @@ from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.embedded_only
 
 DASHBOARD = Path(__file__).parents[2] / "bi" / "superset"
 DAYS = [days_ago(days) for days in (1, 2, 3)]

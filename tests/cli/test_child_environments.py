@@ -30,8 +30,6 @@ from signal_pipeline.system.child_environments import (
     psql_environment,
 )
 
-pytestmark = pytest.mark.timeout(900)
-
 SALT, AUDIT, GATEWAY = "SIGNALS_SALT_SECRET", "SIGNAL_AUDIT_KEY", "SIGNAL_HMAC_SECRET"
 SECRETS = {
     SALT: "held-salt-secret-of-more-than-32-bytes",

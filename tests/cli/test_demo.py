@@ -42,7 +42,6 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(1_200)
 def test_a_second_demo_on_the_same_day_changes_no_number(own_home: Path) -> None:
     first = run_command("demo", cwd=own_home)
     assert first.returncode == 0, first.stderr

@@ -26,7 +26,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 
 CHROMIUM = next(
     (
@@ -97,9 +97,7 @@ def played(
         "browser": CHROMIUM,
     }
     command = ["node", "e2e/run.mjs", json.dumps(setup)]
-    done = subprocess.run(
-        command, cwd=installed, capture_output=True, text=True, check=False, timeout=600
-    )
+    done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     scenarios: dict[str, Scenario] = json.loads(done.stdout)
     return scenarios
@@ -142,7 +140,8 @@ def seen(
 
 def test_click(seen: Seen) -> None:
     ((event_type, route, session, client_event_id, browser, user_hash),) = seen.rows
-    (sent,) = seen.page["events"]
+    sent, *again = seen.page["events"]
+    assert all(each == sent for each in again)  # A busy machine does not always answer in time.
     assert (event_type, browser, len(user_hash)) == (HELP, "Chrome", 32)
     assert (session, client_event_id) == (sent["sessionId"], sent["clientEventId"])
     # The app gave its whole address, with ids. Only the template left the browser, and no Referer

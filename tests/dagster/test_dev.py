@@ -26,7 +26,7 @@ from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 
 MATERIALIZED = """
 query Rows($key: AssetKeyInput!, $partitions: [String!]) {

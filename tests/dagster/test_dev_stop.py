@@ -24,8 +24,6 @@ from support.waits import PATIENCE_SECONDS, eventually
 from faults.wire import free_port
 from signal_pipeline.postgres.embedded import running_url
 
-pytestmark = pytest.mark.timeout(900)
-
 EMBEDDED: dict[str, str | None] = {
     "SIGNAL_DATABASE_URL": None,
     "SIGNAL_DAGSTER_DATABASE_URL": None,

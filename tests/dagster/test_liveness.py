@@ -29,7 +29,7 @@ from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns, running_and_failed
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.postgres.database import Connection, Database
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 STARTED = dg.DagsterRunStatus.STARTED
 
 

@@ -39,7 +39,7 @@ from signal_pipeline.postgres.database import Database, ensure_database
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 
 NEIGHBOUR_SECONDS = 40.0  # Longer than it takes to end a dead run.
 PREFIXES = {"north": "north", "south": "data-team/south"}

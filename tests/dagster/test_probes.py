@@ -28,9 +28,11 @@ ROLLUP = "daily_app_activity"
 
 @pytest.mark.embedded_only
 def test_a_missing_yesterday_is_no_fault_on_the_day_of_the_installation(
-    connection: Connection, models: Models
+    connection: Connection, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checksums = models.checksums
+    checksums, clock = models.checksums, Mock()
+    monkeypatch.setattr(stale_builds, "datetime", clock)
+    clock.now.return_value = window(today())[0] + timedelta(hours=2)
     assert yesterday_is_built(connection, checksums).passed
     connection.execute("update signal.instance set created_at = now() - interval '3 days'")
     finding = yesterday_is_built(connection, checksums)

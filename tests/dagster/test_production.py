@@ -29,7 +29,7 @@ from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 
 WORKSPACE = "load_from: [{grpc_server: {host: 127.0.0.1, port: PORT, location_name: signal}}]"
 LOADED = (

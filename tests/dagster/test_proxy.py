@@ -61,7 +61,6 @@ SOCKET = {
 }
 
 pytestmark = [
-    pytest.mark.timeout(900),
     pytest.mark.skipif(
         NGINX is None, reason="no nginx found: the files of deploy/ for it were not tried"
     ),

@@ -28,7 +28,7 @@ from signal_pipeline.postgres.database import Connection, Database, ensure_datab
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.embedded_only
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "your_team.py"
 LATE_DAY = days_ago(4)

@@ -13,7 +13,7 @@ from signal_pipeline.dagster.liveness import LOST_SECONDS, end_dead_runs
 from signal_pipeline.dagster.runs import LOCK_TAG, OwnRuns
 from signal_pipeline.postgres.database import Connection
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 STARTED = dg.DagsterRunStatus.STARTED
 
 

@@ -22,7 +22,7 @@ from support.waits import eventually
 
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.embedded_only
 
 PAGE = ROOT / "docs" / "tutorial.md"
 ROLLUP = "daily_search_activity"

@@ -40,7 +40,7 @@ from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 
 # The daemon has looked for dead runs for longer than it waits before it ends one.
 LOOKS = int(START_SECONDS / 5) + 2  # It looks every five seconds.

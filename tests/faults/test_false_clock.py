@@ -26,7 +26,6 @@ from signal_pipeline.settings import Settings
 
 pytestmark = [
     pytest.mark.embedded_only,
-    pytest.mark.timeout(1800),  # The driver is one long process, with three nights of Dagster's.
     pytest.mark.skipif(
         false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock was tried"
     ),

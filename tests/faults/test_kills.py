@@ -8,12 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from random import SystemRandom
 
-import pytest
-
 from faults.kills import KillTest
 from faults.world import World
-
-pytestmark = pytest.mark.timeout(1800)
 
 
 def test_killed_processes_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:

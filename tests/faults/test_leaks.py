@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from faults.leaks import LeakTest
-
-pytestmark = pytest.mark.timeout(1800)
 
 
 def test_no_private_value_is_ever_at_rest(tmp_path: Path) -> None:

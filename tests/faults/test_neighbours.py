@@ -13,8 +13,6 @@ import pytest
 from faults import neighbours as beside
 from faults.world import World
 
-pytestmark = pytest.mark.timeout(1800)
-
 
 def test_what_lives_is_never_ended_and_what_is_dead_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

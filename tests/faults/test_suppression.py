@@ -23,7 +23,7 @@ from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.embedded_only]
+pytestmark = pytest.mark.embedded_only
 
 MONDAY = today() - timedelta(days=today().weekday() + 7)
 DAYS = [MONDAY, MONDAY + timedelta(days=1)]

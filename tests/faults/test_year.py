@@ -17,7 +17,6 @@ from faults.year_sizes import Sizes, growing
 @pytest.mark.skipif(
     false_clock.library() is None, reason=f"{false_clock.MISSING}: no false clock walked"
 )
-@pytest.mark.timeout(1800)
 def test_two_days_by_a_false_clock_are_as_the_oracle_says(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         folder.chmod(0o755)

@@ -21,7 +21,7 @@ from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.page.render import usage_page
 from signal_pipeline.rollups.models import Model
 
-pytestmark = [pytest.mark.embedded_only, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.embedded_only
 
 PROJECT = Path(__file__).with_name("chromium")
 CHROMIUM = next(

@@ -47,7 +47,7 @@ def npm_in(folder: Path) -> Npm:
             "capture_output": True,
             "text": True,
         }
-        done = subprocess.run(["npm", *arguments], check=False, timeout=600, **options)
+        done = subprocess.run(["npm", *arguments], check=False, **options)
         assert done.returncode == 0, (
             f"npm {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}"
         )
@@ -93,7 +93,7 @@ def _install() -> None:
         "capture_output": True,
         "text": True,
     }
-    done = subprocess.run(["npm", "ci", *options], check=False, timeout=600, **pipes)
+    done = subprocess.run(["npm", "ci", *options], check=False, **pipes)
     missing = NO_REGISTRY.search(done.stderr)
     if missing:
         pytest.skip(

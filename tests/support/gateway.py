@@ -16,13 +16,13 @@ import httpx
 import pytest
 from filelock import FileLock
 from support.traffic import CHROME
+from support.waits import PATIENCE_SECONDS
 from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server
 
 from faults.wire import free_port
 from signal_pipeline.api.graphql.schema import sdl
 
 PROJECT = Path(__file__).parents[1] / "api" / "gateway"
-START_SECONDS = 90
 OTHER_SUBGRAPH = """
 extend schema @link(url: "https://specs.apollo.dev/federation/v2.6", import: ["@key"])
 type Query { me: User }
@@ -56,9 +56,7 @@ def install_gateway() -> Path:
                 "--no-fund",
                 "--loglevel=error",
             ]
-            done = subprocess.run(
-                command, cwd=folder, capture_output=True, timeout=600, check=False
-            )
+            done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
             if done.returncode:
                 pytest.skip("npm ci failed: the real gateway was not tried")
             (folder / ".installed").touch()
@@ -150,7 +148,7 @@ def running_gateway(
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + START_SECONDS
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
         try:
             if httpx.get(url, timeout=5).is_success:
