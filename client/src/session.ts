@@ -18,13 +18,13 @@ interface Session {
 }
 
 interface Holder {
-  session?: Session;
-  /** Whether the page is on its way out: an id that is made now is not marked. */
-  left?: boolean;
+  session?: Session | undefined;
+  /** False while the page is being left: the stored id then has no mark, even if it is made only now. */
+  open: boolean;
 }
 
 /** The key of the one holder per document, even if an app ends up with two copies of this module. */
-const HOLDER = Symbol.for("signal.session");
+const HOLDER = Symbol.for(KEY);
 const page = globalThis as unknown as { [HOLDER]?: Holder };
 
 /** Returns today's UTC date, `YYYY-MM-DD`. */
@@ -61,28 +61,23 @@ export function claimSession(): Holder {
   return holder;
 }
 
-function hold(holder: Holder, session: Session): void {
-  holder.session = session;
-  write(holder.left ? session : { ...session, open: true });
-}
-
 function newHolder(): Holder {
-  const holder: Holder = {};
+  const holder: Holder = { open: true };
   globalThis.addEventListener?.("pagehide", () => {
-    holder.left = true;
-    if (holder.session) write(holder.session);
+    holder.open = false;
+    hold(holder);
   });
   globalThis.addEventListener?.("pageshow", (event) => {
-    holder.left = false;
-    if (!(event as PageTransitionEvent).persisted) return;
+    holder.open = true;
     // The page is back from the browser's cache. Another page of this tab can have continued the session since.
-    delete holder.session;
+    if ((event as PageTransitionEvent).persisted) holder.session = undefined;
     claimSession();
   });
   return holder;
 }
 
-/** Stores the id. If storage is blocked or full, the id lives only as long as this document. */
-function write(session: Session): void {
-  quietly(() => sessionStorage.setItem(KEY, JSON.stringify(session)));
+/** Stores the id, if there is one. If storage is blocked or full, the id lives only as long as this document. */
+function hold(holder: Holder, session = holder.session): void {
+  holder.session = session;
+  if (session) quietly(() => sessionStorage.setItem(KEY, JSON.stringify({ ...session, open: holder.open })));
 }

@@ -41,6 +41,17 @@ describe("the session id", () => {
     assert.equal(sessionId(), next);
   });
 
+  it("stays if it is made only while the page is being left", () => {
+    const first = new FakePage().open();
+    tracker();
+    first.fire("pagehide");
+    const id = sessionId();
+    const second = new FakePage(first.stored).open();
+    assert.equal(sessionId(), id);
+    new FakePage(new Map(second.stored)).open();
+    assert.notEqual(sessionId(), id);
+  });
+
   it("of yesterday is not taken up by a page that is loaded today", () => {
     const page = new FakePage().open();
     const id = sessionId();
