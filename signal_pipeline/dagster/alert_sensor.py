@@ -269,7 +269,7 @@ def _note_if_news(
     """Return whether a failure is news, and if it is, note in the state that people are told.
 
     It is not news if people were told within the last day that the job failed for these days, and
-    the job has not succeeded for them since.
+    the job has not succeeded for any of them since.
     """
     days = days_of(run)
     what = f"{run.job_name} {run.tags.get(FAILED_DAYS_TAG) or days}"

@@ -1,9 +1,10 @@
 """Keeps Dagster's own storage bounded: deletes our old logs, evaluations, runs and ticks.
 
-The state of partitions and checks stays. Dagster prunes ticks by `dagster.yaml`, and has no setting
-for the rest. Deleting whole runs would forget which partitions they materialized, so events are
-deleted one by one. Only our own rows are touched, because other teams can use the same storage and
-keep their rows for longer.
+The state of partitions and checks stays. Dagster itself can prune only ticks (`retention` in
+`dagster.yaml`), and an instance that others own need not do so. Deleting a run by Dagster's own
+means would forget which partitions it materialized. So events are deleted one by one, and a run
+only when none of its events and checks is left. Only our own rows are touched, because other teams
+can use the same storage and keep their rows for longer.
 
 Docs: docs/data-team.md.
 """

@@ -255,7 +255,8 @@ class Acceptance:
         try:
             if schema := self._schemas.get(event_type):
                 schema(description)
-        # The others: a number too large for `multipleOf`, and a `$ref` that leads back to itself.
+        # ArithmeticError: a number too large for `multipleOf`. RecursionError: a `$ref` that leads
+        # back to itself.
         except (fastjsonschema.JsonSchemaValueException, ArithmeticError, RecursionError):
             raise Refused("description_schema") from None
 
@@ -301,7 +302,10 @@ def _with_buckets(drop: Drop, bot: UserAgent) -> Drop:
 
 
 def _canonical_line(event: IncomingEvent, created_at: datetime, description: bytes | None) -> bytes:
-    """Return the same text for all spellings of a line, so that a replay derives the same id."""
+    """Return the same text for every JSON spelling of a line, so that a replay derives the same id.
+
+    The spelling is the order of the keys, the spaces, the escapes, and the offset of the time.
+    """
     fields = msgspec.structs.asdict(event)
     fields["created_at"] = created_at
     fields["description"] = description and decode_json(description)

@@ -108,7 +108,8 @@ _SYSTEMS = (
     # nothing.
     ("mobile", r"Android.*MIDP|Android.*(?:Chrome|AppleWebKit)/[0-9.]+$"),
     ("mobile", r"Android.*Mobile|Mobile.*Android"),
-    # Yandex's and Alibaba's apps say /apad or /APad on a tablet, but also on a folding phone.
+    # Android without "Mobile" is a tablet. There is no rule for /apad or /APad: Yandex's and
+    # Alibaba's apps say it on a tablet, but also on a folding phone.
     ("tablet", r"Android"),
     (
         "mobile",
@@ -147,7 +148,7 @@ def device_type(text: str) -> str:
 
 
 def load_models() -> None:
-    """Read and compile the list of models, which takes about half a second.
+    """Read the list of models and compile its makers' patterns, which takes about half a second.
 
     Without this call, the first event from an Android model waits for it.
     """
@@ -155,7 +156,10 @@ def load_models() -> None:
 
 
 def _model_type(text: str) -> str | None:
-    """Return the type of the model that an Android device names, or None if it is unknown."""
+    """Return the type of the model that an Android device names.
+
+    For a model that is not in the list it is the maker's type, and None if no maker is named.
+    """
     # Only the part about the platform counts: the names of apps after it are not models.
     lowered = text.partition("AppleWebKit")[0].lower()
     brand = _brands().find(lowered)

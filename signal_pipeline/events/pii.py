@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeGuard
 
 from signal_pipeline.events.private_keys import is_private_key
 from signal_pipeline.events.private_texts import (
@@ -74,8 +75,18 @@ def _is_card_number(number: float) -> bool:
 
 
 def _is_position(numbers: Sequence[object]) -> bool:
-    """Return whether a list is a position as in GeoJSON, with four or more decimals each."""
-    fine = [
-        number for number in numbers if isinstance(number, float) and round(number, 3) != number
-    ]
-    return len(fine) == len(numbers) and is_place(fine[0], fine[1])
+    """Return whether a list is a position as in GeoJSON, with four or more decimals for the place.
+
+    The third number is its altitude.
+    """
+    first, second, *altitude = numbers
+    return (
+        _is_fine(first)
+        and _is_fine(second)
+        and all(isinstance(number, (int, float)) for number in altitude)
+        and is_place(first, second)
+    )
+
+
+def _is_fine(number: object) -> TypeGuard[float]:
+    return isinstance(number, float) and round(number, 3) != number

@@ -43,7 +43,7 @@ EVENT_COLUMNS = (
 )
 
 _length = Struct(">i").pack
-_UUID = _length(16)
+_UUID_LENGTH = _length(16)
 _JSONB_VERSION = b"\x01"
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH_UNIX_MS = EPOCH_UNIX_MICROSECONDS // 1000
@@ -156,7 +156,7 @@ def _text(value: str | None) -> bytes:
 
 
 def _uuid(value: str | None) -> bytes:
-    return NULL if value is None else _UUID + bytes.fromhex(value.replace("-", ""))
+    return NULL if value is None else _UUID_LENGTH + bytes.fromhex(value.replace("-", ""))
 
 
 def _with_length(value: bytes) -> bytes:

@@ -89,7 +89,7 @@ def unfinished_files(folder: Path) -> list[Path]:
 
 
 def refused_files(folder: Path | None) -> list[Path]:
-    """Return the files that PostgreSQL will never take, in order."""
+    """Return the files that are set aside as refused, in order."""
     return _files(folder, _REFUSED)
 
 

@@ -23,7 +23,8 @@ from signal_pipeline.ingest.spool_files import (
 def gather_spools(folder: Path, workers: int) -> None:
     """Move what a server with more workers has left into the folder of the first worker.
 
-    Raises SpoolInUseError if a server still uses one of these folders.
+    If there is something to move, or there are several workers, it also makes the workers' folders,
+    and raises SpoolInUseError if a server still uses the first folder or one that is left.
     """
     used = [worker_folder(folder, number) for number in range(1, workers + 1)]
     left = [each for each in spool_folders(folder) if each not in used]

@@ -112,7 +112,8 @@ class EventWriter:
         `checked` is either a prepared batch or a list that is prepared here. `within` is called in
         the same transaction (it stores a landed file's offset). `received_on` is the UTC date of
         receipt by the server's clock; None means today. Raises DatabaseError; then nothing of the
-        batch is stored or in the books.
+        batch is stored or in the books. The one exception is a connection that is lost during the
+        commit: all of the batch can then be stored, and storing it again makes duplicates.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         with safe_errors():

@@ -151,7 +151,7 @@ def purge_due_days(
             except UnprovenError as unproven:
                 result.kept[day] = str(unproven)
                 logger.warning("day %s is due but kept: %s", day, unproven)
-        # A run that holds a day for long can have purged it after this one gave up.
+        # Another run that held a day for long can have purged it after this one gave up.
         still_due = due_days(connection, first_kept)
         result.kept = {day: why for day, why in result.kept.items() if day in still_due}
         result.kept |= dict.fromkeys(asked_for, BY_THE_CLOCK_ALONE)
@@ -187,7 +187,7 @@ def purge_incomplete(
             forced = reason.strip()[: audit_log.MAX_REASON]
             _purge(connection, proving, day, models, actor, forced=forced)
         except UnprovenError as unproven:
-            raise RetentionError(f"day {day} was not purged: {unproven}") from None
+            raise RetentionError(f"day {day} was not purged by this run: {unproven}") from None
     return PurgeResult(False, purged=[day])
 
 
@@ -230,8 +230,8 @@ def _purge(
             run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
     except errors.LockNotAvailable:
         raise UnprovenError(
-            f"a writer, a build or an erasure had it in use for {PATIENCE_SECONDS} s; the next run"
-            " tries again"
+            f"a writer, a build, an erasure or another purge had it in use for {PATIENCE_SECONDS}"
+            " s: a later try can succeed"
         ) from None
 
 
@@ -287,7 +287,7 @@ def _purge_locked(
 def _read_version(connection: Connection, day: date, statement: LiteralString) -> int:
     row = connection.execute(statement, [day]).fetchone()
     if row is None:
-        raise _PurgedMeanwhileError("another run has purged it")
+        raise _PurgedMeanwhileError("another run has purged it meanwhile")
     version: int = row[0]
     return version
 
@@ -307,8 +307,8 @@ def _read_facts(
             return facts, partition_bytes(proving, day)
     except errors.LockNotAvailable:
         raise UnprovenError(
-            f"a table that its proof reads was in use for {PATIENCE_SECONDS} s; the next run"
-            " tries again"
+            f"a table that its proof reads was in use for {PATIENCE_SECONDS} s: a later try can"
+            " succeed"
         ) from None
 
 
@@ -319,5 +319,5 @@ def _drop_partition(connection: Connection, day: date) -> None:
         connection, "select signal.drop_partition(%s)", [day], DROP_PATIENCE_SECONDS
     ):
         raise UnprovenError(
-            f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s; the next run tries again"
+            f"its partition was in use for {DROP_PATIENCE_SECONDS:.0f} s: a later try can succeed"
         )

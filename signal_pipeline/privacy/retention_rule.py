@@ -2,7 +2,7 @@
 
 It is pure: no Dagster, no SQL. If a clock jumped a year ahead, every day would be old at once. So
 the age of a day is counted in days that were seen: UTC dates on which Signal was at work or from
-which it has events. A date that left no sign counts only once a person has confirmed that it
+which it has events. A date that left no sign does not count until a person has confirmed that it
 passed. The facts come from `seen_days.py`. The reasons are in docs/decisions.md.
 """
 
@@ -70,7 +70,8 @@ class Judgement:
     """Which days are past their retention.
 
     Days before `first_kept` are past it by clock and signs, days before `by_clock` by a clock.
-    `unseen` are the dates since the first kept day that left no sign, oldest first.
+    `unseen` are the dates that left no sign, oldest first, since the first kept day or since the
+    first sign that counts, whichever is later.
     """
 
     facts: ClockFacts
@@ -108,7 +109,7 @@ def judge(facts: ClockFacts, retention_days: int) -> Judgement:
     first_seen = seen[-1]
     if len(seen) > retention_days:
         first_kept = seen[retention_days]
-    else:  # Nothing could be seen before the installation, so its earlier days count as they are.
+    else:  # Nothing could be seen before the installation, so every date before it counts.
         first_kept = first_seen - timedelta(days=retention_days + 1 - len(seen))
     known = {*seen}
     unseen = [
@@ -120,10 +121,11 @@ def judge(facts: ClockFacts, retention_days: int) -> Judgement:
 def _seen_newest_first(facts: ClockFacts) -> list[date]:
     """Return the dates with a sign, from the installation's date to today, newest first.
 
-    Signs outside that span come from a clock that was wrong.
+    Signs before that span are mostly of replayed events; signs after it come from a clock that was
+    wrong.
     """
     past = {facts.today, *(day for day in facts.seen if day < facts.today)}
-    # If a clock was set back to a date before the installation, all its signs count.
+    # If a clock was set back to before the installation, every sign before today counts.
     since = facts.installed if facts.installed <= facts.today else min(past)
     return sorted({since, *(day for day in past if day >= since)}, reverse=True)
 

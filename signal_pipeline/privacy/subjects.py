@@ -34,7 +34,8 @@ BOT_NOTE = (
 
 RULES_NOTE = (
     "the rules by which browsers are named have changed since this day was hashed: the person has a"
-    " hash for each, all are printed and looked for, and an erasure needs each of them"
+    " hash by each version of the rules; all are printed and looked for, and an erasure needs each"
+    " of them"
 )
 UNKNOWN_RULES_NOTE = (
     "this day was hashed by rules of names that this version of Signal does not know; events hashed"
@@ -64,7 +65,7 @@ def find_subject(
 ) -> SubjectDay:
     """Return the hashes and the rows of one person on one day.
 
-    `lines` are host, address and user agent. Each look is audited, without the hash. Raises
+    `lines` are host, address and user agent. Each look-up is audited, without the hash. Raises
     SubjectError for input that cannot be a host or an address, and for a day of which nothing is
     kept.
     """
@@ -153,8 +154,9 @@ def _parse_lines(lines: Sequence[str]) -> tuple[str, str, str]:
 def export_rows(rows: Sequence[str], path: Path) -> None:
     """Write one JSON object per line into a new file that only its owner can read.
 
-    Raises SubjectError if the file exists or cannot be written; then nothing of it stays. Killed,
-    it leaves at most a hidden draft beside it, which is named after the file.
+    Raises SubjectError if the file exists, which is then unchanged, or cannot be written, and then
+    nothing of it is left. A process that is killed leaves at most a hidden draft beside the file,
+    which is named after it.
     """
     try:
         write_new_private(path, "".join(f"{row}\n" for row in rows))

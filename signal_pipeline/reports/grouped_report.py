@@ -64,7 +64,8 @@ def grouped_report(
 def _rollup_of(models: Models, question: Question) -> Model | None:
     """Return the rollup that has all dimensions of the question, and the fewest others.
 
-    One that leaves out events is taken only if no other has these dimensions.
+    One that leaves out events is taken only if no other has these dimensions, and never for a
+    filter by `(none)`.
     """
     wanted = question.dimensions - {*GROUPS}
     candidates = [

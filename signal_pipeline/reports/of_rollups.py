@@ -1,7 +1,7 @@
 """Reports from the daily rollups, over any window, each number with its state.
 
-Sums of daily users and sessions are headed as sums (requirement 8.3). `of_raw_events.py` has the
-reports from raw events.
+Sums of daily users and sessions are headed as sums (requirements 8.3 and 8.4). `of_raw_events.py`
+has the reports from raw events.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def rollup_report(
 
     `by` is a day, an ISO week, or the total. Rows of the event type `(all)` are subtotals over all
     event types. Notes name the unknown days. With `hide_small`, small cells are left out, and so
-    are the rows from which one could work them out. Raises QuestionError for an unknown kind, and
-    WindowError.
+    are the rows from which one could work them out. Raises QuestionError for an unknown kind, or if
+    small cells cannot be left out, and WindowError.
     """
     with database.connect() as connection, connection.transaction():
         connection.execute("set transaction isolation level repeatable read read only")
@@ -98,7 +98,7 @@ def read_rollup(
     rows = _rollup_rows(connection, model, by, parameters)
     labels = RollupLabels(connection, models, model.name, coverage)
     hidden = (
-        hidden_of_rollup(connection, models, _dimensions(model), _PERIODS[by], parameters)
+        hidden_of_rollup(connection, models, _columns_without_date(model), _PERIODS[by], parameters)
         if hide_small
         else None
     )
@@ -106,9 +106,11 @@ def read_rollup(
 
 
 def hidden_on_day(connection: Connection, models: Models, model: Model, day: date) -> HiddenRows:
-    """Return the rows of one day of a rollup that only admins get, if `can_hide_small`."""
+    """Return the rows of a day that only admins get. `can_hide_small` must hold for the rollup."""
     window = {"first": day, "last": day, "app_name": None, "event_type": None}
-    return hidden_of_rollup(connection, models, _dimensions(model), _PERIODS["day"], window)
+    return hidden_of_rollup(
+        connection, models, _columns_without_date(model), _PERIODS["day"], window
+    )
 
 
 def _rollup_rows(
@@ -122,7 +124,7 @@ def _rollup_rows(
     statement = sql.SQL(query(__package__, "report_rollup")).format(
         period=period,
         period_name=sql.Identifier(period_name),
-        dimensions=identifiers(_dimensions(model)),
+        dimensions=identifiers(_columns_without_date(model)),
         rollup=sql.Identifier(model.name),
         users_name=sql.Identifier("users" if exact else "summed_daily_users"),
         sessions_name=sql.Identifier("sessions" if exact else "summed_daily_sessions"),
@@ -130,6 +132,6 @@ def _rollup_rows(
     return read_rows(connection, statement, parameters)
 
 
-def _dimensions(model: Model) -> list[str]:
-    """Return the columns of the grain but the date: a sum over days has one row for each."""
+def _columns_without_date(model: Model) -> list[str]:
+    """Return the grain without the date: a sum over days has a row per combination of these."""
     return [column for column in model.grain if column != KEYS["day"].column]

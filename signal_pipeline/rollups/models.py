@@ -83,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A rollup: the SELECT that computes one day of it, and what `schema.yml` says about it.
+    """A model: the SELECT that computes one day of a rollup, and what `schema.yml` says about it.
 
     `select` is executed as written, with the day's start and end as the binds $1 and $2. `columns`
     are in the order of the SELECT. `reads` are the columns of `signal.events` that the SQL touches.

@@ -25,6 +25,8 @@ def test_coordinates_as_numbers_are_found() -> None:
         [52.520008, 13.404954],
         [-151.2093, -33.8688],
         [13.404954, 52.520008, 35.12345],
+        [13.404954, 52.520008, 34],  # With an altitude, as in GeoJSON.
+        [13.404954, 52.520008, 34.0],
     ):
         assert holds_pii({"a": position})
         assert holds_pii({"a": [{"b": [position, position]}]})
@@ -32,6 +34,8 @@ def test_coordinates_as_numbers_are_found() -> None:
         [52, 13],
         [52.52, 13.4],
         [52.520008, 13],
+        [34, 13.404954, 52.520008],
+        [13.404954, 52.520008, None],
         [0.52001, 0.13002],
         [200.12345, 13.12345],
         [52.520008],

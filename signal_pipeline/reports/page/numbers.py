@@ -1,4 +1,4 @@
-"""How a page writes numbers, spans and dates: thin spaces between thousands, UTC days."""
+"""How a page writes numbers and dates, with thin spaces between thousands."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ def days(count: int) -> str:
     return f"{number(count)} day" if count == 1 else f"{number(count)} days"
 
 
-def doubts(found: Mapping[str, int], window: int) -> str:
-    """Return the labels that count against a figure, and on how many days of the window."""
+def doubts(found: Mapping[str, int], window_days: int) -> str:
+    """Return the labels that count against a figure, else `exact`.
+
+    If the window has several days, each label says on how many of them it holds.
+    """
     if not found:
         return "exact"
     return "; ".join(
-        f"{label} on {days(count)}" if window > 1 else label for label, count in found.items()
+        f"{label} on {days(count)}" if window_days > 1 else label for label, count in found.items()
     )
 
 
