@@ -1,6 +1,6 @@
 -- Makes the logins that Signal's parts use, and Dagster's database.
 -- The owner of the database runs this after `signal-pipeline migrate`. A second run sets the
--- passwords.
+-- passwords again.
 -- The passwords come from the environment: CODE_PASSWORD, API_PASSWORD, DAGSTER_PASSWORD.
 set client_min_messages = warning;
 \getenv code_password CODE_PASSWORD

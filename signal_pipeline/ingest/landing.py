@@ -263,9 +263,9 @@ def _ingest_rest(
 
     A file that was done before is read again, because a newer library may be able to read more of
     it. A file is done once everything that could be read of it is stored, even if it is cut short
-    and therefore kept. If its row stayed open and somebody deleted the file, the row would hold up
-    a rotation of the secret for ever. Each drain sets `done_at` anew, so that the retention does
-    not forget how much of a kept file is stored.
+    and therefore kept. If its row stayed open, it would hold up a rotation of the secret. Each
+    drain sets `done_at` anew, so that the retention does not forget how much of a kept file is
+    stored.
     """
     start, reached = offset, offset
 
