@@ -53,6 +53,8 @@ def readings(text: str) -> Iterator[str]:
 
 def visible(text: str) -> str:
     """Return the text without invisible characters: direction marks, joiners, fillers."""
+    if text.isascii():
+        return text
     return "".join(character for character in text if not _is_unseen(character))
 
 

@@ -36,8 +36,6 @@ _FORBIDDEN = re.compile(
     )
     + "]"
 )
-# Characters that reverse the text after them.
-_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 _ONLY_DIGITS = re.compile(r"[\W\d_]*\d[\W\d_]*")
@@ -69,7 +67,7 @@ def route_template(text: str) -> str:
         return _remember(text)
     if _FORBIDDEN.search(text):
         raise ValueError("the route holds control characters")
-    path = _QUERY_OR_FRAGMENT.split(text if text.isascii() else visible(text), maxsplit=1)[0]
+    path = _QUERY_OR_FRAGMENT.split(visible(text), maxsplit=1)[0]
     template = "/".join(
         segment if _PLAIN.fullmatch(segment) or not _is_private(segment) else PLACEHOLDER
         for segment in path.split("/")
@@ -109,7 +107,7 @@ def _must_be_replaced(part: str) -> bool:
         or _LONG_NUMBER.search(part)
         or _PARAMETER.search(part)
         or _FORBIDDEN.search(part)
-        or _DIRECTIONS.search(part)
+        or visible(part) != part
         or is_private_text(part)
         or any(_is_token(run) for run in _RUN.findall(part))
         or _is_mixed_token(re.sub(r"[-_.~=]", "", part))

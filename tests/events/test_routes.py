@@ -8,6 +8,7 @@ import random
 import string
 import unicodedata
 import uuid
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -215,6 +216,12 @@ def test_what_nobody_sees_is_taken_out(unseen: str) -> None:
     assert route_template(f"/jane{unseen}@example.org/x") == "/[id]/x"
     assert route_template(f"/12{unseen}3") == "/[id]"
     assert route_template(f"/a{unseen}?b") == "/a"
+
+
+@pytest.mark.parametrize("unseen", UNSEEN)
+def test_what_hides_in_an_encoding_goes_with_its_segment(unseen: str) -> None:
+    assert route_template(f"/ab{quote(unseen)}cd/x") == "/[id]/x"
+    assert route_template(f"/ab{quote(quote(unseen))}cd") == "/[id]"
 
 
 def test_256_characters_are_allowed() -> None:
