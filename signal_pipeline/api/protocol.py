@@ -236,13 +236,16 @@ class BoundedProtocol(HttpToolsProtocol):
         return waits.head if self._part is _Part.HEAD else waits.idle
 
     def _refuse(self, refusal: _Refusal) -> None:
-        """Close the connection, and say why unless the answer to another request is due first."""
+        """Close the connection, and say why, unless that would be one answer too many.
+
+        It would be if the answer to another request is due first, or if this request has its answer
+        although its body still arrives.
+        """
         cycle = self.cycle
-        is_own_turn = (
-            cycle is None
-            or cycle.response_complete
-            or (self._part is _Part.BODY and not cycle.response_started)
-        )
+        if self._part is _Part.BODY:
+            is_own_turn = not cycle.response_started
+        else:
+            is_own_turn = cycle is None or cycle.response_complete
         if is_own_turn and not self.pipeline:
             self.transport.write(refusal.response())
         self.transport.close()

@@ -18,7 +18,12 @@ from support.raw_http import (
 from support.waits import until
 from support.wire import Server, StartServer, code
 
-from signal_pipeline.api.protocol import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from signal_pipeline.api.protocol import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_PIPELINED,
+    MAX_REQUEST_BYTES,
+)
 
 pytestmark = pytest.mark.embedded_only
 
@@ -107,6 +112,18 @@ def test_a_body_of_frames_and_trailers_is_bounded(api: Server) -> None:
                 POST + b"transfer-encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * (1 << 20)
             )
         assert b" 200 " not in read_to_end(client)[:13]
+
+
+@pytest.mark.parametrize("rest", [b"no length\r\n", b"1;" + b"x" * MAX_REQUEST_BYTES])
+def test_a_request_that_was_answered_gets_no_second_answer(api: Server, rest: bytes) -> None:
+    """Its body goes on after the answer, and is refused."""
+    with connect(api) as client:
+        client.sendall(b"POST /graphql HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert read_answer(client).startswith(b"HTTP/1.1 415 ")
+        with suppress(ConnectionError):
+            client.sendall(rest)
+        assert read_to_end(client) == b""
+    check_health(api)
 
 
 def test_pipelined_requests(api: Server) -> None:
