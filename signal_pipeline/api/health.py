@@ -21,24 +21,31 @@ async def healthz(_: Request) -> Response:
 class Readiness:
     """Finds out whether the database responds.
 
-    It has a thread of its own, so that slow reads do not make the process look unready.
+    It has a thread of its own, so that slow reads do not make the process look unready. Whoever
+    asks while the database is being asked waits for that answer: anyone may ask, and requests that
+    each waited for their own turn would occupy the server.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._look: asyncio.Future[bool] | None = None
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="signal-ready")
 
     async def readyz(self, _: Request) -> Response:
         """Answer whether the database responds."""
-        loop = asyncio.get_running_loop()
-        try:
-            await asyncio.wait_for(
-                loop.run_in_executor(self.thread, self._ask_database), READY_SECONDS
-            )
-        except (DatabaseError, TimeoutError):
-            return PlainTextResponse("the database does not answer", 503)
-        return PlainTextResponse("ok")
+        look = self._look
+        if look is None or look.done():
+            loop = asyncio.get_running_loop()
+            look = self._look = loop.run_in_executor(self.thread, self._responds)
+        await asyncio.wait([look], timeout=READY_SECONDS)  # Leaves the look to the others.
+        if look.done() and look.result():
+            return PlainTextResponse("ok")
+        return PlainTextResponse("the database does not answer", 503)
 
-    def _ask_database(self) -> None:
-        with self._database.connect() as connection:
-            connection.execute("select 1")
+    def _responds(self) -> bool:
+        try:
+            with self._database.connect() as connection:
+                connection.execute("select 1")
+        except DatabaseError:
+            return False
+        return True
