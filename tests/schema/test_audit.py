@@ -50,6 +50,20 @@ def test_the_api_can_only_say_that_somebody_reads_now(as_role: As, connection: C
     ]
 
 
+def test_the_api_makes_no_entry_of_nobody_or_of_an_impossible_count(
+    as_role: As, connection: Connection
+) -> None:
+    before = _newest_entry(connection)
+    with as_role("signal_api").connect() as api:
+        for actor, seen in ((None, 3), (b"a" * 32, None), (b"a" * 32, -1)):
+            with pytest.raises(errors.RaiseException, match="an entry of a read needs"):
+                api.execute("select signal.audit_read(%s, %s)", [actor, seen])
+        api.execute("select signal.audit_read(%s, 0)", [b"a" * 32])
+    assert connection.execute(ENTRY, before).fetchall() == [
+        ("read_events", None, b"a" * 32, {"events": 0}, True)
+    ]
+
+
 def test_the_time_of_an_entry_is_not_that_at_which_a_transaction_began(
     as_role: As, connection: Connection
 ) -> None:
