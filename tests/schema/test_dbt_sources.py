@@ -109,6 +109,16 @@ def freshness(connection: Connection, rollup: str = ROLLUP) -> datetime | None:
     return since  # type: ignore[no-any-return]
 
 
+def _set_times(
+    connection: Connection, day: date, *, built_at: datetime, changed_at: datetime
+) -> None:
+    connection.execute(
+        "update signal.builds set built_at = %s, first_built_at = %s where day = %s",
+        [built_at, built_at, day],
+    )
+    connection.execute("update signal.days set changed_at = %s where day = %s", [changed_at, day])
+
+
 @pytest.fixture
 def changed(connection: Connection, fill: Fill, build: Build) -> datetime:
     """Three built days of four; their events last changed at this time."""
@@ -171,8 +181,10 @@ def test_a_changed_day_waits_from_its_change(
     for day in (days_ago(3), days_ago(1)):
         build(day)
     fill(days_ago(4), 3, 9)
-    then = datetime.now(UTC) + timedelta(minutes=1)
-    connection.execute("update signal.days set changed_at = %s where day = %s", [then, days_ago(4)])
+    then = datetime.now(UTC) - timedelta(minutes=1)
+    _set_times(connection, days_ago(4), built_at=then - timedelta(hours=1), changed_at=then)
+    assert freshness(connection) == then
+    _set_times(connection, days_ago(4), built_at=then, changed_at=then - timedelta(hours=1))
     assert freshness(connection) == then
     build(days_ago(4))
     assert freshness(connection) is None
@@ -225,3 +237,62 @@ def test_a_rollup_that_was_never_built_is_not_fresh(
         "select fresh_until from signal_reporting.rollup_freshness where rollup = %s", [ROLLUP]
     ).fetchone()
     assert row == (None,)
+
+
+AHEAD = timedelta(days=365)
+
+
+def test_a_build_by_a_clock_that_was_ahead_does_not_say_which_model_is_the_newest(
+    connection: Connection, changed: datetime, build: Build
+) -> None:
+    """Each build of the present model would look stale until the clocks are there."""
+    for day in (days_ago(3), days_ago(1)):
+        build(day)
+    ahead = datetime.now(UTC) + AHEAD
+    _set_times(connection, days_ago(4), built_at=ahead, changed_at=changed)
+    connection.execute(
+        "update signal.builds set model_checksum = 'older' where day = %s", [days_ago(4)]
+    )
+    assert _states(connection) == {days_ago(4): "stale", days_ago(2): "fresh"}
+    first = connection.execute(
+        "select min(first_built_at) from signal.builds where rollup = %s", [ROLLUP]
+    ).fetchone()
+    assert first == (freshness(connection),)
+    # If all builds are of a time to come, the last of them is by the newest model.
+    connection.execute(
+        "update signal.builds set built_at = %s where day <> %s",
+        [ahead - timedelta(hours=1), days_ago(4)],
+    )
+    assert _states(connection) == {days_ago(4): "fresh", days_ago(2): "stale"}
+
+
+def _states(connection: Connection) -> dict[date, str]:
+    found = connection.execute(
+        "select day, freshness from signal_reporting.rollup_days"
+        " where rollup = %s and day = any(%s)",
+        [ROLLUP, [days_ago(4), days_ago(2)]],
+    )
+    return dict(found.fetchall())
+
+
+def test_no_time_is_later_than_now(
+    connection: Connection, changed: datetime, fill: Fill, build: Build
+) -> None:
+    for day in (days_ago(3), days_ago(1)):
+        build(day)
+    fill(days_ago(4), 3, 9)
+    ahead = datetime.now(UTC) + AHEAD
+    _set_times(connection, days_ago(4), built_at=ahead, changed_at=changed)
+    # When it was built is not known, but since when it has waited is.
+    assert freshness(connection) == changed
+    _set_times(connection, days_ago(4), built_at=ahead, changed_at=ahead)
+    connection.execute(
+        "delete from signal.builds where day = %s and rollup <> %s", [days_ago(1), ROLLUP]
+    )
+    assert connection.execute(
+        "select bool_and(greatest(d.built_at, d.first_built_at, f.newest_build_at, f.fresh_until)"
+        " <= now()), bool_and(f.waits_since = now()) filter (where rollup = %s),"
+        " bool_or(d.built_at is null) from signal_reporting.rollup_days as d"
+        " join signal_reporting.rollup_freshness as f using (rollup)",
+        [ROLLUP],
+    ).fetchone() == (True, True, True)

@@ -171,6 +171,30 @@ def test_bots_of_before_are_in_no_family(empty: Database, models: Models, tmp_pa
         assert count(connection, "select count(*) from signal.intake") == 0
 
 
+def test_views_of_before_lose_their_times_to_come(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    settings = configured(empty, tmp_path)
+    late = "select max(built_at) > now() from signal_reporting.rollup_days"
+    migrate_to(empty, "0013")
+    with empty.connect() as connection:
+        connection.execute("select signal.ensure_day(%s)", [days_ago(2)])
+        connection.execute(
+            "insert into signal.builds values (%s, 'old_activity', 1, 'x', 'duckdb', 1, 1, 1,"
+            " now() + interval '1 year')",
+            [days_ago(2)],
+        )
+        connection.execute(
+            "create function signal.guard_rollup() returns trigger language plpgsql as"
+            " 'begin return null; end'; create table signal.old_activity (activity_date date);"
+            " create trigger guard_insert after insert"
+            " on signal.old_activity execute function signal.guard_rollup()"
+        )
+        assert connection.execute(late).fetchone() == (True,)
+        migrate(empty, settings, models)
+        assert connection.execute(late).fetchone() == (False,)
+
+
 def test_processes_that_migrate_at_once_agree(
     empty: Database, models: Models, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A read is audited with an actor and a possible count."""
+"""An audited read has an actor and a possible count, and no view shows a time to come."""
 
 from __future__ import annotations
 
