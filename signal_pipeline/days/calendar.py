@@ -6,27 +6,39 @@ This is the only place that checks and computes a window.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import LiteralString
 
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.rows import scalar_row
 
 from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.copy_format import EPOCH
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.database import Connection, DatabaseError
 from signal_pipeline.postgres.locks import LockClass, run_in_short_tries, session_lock
 from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import FIRST_START_DATE
 
 DAYS_AHEAD = 3  # Two nights can be missed.
 AHEAD_PATIENCE_SECONDS = 20.0
+# Far longer than a build of a large day. Any login can take an advisory lock, and hang.
+LOCK_PATIENCE_SECONDS = 600
 
 
 class NotMigratedError(SignalError):
     """The database has no Signal schema, or no start date."""
+
+
+class DayInUseError(DatabaseError):
+    """Another session holds the lock of the day, and does not give it back."""
+
+    def __init__(self, day: date, seconds: int, sqlstate: str | None) -> None:
+        super().__init__(
+            f"another session has held the lock of day {day} for {seconds} s: pg_locks says which",
+            sqlstate,
+        )
 
 
 class WindowError(UsageError):
@@ -179,12 +191,21 @@ def for_each_day(day_query: LiteralString, days: Iterable[date]) -> sql.Composed
 
 
 @contextmanager
-def day_lock(connection: Connection, day: date) -> Iterator[None]:
+def day_lock(
+    connection: Connection, day: date, patience_seconds: int | None = None
+) -> Iterator[None]:
     """Hold the day's session lock: builds, erasures and purges of a day exclude each other by it.
 
     Take it before the snapshot transaction begins. Inside REPEATABLE READ the snapshot would be
     taken before the wait for the lock, and the build would miss what was committed meanwhile
-    without anybody noticing.
+    without anybody noticing. Raises DayInUseError if another session holds it for so many seconds,
+    or for LOCK_PATIENCE_SECONDS.
     """
-    with session_lock(connection, LockClass.DAY, (day - EPOCH.date()).days):
+    patience_seconds = patience_seconds or LOCK_PATIENCE_SECONDS
+    number = (day - EPOCH.date()).days
+    with ExitStack() as held:
+        try:
+            held.enter_context(session_lock(connection, LockClass.DAY, number, patience_seconds))
+        except errors.LockNotAvailable as error:
+            raise DayInUseError(day, patience_seconds, error.sqlstate) from None
         yield

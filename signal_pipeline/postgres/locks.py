@@ -33,9 +33,18 @@ class LockClass(IntEnum):
 
 
 @contextmanager
-def session_lock(connection: Connection, lock_class: LockClass, number: int) -> Iterator[None]:
-    """Wait for a lock, and hold it until the context or the session ends."""
-    connection.execute("select pg_advisory_lock(%s, %s)", [lock_class.value, number])
+def session_lock(
+    connection: Connection, lock_class: LockClass, number: int, patience_seconds: int
+) -> Iterator[None]:
+    """Wait for a lock, and hold it until the context or the session ends.
+
+    Raises psycopg's LockNotAvailable if another session holds it for so many seconds.
+    """
+    with connection.transaction():  # Ends the bound, but not the lock.
+        connection.execute(
+            "select set_config('lock_timeout', %s, true)", [f"{patience_seconds:d}s"]
+        )
+        connection.execute("select pg_advisory_lock(%s, %s)", [lock_class.value, number])
     try:
         yield
     finally:

@@ -17,7 +17,13 @@ from psycopg import errors
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-from signal_pipeline.days.calendar import day_lock, first_kept_day, today_utc, window
+from signal_pipeline.days.calendar import (
+    DayInUseError,
+    day_lock,
+    first_kept_day,
+    today_utc,
+    window,
+)
 from signal_pipeline.days.placement import partition_bytes
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
@@ -222,13 +228,13 @@ def _purge(
     forced: str | None = None,
 ) -> None:
     try:
-        with day_lock(connection, day):
+        with day_lock(connection, day, PATIENCE_SECONDS):
             if dry_run:
                 _read_version(connection, day, OPEN_DAY)
                 _read_facts(proving, day, models, must_prove=True)
                 return
             run_with_retries(lambda: _purge_locked(connection, proving, day, models, actor, forced))
-    except errors.LockNotAvailable:
+    except (DayInUseError, errors.LockNotAvailable):
         raise UnprovenError(
             f"a writer, a build, an erasure or another purge had it in use for {PATIENCE_SECONDS}"
             " s: a later try can succeed"

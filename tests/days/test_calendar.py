@@ -9,7 +9,8 @@ import pytest
 from psycopg import sql
 from support.days import today
 
-from signal_pipeline.days.calendar import day_from_text, day_lock
+from signal_pipeline.days import calendar
+from signal_pipeline.days.calendar import DayInUseError, day_from_text, day_lock
 from signal_pipeline.postgres.database import Connection, Database
 
 
@@ -48,3 +49,18 @@ def test_a_server_that_ends_idle_sessions_does_not_release_a_day(
     with database.connect() as idle, day_lock(idle, today()):
         connection.execute("select pg_sleep(1)")
         assert idle.execute("select 1").fetchone() == (1,)
+
+
+def test_a_session_that_does_not_give_back_a_day_holds_up_nobody_for_ever(
+    connection: Connection, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendar, "LOCK_PATIENCE_SECONDS", 1)
+    with database.connect() as hanging, day_lock(hanging, today()):
+        held = rf"another session has held the lock of day {today()} for 1 s"
+        with pytest.raises(DayInUseError, match=held), day_lock(connection, today()):
+            pass
+    with day_lock(connection, today()):
+        # The bound is that of the wait for the day alone, and the lock outlives it.
+        assert connection.execute("show lock_timeout").fetchone() == ("0",)
+        with database.connect() as other, pytest.raises(DayInUseError), day_lock(other, today()):
+            pass

@@ -18,6 +18,7 @@ from support.days import days_ago, due_day, today, yesterday
 from support.traffic import line, traffic
 
 from signal_pipeline.dagster.probes.book_balance import books_reconcile
+from signal_pipeline.days import calendar
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.ingest.pipeline import Ingest
@@ -299,6 +300,20 @@ def test_an_erasure_waits_for_the_lock_of_the_day(
         )
         == 0
     )
+
+
+def test_an_erasure_does_not_wait_for_ever(
+    connection: Connection, fill: Fill, erased: Erase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calendar, "LOCK_PATIENCE_SECONDS", 1)
+    fill(yesterday())
+    subject = Subject.user(_some_hash(connection, yesterday()), yesterday())
+    with (
+        day_lock(connection, yesterday()),
+        pytest.raises(DatabaseError, match="another session has held the lock"),
+    ):
+        erased(subject)
+    assert _one(connection, "select count(*) from signal.events") == 25
 
 
 def test_a_day_that_is_purged_while_an_erasure_waits_is_not_called_empty(
