@@ -186,7 +186,33 @@ def test_a_redis_that_hangs_is_asked_once_not_for_each_event() -> None:
     assert asked == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense://x", "redis", "async+memory://nonsense"])
+def test_events_pass_while_redis_answers_nonsense(
+    redis_port: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = RateLimit(SECRET, f"redis://127.0.0.1:{redis_port}/0")
+    monkeypatch.setattr(redis.Redis, "evalsha", _hidden_fault)
+    monkeypatch.setattr(redis.Redis, "execute_command", _hidden_fault)
+    assert passed(limit, "one", 70) == 70
+    assert "does not answer (TypeError)" in caplog.text
+    assert "hidden" not in caplog.text
+
+
+def _hidden_fault(*_: object, **__: object) -> None:
+    raise TypeError("hidden")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense://x",
+        "redis",
+        "async+memory://nonsense",
+        "redis://127.0.0.1:1/0?nonsense=5",
+        "redis://127.0.0.1:1/0?ssl=nonsense",
+        "redis://redis..nonsense:6379/0",
+        "redis+cluster://nonsense@127.0.0.1:1",
+    ],
+)
 def test_a_url_that_cannot_be_used_is_refused_without_its_text(url: str) -> None:
     with pytest.raises(SettingsError, match="SIGNAL_RATE_LIMIT_URL") as refusal:
         RateLimit(SECRET, url)

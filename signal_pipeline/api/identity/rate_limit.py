@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+import secrets
 import time
 from collections import Counter
 from datetime import date
 from typing import Any, Protocol
 
 from limits import RateLimitItemPerMinute
-from limits.errors import ConfigurationError, StorageError
+from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
@@ -36,6 +37,10 @@ _STORAGE_OPTIONS: dict[str, Any] = {  # Any: the library passes them to the stor
     "retry": None,
 }
 _LIMIT = RateLimitItemPerMinute(EVENTS_PER_MINUTE)
+_UNUSABLE = (
+    "SIGNAL_RATE_LIMIT_URL: this storage cannot be used; write redis://host:port/0 and install"
+    " signal-pipeline[redis]"
+)
 
 
 class Window(Protocol):
@@ -61,17 +66,15 @@ class RateLimit:
         try:
             storage = storage_from_string(url, wrap_exceptions=True, **_STORAGE_OPTIONS)
             self._limiter = SlidingWindowCounterRateLimiter(storage)
-        # The library asserts that a storage is not one of its asynchronous ones.
-        except (ConfigurationError, ImportError, ValueError, AssertionError):
-            raise SettingsError(
-                "SIGNAL_RATE_LIMIT_URL: this storage cannot be used; write redis://host:port/0"
-                " and install signal-pipeline[redis]"
-            ) from None
+        # The library, and each storage's client, have errors of their own for what they cannot use.
+        except Exception:
+            raise SettingsError(_UNUSABLE) from None
         if window is not None and isinstance(storage, MemoryStorage):
             raise SettingsError(
                 "SIGNAL_RATE_LIMIT_URL: each worker would count in a memory of its own: leave it"
                 " empty, and they share one"
             )
+        self._try_storage()
 
     async def allows(self, uid: str, today: date) -> bool:
         """Count one event of a person, and return whether it is within the limit.
@@ -83,18 +86,35 @@ class RateLimit:
             return self._memory.hit(key)
         return await asyncio.to_thread(self._hit_storage, key.hex())
 
+    def _try_storage(self) -> None:
+        """Count one event of nobody, because the library looks at parts of the URL only then.
+
+        Raises SettingsError for a URL with which nothing can be counted. A Redis that is away is no
+        such error, because it can come back.
+        """
+        try:
+            self._limiter.hit(_LIMIT, secrets.token_hex())
+        except StorageError as error:
+            self._pause(error)
+        except Exception:
+            raise SettingsError(_UNUSABLE) from None
+
     def _hit_storage(self, key: str) -> bool:
         if time.monotonic() < self._paused_until:
             return True
         try:
             return self._limiter.hit(_LIMIT, key)
-        except StorageError:
-            self._paused_until = time.monotonic() + PAUSE_SECONDS
-            logger.warning(
-                "the rate limit's storage does not answer: events pass unlimited for %d s",
-                PAUSE_SECONDS,
-            )
+        except Exception as error:
+            self._pause(error)
             return True
+
+    def _pause(self, error: Exception) -> None:
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        logger.warning(
+            "the rate limit's storage does not answer (%s): events pass unlimited for %d s",
+            type(error).__name__,
+            PAUSE_SECONDS,
+        )
 
 
 class _MemoryWindow:
