@@ -52,6 +52,9 @@ DATABASE = "signal"
 START_PATIENCE_SECONDS = 120
 STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
+# A variable of the server's. It is set on the command line, since a file's variables can be set in
+# an older server too, by a reload.
+WITHOUT_SECRETS = "signal.started_without_secrets"
 
 logger = logging.getLogger(__name__)
 # The wheel need not log its failures, because this module raises them as errors of one line.
@@ -65,6 +68,8 @@ class EmbeddedError(SignalError):
 def _run_without_secrets(
     name: str, arguments: Sequence[str], bin_path: Path, **options: object
 ) -> str:
+    if name == "pg_ctl" and "start" in arguments:
+        arguments = ("-o", f"-c {WITHOUT_SECRETS}=on", *arguments)
     return str(pgexec(name, arguments, bin_path, env=postgres_environment(), **options))
 
 
@@ -115,15 +120,15 @@ def _restart_without_secrets(server: PostgresServer, home: Path) -> None:
     If other processes use the server, only log a warning.
     """
     with psycopg.connect(with_database(_url(server.pgdata), "postgres")) as connection:
-        known = connection.execute("select current_setting('signal.environment', true)").fetchone()
-    if known == ("plain",):
+        known = connection.execute("select current_setting(%s, true)", [WITHOUT_SECRETS]).fetchone()
+    if known == ("on",):
         return
     if is_alone(home):
         _stop(server)
         _start(server)
     else:
         logger.warning(
-            "the embedded PostgreSQL was started by an older version, and holds that process's"
+            "the embedded PostgreSQL was started by an older version, and can hold that process's"
             " secrets in its environment: stop every process that uses %s; the next one starts it"
             " without",
             home,
