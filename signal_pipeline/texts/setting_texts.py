@@ -39,13 +39,24 @@ def check_database_url(text: str) -> None:
 
     try:
         parts = conninfo_to_dict(text)
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeDecodeError):  # The latter is for escapes that are not UTF-8.
         raise ValueError(
             "is not a URL of PostgreSQL: write postgresql://USER@HOST:5432/DATABASE"
         ) from None
+    _check_hosts(str(parts.get("host") or ""))
     for port in filter(None, str(parts.get("port") or "").split(",")):
         if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65_536):
             raise ValueError("its port is not a number from 1 to 65535")
+
+
+def _check_hosts(hosts: str) -> None:
+    for host in hosts.split(","):
+        if host.startswith(("/", "@")):  # The folder of a socket, or an abstract socket.
+            continue
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ValueError("its host is neither a name nor an address") from None
 
 
 def check_dagster_url(text: str) -> None:
