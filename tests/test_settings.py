@@ -208,6 +208,7 @@ def test_a_setting_that_is_not_utf8_is_one_line(
         ],
         ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql+psycopg2://u:hidden@h:port/d"),
         ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql+hidden://u@h/d"),
+        ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql+psycopg://u:hidden@h/d"),
         ("SIGNAL_DAGSTER_DATABASE_URL", "postgresql://u:hidden@h:port/d"),
         ("SIGNAL_DAGSTER_DATABASE_URL", "sqlite:///hidden"),
         ("SIGNAL_RATE_LIMIT_URL", "redis://:hidden@h:port/0"),

@@ -12,6 +12,9 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 from psycopg import sql
+from sqlalchemy import create_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from signal_pipeline.dagster.names import load_names
 from signal_pipeline.postgres.database import ensure_database, open_database
@@ -21,6 +24,7 @@ from signal_pipeline.system.child_environments import DATABASE_VARIABLE
 
 DAGSTER_DATABASE = "signal_dagster"
 UNFINISHED_DATABASE = "signal_dagster_unfinished"
+CONNECT_SECONDS = 10
 STATEMENT_MILLISECONDS = 60_000
 RECYCLE_SECONDS = 3_600
 MORE_CONNECTIONS = 8  # Of each storage, beside the one that it keeps open.
@@ -32,7 +36,7 @@ def prepare_dagster(settings: Settings) -> Path:
 
     An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that
     others have configured stays as it is. Returns the folder. Raises SettingsError for a relative
-    DAGSTER_HOME.
+    DAGSTER_HOME, and for a database that Dagster cannot use.
     """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
     if not home.is_absolute():
@@ -46,12 +50,32 @@ def prepare_dagster(settings: Settings) -> Path:
         return home
     if settings.dagster_database_url:
         url = sqlalchemy_url(settings.dagster_database_url)
+        _try_database(url)
     else:
         server = open_database(settings).url
         _make_database(server)
         url = sqlalchemy_url(with_database(server, DAGSTER_DATABASE))
     os.environ[DATABASE_VARIABLE] = url
     return home
+
+
+def _try_database(url: str) -> None:
+    """Connect once with Dagster's own driver, because Dagster's error is a traceback with the URL.
+
+    Raises SettingsError.
+    """
+    try:
+        engine = create_engine(
+            url, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_SECONDS}
+        )
+        with engine.connect():
+            pass
+    except (SQLAlchemyError, ValueError, TypeError) as error:  # The driver's own, and Python's.
+        kind = type(error).__name__
+        raise SettingsError(
+            f"{DATABASE_VARIABLE}: cannot connect to this database: check that the server runs and"
+            f" the URL is right ({kind})"
+        ) from None
 
 
 def _make_database(server: str) -> None:

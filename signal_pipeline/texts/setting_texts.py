@@ -18,7 +18,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _DRIVER_URL = re.compile(r"postgresql\+(\w+)://")
-_DRIVERS = ("psycopg2", "psycopg")
+_DRIVER = "psycopg2"  # Dagster's storage works with no other.
 
 
 def check_text(text: str, *, is_path: bool) -> None:
@@ -62,16 +62,16 @@ def _check_hosts(hosts: str) -> None:
 def check_dagster_url(text: str) -> None:
     """Raise ValueError for a text that is not a URL of Dagster's storage.
 
-    It is either what `check_database_url` takes, or a URL for SQLAlchemy that names an installed
-    driver.
+    It is either what `check_database_url` takes, or a URL for SQLAlchemy that names the driver
+    psycopg2.
     """
     driver = _DRIVER_URL.match(text)
     if driver is None:
         check_database_url(text)
         return
-    if driver[1] not in _DRIVERS:
+    if driver[1] != _DRIVER:
         raise ValueError(
-            "its driver is not installed: write postgresql+psycopg2://USER@HOST:5432/DATABASE"
+            "its driver is not Dagster's: write postgresql+psycopg2://USER@HOST:5432/DATABASE"
         )
     check_port(text)
 

@@ -21,6 +21,7 @@ from support.waits import eventually
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.postgres.urls import sqlalchemy_url
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.engine import open_engine
 from signal_pipeline.rollups.models import Models
@@ -87,7 +88,7 @@ def test_children_read_what_the_command_has_read(
         **changes,
         SIGNALS_SALT_SECRET=None,
         SIGNAL_DATABASE_URL=admin_url,
-        SIGNAL_DAGSTER_DATABASE_URL="postgresql+psycopg2://nobody@/none",
+        SIGNAL_DAGSTER_DATABASE_URL=sqlalchemy_url(admin_url),
     )
     assert done.returncode == 0, done.stderr
     names = ("home", "in", "c.yaml", "out", "keys.json")
