@@ -207,20 +207,32 @@ class Settings(BaseSettings):
 
     @property
     def home_path(self) -> Path:
-        """Return `SIGNAL_HOME` as an absolute path."""
-        return self.home.resolve()
+        """Return `SIGNAL_HOME` as an absolute path. Raises SettingsError for a loop of links."""
+        return _resolved(self.home, "SIGNAL_HOME")
 
     @property
     def landing_path(self) -> Path:
-        """Return the landing folder as an absolute path."""
+        """Return the landing folder as an absolute path.
+
+        Raises SettingsError for a loop of links.
+        """
         if self.landing_dir is None:
             return self.home_path / "landing"
-        return self.landing_dir.resolve()
+        return _resolved(self.landing_dir, "SIGNAL_LANDING_DIR")
 
     @property
     def tmp_path(self) -> Path:
         """Return the folder in which `rollups/scratch.py` makes its private folders."""
         return self.home_path / "tmp"
+
+
+def _resolved(path: Path, variable: str) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise SettingsError(
+            f"{variable}: is a loop of symbolic links: remove a link, or choose another folder"
+        ) from None
 
 
 def load_settings() -> Settings:

@@ -285,6 +285,17 @@ def test_an_env_file_that_others_can_read_is_told_once(tmp_path: Path) -> None:
         assert "chmod" not in said.stdout
 
 
+@pytest.mark.parametrize("name", ["SIGNAL_HOME", "SIGNAL_LANDING_DIR"])
+def test_a_loop_of_links_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv(name, "loop")
+    settings = load_settings()
+    with pytest.raises(SettingsError, match=f"^{name}: is a loop of symbolic links"):
+        _ = settings.landing_path
+
+
 def test_a_folder_of_dagster_that_is_relative_is_one_line(tmp_path: Path) -> None:
     said = run_command(
         "backfill", "--from", "2026-01-01", "--to", "2026-01-01", cwd=tmp_path, DAGSTER_HOME="here"
