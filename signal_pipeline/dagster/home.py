@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import psycopg
+import yaml
 from psycopg import sql
 from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -36,7 +37,7 @@ def prepare_dagster(settings: Settings) -> Path:
 
     An existing `DAGSTER_HOME` or `SIGNAL_DAGSTER_DATABASE_URL` is respected: an instance that
     others have configured stays as it is. Returns the folder. Raises SettingsError for a relative
-    DAGSTER_HOME, and for a database that Dagster cannot use.
+    DAGSTER_HOME, and for a `dagster.yaml` or a database that Dagster cannot use.
     """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.home_path / "dagster")))
     if not home.is_absolute():
@@ -46,7 +47,7 @@ def prepare_dagster(settings: Settings) -> Path:
     ours = home == settings.home_path / "dagster" or not any(home.iterdir())
     if ours and not config.exists():
         shutil.copyfile(project_file("dagster.yaml"), config)
-    if not config.exists() or DATABASE_VARIABLE not in config.read_text(encoding="utf-8"):
+    if not config.exists() or DATABASE_VARIABLE not in _read_config(config):
         return home
     if settings.dagster_database_url:
         url = sqlalchemy_url(settings.dagster_database_url)
@@ -57,6 +58,24 @@ def prepare_dagster(settings: Settings) -> Path:
         url = sqlalchemy_url(with_database(server, DAGSTER_DATABASE))
     os.environ[DATABASE_VARIABLE] = url
     return home
+
+
+def _read_config(config: Path) -> str:
+    """Return the text of `dagster.yaml`, of which only Dagster knows what it means.
+
+    Raises SettingsError if it is not YAML.
+    """
+    try:
+        text = config.read_text(encoding="utf-8")
+        yaml.compose(text, yaml.SafeLoader)
+    except UnicodeDecodeError:
+        raise SettingsError(f"{config}: is not UTF-8 text: write it anew") from None
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise SettingsError(f"{config}: {line}is not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError):
+        raise SettingsError(f"{config}: is not valid YAML") from None
+    return text
 
 
 def _try_database(url: str) -> None:

@@ -44,3 +44,19 @@ def test_a_database_that_cannot_be_used_is_named_by_its_variable(
     assert said.startswith("SIGNAL_DAGSTER_DATABASE_URL: ")
     assert said.endswith(f"({kind})")
     assert "hidden" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"# caf\xe9", "is not UTF-8 text"),
+        (b"\nstorage: [}", "line 2: is not valid YAML"),
+        (b"storage: \0", "is not valid YAML"),
+        pytest.param(b"[" * 10_000, "is not valid YAML", id="deep"),
+    ],
+)
+def test_a_file_that_dagster_cannot_read_is_named(tmp_path: Path, text: bytes, fault: str) -> None:
+    file = tmp_path / "dagster" / "dagster.yaml"
+    file.parent.mkdir()
+    file.write_bytes(text + b"\n# SIGNAL_DAGSTER_DATABASE_URL\n")
+    assert refusal(tmp_path).startswith(f"{file}: {fault}")
