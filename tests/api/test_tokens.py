@@ -250,7 +250,17 @@ def test_an_answer_that_is_no_http_leaves_the_keys_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"keys": []}', '{"keys": 5}', '{"keys": [{"kty": "none"}]}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"keys": []}',
+        '{"keys": 5}',
+        '{"keys": [{"kty": "none"}]}',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
 )
 def test_a_file_without_keys_stops_the_start(tmp_path: Path, text: str) -> None:
     (tmp_path / "jwks.json").write_text(text)

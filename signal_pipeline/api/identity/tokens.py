@@ -88,6 +88,7 @@ class PublicKeys:
             KeyError,
             TypeError,
             AttributeError,
+            RecursionError,
             jwt.PyJWTError,
         ) as error:
             raise KeysError(f"SIGNAL_JWKS: no usable keys found ({type(error).__name__})") from None
