@@ -55,6 +55,7 @@ ROOT_DATA = Path("/var/lib/signal-pipeline")
 # A variable of the server's. It is set on the command line, since a file's variables can be set in
 # an older server too, by a reload.
 WITHOUT_SECRETS = "signal.started_without_secrets"
+_UNUSABLE_LETTER = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
 logger = logging.getLogger(__name__)
 # The wheel need not log its failures, because this module raises them as errors of one line.
@@ -84,6 +85,7 @@ def start_embedded(home: Path) -> str:
     The process counts as a user until it exits. Raises EmbeddedError.
     """
     folder = data_folder(home)
+    _refuse_unusable_name(folder)
     _refuse_to_leave_data(home, folder)
     if is_user(home) and (url := _ready_url(folder)):
         return url
@@ -182,6 +184,15 @@ def _ready_url(folder: Path) -> str | None:
     except (AssertionError, ValueError, OSError):
         return None
     return _url(folder) if info and info.status == "ready" and is_server(info.pid, folder) else None
+
+
+def _refuse_unusable_name(folder: Path) -> None:
+    """Raise EmbeddedError for a folder that `initdb` or the server's command line cannot name."""
+    if _UNUSABLE_LETTER.search(str(folder)):
+        raise EmbeddedError(
+            "SIGNAL_HOME: PostgreSQL cannot use a folder whose name holds a control character or is"
+            " not UTF-8: choose another"
+        )
 
 
 def _refuse_other_version(folder: Path) -> None:

@@ -173,6 +173,14 @@ def test_data_of_another_major_version_is_refused_with_what_to_do(home: Path) ->
     assert [path.name for path in (home / "postgres").iterdir()] == ["PG_VERSION"]
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "caf\udce9"])
+def test_a_folder_that_the_server_cannot_use_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(EmbeddedError, match="^SIGNAL_HOME: ") as refused:
+        start_embedded(tmp_path / name)
+    assert name not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_settings_are_in_force(hold: Hold) -> None:
     with psycopg.connect(url_of(hold())) as connection:
         shown = dict(connection.execute("select name, setting from pg_settings").fetchall())
