@@ -71,6 +71,8 @@ def test_the_committed_sdl_is_the_schema(tmp_path: Path) -> None:
             "SIGNAL_ENV must be set",
         ),
         ({}, {"host": "no.such.host.invalid"}, "cannot listen"),
+        ({}, {"host": "a\u202eb"}, "cannot listen"),
+        ({}, {"host": "a\0b"}, "cannot listen"),
     ],
 )
 def test_it_refuses_to_start_in_one_line(
