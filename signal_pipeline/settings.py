@@ -50,6 +50,7 @@ class SettingsError(SignalError):
 
 
 Network = IPv4Network | IPv6Network
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _KEY_PART = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _API_KEY = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-fA-F]{64})")
 
@@ -83,12 +84,23 @@ def _parse_networks(value: object) -> object:
     found = []
     for number, part in enumerate(filter(None, map(str.strip, value.split(","))), 1):
         try:
-            found.append(ip_network(part))
+            found.append(_unmapped(ip_network(part)))
         except ValueError:
             raise ValueError(
                 f"entry {number} is not a network in CIDR notation, such as 10.0.0.0/8"
             ) from None
     return tuple(found)
+
+
+def _unmapped(network: Network) -> Network:
+    """Return the IPv4 network that a network in IPv6 form maps, else the network itself.
+
+    Callers' addresses are compared in their IPv4 form.
+    """
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        address = network.network_address.packed[-4:]
+        return IPv4Network((address, network.prefixlen - _MAPPED.prefixlen))
+    return network
 
 
 def _parse_key_prefix(value: object) -> object:

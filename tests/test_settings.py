@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 from support.commands import run_command
 
+from signal_pipeline.api.identity.forwarded import is_trusted
 from signal_pipeline.keys import ingest_secret
-from signal_pipeline.settings import Settings, SettingsError, load_settings
+from signal_pipeline.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+)
 
 ROOT = Path(__file__).parents[1]
 SECRET = "a-secret-that-nobody-may-see-anywhere"
@@ -283,6 +288,24 @@ def test_an_env_file_that_others_can_read_is_told_once(tmp_path: Path) -> None:
         assert said.returncode == 0
         assert said.stderr.count("chmod 600 .env") == said.stderr.count("\n") == told
         assert "chmod" not in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("network", "trusted", "other"),
+    [
+        ("::ffff:10.0.0.0/104", "10.255.0.1", "11.0.0.1"),
+        ("::ffff:10.0.0.7", "10.0.0.7", "10.0.0.8"),
+        ("::ffff:0:0/96", "192.0.2.1", "2001:db8::1"),
+        ("2001:db8::/32", "2001:db8::1", "192.0.2.1"),
+    ],
+)
+def test_a_network_of_mapped_addresses_is_the_network_of_ipv4(
+    monkeypatch: pytest.MonkeyPatch, network: str, trusted: str, other: str
+) -> None:
+    monkeypatch.setenv("SIGNAL_TRUSTED_PROXIES", network)
+    proxies = load_settings().trusted_proxies
+    assert is_trusted(trusted, proxies)
+    assert not is_trusted(other, proxies)
 
 
 @pytest.mark.parametrize("name", ["SIGNAL_HOME", "SIGNAL_LANDING_DIR"])
