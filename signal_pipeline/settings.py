@@ -265,10 +265,16 @@ def load_settings() -> Settings:
 def env_file_warning() -> str | None:
     """Return a warning if others on this machine can read or change `.env` in the working folder.
 
-    Returns None if they cannot.
+    Returns None if they cannot. Root can read every file, and is not another user.
     """
     with suppress(OSError):
-        if os.stat(ENV_FILE).st_mode & 0o077:
+        found = os.stat(ENV_FILE)
+        if found.st_uid not in (0, os.geteuid()):
+            return (
+                f"another user owns {ENV_FILE}, which can hold secrets: put a file of your own in"
+                " its place"
+            )
+        if found.st_mode & 0o077:
             return (
                 f"others on this machine can read {ENV_FILE}, which can hold secrets: run `chmod"
                 f" 600 {ENV_FILE}`"

@@ -16,6 +16,7 @@ from signal_pipeline.keys import ingest_secret
 from signal_pipeline.settings import (
     Settings,
     SettingsError,
+    env_file_warning,
     load_settings,
 )
 
@@ -317,6 +318,20 @@ def test_a_loop_of_links_is_one_line(
     settings = load_settings()
     with pytest.raises(SettingsError, match=f"^{name}: is a loop of symbolic links"):
         _ = settings.landing_path
+
+
+def test_an_env_file_of_another_user_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its owner can read and change it, whatever its mode."""
+    file = tmp_path / ".env"
+    file.touch(0o600)
+    assert env_file_warning() is None
+    if os.geteuid() == 0:
+        os.chown(file, 12_345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert "another user owns .env" in str(env_file_warning())
 
 
 def test_a_folder_of_dagster_that_is_relative_is_one_line(tmp_path: Path) -> None:
