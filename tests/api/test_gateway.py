@@ -16,6 +16,7 @@ import httpx
 import pytest
 from support.client import install_client
 from support.gateway import Gateway, compose, install_gateway, running_gateway
+from support.node import node_environment
 from support.traffic import CHROME
 from support.wire import Issuer, Server, code, event
 
@@ -27,7 +28,10 @@ CREATE = (
 )
 
 
-def test_the_sdl_composes_with_another_subgraph(node_project: Path, tmp_path: Path) -> None:
+def test_the_sdl_composes_with_another_subgraph(
+    node_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_OPTIONS", "--require=/of/the/developer")  # Node would not start.
     text = compose(node_project, tmp_path, "http://127.0.0.1:1/graphql").read_text()
     for part in (
         "eventCreate(input: EventCreateInput!): Event",
@@ -174,7 +178,13 @@ def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str
     setup = json.dumps({"uri": f"{gateway.url}/graphql", "headers": headers, "own": own})
     command = ["node", "--import", "tsx", "e2e/persisted.ts", setup]
     done = subprocess.run(
-        command, cwd=client, capture_output=True, text=True, check=False, timeout=120
+        command,
+        cwd=client,
+        env=node_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     seen: dict[str, dict[str, Any]] = json.loads(done.stdout)

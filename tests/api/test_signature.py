@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.node import node_environment
 
 from signal_pipeline.api.identity.signature import (
     canonical_json,
@@ -45,7 +46,8 @@ FIXED = [
     shutil.which("node") is None,
     reason="node is missing: JavaScript's own canonical form was not asked",
 )
-def test_it_is_what_javascript_writes() -> None:
+def test_it_is_what_javascript_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_OPTIONS", "--require=/of/the/developer")  # Node would not start.
     drawn: list[str] = [*FIXED]
 
     @settings(max_examples=400, database=None)
@@ -55,7 +57,11 @@ def test_it_is_what_javascript_writes() -> None:
 
     collect()
     done = subprocess.run(
-        ["node", STRINGIFY], input="\n".join(drawn).encode(), capture_output=True, check=True
+        ["node", STRINGIFY],
+        input="\n".join(drawn).encode(),
+        capture_output=True,
+        check=True,
+        env=node_environment(),
     )
     answers = [json.loads(line) for line in done.stdout.decode().split("\n")]
     assert len(answers) == len(drawn)

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from filelock import FileLock
+from support.node import node_environment, npm_environment
 from support.traffic import CHROME
 from support.waits import PATIENCE_SECONDS
 from support.wire import AUDIENCE, GATEWAY_SECRET, ISSUER, Issuer, Server
@@ -56,7 +57,13 @@ def install_gateway() -> Path:
                 "--no-fund",
                 "--loglevel=error",
             ]
-            done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=npm_environment(),
+                capture_output=True,
+                check=False,
+            )
             if done.returncode:
                 pytest.skip("npm ci failed: the real gateway was not tried")
             (folder / ".installed").touch()
@@ -74,7 +81,11 @@ def compose(project: Path, folder: Path, url: str) -> Path:
     other_sdl.write_text(OTHER_SUBGRAPH)
     subgraphs = ["signal", url, signal_sdl, "users", "http://127.0.0.1:1/graphql", other_sdl]
     done = subprocess.run(
-        ["node", "compose.mjs", *map(str, subgraphs)], cwd=project, capture_output=True, check=False
+        ["node", "compose.mjs", *map(str, subgraphs)],
+        cwd=project,
+        env=node_environment(),
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
     supergraph.write_bytes(done.stdout)
@@ -119,7 +130,7 @@ def running_gateway(
     (folder / "issuer.pem").write_text(issuer.public_pem())
     port = free_port()
     environment = {
-        "PATH": os.environ["PATH"],
+        **node_environment(),
         "HOME": str(folder),
         "SUPERGRAPH": str(supergraph),
         "PORT": str(port),
