@@ -154,7 +154,7 @@ def data_folder(home: Path) -> Path:
     For root it is never in or below a home directory, because the wheel would open that to others.
     """
     if os.geteuid() == 0 and _in_or_below_a_home(home):
-        return ROOT_DATA / hashlib.sha256(str(home).encode()).hexdigest()[:16]
+        return ROOT_DATA / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
     return home / "postgres"
 
 

@@ -224,7 +224,8 @@ def test_data_of_root_never_stands_below_a_home_directory(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert data_folder(tmp_path) == tmp_path / "postgres"
-    for home in (Path("/root"), Path("/root/project/.signal"), Path("/home/someone/.signal")):
+    homes = ("/root", "/root/project/.signal", "/home/someone/.signal", "/root/caf\udce9")
+    for home in map(Path, homes):
         assert data_folder(home).is_relative_to("/var/lib/signal-pipeline")
     assert data_folder(Path("/root/a")) != data_folder(Path("/root/b"))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
