@@ -64,3 +64,18 @@ def test_without_a_rollup_of_entities_an_admins_page_has_no_figure_of_them(
     others = models.only(name for name in models if name != "daily_entity_activity")
     assert "Where: entities" in page_of(database, models).text
     assert "Where: entities" not in page_of(database, others).text
+
+
+def test_the_tiles_say_that_people_of_a_day_without_a_number_can_be_more(
+    fill: Fill, build: Build, database: Database, models: Models
+) -> None:
+    """The unknown day can be the busiest one, and above or below the median."""
+    fill(DAY, 300)
+    build(DAY)
+    page = page_of(database, models)
+    assert "people on the busiest day24" in page.text
+    unknown = days_ago(3)
+    html = usage_page(database, models, load_catalogue(), unknown, DAY, for_admins=True)
+    text = Page(html).text
+    assert "people on the median dayabout 24" in text
+    assert "people on the busiest dayat least 24" in text

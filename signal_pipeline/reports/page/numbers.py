@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from signal_pipeline.reports.page.split import Count, People
+from signal_pipeline.reports.page.split import Count, People, people_bounds
 
 THIN_SPACE = "\u202f"  # Narrow, and never broken at the end of a line.
 DASH = "–"
@@ -47,6 +47,19 @@ def doubts(found: Mapping[str, int], window_days: int) -> str:
 def people(figure: People) -> tuple[str, str]:
     """Return the median and the highest number of people a day."""
     return optional(figure.median), optional(figure.most)
+
+
+def bounded_people(figure: People, found: Mapping[str, int]) -> tuple[str, str]:
+    """Return the median and the most people a day, each after its bound, such as `at least`.
+
+    `found` holds the labels that count against them.
+    """
+    median, most = people_bounds(found.keys())
+    return _bounded(median, figure.median), _bounded(most, figure.most)
+
+
+def _bounded(bound: str, value: float | None) -> str:
+    return DASH if value is None else f"{bound} {number(value)}".strip()
 
 
 def long_date(day: date) -> str:

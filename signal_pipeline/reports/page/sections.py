@@ -56,10 +56,10 @@ def _app(facts: Facts, catalogue: Catalogue, app: str, anchor: str) -> AppPart:
 
 
 def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
-    people = split.people(app)
-    median, most = numbers.people(people)
+    count = split.count(app)
+    median, most = numbers.bounded_people(split.people(app), count.doubts)
     return [
-        (numbers.events(split.count(app)), "events"),
+        (numbers.events(count), "events"),
         (median, "people on the median day"),
         (most, "people on the busiest day"),
     ]
