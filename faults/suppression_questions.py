@@ -25,6 +25,7 @@ from signal_pipeline.api.graphql.types import (
     StatsPeriod,
 )
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
+from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.models import Models
 
@@ -60,7 +61,7 @@ def ask_as(
 ) -> Ask:
     """Return `eventStats` for a service, or for an admin; each call is one request."""
     caller = Authenticated("boss", frozenset({"admin"})) if is_admin else ApiKey("dashboard")
-    services = Services(None, None, None, database, models, readers, None)  # type: ignore[arg-type] - not asked
+    services = Services(None, None, None, database, models, load_catalogue(), readers, None)  # type: ignore[arg-type] - not asked
 
     def ask(
         first: date,

@@ -105,7 +105,7 @@ def test_unknown_rollup(
 ) -> None:
     """A rollup that this server does not have is not reported as purged."""
     with ThreadPoolExecutor(1) as readers:
-        services = Services(None, None, None, api_database, {}, readers, None)  # type: ignore[arg-type] - not asked
+        services = Services(None, None, None, api_database, {}, None, readers, None)  # type: ignore[arg-type] - not asked
         context = RequestContext(services, ApiKey("dashboard"), None, None, None)
         question = parse_stats_question(DAYS[0], today(), StatsBy.APP, None, None, {})
         with pytest.raises(ApiError, match="no such rollup"):
@@ -153,6 +153,35 @@ def test_empty_text_as_filter(api: Server, lines: list[Row]) -> None:
             read_stats(api, **{"groupBy": ["DAY"], **same})["rows"]
             == read_stats(api, groupBy=["DAY"])["rows"]
         )
+
+
+@pytest.mark.parametrize("uid", ["boss-1", "analyst-1"])
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ({"by": "APP", "eventType": "journey_create_cliked"}, "event-type"),
+        ({"by": "DEVICE", "app": "CMS"}, "app"),
+        ({"groupBy": ["APP"], "filter": {"deviceType": "phone"}}, "device"),
+        ({"groupBy": ["APP"], "eventType": "(all)"}, "event-type"),
+    ],
+)
+def test_a_value_that_no_event_can_have_is_no_true_zero(
+    api: Server, lines: list[Row], uid: str, question: Row, name: str
+) -> None:
+    found = read_stats(api, uid, **question)
+    assert found["rows"] == []
+    (note,) = [note for note in found["notes"] if note.startswith("no ")]
+    assert note.startswith(f"no {name} ") and ": choose from " in note
+
+
+def test_a_value_that_events_can_have_gets_no_note(api: Server, lines: list[Row]) -> None:
+    for asked in (
+        {"by": "APP", "eventType": "editor_helpscout_overlay_opened"},
+        {"groupBy": ["APP"], "filter": {"deviceType": "tablet", "route": "/nowhere"}},
+    ):
+        found = read_stats(api, **asked)
+        assert found["rows"] == []
+        assert not [note for note in found["notes"] if note.startswith("no ")]
 
 
 def test_ends_of_the_calendar(api: Server, lines: list[Row]) -> None:

@@ -71,7 +71,7 @@ def test_a_server_that_is_cancelled_leaves_nothing_behind(
     unused: Any = None
     with closing(Ingest.from_settings(settings, database)) as ingest:
         services = Services(
-            ingest, GroupCommit(ingest), unused, database, {}, ThreadPoolExecutor(1), unused
+            ingest, GroupCommit(ingest), unused, database, {}, unused, ThreadPoolExecutor(1), unused
         )
         assert asyncio.run(_end_abruptly(create_app(settings, unused, services))) == set()
     assert gc.get_freeze_count() == 0
@@ -94,7 +94,7 @@ def test_an_idle_server_forgets_user_agents_at_midnight(
         assert ingest.ingest_lines([line(clock())]).accepted == 1
         monkeypatch.setattr(user_agents, "clear_cache", lambda: forgotten.append(clock()))
         services = Services(
-            ingest, GroupCommit(ingest), unused, database, {}, ThreadPoolExecutor(1), unused
+            ingest, GroupCommit(ingest), unused, database, {}, unused, ThreadPoolExecutor(1), unused
         )
         app = create_app(settings, unused, services)
         shift += midnight - clock() - timedelta(seconds=2)

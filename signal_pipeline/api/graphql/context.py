@@ -11,6 +11,7 @@ from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity.callers import Authenticated, Caller
 from signal_pipeline.api.identity.rate_limit import RateLimit
 from signal_pipeline.api.spooling_ingest import Answer
+from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.rollups.models import Models
@@ -25,6 +26,7 @@ class Services:
     rate_limit: RateLimit
     database: Database  # For reading, with a statement timeout.
     models: Models
+    catalogue: Catalogue
     readers: Executor
     actor: Callable[[str], bytes]  # Returns the digest of a user for the audit log.
 

@@ -24,13 +24,15 @@ from signal_pipeline.api.graphql.types import (
 )
 from signal_pipeline.api.identity.callers import ApiKey, Authenticated
 from signal_pipeline.api.refusals import bad_input, forbidden, unauthenticated
+from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.days.calendar import WindowError, check_window
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.dimensions import KEYS, rollup_name
+from signal_pipeline.reports.filters import check_filters
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
-from signal_pipeline.reports.report_errors import PurgedError, QuestionError
+from signal_pipeline.reports.report_errors import PurgedError, QuestionError, UnknownFilterError
 from signal_pipeline.rollups.models import Models
 
 MAX_ROWS = 10_000
@@ -102,13 +104,18 @@ async def event_stats(context: RequestContext, question: StatsQuestion) -> Event
         _answer,
         context.services.database,
         context.services.models,
+        context.services.catalogue,
         question,
         context.is_admin,
     )
 
 
 def _answer(
-    database: Database, models: Models, question: StatsQuestion, is_admin: bool
+    database: Database,
+    models: Models,
+    catalogue: Catalogue,
+    question: StatsQuestion,
+    is_admin: bool,
 ) -> EventStats:
     report = _ask_reports(database, models, question, hide_small=not is_admin)
     if len(report.records) > MAX_ROWS:
@@ -119,9 +126,22 @@ def _answer(
             f"a sum is above {LARGEST_INT}, the largest Int of GraphQL: ask for fewer days or a"
             " shorter period, or filter"
         )
+    # Only an answer without rows reads as a true zero, and no other pays for the check.
+    doubts = [] if report.records else _filter_notes(database, catalogue, question)
     return EventStats(
-        rows=_rows(report, question), suppressed_rows=report.left_out, notes=report.notes
+        rows=_rows(report, question),
+        suppressed_rows=report.left_out,
+        notes=[*report.notes, *doubts],
     )
+
+
+def _filter_notes(database: Database, catalogue: Catalogue, question: StatsQuestion) -> list[str]:
+    """Return a note if no event can have the value of a filter; `report` refuses such a filter."""
+    try:
+        check_filters(database, catalogue, question.where, of_rollup=question.by is not None)
+    except UnknownFilterError as error:
+        return [str(error)]
+    return []
 
 
 def question_filters(
