@@ -24,7 +24,9 @@ Span = tuple[date, date]  # The first and the last of consecutive days.
 class Coverage:
     """The days `first` to `last`, inclusive, as a caller asked for them.
 
-    `states` holds the days that have a row. A day without a row never had an event or a build.
+    `today` is the earlier UTC date of PostgreSQL's clock and this machine's, and `latest` the later
+    one: a day is over, or still to come, only if it is so by both. `states` holds the days that
+    have a row. A day without a row never had an event or a build.
     """
 
     first: date
@@ -32,13 +34,14 @@ class Coverage:
     start_date: date
     installed: date
     today: date
+    latest: date
     states: Mapping[date, State]
 
     @property
     def known_span(self) -> Span:
         """The part of the window that can hold events. An empty part ends before it begins."""
         # A machine whose clock is ahead of ours can already have made tomorrow's row.
-        return max(self.first, self.start_date), min(self.last, max([self.today, *self.states]))
+        return max(self.first, self.start_date), min(self.last, max([self.latest, *self.states]))
 
     @property
     def purged(self) -> list[date]:
@@ -70,7 +73,7 @@ class Coverage:
             else []
         )
         after = (
-            [(max(self.first, self.today + ONE_DAY), self.last)] if self.last > self.today else []
+            [(max(self.first, self.latest + ONE_DAY), self.last)] if self.last > self.latest else []
         )
         return [
             *_note(before, f"are before the start date {self.start_date} and unknown"),
@@ -79,11 +82,17 @@ class Coverage:
 
     def today_note(self, *, is_built: bool = True) -> list[str]:
         """Return a note that today is not over, if it is in the window."""
-        if not self.first <= self.today <= self.last:
+        if self.last < self.today or self.first > self.latest:
             return []
+        name = f"today, {self.today}, is not over"
+        if self.today < self.latest:
+            name = (
+                f"today is {self.today} or {self.latest}, since the clocks of PostgreSQL and of"
+                " this machine disagree, and is not over"
+            )
         if is_built:
-            return [f"today, {self.today}, is not over: its numbers are partial"]
-        return [f"today, {self.today}, is not over and not built yet: it is not in these numbers"]
+            return [f"{name}: its numbers are partial"]
+        return [f"{name} and not built yet: it is not in these numbers"]
 
 
 def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
@@ -92,15 +101,17 @@ def read_coverage(connection: Connection, first: date, last: date) -> Coverage:
     Raises NotMigratedError without a start date.
     """
     instance = connection.execute(
-        "select start_date, (created_at at time zone 'UTC')::date from signal.instance"
+        "select start_date, (created_at at time zone 'UTC')::date,"
+        " (clock_timestamp() at time zone 'UTC')::date from signal.instance"
     ).fetchone()
     if instance is None:
         raise NotMigratedError("the database has no start date: run `signal-pipeline migrate`")
-    start_date, installed = instance
+    start_date, installed, there = instance
     rows = connection.execute(
         "select day, state from signal.days where day between %s and %s order by day", [first, last]
     ).fetchall()
-    return Coverage(first, last, start_date, installed, today_utc(), dict(rows))
+    today, latest = sorted((there, today_utc()))
+    return Coverage(first, last, start_date, installed, today, latest, dict(rows))
 
 
 def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
@@ -117,7 +128,7 @@ def why_nothing_is_kept(connection: Connection, day: date) -> str | None:
         return (
             f"{day} is before the start date {coverage.start_date}: no event of it was ever stored"
         )
-    if day > coverage.today:
+    if day > coverage.latest:
         return f"{day} is still to come: no event of it can be stored yet"
     return None
 
@@ -134,9 +145,10 @@ def _why_purged(connection: Connection, day: date) -> str:
     )
 
 
-def today_notes(day: date) -> list[str]:
-    """Return a note that the day is not over, if it is today: what was not found can still come."""
-    return [f"{day} is not over: more of its events can still come"] if day == today_utc() else []
+def today_notes(connection: Connection, day: date) -> list[str]:
+    """Return a note if the day is not over: what was not found can still come."""
+    is_over = day < read_coverage(connection, day, day).today
+    return [] if is_over else [f"{day} is not over: more of its events can still come"]
 
 
 def days_note(days: Iterable[date], what: str) -> list[str]:

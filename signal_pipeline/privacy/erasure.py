@@ -163,7 +163,7 @@ def _notes(connection: Connection, subject: Subject) -> list[str]:
         ).fetchone()
         assert counts is not None  # A count has a row.
         secrets, rules = counts
-        notes = today_notes(subject.day)
+        notes = today_notes(connection, subject.day)
         if secrets > 1:
             notes.append(
                 f"{secrets} secrets hashed {subject.day}: the same person has another hash under"

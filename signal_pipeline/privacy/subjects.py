@@ -91,7 +91,10 @@ def find_subject(
             rows = _events_of(connection, day, hashes)
             notes += [RULES_NOTE] if len(hashes) > 1 else []
             notes += [UNKNOWN_RULES_NOTE] if used - by_rules.keys() else []
-            notes += [*today_notes(day), *_secret_notes(connection, day, key_id(secret))]
+            notes += [
+                *today_notes(connection, day),
+                *_secret_notes(connection, day, key_id(secret)),
+            ]
         audit_log.record(
             connection,
             "subject",

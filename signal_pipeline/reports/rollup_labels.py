@@ -82,8 +82,9 @@ class RollupLabels:
 
     def notes(self) -> list[str]:
         """Return what a reader must know about the whole window."""
-        today = self._coverage.today
-        missing = [day for day in self._days_that_are("missing") if day < today]
+        today, latest = self._coverage.today, self._coverage.latest
+        not_built = self._days_that_are("missing")
+        missing = [day for day in not_built if day < today]
         out = "so they are unknown and not in these numbers"
         return [
             *self._coverage.notes(),
@@ -99,7 +100,9 @@ class RollupLabels:
                 self._days_that_are("stale"),
                 "have newer events, or a newer model, than these numbers",
             ),
-            *self._coverage.today_note(is_built=today not in self._days_that_are("missing")),
+            *self._coverage.today_note(
+                is_built=not any(today <= day <= latest for day in not_built)
+            ),
             *self._model_note(),
         ]
 

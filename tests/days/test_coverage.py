@@ -17,17 +17,24 @@ START, TODAY = date(2026, 5, 1), date(2026, 5, 20)
 some_days = st.dates(date(2026, 4, 25), date(2026, 5, 25))
 
 
-@given(some_days, some_days, st.dictionaries(some_days, st.sampled_from(["open", "purged"])))
+@given(
+    some_days,
+    some_days,
+    st.dictionaries(some_days, st.sampled_from(["open", "purged"])),
+    st.integers(0, 3),
+)
 def test_each_day_of_a_window_is_unknown_or_known_once(
-    one: date, other: date, states: dict[date, str]
+    one: date, other: date, states: dict[date, str], ahead: int
 ) -> None:
+    """Another clock can be days ahead."""
     first, last = sorted((one, other))
+    latest = TODAY + ahead * ONE
     inside = {
         day: state
         for day, state in states.items()
-        if first <= day <= last and START <= day <= TODAY
+        if first <= day <= last and START <= day <= latest
     }
-    coverage = Coverage(first, last, START, START, TODAY, inside)  # type: ignore[arg-type]
+    coverage = Coverage(first, last, START, START, TODAY, latest, inside)  # type: ignore[arg-type]
     known_first, known_last = coverage.known_span
     known = max((known_last - known_first).days + 1, 0)
     unknown = [int(note.split()[0]) for note in coverage.notes()]

@@ -22,6 +22,7 @@ from support.reports import frame
 from support.stored import install_on
 from support.traffic import line
 
+from signal_pipeline.days.coverage import today_notes
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days, purge_incomplete
@@ -228,6 +229,33 @@ def test_an_event_of_tomorrow_from_a_clock_that_is_ahead_is_partial(
     report = raw(tomorrow(), tomorrow())
     assert list(frame(report)["state"]) == ["partial"]
     assert report.notes == [to_come(1, f"{tomorrow()}")]
+
+
+def test_a_day_is_over_only_by_both_clocks_and_to_come_only_by_both(
+    rollup: Ask,
+    raw: Ask,
+    fill: Fill,
+    build: Build,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """This machine's clock is ahead of PostgreSQL's by a day, then behind it."""
+    fill(today())
+    build(today())
+    others = rollup(today(), today()), raw(today(), today())
+    for here, last in ((tomorrow(), tomorrow()), (days_ago(1), today())):
+        monkeypatch.setattr("signal_pipeline.days.coverage.today_utc", lambda here=here: here)
+        for ask, other in zip((rollup, raw), others, strict=True):
+            report = ask(today(), today())
+            assert frame(report).equals(frame(other))
+            assert set(frame(report)["state"]) == {"partial"}
+            note = (
+                f"today is {last - ONE} or {last}, since the clocks of PostgreSQL and of this"
+                " machine disagree, and is not over: its numbers are partial"
+            )
+            assert report.notes == ask(last, last).notes == [note]
+            assert ask(last + ONE, last + ONE).notes == [to_come(1, f"{last + ONE}")]
+        assert today_notes(connection, today())
 
 
 @pytest.mark.parametrize(
