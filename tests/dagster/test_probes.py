@@ -51,6 +51,20 @@ def test_yesterday_has_an_hour_after_its_last_change_to_be_built(
 
 
 @pytest.mark.embedded_only
+@pytest.mark.parametrize(("ahead", "passed"), [("50 minutes", True), ("2 hours", False)])
+def test_a_change_that_lies_ahead_silences_no_alarm(
+    connection: Connection, models: Models, fill: Fill, ahead: str, passed: bool
+) -> None:
+    """A clock that was ahead left it there; a clock that is a little ahead does no harm."""
+    fill(yesterday(), 5)
+    connection.execute("update signal.days set changed_at = now() + %s::interval", [ahead])
+    assert yesterday_is_built(connection, models.checksums).passed == passed
+    built(connection, yesterday(), "old", 0)
+    connection.execute("update signal.days set version = version + 1")
+    assert waits(connection, "old") == ([] if passed else [str(yesterday())])
+
+
+@pytest.mark.embedded_only
 def test_a_yesterday_without_a_row_has_an_hour_after_its_end(
     connection: Connection, models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +125,8 @@ def test_a_changed_model_makes_days_wait_from_its_first_build(
     assert waits(connection, "new") == [str(first), str(second), str(third)]
     built(connection, third, "new", 50)
     assert waits(connection, "new") == []
+    built(connection, third, "new", -300)  # By a clock that was ahead.
+    assert waits(connection, "new") == [str(first), str(second)]
     built(connection, third, "new", 70)
     built(connection, second, "new", 5)
     assert waits(connection, "new") == [str(first)]

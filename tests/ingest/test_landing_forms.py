@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support.days import days_ago
@@ -14,6 +16,7 @@ from support.file_forms import OTHER_FORMS
 from support.stored import stored_books, stored_events
 from support.traffic import traffic
 
+from signal_pipeline.dagster.probes import stuck_landing
 from signal_pipeline.dagster.probes.stuck_landing import begun_sizes, landing_moves
 from signal_pipeline.ingest import compressed, ndjson
 from signal_pipeline.ingest import landing as landing_module
@@ -90,6 +93,17 @@ def test_a_file_of_another_form_is_named_with_its_form_and_red_at_once(
     finding = landing_moves(settings)
     assert not finding.passed
     assert f"'a.ndjson' looks like {form}" in finding.message
+
+
+@pytest.mark.parametrize(("hours", "passed"), [(0.9, True), (2, False), (-23, True), (-25, False)])
+def test_a_file_that_waits_since_long_ago_or_since_a_time_ahead_is_red(
+    put: Put, settings: Settings, monkeypatch: pytest.MonkeyPatch, hours: float, passed: bool
+) -> None:
+    """A clock that was ahead left the time there."""
+    put(GOOD)
+    now = time.time() - hours * 3_600
+    monkeypatch.setattr(stuck_landing, "time", Mock(time=lambda: now))
+    assert landing_moves(settings).passed == passed
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.query import query
 
 MAX_WAIT = timedelta(hours=1)
+# A time further ahead was left by a clock that was ahead, and would excuse every wait until then.
+MOST_AHEAD = timedelta(hours=1)
 # So long after its end a day must have been built, even if it goes on changing.
 MAX_WAIT_AFTER_END = timedelta(hours=6)
 
@@ -23,14 +25,14 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     If yesterday has no row, the hour begins with its end. A backfill of other days must not hide
     that yesterday is missing.
     """
-    yesterday, before = today_utc() - timedelta(days=1), datetime.now(UTC) - MAX_WAIT
+    yesterday, now = today_utc() - timedelta(days=1), datetime.now(UTC)
     statuses = day_statuses(connection, checksums, yesterday, yesterday)
     if not statuses and installed_day(connection) > yesterday:
         return Finding(
             True,
             "Signal was installed today: no nightly run that would build yesterday has come yet.",
         )
-    if not statuses and window(yesterday)[1] > before:
+    if not statuses and window(yesterday)[1] > now - MAX_WAIT:
         return Finding(
             True,
             f"Yesterday, {yesterday}, ended less than an hour ago: its nightly run can still come.",
@@ -44,7 +46,7 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
     late = {name: state for name, state in statuses[0].rollups.items() if state != "fresh"}
     if not late:
         return Finding(True, f"Every rollup of {yesterday} is fresh.")
-    if statuses[0].changed_at > before:
+    if _is_recent(statuses[0].changed_at, now):
         return Finding(
             True,
             f"{len(late)} rollup(s) of {yesterday} are not fresh, but events of that day changed"
@@ -57,6 +59,11 @@ def yesterday_is_built(connection: Connection, checksums: Mapping[str, str]) -> 
         f" `signal-pipeline backfill --from {yesterday} --to {yesterday}`.",
         {"rollups": late},
     )
+
+
+def _is_recent(at: datetime, now: datetime) -> bool:
+    """True for a time of the last hour, and for one that is a little ahead, as clocks differ."""
+    return now - MAX_WAIT <= at <= now + MOST_AHEAD
 
 
 def no_day_waits(
@@ -94,7 +101,7 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datet
     hours ago, and was not built since. A day that waits only for a changed model, or for a new
     rollup, is left out for an hour after the first build by that model.
     """
-    today, before = today_utc(), now - MAX_WAIT
+    today = today_utc()
     statuses = day_statuses(connection, {rollup: checksum}, last=today - timedelta(days=1))
     changed_at = {status.day: status.changed_at for status in statuses if status.wants_build}
     facts = {
@@ -107,9 +114,9 @@ def _waiting_days(connection: Connection, rollup: str, checksum: str, now: datet
     }
     unbuilt = connection.execute(query(__package__, "unbuilt_days"), facts).fetchall()
     waits = connection.execute(query(__package__, "model_waits"), facts).fetchall()
-    waiting = {day for day, changed in changed_at.items() if changed < before}
+    waiting = {day for day, changed in changed_at.items() if not _is_recent(changed, now)}
     waiting |= {day for (day,) in unbuilt}
-    return waiting - {day for day, since in waits if since >= before}
+    return waiting - {day for day, since in waits if _is_recent(since, now)}
 
 
 def rollup_probes(rollup: str, checksum: str, *, job: str) -> list[Probe]:

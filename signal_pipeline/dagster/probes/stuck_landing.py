@@ -20,6 +20,8 @@ from signal_pipeline.settings import Settings
 # the landing and become its oldest.
 MOST_FILES_READ = 20
 DAY_SECONDS = timedelta(days=1).total_seconds()
+# A clock that was ahead can leave a time so far ahead that nothing would ever be old.
+MOST_AHEAD_SECONDS = timedelta(hours=1).total_seconds()
 
 
 def begun_sizes(connection: Connection) -> set[int]:
@@ -46,9 +48,7 @@ def landing_moves(
     """
     present = entries(settings.landing_path)
     kept = _refused_entries([entry for entry in present if not entry.unfinished], begun)
-    old = [
-        quoted_name(entry.path) for entry in present if time.time() - entry.changed > DAY_SECONDS
-    ]
+    old = [quoted_name(entry.path) for entry in present if _is_old(entry)]
     found = []
     if kept:
         found.append(
@@ -57,9 +57,9 @@ def landing_moves(
         )
     if old:
         found.append(
-            f"{len(old)} landed file(s) wait for more than a day: {first_few(old)}. Is {sensor} on?"
-            f" Look for failed runs of {job}; hidden files and *.tmp are their writer's to finish"
-            " or delete."
+            f"{len(old)} landed file(s) wait for more than a day, or have a time that is still to"
+            f" come: {first_few(old)}. Is {sensor} on? Look for failed runs of {job}; hidden files"
+            " and *.tmp are their writer's to finish or delete."
         )
     if not found:
         return Finding(True, "No landed file is kept or older than a day.")
@@ -68,6 +68,11 @@ def landing_moves(
         f"Raw addresses stay in the landing. {' '.join(found)}",
         {"kept": len(kept), "older_than_a_day": len(old)},
     )
+
+
+def _is_old(entry: Entry) -> bool:
+    age = time.time() - entry.changed
+    return age > DAY_SECONDS or age < -MOST_AHEAD_SECONDS
 
 
 def _refused_entries(waiting: list[Entry], begun: Collection[int]) -> list[str]:
