@@ -132,7 +132,7 @@ def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> 
             kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()
         }
         rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
-        users = ", ".join(_labels(quality, status.day)) or "exact"
+        users = ", ".join(_labels(quality, status)) or "exact"
         rows.append((status.day, status.events, str(status.version), status.state, rollups, users))
     console.print_table(
         ("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2)
@@ -146,7 +146,7 @@ def show_hidden_days(days: Sequence[DayStatus], quality: Mapping[date, DayQualit
     counts = Counter(
         word
         for status in days
-        for word in {status.state, *status.rollups.values(), *_labels(quality, status.day)}
+        for word in {status.state, *status.rollups.values(), *_labels(quality, status)}
     )
     words = ", ".join(f"{number:,} {word}" for word, number in sorted(counts.items()))
     console.say(
@@ -155,8 +155,10 @@ def show_hidden_days(days: Sequence[DayStatus], quality: Mapping[date, DayQualit
     )
 
 
-def _labels(quality: Mapping[date, DayQuality], day: date) -> list[str]:
-    return sorted(quality[day].labels(None)) if day in quality else []
+def _labels(quality: Mapping[date, DayQuality], status: DayStatus) -> list[str]:
+    """Return why the users of the day are not exact."""
+    known = quality[status.day].labels(None) if status.day in quality else set[str]()
+    return sorted(known | ({"incomplete"} if status.incomplete else set()))
 
 
 def show_receipts(receipts: Sequence[Receipt]) -> None:
@@ -196,7 +198,7 @@ def status_object(
                 "version": status.version,
                 "state": status.state,
                 "rollups": dict(status.rollups),
-                **({"labels": labels} if (labels := _labels(quality, status.day)) else {}),
+                **({"labels": labels} if (labels := _labels(quality, status)) else {}),
             }
             for status in days
         ]

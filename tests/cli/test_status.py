@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from conftest import Build, Fill
 from support.commands import Signal, last_json
-from support.days import days_ago, yesterday
+from support.days import RETENTION_DAYS, days_ago, due_day, yesterday
 
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_incomplete
+from signal_pipeline.rollups.models import Models
 
 pytestmark = pytest.mark.embedded_only
 
@@ -55,6 +57,20 @@ def test_status_labels_a_day_whose_users_are_not_exact(
     done = signal("status", "--json")
     assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
     assert "degraded, over-counted" in done.stderr
+
+
+def test_status_calls_no_users_exact_that_were_purged_before_they_were_proven_complete(
+    signal: Signal, fill: Fill, build: Build, database: Database, models: Models
+) -> None:
+    day = due_day()
+    fill(day)
+    build(day)
+    fill(day, seed=2)
+    purge_incomplete(database, models, day, "a test", RETENTION_DAYS)
+    done = signal("status", "--json")
+    assert last_json(done)["days"][0]["labels"] == ["incomplete"]  # type: ignore[index]
+    (line,) = [text for text in done.stderr.splitlines() if str(day) in text]
+    assert line.rstrip().endswith(" incomplete") and "exact" not in line
 
 
 def test_status_shows_the_newest_days_and_older_ones_that_need_attention(
