@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from signal_pipeline.catalogue.load import EventType
+from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.days.coverage import days_note, read_coverage
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseError, open_database
@@ -41,16 +43,19 @@ class TypeUse:
 class Usage:
     """What the rollups know, by event type.
 
-    `seen` is None without rollups. The notes say what the numbers leave out.
+    `seen` is None without rollups. The notes say what the numbers leave out. With `ends_early` the
+    newest days are unknown, so that no type can be called dead.
     """
 
     seen: Mapping[str, TypeUse] | None
     notes: list[str] = field(default_factory=list)
+    ends_early: bool = False
 
     def state(self, kind: EventType, today: date) -> State:
         """Return how a type is used.
 
-        A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`.
+        A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`, and
+        no newest day is unknown.
         """
         if kind.retired:
             return "retired"
@@ -59,7 +64,9 @@ class Usage:
         seen = self.seen.get(kind.name)
         if seen is None:
             return "never seen"
-        return "long dead" if today - seen.last_day > timedelta(days=LONG_DEAD_DAYS) else "in use"
+        if today - seen.last_day <= timedelta(days=LONG_DEAD_DAYS):
+            return "in use"
+        return "not known" if self.ends_early else "long dead"
 
 
 def read_usage(settings: Settings) -> Usage:
@@ -101,9 +108,16 @@ def _usage(connection: Connection) -> Usage:
     }
     statuses = day_statuses(connection, {ROLLUP: load_models()[ROLLUP].checksum})
     behind = [status.day for status in statuses if status.rollups[ROLLUP] != "fresh"]
-    if not behind:
-        return Usage(seen)
-    days = f"{len(behind)} day(s), the last {behind[-1]}"
-    return Usage(
-        seen, [f"{ROLLUP} is not fresh on {days}: some of their events can be missing here"]
+    unknown = _unknown_since(connection, statuses[-1].day) if statuses else []
+    notes = days_note(
+        unknown, "were never built, so it is not known which event types are long dead"
     )
+    if behind:
+        days = f"{len(behind)} day(s), the last {behind[-1]}"
+        notes.append(f"{ROLLUP} is not fresh on {days}: some of their events can be missing here")
+    return Usage(seen, notes, bool(unknown))
+
+
+def _unknown_since(connection: Connection, newest: date) -> list[date]:
+    """Return the days from the newest known one to yesterday: no event and no build is known."""
+    return read_coverage(connection, newest, max(newest, today_utc())).untouched

@@ -57,6 +57,7 @@ def test_counts_and_last_days_are_those_of_the_rollup(
     put(connection, just_alive, "journey_create_clicked", 5, app_name="journeys-admin")
     put(connection, just_alive, "(all)", 9)
     put(connection, long_dead, "journey_create_from_template", 7)
+    connection.execute("select signal.ensure_day(%s)", [days_ago(1)])
     usage = read_usage(settings)
     assert usage.seen == {
         "journey_create_clicked": TypeUse(12, just_alive),
@@ -80,6 +81,23 @@ def test_events_that_no_build_has_seen_are_said_to_be_left_out(
         f"daily_app_activity is not fresh on 1 day(s), the last {yesterday}: some of their"
         " events can be missing here"
     ]
+
+
+def test_no_type_is_called_dead_while_the_newest_days_are_unknown(
+    environment: Settings, connection: Connection
+) -> None:
+    """No event came and no run built them, as if Signal had been off."""
+    put(connection, days_ago(LONG_DEAD_DAYS + 1), "journey_create_clicked", 3)
+    put(connection, days_ago(3), "editor_helpscout_overlay_opened", 2)
+    table, notes = run()
+    rows = {text.split()[0]: text for text in table.splitlines() if text.strip()}
+    row = rows["journey_create_clicked"]
+    assert "not known" in row and "long dead" not in row
+    assert "long dead: not known" in table.splitlines()
+    assert (
+        "note: 2 day(s) were never built, so it is not known which event types are long dead:"
+        f" {days_ago(2)} to {days_ago(1)}"
+    ) in notes.splitlines()
 
 
 def test_a_retired_type_is_neither_never_seen_nor_dead() -> None:
