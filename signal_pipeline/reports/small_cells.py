@@ -4,7 +4,7 @@ The rules are applied to parts. A part is a group (one day, app and event type),
 group's split by one of `SPLITS`. These are the rules:
 
 - A group with few people, or with few for the number of its cells, is left out with all its splits.
-
+- So is a group of a day whose rollups are not all built yet, for what they hold can close it.
 - Device, browser and system nest. If one of these splits has a small cell, all three are left out.
 - If a split by route has a small cell, large cells are left out with the small ones, until the sum
   of all that is left out says nothing about any of them.
@@ -23,11 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from time import monotonic
 from typing import Any
 
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.coverage import Span
@@ -81,7 +82,12 @@ def hidden_of_rollup(
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # The part of each type also counts towards the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
-    values = {**parameters, "dimension": split}
+    values = {
+        **parameters,
+        "dimension": split,
+        "dimensions": [each for name, each in _SPLIT_OF_ROLLUP.items() if name in models],
+        "final": _purged_days(connection, parameters),
+    }
     hidden = _hidden_rows(
         connection,
         _rollup_parts(models),
@@ -91,6 +97,15 @@ def hidden_of_rollup(
         values,
     )
     return HiddenRows([name for name, _ in columns], hidden)
+
+
+def _purged_days(connection: Connection, parameters: Mapping[str, object]) -> list[date]:
+    """Return the days of the window that no rollup will be built of again."""
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(
+        "select day from signal.days where state = 'purged' and day between %(first)s and %(last)s",
+        parameters,
+    ).fetchall()
 
 
 def hidden_of_raw(
@@ -124,7 +139,14 @@ def hidden_of_raw(
         if bound and monotonic() > give_up:
             raise DatabaseError("judging small cells took too long", "57014")
         start, end = window(*span)
-        values = {**asked, "start": start, "end": end, "dimension": dimension}
+        values = {
+            **asked,
+            "start": start,
+            "end": end,
+            "dimension": dimension,
+            "dimensions": [GROUP, *SPLITS, CROSSING],
+            "final": [],
+        }
         hidden |= _hidden_rows(
             connection, parts, expressions, sql.SQL("(event_type)"), wanted, values
         )

@@ -52,7 +52,12 @@ judged as (
         or bool_or(
             is_device_or_system and users_of_split < devices_and_systems - 1 + %(least)s - 1
         ) over all_splits
-        or not bool_or(dimension = 'group') over all_splits as is_closed
+        or not bool_or(dimension = 'group') over all_splits
+        -- Built in part: what comes later can close the group, and nobody must see it before. Nothing
+        -- comes later on the days of `final`. Each dimension is one bit.
+        or not activity_date = any(%(final)s::date[])
+        and bit_or(1 << array_position(%(dimensions)s::text[], dimension)) over all_splits
+        < (2 << cardinality(%(dimensions)s::text[])) - 2 as is_closed
     from splits
     window all_splits as (partition by activity_date, app_name, event_type)
 )
