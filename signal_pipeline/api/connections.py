@@ -63,7 +63,7 @@ class Wait:
 
 
 class Waits:
-    """The reasons for which one server waits."""
+    """The reasons for which one process waits."""
 
     def __init__(self) -> None:
         self.head = Wait(HEAD_SECONDS, "sent no complete headers in time")
@@ -116,7 +116,7 @@ def connection_limits(settings: Settings) -> Limits:
 
 
 class Connections:
-    """The open connections of one server, used only in its event loop.
+    """The open connections of one process, used only in its event loop.
 
     `trusted` are the proxies. Many people's connections come through one proxy, so only the overall
     limit applies to it. A peer's address is kept as long as it has a connection, just as the socket
@@ -174,7 +174,7 @@ class Connections:
                 del self._by_peer[key]
 
     def count(self, complaint: str) -> None:
-        """Count a connection that is closed because of its client.
+        """Count a connection that the server closes or refuses, by the reason.
 
         The sums go to the log at most once a minute.
         """
@@ -222,7 +222,7 @@ class Connections:
             self._next_log_at = self._loop.time() + LOG_SECONDS
 
     def _peer_key(self, peer: str | None) -> str | None:
-        """Return what the limit per peer counts by: an IPv4 address, or the /64 network of an IPv6.
+        """Return what the limit per peer counts by: an IPv4 address, or an IPv6 /64 network.
 
         Return None for a peer without a limit of its own: a trusted proxy, or an unknown address.
         """

@@ -83,7 +83,7 @@ _FULL = _Refusal(
 class BoundedProtocol(HttpToolsProtocol):
     """A client's connection, with bounds on what it may send and on how long it may take.
 
-    `connections` returns the `Connections` that all connections of a server share. The first call
+    `connections` returns the `Connections` that all connections of a process share. The first call
     makes it.
     """
 
@@ -220,9 +220,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.enter(self, wait)
 
     def _owed_wait(self) -> Wait | None:
-        """Return the wait for what the client owes, or None if the server owes it an answer.
+        """Return the reason to wait for the client, or None if the server owes it an answer.
 
-        A client owes nothing for a request of which it has sent nothing yet.
+        A new connection owes a request (`head`). After an answer the client owes nothing until it
+        begins the next request (`idle`).
         """
         waits = self._connections.waits
         if self.flow.write_paused:
