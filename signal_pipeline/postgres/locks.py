@@ -3,10 +3,11 @@
 A lock of two numbers has a class, which says what is locked, and a number within it. The classes
 are constants that nobody else on the server uses.
 
-Two of the others are held only until a transaction ends. `signal.migrate` (schema/migrate.py) is one
-number, the `hashtext` of its name. `signal.ensure_day`, which the function `signal.make_partition`
-takes, has the `hashtext` of its name in place of a class, and the day as its number. The third, in
-the server's database `postgres`, is held while Dagster's database is made (dagster/home.py).
+Two of the others are held only until a transaction ends. `signal.migrate` (schema/migrate.py) is
+one number, the `hashtext` of its name. `signal.ensure_day`, which the function
+`signal.make_partition` takes, has the `hashtext` of its name in place of a class, and the day as
+its number. The third, in the server's database `postgres`, is held while Dagster's database is made
+(dagster/home.py).
 """
 
 from __future__ import annotations
