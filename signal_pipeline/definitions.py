@@ -55,6 +55,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
     partitions = build_daily_partitions(settings)
     weeks = build_weeks(partitions)
     checks = build_checks(models, catalogue, names)
+    jobs = build_jobs(names, checks.keys, checks.hourly)
     return dg.Definitions(
         assets=[
             build_raw_events_asset(names, partitions),
@@ -63,14 +64,14 @@ def build_defs(settings: Settings) -> dg.Definitions:
             build_usage_report_asset(models, names, weeks),
         ],
         asset_checks=checks.definitions,
-        jobs=[*build_jobs(names, checks.keys, checks.hourly), build_pruning_job(names)],
+        jobs=[*jobs, build_pruning_job(names)],
         schedules=build_schedules(models, names, weeks),
         sensors=[
             build_landing_sensor(names),
             build_stale_rollups_sensor(models, names, partitions),
             build_left_checks_sensor(checks.keys, names),
             build_run_failure_sensor(names),
-            build_red_checks_sensor(names),
+            build_red_checks_sensor(names, jobs),
             build_alerts_sensor(checks.keys, names, settings),
             build_abandoned_runs_sensor(names),
         ],

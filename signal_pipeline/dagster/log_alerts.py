@@ -4,6 +4,10 @@ An operator's log monitoring can find these lines. This module words the lines o
 red checks. Error texts stay in the run, and no line holds a value of an event.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import dagster as dg
 
 from signal_pipeline.dagster.names import (
@@ -41,10 +45,13 @@ def failure_line(run: dg.DagsterRun) -> str:
     return f"run {run.run_id} of {run.job_name} failed for {at_fault}{missed}: open it in the UI"
 
 
-def build_red_checks_sensor(names: Names) -> dg.SensorDefinition:
+def build_red_checks_sensor(
+    names: Names, jobs: Iterable[dg.UnresolvedAssetJobDefinition]
+) -> dg.SensorDefinition:
     """Return the sensor that writes red checks to the log.
 
-    Red checks fail no run, so that they hold nothing up.
+    Red checks fail no run, so that they hold nothing up. `jobs` are all jobs; the sensor looks at
+    the runs of those that evaluate checks.
     """
     with_checks = set(map(names.named, (NIGHTLY_JOB, CHECKS_JOB, LEFT_CHECKS_JOB)))
 
@@ -53,16 +60,19 @@ def build_red_checks_sensor(names: Names) -> dg.SensorDefinition:
         name=names.named(RED_CHECKS_SENSOR),
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        monitored_jobs=[job for job in jobs if job.name in with_checks],
         monitor_all_code_locations=False,
         description="Writes each check that a finished run found red with severity ERROR to the"
         " daemon's log as one line.",
     )
-    def red_checks_sensor(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
-        if context.dagster_run.job_name not in with_checks:
-            return dg.SkipReason("a run without checks")
+    def red_checks_sensor(context: dg.RunStatusSensorContext) -> None:
+        """Write one line for each red check of the run.
+
+        It returns nothing: a SkipReason ends the tick, and Dagster refuses a tick that has both a
+        SkipReason and another run, again and again.
+        """
         for line in red_checks(context.instance, context.dagster_run.run_id):
             context.log.error("%s", line)
-        return None
 
     return red_checks_sensor
 
