@@ -12,7 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.dagster import Run, purge, rows_of
+from support.dagster import Run, failure_text, purge, rows_of
 from support.days import days_ago, due_day, yesterday
 
 from signal_pipeline.dagster.backfill import plan_backfill
@@ -110,6 +110,33 @@ def test_an_edited_model_is_rebuilt_where_it_can_be_and_marked_in_reports(
     assert not any(
         "changed" in note for note in rollup_report(database, edited, "device", *DAYS).notes
     )
+
+
+def test_a_model_edited_since_the_location_was_loaded_fails_the_run_and_builds_nothing(
+    folder: Path,
+    fill: Fill,
+    environment: Settings,
+    connection: Connection,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run loads the models afresh; if it built, the location would ask for the day for ever."""
+    fill(yesterday())
+    (request,) = tick(build_defs(environment), instance)
+    file = folder / "models" / "daily_device_activity.sql"
+    file.write_text(file.read_text().replace("count(*) as events", "count(id) as events"))
+    monkeypatch.setattr(model_files, "_own_folder", lambda: folder)
+    reloaded = build_defs(environment)
+    result = reloaded.resolve_job_def("rollups_job").execute_in_process(
+        instance=instance, tags=dict(request.tags), raise_on_error=False
+    )
+    assert "the models on disk are not those of the loaded code location: reload" in failure_text(
+        result
+    )
+    assert connection.execute("select count(*) from signal.builds").fetchone() == (0,)
+    (again,) = tick(reloaded, instance)
+    build(reloaded, instance, again)
+    assert tick(reloaded, instance) == []
 
 
 @pytest.mark.usefixtures("history")

@@ -24,7 +24,12 @@ from signal_pipeline.dagster.due_builds import nightly_days
 from signal_pipeline.dagster.names import RAW_EVENTS, ROLLUPS_POOL, Names
 from signal_pipeline.dagster.partitions import build_backfill_policy
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import CATCH_UP_TAG, ONLY_STALE_TAG, materialized_days
+from signal_pipeline.dagster.runs import (
+    CATCH_UP_TAG,
+    MODELS_TAG,
+    ONLY_STALE_TAG,
+    materialized_days,
+)
 from signal_pipeline.days.calendar import first_kept_day, installed_day, today_utc
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection
@@ -73,6 +78,7 @@ def build_rollup_assets(
     def rollups(
         context: dg.AssetExecutionContext, postgres: PostgresResource
     ) -> Iterator[dg.MaterializeResult[None]]:
+        _refuse_other_models(context.run, models)
         selected = models.only(
             [name for name in models if names.key(name) in context.selected_asset_keys]
         )
@@ -90,6 +96,20 @@ def build_rollup_assets(
             yield from marks.results([*outcome.built, *outcome.recorded])
 
     return rollups
+
+
+def _refuse_other_models(run: dg.DagsterRun, models: Models) -> None:
+    """Raise Failure if the run was asked for with other models than these, read from the disk.
+
+    A build would record the checksums of these. The code location that asked would take it for
+    stale, and would ask again and again.
+    """
+    if run.tags.get(MODELS_TAG, models.digest) != models.digest:
+        raise dg.Failure(
+            "the models on disk are not those of the loaded code location: reload it in the UI, or"
+            " restart `signal-pipeline dev`",
+            allow_retries=False,
+        )
 
 
 def _days_to_build(
