@@ -193,6 +193,7 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
         f"{label} {name}"
         for label, name in (
             ("table", error.diag.table_name),
+            ("column", error.diag.column_name),
             ("constraint", error.diag.constraint_name),
         )
         if name

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from conftest import Fill
 from support.days import days_ago
 from support.dev import backfill, running_dev
 from support.guide import ROOT, blocks, copy_project
+from support.traffic import line
 from support.waits import eventually
 
 from signal_pipeline.settings import Settings
@@ -27,6 +29,8 @@ pytestmark = pytest.mark.embedded_only
 PAGE = ROOT / "docs" / "tutorial.md"
 ROLLUP = "daily_search_activity"
 DAYS = [days_ago(number) for number in (3, 2, 1)]
+# A search whose app sent no description. It is accepted, and must not stop the builds of its day.
+BARE_DAY = days_ago(4)
 CHECKS = """
 query Checks($key: AssetKeyInput!) {
   assetNodeOrError(assetKey: $key) {
@@ -97,6 +101,11 @@ def test_the_tutorial_followed_block_by_block(
     assert re.search(r"accepted +36\b", shell(searches))
     assert re.search(r"duplicate +36\b", shell(searches.splitlines()[-1]))
 
+    noon = datetime(BARE_DAY.year, BARE_DAY.month, BARE_DAY.day, 12, tzinfo=UTC)
+    (copy / "bare.ndjson").write_bytes(line(noon, eventType="journey_search_used"))
+    shell(".venv/bin/signal-pipeline ingest bare.ndjson")
+    numbers = [(BARE_DAY, "(none)", 1), *people_in_the_table()]
+
     (copy / f"dbt_like_sql/models/{ROLLUP}.sql").write_text(model, encoding="utf-8")
     with (copy / "dbt_like_sql/schema.yml").open("a", encoding="utf-8") as file:
         file.write(entry)
@@ -109,14 +118,14 @@ def test_the_tutorial_followed_block_by_block(
     ):
         # The sensor builds what was never built.
         asked = f"select count(distinct activity_date) from signal_reporting.{ROLLUP}"
-        eventually(lambda: reader.execute(asked).fetchone() == (3,), "the sensor builds the days")  # type: ignore[arg-type]
-        assert reader.execute(question).fetchall() == people_in_the_table()  # type: ignore[arg-type]
+        eventually(lambda: reader.execute(asked).fetchone() == (4,), "the sensor builds the days")  # type: ignore[arg-type]
+        assert reader.execute(question).fetchall() == numbers  # type: ignore[arg-type]
 
-        ended = backfill(ask, [ROLLUP], [str(day) for day in DAYS])
+        ended = backfill(ask, [ROLLUP], [str(day) for day in (BARE_DAY, *DAYS)])
         assert ended["status"] == "COMPLETED_SUCCESS"
         eventually(lambda: checks_of(ask) == {"SUCCEEDED"}, "every check is green")
-        assert reader.execute(question).fetchall() == people_in_the_table()  # type: ignore[arg-type]
-        assert reader.execute(of_the_chart).fetchall() == people_in_the_table()  # type: ignore[arg-type]
+        assert reader.execute(question).fetchall() == numbers  # type: ignore[arg-type]
+        assert reader.execute(of_the_chart).fetchall() == numbers  # type: ignore[arg-type]
 
     shell(page)
     assert "journey_search_used" in (copy / "usage.html").read_text(encoding="utf-8")

@@ -62,6 +62,16 @@ def test_an_error_says_whether_to_wait_or_to_look(
     assert "a value" not in str(error)
 
 
+def test_a_refused_row_is_told_by_its_table_and_column_and_not_by_its_values(
+    connection: Connection,
+) -> None:
+    connection.execute("create temporary table searches (found text not null, typed text)")
+    with pytest.raises(DatabaseError, match="table searches, column found") as raised:
+        with safe_errors():
+            connection.execute("insert into searches values (null, 'a value')")
+    assert "a value" not in str(raised.value)
+
+
 def test_who_may_not_is_told_to_ask_for_a_role(connection: Connection) -> None:
     connection.execute("set role signal_reader")
     with pytest.raises(DatabaseError, match="role for its work"), safe_errors():
