@@ -66,9 +66,11 @@ def test_a_refused_row_is_told_by_its_table_and_column_and_not_by_its_values(
     connection: Connection,
 ) -> None:
     connection.execute("create temporary table searches (found text not null, typed text)")
-    with pytest.raises(DatabaseError, match="table searches, column found") as raised:
-        with safe_errors():
-            connection.execute("insert into searches values (null, 'a value')")
+    with (
+        pytest.raises(DatabaseError, match="table searches, column found") as raised,
+        safe_errors(),
+    ):
+        connection.execute("insert into searches values (null, 'a value')")
     assert "a value" not in str(raised.value)
 
 
