@@ -42,6 +42,14 @@ ALL_TYPES = "(all)"  # The event type of the rows over all event types.
 COLUMN_TYPES = ("text", "bigint", "integer", "double precision", "boolean", "date", "timestamptz")
 SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
 
+# Tables, views and sequences of the schemas `signal` and `signal_reporting`, and assets of Dagster.
+TAKEN_NAMES = (
+    *("address_gaps", "alembic_version", "app_days", "audit", "audit_id_seq", "bots", "books"),
+    *("builds", "day_keys", "days", "drops", "event_keys", "events", "expected_events"),
+    *("expired_raw_events", "guard_passes", "instance", "intake", "landed_files", "raw_events"),
+    *("receipts", "rollup_days", "rollup_freshness", "seen_days", "usage_report"),
+)
+_PARTITION = re.compile(r"events_\d{8}")  # Of the table of the raw events, by day.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _OWNER = re.compile(r"team:[a-z0-9_-]+|[^@\s]+@[^@\s]+")
 _GRAIN = re.compile(r"\bOne row per [^.]+\.$")
@@ -101,6 +109,7 @@ def read_schema(path: Path) -> dict[str, ModelEntry]:
     for place, raw in enumerate(_read(document, _SchemaFile).models):
         entry = _read(document, ModelEntry, "models", place, where=_name_of(raw))
         with _naming_entry(document, entry.name, "models", place):
+            _refuse_taken_name(entry.name)
             _check_columns(entry.columns, COLUMN_TYPES)
             _check_model(entry)
         entries.append(entry)
@@ -189,6 +198,11 @@ def _check_name(name: str) -> None:
         raise Problem(
             f"the name {name!r} is not lower case with underscores, at most 50 characters"
         )
+
+
+def _refuse_taken_name(name: str) -> None:
+    if name in TAKEN_NAMES or _PARTITION.fullmatch(name):
+        raise Problem("the name is taken by Signal itself: choose another for this rollup")
 
 
 def _test_name(entry: str | dict[str, object]) -> str:
