@@ -7,6 +7,7 @@ beside `dagster dev`: only it gets what ingest needs, above all the salts' secre
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dotenv import load_dotenv
+from filelock import FileLock, Timeout
 
 from signal_pipeline.cli import console
 from signal_pipeline.cli.started_processes import Mark, new_mark, stop_started
@@ -33,6 +35,7 @@ from signal_pipeline.settings import Settings
 from signal_pipeline.system.child_environments import code_location_environment, dagster_environment
 from signal_pipeline.system.ending_signals import ignore_ending_signals
 
+LOOPBACK = "127.0.0.1"
 WATCH_SECONDS = 2
 LISTEN_SECONDS = 0.1
 WORKSPACE = "load_from: [{grpc_server: {socket: %s, location_name: signal}}]\n"
@@ -48,12 +51,20 @@ CODE_LOCATION = (
 )
 
 
+class DevError(SignalError):
+    """`signal-pipeline dev` cannot start, because something else is in its place."""
+
+
 def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
     When this process exits, it stops what it has started before it leaves the embedded server,
-    because the last user of that server stops it.
+    because the last user of that server stops it. Raises DevError at once if another one runs on
+    the same home, or if the port is taken.
     """
+    # Registered before `_stop`, and so called after it.
+    atexit.register(_lock_home(settings.home_path).release)
+    _refuse_taken_port(port)
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
     database = open_database(settings)
@@ -62,7 +73,7 @@ def run_dev(settings: Settings, port: int) -> int:
     _set_environment_of_children(settings, database)
     home = prepare_dagster(settings)
     console.say(f"Dagster's state: {home}")
-    console.say(f"The UI will be at http://127.0.0.1:{port} (stop with Ctrl-C)")
+    console.say(f"The UI will be at http://{LOOPBACK}:{port} (stop with Ctrl-C)")
     mark = new_mark()
     # Registered before the start, so that a signal in the middle of it leaves nothing behind.
     atexit.register(_stop, mark)
@@ -75,6 +86,37 @@ def run_dev(settings: Settings, port: int) -> int:
         ignore_ending_signals()
         console.say("stopping Dagster ...")
         return 0
+
+
+def _lock_home(home: Path) -> FileLock:
+    """Return the lock of a home, taken until it is released or this process ends.
+
+    Two daemons on one Dagster would start every run twice. Raises DevError if another process holds
+    the lock.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(home / ".dev.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DevError(
+            f"another `signal-pipeline dev` runs on {home}: stop it, or choose another home with"
+            " SIGNAL_HOME"
+        ) from None
+    return lock
+
+
+def _refuse_taken_port(port: int) -> None:
+    """Raise DevError if the UI could not listen on the port."""
+    with socket.socket() as listener:
+        # As the UI does: otherwise the last connections of an earlier one would hold the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise DevError(f"port {port} is taken: choose another with --port") from None
 
 
 def _set_environment_of_children(settings: Settings, database: Database) -> None:
@@ -105,7 +147,7 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
             console.complain(f"the code location ended with {exit_code} before it could be asked")
             return exit_code
         time.sleep(LISTEN_SECONDS)
-    dev = [*DAGSTER, "dev", "-w", str(workspace), "-h", "127.0.0.1", "-p", str(port)]
+    dev = [*DAGSTER, "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
     web_server_and_daemon = _start(dev, home, {**dagster_environment(), **mark})
     while True:
         with suppress(subprocess.TimeoutExpired):

@@ -61,7 +61,9 @@ def migrate(
 
 
 def dev(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI, on loopback.")] = 3000,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Port of the Dagster UI, on loopback.")
+    ] = 3000,
 ) -> None:
     """Run the Dagster UI and daemon on the configured database."""
     from signal_pipeline.cli.dev import run_dev

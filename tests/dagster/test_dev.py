@@ -19,6 +19,7 @@ from support.dev import backfill, running_dev
 from support.traffic import traffic
 from support.waits import eventually
 
+from faults.wire import free_port
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.urls import sqlalchemy_url
@@ -83,6 +84,8 @@ def test_children_read_what_the_command_has_read(
     shutil.copyfile(PACKAGED_CATALOGUE, tmp_path / "c.yaml")
     done = run_command(
         "dev",
+        "--port",
+        free_port(),
         cwd=tmp_path,
         program=STAND_IN,
         **changes,

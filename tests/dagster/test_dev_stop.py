@@ -147,6 +147,8 @@ def test_what_heeds_no_signal_is_killed_and_what_others_have_started_goes_on(
 ) -> None:
     dev = start_command(
         "dev",
+        "--port",
+        free_port(),
         cwd=tmp_path,
         program=STUBBORN,
         SIGNAL_HOME=str(home),
