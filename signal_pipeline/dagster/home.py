@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -98,7 +100,7 @@ def _try_database(url: str) -> None:
 
 
 def _make_database(server: str) -> None:
-    """Make Dagster's database with all its tables, unless it exists.
+    """Make Dagster's database with all its tables, unless it exists, and limit our pools in it.
 
     Dagster makes its tables one by one, in no transaction, and at a later start looks for only one
     of them. If its process were killed meanwhile, Dagster would never work in that database. So
@@ -113,16 +115,14 @@ def _make_database(server: str) -> None:
             "select 1 from pg_database where datname = %s", [DAGSTER_DATABASE]
         ).fetchone()
         if known is not None:
+            with _instance_in(with_database(server, DAGSTER_DATABASE)) as instance:
+                _limit_pools(instance)
             return
         connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*names))
         ensure_database(server, UNFINISHED_DATABASE)
-        os.environ[DATABASE_VARIABLE] = sqlalchemy_url(with_database(server, UNFINISHED_DATABASE))
-        try:
-            with dg.DagsterInstance.get() as instance:
-                _make_tables_and_pools(instance)
-
-        finally:
-            del os.environ[DATABASE_VARIABLE]
+        with _instance_in(with_database(server, UNFINISHED_DATABASE)) as instance:
+            instance.get_run_records(limit=1)  # This makes the tables of each storage.
+            _limit_pools(instance)
         # A session of anybody else in the new database, such as a monitor's, would block the
         # rename.
         connection.execute(
@@ -132,16 +132,28 @@ def _make_database(server: str) -> None:
         connection.execute(sql.SQL("alter database {1} rename to {0}").format(*names))
 
 
-def _make_tables_and_pools(instance: dg.DagsterInstance) -> None:
-    """Make all of Dagster's tables, by opening its storages, and give each of our pools one slot.
+@contextmanager
+def _instance_in(url: str) -> Iterator[dg.DagsterInstance]:
+    """Yield Dagster's instance with its storage in this database."""
+    os.environ[DATABASE_VARIABLE] = sqlalchemy_url(url)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        del os.environ[DATABASE_VARIABLE]
+
+
+def _limit_pools(instance: dg.DagsterInstance) -> None:
+    """Give each of our pools one slot, unless it has a limit of its own.
 
     Otherwise the first run of a pool would make the pool, from `default_limit`. In PostgreSQL that
     can fail if two runs do so at once, and every run of the pool fails once `default_limit` has
-    changed.
+    changed. A new prefix makes new pools.
     """
-    instance.get_run_records(limit=1)
-    for pool in sorted(load_names().pools):
-        instance.event_log_storage.set_concurrency_slots(pool, SLOTS_OF_A_POOL)
+    storage = instance.event_log_storage
+    limited = {pool.name for pool in storage.get_pool_limits() if not pool.from_default}
+    for pool in sorted(load_names().pools - limited):
+        storage.set_concurrency_slots(pool, SLOTS_OF_A_POOL)
 
 
 def project_file(name: str) -> Path:

@@ -59,6 +59,27 @@ def test_a_start_that_is_killed_half_way_is_made_good_by_the_next(
     assert databases(no_database) == {DAGSTER_DATABASE}
 
 
+def test_pools_of_a_later_prefix_get_their_limit_and_others_keep_theirs(
+    no_database: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_instance(load_settings()) as instance:
+        instance.event_log_storage.set_concurrency_slots("rollups", 3)
+        instance.event_log_storage.initialize_concurrency_limit_to_default("team__ingest")
+    monkeypatch.setenv("SIGNAL_ASSET_KEY_PREFIX", "team")
+    monkeypatch.delenv("SIGNAL_DAGSTER_DATABASE_URL")
+    with open_instance(load_settings()) as instance:
+        limits = {each.name: each for each in instance.event_log_storage.get_pool_limits()}
+    assert {name: each.limit for name, each in limits.items()} == {
+        "ingest": 1,
+        "rollups": 3,
+        "retention": 1,
+        "team__ingest": 1,
+        "team__rollups": 1,
+        "team__retention": 1,
+    }
+    assert not limits["team__ingest"].from_default
+
+
 def test_runs_go_on_when_the_default_limit_of_pools_is_changed(no_database: Connection) -> None:
     @dg.op(pool=min(load_names().pools))
     def work() -> None: ...
