@@ -108,11 +108,7 @@ def _build_test_checks(tests: Iterable[ModelTest], names: Names) -> dg.AssetChec
 
 def _test_result(test: ModelTest, key: dg.AssetCheckKey, faults: int) -> dg.AssetCheckResult:
     good = "No row is at fault."
-    bad = (
-        f"{faults} row(s), group(s) or day(s) break this test. Rebuild the kept days with"
-        " `signal-pipeline backfill`. If the check stays red, the model"
-        f" dbt_like_sql/models/{test.model}.sql and its entry in schema.yml disagree."
-    )
+    bad = f"{faults} row(s), group(s) or day(s) break this test. {_advice(test)}"
     return dg.AssetCheckResult(
         passed=faults == 0,
         asset_key=key.asset_key,
@@ -120,6 +116,19 @@ def _test_result(test: ModelTest, key: dg.AssetCheckKey, faults: int) -> dg.Asse
         description=bad if faults else good,
         metadata={"faults": faults},
     )
+
+
+def _advice(test: ModelTest) -> str:
+    rebuild = (
+        "rebuild the kept days with `signal-pipeline backfill`. If the check stays red, the model"
+        f" dbt_like_sql/models/{test.model}.sql and its entry in schema.yml disagree."
+    )
+    if test.of_catalogue:
+        return (
+            "Probably a name is not in the catalogue: put its entry back, with `retired: true`."
+            f" Otherwise {rebuild}"
+        )
+    return rebuild[0].upper() + rebuild[1:]
 
 
 def _build_check(probe: Probe, names: Names) -> dg.AssetChecksDefinition:

@@ -6,7 +6,7 @@ No Dagster: `checks.py` makes asset checks of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from psycopg import sql
@@ -33,7 +33,7 @@ class ModelTest:
 
     `query` counts the rows, groups or days at fault between two days, which are its parameters.
     `reads_raw_events` is true if it counts the raw events of all these days, which is too much work
-    for every hour.
+    for every hour. `of_catalogue` is true if it compares names with those of the catalogue.
     """
 
     model: str
@@ -41,6 +41,7 @@ class ModelTest:
     description: str
     query: sql.Composed
     reads_raw_events: bool = False
+    of_catalogue: bool = False
 
     def count_faults(self, connection: Connection, first: date, last: date) -> int:
         """Return how many rows, groups or days break the test from `first` to `last`, inclusive."""
@@ -91,7 +92,8 @@ def _column_tests(model: Model, catalogue: Catalogue) -> Iterator[ModelTest]:
                 condition = sql.SQL("not ({} = any ({}))").format(
                     _identifier(column), _verbatim(accepted)
                 )
-                yield _row_test(model, f"{column.name}_accepted_values", condition)
+                found = _row_test(model, f"{column.name}_accepted_values", condition)
+                yield replace(found, of_catalogue=test.catalogue is not None)
             elif isinstance(test, Relationships):
                 condition = sql.SQL(
                     "{column} is not null and not exists"

@@ -135,6 +135,14 @@ BROKEN = {
         ("daily_device_activity", "device_type_accepted_values"),
         "signal-pipeline backfill",
     ),
+    "a name that was taken out of the catalogue": (
+        (
+            "update signal.daily_app_activity set event_type = event_type || '_gone'"
+            " where event_type <> '(all)'"
+        ),
+        ("daily_app_activity", "event_type_accepted_values"),
+        "a name is not in the catalogue: put its entry back, with `retired: true`",
+    ),
     "a repeated row": (
         (
             "alter table signal.daily_app_activity drop constraint daily_app_activity_pkey;"
