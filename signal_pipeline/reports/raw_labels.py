@@ -22,7 +22,7 @@ class RawLabels:
         self._quality = day_quality(connection, *coverage.known_span)
         self._incomplete = {*days_missing_raw_events(connection, list(coverage.states))}
         # A day without any event is known to have none, unless Signal was not yet installed.
-        self._before_installation = {day for day in coverage.untouched if day < coverage.installed}
+        self._before_installation = set(coverage.never_recorded)
 
     def of_row(self, row: Mapping[str, Any]) -> list[str]:
         """Return the labels of one row, over all days that it counts."""

@@ -10,7 +10,7 @@ import dagster as dg
 import psycopg
 import pytest
 from conftest import Fill
-from support.dagster import Run
+from support.dagster import Run, metadata_of
 from support.days import days_ago, yesterday
 from support.traffic import line
 
@@ -66,7 +66,10 @@ def test_the_nightly_schedule_asks_for_yesterday(
 
 
 def test_the_first_night_leaves_a_day_before_the_installation_unknown_and_runs_the_retention(
-    night: Callable[..., dg.RunRequest], run: Run, connection: Connection
+    night: Callable[..., dg.RunRequest],
+    run: Run,
+    connection: Connection,
+    instance: dg.DagsterInstance,
 ) -> None:
     request = night()
     assert request.partition_key == str(yesterday())
@@ -75,6 +78,9 @@ def test_the_first_night_leaves_a_day_before_the_installation_unknown_and_runs_t
     assert result.asset_materializations_for_node("expired_raw_events")
     assert "nothing_overdue" in {e.check_name for e in result.get_asset_check_evaluations()}
     assert connection.execute("select count(*) from signal.days").fetchone() == (0,)
+    shown = metadata_of(instance, "raw_events", yesterday())
+    assert "dagster/partition_row_count" not in shown
+    assert "it is not zero" in str(shown["note"])
 
 
 def test_the_first_night_builds_a_day_before_the_installation_that_has_events(

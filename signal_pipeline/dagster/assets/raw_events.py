@@ -19,7 +19,7 @@ from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.days.coverage import read_coverage
+from signal_pipeline.days.coverage import days_note, read_coverage
 from signal_pipeline.days.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import DrainResult, LandingError
@@ -33,6 +33,9 @@ EVENT_COLUMNS = dg.TableSchema(
     ]
 )
 BOOKS_DAYS = 21
+UNKNOWN_NOTE = (
+    "unknown: Signal was not installed yet, and no event of this day was replayed; it is not zero"
+)
 OUTCOME_COLOURS = {"accepted": GREEN, "duplicate": BLUE, "dropped": ORANGE}
 
 
@@ -79,27 +82,49 @@ def build_raw_events_asset(
         else:
             _log_drain(context, drained)
         with postgres.connect() as connection:
-            _refuse_impossible_days(connection, context.partition_keys)
-            for day in map(date.fromisoformat, context.partition_keys):
-                metadata = profile_metadata(day_profile(connection, day))
-                if day == date.fromisoformat(context.partition_keys[-1]):
-                    metadata["books"] = books_chart(connection, day)
-                # Each partition gets its own metadata here. If the metadata were in the result,
-                # Dagster would copy it to every day of a range run.
-                context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
+            _describe_days(context, connection, key)
         return dg.MaterializeResult()
 
     return raw_events
 
 
-def _refuse_impossible_days(connection: Connection, keys: Sequence[str]) -> None:
-    """Raise Failure for days that cannot hold events.
+def _describe_days(
+    context: dg.AssetExecutionContext, connection: Connection, key: dg.AssetKey
+) -> None:
+    """Give each partition of the run its own metadata.
 
-    If such a day were marked as materialized, the UI would show zero events where nothing is known.
+    If the metadata were in the result, Dagster would copy it to every day of a range run.
+    """
+    nightly = CATCH_UP_TAG in context.run.tags
+    unknown = _unknown_days(connection, context.partition_keys, refuse=not nightly)
+    for partition in context.partition_keys:
+        day = date.fromisoformat(partition)
+        if day in unknown:
+            metadata: dict[str, Any] = {"note": UNKNOWN_NOTE}
+        else:
+            metadata = profile_metadata(day_profile(connection, day))
+            if partition == context.partition_keys[-1]:
+                metadata["books"] = books_chart(connection, day)
+        context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
+
+
+def _unknown_days(connection: Connection, keys: Sequence[str], *, refuse: bool) -> set[date]:
+    """Return the days that nobody recorded, as Signal was not installed yet.
+
+    Raises Failure for days that cannot hold events, and with `refuse` also for these. If such a day
+    were marked as materialized, the UI would show zero events where nothing is known. A nightly run
+    does not refuse them, because its retention must run; it marks them without a count.
     """
     days = list(map(date.fromisoformat, keys))
-    if notes := read_coverage(connection, min(days), max(days)).notes():
+    coverage = read_coverage(connection, min(days), max(days))
+    unknown = coverage.never_recorded
+    what = (
+        f"are before Signal was installed on {coverage.installed}, no event of them was replayed,"
+        " and so they stay unknown"
+    )
+    if notes := [*coverage.notes(), *(days_note(unknown, what) if refuse else ())]:
         raise dg.Failure("; ".join(notes), allow_retries=False)
+    return set(unknown)
 
 
 def _log_drain(context: dg.AssetExecutionContext, drained: DrainResult) -> None:
