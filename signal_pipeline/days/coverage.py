@@ -77,7 +77,7 @@ class Coverage:
         """
         if day < self.start_date:
             return f"before the start date {self.start_date}"
-        if day > self.today:
+        if day > self.latest:
             return "after today"
         if day < self.installed and day not in self.states:
             return (
