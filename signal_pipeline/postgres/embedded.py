@@ -54,7 +54,7 @@ STOP_PATIENCE_SECONDS = 60
 ROOT_DATA = Path("/var/lib/signal-pipeline")
 # A variable of the server's. It is set on the command line, since a file's variables can be set in
 # an older server too, by a reload.
-WITHOUT_SECRETS = "signal.started_without_secrets"
+STARTED_CLEAN = "signal.started_without_secrets"
 _UNUSABLE_LETTER = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _run_without_secrets(
     name: str, arguments: Sequence[str], bin_path: Path, **options: object
 ) -> str:
     if name == "pg_ctl" and "start" in arguments:
-        arguments = ("-o", f"-c {WITHOUT_SECRETS}=on", *arguments)
+        arguments = ("-o", f"-c {STARTED_CLEAN}=on", *arguments)
     return str(pgexec(name, arguments, bin_path, env=postgres_environment(), **options))
 
 
@@ -122,7 +122,7 @@ def _restart_without_secrets(server: PostgresServer, home: Path) -> None:
     If other processes use the server, only log a warning.
     """
     with psycopg.connect(with_database(_url(server.pgdata), "postgres")) as connection:
-        known = connection.execute("select current_setting(%s, true)", [WITHOUT_SECRETS]).fetchone()
+        known = connection.execute("select current_setting(%s, true)", [STARTED_CLEAN]).fetchone()
     if known == ("on",):
         return
     if is_alone(home):
