@@ -24,7 +24,7 @@ interface Holder {
 }
 
 /** The key of the one holder per document, even if an app ends up with two copies of this module. */
-const HOLDER = Symbol.for(KEY);
+const HOLDER = Symbol.for("signal.session");
 const page = globalThis as unknown as { [HOLDER]?: Holder };
 
 /** Returns today's UTC date, `YYYY-MM-DD`. */

@@ -87,7 +87,7 @@ export class FakePage extends EventTarget {
 
   /** Makes this the page that the client runs in, as after loading a document. */
   open(): this {
-    Reflect.deleteProperty(globalThis, Symbol.for("signal.sessionId"));
+    Reflect.deleteProperty(globalThis, Symbol.for("signal.session"));
     Object.assign(globalThis, {
       sessionStorage: this.sessionStorage,
       addEventListener: this.addEventListener.bind(this),

@@ -81,11 +81,9 @@ class SpoolingIngest:
                 self._drain(self._spool)
             if self._spool.waiting:
                 return _spool(self._spool, checked)
-        started = self._clock()
         try:
             return self._store(checked)
         except DatabaseUnreachableError as error:
-            self._wait_as_long_as(started)
             logger.warning("%s; events go to the spool", error)
             return _spool(self._spool, checked)
 
@@ -131,12 +129,14 @@ class SpoolingIngest:
 
     def _try_to_store(self, checked: Sequence[AcceptedEvent | Drop]) -> list[Outcome]:
         """Store events. A server that refuses all writes for now counts as unreachable."""
+        started = self._clock()
         try:
             return self._ingest.store(checked)
         except DatabaseError as error:
-            if error.is_refusing_work:
-                raise DatabaseUnreachableError(str(error), error.sqlstate) from None
-            raise
+            if not error.is_refusing_work and not isinstance(error, DatabaseUnreachableError):
+                raise
+            self._wait_as_long_as(started)
+            raise DatabaseUnreachableError(str(error), error.sqlstate) from None
 
     def _try_to_revive(self) -> None:
         """Start the database again if that is our task.

@@ -91,8 +91,8 @@ def run_dev(settings: Settings, port: int) -> int:
 def _lock_home(home: Path) -> FileLock:
     """Return the lock of a home, taken until it is released or this process ends.
 
-    Two daemons on one Dagster would start every run twice. Raises DevError if another process holds
-    the lock.
+    Two daemons on one Dagster would start every run twice. Homes that share one database of
+    Dagster's are not noticed. Raises DevError if another process holds the lock.
     """
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / ".dev.lock", timeout=0)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Json
 from signal_pipeline.errors import SignalError
@@ -24,15 +28,33 @@ replayed after a rotation it is stored again, so never replay such lines of earl
 that saw two secrets is marked, since its users are over-counted."""
 
 
-def rotate_secret(as_json: Json = False) -> None:
+GONE = (
+    ". Put a begun file back, so that it is finished; if it is gone for good, run `rotate-secret"
+    " --forget-begun`"
+)
+
+
+def rotate_secret(
+    forget_begun: Annotated[
+        bool,
+        typer.Option(
+            "--forget-begun",
+            help="Forget landed files that are begun but not finished, and are gone for good.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Explain the kill switch; check which secrets hashed which days, and that nothing waits.
 
-    Changes nothing.
+    Changes nothing without --forget-begun.
     """
-    from signal_pipeline.privacy.rotation import check_rotation
+    from signal_pipeline.privacy.rotation import check_rotation, forget_begun_files
 
     settings = load_settings()
-    found = check_rotation(settings, open_database(settings))
+    database = open_database(settings)
+    if forget_begun:
+        console.say(f"forgot {forget_begun_files(settings, database)} begun file(s)")
+    found = check_rotation(settings, database)
     for line in ROTATION.splitlines():
         console.say(line)
     console.say(f"present secret: key id {found.present}")
@@ -68,5 +90,5 @@ def rotate_secret(as_json: Json = False) -> None:
         raise SignalError(
             f"do not change the secret yet: {waiting.begun} landed file(s) are begun and not"
             f" finished, {len(waiting.landing)} file(s) wait in the landing, {len(waiting.spool)}"
-            " in the spool"
+            f" in the spool{GONE if waiting.begun and not waiting.landing else ''}"
         )

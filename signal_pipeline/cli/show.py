@@ -253,7 +253,7 @@ def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
             for kind in catalogue.event_types.values()
             if usage.state(kind, today) == state
         ]
-        none = "not known" if state == "long dead" and usage.ends_early else "none"
+        none = "not known" if state == "long dead" and usage.has_gaps else "none"
         if usage.seen is not None:
             console.say(f"{state}: {', '.join(named) or none}", to=console.out)
     for note in usage.notes:

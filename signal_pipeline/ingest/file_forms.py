@@ -83,9 +83,12 @@ def is_pretty_printed(head: bytes) -> bool:
     """Return whether the first JSON object of a file spans several lines and is whole in `head`.
 
     `head` is the beginning of the file. The object can be the first of an array. A line that was
-    cut off in the middle and is followed by others is no such object.
+    cut off in the middle and is followed by others is no such object. A first line that is only a
+    bracket begins an array, on however few lines its objects are.
     """
     text = head.decode("utf-8", "replace").strip("\ufeff \t\r\n")
+    if text.partition("\n")[0].rstrip() == "[":
+        return True
     text = text.removeprefix("[").lstrip()
     first_line = text.partition("\n")[0].rstrip()
     if not text.startswith("{") or first_line.endswith("}"):

@@ -180,8 +180,7 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
     """Ingest every waiting file exactly once, and remove it.
 
     Several processes can drain at once, because a file that one of them works on is locked. A file
-    that a drain does not finish stays, and the next drain continues where this one stopped. If the
-    landing is empty at the end, files that were begun and are gone count as done.
+    that a drain does not finish stays, and the next drain continues where this one stopped.
 
     Raises DatabaseError at once, and LandingError for a folder that cannot be made or read.
     If entries are kept, raises LandingError after all other files are done; it names these entries,
@@ -203,8 +202,6 @@ def drain_landing(database: Database, ingest: Ingest, folder: Path, secret: byte
             except OSError as error:
                 name = quoted_name(entry.path)
                 kept.append(f"{name} cannot be read or removed: {error.strerror}")
-        if not landed_files(folder):
-            connection.execute(query(__package__, "finish_gone_files"))
     if kept:
         raise LandingError(
             f"{files} file(s) are done, {len(kept)} item(s) in the landing cannot be taken:"

@@ -15,6 +15,7 @@ from pathlib import Path
 from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.days.calendar import today_utc
+from signal_pipeline.errors import SignalError
 from signal_pipeline.events.hashing import key_id
 from signal_pipeline.ingest.landing import landed_files
 from signal_pipeline.ingest.spool_files import spool_folders, waiting_files
@@ -22,6 +23,10 @@ from signal_pipeline.keys import ingest_secret
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.settings import Settings
+
+
+class RotationError(SignalError):
+    """What the kill switch needs is not so yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,17 @@ class Rotation:
 def _file_name(path: Path) -> str:
     """Return a file's name as text; its bytes need not be UTF-8."""
     return path.name.encode(errors="backslashreplace").decode()
+
+
+def forget_begun_files(settings: Settings, database: Database) -> int:
+    """Forget the landed files that were begun and are gone for good; return how many.
+
+    Raises RotationError while files wait in the landing, since they could be among these.
+    """
+    if landed_files(settings.landing_path):
+        raise RotationError("files wait in the landing: let it run empty first")
+    with database.connect() as connection:
+        return connection.execute("delete from signal.landed_files where done_at is null").rowcount
 
 
 def check_rotation(settings: Settings, database: Database) -> Rotation:

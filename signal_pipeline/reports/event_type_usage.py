@@ -43,19 +43,19 @@ class TypeUse:
 class Usage:
     """What the rollups know, by event type.
 
-    `seen` is None without rollups. The notes say what the numbers leave out. With `ends_early` the
-    newest days are unknown, so that no type can be called dead.
+    `seen` is None without rollups. The notes say what the numbers leave out. With `has_gaps` some
+    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead.
     """
 
     seen: Mapping[str, TypeUse] | None
     notes: list[str] = field(default_factory=list)
-    ends_early: bool = False
+    has_gaps: bool = False
 
     def state(self, kind: EventType, today: date) -> State:
         """Return how a type is used.
 
         A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`, and
-        no newest day is unknown.
+        none of these days is unknown.
         """
         if kind.retired:
             return "retired"
@@ -66,7 +66,7 @@ class Usage:
             return "never seen"
         if today - seen.last_day <= timedelta(days=LONG_DEAD_DAYS):
             return "in use"
-        return "not known" if self.ends_early else "long dead"
+        return "not known" if self.has_gaps else "long dead"
 
 
 def read_usage(settings: Settings) -> Usage:
@@ -108,7 +108,7 @@ def _usage(connection: Connection) -> Usage:
     }
     statuses = day_statuses(connection, {ROLLUP: load_models()[ROLLUP].checksum})
     behind = [status.day for status in statuses if status.rollups[ROLLUP] != "fresh"]
-    unknown = _unknown_since(connection, statuses[-1].day) if statuses else []
+    unknown = _unknown_days(connection, statuses[0].day) if statuses else []
     notes = days_note(
         unknown, "were never built, so it is not known which event types are long dead"
     )
@@ -118,6 +118,11 @@ def _usage(connection: Connection) -> Usage:
     return Usage(seen, notes, bool(unknown))
 
 
-def _unknown_since(connection: Connection, newest: date) -> list[date]:
-    """Return the days from the newest known one to yesterday: no event and no build is known."""
-    return read_coverage(connection, newest, max(newest, today_utc())).untouched
+def _unknown_days(connection: Connection, oldest: date) -> list[date]:
+    """Return those of the last LONG_DEAD_DAYS days, since the oldest known one, that nobody built.
+
+    They may have had events.
+    """
+    today = today_utc()
+    first = min(today, max(oldest, today - timedelta(days=LONG_DEAD_DAYS)))
+    return read_coverage(connection, first, today).untouched

@@ -87,6 +87,22 @@ def test_no_rotation_while_something_waits_for_the_present_secret(
     assert waiting == {"begun_landed_files": 1, "spool": ["000000000001-ab.spool"]}
 
 
+def test_a_begun_file_that_is_gone_for_good_can_be_forgotten(
+    signal: Signal, settings: Settings, connection: Connection
+) -> None:
+    connection.execute("insert into signal.landed_files (content_hmac, bytes) values ('x', 1)")
+    assert "run `rotate-secret --forget-begun`" in error_of(signal("rotate-secret"))
+    settings.landing_path.mkdir()
+    waiting = settings.landing_path / "a.ndjson"
+    waiting.write_bytes(b"")
+    refused = signal("rotate-secret", "--forget-begun")
+    assert "files wait in the landing" in error_of(refused)
+    waiting.unlink()
+    done = signal("rotate-secret", "--forget-begun")
+    assert (done.returncode, "forgot 1 begun file(s)" in done.stderr) == (0, True)
+    assert signal("rotate-secret").returncode == 0
+
+
 @pytest.mark.parametrize("secret", ["tooshort!", "x" * 31])
 def test_a_weak_secret_is_refused_without_showing_it(signal: Signal, secret: str) -> None:
     for command in (["rotate-secret"], ["subject", "--day", yesterday()], ["ingest", "-"]):

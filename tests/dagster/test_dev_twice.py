@@ -10,6 +10,7 @@ from support.commands import error_of, run_command, start_command
 from support.waits import eventually
 
 from faults.wire import free_port
+from signal_pipeline.postgres.urls import sqlalchemy_url
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -41,7 +42,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started(
 
 
 def test_a_second_one_on_the_same_home_is_refused_until_the_first_has_ended(
-    environment: Settings, tmp_path: Path
+    environment: Settings, tmp_path: Path, admin_url: str
 ) -> None:
     first = start_command(
         "dev",
@@ -49,11 +50,12 @@ def test_a_second_one_on_the_same_home_is_refused_until_the_first_has_ended(
         free_port(),
         cwd=tmp_path,
         program=WAITING,
-        SIGNAL_DAGSTER_DATABASE_URL="postgresql+psycopg2://nobody@/none",
+        SIGNAL_DAGSTER_DATABASE_URL=sqlalchemy_url(admin_url),
     )
     try:
         running = environment.home_path / "dagster" / "runs"
         eventually(lambda: running.exists() or first.poll() is not None, "the first one runs", 120)
+        assert first.poll() is None
         second = run_command("dev", "--port", free_port(), cwd=tmp_path, **NOWHERE)
         assert second.returncode == 1
         assert "another `signal-pipeline dev` runs on" in error_of(second)

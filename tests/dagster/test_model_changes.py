@@ -130,8 +130,9 @@ def test_a_model_edited_since_the_location_was_loaded_fails_the_run_and_builds_n
     result = reloaded.resolve_job_def("rollups_job").execute_in_process(
         instance=instance, tags=dict(request.tags), raise_on_error=False
     )
-    assert "the models on disk are not those of the loaded code location: reload" in failure_text(
-        result
+    assert (
+        "the models have changed since this run was asked for. If the code location"
+        in failure_text(result)
     )
     assert connection.execute("select count(*) from signal.builds").fetchone() == (0,)
     (again,) = tick(reloaded, instance)

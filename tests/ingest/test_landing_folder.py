@@ -265,18 +265,3 @@ def test_the_error_carries_what_was_done_and_rights_are_changed_only_where_they_
     with pytest.raises(LandingError):
         drain()
     assert kept.stat().st_ctime_ns == changed
-
-
-def test_a_file_that_was_begun_and_is_gone_counts_as_done_when_the_landing_is_empty(
-    put: Put, drain: Drain, connection: Connection
-) -> None:
-    """An open row would hold up a rotation of the secret for ever."""
-    connection.execute("insert into signal.landed_files (content_hmac, bytes) values ('x', 1)")
-    kept = put(b"[]", "0.json")
-    with pytest.raises(LandingError):
-        drain()
-    is_open = "select count(*) from signal.landed_files where done_at is null"
-    assert connection.execute(is_open).fetchone() == (1,)
-    kept.unlink()
-    drain()
-    assert connection.execute(is_open).fetchone() == (0,)

@@ -308,6 +308,8 @@ def test_indented_events_are_events_all_the_same(put: Put, drain: Drain) -> None
 
 @pytest.mark.parametrize("events", [1, 2, 3])
 def test_an_array_with_few_objects_a_line_is_kept(put: Put, drain: Drain, events: int) -> None:
-    put(b"[" + b",\n".join(traffic(DAY, events)) + b"\n]\n")
-    with pytest.raises(LandingError, match="JSON array"):
-        drain()
+    for start in (b"[", b"[\n  "):
+        file = put(start + b",\n  ".join(traffic(DAY, events)) + b"\n]\n")
+        with pytest.raises(LandingError, match="JSON array"):
+            drain()
+        file.unlink()

@@ -6,7 +6,6 @@ writes the events.
 Docs: docs/data-team.md.
 """
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -93,38 +92,33 @@ def _describe_days(
 ) -> None:
     """Give each partition of the run its own metadata.
 
-    If the metadata were in the result, Dagster would copy it to every day of a range run.
+    If the metadata were in the result, Dagster would copy it to every day of a range run. Raises
+    Failure for days that nobody recorded, once the other days are marked. If such a day were marked
+    as materialized, the UI would show zero events where nothing is known. A nightly run does not
+    refuse it, because its retention must run; it marks the day without a count.
     """
-    nightly = CATCH_UP_TAG in context.run.tags
-    unknown = _unknown_days(connection, context.partition_keys, refuse=not nightly)
-    for partition in context.partition_keys:
-        day = date.fromisoformat(partition)
-        if day in unknown:
-            metadata: dict[str, Any] = {"note": UNKNOWN_NOTE}
-        else:
-            metadata = profile_metadata(day_profile(connection, day))
-            if partition == context.partition_keys[-1]:
-                metadata["books"] = books_chart(connection, day)
-        context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
-
-
-def _unknown_days(connection: Connection, keys: Sequence[str], *, refuse: bool) -> set[date]:
-    """Return the days that nobody recorded, as Signal was not installed yet.
-
-    Raises Failure for days that cannot hold events, and with `refuse` also for these. If such a day
-    were marked as materialized, the UI would show zero events where nothing is known. A nightly run
-    does not refuse them, because its retention must run; it marks them without a count.
-    """
-    days = list(map(date.fromisoformat, keys))
+    days = list(map(date.fromisoformat, context.partition_keys))
     coverage = read_coverage(connection, min(days), max(days))
     unknown = coverage.never_recorded
-    what = (
-        f"are before Signal was installed on {coverage.installed}, no event of them was replayed,"
-        " and so they stay unknown"
-    )
-    if notes := [*coverage.notes(), *(days_note(unknown, what) if refuse else ())]:
-        raise dg.Failure("; ".join(notes), allow_retries=False)
-    return set(unknown)
+    refusal = coverage.notes()
+    if CATCH_UP_TAG not in context.run.tags:
+        refusal += days_note(
+            unknown,
+            f"are before Signal was installed on {coverage.installed}, no event of them was"
+            " replayed, and so they stay unknown",
+        )
+    for day in days:
+        metadata: dict[str, Any] = {"note": UNKNOWN_NOTE}
+        if day not in unknown:
+            metadata = profile_metadata(day_profile(connection, day))
+            if day == days[-1]:
+                metadata["books"] = books_chart(connection, day)
+        if not refusal:
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
+        elif day in coverage.states:
+            context.log_event(dg.AssetMaterialization(key, partition=str(day), metadata=metadata))
+    if refusal:
+        raise dg.Failure("; ".join(refusal), allow_retries=False)
 
 
 def _log_drain(context: dg.AssetExecutionContext, drained: DrainResult) -> None:

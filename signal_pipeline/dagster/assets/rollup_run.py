@@ -14,7 +14,7 @@ from signal_pipeline.concurrency import short_switch_interval, submit_ahead
 from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import FAILED_DAYS_TAG
-from signal_pipeline.days.calendar import stored_start_date, today_utc
+from signal_pipeline.days.calendar import DayInUseError, stored_start_date, today_utc
 from signal_pipeline.days.coverage import days_note
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseUnreachableError
@@ -75,6 +75,9 @@ def build_days(
                 outcome.failed[day] = refusal.reason
             except DatabaseUnreachableError:
                 raise
+            except DayInUseError as error:  # Another try would hold up the other days again.
+                context.log.error("%s", error)
+                outcome.failed[day] = str(error)
             except SignalError as error:
                 context.log.error("day %s, attempt %d of %d: %s", day, attempt, DAY_ATTEMPTS, error)
                 outcome.failed[day] = str(error)

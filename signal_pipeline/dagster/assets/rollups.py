@@ -101,13 +101,14 @@ def build_rollup_assets(
 def _refuse_other_models(run: dg.DagsterRun, models: Models) -> None:
     """Raise Failure if the run was asked for with other models than these, read from the disk.
 
-    A build would record the checksums of these. The code location that asked would take it for
-    stale, and would ask again and again.
+    A build would record the checksums of these. A code location that still has the others would
+    take it for stale, and would ask again and again.
     """
     if run.tags.get(MODELS_TAG, models.digest) != models.digest:
         raise dg.Failure(
-            "the models on disk are not those of the loaded code location: reload it in the UI, or"
-            " restart `signal-pipeline dev`",
+            "the models have changed since this run was asked for. If the code location still has"
+            " the earlier ones, reload it in the UI, or restart `signal-pipeline dev`. Do not"
+            " repeat this run: `stale_rollups_sensor` asks for a new one",
             allow_retries=False,
         )
 

@@ -109,7 +109,7 @@ waiting as (
             -- Of a day that is over: since its end, because a night builds each day, whether its
             -- events still come or not. Days from before the installation came as old files.
             when r.freshness = 'missing' and r.day < c.today and r.day < c.installed
-                then greatest(r.changed_at, (r.day + 1)::timestamp at time zone 'UTC')
+                then greatest(coalesce(r.changed_at, now()), (r.day + 1)::timestamp at time zone 'UTC')
             when r.freshness = 'missing' and r.day < c.today
                 then (r.day + 1)::timestamp at time zone 'UTC'
             when r.freshness = 'missing' then r.changed_at
