@@ -11,7 +11,6 @@ import pytest
 from conftest import Build
 from support.dagster import Run, failure_text, materialized, metadata_of, purge, rows_of
 from support.days import RETENTION_DAYS, due_day, today, yesterday
-from support.stored import install_on
 
 from signal_pipeline.dagster.assets import rollup_run
 from signal_pipeline.errors import SignalError
@@ -95,7 +94,6 @@ def test_purged_before_it_was_built(
     fill(old)
     run("rollups_job", old)
     purge(database, models, old)
-    install_on(connection, old)  # The next day has no events, and is not unknown.
     connection.execute("delete from signal.builds where rollup = 'daily_os_activity'")
     result = run("rollups_job", old, old + timedelta(days=1))
     reason = (
@@ -173,7 +171,6 @@ def test_the_log_of_a_range(
     run("rollups_job", old)
     purge(database, models, old)
     connection.execute("update signal.instance set start_date = %s", [old])
-    install_on(connection, old)  # The next day has no events, and is not unknown.
     after = old + timedelta(days=1)
     result = run("rollups_job", old, after)
     lines = [entry.user_message for entry in instance.all_logs(result.run_id)]
