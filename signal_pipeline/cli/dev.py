@@ -62,11 +62,11 @@ def run_dev(settings: Settings, port: int) -> int:
     because the last user of that server stops it. Raises DevError at once if another one runs on
     the same home, or if the port is taken.
     """
+    # A wrong address is reported here, and not by a sensor some time later.
+    open_addresses(settings)
     # Registered before `_stop`, and so called after it.
     atexit.register(_lock_home(settings.home_path).release)
     _refuse_taken_port(port)
-    # A wrong address is reported here, and not by a sensor some time later.
-    open_addresses(settings)
     database = open_database(settings)
     migrate(database, settings, load_models())
     prepare_landing(settings.landing_path)

@@ -19,8 +19,10 @@ from signal_pipeline.days.calendar import (
     check_window,
     days_between,
     days_missing_raw_events,
+    stored_start_date,
+    today_utc,
+    why_not_built,
 )
-from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.days.freshness import DayStatus, day_statuses
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.postgres.database import Connection, Database
@@ -95,7 +97,7 @@ def plan_backfill(
     can go on. Raises WindowError if `first` is after `last`.
     """
     check_window(first, last)
-    coverage = read_coverage(connection, first, last)
+    start_date, today = stored_start_date(connection), today_utc()
     statuses = day_statuses(connection, models.checksums, first, last)
     present = {status.day: status for status in statuses}
     # Counting raw events is the cost of a plan, so days that are left alone are not counted.
@@ -103,7 +105,7 @@ def plan_backfill(
     missing = days_missing_raw_events(connection, wanted)
     days, refused, fresh = [], dict[date, str](), []
     for day in days_between(first, last):
-        if reason := coverage.why_not_built(day):
+        if reason := why_not_built(day, start_date, today):
             refused[day] = reason
         elif day in present and present[day].state == "purged":
             refused[day] = PURGED

@@ -80,6 +80,13 @@ def check_window(first: date, last: date) -> None:
         raise WindowError(f"the first day, {first}, is after the last, {last}")
 
 
+def why_not_built(day: date, start_date: date, today: date) -> str | None:
+    """Return why the day cannot hold events, and so cannot be built; None if it can hold some."""
+    if day < start_date:
+        return f"before the start date {start_date}"
+    return "after today" if day > today else None
+
+
 def days_between(first: date, last: date) -> list[date]:
     """Return every day from `first` to `last`, inclusive."""
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]

@@ -70,22 +70,6 @@ class Coverage:
         """The untouched days before the installation: they are unknown until a replay."""
         return [day for day in self.untouched if day < self.installed]
 
-    def why_not_built(self, day: date) -> str | None:
-        """Return why a day of the window must not be built; None if it can be.
-
-        Either it cannot hold events, or a build would say zero of what nobody recorded.
-        """
-        if day < self.start_date:
-            return f"before the start date {self.start_date}"
-        if day > self.latest:
-            return "after today"
-        if day < self.installed and day not in self.states:
-            return (
-                f"before Signal was installed on {self.installed}, and no event of it was replayed:"
-                " it stays unknown"
-            )
-        return None
-
     def notes(self) -> list[str]:
         """Return notes on the days of the window that nobody can know, whatever was built."""
         before = (

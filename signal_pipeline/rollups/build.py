@@ -19,8 +19,10 @@ from signal_pipeline.days.calendar import (
     day_lock,
     ensure_days,
     for_each_day,
+    stored_start_date,
+    today_utc,
+    why_not_built,
 )
-from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database, run_with_retries
 from signal_pipeline.postgres.query import query
@@ -67,9 +69,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
-    if it is unknown because Signal was not installed yet, if raw events are missing, if a rollup
-    does not add up to them, or if another build was faster and read a newer version. Raises
-    EngineError and DatabaseError. In all these cases the rollups stay as they are.
+    if raw events are missing, if a rollup does not add up to them, or if another build was faster
+    and read a newer version. Raises EngineError and DatabaseError. In all these cases the rollups
+    stay as they are.
     """
     with database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -109,11 +111,8 @@ def recorded_builds(connection: Connection, models: Models, days: Sequence[date]
 
 
 def refuse_impossible_day(connection: Connection, day: date) -> None:
-    """Raise BuildRefusedError for a day that cannot hold events, or that nobody recorded.
-
-    The latter is a day before the installation, unless a replay has brought events of it.
-    """
-    reason = read_coverage(connection, day, day).why_not_built(day)
+    """Raise BuildRefusedError for a day before the start date or after today."""
+    reason = why_not_built(day, stored_start_date(connection), today_utc())
     if reason is not None:
         raise BuildRefusedError(day, reason)
 

@@ -22,12 +22,6 @@ from signal_pipeline.settings import Settings
 pytestmark = pytest.mark.embedded_only
 
 
-@pytest.fixture(autouse=True)
-def known(connection: Connection) -> None:
-    """Yesterday has a row, so it is no unknown day, although Signal was installed today."""
-    calendar.ensure_days(connection, [yesterday()])
-
-
 def test_a_night_catches_up(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:

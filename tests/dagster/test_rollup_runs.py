@@ -17,7 +17,6 @@ from support.dagster import (
     rows_of,
 )
 from support.days import days_ago, due_day, yesterday
-from support.stored import install_on
 
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.postgres.database import Connection, Database
@@ -62,7 +61,6 @@ def test_days_before_the_start_date(
     """
     connection.execute("update signal.instance set start_date = %s", [yesterday()])
     first = days_ago(4)
-    install_on(connection, first)
     result = run("rollups_job", first, yesterday())
     sentence = f"3 day(s) not built, before the start date {yesterday()}: {first} to {days_ago(2)}"
     assert sentence in failure_text(result)

@@ -10,7 +10,6 @@ import pytest
 from conftest import Fill
 from support.days import days_ago, due_day, today
 from support.reports import SUNDAY, WINDOW, BuildDays, Models, frame, states
-from support.stored import install_on
 from support.traffic import line
 
 from signal_pipeline.ingest.pipeline import Ingest
@@ -77,14 +76,9 @@ def test_a_day_that_was_never_built_is_missing_from_the_sum_and_said_so(
 
 
 def test_a_week_that_the_window_cuts_is_partial(
-    database: Database,
-    connection: Connection,
-    models: Models,
-    fill: Fill,
-    build_days: BuildDays,
+    database: Database, models: Models, fill: Fill, build_days: BuildDays
 ) -> None:
     monday = SUNDAY - timedelta(days=6)
-    install_on(connection, monday)
     for day in (monday, SUNDAY):
         fill(day)
     build_days(*(monday + timedelta(days=n) for n in range(7)))

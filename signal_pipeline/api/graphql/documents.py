@@ -83,7 +83,8 @@ class Documents:
     ) -> ExecutionResult:
         if not _has_operation(document, call.operation_name):
             safe = "`operationName` is not the name of the query's operation"
-            return ExecutionResult(None, [_safe_error("unknown operation", safe)])
+            message = f"Unknown operation named '{call.operation_name}'."
+            return ExecutionResult(None, [_safe_error(message, safe)])
         result = execute(
             self._schema,
             document,

@@ -18,7 +18,7 @@ from signal_pipeline.dagster.resources.ingest_resource import IngestResource
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.dagster.runs import CATCH_UP_TAG
 from signal_pipeline.days.calendar import today_utc
-from signal_pipeline.days.coverage import days_note, read_coverage
+from signal_pipeline.days.coverage import read_coverage
 from signal_pipeline.days.profile import DayProfile, day_profile, outcomes_by_day
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest.landing import DrainResult, LandingError
@@ -92,33 +92,22 @@ def _describe_days(
 ) -> None:
     """Give each partition of the run its own metadata.
 
-    If the metadata were in the result, Dagster would copy it to every day of a range run. Raises
-    Failure for days that nobody recorded, once the other days are marked. If such a day were marked
-    as materialized, the UI would show zero events where nothing is known. A nightly run does not
-    refuse it, because its retention must run; it marks the day without a count.
+    If the metadata were in the result, Dagster would copy it to every day of a range run. A day
+    that nobody recorded gets a note and no count, since its events are unknown, not zero. Raises
+    Failure for days that cannot hold events.
     """
     days = list(map(date.fromisoformat, context.partition_keys))
     coverage = read_coverage(connection, min(days), max(days))
+    if notes := coverage.notes():
+        raise dg.Failure("; ".join(notes), allow_retries=False)
     unknown = coverage.never_recorded
-    refusal = coverage.notes()
-    if CATCH_UP_TAG not in context.run.tags:
-        refusal += days_note(
-            unknown,
-            f"are before Signal was installed on {coverage.installed}, no event of them was"
-            " replayed, and so they stay unknown",
-        )
     for day in days:
         metadata: dict[str, Any] = {"note": UNKNOWN_NOTE}
         if day not in unknown:
             metadata = profile_metadata(day_profile(connection, day))
             if day == days[-1]:
                 metadata["books"] = books_chart(connection, day)
-        if not refusal:
-            context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
-        elif day in coverage.states:
-            context.log_event(dg.AssetMaterialization(key, partition=str(day), metadata=metadata))
-    if refusal:
-        raise dg.Failure("; ".join(refusal), allow_retries=False)
+        context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
 
 
 def _log_drain(context: dg.AssetExecutionContext, drained: DrainResult) -> None:
