@@ -25,7 +25,6 @@ from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.identity.configuration import identification_from
 from signal_pipeline.api.identity.rate_limit import RateLimit, Window
 from signal_pipeline.api.protocol import BoundedProtocol
-from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.events.hashing import key_id
 from signal_pipeline.events.user_agents import load_lists
 from signal_pipeline.ingest.pipeline import Ingest
@@ -125,7 +124,7 @@ def open_services(
             rate_limit,
             reads,
             models,
-            load_catalogue(settings.catalogue),
+            ingest.acceptance.catalogue,
             ThreadPoolExecutor(READERS, thread_name_prefix="signal-reader"),
             partial(actor_hmac, settings),
         )

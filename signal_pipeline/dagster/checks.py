@@ -119,16 +119,16 @@ def _test_result(test: ModelTest, key: dg.AssetCheckKey, faults: int) -> dg.Asse
 
 
 def _advice(test: ModelTest) -> str:
-    rebuild = (
-        "rebuild the kept days with `signal-pipeline backfill`. If the check stays red, the model"
-        f" dbt_like_sql/models/{test.model}.sql and its entry in schema.yml disagree."
+    of_catalogue = (
+        "If a name is not in the catalogue: put its entry back, with `retired: true`. Otherwise: "
+        if test.of_catalogue
+        else ""
     )
-    if test.of_catalogue:
-        return (
-            "Probably a name is not in the catalogue: put its entry back, with `retired: true`."
-            f" Otherwise {rebuild}"
-        )
-    return rebuild[0].upper() + rebuild[1:]
+    return (
+        f"{of_catalogue}Rebuild the kept days with `signal-pipeline backfill`. If the check stays"
+        f" red, the model dbt_like_sql/models/{test.model}.sql and its entry in schema.yml"
+        " disagree."
+    )
 
 
 def _build_check(probe: Probe, names: Names) -> dg.AssetChecksDefinition:

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from signal_pipeline.dagster.names import load_names
 from signal_pipeline.postgres.database import ensure_database, open_database
+from signal_pipeline.postgres.query import query
 from signal_pipeline.postgres.urls import sqlalchemy_url, with_database
 from signal_pipeline.settings import Settings, SettingsError
 from signal_pipeline.system.child_environments import DATABASE_VARIABLE
@@ -115,8 +116,7 @@ def _make_database(server: str) -> None:
             "select 1 from pg_database where datname = %s", [DAGSTER_DATABASE]
         ).fetchone()
         if known is not None:
-            with _instance_in(with_database(server, DAGSTER_DATABASE)) as instance:
-                _limit_pools(instance)
+            _limit_new_pools(with_database(server, DAGSTER_DATABASE))
             return
         connection.execute(sql.SQL("drop database if exists {1} with (force)").format(*names))
         ensure_database(server, UNFINISHED_DATABASE)
@@ -130,6 +130,19 @@ def _make_database(server: str) -> None:
             [UNFINISHED_DATABASE],
         )
         connection.execute(sql.SQL("alter database {1} rename to {0}").format(*names))
+
+
+def _limit_new_pools(url: str) -> None:
+    """Limit our pools in an existing database of Dagster's: a new prefix makes new pools.
+
+    Opening Dagster's storage costs each start a tenth of a second, so it is opened only if a pool
+    lacks its limit.
+    """
+    with psycopg.connect(url) as connection:
+        limited = connection.execute(query(__package__, "limited_pools")).fetchall()
+    if load_names().pools - {name for (name,) in limited}:
+        with _instance_in(url) as instance:
+            _limit_pools(instance)
 
 
 @contextmanager
@@ -148,7 +161,7 @@ def _limit_pools(instance: dg.DagsterInstance) -> None:
 
     Otherwise the first run of a pool would make the pool, from `default_limit`. In PostgreSQL that
     can fail if two runs do so at once, and every run of the pool fails once `default_limit` has
-    changed. A new prefix makes new pools.
+    changed.
     """
     storage = instance.event_log_storage
     limited = {pool.name for pool in storage.get_pool_limits() if not pool.from_default}

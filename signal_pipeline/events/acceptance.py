@@ -85,6 +85,7 @@ class Acceptance:
         # The bounds of time at `_now`. They are kept, because a whole batch is checked at one time.
         self._now = self._latest = datetime.min.replace(tzinfo=UTC)
         self._first_day = date.max
+        self.catalogue = catalogue
         self._types = {name for name, entry in catalogue.event_types.items() if not entry.retired}
         self._all_types = set(catalogue.event_types)
         self._hosts = {name: app.host for name, app in catalogue.apps.items() if not app.retired}

@@ -18,6 +18,7 @@ from support.client import install_client
 from support.gateway import Gateway, compose, install_gateway, running_gateway
 from support.node import node_environment
 from support.traffic import CHROME
+from support.waits import PATIENCE_SECONDS
 from support.wire import Issuer, Server, code, event
 
 from signal_pipeline.postgres.database import Connection
@@ -106,9 +107,9 @@ def test_addresses_of_clients(gateway: Gateway, rows: Connection) -> None:
             "authorization": f"JWT {gateway.token()}",
         }
         body = {"query": CREATE, "variables": {"input": fields}}
-        assert httpx.post(f"{gateway.url}/graphql", json=body, headers=headers, timeout=60).json()[
-            "data"
-        ]["eventCreate"]
+        assert httpx.post(
+            f"{gateway.url}/graphql", json=body, headers=headers, timeout=PATIENCE_SECONDS
+        ).json()["data"]["eventCreate"]
     hashes = [
         rows.execute(
             "select user_hash from signal.events where client_event_id = %s",
@@ -184,7 +185,6 @@ def play_persisted_queries(gateway: Gateway, own: dict[str, object]) -> dict[str
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     seen: dict[str, dict[str, Any]] = json.loads(done.stdout)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 
 import pytest
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.api import group_commit
 from signal_pipeline.api.group_commit import GroupCommit
@@ -20,8 +21,6 @@ from signal_pipeline.events.event import Drop
 from signal_pipeline.ingest.books import ACCEPTED, Outcome
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
 from signal_pipeline.postgres.embedded import EmbeddedError
-
-PATIENCE = 20.0
 
 
 class Ingest:
@@ -36,7 +35,7 @@ class Ingest:
 
     def store(self, checked: Sequence[Drop]) -> list[Outcome]:
         self.batches.append([item.event_type for item in checked])
-        assert self.let.wait(PATIENCE)
+        assert self.let.wait(PATIENCE_SECONDS)
         if self.refuses is not None:
             raise self.refuses
         return [ACCEPTED] * len(checked)
@@ -57,10 +56,10 @@ def run(
     ingest = Ingest()
 
     async def whole() -> None:
-        async with asyncio.timeout(3 * PATIENCE):
+        async with asyncio.timeout(3 * PATIENCE_SECONDS):
             async with GroupCommit(ingest, None, revive) as commits:  # type: ignore[arg-type]
                 try:
-                    await asyncio.wait_for(test(commits, ingest), PATIENCE)
+                    await asyncio.wait_for(test(commits, ingest), PATIENCE_SECONDS)
                 finally:
                     ingest.let.set()
 
@@ -211,7 +210,7 @@ def test_a_failing_spool_does_not_end_the_thread(caplog: pytest.LogCaptureFixtur
 
     async def whole() -> None:
         async with (
-            asyncio.timeout(PATIENCE),
+            asyncio.timeout(PATIENCE_SECONDS),
             GroupCommit(ingest, spool) as commits,  # type: ignore[arg-type]
         ):
             for number in range(1, 3):

@@ -6,11 +6,10 @@ import asyncio
 import threading
 
 from starlette.requests import Request
+from support.waits import PATIENCE_SECONDS
 
 from signal_pipeline.api.health import Readiness
 from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
-
-PATIENCE = 60.0
 
 
 class SlowDatabase(Database):
@@ -24,7 +23,7 @@ class SlowDatabase(Database):
 
     def connect(self) -> Connection:
         self.asked += 1
-        assert self.may_answer.wait(PATIENCE)
+        assert self.may_answer.wait(PATIENCE_SECONDS)
         if self.is_away:
             raise DatabaseUnreachableError("away")
         return super().connect()

@@ -13,11 +13,11 @@ import pytest
 from support.raw_http import (
     HEALTH,
     LAST_HEALTH,
-    PATIENCE,
     POST,
     connect,
     read_answer,
 )
+from support.waits import PATIENCE_SECONDS
 from support.wire import StartServer
 
 from signal_pipeline.api import connections
@@ -34,7 +34,7 @@ def _send_slowly(first: bytes, again: bytes, every: float = 0.4) -> Sends:
         client.sendall(first)
         client.settimeout(every)
         begun = time.monotonic()
-        while time.monotonic() < begun + PATIENCE:
+        while time.monotonic() < begun + PATIENCE_SECONDS:
             try:
                 if client.recv(1 << 16) == b"":
                     return begun
@@ -52,7 +52,7 @@ def _send_slowly(first: bytes, again: bytes, every: float = 0.4) -> Sends:
 def _never_read(client: socket.socket) -> float:
     """Ask again and again without reading; large requests are no flood of pipelined ones."""
     request = HEALTH[:-2] + b"x-padding: " + b"p" * 4_000 + b"\r\n\r\n"
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + PATIENCE_SECONDS
     while (taken := time.monotonic()) < give_up:
         try:
             client.sendall(request)  # Waits once the server takes no more.
@@ -65,7 +65,7 @@ def _never_read_the_last(client: socket.socket) -> float:
     """Ask for a close behind as many requests as may wait, and read nothing."""
     client.sendall(HEALTH * (MAX_PIPELINED - 1) + LAST_HEALTH)
     begun = time.monotonic()
-    while time.monotonic() < begun + PATIENCE:
+    while time.monotonic() < begun + PATIENCE_SECONDS:
         try:
             client.sendall(b"x")
         except ConnectionError:

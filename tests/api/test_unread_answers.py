@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import uvicorn
-from support.raw_http import HEALTH, LAST_HEALTH, PATIENCE
+from support.raw_http import HEALTH, LAST_HEALTH, PATIENCE_SECONDS
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 from uvicorn.server import ServerState
 
@@ -81,7 +81,7 @@ async def local_server() -> AsyncIterator[LocalServer]:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -89,7 +89,7 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 async def read_answers(client: socket.socket, answers: int = 1 << 30) -> bytes:
     """All that comes until so many answers are there, or until the server closes."""
     said = b""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while said.count(b"a" * len(ANSWER)) < answers:
             part = await asyncio.get_running_loop().sock_recv(client, 1 << 16)
             if not part:

@@ -14,7 +14,7 @@ from conftest import Fill
 from support.commands import Done, Signal, error_of, last_json, start_command
 from support.data_subject import ADDRESS, PERSON, person
 from support.days import days_ago, yesterday
-from support.waits import until
+from support.waits import PATIENCE_SECONDS, until
 
 from signal_pipeline.days.calendar import day_lock
 from signal_pipeline.ingest.pipeline import Ingest
@@ -146,7 +146,7 @@ def test_an_erasure_that_ctrl_c_ends_still_certifies_what_it_erased(
         )
         until(lambda: connection.execute("select from signal.audit").fetchone() is not None)
         process.send_signal(SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 130
     _assert_interrupted(Done([], 130, stdout, stderr), connection)
 

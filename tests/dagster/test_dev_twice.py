@@ -54,7 +54,7 @@ def test_a_second_one_on_the_same_home_is_refused_until_the_first_has_ended(
     )
     try:
         running = environment.home_path / "dagster" / "runs"
-        eventually(lambda: running.exists() or first.poll() is not None, "the first one runs", 120)
+        eventually(lambda: running.exists() or first.poll() is not None, "the first one runs")
         assert first.poll() is None
         second = run_command("dev", "--port", free_port(), cwd=tmp_path, **NOWHERE)
         assert second.returncode == 1

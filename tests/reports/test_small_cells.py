@@ -16,23 +16,20 @@ from random import Random, SystemRandom
 import pytest
 from conftest import START_DATE, Build, Fill
 from support.commands import run_command
-from support.days import RETENTION_DAYS, days_ago, due_day
+from support.days import days_ago
 from support.reports import frame
 
 from faults.suppression_questions import impossible_machines
 from faults.suppression_solver import System
 from faults.suppression_world import SEATS
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
-from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.reports.dimensions import KEYS
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
 from signal_pipeline.reports.report import Report
 from signal_pipeline.reports.small_cells import can_hide_small
-from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.declared_tests import Unique
 from signal_pipeline.rollups.models import Models
-from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -218,41 +215,6 @@ def test_without_a_small_cell_nothing_is_left_out(
         for by in ("day", "week", "total"):
             report = rollup_report(database, models, kind, DAY, DAY, by=by, hide_small=True)  # type: ignore[arg-type]
             assert (len(frame(report)), report.left_out) == (3, 0)
-
-
-APP_AND_DEVICE = ["daily_app_activity", "daily_device_activity"]
-
-
-def test_a_group_is_left_out_until_every_rollup_of_its_day_is_built(
-    database: Database, models: Models, fill: Fill, build: Build
-) -> None:
-    """What the other rollups hold can close it, and nobody must see it before and not after."""
-    fill(DAY, 300)
-    build_day(database, PostgresEngine(), models.only(APP_AND_DEVICE), DAY)
-    for kind in ("app", "device"):
-        whole = rollup_report(database, models, kind, DAY, DAY)
-        early = rollup_report(database, models, kind, DAY, DAY, hide_small=True)
-        assert (early.records, early.left_out) == ([], len(whole.records))
-        # A team that has removed the others does not wait for them.
-        own = models.only(APP_AND_DEVICE)
-        assert rollup_report(database, own, kind, DAY, DAY, hide_small=True).records
-    build(DAY)
-    assert rollup_report(database, models, "app", DAY, DAY, hide_small=True).records
-
-
-def test_a_purged_day_does_not_wait_for_a_rollup_that_was_added_later(
-    database: Database, models: Models, fill: Fill
-) -> None:
-    """It will never be built, so nothing of it can be seen."""
-    day, own = due_day(), models.only(APP_AND_DEVICE)
-    fill(day, 300)
-    build_day(database, PostgresEngine(), own, day)
-    assert not rollup_report(database, models, "device", day, day, hide_small=True).records
-    assert purge_due_days(database, own, RETENTION_DAYS).purged == [day]
-    later, before = (
-        rollup_report(database, each, "device", day, day, hide_small=True) for each in (models, own)
-    )
-    assert later.records == before.records != []
 
 
 @pytest.fixture

@@ -111,7 +111,9 @@ class Gateway:
         if token is not None:
             headers["authorization"] = f"JWT {token}"
         body = {"query": query, "variables": variables, **more}
-        return httpx.post(f"{self.url}/graphql", json=body, headers=headers, timeout=60)
+        return httpx.post(
+            f"{self.url}/graphql", json=body, headers=headers, timeout=PATIENCE_SECONDS
+        )
 
     def token(self, uid: str = "user-1", **claims: object) -> str:
         """A login token."""

@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from support.waits import PATIENCE_SECONDS
 from support.wire import Server
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 LAST_HEALTH = HEALTH[:-2] + b"connection: close\r\n\r\n"
 POST = b"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
-PATIENCE = 90.0
 
 
 def connect(
@@ -21,7 +21,7 @@ def connect(
     client = socket.socket()
     if receive_bytes is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    client.settimeout(PATIENCE)
+    client.settimeout(PATIENCE_SECONDS)
     client.bind((source, 0))
     client.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
     return client

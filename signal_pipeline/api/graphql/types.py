@@ -60,7 +60,7 @@ SCALARS: dict[object, ScalarDefinition] = {
 
 
 @strawberry.input(
-    description=("One interaction. If it is dropped, for whatever reason, the call still succeeds.")
+    description="One interaction. If it is dropped, for whatever reason, the call still succeeds."
 )
 class EventCreateInput:
     """One event, as the client states it."""
