@@ -9,28 +9,31 @@ from __future__ import annotations
 
 from functools import cache
 
-import dagster as dg
+from signal_pipeline.system.loading import loaded_for_good
 
-from signal_pipeline.catalogue.load import load_catalogue
-from signal_pipeline.dagster.alert_sensor import build_alerts_sensor
-from signal_pipeline.dagster.assets.expired_raw_events import build_expired_raw_events_asset
-from signal_pipeline.dagster.assets.raw_events import build_raw_events_asset
-from signal_pipeline.dagster.assets.rollups import build_rollup_assets
-from signal_pipeline.dagster.assets.usage_report import build_usage_report_asset, build_weeks
-from signal_pipeline.dagster.checks import build_checks
-from signal_pipeline.dagster.jobs import build_jobs
-from signal_pipeline.dagster.left_checks import build_left_checks_sensor
-from signal_pipeline.dagster.liveness import build_abandoned_runs_sensor
-from signal_pipeline.dagster.log_alerts import build_red_checks_sensor, build_run_failure_sensor
-from signal_pipeline.dagster.names import Names
-from signal_pipeline.dagster.partitions import build_daily_partitions
-from signal_pipeline.dagster.pruning_job import build_pruning_job
-from signal_pipeline.dagster.resources.ingest_resource import IngestResource
-from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.schedules import build_schedules
-from signal_pipeline.dagster.sensors import build_landing_sensor, build_stale_rollups_sensor
-from signal_pipeline.rollups.models import load_models
-from signal_pipeline.settings import Settings, load_settings
+with loaded_for_good():
+    import dagster as dg
+
+    from signal_pipeline.catalogue.load import load_catalogue
+    from signal_pipeline.dagster.alert_sensor import build_alerts_sensor
+    from signal_pipeline.dagster.assets.expired_raw_events import build_expired_raw_events_asset
+    from signal_pipeline.dagster.assets.raw_events import build_raw_events_asset
+    from signal_pipeline.dagster.assets.rollups import build_rollup_assets
+    from signal_pipeline.dagster.assets.usage_report import build_usage_report_asset, build_weeks
+    from signal_pipeline.dagster.checks import build_checks
+    from signal_pipeline.dagster.jobs import build_jobs
+    from signal_pipeline.dagster.left_checks import build_left_checks_sensor
+    from signal_pipeline.dagster.liveness import build_abandoned_runs_sensor
+    from signal_pipeline.dagster.log_alerts import build_red_checks_sensor, build_run_failure_sensor
+    from signal_pipeline.dagster.names import Names
+    from signal_pipeline.dagster.partitions import build_daily_partitions
+    from signal_pipeline.dagster.pruning_job import build_pruning_job
+    from signal_pipeline.dagster.resources.ingest_resource import IngestResource
+    from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
+    from signal_pipeline.dagster.schedules import build_schedules
+    from signal_pipeline.dagster.sensors import build_landing_sensor, build_stale_rollups_sensor
+    from signal_pipeline.rollups.models import load_models
+    from signal_pipeline.settings import Settings, load_settings
 
 # Always the same objects: Dagster merges definitions only if equal keys are one object.
 RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
@@ -40,7 +43,8 @@ RESOURCES = {"postgres": PostgresResource(), "ingest": IngestResource()}
 @cache  # A process of Dagster's asks more than once.
 def defs() -> dg.Definitions:
     """Return the definitions for the settings in the environment."""
-    return build_defs(load_settings())
+    with loaded_for_good():
+        return build_defs(load_settings())
 
 
 def build_defs(settings: Settings) -> dg.Definitions:
