@@ -14,7 +14,7 @@ from typing import Literal
 
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.books import Outcome
-from signal_pipeline.ingest.drop_log import log_drops
+from signal_pipeline.ingest.drop_log import kinds_of_drops, log_drops
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.ingest.spool import Spool, SpoolError
 from signal_pipeline.postgres.database import DatabaseError, DatabaseUnreachableError
@@ -177,5 +177,5 @@ def _spool(spool: Spool, checked: Sequence[AcceptedEvent | Drop]) -> list[Answer
         for position, item in enumerate(checked)
         if isinstance(item, Drop)
     }
-    log_drops((checked[position], outcome) for position, outcome in drops.items())
+    log_drops(kinds_of_drops((checked[position], outcome) for position, outcome in drops.items()))
     return [drops.get(position) or Spooled() for position in range(len(checked))]

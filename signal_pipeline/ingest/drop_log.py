@@ -13,23 +13,29 @@ logger = logging.getLogger(__name__)
 
 LOGGED_DROPS = 20
 
+DropKind = tuple[
+    str | None, str
+]  # A reason, and the event type, which is empty if it is not known.
 
-def log_drops(events: Iterable[tuple[AcceptedEvent | Drop, Outcome]]) -> None:
-    """Log one line per reason and event type: the 20 most frequent, and how many more there are.
 
-    A dropped event never fails its caller, but it never vanishes without a trace either.
-    """
-    dropped = Counter(
+def kinds_of_drops(events: Iterable[tuple[AcceptedEvent | Drop, Outcome]]) -> Counter[DropKind]:
+    """Count the drops among these events by reason and event type."""
+    return Counter(
         (outcome.reason, item.stated_type if isinstance(item, Drop) else item.event_type)
         for item, outcome in events
         if outcome is not ACCEPTED and outcome.kind == "dropped"
     )
-    for (reason, event_type), number in dropped.most_common(LOGGED_DROPS):
+
+
+def log_drops(drops: Counter[DropKind]) -> None:
+    """Log one line per reason and event type: the 20 most frequent, and how many more there are.
+
+    A dropped event never fails its caller, but it never vanishes without a trace either.
+    """
+    for (reason, event_type), number in drops.most_common(LOGGED_DROPS):
         level = logging.INFO if reason == "bot" else logging.WARNING
         logger.log(
             level, "dropped %d event(s)%s: %s", number, event_type and f" of {event_type}", reason
         )
-    if len(dropped) > LOGGED_DROPS:
-        logger.warning(
-            "and %d more kinds of drops; the books count all", len(dropped) - LOGGED_DROPS
-        )
+    if len(drops) > LOGGED_DROPS:
+        logger.warning("and %d more kinds of drops; the books count all", len(drops) - LOGGED_DROPS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from signal_pipeline.events.event import AcceptedEvent, Drop
-from signal_pipeline.ingest.drop_log import log_drops
+from signal_pipeline.ingest.drop_log import kinds_of_drops, log_drops
 from signal_pipeline.ingest.writer import EventWriter, prepare
 from signal_pipeline.postgres.database import Connection, DatabaseError
 from signal_pipeline.postgres.query import query
@@ -56,8 +56,10 @@ def write_once(
         return False
     # What was a drop already was logged when it was spooled.
     log_drops(
-        (item, outcome)
-        for item, outcome in zip(items, outcomes, strict=True)
-        if isinstance(item, AcceptedEvent)
+        kinds_of_drops(
+            (item, outcome)
+            for item, outcome in zip(items, outcomes, strict=True)
+            if isinstance(item, AcceptedEvent)
+        )
     )
     return True

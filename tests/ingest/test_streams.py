@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import logging
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -149,6 +150,39 @@ def test_the_first_malformed_line_is_known_by_its_number(
     assert ingest.ingest_stream(io.BytesIO(b"\n".join(noise))).first_malformed == (
         3 if number else None
     )
+
+
+@pytest.mark.embedded_only
+def test_the_drops_of_all_batches_are_logged_together_at_the_end(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    caplog.set_level(logging.INFO, "signal_pipeline")
+    lines = [line(NOON, eventType=f"type_{n % 2}") for n in range(150)]
+    logged: list[int] = []
+    ingest.ingest_stream(
+        io.BytesIO(b"\n".join(lines)), progress=lambda _: logged.append(len(caplog.records))
+    )
+    assert len(logged) > 3
+    assert not any(logged)
+    assert sorted(caplog.messages) == [
+        "dropped 75 event(s) of type_0: unknown_event_type",
+        "dropped 75 event(s) of type_1: unknown_event_type",
+    ]
+
+
+@pytest.mark.embedded_only
+def test_the_drops_before_an_error_are_logged(
+    ingest: Ingest, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [line(NOON, eventType="no_such_type") for _ in range(8_000)]
+    counts = Counts()
+    with pytest.raises(CutShortError):
+        ingest.ingest_stream(FailingDisk(b"\n".join(lines), 100_000), counts=counts)
+    assert 0 < counts.received == sum(stored_books(connection).values()) < 8_000
+    assert caplog.messages == [
+        f"dropped {counts.received} event(s) of no_such_type: unknown_event_type"
+    ]
 
 
 @pytest.mark.embedded_only
