@@ -37,7 +37,7 @@ from signal_pipeline.events.form import (
     stored_route,
 )
 from signal_pipeline.events.hashing import DayHasher
-from signal_pipeline.events.ids import NO_IDS
+from signal_pipeline.events.ids import NO_IDS, NO_VALUE
 from signal_pipeline.events.pii import holds_pii
 from signal_pipeline.events.times import date_or_none, time_of, time_of_json
 from signal_pipeline.events.user_agents import UserAgent, parse_user_agent
@@ -243,7 +243,9 @@ class Acceptance:
         lowered = entity_id.lower()
         if len(lowered) > MAX_ENTITY_ID_CHARACTERS or not lowered.isprintable():
             raise Refused("invalid_entity")
-        if self._entity_formats[entity_type].fullmatch(lowered) is None or lowered in NO_IDS:
+        if lowered in NO_IDS or lowered == NO_VALUE:
+            raise Refused("invalid_entity")
+        if self._entity_formats[entity_type].fullmatch(lowered) is None:
             raise Refused("invalid_entity")
         return lowered
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+NO_VALUE = "(none)"  # What reports and rollups show for a missing route or entity.
 NO_IDS = frozenset({"00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"})
 
 _is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch

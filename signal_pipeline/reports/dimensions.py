@@ -14,9 +14,9 @@ from typing import Literal, LiteralString, TypeVar
 from signal_pipeline.catalogue.load import Catalogue
 from signal_pipeline.events.browsers import BROWSER_FAMILIES, OS_FAMILIES
 from signal_pipeline.events.devices import DEVICE_TYPES
+from signal_pipeline.events.ids import NO_VALUE
 from signal_pipeline.reports.report_errors import QuestionError
 
-NONE = "(none)"
 Value = TypeVar("Value")
 
 
@@ -57,7 +57,7 @@ KEYS: Mapping[str, Key] = {
             "entity_type",
             "entity",
             "coalesce(entity_type, '(none)')",
-            lambda catalogue: [*catalogue.entity_types, NONE],
+            lambda catalogue: [*catalogue.entity_types, NO_VALUE],
         ),
         Key("entity", "entity_id", "entity", "coalesce(entity_id, '(none)')"),
         Key("device", "device_type", "split", "device_type", lambda _: DEVICE_TYPES),

@@ -12,9 +12,10 @@ from datetime import date
 from psycopg import sql
 
 from signal_pipeline.days.coverage import Coverage, days_note, read_coverage
+from signal_pipeline.events.ids import NO_VALUE
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.dimensions import GROUPS, KEYS, NONE
+from signal_pipeline.reports.dimensions import GROUPS, KEYS
 from signal_pipeline.reports.of_raw_events import (
     KEEP_PARTITIONS,
     equality,
@@ -72,7 +73,7 @@ def _rollup_of(models: Models, question: Question) -> Model | None:
         model
         for model in models.values()
         if wanted <= set(model.dimensions)
-        and (model.covers_all_events or NONE not in question.where.values())
+        and (model.covers_all_events or NO_VALUE not in question.where.values())
     ]
     return min(
         candidates,

@@ -10,10 +10,11 @@ from psycopg import sql
 
 from signal_pipeline.days.calendar import days_between, window
 from signal_pipeline.days.coverage import Coverage, days_note, read_coverage, spans_of
+from signal_pipeline.events.ids import NO_VALUE
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
-from signal_pipeline.reports.dimensions import KEYS, NONE, Key
+from signal_pipeline.reports.dimensions import KEYS, Key
 from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.raw_labels import RawLabels
 from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
@@ -77,7 +78,7 @@ def raw_answer(
 
 def _plan_for_whole_days(connection: Connection, question: Question) -> None:
     """Tell PostgreSQL how to plan the counts in the rest of the transaction."""
-    has_index = "app" in question.where or question.where.get("entity", NONE) != NONE
+    has_index = "app" in question.where or question.where.get("entity", NO_VALUE) != NO_VALUE
     connection.execute(
         query(__package__, "plan_for_whole_days"), {"by_index": "on" if has_index else "off"}
     )
@@ -123,7 +124,7 @@ def equality(key: Key) -> sql.Composed:
 
 def _raw_filter(key: Key, value: str) -> sql.Composed:
     """Return an equality on the column itself, so that PostgreSQL can use its index."""
-    if value == NONE:
+    if value == NO_VALUE:
         return sql.SQL("and {} is null").format(sql.Identifier(key.column))
     return equality(key)
 

@@ -31,6 +31,8 @@ _PERIODS: Mapping[Period, tuple[str, sql.SQL]] = {
     "week": ("week", sql.SQL("to_char(activity_date, 'IYYY-\"W\"IW')")),
     "total": ("total", sql.SQL("null::text")),
 }
+# Columns that a report adds to those of its rollup.
+_OWN_COLUMNS = ("state", "summed_daily_sessions", "summed_daily_users", "total", "week")
 
 
 def rollup_report(
@@ -86,6 +88,11 @@ def read_rollup(
             f"no rollup for {kind!r}: choose from {', '.join(rollup_kinds(models))}"
         )
     check_window(first, last)
+    if taken := [column for column in _columns_without_date(model) if column in _OWN_COLUMNS]:
+        raise QuestionError(
+            f"{model.name} splits by a column {taken[0]!r}, and reports have a column of that name"
+            " themselves: read the rollup in signal_reporting, or build one whose column has another name"
+        )
     if hide_small and not can_hide_small(models, model.name):
         raise QuestionError(
             f"small cells of {kind!r} cannot be left out: the rule for them does not know this"

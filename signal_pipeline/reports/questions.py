@@ -9,6 +9,7 @@ from datetime import date
 from signal_pipeline.days.calendar import check_window, day_from_text
 from signal_pipeline.reports.dimensions import KEYS, Key, find_keys, values_by_key
 from signal_pipeline.reports.report_errors import QuestionError
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def parse_question(
     if not keys:
         raise QuestionError("name at least one key to count by")
     found, filters = find_keys(keys), values_by_key(list(where.items()))
+    refuse_total(filters)
     asked_for_one_day = first == last
     if (text := filters.pop("day", None)) is not None:
         first, last = (_day_within(text, first, last),) * 2
@@ -61,6 +63,18 @@ def parse_question(
     if "entity" in filters:
         filters["entity"] = filters["entity"].lower()  # Ids are stored in lower case.
     return Question(found, filters, first, last, asked_for_one_day)
+
+
+def refuse_total(filters: Mapping[str, str]) -> None:
+    """Raise QuestionError for a filter by the event type `(all)`; `filters` is by names of keys.
+
+    No event has it: an answer from raw events would be empty, and one from a rollup the total.
+    """
+    if filters.get("event-type") == ALL_TYPES:
+        raise QuestionError(
+            f"no event-type {ALL_TYPES!r}: it marks a rollup's rows over all event types; to count"
+            " events of all types, leave this filter out"
+        )
 
 
 def _day_within(text: str, first: date, last: date) -> date:

@@ -123,6 +123,8 @@ def test_unknown_rollup(
         {"groupBy": ["APP"], "period": "WEEK"},
         {"by": "APP", "app": "cms", "filter": {"appName": "journeys-admin"}},
         {"groupBy": ["APP"], "eventType": "", "filter": {"eventType": "journey_create_clicked"}},
+        {"groupBy": ["APP"], "eventType": "(all)"},
+        {"groupBy": ["EVENT_TYPE"], "filter": {"eventType": "(all)"}},
     ],
 )
 def test_senseless_questions(api: Server, lines: list[Row], variables: Row) -> None:
@@ -162,7 +164,9 @@ def test_empty_text_as_filter(api: Server, lines: list[Row]) -> None:
         ({"by": "APP", "eventType": "journey_create_cliked"}, "event-type"),
         ({"by": "DEVICE", "app": "CMS"}, "app"),
         ({"groupBy": ["APP"], "filter": {"deviceType": "phone"}}, "device"),
-        ({"groupBy": ["APP"], "eventType": "(all)"}, "event-type"),
+        ({"groupBy": ["APP"], "app": "(unknown)"}, "app"),
+        ({"groupBy": ["APP"], "eventType": "(other)"}, "event-type"),
+        ({"groupBy": ["APP"], "filter": {"deviceType": "(none)"}}, "device"),
     ],
 )
 def test_a_value_that_no_event_can_have_is_no_true_zero(

@@ -118,6 +118,8 @@ def test_another_secret_derives_another_id() -> None:
         ("a\0", None),
         ("a\n", None),
         ("a\u200b", None),
+        ("(none)", None),  # Reports call a missing id so.
+        ("(NONE)", None),
     ],
 )
 def test_an_entity_id_is_printable_and_bounded_whatever_its_format_allows(

@@ -50,6 +50,19 @@ def test_a_column_outside_the_grain_splits_no_sum(
     assert sorted(map(tuple, own.to_numpy())) == sorted(map(tuple, same.to_numpy()))
 
 
+@pytest.mark.parametrize("column", ["state", "week", "total", "summed_daily_users"])
+@pytest.mark.parametrize("by", ["day", "week", "total"])
+def test_a_column_that_a_report_has_itself_is_not_written_over(
+    database: Database, connection: Connection, folder: Path, fill: Fill, column: str, by: Any
+) -> None:
+    added = add_rollup(folder, "daily_gadget_activity", {column: "device_type"})
+    migrate_rollups(connection, added)
+    fill(SUNDAY)
+    build_day(database, PostgresEngine(), added, SUNDAY)
+    with pytest.raises(QuestionError, match=f"splits by a column '{column}'"):
+        rollup_report(database, added, "gadget", SUNDAY, SUNDAY, by=by)
+
+
 OF_CMS = "app_name = 'cms'"
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Fill
+from conftest import Build, Fill
 from support.commands import error_of, run_command
+from support.days import RETENTION_DAYS, due_day
 from support.reports import SUNDAY, Models
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE
 from signal_pipeline.days.calendar import WindowError
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.privacy.retention import purge_due_days
+from signal_pipeline.reports.grouped_report import grouped_report
 from signal_pipeline.reports.of_raw_events import raw_report
 from signal_pipeline.reports.of_rollups import rollup_report
-from signal_pipeline.reports.report_errors import ReportError
+from signal_pipeline.reports.report_errors import QuestionError, ReportError
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -45,6 +49,51 @@ def test_a_filter_that_no_event_can_have_is_refused(
     assert f"no {key} '{value}'" in error_of(done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("route=journeys", "the route does not start with '/'"),
+        ("route=/journeys/42/edit?tab=1", "stored as templates, this one as '/journeys/[id]/edit'"),
+        ("route=", "the route does not start with '/'"),
+        ("entity=42", "the formats of ids are uuid"),
+        ("entity=", "the formats of ids are uuid"),
+    ],
+)
+def test_a_route_or_id_that_no_event_can_have_is_refused(
+    environment: Settings, tmp_path: Path, where: str, says: str
+) -> None:
+    """A page's address, copied from a browser, would read as a page that nobody visits."""
+    window = ("--from", SUNDAY, "--to", SUNDAY)
+    done = run_command("report", "--group-by", "app", "--where", where, *window, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in error_of(done.stderr)
+    assert "42" not in done.stderr
+
+
+def test_routes_and_ids_that_events_can_have_or_had_are_asked_for(
+    environment: Settings, connection: Connection, tmp_path: Path
+) -> None:
+    """A stricter rule does not take away what was stored under the rule before it."""
+    ask = partial(
+        run_command, "report", "--group-by", "app", "--from", SUNDAY, "--to", SUNDAY, cwd=tmp_path
+    )
+    journey = str(uuid.UUID(int=7)).upper()
+    for where in ("route=/a/[id]", "route=(none)", "entity=(none)", f"entity={journey}"):
+        assert ask("--where", where).returncode == 0, where
+    for where in ("route=/a/42", "entity=42"):
+        assert ask("--where", where).returncode == 2
+    row = "values (%s, 'cms', 'journey_create_clicked'"
+    connection.execute("select signal.ensure_day(%s)", [SUNDAY])
+    connection.execute(
+        f"insert into signal.daily_route_activity {row}, '/a/42', 1, 1, 1)", [SUNDAY]
+    )
+    connection.execute(
+        f"insert into signal.daily_entity_activity {row}, 'journey', '42', 1, 1, 1)", [SUNDAY]
+    )
+    for where in ("route=/a/42", "entity=42"):
+        assert ask("--where", where).returncode == 0, where
+
+
 def test_a_name_that_the_catalogue_has_lost_can_still_be_asked_for(
     environment: Settings, connection: Connection, fill: Fill, tmp_path: Path
 ) -> None:
@@ -61,6 +110,23 @@ def test_a_name_that_the_catalogue_has_lost_can_still_be_asked_for(
     ).fetchone()
     assert (row["events"],) == stored
     assert json.loads(ask(*window, "cms-new").stdout) == []
+
+
+def test_the_marker_of_a_total_is_no_filter_of_a_count(
+    database: Database, models: Models, fill: Fill, build: Build
+) -> None:
+    """It would be an empty answer from raw events, and the total once these are purged."""
+    due = due_day()
+    fill(due)
+    build(due)
+    ask = partial(grouped_report, database, models, ["app"], {"eventType": "(all)"}, due, due)
+    with pytest.raises(QuestionError, match="leave this filter out"):
+        ask()
+    assert purge_due_days(database, models, RETENTION_DAYS).purged == [due]
+    with pytest.raises(QuestionError, match="leave this filter out"):
+        ask()
+    total = rollup_report(database, models, "app", due, due, event_type="(all)")
+    assert sum(row["events"] for row in total.records) == 25
 
 
 @pytest.mark.parametrize(
