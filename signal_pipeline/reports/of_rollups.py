@@ -21,7 +21,12 @@ from signal_pipeline.reports.dimensions import KEYS, rollup_kinds, rollup_name
 from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
-from signal_pipeline.reports.small_cells import HiddenRows, can_hide_small, hidden_of_rollup
+from signal_pipeline.reports.small_cells import (
+    HiddenRows,
+    can_hide_small,
+    hidden_of_rollup,
+    part_built_note,
+)
 from signal_pipeline.rollups.models import Model, Models
 
 Period = Literal["day", "week", "total"]
@@ -91,7 +96,8 @@ def read_rollup(
     if taken := [column for column in _columns_without_date(model) if column in _OWN_COLUMNS]:
         raise QuestionError(
             f"{model.name} splits by a column {taken[0]!r}, and reports have a column of that name"
-            " themselves: read the rollup in signal_reporting, or build one whose column has another name"
+            " themselves: read the rollup in signal_reporting, or give the column of a new rollup"
+            " another name"
         )
     if hide_small and not can_hide_small(models, model.name):
         raise QuestionError(
@@ -104,12 +110,13 @@ def read_rollup(
     parameters = {"first": coverage.first, "last": coverage.last, **filters}
     rows = _rollup_rows(connection, model, by, parameters)
     labels = RollupLabels(connection, models, model.name, coverage)
-    hidden = (
-        hidden_of_rollup(connection, models, _columns_without_date(model), _PERIODS[by], parameters)
-        if hide_small
-        else None
+    if not hide_small:
+        return labelled_report(rows, labels.of_row, labels.notes())
+    hidden = hidden_of_rollup(
+        connection, models, _columns_without_date(model), _PERIODS[by], parameters
     )
-    return labelled_report(rows, labels.of_row, labels.notes(), hidden)
+    notes = [*labels.notes(), *part_built_note(connection, models, parameters)]
+    return labelled_report(rows, labels.of_row, notes, hidden)
 
 
 def hidden_on_day(connection: Connection, models: Models, model: Model, day: date) -> HiddenRows:

@@ -31,7 +31,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from signal_pipeline.days.calendar import window
-from signal_pipeline.days.coverage import Span
+from signal_pipeline.days.coverage import Span, days_note
 from signal_pipeline.postgres.database import Connection, DatabaseError
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import GROUPS, KEYS, SPLITS, rollup_name
@@ -106,6 +106,22 @@ def _purged_days(connection: Connection, parameters: Mapping[str, object]) -> li
         "select day from signal.days where state = 'purged' and day between %(first)s and %(last)s",
         parameters,
     ).fetchall()
+
+
+def part_built_note(
+    connection: Connection, models: Models, parameters: Mapping[str, object]
+) -> list[str]:
+    """Return a note on the days of a report from a rollup on which groups wait for a build."""
+    rollups = [name for name in _SPLIT_OF_ROLLUP if name in models]
+    scalar = connection.cursor(row_factory=scalar_row)
+    days: list[date] = scalar.execute(
+        query(__package__, "days_built_in_part"), {**parameters, "rollups": rollups}
+    ).fetchall()
+    return days_note(
+        days,
+        "are built in part: rows of theirs are left out, however many people they count, until"
+        " every rollup is built from the same events",
+    )
 
 
 def hidden_of_raw(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
+
 import pytest
 from conftest import Build, Fill
 from support.days import RETENTION_DAYS, days_ago, due_day
+from support.traffic import line
 
-from signal_pipeline.postgres.database import Database
+from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
 from signal_pipeline.reports.of_rollups import rollup_report
-from signal_pipeline.rollups.build import build_day
+from signal_pipeline.rollups.build import BuildRefusedError, build_day
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
 
@@ -24,15 +29,44 @@ def test_a_group_is_left_out_until_every_rollup_of_its_day_is_built(
     """What the other rollups hold can close it, and nobody must see it before and not after."""
     fill(DAY, 300)
     build_day(database, PostgresEngine(), models.only(APP_AND_DEVICE), DAY)
+    note = (
+        "1 day(s) are built in part: rows of theirs are left out, however many people they count,"
+        f" until every rollup is built from the same events: {DAY}"
+    )
     for kind in ("app", "device"):
         whole = rollup_report(database, models, kind, DAY, DAY)
         early = rollup_report(database, models, kind, DAY, DAY, hide_small=True)
         assert (early.records, early.left_out) == ([], len(whole.records))
+        assert (whole.notes, early.notes) == ([], [note])
         # A team that has removed the others does not wait for them.
         own = models.only(APP_AND_DEVICE)
         assert rollup_report(database, own, kind, DAY, DAY, hide_small=True).records
     build(DAY)
-    assert rollup_report(database, models, "app", DAY, DAY, hide_small=True).records
+    built = rollup_report(database, models, "app", DAY, DAY, hide_small=True)
+    assert built.records and not built.notes
+
+
+def test_a_day_whose_rollups_know_different_events_says_so(
+    database: Database,
+    models: Models,
+    connection: Connection,
+    fill: Fill,
+    build: Build,
+    ingest: Ingest,
+) -> None:
+    """Once raw events are lost, the older rollups cannot be built again, and the groups wait."""
+    fill(DAY, 300)
+    build(DAY)
+    noon = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+    new = "editor_helpscout_overlay_opened"
+    ingest.ingest_lines([line(noon, eventType=new, ip=f"10.9.0.{n}") for n in range(20)])
+    ask = partial(rollup_report, database, models, "app", DAY, DAY, hide_small=True)
+    assert not [note for note in ask().notes if "built in part" in note]  # All are equally old.
+    build_day(database, PostgresEngine(), models.only(APP_AND_DEVICE), DAY)
+    connection.execute("delete from signal.events where app_name = 'cms'")
+    with pytest.raises(BuildRefusedError):
+        build(DAY)
+    assert [note for note in ask().notes if "1 day(s) are built in part" in note]
 
 
 def test_a_purged_day_does_not_wait_for_a_rollup_that_was_added_later(

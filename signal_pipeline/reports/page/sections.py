@@ -198,7 +198,8 @@ def _why_empty(split: Split, app: str) -> str:
     if split.hides(app):
         return (
             f"Left out: some of these numbers are about fewer than {LEAST_USERS} people, and could"
-            " be worked out from the others. The page for admins shows all of them."
+            " be worked out from the others, or their days are built in part (see the notes above)."
+            " The page for admins shows all of them."
         )
     return _nothing_or_unknown(split, app, "an event of this app")
 
