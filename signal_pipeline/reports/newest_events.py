@@ -13,6 +13,7 @@ from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.placement import distributed_tables
+from signal_pipeline.events.ids import NO_VALUE
 from signal_pipeline.postgres.database import Connection, Database, DatabaseError
 from signal_pipeline.postgres.query import query
 
@@ -61,9 +62,7 @@ def newest_events(
     more than `seconds` have passed in all.
     """
     conditions = sql.SQL(" ").join(
-        sql.SQL("and {} = {}").format(sql.Identifier(name), sql.Placeholder(name))
-        for name in FILTERS
-        if name in filters
+        _condition(name, filters[name]) for name in FILTERS if name in filters
     )
     give_up = time.monotonic() + seconds
     found: list[RawEvent] = []
@@ -93,6 +92,14 @@ def newest_events(
             if time.monotonic() > give_up:
                 raise DatabaseError("reading raw events took too long", "57014")
     return found
+
+
+def _condition(name: LiteralString, value: str) -> sql.Composed:
+    """Return the condition of a filter; `(none)` finds the events without a route or an entity."""
+    column = sql.Identifier(name)
+    if value == NO_VALUE:
+        return sql.SQL("and {} is null").format(column)
+    return sql.SQL("and {} = {}").format(column, sql.Placeholder(name))
 
 
 def _can_merge_types(connection: Connection, filters: Mapping[str, str]) -> bool:

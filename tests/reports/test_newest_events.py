@@ -75,6 +75,11 @@ def stored(database: Database, connection: Connection, fill: Fill) -> list[RawEv
     return [RawEvent._make(row) for row in rows]
 
 
+def _shown(value: object) -> str:
+    """What a report shows for a value of an event."""
+    return "(none)" if value is None else str(value)
+
+
 @settings(
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -91,9 +96,8 @@ def test_any_question_gets_what_sorting_every_event_gives(
         known = sorted(
             {str(value) for event in stored if (value := getattr(event, name)) is not None}
         )
-        filters[name] = data.draw(
-            st.sampled_from([*known, known[0].upper() if name != "session_id" else known[0]])
-        )
+        unusual = [known[0].upper(), "(none)"] if name != "session_id" else []
+        filters[name] = data.draw(st.sampled_from([*known, *unusual]))
     moments = sorted({event.created_at for event in stored} | set(NOON.values()))
     moment = st.none() | st.builds(
         lambda at, shift: at + timedelta(microseconds=shift),
@@ -105,7 +109,7 @@ def test_any_question_gets_what_sorting_every_event_gives(
     wanted = [
         event
         for event in sorted(stored, key=lambda event: (event.created_at, event.id), reverse=True)
-        if all(str(getattr(event, name)) == value for name, value in filters.items())
+        if all(_shown(getattr(event, name)) == value for name, value in filters.items())
         and (earliest is None or event.created_at >= earliest)
         and (latest is None or event.created_at <= latest)
     ]
