@@ -124,15 +124,20 @@ def confirm_advice(refusal: Refusal) -> str:
     )
 
 
-def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality]) -> None:
-    """Show one line per day, newest first."""
+def show_days(days: Sequence[DayStatus], quality: Mapping[date, DayQuality], today: date) -> None:
+    """Show one line per day, newest first; `today` and later days are not over."""
     rows = []
     for status in sorted(days, key=lambda status: status.day, reverse=True):
         counted = {
             kind: list(status.rollups.values()).count(kind) for kind in status.rollups.values()
         }
         rollups = ", ".join(f"{n} {kind}" for kind, n in sorted(counted.items()))
-        users = ", ".join(_labels(quality, status)) or "exact"
+        labels = _labels(quality, status)
+        if not status.is_built:
+            labels.append("unknown")
+        elif status.day >= today:
+            labels.append("partial")
+        users = ", ".join(labels) or "exact"
         rows.append((status.day, status.events, str(status.version), status.state, rollups, users))
     console.print_table(
         ("day", "events by the books", "version", "state", "rollups", "users"), rows, right=(1, 2)

@@ -35,10 +35,10 @@ def status(
     """Show the newest days: events by the books, version, state, rollups and users.
 
     The column of rollups says how many are fresh, and the column of users says whether their number
-    is exact. Older days are only counted, unless they need attention: a rollup is stale or missing,
-    or raw events are kept past their retention. Events by the books are those accepted and not
-    erased; a purged day has 0. This command does not count the stored events; the check
-    books_reconcile does.
+    is exact; it is unknown before the first build, and partial today. Older days are only counted,
+    unless they need attention: a rollup is stale or missing, or raw events are kept past their
+    retention. Events by the books are those accepted and not erased; a purged day has 0. This
+    command does not count the stored events; the check books_reconcile does.
     """
     from signal_pipeline.days.coverage import days_note, read_coverage
     from signal_pipeline.days.placement import distributed_tables
@@ -52,15 +52,16 @@ def status(
         days = day_statuses(connection, checksums)
         quality = day_quality(connection, days[0].day, days[-1].day) if days else {}
         distributed = distributed_tables(connection)
-        gaps = read_coverage(connection, days[0].day, today).untouched if days else []
+        coverage = read_coverage(connection, days[0].day, today) if days else None
         # Read only if asked for: a login that may read rollups may lack the right to see receipts.
         found_receipts = list_receipts(connection) if receipts else None
     if found_receipts is not None:
         show_receipts(found_receipts)
     else:
         shown, hidden = _split(days, newest, first_kept_day(today, settings.retention_days))
-        show_days(shown, quality)
+        show_days(shown, quality, coverage.today if coverage else today)
         show_hidden_days(hidden, quality)
+        gaps = coverage.untouched if coverage else []
         for note in days_note(gaps, "are not listed: they have neither events nor builds"):
             console.say(f"note: {note}")
     if distributed:

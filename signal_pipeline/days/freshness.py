@@ -40,6 +40,11 @@ class DayStatus:
     build_seconds: float = 0.0
 
     @property
+    def is_built(self) -> bool:
+        """True if at least one rollup of the day has numbers."""
+        return not {"missing", "unavailable"}.issuperset(self.rollups.values())
+
+    @property
     def wants_build(self) -> bool:
         """True if a build would change something and is allowed."""
         return any(freshness in ("stale", "missing") for freshness in self.rollups.values())

@@ -80,7 +80,7 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "a build's refusal": lambda text: show.show_backfill(BackfillResult(refused={DAY: text})),
     "why a day is kept": lambda text: show.show_purged(PurgeResult(False, [DAY], {DAY: text})),
     "a state": lambda text: show.show_days(
-        [DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}
+        [DayStatus(DAY, 1, text, False, AT, 3, {text: "fresh"})], {}, DAY
     ),  # type: ignore[arg-type]
     "a receipt": lambda text: show.show_receipts(
         [Receipt(DAY, AT, 1, 1, AT, AT, 1, 9, True, text)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import Build, Fill
 from support.commands import Signal, last_json
-from support.days import RETENTION_DAYS, days_ago, due_day, yesterday
+from support.days import RETENTION_DAYS, days_ago, due_day, today, yesterday
 
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_incomplete
@@ -57,6 +57,22 @@ def test_status_labels_a_day_whose_users_are_not_exact(
     done = signal("status", "--json")
     assert last_json(done)["days"][0]["labels"] == ["degraded", "over-counted"]  # type: ignore[index]
     assert "degraded, over-counted" in done.stderr
+
+
+def test_status_calls_no_users_exact_that_nobody_counted_or_that_still_grow(
+    signal: Signal, fill: Fill, build: Build
+) -> None:
+    for day in (days_ago(2), yesterday(), today()):
+        fill(day)
+    for day in (yesterday(), today()):
+        build(day)
+    table = signal("status").stderr.splitlines()
+    users = {text.split()[0]: text.split()[-1] for text in table if text.lstrip()[:2] == "20"}
+    assert users == {
+        str(days_ago(2)): "unknown",
+        str(yesterday()): "exact",
+        str(today()): "partial",
+    }
 
 
 def test_status_calls_no_users_exact_that_were_purged_before_they_were_proven_complete(
