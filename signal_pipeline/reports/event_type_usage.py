@@ -44,12 +44,14 @@ class Usage:
     """What the rollups know, by event type.
 
     `seen` is None without rollups. The notes say what the numbers leave out. With `has_gaps` some
-    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead.
+    of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting` has,
+    for types with events on days whose rollup is not fresh, the last of these days.
     """
 
     seen: Mapping[str, TypeUse] | None
     notes: list[str] = field(default_factory=list)
     has_gaps: bool = False
+    waiting: Mapping[str, date] = field(default_factory=dict)
 
     def state(self, kind: EventType, today: date) -> State:
         """Return how a type is used.
@@ -61,10 +63,11 @@ class Usage:
             return "retired"
         if self.seen is None:
             return "not known"
-        seen = self.seen.get(kind.name)
-        if seen is None:
+        last_days = [use.last_day for use in [self.seen.get(kind.name)] if use]
+        last_days += [day for day in [self.waiting.get(kind.name)] if day]
+        if not last_days:
             return "never seen"
-        if today - seen.last_day <= timedelta(days=LONG_DEAD_DAYS):
+        if today - max(last_days) <= timedelta(days=LONG_DEAD_DAYS):
             return "in use"
         return "not known" if self.has_gaps else "long dead"
 
@@ -115,7 +118,8 @@ def _usage(connection: Connection) -> Usage:
     if behind:
         days = f"{len(behind)} day(s), the last {behind[-1]}"
         notes.append(f"{ROLLUP} is not fresh on {days}: some of their events can be missing here")
-    return Usage(seen, notes, bool(unknown))
+    waiting = connection.execute(query(__package__, "event_types_accepted"), {"days": behind})
+    return Usage(seen, notes, bool(unknown), dict(waiting.fetchall()))
 
 
 def _unknown_days(connection: Connection, oldest: date) -> list[date]:

@@ -13,11 +13,13 @@ from conftest import START_DATE, Fill, _settings
 from hypothesis import given
 from hypothesis import strategies as st
 from support.days import days_ago, today
+from support.traffic import line
 from typer.testing import CliRunner
 
 from signal_pipeline.catalogue.load import PACKAGED_CATALOGUE, EventType, load_catalogue
 from signal_pipeline.catalogue.typescript import typescript_types
 from signal_pipeline.cli.commands import app
+from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.reports import event_type_usage
@@ -87,6 +89,21 @@ def test_events_that_no_build_has_seen_are_said_to_be_left_out(
         f"daily_app_activity is not fresh on 1 day(s), the last {yesterday}: some of their"
         " events can be missing here"
     ]
+
+
+def test_a_type_whose_events_no_build_has_seen_is_in_use(
+    environment: Settings, connection: Connection, ingest: Ingest
+) -> None:
+    put(connection, days_ago(LONG_DEAD_DAYS + 1), "journey_create_clicked", 3)
+    know_days(connection, days_ago(1))
+    again, new = "journey_create_clicked", "journey_create_from_template"
+    ingest.ingest_lines([line(eventType=kind) for kind in (again, new)])
+    usage = read_usage(environment)
+    assert usage.seen == {again: TypeUse(3, days_ago(LONG_DEAD_DAYS + 1))}
+    assert {usage.state(KINDS[kind], today()) for kind in (again, new)} == {"in use"}
+    table, _ = run()
+    (never_seen,) = [text for text in table.splitlines() if text.startswith("never seen:")]
+    assert new not in never_seen and again not in never_seen
 
 
 def test_no_type_is_called_dead_while_some_of_the_last_days_are_unknown(
