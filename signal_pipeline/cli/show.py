@@ -261,6 +261,16 @@ def show_catalogue(catalogue: Catalogue, usage: Usage, today: date) -> None:
         none = "not known" if state == "long dead" and usage.has_gaps else "none"
         if usage.seen is not None:
             console.say(f"{state}: {', '.join(named) or none}", to=console.out)
+    dropped = [
+        name
+        for name, kind in catalogue.event_types.items()
+        if usage.state(kind, today) == "dropped"
+    ]
+    if dropped:
+        console.say(
+            f"note: events of {', '.join(dropped)} arrive, but all of them are dropped: the view"
+            " signal_reporting.drops says why"
+        )
     for note in usage.notes:
         console.say(f"note: {note}")
 

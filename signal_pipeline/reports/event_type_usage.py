@@ -6,7 +6,7 @@ result says so, because printing the catalogue must not make a database.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ LONG_DEAD_DAYS = 90
 ROLLUP = "daily_app_activity"
 _NOT_MIGRATED = ("42P01", "3F000")  # PostgreSQL's codes for a missing table and a missing schema.
 
-State = Literal["in use", "long dead", "never seen", "retired", "not known"]
+State = Literal["in use", "long dead", "never seen", "dropped", "retired", "not known"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,22 @@ class Usage:
 
     `seen` is None without rollups. The notes say what the numbers leave out. With `has_gaps` some
     of the last LONG_DEAD_DAYS days are unknown, so that no type can be called dead. `waiting` has,
-    for types with events on days whose rollup is not fresh, the last of these days.
+    for types with events on days whose rollup is not fresh, the last of these days. `dropped` has
+    the types of which something was dropped in the last LONG_DEAD_DAYS days.
     """
 
     seen: Mapping[str, TypeUse] | None
     notes: list[str] = field(default_factory=list)
     has_gaps: bool = False
     waiting: Mapping[str, date] = field(default_factory=dict)
+    dropped: Collection[str] = ()
 
     def state(self, kind: EventType, today: date) -> State:
         """Return how a type is used.
 
         A type is long dead if it was last seen more than LONG_DEAD_DAYS days before `today`, and
-        none of these days is unknown.
+        none of these days is unknown. It is neither long dead nor never seen if something of it was
+        dropped since.
         """
         if kind.retired:
             return "retired"
@@ -65,10 +68,12 @@ class Usage:
             return "not known"
         last_days = [use.last_day for use in [self.seen.get(kind.name)] if use]
         last_days += [day for day in [self.waiting.get(kind.name)] if day]
+        if last_days and today - max(last_days) <= timedelta(days=LONG_DEAD_DAYS):
+            return "in use"
+        if kind.name in self.dropped:
+            return "dropped"
         if not last_days:
             return "never seen"
-        if today - max(last_days) <= timedelta(days=LONG_DEAD_DAYS):
-            return "in use"
         return "not known" if self.has_gaps else "long dead"
 
 
@@ -119,7 +124,15 @@ def _usage(connection: Connection) -> Usage:
         days = f"{len(behind)} day(s), the last {behind[-1]}"
         notes.append(f"{ROLLUP} is not fresh on {days}: some of their events can be missing here")
     waiting = connection.execute(query(__package__, "event_types_accepted"), {"days": behind})
-    return Usage(seen, notes, bool(unknown), dict(waiting.fetchall()))
+    since = {"first": today_utc() - timedelta(days=LONG_DEAD_DAYS)}
+    dropped = connection.execute(query(__package__, "event_types_dropped"), since)
+    return Usage(
+        seen,
+        notes,
+        bool(unknown),
+        dict(waiting.fetchall()),
+        {event_type for (event_type,) in dropped.fetchall()},
+    )
 
 
 def _unknown_days(connection: Connection, oldest: date) -> list[date]:

@@ -106,6 +106,29 @@ def test_a_type_whose_events_no_build_has_seen_is_in_use(
     assert new not in never_seen and again not in never_seen
 
 
+def test_a_type_whose_events_are_all_dropped_is_not_called_never_seen(
+    environment: Settings, connection: Connection, ingest: Ingest
+) -> None:
+    dead, new, bots = list(KINDS)[:3]
+    put(connection, days_ago(LONG_DEAD_DAYS + 1), dead, 3)
+    know_days(connection, days_ago(1))
+    wrong = {"entityType": "journey", "entityId": "7"}
+    ingest.ingest_lines(
+        [
+            line(eventType=dead, **wrong),
+            line(eventType=new, **wrong),
+            line(eventType=bots, userAgent="curl/8.0"),
+        ]
+    )
+    usage = read_usage(environment)
+    states = [usage.state(KINDS[kind], today()) for kind in (dead, new, bots)]
+    assert states == ["dropped", "dropped", "never seen"]
+    table, notes = run()
+    (never_seen,) = [text for text in table.splitlines() if text.startswith("never seen:")]
+    assert bots in never_seen and new not in never_seen
+    assert f"note: events of {dead}, {new} arrive, but all of them are dropped" in notes
+
+
 def test_no_type_is_called_dead_while_some_of_the_last_days_are_unknown(
     environment: Settings, connection: Connection
 ) -> None:

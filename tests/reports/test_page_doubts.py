@@ -56,6 +56,27 @@ def test_a_feature_of_a_stale_day_is_not_called_unused(
     assert "Not used by anybody" not in page_of(database, models).text
 
 
+@pytest.mark.parametrize("for_admins", [True, False])
+def test_a_feature_whose_events_were_dropped_is_not_called_unused(
+    fill: Fill, build: Build, ingest: Ingest, database: Database, models: Models, for_admins: bool
+) -> None:
+    """Such as by a mistake in the app's call. What bots send is no use."""
+    fill(DAY, 300)
+    wrong, bots = "editor_helpscout_overlay_opened", "editor_social_preview_overlay_opened"
+    noon = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
+    lines = [
+        line(noon, appName="cms", eventType=wrong, entityType="journey", entityId="7"),
+        line(noon, appName="cms", eventType=bots, userAgent="curl/8.0"),
+    ]
+    assert ingest.ingest_lines(lines).dropped == {"invalid_entity": 1, "bot": 1}
+    build(DAY)
+    html = usage_page(
+        database, models, load_catalogue(), DAY, DAY, app="cms", for_admins=for_admins
+    )
+    unused = Page(html).text.partition("Not used by anybody")[2].partition(".")[0]
+    assert wrong not in unused and bots in unused
+
+
 def test_without_a_rollup_of_entities_an_admins_page_has_no_figure_of_them(
     fill: Fill, build: Build, database: Database, models: Models
 ) -> None:

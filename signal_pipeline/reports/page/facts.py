@@ -6,7 +6,7 @@ there are no entities, and only the drops are read from the books.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -67,7 +67,8 @@ class Facts:
 
     `entities` and `books` are for admins, and empty on a page for everybody. `entity_days` has the
     labels of the days for the figures of entities, and no numbers; it has no days if there are no
-    such figures. `read_at` is in UTC.
+    such figures. `dropped_types` are the apps and event types of which something was dropped that
+    no bot sent. `read_at` is in UTC.
     """
 
     first: date
@@ -78,6 +79,7 @@ class Facts:
     splits: Mapping[str, Split]
     trend: Split
     drops: Sequence[tuple[str, int]]
+    dropped_types: Collection[tuple[str, str]]
     entities: Sequence[Entity]
     entity_days: Split
     books: Sequence[AppBooks]
@@ -136,6 +138,7 @@ def read_facts(
             splits,
             trend,
             connection.execute(query(__package__, "drops"), window).fetchall(),
+            connection.execute(query(__package__, "dropped_types"), window).fetchall(),
             _entities(connection, window) if has_entities else [],
             entity_days,
             _books(connection, window) if for_admins else [],

@@ -50,9 +50,12 @@ def _app(facts: Facts, catalogue: Catalogue, app: str, anchor: str) -> AppPart:
     figures += _machines(facts, app, anchor)
     if facts.entity_days.days:
         figures.append(_entities(facts, app, anchor))
-    return AppPart(
-        anchor, app, _tiles(split, app), figures, _unused_features(split, catalogue, app)
-    )
+    unused = [
+        name
+        for name in _unused_features(split, catalogue, app)
+        if (app, name) not in facts.dropped_types
+    ]
+    return AppPart(anchor, app, _tiles(split, app), figures, unused)
 
 
 def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
@@ -66,7 +69,7 @@ def _tiles(split: Split, app: str) -> list[tuple[str, str]]:
 
 
 def _unused_features(split: Split, catalogue: Catalogue, app: str) -> list[str]:
-    """Return the features that certainly nobody used."""
+    """Return the features of which there certainly is no event."""
     return [
         kind.name
         for kind in catalogue.event_types.values()
