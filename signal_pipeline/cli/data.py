@@ -13,7 +13,8 @@ import typer
 
 from signal_pipeline.cli import console
 from signal_pipeline.cli.options import Day, Json
-from signal_pipeline.cli.show import show_catalogue, show_counts, warn_of_malformed
+from signal_pipeline.cli.show import show_counts, warn_of_malformed
+from signal_pipeline.cli.show_catalogue import show_catalogue
 from signal_pipeline.days.calendar import today_utc
 from signal_pipeline.errors import SignalError, UsageError
 from signal_pipeline.settings import FIRST_START_DATE, MAX_DAYS, load_settings

@@ -24,6 +24,7 @@ from support.days import today
 from signal_pipeline.catalogue.load import App, Catalogue, EntityType, EventType
 from signal_pipeline.cli import console, show
 from signal_pipeline.cli.demo_summary import show_summary
+from signal_pipeline.cli.show_catalogue import show_catalogue
 from signal_pipeline.dagster.backfill import BackfillPlan, BackfillResult
 from signal_pipeline.days.freshness import DayStatus
 from signal_pipeline.days.receipts import Receipt
@@ -55,7 +56,7 @@ HOSTILE = {
 }
 
 
-def show_catalogue(text: str) -> None:
+def show_a_catalogue(text: str) -> None:
     fields = {"type": "object", "properties": {text: {}}}
     kind = EventType(text, text, "a purpose", text, text, False, fields, False)
     catalogue = Catalogue(
@@ -65,7 +66,7 @@ def show_catalogue(text: str) -> None:
         {"e": EntityType(text, "f", True)},
         {},
     )
-    show.show_catalogue(catalogue, Usage({}, [text]), DAY)
+    show_catalogue(catalogue, Usage({}, [text]), DAY)
 
 
 SHOWS: dict[str, Callable[[str], None]] = {
@@ -85,7 +86,7 @@ SHOWS: dict[str, Callable[[str], None]] = {
     "a receipt": lambda text: show.show_receipts(
         [Receipt(DAY, AT, 1, 1, AT, AT, 1, 9, True, text)]
     ),
-    "the catalogue": show_catalogue,
+    "the catalogue": show_a_catalogue,
     # No column can hold half of a surrogate pair, but a note can.
     "a report": lambda text: show.show_report(
         Report(["route"], [{"route": text.replace("\udcff", "")}], [text], [["fresh"]]), "table"
