@@ -16,6 +16,7 @@ from signal_pipeline.events.ids import NO_VALUE
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import GROUPS, KEYS
+from signal_pipeline.reports.dropped_events import only_dropped_note
 from signal_pipeline.reports.of_raw_events import (
     KEEP_PARTITIONS,
     equality,
@@ -126,6 +127,8 @@ def _rollup_answer(
         )
     if not model.covers_all_events:
         notes.append(_left_out_note(model))
+    elif not rows.records:
+        notes += only_dropped_note(connection, coverage, question.where)
     labels = RollupLabels(connection, models, model.name, coverage, question.where.get("app"))
     return labelled_report(rows, labels.of_row, [*notes, *labels.notes()])
 

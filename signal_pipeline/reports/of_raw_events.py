@@ -15,6 +15,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, Key
+from signal_pipeline.reports.dropped_events import only_dropped_note
 from signal_pipeline.reports.questions import Question, parse_question
 from signal_pipeline.reports.raw_labels import RawLabels
 from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
@@ -72,8 +73,11 @@ def raw_answer(
     labels = RawLabels(connection, coverage, question.where.get("app"))
     _plan_for_whole_days(connection, question)
     rows = _raw_rows(connection, question, coverage)
+    notes = labels.notes()
+    if not rows.records:
+        notes += only_dropped_note(connection, coverage, question.where)
     hidden = _hidden_rows(connection, question, coverage) if hide_small else None
-    return labelled_report(rows, labels.of_row, labels.notes(), hidden)
+    return labelled_report(rows, labels.of_row, notes, hidden)
 
 
 def _plan_for_whole_days(connection: Connection, question: Question) -> None:

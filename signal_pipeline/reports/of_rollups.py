@@ -18,6 +18,7 @@ from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.reports.dimensions import KEYS, rollup_kinds, rollup_name
+from signal_pipeline.reports.dropped_events import only_dropped_note
 from signal_pipeline.reports.report import Report, Rows, labelled_report, read_rows
 from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.reports.rollup_labels import RollupLabels
@@ -110,12 +111,15 @@ def read_rollup(
     parameters = {"first": coverage.first, "last": coverage.last, **filters}
     rows = _rollup_rows(connection, model, by, parameters)
     labels = RollupLabels(connection, models, model.name, coverage)
+    notes = labels.notes()
+    if not rows.records and model.covers_all_events:
+        notes += only_dropped_note(connection, coverage, {"app": app, "event-type": event_type})
     if not hide_small:
-        return labelled_report(rows, labels.of_row, labels.notes())
+        return labelled_report(rows, labels.of_row, notes)
     hidden = hidden_of_rollup(
         connection, models, _columns_without_date(model), _PERIODS[by], parameters
     )
-    notes = [*labels.notes(), *part_built_note(connection, models, parameters)]
+    notes += part_built_note(connection, models, parameters)
     return labelled_report(rows, labels.of_row, notes, hidden)
 
 

@@ -1,0 +1,38 @@
+"""What to say of an answer without rows if the events that it asks for came, but were dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from psycopg.rows import scalar_row
+
+from signal_pipeline.days.coverage import Coverage
+from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.query import query
+from signal_pipeline.rollups.schema_yml import ALL_TYPES
+
+
+def only_dropped_note(
+    connection: Connection, coverage: Coverage, where: Mapping[str, str | None]
+) -> list[str]:
+    """Return a note if all events of the window and filters were dropped; bots do not count.
+
+    Nobody's use was stored, but that is not the same as no use. `where` is by the names of keys;
+    with others than the app and the event type there is no note, since the books do not know them.
+    """
+    event_type = where.get("event-type")
+    parameters = {
+        "first": coverage.first,
+        "last": coverage.last,
+        "app_name": where.get("app"),
+        "event_type": None if event_type == ALL_TYPES else event_type,
+    }
+    if not where.keys() <= {"app", "event-type"}:
+        return []
+    scalar = connection.cursor(row_factory=scalar_row)
+    if not scalar.execute(query(__package__, "only_dropped"), parameters).fetchone():
+        return []
+    return [
+        "such events came on these days, but all of them were dropped, so that none is in the"
+        " numbers: signal_reporting.drops says why"
+    ]
