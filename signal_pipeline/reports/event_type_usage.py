@@ -19,7 +19,7 @@ from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, DatabaseError, open_database
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.models import load_models
+from signal_pipeline.rollups.models import Models, load_models
 from signal_pipeline.settings import Settings
 
 # A quarter of a year: longer than a holiday or a slow month, shorter than the default retention, so
@@ -86,9 +86,14 @@ def read_usage(settings: Settings) -> Usage:
         return Usage(
             None, ["there is no database yet, so it is not known which event types are used"]
         )
+    models = load_models()
+    if ROLLUP not in models:
+        return Usage(
+            None, [f"there is no model of {ROLLUP}, so it is not known which event types are used"]
+        )
     try:
         with open_database(settings).connect() as connection:
-            return _usage(connection)
+            return _usage(connection, models)
     except SignalError as error:
         not_migrated = isinstance(error, DatabaseError) and error.sqlstate in _NOT_MIGRATED
         reason = (
@@ -107,14 +112,14 @@ def _has_embedded_data(home: Path) -> bool:
     return (data_folder(home) / "PG_VERSION").exists()
 
 
-def _usage(connection: Connection) -> Usage:
+def _usage(connection: Connection, models: Models) -> Usage:
     seen = {
         name: TypeUse(events, last_day)
         for name, events, last_day in connection.execute(
             query(__package__, "event_types_seen")
         ).fetchall()
     }
-    statuses = day_statuses(connection, {ROLLUP: load_models()[ROLLUP].checksum})
+    statuses = day_statuses(connection, models.only([ROLLUP]).checksums)
     behind = [status.day for status in statuses if status.rollups[ROLLUP] != "fresh"]
     unknown = _unknown_days(connection, statuses[0].day) if statuses else []
     notes = days_note(

@@ -24,6 +24,7 @@ from signal_pipeline.postgres.database import Connection
 from signal_pipeline.postgres.urls import with_database
 from signal_pipeline.reports import event_type_usage
 from signal_pipeline.reports.event_type_usage import LONG_DEAD_DAYS, TypeUse, Usage, read_usage
+from signal_pipeline.rollups.models import Models
 from signal_pipeline.settings import Settings
 
 pytestmark = pytest.mark.embedded_only
@@ -145,6 +146,18 @@ def test_no_type_is_called_dead_while_some_of_the_last_days_are_unknown(
         "note: 2 day(s) were never built, so it is not known which event types are long dead:"
         f" {days_ago(2)} to {days_ago(1)}"
     ) in notes.splitlines()
+
+
+def test_without_the_rollup_of_apps_nothing_is_known(
+    settings: Settings, models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = models.only(name for name in models if name != "daily_app_activity")
+    monkeypatch.setattr(event_type_usage, "load_models", lambda: others)
+    usage = read_usage(settings)
+    assert (usage.seen, usage.notes) == (
+        None,
+        ["there is no model of daily_app_activity, so it is not known which event types are used"],
+    )
 
 
 def test_a_retired_type_is_neither_never_seen_nor_dead() -> None:

@@ -15,6 +15,7 @@ from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.ingest.pipeline import Ingest
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.reports.page.render import usage_page
+from signal_pipeline.reports.report_errors import QuestionError
 from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.rollups.postgres_engine import PostgresEngine
@@ -85,6 +86,12 @@ def test_without_a_rollup_of_entities_an_admins_page_has_no_figure_of_them(
     others = models.only(name for name in models if name != "daily_entity_activity")
     assert "Where: entities" in page_of(database, models).text
     assert "Where: entities" not in page_of(database, others).text
+
+
+def test_without_the_rollup_of_apps_there_is_no_page(database: Database, models: Models) -> None:
+    others = models.only(name for name in models if name != "daily_app_activity")
+    with pytest.raises(QuestionError, match="needs the rollup daily_app_activity"):
+        page_of(database, others)
 
 
 def test_the_tiles_say_that_people_of_a_day_without_a_number_can_be_more(

@@ -101,6 +101,10 @@ def read_facts(
     DatabaseError.
     """
     _check_page_window(first, last)
+    if rollup_name("app") not in models:
+        raise QuestionError(
+            f"a page needs the rollup {rollup_name('app')}, and there is no model of it"
+        )
     hide = not for_admins
     trend_first = min(first, last - timedelta(days=TREND_DAYS - 1))
     window = {"first": first, "last": last, "app": app}
