@@ -35,6 +35,14 @@ _REFUSING_WORK = ("53", "58030", "25006", "40003")
 # Also a lost race (40001, 40P01), and a lock or a statement that was given up (55P03, 57014).
 _TRANSIENT = (*_REFUSING_WORK, "40001", "40P01", "55P03", "57014")
 _MISCONFIGURED = ("42", "3F")  # The login lacks a right, or the schema differs from ours.
+_OLD_SCHEMA = ("42P01", "42703", "42883", "3F000")  # A missing table, column, function, schema.
+_ADVICE = {
+    "42501": ": give this login the role for its work (docs/operations.md)",
+    **dict.fromkeys(
+        _OLD_SCHEMA,
+        ": the schema is missing, or older than this version: run `signal-pipeline migrate`",
+    ),
+}
 
 
 class DatabaseError(SignalError):
@@ -198,11 +206,7 @@ def _without_values(error: psycopg.Error) -> DatabaseError:
         )
         if name
     ]
-    advice = (
-        ": give this login the role for its work (docs/operations.md)"
-        if error.sqlstate == "42501"
-        else ""
-    )
+    advice = _ADVICE.get(error.sqlstate or "", "")
     # psycopg itself refuses some values, such as a text with a NUL, and then gives no SQLSTATE.
     bad_value = "22000" if isinstance(error, psycopg.DataError) else None
     return DatabaseError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import LiteralString
+
 import pytest
 
 from signal_pipeline.postgres.database import (
@@ -72,6 +74,20 @@ def test_a_refused_row_is_told_by_its_table_and_column_and_not_by_its_values(
     ):
         connection.execute("insert into searches values (null, 'a value')")
     assert "a value" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select from signal.of_a_later_version",
+        "select of_a_later_version from signal.days",
+        "select signal.of_a_later_version()",
+        "select of_a_later_version.events()",
+    ],
+)
+def test_who_has_not_migrated_is_told_to(connection: Connection, statement: LiteralString) -> None:
+    with pytest.raises(DatabaseError, match="run `signal-pipeline migrate`"), safe_errors():
+        connection.execute(statement)
 
 
 def test_who_may_not_is_told_to_ask_for_a_role(connection: Connection) -> None:
