@@ -34,6 +34,7 @@ from signal_pipeline.dagster.runs import (
     days_at_fault,
     days_of,
     has_succeeded_for,
+    named_rollups,
     own_location,
 )
 from signal_pipeline.postgres.database import DatabaseUnreachableError
@@ -284,8 +285,11 @@ def _note_if_news(
 def _has_succeeded(
     instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, since: float
 ) -> bool:
-    """Return whether a run of the same job has succeeded since then for any day at fault."""
-    days = days_at_fault(failed)
+    """Return whether a run of the same job has succeeded since then for any day at fault.
+
+    If only some rollups failed, a run of the others says nothing.
+    """
+    days, rollups = days_at_fault(failed), [*map(ours.names.key, named_rollups(failed))]
     succeeded = ours.records(
         instance,
         job_name=failed.job_name,
@@ -293,6 +297,7 @@ def _has_succeeded(
         updated_after=datetime.fromtimestamp(since, UTC),
     )
     return any(
-        ours.includes(record.dagster_run) and has_succeeded_for(instance, record.dagster_run, days)
+        ours.includes(record.dagster_run)
+        and has_succeeded_for(instance, record.dagster_run, days, rollups)
         for record in succeeded
     )

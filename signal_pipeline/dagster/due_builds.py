@@ -1,8 +1,9 @@
 """Decides which days to build now, and in which runs. Pure: no Dagster, no SQL.
 
 The facts are queried again at each tick, so a missed tick heals itself. There are three guards: a
-day in flight is not asked for twice; a busy day is not rebuilt without a pause; a day that fails is
-tried again with back-off (even if it goes on changing), but not for ever.
+day in flight is not asked for twice; a busy day is not rebuilt without a pause; a rollup that fails
+on a day is tried again with back-off (even if the day goes on changing), but not for ever. The
+day's other rollups do not wait for it.
 """
 
 from __future__ import annotations
@@ -31,16 +32,20 @@ MAX_RUNS_PER_TICK = 4
 class FailedRun:
     """A failed run over the days `first` to `last`, inclusive.
 
-    `failed` holds the days at fault, and is None if the run could not name them.
+    `failed` holds the days at fault, and `rollups` the rollups that alone failed on each of them;
+    each is None if the run could not name them.
     """
 
     first: date
     last: date
     ended_at: datetime
     failed: frozenset[date] | None = None
+    rollups: frozenset[str] | None = None
 
-    def has_tried(self, day: date) -> bool:
-        """Return whether the run failed for this day."""
+    def has_tried(self, day: date, rollup: str) -> bool:
+        """Return whether the run failed for this rollup of this day."""
+        if self.rollups is not None and rollup not in self.rollups:
+            return False
         return self.first <= day <= self.last if self.failed is None else day in self.failed
 
 
@@ -64,24 +69,25 @@ def backoff(failures: int) -> timedelta:
     return min(FIRST_BACKOFF * (1 << failures - 1), MAX_BACKOFF)
 
 
-def attempts(status: DayStatus, failed: Iterable[FailedRun]) -> list[FailedRun]:
-    """Return the runs that failed for this day since its last successful build."""
+def attempts(status: DayStatus, rollup: str, failed: Iterable[FailedRun]) -> list[FailedRun]:
+    """Return the runs that failed for this rollup of a day since its last successful build."""
+    built_at = status.builds.get(rollup)
     return [
         run
         for run in failed
-        if run.has_tried(status.day) and (status.built_at is None or run.ended_at > status.built_at)
+        if run.has_tried(status.day, rollup) and (built_at is None or run.ended_at > built_at)
     ]
 
 
-def backs_off(status: DayStatus, failed: Iterable[FailedRun], now: datetime) -> bool:
-    """Return whether a day must not be tried now, because it failed.
+def backs_off(status: DayStatus, rollup: str, failed: Iterable[FailedRun], now: datetime) -> bool:
+    """Return whether a rollup of a day must not be tried now, because it failed.
 
-    After each failure the day waits for its back-off, even if it changes: today changes each second
-    on a live site. After the fifth failure it waits until it changes, and for at least the longest
-    back-off. `failed` holds only the runs that failed in the last 24 hours, so an unchanged day is
-    tried again when fewer than five of its failures are left there.
+    After each failure it waits for its back-off, even if the day changes: today changes each second
+    on a live site. After the fifth failure it waits until the day changes, and for at least the
+    longest back-off. `failed` holds only the runs that failed in the last 24 hours, so an unchanged
+    day is tried again when fewer than five of its failures are left there.
     """
-    tries = attempts(status, failed)
+    tries = attempts(status, rollup, failed)
     if not tries:
         return False
     last = max(run.ended_at for run in tries)
@@ -111,19 +117,23 @@ def _without_false_times(
     failure.
     """
     statuses = [
-        replace(status, built_at=None) if status.built_at and status.built_at > now else status
+        replace(status, builds={name: at for name, at in status.builds.items() if at <= now})
         for status in stale
     ]
     return statuses, [run for run in failed if run.ended_at <= now]
 
 
 def given_up(stale: Iterable[DayStatus], failed: Sequence[FailedRun], now: datetime) -> list[date]:
-    """Return the days that failed too often to be asked for again soon."""
+    """Return the days of which a rollup failed too often to be asked for again soon."""
     stale, failed = _without_false_times(stale, failed, now)
     return [
         status.day
         for status in stale
-        if len(attempts(status, failed)) >= MAX_ATTEMPTS and backs_off(status, failed, now)
+        if any(
+            len(attempts(status, rollup, failed)) >= MAX_ATTEMPTS
+            and backs_off(status, rollup, failed, now)
+            for rollup in status.unbuilt
+        )
     ]
 
 
@@ -154,35 +164,48 @@ def range_requests(
     """Return at most MAX_RUNS_PER_TICK runs of at most MAX_DAYS_PER_RUN days.
 
     The run with the newest days comes first; within a run the oldest day comes first. No run
-    includes a day that is in flight or that backs off. A day that has failed gets a run of its own,
-    so that a day which kills its run does not hold up the others. A day that pauses is not asked
-    for, but is built too if it lies between the days of a run. Fresh days between them are left
-    alone. Times after `now` are those of a clock that was ahead, and hold up nothing.
+    includes a day that is in flight, or a rollup of a day that backs off. A day of which a rollup
+    has failed gets a run of its own, so that a day which kills its run does not hold up the others.
+    A day that pauses is not asked for, but is built too if it lies between the days of a run. Fresh
+    days between them are left alone. Times after `now` are those of a clock that was ahead, and
+    hold up nothing.
     """
     stale, failed = _without_false_times(stale, failed, now)
     newest_first = sorted(stale, key=lambda status: status.day, reverse=True)
-    failing = [status.day for status in newest_first if backs_off(status, failed, now)]
-    taken = [*in_flight, *zip(failing, failing, strict=True)]
+    due = {status.day: _due_rollups(status, failed, now) for status in newest_first}
+    in_flight = list(in_flight)
     days = [
         status
         for status in newest_first
-        if not pauses(status, now) and not any(first <= status.day <= last for first, last in taken)
+        if due[status.day]
+        and not pauses(status, now)
+        and not any(first <= status.day <= last for first, last in in_flight)
     ]
+    resting = [status.day for status in newest_first if due[status.day] != status.unbuilt]
+    taken = [*in_flight, *zip(resting, resting, strict=True)]
     chunks: list[list[DayStatus]] = []
     for status in days:
         # A chunk never spans a day that is in flight, since its run would wait there for the day's
-        # lock, or one that backs off, since its run would build that day.
+        # lock, or one of which a rollup backs off, since its run would build that rollup.
         if (
             chunks
             and len(chunks[-1]) < MAX_DAYS_PER_RUN
-            and not attempts(status, failed)
-            and not attempts(chunks[-1][-1], failed)
+            and not _most_attempts(status, failed)
+            and not _most_attempts(chunks[-1][-1], failed)
             and not _spans_taken_day(status, chunks[-1][-1], taken)
         ):
             chunks[-1].append(status)
         else:
             chunks.append([status])
-    return [_request(chunk, failed) for chunk in chunks[:MAX_RUNS_PER_TICK]]
+    return [_request(chunk, due, failed) for chunk in chunks[:MAX_RUNS_PER_TICK]]
+
+
+def _due_rollups(status: DayStatus, failed: Sequence[FailedRun], now: datetime) -> list[str]:
+    return [name for name in status.unbuilt if not backs_off(status, name, failed, now)]
+
+
+def _most_attempts(status: DayStatus, failed: Sequence[FailedRun]) -> int:
+    return max((len(attempts(status, name, failed)) for name in status.unbuilt), default=0)
 
 
 def _spans_taken_day(
@@ -191,13 +214,11 @@ def _spans_taken_day(
     return any(first < newer.day and last > older.day for first, last in taken)
 
 
-def _request(chunk: Sequence[DayStatus], failed: Sequence[FailedRun]) -> RangeRequest:
+def _request(
+    chunk: Sequence[DayStatus], due: Mapping[date, Sequence[str]], failed: Sequence[FailedRun]
+) -> RangeRequest:
     days = sorted(status.day for status in chunk)
-    rollups = sorted({name for status in chunk for name in _rollups_to_build(status.rollups)})
-    facts = [(str(s.day), s.version, len(attempts(s, failed)), str(s.built_at)) for s in chunk]
+    rollups = sorted({name for status in chunk for name in due[status.day]})
+    facts = [(str(s.day), s.version, _most_attempts(s, failed), str(s.built_at)) for s in chunk]
     digest = hashlib.sha256(repr((facts, rollups)).encode()).hexdigest()[:16]
     return RangeRequest(days, rollups, f"{days[0]}..{days[-1]}@{digest}")
-
-
-def _rollups_to_build(rollups: Mapping[str, str]) -> list[str]:
-    return [name for name, freshness in rollups.items() if freshness in ("stale", "missing")]

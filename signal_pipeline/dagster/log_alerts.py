@@ -18,7 +18,7 @@ from signal_pipeline.dagster.names import (
     RUN_FAILURE_SENSOR,
     Names,
 )
-from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of
+from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of, named_rollups
 
 
 def build_run_failure_sensor(names: Names) -> dg.SensorDefinition:
@@ -41,6 +41,8 @@ def failure_line(run: dg.DagsterRun) -> str:
     """Return one line about a failed run."""
     days = days_of(run)
     at_fault = run.tags.get(FAILED_DAYS_TAG) or (f"{days[0]}..{days[1]}" if days else "no day")
+    if rollups := sorted(named_rollups(run)):
+        at_fault += f" ({', '.join(rollups)})"
     missed = "; its checks and the retention may not have run" if CATCH_UP_TAG in run.tags else ""
     return f"run {run.run_id} of {run.job_name} failed for {at_fault}{missed}: open it in the UI"
 

@@ -32,6 +32,8 @@ ONLY_STALE_TAG = "signal/only_stale"  # The run leaves the fresh days of its ran
 CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nightly runs missed.
 MODELS_TAG = "signal/models"  # A digest of the models at the time of the request.
 FAILED_DAYS_TAG = "signal/failed_days"  # A failed run sets it to the days that it could not build.
+# Where that is only some rollups of each of these days, the failed run names the rollups too.
+FAILED_ROLLUPS_TAG = "signal/failed_rollups"
 # The run has taken its lock; the value names the database in which the lock is.
 LOCK_TAG = "signal/lock"
 # Dagster's own tag: the code location of a run that the daemon or the UI launched.
@@ -64,6 +66,11 @@ def named_days(run: dg.DagsterRun) -> frozenset[date] | None:
     """Return the days that a failed run could not build, or None if it could not name them."""
     named = run.tags.get(FAILED_DAYS_TAG)
     return frozenset(map(date.fromisoformat, named.split(","))) if named else None
+
+
+def named_rollups(run: dg.DagsterRun) -> frozenset[str]:
+    """Return the rollups that alone failed in a run, or nothing if it could not name any."""
+    return frozenset(filter(None, run.tags.get(FAILED_ROLLUPS_TAG, "").split(",")))
 
 
 def days_at_fault(run: dg.DagsterRun) -> frozenset[date]:
@@ -153,7 +160,7 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRu
         if days is None or run.tags.get(MODELS_TAG, models.digest) != models.digest:
             continue
         ended_at = record.update_timestamp.astimezone(UTC)
-        found.append(FailedRun(*days, ended_at, named_days(run)))
+        found.append(FailedRun(*days, ended_at, named_days(run), named_rollups(run) or None))
     return found
 
 
@@ -189,9 +196,12 @@ def materialized_days(
 
 
 def has_succeeded_for(
-    instance: dg.DagsterInstance, run: dg.DagsterRun, days: Collection[date]
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    days: Collection[date],
+    rollups: Collection[dg.AssetKey] = (),
 ) -> bool:
-    """Return whether a successful run has done any of these days.
+    """Return whether a successful run has done any of these days, with all of these rollups.
 
     Without days, return whether the run has no partition.
 
@@ -204,9 +214,11 @@ def has_succeeded_for(
         return span is None and not days
     if not any(span[0] <= day <= span[1] for day in days):
         return False
+    if run.asset_selection and not run.asset_selection.issuperset(rollups):
+        return False
     if ONLY_STALE_TAG not in run.tags:
         return True
-    return not materialized_days(instance, run.run_id, ()).isdisjoint(days)
+    return not materialized_days(instance, run.run_id, rollups).isdisjoint(days)
 
 
 def _was_built(event: dg.DagsterEvent) -> bool:

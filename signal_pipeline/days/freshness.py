@@ -7,7 +7,7 @@ docs/architecture.md defines the words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -23,10 +23,10 @@ Freshness = Literal["fresh", "stale", "missing", "unavailable", "incomplete"]
 class DayStatus:
     """One day: its version and state, its raw events by the books, and its builds.
 
-    `rollups` holds each rollup's freshness. An `incomplete` day was purged without the proof that
-    its rollups are complete. `build_seconds` is the longest recorded time of its
-    rollups' last builds, each from the start of the build until the rollup was written; 0 for a day
-    that was never built.
+    `rollups` holds each rollup's freshness, and `builds` when each was last built. An `incomplete`
+    day was purged without the proof that its rollups are complete. `build_seconds` is the longest
+    recorded time of its rollups' last builds, each from the start of the build until the rollup was
+    written; 0 for a day that was never built.
     """
 
     day: date
@@ -36,8 +36,18 @@ class DayStatus:
     changed_at: datetime
     events: int
     rollups: Mapping[str, Freshness]
-    built_at: datetime | None = None
+    builds: Mapping[str, datetime] = field(default_factory=dict)
     build_seconds: float = 0.0
+
+    @property
+    def built_at(self) -> datetime | None:
+        """When the newest build of a rollup was made, or None without a build."""
+        return max(self.builds.values(), default=None)
+
+    @property
+    def unbuilt(self) -> list[str]:
+        """The rollups that a build would change."""
+        return [name for name, state in self.rollups.items() if state in ("stale", "missing")]
 
     @property
     def is_built(self) -> bool:
@@ -47,7 +57,7 @@ class DayStatus:
     @property
     def wants_build(self) -> bool:
         """True if a build would change something and is allowed."""
-        return any(freshness in ("stale", "missing") for freshness in self.rollups.values())
+        return bool(self.unbuilt)
 
 
 def day_statuses(
@@ -72,18 +82,19 @@ def day_statuses(
 
 
 def _status(row: dict[str, Any], checksums: Mapping[str, str]) -> DayStatus:
-    builds: Mapping[str, list[object]] = row.pop("builds")
+    builds: Mapping[str, list[Any]] = row.pop("builds")
     rollups = {
         name: _freshness(
             builds.get(name), row["version"], checksum, row["state"] == "purged", row["incomplete"]
         )
         for name, checksum in checksums.items()
     }
-    return DayStatus(rollups=rollups, **row)
+    times = {name: datetime.fromisoformat(at) for name, (*_, at) in builds.items()}
+    return DayStatus(rollups=rollups, builds=times, **row)
 
 
 def _freshness(
-    build: list[object] | None, version: int, checksum: str, purged: bool, incomplete: bool
+    build: list[Any] | None, version: int, checksum: str, purged: bool, incomplete: bool
 ) -> Freshness:
     if build is None:
         return "unavailable" if purged else "missing"
@@ -91,6 +102,6 @@ def _freshness(
         return "incomplete"
     # The raw events of a purged day are gone, so its rollups are final, whatever the model says
     # today.
-    if purged or build == [version, checksum]:
+    if purged or build[:2] == [version, checksum]:
         return "fresh"
     return "stale"

@@ -183,6 +183,18 @@ def safe_errors() -> Iterator[None]:
         raise _without_values(error) from None
 
 
+def fault_of_statement(error: psycopg.Error) -> DatabaseError:
+    """Return the error as DatabaseError if only its statement or values are at fault.
+
+    Raises the error again, as it is, if PostgreSQL went away or is refusing for a transient reason:
+    then any other statement can fail in the same way, or the whole transaction must run again.
+    """
+    fault = _without_values(error)
+    if isinstance(fault, DatabaseUnreachableError) or fault.is_transient:
+        raise error
+    return fault
+
+
 def _without_values(error: psycopg.Error) -> DatabaseError:
     # Our own guards (P0001) word their messages without values of a row.
     if isinstance(error, errors.RaiseException):

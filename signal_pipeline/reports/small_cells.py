@@ -4,7 +4,8 @@ The rules are applied to parts. A part is a group (one day, app and event type),
 group's split by one of `SPLITS`. These are the rules:
 
 - A group with few people, or with few for the number of its cells, is left out with all its splits.
-- So is a group of a day whose rollups are not all built yet, for what they hold can close it.
+- So is a group of a day whose rollups are not all built yet, for what they hold can close it. The
+  same holds while they were built from different events of the day.
 - Device, browser and system nest. If one of these splits has a small cell, all three are left out.
 - If a split by route has a small cell, large cells are left out with the small ones, until the sum
   of all that is left out says nothing about any of them.
@@ -82,11 +83,13 @@ def hidden_of_rollup(
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # The part of each type also counts towards the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
+    rollups = [name for name in _SPLIT_OF_ROLLUP if name in models]
     values = {
         **parameters,
         "dimension": split,
-        "dimensions": [each for name, each in _SPLIT_OF_ROLLUP.items() if name in models],
+        "dimensions": [_SPLIT_OF_ROLLUP[name] for name in rollups],
         "final": _purged_days(connection, parameters),
+        "mixed": _mixed_days(connection, rollups, parameters),
     }
     hidden = _hidden_rows(
         connection,
@@ -122,6 +125,16 @@ def part_built_note(
         "are built in part: rows of theirs are left out, however many people they count, until"
         " every rollup is built from the same events",
     )
+
+
+def _mixed_days(
+    connection: Connection, rollups: Sequence[str], parameters: Mapping[str, object]
+) -> list[date]:
+    """Return the days of the window whose rollups were built from different events."""
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(
+        query(__package__, "mixed_days"), {**parameters, "rollups": rollups}
+    ).fetchall()
 
 
 def hidden_of_raw(
@@ -162,6 +175,7 @@ def hidden_of_raw(
             "dimension": dimension,
             "dimensions": [GROUP, *SPLITS, CROSSING],
             "final": [],
+            "mixed": [],
         }
         hidden |= _hidden_rows(
             connection, parts, expressions, sql.SQL("(event_type)"), wanted, values

@@ -1,7 +1,7 @@
 """Builds of a day: its rollups computed from one snapshot and swapped in with one transaction.
 
-Invariants 5 to 8 and 10. The caller decides which days to build; the engine decides how rows are
-computed.
+A rollup that fails keeps the rows of its earlier build, and holds up no other. Invariants 5 to 8
+and 10. The caller decides which days to build; the engine decides how rows are computed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -24,9 +25,14 @@ from signal_pipeline.days.calendar import (
     why_not_built,
 )
 from signal_pipeline.errors import SignalError
-from signal_pipeline.postgres.database import Connection, Database, run_with_retries
+from signal_pipeline.postgres.database import (
+    Connection,
+    Database,
+    fault_of_statement,
+    run_with_retries,
+)
 from signal_pipeline.postgres.query import query
-from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine
+from signal_pipeline.rollups.engine import ComputedDay, DaySnapshot, Engine, EngineError
 from signal_pipeline.rollups.models import Model, Models
 
 
@@ -65,13 +71,31 @@ class DayBuild:
     state: Literal["open", "purged", "incomplete"] = "open"
 
 
+class RollupsFailedError(SignalError):
+    """Some rollups of a day failed, and keep what they had; the others were built.
+
+    `failed` holds the reason for each rollup that failed; each reason names its rollup and no
+    value. `build` is the build of the others, or None if there are none.
+    """
+
+    def __init__(self, day: date, failed: Mapping[str, str], build: DayBuild | None) -> None:
+        self.reason = "; ".join(failed.values())
+        super().__init__(f"day {day}: {self.reason}")
+        self.day = day
+        self.failed = failed
+        self.build = build
+
+
 def build_day(database: Database, engine: Engine, models: Models, day: date) -> DayBuild:
     """Build the given rollups of one day.
 
     Raises DayPurgedError for a purged day. Raises BuildRefusedError if the day cannot hold events,
-    if raw events are missing, if a rollup does not add up to them, or if another build was faster
-    and read a newer version. Raises EngineError and DatabaseError. In all these cases the rollups
-    stay as they are.
+    or if raw events are missing. Raises EngineError and DatabaseError. In all these cases the
+    rollups stay as they are.
+
+    Raises RollupsFailedError, after the others are committed, for rollups that cannot be computed,
+    that PostgreSQL refuses, that do not add up to the raw events, or of which another build was
+    faster and read a newer version. These alone stay as they are.
     """
     with database.connect() as connection:
         refuse_impossible_day(connection, day)
@@ -80,10 +104,10 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
             started = time.perf_counter()
             with engine.read(connection, day, models) as computed:
                 refuse_missing_events(computed.snapshot)
-                rows = run_with_retries(
+                rows, failed = run_with_retries(
                     lambda: _replace_rows(connection, engine.name, models, computed, started)
                 )
-            return DayBuild(
+            build = DayBuild(
                 day,
                 computed.snapshot.version,
                 computed.snapshot.raw_events,
@@ -92,6 +116,9 @@ def build_day(database: Database, engine: Engine, models: Models, day: date) -> 
                 rows,
                 time.perf_counter() - started,
             )
+    if failed:
+        raise RollupsFailedError(day, failed, build if rows else None)
+    return build
 
 
 def recorded_builds(connection: Connection, models: Models, days: Sequence[date]) -> list[DayBuild]:
@@ -135,34 +162,55 @@ def _replace_rows(
     models: Models,
     computed: ComputedDay,
     started: float,
-) -> dict[str, int]:
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Replace the rows of each rollup that lets it happen; return how many, and why others failed.
+
+    Each rollup has a savepoint, so that it keeps its rows if it fails, and all that did not fail
+    are committed together.
+    """
     rows: dict[str, int] = {}
-    snapshot = computed.snapshot
+    failed: dict[str, str] = {}
     with connection.transaction():
         for name, model in models.items():
-            connection.execute(
-                sql.SQL("delete from signal.{} where activity_date = %s").format(
-                    sql.Identifier(name)
-                ),
-                [snapshot.day],
-            )
-            rows[name] = computed.write(connection, model)
-            _assert_complete(connection, model, snapshot)
-            recorded = connection.execute(
-                query(__package__, "record_build"),
-                {
-                    "day": snapshot.day,
-                    "rollup": name,
-                    "version": snapshot.version,
-                    "model_checksum": model.checksum,
-                    "engine": engine,
-                    "rows": rows[name],
-                    "raw_events": snapshot.raw_events,
-                    "seconds": time.perf_counter() - started,
-                },
-            ).fetchone()
-            if recorded is None:
-                raise BuildRefusedError(snapshot.day, f"{name} holds a newer version already")
+            try:
+                with connection.transaction():
+                    rows[name] = _replace_rollup(connection, engine, model, computed, started)
+            except psycopg.Error as error:
+                failed[name] = f"{name}: {fault_of_statement(error)}"
+            except BuildRefusedError as refusal:
+                failed[name] = refusal.reason
+            except EngineError as error:
+                failed[name] = str(error)
+    return rows, failed
+
+
+def _replace_rollup(
+    connection: Connection, engine: str, model: Model, computed: ComputedDay, started: float
+) -> int:
+    snapshot = computed.snapshot
+    connection.execute(
+        sql.SQL("delete from signal.{} where activity_date = %s").format(
+            sql.Identifier(model.name)
+        ),
+        [snapshot.day],
+    )
+    rows = computed.write(connection, model)
+    _assert_complete(connection, model, snapshot)
+    recorded = connection.execute(
+        query(__package__, "record_build"),
+        {
+            "day": snapshot.day,
+            "rollup": model.name,
+            "version": snapshot.version,
+            "model_checksum": model.checksum,
+            "engine": engine,
+            "rows": rows,
+            "raw_events": snapshot.raw_events,
+            "seconds": time.perf_counter() - started,
+        },
+    ).fetchone()
+    if recorded is None:
+        raise BuildRefusedError(snapshot.day, f"{model.name} holds a newer version already")
     return rows
 
 

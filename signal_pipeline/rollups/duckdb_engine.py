@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -80,12 +80,14 @@ class DuckdbEngine:
         """
         columns = _columns_read_by(models)
         with self._results() as results:
-            with _safe_errors():
-                with self._source() as source:
-                    snapshot = _load(source, results, day, columns)
-                for model in models.values():
-                    _compute(results, day, model)
-            yield DuckdbDay(snapshot, results)
+            with _safe_errors(), self._source() as source:
+                snapshot = _load(source, results, day, columns)
+            failed = {
+                name: error
+                for name, model in models.items()
+                if (error := _try_model(results, day, model))
+            }
+            yield DuckdbDay(snapshot, results, failed)
 
     @contextmanager
     def _results(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -182,11 +184,14 @@ class DuckdbDay:
 
     snapshot: DaySnapshot
     _results: duckdb.DuckDBPyConnection
+    _failed: Mapping[str, EngineError]
 
     def write(
         self, connection: Connection, model: Model, table: sql.Identifier | None = None
     ) -> int:
         """Write the rows; see `ComputedDay.write`."""
+        if error := self._failed.get(model.name):
+            raise error from None
         # In the order of the primary key, its index grows at one end, which halves the cost.
         select = sql.SQL("select {} from {} order by {}").format(
             identifiers(model.columns), _result(model), identifiers(model.grain)
@@ -197,7 +202,7 @@ class DuckdbDay:
         types = [column.data_type for column in model.columns.values()]
         with connection.cursor() as cursor:
             with cursor.copy(copy_in) as copy:
-                for part in copy_stream(_batches(self._results, select.as_string()), types):
+                for part in copy_stream(_batches(self._results, model.name, select), types):
                     copy.write(part)
             return cursor.rowcount
 
@@ -226,6 +231,16 @@ def _columns_read_by(models: Models) -> list[SourceColumn]:
     return list(dict.fromkeys(column for model in models.values() for column in model.reads))
 
 
+def _try_model(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> EngineError | None:
+    """Compute a model; return its error. After one, DuckDB can compute the other models."""
+    try:
+        with _safe_errors(model.name):
+            _compute(results, day, model)
+    except EngineError as error:
+        return error
+    return None
+
+
 def _compute(results: duckdb.DuckDBPyConnection, day: date, model: Model) -> None:
     definitions = ", ".join(
         f'"{column.name}" {column.data_type}' for column in model.columns.values()
@@ -250,18 +265,23 @@ def _one_row(
     return row
 
 
-def _batches(results: duckdb.DuckDBPyConnection, select: str) -> Iterator[pa.RecordBatch]:
-    with _safe_errors(), results.sql(select).to_arrow_reader(ROWS_PER_BATCH) as batches:
+def _batches(
+    results: duckdb.DuckDBPyConnection, name: str, select: sql.Composed
+) -> Iterator[pa.RecordBatch]:
+    with (
+        _safe_errors(name),
+        results.sql(select.as_string()).to_arrow_reader(ROWS_PER_BATCH) as batches,
+    ):
         yield from batches
 
 
 @contextmanager
-def _safe_errors() -> Iterator[None]:
+def _safe_errors(what: str = "the day") -> Iterator[None]:
     """Turn errors of DuckDB into EngineError, because their messages quote values."""
     try:
         yield
     except duckdb.Error as error:
-        raise EngineError(f"DuckDB cannot compute the day: {type(error).__name__}") from None
+        raise EngineError(f"DuckDB cannot compute {what}: {type(error).__name__}") from None
 
 
 def _result(model: Model) -> sql.Identifier:

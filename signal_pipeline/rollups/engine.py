@@ -71,8 +71,9 @@ class ComputedDay(Protocol):
         """Insert the model's rows into its table, or another of the same shape; return how many.
 
         It writes in the caller's transaction; the caller deletes rows of an earlier build. It can
-        be called again after a rollback. Errors of the connection pass unchanged, so that the
-        caller can retry or word them.
+        be called again after a rollback. Raises EngineError for a model that could not be computed,
+        although the others were. Errors of the connection pass unchanged, so that the caller can
+        retry or word them.
         """
         ...
 
@@ -92,7 +93,8 @@ class Engine(Protocol):
 
         `connection` must not be in a transaction, and the caller holds the lock of the day. A
         purged day reads as empty. Raises DatabaseError, and EngineError, also for a day without a
-        row in `signal.days` and for a model that gives rows of another day.
+        row in `signal.days`. A model that cannot be computed, or that gives rows of another day,
+        holds up no other: `ComputedDay.write` raises its error.
         """
         ...
 

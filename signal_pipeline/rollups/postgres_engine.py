@@ -6,7 +6,7 @@ a cluster it runs it in a form that the workers compute (`per_user.py`), with eq
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -20,7 +20,7 @@ from psycopg.rows import kwargs_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.placement import distributed_tables
-from signal_pipeline.postgres.database import Connection, safe_errors
+from signal_pipeline.postgres.database import Connection, fault_of_statement, safe_errors
 from signal_pipeline.postgres.identifiers import identifiers
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.engine import (
@@ -60,9 +60,12 @@ class PostgresEngine:
                 on_workers = "events" in distributed_tables(connection)
                 if on_workers:
                     _fill_shared_events(connection, day, models)
-                for model in models.values():
-                    _compute(connection, day, model, on_workers=on_workers)
-            yield PostgresDay(snapshot)
+                failed = {
+                    name: error
+                    for name, model in models.items()
+                    if (error := _try_model(connection, day, model, on_workers=on_workers))
+                }
+            yield PostgresDay(snapshot, failed)
         finally:
             # If the connection is lost, its temporary tables are gone too.
             with suppress(psycopg.Error), connection.transaction():
@@ -75,11 +78,14 @@ class PostgresDay:
     """The results of a day in temporary tables; see `rollups.engine.ComputedDay`."""
 
     snapshot: DaySnapshot
+    _failed: Mapping[str, EngineError]
 
     def write(
         self, connection: Connection, model: Model, table: sql.Identifier | None = None
     ) -> int:
         """Write the rows; see `ComputedDay.write`."""
+        if error := self._failed.get(model.name):
+            raise error from None
         # In the order of the primary key, its index grows at one end, which halves the cost.
         statement = sql.SQL("insert into {} ({}) select {} from {} order by {}").format(
             table or sql.Identifier("signal", model.name),
@@ -98,6 +104,21 @@ def _read_snapshot(connection: Connection, day: date) -> DaySnapshot:
     with_span = cursor.execute(query(__package__, "raw_span"), window(day)).fetchone()
     assert with_span is not None
     return with_span
+
+
+def _try_model(
+    connection: Connection, day: date, model: Model, *, on_workers: bool
+) -> EngineError | None:
+    """Compute a model inside a savepoint; return its error if it is at fault itself."""
+    try:
+        with connection.transaction():
+            _compute(connection, day, model, on_workers=on_workers)
+    except psycopg.Error as error:
+        fault = fault_of_statement(error)
+        return EngineError(f"{model.name}: {fault}", fault.sqlstate)
+    except EngineError as error:
+        return error
+    return None
 
 
 def _compute(connection: Connection, day: date, model: Model, *, on_workers: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
@@ -35,8 +36,8 @@ def stale(
 ) -> DayStatus:
     """A stale day, built `built` ago in `seconds`, changed `changed` ago."""
     wanted = rollups or {"daily_app_activity": "stale"}
-    at = None if built is None else NOW - built
-    return DayStatus(day, version, "open", False, NOW - changed, 10, wanted, at, seconds)  # type: ignore[arg-type]
+    builds = {} if built is None else dict.fromkeys(wanted, NOW - built)
+    return DayStatus(day, version, "open", False, NOW - changed, 10, wanted, builds, seconds)  # type: ignore[arg-type]
 
 
 def days_asked(*args: object, **kwargs: object) -> list[date]:
@@ -125,6 +126,52 @@ def test_a_failed_run_counts_for_the_days_that_it_names() -> None:
     named = [FailedRun(older, DAY, NOW, frozenset({older}))] * MAX_ATTEMPTS
     days = [stale(day, changed=timedelta(hours=9)) for day in (older, DAY)]
     assert days_asked(days, [], named, NOW) == [DAY]
+
+
+BAD = "daily_bad_activity"
+MIXED = {"daily_app_activity": "stale", BAD: "missing"}
+
+
+def bad_runs(count: int, last: timedelta) -> list[FailedRun]:
+    """Runs that built the day but for one rollup, the last of them `last` ago."""
+    ends = [NOW - last - timedelta(minutes=n) for n in range(count)]
+    return [FailedRun(DAY, DAY, end, frozenset({DAY}), frozenset({BAD})) for end in ends]
+
+
+def rollups_asked(status: DayStatus, failed: list[FailedRun], now: datetime = NOW) -> list[str]:
+    """The rollups of all requests for a day."""
+    return [name for each in range_requests([status], [], failed, now) for name in each.rollups]
+
+
+def test_a_rollup_that_fails_backs_off_alone_although_the_others_are_built_meanwhile() -> None:
+    """Today changes all the time, so the others want a build again and again."""
+    busy = stale(rollups=MIXED, changed=timedelta(seconds=1))
+    busy = replace(busy, builds={"daily_app_activity": NOW - timedelta(seconds=30)})
+    tried = bad_runs(3, timedelta(seconds=239))
+    assert rollups_asked(busy, tried) == ["daily_app_activity"]
+    assert rollups_asked(busy, tried, NOW + timedelta(seconds=1)) == sorted(MIXED)
+    given = bad_runs(MAX_ATTEMPTS, timedelta(minutes=59))
+    assert rollups_asked(busy, given) == ["daily_app_activity"]
+    assert given_up([busy], given, NOW) == [DAY]
+    others_fresh = replace(busy, rollups={"daily_app_activity": "fresh", BAD: "missing"})
+    assert rollups_asked(others_fresh, tried) == []
+
+
+def test_a_rollup_that_rests_is_in_no_run_of_other_days() -> None:
+    """A run builds each of its rollups on every stale day of its range."""
+    days = [DAY + timedelta(days=n) for n in (-1, 0, 1)]
+    statuses = [stale(day, rollups=MIXED, changed=timedelta(hours=9)) for day in days]
+    tried = bad_runs(1, timedelta(seconds=30))
+    requests = range_requests(statuses, [], tried, NOW)
+    assert [(list(each.days), list(each.rollups)) for each in requests] == [
+        ([days[2]], sorted(MIXED)),
+        ([DAY], ["daily_app_activity"]),
+        ([days[0]], sorted(MIXED)),
+    ]
+    built = dict.fromkeys(["daily_app_activity"], NOW - timedelta(seconds=5))
+    statuses[1] = replace(statuses[1], builds=built)  # It pauses.
+    requests = range_requests(statuses, [], tried, NOW)
+    assert [list(each.days) for each in requests] == [[days[2]], [days[0]]]
 
 
 def test_a_day_that_kills_its_run_does_not_hold_up_the_others() -> None:

@@ -173,7 +173,7 @@ def test_an_unmarked_build_of_the_runs_own_day(
 def test_a_day_that_fails(
     run: Run, instance: dg.DagsterInstance, fill: Callable[..., None], connection: Connection
 ) -> None:
-    """A day that fails holds up no other and is named."""
+    """A day of which a rollup fails holds up no other and is named."""
     days = [days_ago(n) for n in (3, 2, 1)]
     for day in days:
         fill(day)
@@ -184,7 +184,7 @@ def test_a_day_that_fails(
     failed = instance.get_run_by_id(result.run_id)
     assert failed
     assert failed.tags["signal/failed_days"] == str(days[1])
-    assert f"failed for {days[1]}:" in failure_line(failed)
+    assert f"failed for {days[1]} (daily_os_activity):" in failure_line(failed)
     assert "CheckViolation" in failure_text(result)
 
 

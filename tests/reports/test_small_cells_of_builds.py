@@ -69,6 +69,27 @@ def test_a_day_whose_rollups_know_different_events_says_so(
     assert [note for note in ask().notes if "1 day(s) are built in part" in note]
 
 
+def test_a_group_is_left_out_while_the_rollups_of_its_day_hold_different_events(
+    database: Database, models: Models, fill: Fill, build: Build
+) -> None:
+    """One rollup failed, and keeps older rows; its newer ones can have a small cell."""
+    fill(DAY, 300)
+    build(DAY)
+    shown = rollup_report(database, models, "app", DAY, DAY, hide_small=True).records
+    assert shown
+    fill(DAY, 5, seed=2)
+    build_day(database, PostgresEngine(), models.only(APP_AND_DEVICE), DAY)
+    for kind in ("app", "device", "os"):
+        whole = rollup_report(database, models, kind, DAY, DAY)
+        early = rollup_report(database, models, kind, DAY, DAY, hide_small=True)
+        assert (early.records, early.left_out) == ([], len(whole.records))
+        own = models.only(APP_AND_DEVICE)
+        if kind != "os":
+            assert rollup_report(database, own, kind, DAY, DAY, hide_small=True).records
+    build(DAY)
+    assert rollup_report(database, models, "app", DAY, DAY, hide_small=True).records
+
+
 def test_a_purged_day_does_not_wait_for_a_rollup_that_was_added_later(
     database: Database, models: Models, fill: Fill
 ) -> None:

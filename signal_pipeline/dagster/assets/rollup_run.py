@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,7 +13,7 @@ import dagster as dg
 from signal_pipeline.concurrency import short_switch_interval, submit_ahead
 from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, FAILED_ROLLUPS_TAG
 from signal_pipeline.days.calendar import DayInUseError, stored_start_date, today_utc
 from signal_pipeline.days.coverage import days_note
 from signal_pipeline.errors import SignalError
@@ -22,6 +22,7 @@ from signal_pipeline.rollups.build import (
     BuildRefusedError,
     DayBuild,
     DayPurgedError,
+    RollupsFailedError,
     build_day,
     recorded_builds,
 )
@@ -37,13 +38,26 @@ class RunOutcome:
     """What became of the days of a run.
 
     `recorded` holds the builds of the purged days, which nothing can change any more. `failed`
-    holds the days that were refused, or that the second attempt did not build, with the reason.
+    holds the days that were refused, or that the second attempt did not build, with the reason;
+    for a day that was built only in part, `without` holds the rollups that failed.
     """
 
     built: list[DayBuild] = field(default_factory=list)
     purged: list[date] = field(default_factory=list)
     recorded: list[DayBuild] = field(default_factory=list)
     failed: dict[date, str] = field(default_factory=dict)
+    without: dict[date, frozenset[str]] = field(default_factory=dict)
+
+    def fail(self, day: date, reason: str, rollups: Iterable[str] = ()) -> None:
+        """Record that a day, or only these of its rollups, failed."""
+        self.failed[day] = reason
+        if rollups:
+            self.without[day] = frozenset(rollups)
+
+    def forgive(self, day: date) -> None:
+        """Forget that an earlier attempt at a day failed."""
+        self.failed.pop(day, None)
+        self.without.pop(day, None)
 
 
 def build_days(
@@ -53,56 +67,73 @@ def build_days(
     days: Sequence[date],
     marks: RollupMarks,
 ) -> RunOutcome:
-    """Build day by day; a day that fails is tried again at the end, and holds up no other.
+    """Build day by day; what fails is tried again at the end, and holds up no other.
 
-    Raises DatabaseUnreachableError at once, so that Dagster retries the step.
+    This is a day, or the rollups of a day that failed alone. Raises DatabaseUnreachableError at
+    once, so that Dagster retries the step.
     """
     outcome = RunOutcome()
     database, engine = postgres.database(), postgres.engine(many_days=len(days) > 1)
-    build_one = partial(build_day, database, engine, models)
-    left = days
+    build_one = partial(build_day, database, engine)
+    left = dict.fromkeys(days, models)
     for attempt in range(1, DAY_ATTEMPTS + 1):
-        again: list[date] = []
+        again: dict[date, Models] = {}
         for day, result in _builds_in_order(build_one, left):
             try:
                 build = result.result()
             except DayPurgedError as refusal:
                 context.log.info("%s", refusal)
                 outcome.purged.append(day)
-                outcome.failed.pop(day, None)
+                outcome.forgive(day)
+                # The first attempt can have built some rollups, which are recorded.
+                outcome.built = [build for build in outcome.built if build.day != day]
             except BuildRefusedError as refusal:
                 context.log.error("%s", refusal)
-                outcome.failed[day] = refusal.reason
+                outcome.fail(day, refusal.reason)
+            except RollupsFailedError as error:
+                context.log.error("%s, attempt %d of %d", error, attempt, DAY_ATTEMPTS)
+                outcome.fail(day, error.reason, error.failed)
+                again[day] = models.only(error.failed)
+                if error.build:
+                    _take(context, outcome, error.build, marks)
             except DatabaseUnreachableError:
                 raise
             except DayInUseError as error:  # Another try would hold up the other days again.
                 context.log.error("%s", error)
-                outcome.failed[day] = str(error)
+                outcome.fail(day, str(error))
             except SignalError as error:
                 context.log.error("day %s, attempt %d of %d: %s", day, attempt, DAY_ATTEMPTS, error)
-                outcome.failed[day] = str(error)
-                again.append(day)
+                outcome.fail(day, str(error))
+                again[day] = left[day]
             else:
-                context.log.info("day %s: %d events, %.2f s", day, build.raw_events, build.seconds)
-                outcome.built.append(build)
-                outcome.failed.pop(day, None)
-                marks.log(build)
+                outcome.forgive(day)
+                _take(context, outcome, build, marks)
         left = again
     return outcome
 
 
+def _take(
+    context: dg.AssetExecutionContext, outcome: RunOutcome, build: DayBuild, marks: RollupMarks
+) -> None:
+    """Note a committed build, of a whole day or of some of its rollups."""
+    context.log.info("day %s: %d events, %.2f s", build.day, build.raw_events, build.seconds)
+    outcome.built.append(build)
+    marks.log(build)
+
+
 def _builds_in_order(
-    build: Callable[[date], DayBuild], days: Sequence[date]
+    build: Callable[[Models, date], DayBuild], days: Mapping[date, Models]
 ) -> Iterator[tuple[date, Future[DayBuild]]]:
     """Yield each day with its build, in order, while the builds of the next days are under way.
 
     So one day is read while another is computed or marked.
     """
+    wanted = [(models, day) for day, models in days.items()]
     with (
         short_switch_interval(),
         ThreadPoolExecutor(BUILDERS, thread_name_prefix="signal-build") as pool,
     ):
-        builds = submit_ahead(pool, (partial(build, day) for day in days), ahead=BUILDERS)
+        builds = submit_ahead(pool, (partial(build, *each) for each in wanted), ahead=BUILDERS)
         try:
             yield from zip(days, builds, strict=True)
         finally:
@@ -138,7 +169,7 @@ def log_outcome(
     Dagster silently leaves out days before the start date and after today, so the log names them.
     """
     lines = [
-        *days_note((build.day for build in outcome.built), "built"),
+        *days_note({build.day for build in outcome.built}, "built"),
         *days_note((build.day for build in outcome.recorded), "purged, kept as they were"),
     ]
     today, start = today_utc(), stored_start_date(connection)
@@ -166,22 +197,23 @@ def raise_for_failed_days(
     failed = outcome.failed if only_day is None or only_day in outcome.failed else {}
     if not failed:
         return
-    context.instance.add_run_tags(
-        context.run.run_id, {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))}
-    )
+    tags = {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))}
+    if failed.keys() <= outcome.without.keys():
+        rollups = sorted({name for day in failed for name in outcome.without[day]})
+        tags[FAILED_ROLLUPS_TAG] = ",".join(rollups)
+    context.instance.add_run_tags(context.run.run_id, tags)
     raise dg.Failure(
-        _group_by_reason(failed),
+        _group_by_reason(failed, {build.day for build in outcome.built}),
         metadata={"failed": {str(day): reason for day, reason in failed.items()}},
         allow_retries=False,
     )
 
 
-def _group_by_reason(failed: Mapping[date, str]) -> str:
-    """Return the days that were not built, grouped by reason, as one text."""
+def _group_by_reason(failed: Mapping[date, str], built: Collection[date]) -> str:
+    """Return the days that were not built, or only in part, grouped by reason, as one text."""
     days: dict[str, list[date]] = {}
     for day, reason in sorted(failed.items()):
-        days.setdefault(reason, []).append(day)
+        what = "built only in part" if day in built else "not built"
+        days.setdefault(f"{what}, {reason}", []).append(day)
     shown = list(days.items())[:MOST_REASONS]
-    return "; ".join(
-        line for reason, each in shown for line in days_note(each, f"not built, {reason}")
-    )
+    return "; ".join(line for reason, each in shown for line in days_note(each, reason))

@@ -92,8 +92,9 @@ def build_rollup_assets(
             outcome = build_days(context, postgres, selected, to_build, marks)
             mark_purged_days(connection, selected, outcome, marks)
             log_outcome(context, connection, outcome)
-            raise_for_failed_days(context, outcome, marks.only_day)
+            # Before a failure, so that the rollups that were built are marked as built.
             yield from marks.results([*outcome.built, *outcome.recorded])
+            raise_for_failed_days(context, outcome, marks.only_day)
 
     return rollups
 

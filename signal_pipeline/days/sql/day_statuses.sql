@@ -6,14 +6,12 @@ select
     d.changed_at,
     b.expected as events,
     coalesce(u.builds, '{}') as builds,
-    u.built_at,
     coalesce(u.seconds, 0) as build_seconds
 from signal.days as d
 inner join signal.expected_events as b on b.day = d.day
 left join lateral (
     select
-        jsonb_object_agg(rollup, jsonb_build_array(version, model_checksum)) as builds,
-        max(built_at) as built_at,
+        jsonb_object_agg(rollup, jsonb_build_array(version, model_checksum, built_at)) as builds,
         max(seconds) as seconds
     from signal.builds
     where day = d.day

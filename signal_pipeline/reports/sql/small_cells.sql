@@ -57,7 +57,9 @@ judged as (
         -- comes later on the days of `final`. Each dimension is one bit.
         or not activity_date = any(%(final)s::date[])
         and bit_or(1 << array_position(%(dimensions)s::text[], dimension)) over all_splits
-        < (2 << cardinality(%(dimensions)s::text[])) - 2 as is_closed
+        < (2 << cardinality(%(dimensions)s::text[])) - 2
+        -- So can what replaces the older rows of a rollup that was not built with the others.
+        or activity_date = any(%(mixed)s::date[]) as is_closed
     from splits
     window all_splits as (partition by activity_date, app_name, event_type)
 )

@@ -165,6 +165,35 @@ def test_a_success_that_left_the_day_at_fault_alone(
     assert tell() == RANGE_FAILED
 
 
+def test_a_success_without_the_rollup_at_fault(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+) -> None:
+    """The other rollups of a live day are built all the time, so their success says nothing."""
+    tags = range_tags(today(), today())
+    named = {"signal/failed_days": str(today()), "signal/failed_rollups": "daily_os_activity"}
+
+    def tell() -> list[str]:
+        fail("rollups_job", tags={**NO_RETRY, **tags, **named})
+        tick()
+        return box.titles()
+
+    def succeed(*rollups: str) -> None:
+        keys = frozenset(map(dg.AssetKey, rollups))
+        well = start_run(instance, defs, "rollups_job", tags={**mine, **tags}, asset_selection=keys)
+        instance.handle_new_event(ended_well(well))
+
+    assert tell() == RANGE_FAILED
+    succeed("daily_app_activity")
+    assert tell() == []
+    succeed("daily_app_activity", "daily_os_activity")
+    assert tell() == RANGE_FAILED
+
+
 def test_told_again_after_a_day(
     tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
