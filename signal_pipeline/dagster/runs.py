@@ -214,7 +214,7 @@ def has_succeeded_for(
         return span is None and not days
     if not any(span[0] <= day <= span[1] for day in days):
         return False
-    if run.asset_selection and not run.asset_selection.issuperset(rollups):
+    if run.asset_selection and not run.asset_selection >= set(rollups):
         return False
     if ONLY_STALE_TAG not in run.tags:
         return True
