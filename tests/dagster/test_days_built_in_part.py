@@ -13,6 +13,7 @@ from support.dagster import (
     Run,
     failure_text,
     materialized,
+    newest_mark,
     purge,
     refuse_day,
     row_counts,
@@ -180,6 +181,19 @@ def test_a_run_marks_what_it_built_of_a_day_and_is_red(
     connection.execute(f"alter table signal.{OS} drop constraint broken")  # type: ignore[arg-type]
     assert run("rollups_job", DAY, None, None, [dg.AssetKey(OS)]).success
     assert set(states(connection, models, DAY).values()) == {"fresh"}
+
+
+def test_the_page_of_a_rollup_that_failed_on_the_newest_day_shows_the_newest_that_was_built(
+    run: Run, instance: dg.DagsterInstance, fill: Fill, connection: Connection
+) -> None:
+    for n in (3, 2, 1):
+        fill(days_ago(n))
+    refuse_day(connection, DAY)
+    assert not run("rollups_job", days_ago(3), DAY).success
+    for name, day in ((OS, days_ago(2)), ("daily_app_activity", DAY)):
+        shown, metadata = newest_mark(instance, name)
+        assert shown == str(day)
+        assert metadata >= {"trend", "preview"}
 
 
 def test_a_day_built_in_part_is_not_purged(

@@ -9,7 +9,15 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import Build
-from support.dagster import Run, failure_text, materialized, metadata_of, purge, rows_of
+from support.dagster import (
+    Run,
+    failure_text,
+    materialized,
+    metadata_of,
+    newest_mark,
+    purge,
+    rows_of,
+)
 from support.days import RETENTION_DAYS, due_day, today, yesterday
 
 from signal_pipeline.dagster.assets import rollup_run
@@ -56,6 +64,33 @@ def test_a_mixed_range(
     )
     assert built["state"] == "open"
     assert "note" not in built
+
+
+def test_the_page_of_a_rollup_keeps_the_newest_day(
+    run: Run,
+    instance: dg.DagsterInstance,
+    fill: Callable[..., None],
+    build: Build,
+    database: Database,
+    models: Models,
+) -> None:
+    """The page shows the last mark, and only the newest day of a run has a trend and a preview."""
+    old = due_day()
+    after = old + timedelta(days=1)
+    fill(old)
+    build(old)
+    purge(database, models, old)
+    fill(after)
+    assert run("rollups_job", old, after).success
+    for name in models:
+        day, shown = newest_mark(instance, name)
+        assert day == str(after)
+        assert shown >= {"trend", "preview"}
+    assert newest_mark(instance, "raw_events")[1] >= {"books"}
+    assert run("rollups_job", old).success
+    day, shown = newest_mark(instance, "daily_app_activity")
+    assert day == str(old)
+    assert shown >= {"trend", "preview"}
 
 
 @pytest.mark.parametrize("days", [1, 2])

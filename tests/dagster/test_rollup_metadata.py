@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from signal_pipeline.schema.rollup_tables import migrate_rollups
 
 pytestmark = pytest.mark.embedded_only
 DAY = days_ago(1)
+LOG = logging.getLogger(__name__)
 ROUTE = "/[a](x)/<b>/**c**"
 
 
@@ -46,7 +48,7 @@ def test_routes_are_text_and_days_without_a_build_are_not_days_without_events(
     fill(not_built)
     ingest.ingest_lines(clicks(ROUTE, 12))
     build = [build_day(database, PostgresEngine(), models, day) for day in (built, DAY)][-1]
-    shown = DayNotes(connection, models, [DAY]).of_rollup(build, name)
+    shown = DayNotes(connection, models, LOG).of_rollup(build, name, pictures=True)
     assert f"|`{ROUTE}`|" in shown["preview"].value
     picture = unquote(shown["trend"].value)
     grey = picture.partition("fill='#8a8f9840' d='M0,98")[2].partition("V98'/>")[0]
@@ -62,14 +64,14 @@ def test_the_preview_leaves_out_what_reports_leave_out_and_says_how_many_rows(
     entity = {"entityType": "journey", "entityId": str(UUID(int=1))}
     ingest.ingest_lines(clicks("/a", 10, **entity))
     build = build_day(database, PostgresEngine(), models, DAY)
-    notes = DayNotes(connection, models, [DAY])
-    routes = notes.of_rollup(build, "daily_route_activity")["preview"].value
+    notes = DayNotes(connection, models, LOG)
+    routes = notes.of_rollup(build, "daily_route_activity", pictures=True)["preview"].value
     assert "/a" in routes
     assert "/b" not in routes and "/lonely" not in routes  # From /b one could work out /lonely.
     assert "4 row(s) are left out" in routes
-    systems = notes.of_rollup(build, "daily_os_activity")["preview"].value
+    systems = notes.of_rollup(build, "daily_os_activity", pictures=True)["preview"].value
     assert "left out" not in systems
-    entities = notes.of_rollup(build, "daily_entity_activity")["preview"].value
+    entities = notes.of_rollup(build, "daily_entity_activity", pictures=True)["preview"].value
     assert entities.startswith("no rows\n\n2 row(s) are left out")
 
 
@@ -84,23 +86,23 @@ def test_the_preview_shows_no_row_or_column_of_which_the_rule_knows_nothing(
     migrate_rollups(connection, models)
     ingest.ingest_lines([*clicks("/a", 10), *clicks("/lonely", 1)])
     build = build_day(database, PostgresEngine(), models, DAY)
-    notes = DayNotes(connection, models, [DAY])
-    systems = notes.of_rollup(build, "daily_os_activity")["preview"].value
+    notes = DayNotes(connection, models, LOG)
+    systems = notes.of_rollup(build, "daily_os_activity", pictures=True)["preview"].value
     assert "macOS" in systems and "first_route" not in systems
-    lonely = notes.of_rollup(build, "daily_lonely_activity")["preview"].value
+    lonely = notes.of_rollup(build, "daily_lonely_activity", pictures=True)["preview"].value
     assert lonely.startswith("no rows\n\n2 row(s) are left out")
 
 
 def test_users_are_judged_by_what_the_build_could_read(
     database: Database, connection: Connection, models: Models, ingest: Ingest, fill: Fill
 ) -> None:
-    notes = DayNotes(connection, models, [DAY])  # The day has no event yet.
+    notes = DayNotes(connection, models, LOG)  # The day has no event yet.
     fill(DAY)
     exact = build_day(database, PostgresEngine(), models, DAY)
-    assert notes.of_rollup(exact, "daily_app_activity")["users_are"] == "exact"
+    assert notes.of_rollup(exact, "daily_app_activity", pictures=True)["users_are"] == "exact"
     ingest.ingest_lines(clicks("/", 5, ip=None))
     degraded = build_day(database, PostgresEngine(), models, DAY)
-    assert notes.of_rollup(degraded, "daily_app_activity")["users_are"] == "degraded"
+    assert notes.of_rollup(degraded, "daily_app_activity", pictures=True)["users_are"] == "degraded"
 
 
 def test_users_of_an_incomplete_or_unknown_day_are_not_called_exact(
@@ -108,9 +110,9 @@ def test_users_of_an_incomplete_or_unknown_day_are_not_called_exact(
 ) -> None:
     fill(DAY)
     build = build_day(database, PostgresEngine(), models, DAY)
-    notes = DayNotes(connection, models, [DAY])
+    notes = DayNotes(connection, models, LOG)
     for changed, words in (
         (replace(build, state="incomplete"), "incomplete"),
         (replace(build, day=DAY - timedelta(days=1)), "unknown"),
     ):
-        assert notes.of_rollup(changed, "daily_app_activity")["users_are"] == words
+        assert notes.of_rollup(changed, "daily_app_activity", pictures=True)["users_are"] == words

@@ -192,6 +192,13 @@ def metadata_of(instance: dg.DagsterInstance, asset: str, day: date) -> dict[str
     return {name: value.value for name, value in record.asset_materialization.metadata.items()}
 
 
+def newest_mark(instance: dg.DagsterInstance, asset: str) -> tuple[str | None, set[str]]:
+    """The day of an asset's last materialization, which its page shows, and its metadata's names."""
+    (record,) = instance.fetch_materializations(dg.AssetKey(asset), limit=1).records
+    assert record.asset_materialization
+    return record.partition_key, set(record.asset_materialization.metadata)
+
+
 def failure_text(result: dg.ExecuteInProcessResult) -> str:
     """What the failed steps of a run say."""
     return " ".join(

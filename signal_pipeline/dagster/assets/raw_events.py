@@ -7,11 +7,13 @@ Docs: docs/data-team.md.
 """
 
 from datetime import date, timedelta
+from logging import Logger
 from typing import Any
 
 import dagster as dg
 
 from signal_pipeline.dagster.assets.charts import BLUE, GREEN, ORANGE, bar_chart, markdown_table
+from signal_pipeline.dagster.assets.pictures import drawn
 from signal_pipeline.dagster.names import INGEST_POOL, RAW_EVENTS, Names
 from signal_pipeline.dagster.partitions import build_backfill_policy
 from signal_pipeline.dagster.resources.ingest_resource import IngestResource
@@ -104,9 +106,10 @@ def _describe_days(
     for day in days:
         metadata: dict[str, Any] = {"note": UNKNOWN_NOTE}
         if day not in unknown:
-            metadata = profile_metadata(day_profile(connection, day))
+            profile = day_profile(connection, day)
+            metadata = profile_metadata(context.log, profile)
             if day == days[-1]:
-                metadata["books"] = books_chart(connection, day)
+                metadata |= books_picture(context.log, connection, day)
         context.add_asset_metadata(metadata, asset_key=key, partition_key=str(day))
 
 
@@ -116,15 +119,17 @@ def _log_drain(context: dg.AssetExecutionContext, drained: DrainResult) -> None:
     )
 
 
-def profile_metadata(profile: DayProfile) -> dict[str, Any]:
+def profile_metadata(log: Logger, profile: DayProfile) -> dict[str, Any]:
     """Return what the UI shows of a day: counts and times, never a row."""
+
+    def outcomes() -> str:
+        return markdown_table(("outcome", "events"), list(profile.outcomes.items()))
+
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": profile.events,
         "version": profile.version,
         "state": profile.state,
-        "outcomes": dg.MetadataValue.md(
-            markdown_table(("outcome", "events"), list(profile.outcomes.items()))
-        ),
+        **drawn(log, RAW_EVENTS, profile.day, {"outcomes": outcomes}),
     }
     if note := day_note(profile.day, profile.state):
         metadata["note"] = note
@@ -146,7 +151,13 @@ def day_note(day: date, state: str) -> str | None:
     return "the day is not over: its numbers are partial" if day == today_utc() else None
 
 
-def books_chart(connection: Connection, last: date) -> dg.MarkdownMetadataValue:
+def books_picture(
+    log: Logger, connection: Connection, last: date
+) -> dict[str, dg.MarkdownMetadataValue]:
     """Return the books of the last days as a picture: what was received, and what became of it."""
-    series = outcomes_by_day(connection, last - timedelta(days=BOOKS_DAYS - 1), last)
-    return dg.MetadataValue.md(bar_chart(series, OUTCOME_COLOURS, "received", last, BOOKS_DAYS))
+
+    def books() -> str:
+        series = outcomes_by_day(connection, last - timedelta(days=BOOKS_DAYS - 1), last)
+        return bar_chart(series, OUTCOME_COLOURS, "received", last, BOOKS_DAYS)
+
+    return drawn(log, RAW_EVENTS, last, {"books": books})

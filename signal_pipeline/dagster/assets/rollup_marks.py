@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any
 
 import dagster as dg
 
@@ -16,9 +15,13 @@ from signal_pipeline.rollups.build import DayBuild
 class RollupMarks:
     """Marks days as materialized.
 
-    A day is marked as soon as it is built, so that a crash at day 120 keeps 119 days marked in the
-    UI. If the run has one partition, `only_day` is the day of that partition, and the results of
-    the step mark its rollups. A nightly run has one partition, although it can build more days.
+    A day is marked as soon as it is built, so that a crash at day 120 keeps 118 days marked in the
+    UI. The page of an asset shows its last mark, whatever the day. So the newest day so far is held
+    back until a newer one comes, or until the end, and only then do pictures come with it. (A build
+    that is never marked because of a crash is marked by the next run.)
+
+    If the run has one partition, `only_day` is the day of that partition, and the results of the
+    step mark its rollups. A nightly run has one partition, although it can build more days.
     """
 
     def __init__(self, context: dg.AssetExecutionContext, names: Names, notes: DayNotes) -> None:
@@ -27,39 +30,61 @@ class RollupMarks:
         self._context = context
         self._names = names
         self._notes = notes
+        self._held: dict[str, DayBuild] = {}  # By asset.
 
     def log(self, build: DayBuild) -> None:
-        """Mark the raw events of a build's day, and its rollups unless `results` yields them.
+        """Mark the raw events of a build's day, and its rollups unless `finish` yields them.
 
         A purged day has no raw events to mark.
         """
-        self._log_raw_events(build)
+        self._mark_raw_events(build)
         if build.day != self.only_day:
-            self._log_rollups(build)
+            self._mark_rollups(build)
 
     def log_earlier(self, build: DayBuild) -> None:
         """Log the materializations of a build that an earlier run made and did not mark."""
-        self._log_raw_events(build)
-        self._log_rollups(build)
+        self._mark_raw_events(build)
+        self._mark_rollups(build)
 
-    def results(self, builds: Iterable[DayBuild]) -> Iterator[dg.MaterializeResult[None]]:
-        """Yield the results of the step: one for each rollup of `only_day`, or none without it."""
-        for build in builds:
-            if build.day == self.only_day:
-                for name in build.rows:
-                    yield dg.MaterializeResult(
-                        asset_key=self._names.key(name),
-                        metadata=self._notes.of_rollup(build, name),
-                    )
+    def finish(self, builds: Iterable[DayBuild]) -> Iterator[dg.MaterializeResult[None]]:
+        """Mark what is held back, and yield the results of the step.
 
-    def _log_raw_events(self, build: DayBuild) -> None:
+        There is one result for each rollup of `only_day`, and none without it.
+        """
+        own = {name: build for build in builds if build.day == self.only_day for name in build.rows}
+        for asset, build in self._held.items():
+            self._log(asset, build, pictures=asset not in own)
+        for name, build in own.items():
+            yield dg.MaterializeResult(
+                asset_key=self._names.key(name),
+                metadata=self._notes.of_rollup(build, name, pictures=True),
+            )
+
+    def _mark_raw_events(self, build: DayBuild) -> None:
         if build.state == "open":
-            self._log(RAW_EVENTS, build.day, self._notes.of_raw_events(build))
+            self._mark(RAW_EVENTS, build)
 
-    def _log_rollups(self, build: DayBuild) -> None:
+    def _mark_rollups(self, build: DayBuild) -> None:
         for name in build.rows:
-            self._log(name, build.day, self._notes.of_rollup(build, name))
+            self._mark(name, build)
 
-    def _log(self, asset: str, day: date, metadata: Mapping[str, Any]) -> None:
+    def _mark(self, asset: str, build: DayBuild) -> None:
+        """Log the mark of an asset's day, or hold it back if the day is the newest so far."""
+        held = self._held.get(asset)
+        if held is not None and build.day < held.day:
+            self._log(asset, build, pictures=False)
+            return
+        self._held[asset] = build
+        # Two builds of a day have the raw events in common, which need one mark.
+        if held is not None and held.day < build.day:
+            self._log(asset, held, pictures=False)
+
+    def _log(self, asset: str, build: DayBuild, *, pictures: bool) -> None:
+        if asset == RAW_EVENTS:
+            metadata = self._notes.of_raw_events(build, pictures=pictures)
+        else:
+            metadata = self._notes.of_rollup(build, asset, pictures=pictures)
         key = self._names.key(asset)
-        self._context.log_event(dg.AssetMaterialization(key, partition=str(day), metadata=metadata))
+        self._context.log_event(
+            dg.AssetMaterialization(key, partition=str(build.day), metadata=metadata)
+        )

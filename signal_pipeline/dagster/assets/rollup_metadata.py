@@ -1,14 +1,15 @@
 """What the UI shows of a rollup, on its definition and on each materialization.
 
-The definition shows columns and SQL. A materialization shows counts and times, and that of the
-newest day also a trend and a preview of rows. No raw row, no hash and no session id is shown, and
-no row or column that a report does not show to analysts.
+The definition shows columns and SQL. A materialization shows counts and times, and that of a
+run's newest day also a trend and a preview of rows. No raw row, no hash and no session id is
+shown, and no row or column that a report does not show to analysts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
+from logging import Logger
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from signal_pipeline.dagster.assets.charts import BLUE, bar_chart, code_block, markdown_table
-from signal_pipeline.dagster.assets.raw_events import books_chart, day_note, profile_metadata
+from signal_pipeline.dagster.assets.pictures import drawn
+from signal_pipeline.dagster.assets.raw_events import books_picture, day_note, profile_metadata
 from signal_pipeline.days.calendar import days_between
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.days.profile import DayProfile, day_outcomes
@@ -64,19 +66,19 @@ def definition_metadata(model: Model) -> dict[str, Any]:
 
 
 class DayNotes:
-    """Metadata for the days of one run.
+    """Metadata for the days of one run, whose log warns of pictures that cannot be drawn.
 
-    Only the newest day has a trend and a preview, because Dagster keeps all metadata for a long
-    time.
+    Only the day that an asset's page will show has pictures, because Dagster keeps all metadata for
+    a long time.
     """
 
-    def __init__(self, connection: Connection, models: Models, days: Sequence[date]) -> None:
+    def __init__(self, connection: Connection, models: Models, log: Logger) -> None:
         self._connection = connection
         self._models = models
-        self._newest = max(days, default=date.max)  # Without days, no build is of this date.
+        self._log = log
         self._users: dict[tuple[date, int], str] = {}  # By day and version.
 
-    def of_raw_events(self, build: DayBuild) -> dict[str, Any]:
+    def of_raw_events(self, build: DayBuild, *, pictures: bool) -> dict[str, Any]:
         """Describe a day's raw events as the build saw them, and its outcomes as they are now."""
         outcomes = day_outcomes(self._connection, build.day)
         profile = DayProfile(
@@ -88,12 +90,12 @@ class DayNotes:
             build.last_event,
             outcomes,
         )
-        metadata = profile_metadata(profile)
-        if build.day == self._newest:
-            metadata["books"] = books_chart(self._connection, build.day)
+        metadata = profile_metadata(self._log, profile)
+        if pictures:
+            metadata |= books_picture(self._log, self._connection, build.day)
         return metadata
 
-    def of_rollup(self, build: DayBuild, name: str) -> dict[str, Any]:
+    def of_rollup(self, build: DayBuild, name: str, *, pictures: bool) -> dict[str, Any]:
         """Describe a day of one rollup: its rows, what was read, and how far to trust its users.
 
         `users_are` says nothing about events that the day lacks; `state` does.
@@ -108,31 +110,32 @@ class DayNotes:
         }
         if note := day_note(build.day, build.state):
             metadata["note"] = note
-        if build.day == self._newest:
-            metadata["trend"] = dg.MetadataValue.md(self._trend(name))
-            metadata["preview"] = dg.MetadataValue.md(self._preview(name, build.rows[name]))
+        if pictures:
+            draw = {
+                "trend": partial(self._trend, name, build.day),
+                "preview": partial(self._preview, name, build),
+            }
+            metadata |= drawn(self._log, name, build.day, draw)
         return metadata
 
-    def _trend(self, name: str) -> str:
-        first = self._newest - timedelta(days=TREND_DAYS - 1)
+    def _trend(self, name: str, last: date) -> str:
+        first = last - timedelta(days=TREND_DAYS - 1)
         rows = self._connection.execute(
             sql.SQL(query(__package__, "trend")).format(rollup=sql.Identifier(name)),
-            {"first": first, "last": self._newest},
+            {"first": first, "last": last},
         ).fetchall()
         series = {day: {"events": events} for day, events in rows}
         checksums = self._models.only([name]).checksums
-        statuses = day_statuses(self._connection, checksums, first, self._newest)
+        statuses = day_statuses(self._connection, checksums, first, last)
         built = {
             status.day
             for status in statuses
             if status.rollups[name] not in ("missing", "unavailable")
         }
-        unknown = set(days_between(first, self._newest)) - built
-        return bar_chart(
-            series, {"events": BLUE}, "events per day", self._newest, TREND_DAYS, unknown
-        )
+        unknown = set(days_between(first, last)) - built
+        return bar_chart(series, {"events": BLUE}, "events per day", last, TREND_DAYS, unknown)
 
-    def _preview(self, name: str, rows_in_all: int) -> str:
+    def _preview(self, name: str, build: DayBuild) -> str:
         """Return the rows with the most events, without those that only admins get in a report."""
         model = self._models[name]
         # Counts come first, because the UI's column is narrow. The rule for small cells knows no
@@ -140,8 +143,8 @@ class DayNotes:
         columns = [*MEASURES]
         columns += [column for column in model.grain if column not in NOT_PREVIEWED]
         if not can_hide_small(self._models, name):  # Reports show it to admins only.
-            return markdown_table(columns, [], _left_out(rows_in_all))
-        hidden = hidden_on_day(self._connection, self._models, model, self._newest)
+            return markdown_table(columns, [], _left_out(build.rows[name]))
+        hidden = hidden_on_day(self._connection, self._models, model, build.day)
         cursor = self._connection.cursor(row_factory=dict_row)
         rows = cursor.execute(
             sql.SQL(query(__package__, "preview")).format(
@@ -149,7 +152,7 @@ class DayNotes:
                 columns=identifiers(columns),
                 rollup=sql.Identifier(name),
             ),
-            {"day": self._newest, "rows": PREVIEW_ROWS + len(hidden.values)},
+            {"day": build.day, "rows": PREVIEW_ROWS + len(hidden.values)},
         ).fetchall()
         shown = [row for row in rows if not hidden.hides(row)][:PREVIEW_ROWS]
         cells = [[row[column] for column in columns] for row in shown]

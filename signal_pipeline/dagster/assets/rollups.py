@@ -85,15 +85,14 @@ def build_rollup_assets(
         with postgres.connect() as connection:
             to_build = _days_to_build(context, connection, selected, names)
             hidden = _hidden_builds(context, connection, selected, names, to_build)
-            noted = [*to_build, *(build.day for build in hidden)]
-            marks = RollupMarks(context, names, DayNotes(connection, models, noted))
+            marks = RollupMarks(context, names, DayNotes(connection, models, context.log))
             for build in hidden:
                 marks.log_earlier(build)
             outcome = build_days(context, postgres, selected, to_build, marks)
             mark_purged_days(connection, selected, outcome, marks)
             log_outcome(context, connection, outcome)
             # Before a failure, so that the rollups that were built are marked as built.
-            yield from marks.results([*outcome.built, *outcome.recorded])
+            yield from marks.finish([*outcome.built, *outcome.recorded])
             raise_for_failed_days(context, outcome, marks.only_day)
 
     return rollups

@@ -13,6 +13,7 @@ import dagster as dg
 
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.dagster.assets.charts import markdown_table
+from signal_pipeline.dagster.assets.pictures import drawn
 from signal_pipeline.dagster.names import USAGE_REPORT, Names
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
 from signal_pipeline.rollups.models import Models
@@ -77,7 +78,7 @@ def build_usage_report_asset(
             metadata={
                 "page": dg.MetadataValue.path(path),
                 "link": dg.MetadataValue.url(path.as_uri()),
-                "summary": dg.MetadataValue.md(_summary(facts)),
+                **drawn(context.log, USAGE_REPORT, first, {"summary": lambda: _summary(facts)}),
                 **_notes(facts),
                 "bytes": len(html.encode()),
             }
