@@ -23,7 +23,7 @@ from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
 from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.distribution import distribute, refuse_copies, send_ddl
-from signal_pipeline.schema.rollup_tables import migrate_rollups
+from signal_pipeline.schema.rollup_tables import keep_former_rollups, migrate_rollups
 from signal_pipeline.settings import Settings
 
 ROLES = ("signal_writer", "signal_builder", "signal_reader", "signal_api", "signal_admin")
@@ -123,6 +123,7 @@ def _migrate(
     connection.execute(query(__package__, "roles"))
     _grant_memberships(connection)
     migrate_rollups(connection, models)
+    keep_former_rollups(connection, models)
     if facts is None or facts[1] != wanted:
         connection.execute(sql.SQL("comment on schema signal is {}").format(wanted))
     return True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 from psycopg import sql
-from psycopg.rows import kwargs_row
+from psycopg.rows import kwargs_row, scalar_row
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection
@@ -103,10 +103,24 @@ def migrate_rollups(connection: Connection, models: Models) -> list[str]:
     statements = [
         statement for model in models.values() for statement in _migrate(connection, model)
     ]
-    former = connection.execute(query(__package__, "former_rollups"), {"models": [*models]})
-    for (table,) in former.fetchall():
+    for table in _former_rollups(connection, models):
         statements += _grant_missing(connection, table)
     return [statement.as_string(connection) for statement in statements]
+
+
+def keep_former_rollups(connection: Connection, models: Models) -> None:
+    """Write down which rollups have no model now, so that no view says that they lack days.
+
+    Only the owner of the schema does so: a process of another login, which can have earlier models,
+    must neither decide this nor fail for it.
+    """
+    former = _former_rollups(connection, models)
+    connection.execute(query(__package__, "keep_former_rollups"), {"former": former})
+
+
+def _former_rollups(connection: Connection, models: Models) -> list[str]:
+    scalar = connection.cursor(row_factory=scalar_row)
+    return scalar.execute(query(__package__, "former_rollups"), {"models": [*models]}).fetchall()
 
 
 def _migrate(connection: Connection, model: Model) -> Iterator[Statement]:

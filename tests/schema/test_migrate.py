@@ -29,6 +29,7 @@ from signal_pipeline.postgres.database import (
     DatabaseUnreachableError,
 )
 from signal_pipeline.postgres.locks import MIGRATE_LOCK, transaction_lock
+from signal_pipeline.postgres.query import query
 from signal_pipeline.rollups.models import Models
 from signal_pipeline.schema.migrate import (
     NewerSchemaError,
@@ -193,6 +194,39 @@ def test_views_of_before_lose_their_times_to_come(
         assert connection.execute(late).fetchone() == (True,)
         migrate(empty, settings, models)
         assert connection.execute(late).fetchone() == (False,)
+
+
+def test_a_rollup_that_was_removed_before_lacks_no_day(
+    empty: Database, models: Models, tmp_path: Path
+) -> None:
+    """Until migration 0015 it was missing on every day after its removal."""
+    missing = "select count(*) from signal_reporting.rollup_days where freshness = 'missing'"
+    migrate_to(empty, "0014")
+    with empty.connect() as connection:
+        for day in (days_ago(2), days_ago(1)):
+            connection.execute("select signal.ensure_day(%s)", [day])
+        connection.execute(
+            "insert into signal.builds values (%s, 'old_activity', 1, 'x', 'duckdb', 1, 1, 1, now())",
+            [days_ago(2)],
+        )
+        # The guards are those of this version: `migrate` makes them after the migrations.
+        connection.execute(query("signal_pipeline.schema", "guards"))
+        connection.execute(
+            "create table signal.old_activity (activity_date date);"
+            " create trigger guard_insert after insert on signal.old_activity"
+            " referencing new table as new_rows"
+            " for each statement execute function signal.guard_rollup();"
+            " create trigger guard_delete after delete on signal.old_activity"
+            " referencing old table as old_rows"
+            " for each statement execute function signal.guard_rollup()"
+        )
+        assert count(connection, missing) == 1
+        migrate(empty, configured(empty, tmp_path), models)
+        assert count(connection, missing + " and rollup = 'old_activity'") == 0
+        assert count(connection, missing) == 2 * len(models)
+        assert connection.execute(
+            "select day, is_removed from signal_reporting.rollup_days where rollup = 'old_activity'"
+        ).fetchall() == [(days_ago(2), True)]
 
 
 def test_processes_that_migrate_at_once_agree(

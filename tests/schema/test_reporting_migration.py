@@ -8,13 +8,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from conftest import As, Fill
 from psycopg import errors, sql
+from support.days import days_ago, yesterday
 from support.reporting import rows
 from support.revisions import migrate_to
 
 from signal_pipeline.errors import SignalError
 from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.rollups.build import build_day
 from signal_pipeline.rollups.models import Models, load_models
+from signal_pipeline.rollups.postgres_engine import PostgresEngine
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.schema.reporting_views import ReportingViewError
 from signal_pipeline.settings import Settings
@@ -82,6 +86,61 @@ def test_a_new_rollup_gets_its_views(
         assert rows(reader, f"select * from {view}") == []
     rollups = rows(reader, "select distinct rollup from rollup_days")
     assert rollups == []  # There is no day yet.
+
+
+def states(connection: Connection, rollup: str) -> list[tuple[object, ...]]:
+    """What `rollup_days` says of a rollup."""
+    return rows(
+        connection,
+        "select day, freshness, is_removed from rollup_days where rollup = %s order by day",
+        rollup,
+    )
+
+
+def test_a_removed_rollup_lacks_no_day_and_nobody_waits_for_it(
+    reader: Connection,
+    database: Database,
+    settings: Settings,
+    models: Models,
+    folder: Path,
+    fill: Fill,
+) -> None:
+    name, built, stale, new = "daily_kind_activity", days_ago(3), days_ago(2), yesterday()
+    with_it = add_rollup(folder, name)
+    migrate(database, settings, with_it)
+    for day in (built, stale):
+        fill(day)
+        build_day(database, PostgresEngine(), with_it, day)
+    fill(stale, 5, seed=2)
+    fill(new)
+    lags = "select rollup from rollup_freshness where waits_since is not null"
+    is_missing = [(built, "fresh", False), (stale, "stale", False), (new, "missing", False)]
+    assert states(reader, name) == is_missing
+    assert (name,) in rows(reader, lags)
+    for _ in range(2):
+        migrate(database, settings, models)
+        # What is stored is still labelled, since its views can be read.
+        assert states(reader, name) == [(built, "fresh", True), (stale, "stale", True)]
+        assert (name,) not in rows(reader, "select rollup from rollup_freshness")
+        assert (new, "missing", False) in states(reader, "daily_app_activity")
+        assert ("daily_app_activity",) in rows(reader, lags)
+    migrate(database, settings, with_it)
+    assert states(reader, name) == is_missing
+
+
+def test_a_login_with_earlier_models_removes_no_rollup(
+    reader: Connection,
+    database: Database,
+    as_role: As,
+    settings: Settings,
+    models: Models,
+    folder: Path,
+    fill: Fill,
+) -> None:
+    migrate(database, settings, add_rollup(folder, "daily_kind_activity"))
+    fill(yesterday())
+    migrate(as_role("signal_admin"), settings, models)
+    assert states(reader, "daily_kind_activity") == [(yesterday(), "missing", False)]
 
 
 def test_a_view_that_somebody_adds_is_not_shown_to_the_reader(
