@@ -285,10 +285,7 @@ def _note_if_news(
 def _has_succeeded(
     instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, since: float
 ) -> bool:
-    """Return whether a run of the same job has succeeded since then for any day at fault.
-
-    If only some rollups failed, a run of the others says nothing.
-    """
+    """Return whether a run of the job has since then succeeded for a day and rollups at fault."""
     days, rollups = days_at_fault(failed), [*map(ours.names.key, named_rollups(failed))]
     succeeded = ours.records(
         instance,
