@@ -87,7 +87,7 @@ def run_while_preparing(
     while True:
         try:
             call = next(coming, None)
-        except Exception:
+        except BaseException:  # Also an interrupt: what runs is stored, and has to be counted.
             if running is not None:
                 yield running.result()
             raise

@@ -52,7 +52,7 @@ def build_defs(settings: Settings) -> dg.Definitions:
 
     If no start date is set, asks the database for it, unless the database is down. Raises
     ModelError if a model and `schema.yml` disagree, CatalogueError for a wrong catalogue, and
-    SettingsError if alerts are wanted and cannot be sent.
+    SettingsError if alerts are wanted and Apprise, which sends them, is not installed.
     """
     models, catalogue = load_models(), load_catalogue(settings.catalogue)
     names = Names(tuple(models), settings.asset_key_prefix)

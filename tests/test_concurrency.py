@@ -73,14 +73,17 @@ def test_no_call_begins_after_one_that_failed() -> None:
     assert ran == ["failed"]
 
 
-def test_the_call_that_runs_is_answered_though_the_next_cannot_be_prepared() -> None:
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+def test_the_call_that_runs_is_answered_though_the_next_cannot_be_prepared(
+    error: type[BaseException],
+) -> None:
     def calls() -> Iterator[Callable[[], int]]:
         yield lambda: 1
         yield lambda: 2
-        raise LookupError
+        raise error
 
     answered: list[int] = []
-    with ThreadPoolExecutor(1) as pool, pytest.raises(LookupError):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(error):
         answered.extend(run_while_preparing(pool, calls()))
     assert answered == [1, 2]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -38,8 +37,6 @@ def ingest(
     from signal_pipeline.ingest.ndjson import StreamError
     from signal_pipeline.ingest.pipeline import Counts, Ingest
 
-    # The table of counts shows what the pipeline would warn about.
-    logging.getLogger("signal_pipeline.ingest.pipeline").setLevel(logging.ERROR)
     paths = [(name, _path_or_stdin(name)) for name in files]
     counts, failures = Counts(), list[str]()
     with closing(Ingest.from_settings(load_settings())) as events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import uuid
+from collections.abc import Iterable
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -56,9 +57,10 @@ def erase(
         dry_run=dry_run,
         on_interruption=partial(_show_interrupted, as_json=as_json),
     )
+    certificate.notes.extend(_notes_on_waiting_files(settings))
     _show_certificate(certificate)
-    _show_notes(settings, certificate.notes)
-    if as_json:  # First, since the certificate holds even if the rebuild fails.
+    _show_notes(certificate.notes)
+    if as_json:  # Before the rebuild, since the certificate holds even if that fails.
         console.print_json(certificate.as_dict())
     if not dry_run and (refused := _rebuild(settings, certificate.stale_days)):
         raise SignalError(
@@ -85,25 +87,22 @@ def _spool_files(settings: Settings) -> list[Path]:
     return kept_files(settings.spool_dir)
 
 
-def _show_notes(settings: Settings, notes: list[str]) -> None:
-    """Print what was not looked at or cannot be found.
-
-    Otherwise an officer could believe that there is nothing.
-    """
+def _notes_on_waiting_files(settings: Settings) -> list[str]:
+    """Return what was not looked at: an officer could believe that there is nothing."""
     from signal_pipeline.ingest.landing import landed_files
 
-    for files, place in (
-        (landed_files(settings.landing_path), "the landing"),
-        (_spool_files(settings), "SIGNAL_SPOOL_DIR"),
-    ):
-        if files:
-            notes = [
-                *notes,
-                (
-                    f"{len(files)} file(s) wait in {place}: their events are not stored yet, and"
-                    " were not looked at"
-                ),
-            ]
+    return [
+        f"{len(files)} file(s) wait in {place}: their events are not stored yet, and were not"
+        " looked at"
+        for files, place in (
+            (landed_files(settings.landing_path), "the landing"),
+            (_spool_files(settings), "SIGNAL_SPOOL_DIR"),
+        )
+        if files
+    ]
+
+
+def _show_notes(notes: Iterable[str]) -> None:
     for note in notes:
         console.say(f"note: {note}")
 
@@ -117,7 +116,7 @@ def _named_subject(
 ) -> Subject:
     """Return the one subject that the options name.
 
-    Raises UsageError. No message repeats a value, because a terminal's log can keep it.
+    Raises UsageError. No message repeats a hash or an id, because a terminal's log can keep it.
     """
     if [user_hash, session, entity].count(None) != 2 or (user_hash is None) != (day is None):
         raise UsageError(
@@ -251,7 +250,7 @@ def subject(
         f"{len(found.rows):,} event(s) on {day} with"
         f" {'these hashes' if found.user_hashes[1:] else 'this hash'}"
     )
-    _show_notes(settings, found.notes)
+    _show_notes([*found.notes, *_notes_on_waiting_files(settings)])
     if export is not None:
         export_rows(found.rows, export)
         console.say(f"written to {export}; delete it when the request is answered")

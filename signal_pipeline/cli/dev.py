@@ -1,6 +1,6 @@
 """Runs `signal-pipeline dev`: the Dagster UI and daemon on the configured database.
 
-It is bound to loopback, because the UI has no login. The code location is a process of its own
+The UI is bound to loopback, because it has no login. The code location is a process of its own
 beside `dagster dev`: only it gets what ingest needs, above all the salts' secret.
 """
 
@@ -59,8 +59,8 @@ def run_dev(settings: Settings, port: int) -> int:
     """Migrate, start `dagster dev` and wait for it; return its exit code.
 
     When this process exits, it stops what it has started before it leaves the embedded server,
-    because the last user of that server stops it. Raises DevError at once if another one runs on
-    the same home, or if the port is taken.
+    because the last user of that server stops it. Raises DevError at once if another
+    `signal-pipeline dev` runs on the same home, or if the port is taken.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -134,9 +134,10 @@ def _set_environment_of_children(settings: Settings, database: Database) -> None
 
 
 def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Settings) -> int:
-    """Start the code location, then the rest of Dagster.
+    """Run the code location, then the rest of Dagster, until that ends; return an exit code.
 
-    A web server that does not find the code location would show an error.
+    The code location comes first, since a web server that does not find it would show an error. It
+    is started again if it is lost.
     """
     address, workspace = folder / "code", folder / "workspace.yaml"
     workspace.write_text(WORKSPACE % address, encoding="utf-8")
@@ -144,8 +145,10 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
     code_location = _start(location, home, {**code_location_environment(), **mark})
     while not _listens(address):
         if (exit_code := code_location.poll()) is not None:
-            console.complain(f"the code location ended with {exit_code} before it could be asked")
-            return exit_code
+            console.complain(
+                f"the code location ended with exit code {exit_code} before it was ready"
+            )
+            return 1
         time.sleep(LISTEN_SECONDS)
     dev = [*DAGSTER, "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
     web_server_and_daemon = _start(dev, home, {**dagster_environment(), **mark})

@@ -72,7 +72,7 @@ def dev(
 
 
 def demo() -> None:
-    """Simulate, ingest, build, purge, and show the numbers: Signal's main job in two minutes."""
+    """Simulate, ingest, build, purge, and show the numbers: Signal's main job in a minute."""
     from signal_pipeline.cli.demo import run_demo
 
     run_demo(load_settings())

@@ -54,8 +54,8 @@ ADVICE = {
         "raw days are kept past their retention, or the retention is refused, which is a privacy"
         " alarm: see `signal-pipeline retention --dry-run` for the reason"
     ),
-    "": "open it in the Dagster UI, which says what to do",
 }
+OTHER_ADVICE = "open it in the Dagster UI, which says what to do"
 
 
 def build_alerts_sensor(
@@ -63,7 +63,7 @@ def build_alerts_sensor(
 ) -> dg.SensorDefinition:
     """Return the sensor that alerts people.
 
-    Raises SettingsError if alerts are wanted and cannot be sent.
+    Raises SettingsError if alerts are wanted and Apprise, which sends them, is not installed.
     """
     check_sender(settings)
     keys = sorted(checks)
@@ -146,7 +146,7 @@ def _turned_red(name: str, evaluation: Any) -> Message:
         for label, entry in evaluation.metadata.items()
         if (count := _count(entry)) is not None
     ]
-    advice = ADVICE.get(evaluation.check_name, ADVICE[""])
+    advice = ADVICE.get(evaluation.check_name, OTHER_ADVICE)
     return Message(
         f"Signal: {name} is red",
         f"check {name} is red{''.join(f', {each}' for each in counts)}: {advice}",
@@ -238,7 +238,7 @@ def _waiting_failures(
 
 
 def _end_time(record: dg.RunRecord) -> float:
-    return record.end_time or record.update_timestamp.astimezone(UTC).timestamp()
+    return record.end_time or record.update_timestamp.timestamp()
 
 
 def _wait_for_retry(

@@ -13,9 +13,8 @@ logger = logging.getLogger(__name__)
 
 LOGGED_DROPS = 20
 
-DropKind = tuple[
-    str | None, str
-]  # A reason, and the event type, which is empty if it is not known.
+# A reason, and the event type, which is empty if it is not known.
+DropKind = tuple[str | None, str]
 
 
 def kinds_of_drops(events: Iterable[tuple[AcceptedEvent | Drop, Outcome]]) -> Counter[DropKind]:

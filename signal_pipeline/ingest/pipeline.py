@@ -16,8 +16,8 @@ A batch takes these steps in order; steps 2 to 4 are taken line by line:
 6. Store: `EventWriter.write` does all that is left in one transaction. It locks the days, drops the
    events of purged ones, adds keys to the ledger, stores the events whose keys are new, counts
    every outcome in the books, and raises the versions of the days.
-7. Tell: the log gets a line per reason and event type, for a stream at its end, and `Counts` adds
-   up the outcomes for the caller.
+7. Tell: `Counts` adds up the outcomes for the caller. `log_drops` logs the drops by reason and
+   event type; those of a stream are logged once, at its end.
 
 The next batch goes through steps 1 to 5 while step 6 stores this one. An event of the API begins at
 step 4, after which the API applies its rate limit. Step 4 is one function, because a function for
@@ -37,6 +37,7 @@ from typing import BinaryIO
 from signal_pipeline.catalogue.load import load_catalogue
 from signal_pipeline.concurrency import run_while_preparing, short_switch_interval
 from signal_pipeline.days.calendar import stored_start_date
+from signal_pipeline.days.placement import distributed_tables
 from signal_pipeline.events import hashing
 from signal_pipeline.events.acceptance import Acceptance
 from signal_pipeline.events.event import AcceptedEvent, Drop, IncomingEvent
@@ -50,6 +51,8 @@ from signal_pipeline.postgres.database import Connection, Database, open_databas
 from signal_pipeline.settings import Settings
 
 BATCH_BYTES = 2 * 1024 * 1024  # About 5,000 lines. Larger batches are no faster.
+CLUSTER_BATCHES = 4  # Each batch costs a cluster time at every shard, so it gets larger ones.
+MOST_DROP_KINDS = 10_000  # A file can state another unknown event type in each line.
 Clock = Callable[[], datetime]
 
 
@@ -111,12 +114,23 @@ class CutShortError(StreamError):
 
 
 class Ingest:
-    """Checks events and stores them over one connection. Each thread needs its own."""
+    """Checks events, and stores them over one connection.
 
-    def __init__(self, acceptance: Acceptance, writer: EventWriter, clock: Clock = utc_now) -> None:
+    One thread can check while another stores. Two must not check at once, nor store at once.
+    """
+
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        writer: EventWriter,
+        clock: Clock = utc_now,
+        *,
+        on_cluster: bool = False,
+    ) -> None:
         self.acceptance = acceptance
         self._writer = writer
         self._clock = clock
+        self._on_cluster = on_cluster
         self._today = date.min
 
     @classmethod
@@ -133,8 +147,10 @@ class Ingest:
         database = database or open_database(settings)
         with database.connect() as connection:
             start_date = stored_start_date(connection)
+            on_cluster = "events" in distributed_tables(connection)
         acceptance = Acceptance(catalogue, secret, start_date, settings.retention_days)
-        return cls(acceptance, EventWriter(database, hashing.key_id(secret)), clock)
+        writer = EventWriter(database, hashing.key_id(secret))
+        return cls(acceptance, writer, clock, on_cluster=on_cluster)
 
     def close(self) -> None:
         """Close the connection to the database."""
@@ -143,10 +159,6 @@ class Ingest:
     def check(self, event: IncomingEvent) -> AcceptedEvent | Drop:
         """Decide what becomes of one event, before it is stored."""
         return self.acceptance.check(event, self._now_and_forget_past_days())
-
-    def check_line(self, line: bytes) -> AcceptedEvent | Drop:
-        """Decide what becomes of one landing line, before it is stored."""
-        return self.acceptance.check_line(line, self._now_and_forget_past_days())
 
     def store(
         self,
@@ -158,7 +170,8 @@ class Ingest:
 
         `checked` is either a prepared batch or a list that is prepared here. `within` is called in
         the same transaction. The drops are added to `drops`, which the caller logs; they are logged
-        here if it is None. Raises DatabaseError; then nothing is stored or counted.
+        here if it is None. Raises DatabaseError; then nothing is stored or counted, with
+        the one exception that `EventWriter.write` names.
         """
         batch = checked if isinstance(checked, Batch) else prepare(checked)
         outcomes = self._writer.write(batch, within, self._clock().date())
@@ -167,6 +180,9 @@ class Ingest:
             log_drops(kinds)
         else:
             drops.update(kinds)
+            if len(drops) > MOST_DROP_KINDS:
+                log_drops(drops)
+                drops.clear()
         return outcomes
 
     def ingest_stream(
@@ -180,12 +196,12 @@ class Ingest:
     ) -> Counts:
         """Ingest NDJSON from a binary stream, plain or compressed, in one transaction per batch.
 
-        `start` is the offset where an earlier call stopped, for a stream that can seek. Each batch
-        is added to `counts`, so that after an error they say what is stored; they are also
-        returned. `progress` is called with the bytes of each committed batch. `committed` is called
-        inside each batch's transaction with the offset after the batch, in decompressed bytes. The
-        next batch is checked and laid out while the last one is being stored. The drops are logged
-        at the end, also after an error.
+        `start` is the offset where an earlier call stopped; a plain stream must be able to seek for
+        it. Each batch is added to `counts`, so that after an error they say what is stored; they
+        are also returned. `progress` is called with the bytes of each committed batch. `committed`
+        is called inside each batch's transaction with the offset after the batch, in decompressed
+        bytes. The next batch is checked and laid out while the last one is being stored. The drops
+        are logged at the end, also after an error, and before it if they are of very many kinds.
 
         Raises FormError, before anything is stored, for a form other than NDJSON. Raises
         CutShortError for a stream that cannot be read to its end: compressed data that is cut short
@@ -193,7 +209,8 @@ class Ingest:
         DatabaseError; the batches before the failed one are stored.
         """
         counts = Counts() if counts is None else counts
-        reader = NdjsonReader(stream, BATCH_BYTES, start)
+        batch_bytes = BATCH_BYTES * (CLUSTER_BATCHES if self._on_cluster else 1)
+        reader = NdjsonReader(stream, batch_bytes, start)
         drops: Counter[DropKind] = Counter()
         try:
             with (

@@ -25,7 +25,7 @@ class Key:
     """One key of a report.
 
     Attributes:
-        name: what the command takes. The wire writes it in capitals with `_`.
+        name: what the command takes. The wire's enum `StatsKey` writes it in capitals with `_`.
         column: its column in rollups and in reports; except for the day, also in `signal.events`.
         kind: `group` if every rollup has it, `split` if it splits a group, or `entity`.
         raw: its SQL expression over `signal.events`.

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 def loaded_for_good() -> Iterator[None]:
     """Load modules, or make objects, that stay until the process ends.
 
-    None of it is garbage, so the collector is off meanwhile, and from then on skips all that is
-    there. Works within itself. A collector that was off stays off.
+    None of it is garbage, so the collector is off meanwhile. From then on it skips all that is
+    there, unless DuckDB is loaded. The context can be nested. A collector that was off stays off.
     """
     was_on = gc.isenabled()
     gc.disable()

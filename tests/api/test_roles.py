@@ -18,7 +18,7 @@ from support.wire import Server, code, event, outcome
 
 from signal_pipeline.events.event import AcceptedEvent
 from signal_pipeline.ingest.event_rows import new_event_id
-from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.rollups.build import build_day
@@ -86,7 +86,8 @@ def test_the_role_of_the_api_is_enough_to_drain_a_spool(
     database = Database(api_database.url.replace("postgres@", "test_spool@"))
     with closing(Ingest.from_settings(settings, database)) as ingest:
         checked = [
-            ingest.check_line(json.dumps(event(appName=name)).encode()) for name in ("cms", "none")
+            ingest.acceptance.check_line(json.dumps(event(appName=name)).encode(), utc_now())
+            for name in ("cms", "none")
         ]
     items = [
         replace(each, id=new_event_id(each.created_at)) if isinstance(each, AcceptedEvent) else each

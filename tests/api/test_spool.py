@@ -19,7 +19,7 @@ from support.wire import counts, event
 from signal_pipeline.api.spooling_ingest import SpoolingIngest
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
-from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.ingest.spool import (
     Spool,
     SpooledBatch,
@@ -92,7 +92,10 @@ def test_bad_events_are_set_aside(
     """Of a spooled file, only the events that PostgreSQL refuses are set aside."""
     with closing(Ingest.from_settings(api_settings, api_database)) as ingest:
         inputs = [event(), event(appName="cms"), event(), event(appName="none"), event()]
-        checked = [ingest.check_line(json.dumps(fields).encode()) for fields in inputs]
+        checked = [
+            ingest.acceptance.check_line(json.dumps(fields).encode(), utc_now())
+            for fields in inputs
+        ]
     spool, before = Spool(tmp_path / "spool", api_database, "00000000", 180), counts(api_database)
     with closing(spool):
         spool.append(
@@ -126,7 +129,7 @@ def test_bad_events_are_set_aside(
 def _event(settings: Settings, database: Database, **changes: object) -> AcceptedEvent:
     """An accepted event, as the server would spool it."""
     with closing(Ingest.from_settings(settings, database)) as ingest:
-        checked = ingest.check_line(json.dumps(event(**changes)).encode())
+        checked = ingest.acceptance.check_line(json.dumps(event(**changes)).encode(), utc_now())
     assert isinstance(checked, AcceptedEvent)
     return msgspec.structs.replace(checked, id=new_event_id(checked.created_at))
 

@@ -18,7 +18,7 @@ from signal_pipeline.api.group_commit import GroupCommit
 from signal_pipeline.api.spooling_ingest import SpoolingIngest
 from signal_pipeline.events.event import AcceptedEvent, Drop
 from signal_pipeline.ingest.event_rows import new_event_id
-from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.ingest.spool import Spool
 from signal_pipeline.ingest.spool_files import waiting_files
 from signal_pipeline.postgres.database import Connection, Database, DatabaseUnreachableError
@@ -59,7 +59,7 @@ def backlog(
 
 
 def new_event(ingest: Ingest) -> AcceptedEvent | Drop:
-    checked = ingest.check_line(json.dumps(event()).encode())
+    checked = ingest.acceptance.check_line(json.dumps(event()).encode(), utc_now())
     assert isinstance(checked, AcceptedEvent)
     return msgspec.structs.replace(checked, id=new_event_id(checked.created_at))
 

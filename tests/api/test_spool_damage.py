@@ -12,7 +12,7 @@ import pytest
 from support.wire import counts, event
 
 from signal_pipeline.events.event import AcceptedEvent, Drop
-from signal_pipeline.ingest.pipeline import Ingest
+from signal_pipeline.ingest.pipeline import Ingest, utc_now
 from signal_pipeline.ingest.spool import Spool, SpoolError
 from signal_pipeline.postgres.database import Database
 from signal_pipeline.settings import Settings
@@ -24,7 +24,9 @@ pytestmark = pytest.mark.embedded_only
 def events(api_settings: Settings, api_database: Database) -> list[AcceptedEvent | Drop]:
     """Two accepted events."""
     with closing(Ingest.from_settings(api_settings, api_database)) as ingest:
-        return [ingest.check_line(json.dumps(event()).encode()) for _ in range(2)]
+        return [
+            ingest.acceptance.check_line(json.dumps(event()).encode(), utc_now()) for _ in range(2)
+        ]
 
 
 def not_utf8(data: bytes) -> bytes:

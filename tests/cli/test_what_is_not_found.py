@@ -159,7 +159,9 @@ def test_what_may_still_come_is_said(
         folder.mkdir(parents=True)
         (folder / name).write_bytes(b"")
     found = signal("subject", "--day", today(), stdin=PERSON, SIGNAL_SPOOL_DIR=str(spool))
-    counted = signal("erase", "--session", uuid.uuid4(), "--dry-run", SIGNAL_SPOOL_DIR=str(spool))
+    counted = signal(
+        *("erase", "--session", uuid.uuid4(), "--dry-run", "--json"), SIGNAL_SPOOL_DIR=str(spool)
+    )
     assert (found.returncode, counted.returncode) == (0, 0)
     assert f"note: {today()} is not over: more of its events can still come" in found.stderr
     for done in (found, counted):
@@ -168,6 +170,8 @@ def test_what_may_still_come_is_said(
             "note: 1 file(s) wait in SIGNAL_SPOOL_DIR: their events are not stored yet"
             in done.stderr
         )
+    waiting = [note for note in last_json(counted)["notes"] if "file(s) wait in" in note]
+    assert len(waiting) == 2
 
 
 def test_a_bot_of_todays_rules_is_looked_for_all_the_same(signal: Signal, fill: Fill) -> None:

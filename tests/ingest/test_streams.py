@@ -8,6 +8,7 @@ import io
 import logging
 import os
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -15,12 +16,14 @@ from support.days import days_ago
 from support.stored import stored_books, stored_events
 from support.traffic import line, traffic
 
+from signal_pipeline.days.placement import DistributedTable
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.compressed import zstd
 from signal_pipeline.ingest.ndjson import FormError
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
-from signal_pipeline.postgres.database import Connection
+from signal_pipeline.postgres.database import Connection, Database
+from signal_pipeline.settings import Settings
 
 DAY = days_ago(3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
@@ -48,6 +51,21 @@ def test_a_stream_commits_batch_by_batch(
     assert offsets == sorted(offsets)
     assert offsets[-1] == sum(progress) == len(data)
     assert len(offsets) == len(progress) > 3
+
+
+@pytest.mark.embedded_only
+def test_a_cluster_gets_larger_batches(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    placed = {"events": DistributedTable("events", "day", 8, 1)}
+    data = b"\n".join(traffic(DAY, 500))
+    batches = []
+    for tables in ({}, placed):
+        monkeypatch.setattr(ingest_module, "distributed_tables", lambda _, tables=tables: tables)
+        with closing(Ingest.from_settings(settings, database)) as ingest:
+            batches.append(len(ingest_noting(ingest, data)[1]))
+    assert batches[0] > 3 * batches[1]
 
 
 @pytest.mark.embedded_only
@@ -169,6 +187,21 @@ def test_the_drops_of_all_batches_are_logged_together_at_the_end(
         "dropped 75 event(s) of type_0: unknown_event_type",
         "dropped 75 event(s) of type_1: unknown_event_type",
     ]
+
+
+@pytest.mark.embedded_only
+def test_the_log_of_very_many_kinds_of_drops_is_bounded_and_keeps_every_drop(
+    ingest: Ingest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file can state another unknown type in each line; what waits for the log stays small."""
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
+    monkeypatch.setattr(ingest_module, "MOST_DROP_KINDS", 50)
+    lines = [line(NOON, eventType=f"type_{n}") for n in range(300)]
+    ingest.ingest_stream(io.BytesIO(b"\n".join(lines)))
+    more = [int(text.split()[1]) for text in caplog.messages if text.startswith("and ")]
+    named = [text for text in caplog.messages if text.startswith("dropped 1 event(s) of type_")]
+    assert len(more) > 3
+    assert len(named) + sum(more) == 300
 
 
 @pytest.mark.embedded_only

@@ -47,7 +47,6 @@ async def read_events(
         fields.get("created_at_gte"),
         fields.get("created_at_lte"),
         min(max(DEFAULT_EVENTS if limit is None else limit, 1), MAX_EVENTS),
-        READ_SECONDS,
     )
     return [_event(row) for row in rows]
 
@@ -59,10 +58,9 @@ def _audited_read(
     earliest: datetime | None,
     latest: datetime | None,
     limit: int,
-    seconds: float,
 ) -> list[RawEvent]:
     """Read events, and record in the audit log who read how many rows, but not the filters."""
-    rows = newest_events(services.database, filters, earliest, latest, limit, seconds)
+    rows = newest_events(services.database, filters, earliest, latest, limit, READ_SECONDS)
     with services.database.connect() as connection:
         audit_log.record_read(connection, services.actor(f"uid:{uid}"), len(rows))
     return rows

@@ -1,4 +1,4 @@
-"""The client's address and host, from forwarded headers (requirement 4).
+"""The client's address, and the host that it asked for, from forwarded headers (requirement 4).
 
 Only `client_address` and `forwarded_host` read forwarded headers. The last entry of X-Forwarded-For
 is believed whatever the peer is; X-Forwarded-Host is believed only from a trusted peer. The

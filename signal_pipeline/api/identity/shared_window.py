@@ -1,6 +1,6 @@
 """The rate limit's counters in memory that the workers of one server share.
 
-The counters are a table in a file without a name, which on Linux is never on a disk. Its size is
+The counters are a table in a file without a name, which on Linux is in no file system. Its size is
 fixed. A key has its place in one of many small buckets. In a bucket that is full, a new key takes
 the place of the key with the fewest events. If that key comes again, its count starts anew. Nobody
 is ever refused because of somebody else. The first event of a minute empties all places that no
