@@ -68,8 +68,10 @@ def run_server(
     audit_key(settings)
     models = load_models()
     database = open_and_migrate(settings, models)
+    rate_limit = rate_limit_from(settings)
+    rate_limit.check_storage()
     with open_services(
-        settings, database, models, rate_limit_from(settings), _only_spool(settings, database)
+        settings, database, models, rate_limit, _only_spool(settings, database)
     ) as services:
         limits = connection_limits(settings)
         app = create_app(settings, identification, services)

@@ -100,7 +100,8 @@ def run_workers(
     identification_from(settings, gateway=gateway)
     audit_key(settings)
     window = SharedWindow()
-    rate_limit_from(settings, window)
+    # Only here: a worker that is replaced later serves even if Redis has begun to refuse it.
+    rate_limit_from(settings, window).check_storage()
     if settings.spool_dir:
         gather_spools(settings.spool_dir, workers)
     database = open_and_migrate(settings, load_models())

@@ -23,6 +23,7 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from signal_pipeline.api.identity.storage_faults import refusal
 from signal_pipeline.settings import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ class RateLimit:
     """The counters of each person's events over the last minute.
 
     Without a URL they are in `window`, by default in the memory of this process alone. Raises
-    SettingsError for a URL that cannot be used.
+    SettingsError for a URL that cannot be used; `check_storage` finds the mistakes that show only
+    in use.
     """
 
     def __init__(self, secret: bytes, url: str | None = None, window: Window | None = None) -> None:
@@ -74,7 +76,26 @@ class RateLimit:
                 "SIGNAL_RATE_LIMIT_URL: each worker would count in a memory of its own: leave it"
                 " empty, and they share one"
             )
-        self._try_storage()
+
+    def check_storage(self) -> None:
+        """Count two events of nobody, because mistakes in the URL show only then.
+
+        The second takes other commands of Redis than the first. Raises SettingsError for a URL with
+        which nothing can be counted, and for a Redis that refuses it. A Redis that is away is no
+        such error, because it can come back.
+        """
+        if self._memory is not None:
+            return
+        key = secrets.token_hex()
+        try:
+            for _ in range(2):
+                self._limiter.hit(_LIMIT, key)
+        except StorageError as error:
+            if wrong := refusal(error.storage_error):
+                raise SettingsError(f"SIGNAL_RATE_LIMIT_URL: {wrong}") from None
+            self._pause(error)
+        except Exception:
+            raise SettingsError(_UNUSABLE) from None
 
     async def allows(self, uid: str, today: date) -> bool:
         """Count one event of a person, and return whether it is within the limit.
@@ -85,19 +106,6 @@ class RateLimit:
         if self._memory is not None:
             return self._memory.hit(key)
         return await asyncio.to_thread(self._hit_storage, key.hex())
-
-    def _try_storage(self) -> None:
-        """Count one event of nobody, because the library looks at parts of the URL only then.
-
-        Raises SettingsError for a URL with which nothing can be counted. A Redis that is away is no
-        such error, because it can come back.
-        """
-        try:
-            self._limiter.hit(_LIMIT, secrets.token_hex())
-        except StorageError as error:
-            self._pause(error)
-        except Exception:
-            raise SettingsError(_UNUSABLE) from None
 
     def _hit_storage(self, key: str) -> bool:
         if time.monotonic() < self._paused_until:
@@ -110,9 +118,13 @@ class RateLimit:
 
     def _pause(self, error: Exception) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
-        logger.warning(
-            "the rate limit's storage does not answer (%s): events pass unlimited for %d s",
-            type(error).__name__,
+        cause = error.storage_error if isinstance(error, StorageError) else error
+        wrong = refusal(cause)
+        logger.log(
+            logging.ERROR if wrong else logging.WARNING,
+            "SIGNAL_RATE_LIMIT_URL: %s (%s): events pass unlimited for %d s",
+            wrong or "the rate limit's storage does not count now",
+            type(cause).__name__,
             PAUSE_SECONDS,
         )
 

@@ -1,0 +1,40 @@
+"""Tells a Redis that refuses Signal from one that is away. Imports no client of Redis."""
+
+from __future__ import annotations
+
+import ssl
+
+# The clients of Redis and of Valkey have the same names for their errors. No text of an error is
+# shown: an old Redis repeats the arguments of a command that it does not know, as of a login.
+_PASSWORD = "Redis refuses its user or its password"  # noqa: S105 - not one
+_REFUSALS = {
+    "AuthenticationError": _PASSWORD,
+    "AuthenticationWrongNumberOfArgsError": _PASSWORD,
+    "AuthorizationError": _PASSWORD,
+    "NoPermissionError": "Redis does not let its user count: give it the rights in docs/api.md",
+    "InvalidResponse": "what answers there is no Redis",
+}
+# Errors that pass by themselves, for which the clients have no class of their own. All others of
+# that kind are Redis's answer to a command that it will never take.
+_PASSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+
+
+def refusal(error: BaseException) -> str | None:
+    """Return what is wrong if a storage will go on to refuse what Signal asks.
+
+    Returns None for an error of a storage that is away, hangs, or cannot count for now.
+    """
+    name = type(error).__name__
+    if name == "ResponseError":
+        return _answer(str(error))
+    if isinstance(error.__context__, ssl.SSLError):
+        return "TLS to Redis fails: its certificate, or rediss:// where Redis speaks no TLS"
+    return _REFUSALS.get(name)
+
+
+def _answer(text: str) -> str | None:
+    if text.startswith(_PASSING):
+        return None
+    if text.startswith("DB index"):
+        return "Redis has no database of this number"
+    return "Redis does not count for its user: give it the rights in docs/api.md"
