@@ -12,13 +12,14 @@ from typing import Any
 import dagster as dg
 from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
+from dagster._core.execution.api import create_execution_plan, execute_run
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import (
     RegisteredCodeLocationOrigin,
     RemoteJobOrigin,
     RemoteRepositoryOrigin,
 )
+from dagster._core.snap import snapshot_from_execution_plan
 
 from faults.actions import quiet
 from signal_pipeline.dagster.home import open_instance
@@ -38,17 +39,52 @@ def create_run(
     instance: dg.DagsterInstance, job: dg.JobDefinition, location: str = "signal", **options: Any
 ) -> dg.DagsterRun:
     """Create a run of a job of that code location, without executing it."""
+    return instance.create_run_for_job(job, run_config=QUIET, **_origins(job, location), **options)
+
+
+def create_run_of_checks(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    checks: frozenset[dg.AssetCheckKey],
+    location: str = "signal",
+    **options: Any,
+) -> tuple[dg.DagsterRun, dg.JobDefinition]:
+    """Create a run of these checks and of nothing else, as the UI does; give its job too.
+
+    `job` is the job of all assets.
+    """
+    part = job.get_subset(asset_check_selection=checks)
+    plan = create_execution_plan(part, run_config=QUIET)
+    run = instance.create_run(
+        job_name=part.name,
+        run_id=None,
+        run_config=QUIET,
+        root_run_id=None,
+        parent_run_id=None,
+        step_keys_to_execute=plan.step_keys_to_execute,
+        execution_plan_snapshot=snapshot_from_execution_plan(plan, part.get_job_snapshot_id()),
+        job_snapshot=part.get_job_snapshot(),
+        parent_job_snapshot=part.get_parent_job_snapshot(),
+        asset_selection=None,
+        asset_check_selection=checks,
+        resolved_op_selection=None,
+        op_selection=None,
+        asset_graph=part.asset_layer.asset_graph,
+        **{"status": None, "tags": None, **options},
+        **_origins(job, location),
+    )
+    return run, part
+
+
+def _origins(job: dg.JobDefinition, location: str) -> dict[str, Any]:
     module = RepositoryPythonOrigin(
         sys.executable, ModuleCodePointer("signal_pipeline.definitions", "defs")
     )
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), REPOSITORY)
-    return instance.create_run_for_job(
-        job,
-        run_config=QUIET,
-        remote_job_origin=RemoteJobOrigin(repository, job.name),
-        job_code_origin=JobPythonOrigin(job.name, module),
-        **options,
-    )
+    return {
+        "remote_job_origin": RemoteJobOrigin(repository, job.name),
+        "job_code_origin": JobPythonOrigin(job.name, module),
+    }
 
 
 def execute_in_this_process(

@@ -98,12 +98,13 @@ class OwnRuns:
         return cls(names, lock_space(connection), location)
 
     def includes(self, run: dg.DagsterRun) -> bool:
-        """Return whether a run executes one of our jobs, or builds our assets and no others.
+        """Return whether a run executes one of our jobs, or builds or checks only our assets.
 
         The rule of the class does not tell this if others share our code location, so some callers
         ask both.
         """
-        selected = run.asset_selection or frozenset()
+        checked = {check.asset_key for check in run.asset_check_selection or ()}
+        selected = checked | (run.asset_selection or frozenset())
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
 
     def records(

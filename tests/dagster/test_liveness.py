@@ -243,6 +243,16 @@ def test_a_run_that_never_took_its_lock(
     assert set(looks(START_SECONDS)) == {run.run_id, retry.run_id}
 
 
+def test_a_run_of_checks_that_the_ui_started(
+    stored: dg.DagsterInstance, defs: dg.Definitions, looks: Callable[[float], list[str]]
+) -> None:
+    """It has no job of ours and selects no asset; here it died before it took its lock."""
+    job = defs.resolve_implicit_global_asset_job_def()
+    check = frozenset([dg.AssetCheckKey(dg.AssetKey("daily_app_activity"), "grain_is_unique")])
+    run, _ = launched.create_run_of_checks(stored, job, check, status=STARTED)
+    assert looks(START_SECONDS) == [run.run_id]
+
+
 def test_a_command_ends_a_dead_retry_too(
     stored: dg.DagsterInstance,
     defs: dg.Definitions,

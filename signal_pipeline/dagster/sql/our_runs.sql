@@ -1,7 +1,8 @@
 -- Our runs, and whether each has ended and is older than the limit. A run is ours if our code
 -- location launched it, or if a process of ours executed it itself and its lock is in our database.
--- It must also be a run of our jobs, or of our assets and no others, because others can share our
--- code location.
+-- It must also be a run of our jobs, or of our assets and their checks and of no others, because
+-- others can share our code location. Events name no asset that is only checked, and a run can
+-- outlive its events for the results of its checks.
 with located as (
     select t.run_id
     from run_tags as t
@@ -23,6 +24,10 @@ where
     (
         r.pipeline_name = any(%(jobs)s)
         or exists (select from event_logs as e where e.run_id = r.run_id and e.asset_key = any(%(assets)s))
+        or exists (
+            select from asset_check_executions as c
+            where c.run_id = r.run_id and c.asset_key = any(%(assets)s)
+        )
     )
     and not exists (
         select from event_logs as e

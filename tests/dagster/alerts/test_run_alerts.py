@@ -21,6 +21,7 @@ from support.dagster import Run
 from support.days import days_ago, today, yesterday
 from support.inbox import Inbox
 
+from faults import launched
 from signal_pipeline.dagster import alert_sensor
 from signal_pipeline.dagster.runs import LOCK_TAG, range_tags
 from signal_pipeline.postgres.database import Connection
@@ -192,6 +193,26 @@ def test_a_success_without_the_rollup_at_fault(
     assert tell() == []
     succeed("daily_app_activity", "daily_os_activity")
     assert tell() == RANGE_FAILED
+
+
+def test_a_run_of_checks_that_the_ui_started(
+    tick: Tick,
+    box: Inbox,
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+) -> None:
+    """It has no job of ours and selects no asset, and its failure is told like any other."""
+    run, _ = launched.create_run_of_checks(
+        instance,
+        defs.resolve_implicit_global_asset_job_def(),
+        frozenset([dg.AssetCheckKey(APP, "grain_is_unique")]),
+        status=dg.DagsterRunStatus.STARTED,
+        tags={**NO_RETRY, **mine},
+    )
+    instance.report_run_failed(run)
+    tick()
+    assert box.titles() == ["Signal: __ASSET_JOB failed"]
 
 
 def test_told_again_after_a_day(
