@@ -11,7 +11,7 @@ a check's description or an error's text, because these can name an app, a route
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +47,6 @@ OVERLAP_SECONDS = 600  # Dagster can store the ends of runs out of order.
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
 REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
 SEND_SECONDS = 20  # Dagster ends a tick after a minute, and then the tick's cursor is lost.
-HISTORY = 100  # How many records of one check are searched for its last result.
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
 ADVICE = {
     "nothing_overdue": (
@@ -168,17 +167,19 @@ def _last_evaluations(
     instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]
 ) -> dict[str, Any]:
     storage = instance.event_log_storage
-    found = {}
-    for key, record in storage.get_latest_asset_check_execution_by_key(list(checks)).items():
-        records: Sequence[Any] = [record]
-        # A run has planned the check but not evaluated it, and perhaps never will. Until it does,
-        # the last result holds.
-        if record.status.value == "PLANNED":
-            records = storage.get_asset_check_execution_history(key, limit=HISTORY)
-        done = next((each for each in records if each.status.value != "PLANNED"), None)
-        if done and done.evaluation:
-            found[f"{key.name} of {key.asset_key.to_user_string()}"] = done.evaluation
-    return found
+    last = storage.get_latest_asset_check_execution_by_key(list(checks))
+    # A run has planned these checks but not evaluated them, and perhaps never will. Until it does,
+    # the last result holds, however many plans there have been since.
+    planned = [key for key, record in last.items() if record.status.value == "PLANNED"]
+    before = {
+        key: summary.last_completed_check_execution_record
+        for key, summary in storage.get_asset_check_summary_records(planned).items()
+    }
+    return {
+        f"{key.name} of {key.asset_key.to_user_string()}": record.evaluation
+        for key, record in {**last, **before}.items()
+        if record and record.evaluation
+    }
 
 
 def failed_runs(

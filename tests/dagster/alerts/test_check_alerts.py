@@ -10,11 +10,12 @@ from typing import Any
 import dagster as dg
 import pytest
 from conftest import Fill
-from support.alerts import DEVICE, Tick, start_run
+from support.alerts import APP, DEVICE, Tick, start_run
 from support.dagster import Run
 from support.days import days_ago, due_day, yesterday
 from support.inbox import Inbox
 
+from faults import launched
 from signal_pipeline.postgres.database import Connection
 from signal_pipeline.privacy import retention
 
@@ -79,6 +80,29 @@ def test_a_planned_check(
     start_run(instance, defs, "checks_job")
     tick()
     assert box.titles() == []
+
+
+def test_a_red_check_under_many_plans(
+    tick: Tick,
+    box: Inbox,
+    evaluate: Callable[..., None],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+) -> None:
+    """A backfill of many days plans a check many times and evaluates it never: it stays red."""
+    evaluate(False)
+    tick()
+    assert box.titles() == ["Signal: grain_is_unique of daily_app_activity is red"]
+    job, check = (
+        defs.resolve_implicit_global_asset_job_def(),
+        {dg.AssetCheckKey(APP, "grain_is_unique")},
+    )
+    for _ in range(120):
+        launched.create_run_of_checks(instance, job, frozenset(check))
+    tick()
+    evaluate(True)
+    tick()
+    assert box.titles() == ["Signal: grain_is_unique of daily_app_activity is green again"]
 
 
 # What the clocks say, how long a raw day is overdue, and how many days the check names.
