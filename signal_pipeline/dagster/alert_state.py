@@ -28,23 +28,37 @@ class Queue(msgspec.Struct):
     messages: list[Message] = []
 
 
+class Failure(msgspec.Struct):
+    """A failure of a run: when a tick looked at it, and the number of its event."""
+
+    at: float
+    event: int
+
+
 class AlertState(msgspec.Struct):
-    """What people know. Times are seconds since 1970.
+    """What people know. Times are seconds since 1970, by the clock of the sensor.
+
+    An event's number is the one that Dagster's storage gave it when it stored the event. No clock
+    of a machine that runs something is asked.
 
     Attributes:
-        seen_until: all failed runs that ended before this time are known; never after now.
-        seen: the known runs that ended shortly before `seen_until` or later, with their ends.
-        retrying: the runs that Dagster can still retry, with the time at which each was first seen.
-        told: for each job and the days of its failed run, the end of the last such failure that
-            people were told of.
+        looked_at: when the last tick looked.
+        first_event: failures up to this event are known; the first tick sets it.
+        last_event: the last failure that a tick has seen; None before the first tick.
+        known: the failed runs that were seen last, with the events of their failures.
+        waiting: the runs that Dagster can still retry; each since it was first seen.
+        told_of: for each job and the days of its failed run, the last such failure that people were
+            told of.
         red: the checks that people know to be red.
         queues: the queue of each address, by its place in the list.
     """
 
-    seen_until: float
-    seen: dict[str, float] = {}
-    retrying: dict[str, float] = {}
-    told: dict[str, float] = {}
+    looked_at: float = 0
+    first_event: int = 0
+    last_event: int | None = None
+    known: dict[str, int] = {}
+    waiting: dict[str, Failure] = {}
+    told_of: dict[str, Failure] = {}
     red: list[str] = []
     queues: dict[str, Queue] = {}
 
@@ -58,29 +72,30 @@ class Sender(Protocol):
         """Send a message; return whether it was taken."""
 
 
-def read_state(cursor: str | None, first_look: float) -> AlertState:
-    """Return the state that the last tick left.
+def read_state(cursor: str | None) -> AlertState:
+    """Return the state that the last tick left, or a new one if nobody can read what it left.
 
-    If there is no cursor yet, or another version of Signal wrote one that this version cannot read,
-    runs that failed since `first_look` (seconds since 1970) are news.
+    Of the state of an older version, what is red and what waits to be sent is kept.
     """
     try:
         return msgspec.json.decode(cursor or "", type=AlertState)
     except msgspec.DecodeError:
-        return AlertState(seen_until=first_look)
+        return AlertState()
 
 
-def mend_times(state: AlertState, now: float, longest_look: float) -> None:
-    """Make the state's times right if a clock was ahead, or if nobody has looked for long.
+def mend_times(state: AlertState, now: float) -> None:
+    """Make the state's times right if the sensor's clock was ahead.
 
-    If `seen_until` is after now, the clock has gone back, and nobody knows since when it was wrong.
-    So runs that failed in the last `longest_look` seconds are looked at again: people may be told
-    of one twice, but of each at least once. Known runs stay known, even if they end after now.
+    Nobody knows since when it was wrong. If it was wrong at the first tick, that tick took new
+    failures for old ones. So the next look is like a first one: people may be told of a run twice,
+    but of each at least once. Known runs stay known.
     """
-    earliest = now - longest_look
-    state.seen_until = max(state.seen_until, earliest) if state.seen_until <= now else earliest
-    state.told = {what: at for what, at in state.told.items() if at <= now}
-    state.retrying = {run_id: min(since, now) for run_id, since in state.retrying.items()}
+    if state.looked_at > now:
+        state.last_event = None
+    state.looked_at = now
+    state.told_of = {what: told for what, told in state.told_of.items() if told.at <= now}
+    for each in state.waiting.values():
+        each.at = min(each.at, now)
 
 
 def write_state(state: AlertState) -> str:

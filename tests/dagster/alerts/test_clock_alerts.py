@@ -9,7 +9,7 @@ import pytest
 from support.alerts import NO_RETRY, SetClock, Tick, ended_well, start_run
 from support.inbox import Inbox
 
-from signal_pipeline.dagster import alert_sensor
+from signal_pipeline.dagster import failure_alerts
 
 pytestmark = pytest.mark.embedded_only
 
@@ -67,6 +67,47 @@ def test_a_run_on_a_machine_whose_clock_is_ahead(
     assert box.titles() == []
 
 
+@pytest.mark.parametrize("behind", [20 * 60, 3 * HOUR, YEAR])
+def test_a_run_on_a_machine_whose_clock_is_behind(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    set_clock: SetClock,
+    behind: float,
+) -> None:
+    """It is told although other failures, whose ends seem to be later, have been seen."""
+    fail("raw_events_job", tags=NO_RETRY)
+    tick()
+    assert box.titles() == EVENTS
+    set_clock(-behind, of_runs_alone=True)
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+    tick()
+    assert box.titles() == []
+
+
+def test_a_success_on_a_machine_whose_clock_is_behind(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+    set_clock: SetClock,
+) -> None:
+    """It makes the next failure news, though it seems to be older than the last."""
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+    set_clock(-HOUR)
+    instance.handle_new_event(ended_well(start_run(instance, defs, "checks_job", tags=mine)))
+    set_clock(0)
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == CHECKS
+
+
 def test_a_success_after_the_clock_was_set_back(
     tick: Tick,
     box: Inbox,
@@ -104,6 +145,6 @@ def test_a_retry_that_was_awaited_when_the_clock_was_ahead(
     set_clock(0)
     tick()
     assert box.titles() == [], "the retry can still come"
-    monkeypatch.setattr(alert_sensor, "RETRY_PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(failure_alerts, "RETRY_PATIENCE_SECONDS", -1)
     tick()
     assert box.titles() == CHECKS

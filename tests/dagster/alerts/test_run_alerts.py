@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -22,7 +24,8 @@ from support.days import days_ago, today, yesterday
 from support.inbox import Inbox
 
 from faults import launched
-from signal_pipeline.dagster import alert_sensor
+from signal_pipeline.dagster import failure_alerts
+from signal_pipeline.dagster.alert_state import read_state
 from signal_pipeline.dagster.runs import LOCK_TAG, range_tags
 from signal_pipeline.postgres.database import Connection
 
@@ -64,7 +67,7 @@ def test_a_retry_that_is_not_made(
     tick()
     assert box.titles() == []
     instance.add_run_tags(run.run_id, {"dagster/will_retry": tag})
-    monkeypatch.setattr(alert_sensor, "RETRY_PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(failure_alerts, "RETRY_PATIENCE_SECONDS", -1)
     for _ in range(2):
         tick()
     assert box.titles() == ["Signal: checks_job failed"]
@@ -223,7 +226,7 @@ def test_told_again_after_a_day(
         fail(tags=NO_RETRY)
         tick()
     assert len(box.titles()) == 1
-    monkeypatch.setattr(alert_sensor, "REPEAT_SECONDS", 0)
+    monkeypatch.setattr(failure_alerts, "REPEAT_SECONDS", 0)
     fail(tags=NO_RETRY)
     tick()
     assert len(box.titles()) == 1
@@ -246,3 +249,77 @@ def test_runs_of_others(
     for _ in range(2):
         tick()
     assert box.titles() == []
+
+
+def test_a_run_of_a_command_that_failed_while_the_database_was_away(
+    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the database tells whose run it is, so it is told when the database is back."""
+    tick()
+    with monkeypatch.context() as away:
+        away.setenv("SIGNAL_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/signal")
+        fail(tags=NO_RETRY)
+        tick()
+        assert box.titles() == []
+    tick()
+    assert box.titles() == ["Signal: checks_job failed"]
+    tick()
+    assert box.titles() == []
+
+
+def test_a_failure_that_is_stored_late(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its event has an earlier number than one that was seen before."""
+    tick()
+    late = fail(tags=NO_RETRY).run_id
+    fail("raw_events_job", tags=NO_RETRY)
+    fetch = instance.fetch_run_status_changes
+
+    def fetch_others(*asked: Any, **more: Any) -> dg.EventRecordsResult:
+        found = fetch(*asked, **more)
+        return found._replace(records=[each for each in found.records if each.run_id != late])
+
+    with monkeypatch.context() as not_yet:
+        not_yet.setattr(instance, "fetch_run_status_changes", fetch_others)
+        tick()
+        assert box.titles() == ["Signal: raw_events_job failed"]
+    tick()
+    assert box.titles() == ["Signal: checks_job failed"]
+    tick()
+    assert box.titles() == []
+
+
+def test_more_failures_than_one_page(
+    tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job is told once, however many runs have failed since the last look."""
+    monkeypatch.setattr(failure_alerts, "PAGE", 2)
+    tick()
+    for job in ("checks_job", "checks_job", "raw_events_job", "raw_events_job", "rollups_job"):
+        fail(job, tags=NO_RETRY)
+    tick()
+    assert sorted(box.titles()) == [
+        f"Signal: {job} failed" for job in ("checks_job", "raw_events_job", "rollups_job")
+    ]
+
+
+def test_the_state_of_an_older_version() -> None:
+    """What is red and what waits to be sent is kept, so nobody hears of it twice or never."""
+    queue = {"0": {"failures": 2, "messages": [{"title": "a", "text": "b"}]}}
+    old = {
+        "seen_until": 1_790_000_000.5,
+        "seen": {"run": 1_790_000_000.5},
+        "retrying": {"run": 1_790_000_000.5},
+        "told": {"checks_job None": 1_790_000_000.5},
+        "red": ["grain_is_unique of daily_app_activity"],
+        "queues": queue,
+    }
+    state = read_state(json.dumps(old))
+    assert state.red == old["red"]
+    assert [message.title for message in state.queues["0"].messages] == ["a"]
+    assert state.last_event is None
