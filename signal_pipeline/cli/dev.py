@@ -23,7 +23,8 @@ from filelock import FileLock, Timeout
 
 from signal_pipeline.cli import console
 from signal_pipeline.cli.started_processes import Mark, new_mark, stop_started
-from signal_pipeline.dagster.home import prepare_dagster
+from signal_pipeline.dagster.daemon_lock import DaemonLock
+from signal_pipeline.dagster.home import database_url, prepare_dagster
 from signal_pipeline.dagster.notifications import open_addresses
 from signal_pipeline.days.calendar import stored_start_date
 from signal_pipeline.errors import SignalError
@@ -32,7 +33,11 @@ from signal_pipeline.postgres.database import Database, open_database
 from signal_pipeline.rollups.models import load_models
 from signal_pipeline.schema.migrate import migrate
 from signal_pipeline.settings import Settings
-from signal_pipeline.system.child_environments import code_location_environment, dagster_environment
+from signal_pipeline.system.child_environments import (
+    DATABASE_VARIABLE,
+    code_location_environment,
+    dagster_environment,
+)
 from signal_pipeline.system.ending_signals import ignore_ending_signals
 
 LOOPBACK = "127.0.0.1"
@@ -60,7 +65,8 @@ def run_dev(settings: Settings, port: int) -> int:
 
     When this process exits, it stops what it has started before it leaves the embedded server,
     because the last user of that server stops it. Raises DevError at once if another
-    `signal-pipeline dev` runs on the same home, or if the port is taken.
+    `signal-pipeline dev` runs on the same home or on the same database of Dagster's, or if the port
+    is taken.
     """
     # A wrong address is reported here, and not by a sensor some time later.
     open_addresses(settings)
@@ -72,6 +78,7 @@ def run_dev(settings: Settings, port: int) -> int:
     prepare_landing(settings.landing_path)
     _set_environment_of_children(settings, database)
     home = prepare_dagster(settings)
+    daemon_lock = _lock_database(home)
     console.say(f"Dagster's state: {home}")
     console.say(f"The UI will be at http://{LOOPBACK}:{port} (stop with Ctrl-C)")
     mark = new_mark()
@@ -80,7 +87,7 @@ def run_dev(settings: Settings, port: int) -> int:
     try:
         # A short path, because a socket's path has at most 107 bytes.
         with tempfile.TemporaryDirectory(prefix="signal-") as folder:
-            return _run_dagster(Path(folder), home, port, mark, settings)
+            return _run_dagster(Path(folder), home, port, mark, settings, daemon_lock)
     # Ctrl-C, or another signal by way of the command's handler.
     except (KeyboardInterrupt, SystemExit):
         ignore_ending_signals()
@@ -91,8 +98,8 @@ def run_dev(settings: Settings, port: int) -> int:
 def _lock_home(home: Path) -> FileLock:
     """Return the lock of a home, taken until it is released or this process ends.
 
-    Two daemons on one Dagster would start every run twice. Homes that share one database of
-    Dagster's are not noticed. Raises DevError if another process holds the lock.
+    It is taken before anything else is looked at or started. Raises DevError if another process
+    holds the lock.
     """
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / ".dev.lock", timeout=0)
@@ -104,6 +111,30 @@ def _lock_home(home: Path) -> FileLock:
             " SIGNAL_HOME"
         ) from None
     return lock
+
+
+def _lock_database(home: Path) -> DaemonLock | None:
+    """Return the lock of Dagster's database, taken until this process ends.
+
+    Homes can share a database. Returns None if others have configured where Dagster keeps its
+    state. Raises DevError if another process holds the lock.
+    """
+    url = database_url(home)
+    if url is None:
+        return None
+    lock = DaemonLock(url)
+    _keep_daemon_lock(lock)
+    return lock
+
+
+def _keep_daemon_lock(lock: DaemonLock | None) -> None:
+    """Take the lock again if PostgreSQL was away. Raises DevError if another process holds it."""
+    if lock is not None and not lock.hold():
+        raise DevError(
+            "another `signal-pipeline dev` runs on the same database of Dagster's, and two daemons"
+            " would start each run twice: stop it, or choose another database with"
+            f" {DATABASE_VARIABLE}"
+        )
 
 
 def _refuse_taken_port(port: int) -> None:
@@ -133,7 +164,14 @@ def _set_environment_of_children(settings: Settings, database: Database) -> None
     os.environ |= _absolute_paths(settings)
 
 
-def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Settings) -> int:
+def _run_dagster(
+    folder: Path,
+    home: Path,
+    port: int,
+    mark: Mark,
+    settings: Settings,
+    daemon_lock: DaemonLock | None,
+) -> int:
     """Run the code location, then the rest of Dagster, until that ends; return an exit code.
 
     The code location comes first, since a web server that does not find it would show an error. It
@@ -159,6 +197,7 @@ def _run_dagster(folder: Path, home: Path, port: int, mark: Mark, settings: Sett
             console.say("the code location is gone: starting it again")
             code_location = _start(location, home, {**code_location_environment(), **mark})
         _keep_postgres(settings)
+        _keep_daemon_lock(daemon_lock)
 
 
 def _start(

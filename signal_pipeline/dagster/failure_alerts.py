@@ -165,7 +165,7 @@ def _note_if_news(
 def _has_succeeded(
     instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, after: int
 ) -> bool:
-    """Return whether a run of the job has succeeded, after an event, for a day and rollups at fault."""
+    """Return whether the job has succeeded, after an event, for a day and rollups at fault."""
     days, rollups = days_at_fault(failed), [*map(ours.names.key, named_rollups(failed))]
     ended = [
         each.run_id

@@ -63,6 +63,16 @@ def prepare_dagster(settings: Settings) -> Path:
     return home
 
 
+def database_url(home: Path) -> str | None:
+    """Return the URL of Dagster's database once `prepare_dagster` has made the home.
+
+    Returns None if a `dagster.yaml` that others have written keeps Dagster's state elsewhere.
+    """
+    config = home / "dagster.yaml"
+    is_used = config.exists() and DATABASE_VARIABLE in _read_config(config)
+    return os.environ[DATABASE_VARIABLE] if is_used else None
+
+
 def _read_config(config: Path) -> str:
     """Return the text of `dagster.yaml`, of which only Dagster knows what it means.
 

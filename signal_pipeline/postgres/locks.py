@@ -31,6 +31,7 @@ class LockClass(IntEnum):
     DAY = 7_291_001  # Days since 2000-01-01. One build, erasure or purge of a day holds it.
     LANDED_FILE = 7_291_002  # The first four bytes of the digest of a landed file's content.
     RUN = 7_291_004  # A hash of the id of a run of Dagster; see dagster/run_locks.py.
+    DAEMON = 7_291_005  # 0, in Dagster's database; see dagster/daemon_lock.py.
 
 
 @contextmanager
