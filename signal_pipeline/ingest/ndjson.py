@@ -32,7 +32,7 @@ from signal_pipeline.ingest.file_forms import (
 )
 
 # The most lines of a block, because each line takes more memory than its bytes. A block of lines of
-# usual length has a twentieth of them.
+# usual length has a fifth of them.
 MOST_LINES = 100_000
 # Content without a JSON object in its first so many decompressed bytes has another form.
 LOOK_AHEAD_BYTES = 64 * 1024 * 1024

@@ -8,7 +8,6 @@ import io
 import logging
 import os
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
@@ -16,14 +15,12 @@ from support.days import days_ago
 from support.stored import stored_books, stored_events
 from support.traffic import line, traffic
 
-from signal_pipeline.days.placement import DistributedTable
 from signal_pipeline.errors import SignalError
 from signal_pipeline.ingest import pipeline as ingest_module
 from signal_pipeline.ingest.compressed import zstd
 from signal_pipeline.ingest.ndjson import FormError
 from signal_pipeline.ingest.pipeline import Counts, CutShortError, Ingest
-from signal_pipeline.postgres.database import Connection, Database
-from signal_pipeline.settings import Settings
+from signal_pipeline.postgres.database import Connection
 
 DAY = days_ago(3)
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
@@ -51,21 +48,6 @@ def test_a_stream_commits_batch_by_batch(
     assert offsets == sorted(offsets)
     assert offsets[-1] == sum(progress) == len(data)
     assert len(offsets) == len(progress) > 3
-
-
-@pytest.mark.embedded_only
-def test_a_cluster_gets_larger_batches(
-    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 9_000)
-    placed = {"events": DistributedTable("events", "day", 8, 1)}
-    data = b"\n".join(traffic(DAY, 500))
-    batches = []
-    for tables in ({}, placed):
-        monkeypatch.setattr(ingest_module, "distributed_tables", lambda _, tables=tables: tables)
-        with closing(Ingest.from_settings(settings, database)) as ingest:
-            batches.append(len(ingest_noting(ingest, data)[1]))
-    assert batches[0] > 3 * batches[1]
 
 
 @pytest.mark.embedded_only
