@@ -6,11 +6,11 @@ import ssl
 
 # The clients of Redis and of Valkey have the same names for their errors. No text of an error is
 # shown: an old Redis repeats the arguments of a command that it does not know, as of a login.
-_PASSWORD = "Redis refuses its user or its password"  # noqa: S105 - not one
+_LOGIN_REFUSED = "Redis refuses its user or its password"
 _REFUSALS = {
-    "AuthenticationError": _PASSWORD,
-    "AuthenticationWrongNumberOfArgsError": _PASSWORD,
-    "AuthorizationError": _PASSWORD,
+    "AuthenticationError": _LOGIN_REFUSED,
+    "AuthenticationWrongNumberOfArgsError": _LOGIN_REFUSED,
+    "AuthorizationError": _LOGIN_REFUSED,
     "NoPermissionError": "Redis does not let its user count: give it the rights in docs/api.md",
     "InvalidResponse": "what answers there is no Redis",
 }
