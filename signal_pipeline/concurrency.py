@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -79,15 +79,17 @@ def run_while_preparing(
     """Yield the result of each call, in order, and take the next call while one runs.
 
     Taking a call from `calls` prepares it, in the caller's thread. Only one call runs at a time,
-    and none begins after one that failed. If a call cannot be taken, the result of the one that
-    runs is yielded before the error is raised.
+    and none begins after one that failed. If a call cannot be taken, or the caller is interrupted,
+    the result of the call that runs is yielded before the error is raised.
     """
     running: Future[Result] | None = None
     coming = iter(calls)
     while True:
         try:
             call = next(coming, None)
-        except BaseException:  # Also an interrupt: what runs is stored, and has to be counted.
+            if running is not None:
+                wait([running])
+        except BaseException:  # Also an interrupt: what runs ends all the same, and has to be told.
             if running is not None:
                 yield running.result()
             raise

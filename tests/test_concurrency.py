@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -84,6 +85,26 @@ def test_the_call_that_runs_is_answered_though_the_next_cannot_be_prepared(
 
     answered: list[int] = []
     with ThreadPoolExecutor(1) as pool, pytest.raises(error):
+        answered.extend(run_while_preparing(pool, calls()))
+    assert answered == [1, 2]
+
+
+def test_the_call_that_runs_is_answered_though_the_caller_is_interrupted() -> None:
+    waits = threading.Event()
+    caller = threading.get_ident()
+
+    def interrupt() -> int:
+        assert waits.wait(PATIENCE_SECONDS)
+        signal.pthread_kill(caller, signal.SIGINT)
+        return 2
+
+    def calls() -> Iterator[Callable[[], int]]:
+        yield lambda: 1
+        yield interrupt
+        waits.set()  # From here on, the caller only waits for the call that runs.
+
+    answered: list[int] = []
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
         answered.extend(run_while_preparing(pool, calls()))
     assert answered == [1, 2]
 

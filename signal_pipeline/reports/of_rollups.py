@@ -26,7 +26,7 @@ from signal_pipeline.reports.small_cells import (
     HiddenRows,
     can_hide_small,
     hidden_of_rollup,
-    part_built_note,
+    part_built_notes,
 )
 from signal_pipeline.rollups.models import Model, Models
 
@@ -119,7 +119,7 @@ def read_rollup(
     hidden = hidden_of_rollup(
         connection, models, _columns_without_date(model), _PERIODS[by], parameters
     )
-    notes += part_built_note(connection, models, parameters)
+    notes += part_built_notes(connection, models, parameters)
     return labelled_report(rows, labels.of_row, notes, hidden)
 
 

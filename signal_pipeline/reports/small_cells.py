@@ -26,10 +26,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
-from psycopg.rows import scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from signal_pipeline.days.calendar import window
 from signal_pipeline.days.coverage import Span, days_note
@@ -83,13 +83,14 @@ def hidden_of_rollup(
     wanted = sql.SQL("and (%(event_type)s::text is null or kind = %(event_type)s)")
     # The part of each type also counts towards the row over all types.
     kinds = sql.SQL("(event_type), ('(all)')")
-    rollups = [name for name in _SPLIT_OF_ROLLUP if name in models]
+    rollups = _split_rollups(models)
+    in_part = _days_built_in_part(connection, rollups, parameters)
     values = {
         **parameters,
         "dimension": split,
         "dimensions": [_SPLIT_OF_ROLLUP[name] for name in rollups],
         "final": _purged_days(connection, parameters),
-        "mixed": _mixed_days(connection, rollups, parameters),
+        "mixed": [each.day for each in in_part if each.is_mixed],
     }
     hidden = _hidden_rows(
         connection,
@@ -111,30 +112,41 @@ def _purged_days(connection: Connection, parameters: Mapping[str, object]) -> li
     ).fetchall()
 
 
-def part_built_note(
+def part_built_notes(
     connection: Connection, models: Models, parameters: Mapping[str, object]
 ) -> list[str]:
-    """Return a note on the days of a report from a rollup on which groups wait for a build."""
-    rollups = [name for name in _SPLIT_OF_ROLLUP if name in models]
-    scalar = connection.cursor(row_factory=scalar_row)
-    days: list[date] = scalar.execute(
+    """Return notes on the days of a report from a rollup that are left out as built in part."""
+    days = _days_built_in_part(connection, _split_rollups(models), parameters)
+    return [
+        *days_note(
+            (each.day for each in days if not each.is_purged),
+            "are built in part: rows of theirs are left out, however many people they count, until"
+            " every rollup is built from the same events",
+        ),
+        *days_note(
+            (each.day for each in days if each.is_purged),
+            "were built from different events before their purge: their rows are left out for good",
+        ),
+    ]
+
+
+class _DayBuiltInPart(NamedTuple):
+    day: date
+    is_purged: bool
+    is_mixed: bool
+
+
+def _days_built_in_part(
+    connection: Connection, rollups: Sequence[str], parameters: Mapping[str, object]
+) -> list[_DayBuiltInPart]:
+    cursor = connection.cursor(row_factory=class_row(_DayBuiltInPart))
+    return cursor.execute(
         query(__package__, "days_built_in_part"), {**parameters, "rollups": rollups}
     ).fetchall()
-    return days_note(
-        days,
-        "are built in part: rows of theirs are left out, however many people they count, until"
-        " every rollup is built from the same events",
-    )
 
 
-def _mixed_days(
-    connection: Connection, rollups: Sequence[str], parameters: Mapping[str, object]
-) -> list[date]:
-    """Return the days of the window whose rollups were built from different events."""
-    scalar = connection.cursor(row_factory=scalar_row)
-    return scalar.execute(
-        query(__package__, "mixed_days"), {**parameters, "rollups": rollups}
-    ).fetchall()
+def _split_rollups(models: Models) -> list[str]:
+    return [name for name in _SPLIT_OF_ROLLUP if name in models]
 
 
 def hidden_of_raw(

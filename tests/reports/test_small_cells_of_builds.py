@@ -103,3 +103,20 @@ def test_a_purged_day_does_not_wait_for_a_rollup_that_was_added_later(
         rollup_report(database, each, "device", day, day, hide_small=True) for each in (models, own)
     )
     assert later.records == before.records != []
+
+
+def test_a_day_that_is_purged_with_rollups_of_different_events_is_left_out_for_good(
+    database: Database, models: Models, fill: Fill, build: Build
+) -> None:
+    day, own = due_day(), models.only(APP_AND_DEVICE)
+    fill(day, 300)
+    build(day)
+    fill(day, 5, seed=2)
+    build_day(database, PostgresEngine(), own, day)
+    assert purge_due_days(database, own, RETENTION_DAYS).purged == [day]
+    later = rollup_report(database, models, "app", day, day, hide_small=True)
+    assert later.records == []
+    assert (
+        "1 day(s) were built from different events before their purge: their rows are left out for"
+        f" good: {day}"
+    ) in later.notes

@@ -58,7 +58,8 @@ judged as (
         or not activity_date = any(%(final)s::date[])
         and bit_or(1 << array_position(%(dimensions)s::text[], dimension)) over all_splits
         < (2 << cardinality(%(dimensions)s::text[])) - 2
-        -- So can what replaces the older rows of a rollup that was not built with the others.
+        -- So can what replaces the older rows of a rollup that was not built with the others. On a
+        -- purged day nothing replaces them, but they say who came between the two builds.
         or activity_date = any(%(mixed)s::date[]) as is_closed
     from splits
     window all_splits as (partition by activity_date, app_name, event_type)
