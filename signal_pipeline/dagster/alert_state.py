@@ -16,6 +16,7 @@ from signal_pipeline.dagster.notifications import Message
 # If an address takes nothing in this many ticks in a row, the messages that wait for it are given
 # up.
 MAX_FAILURES = 20
+FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
 
 
 class Queue(msgspec.Struct):
@@ -45,6 +46,8 @@ class AlertState(msgspec.Struct):
         looked_at: when the last tick looked.
         first_event: failures up to this event are known; the first tick sets it.
         last_event: the last failure that a tick has seen; None before the first tick.
+        look_since: if set, the next tick also looks at all failures since this time, by the clocks
+            of the machines that ran the runs.
         known: the failed runs that were seen last, with the events of their failures.
         waiting: the runs that Dagster can still retry; each since it was first seen.
         told_of: for each job and the days of its failed run, the last such failure that people were
@@ -56,6 +59,7 @@ class AlertState(msgspec.Struct):
     looked_at: float = 0
     first_event: int = 0
     last_event: int | None = None
+    look_since: float | None = None
     known: dict[str, int] = {}
     waiting: dict[str, Failure] = {}
     told_of: dict[str, Failure] = {}
@@ -87,11 +91,12 @@ def mend_times(state: AlertState, now: float) -> None:
     """Make the state's times right if the sensor's clock was ahead.
 
     Nobody knows since when it was wrong. If it was wrong at the first tick, that tick took new
-    failures for old ones. So the next look is like a first one: people may be told of a run twice,
-    but of each at least once. Known runs stay known.
+    failures for old ones. So the next look also goes by the times, as a first one does: people may
+    be told of a run twice, but of each at least once. The numbers of events stay right whatever the
+    clock said.
     """
     if state.looked_at > now:
-        state.last_event = None
+        state.look_since = now - FIRST_LOOK_SECONDS
     state.looked_at = now
     state.told_of = {what: told for what, told in state.told_of.items() if told.at <= now}
     for each in state.waiting.values():

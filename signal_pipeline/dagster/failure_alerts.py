@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import dagster as dg
 
-from signal_pipeline.dagster.alert_state import AlertState, Failure, mend_times
+from signal_pipeline.dagster.alert_state import FIRST_LOOK_SECONDS, AlertState, Failure, mend_times
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.notifications import Message
 from signal_pipeline.dagster.runs import (
@@ -22,7 +22,6 @@ from signal_pipeline.dagster.runs import (
     named_rollups,
 )
 
-FIRST_LOOK_SECONDS = 3600  # A run that failed within this time before the first tick is news.
 # Of all kinds of events together: so many back, failures are looked for again, because one that got
 # an earlier number than another can be stored a moment later.
 OVERLAP_EVENTS = 10_000
@@ -68,21 +67,22 @@ def _new_failures(
     """Return our failed runs that the state does not hold yet; they are known from now on."""
     if state.last_event is None:
         newest = instance.fetch_run_status_changes(FAILURE, limit=1).records
-        state.first_event = newest[0].storage_id if newest else 0
-        changes = _changes(instance, FAILURE, since=now - FIRST_LOOK_SECONDS)
-    else:
-        after = max(state.first_event, state.last_event - OVERLAP_EVENTS)
-        changes = _changes(instance, FAILURE, after=after)
+        state.first_event = state.last_event = newest[0].storage_id if newest else 0
+        state.look_since = now - FIRST_LOOK_SECONDS
+    after = max(state.first_event, state.last_event - OVERLAP_EVENTS)
+    changes = _changes(instance, FAILURE, after=after)
+    if state.look_since is not None:
+        changes += _changes(instance, FAILURE, since=state.look_since)
     new = {each.run_id: each.storage_id for each in changes if each.run_id not in state.known}
     found = ours.records(instance, run_ids=list(new)) if new else []
     failures = [_Failed(each.dagster_run, new[each.dagster_run.run_id]) for each in found]
     if ours.locks:
-        state.last_event = max([state.first_event, state.last_event or 0, *new.values()])
+        state.last_event, state.look_since = max([state.last_event, *new.values()]), None
+        oldest = state.last_event - OVERLAP_EVENTS
+        known = {**state.known, **new}
+        state.known = {run_id: event for run_id, event in known.items() if event > oldest}
     else:  # The database is away. The next look asks again whose the other runs are.
-        new = {failed.run.run_id: failed.event for failed in failures}
-    oldest = (state.last_event or 0) - OVERLAP_EVENTS
-    known = {**state.known, **new}
-    state.known = {run_id: event for run_id, event in known.items() if event > oldest}
+        state.known |= {failed.run.run_id: failed.event for failed in failures}
     return failures
 
 

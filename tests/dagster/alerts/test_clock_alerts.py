@@ -48,6 +48,28 @@ def test_a_clock_that_was_ahead_at_a_tick(
     assert box.titles() == []
 
 
+@pytest.mark.parametrize("ticked_before", [False, True])
+def test_a_run_that_fails_long_before_the_look_after_a_false_clock(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    set_clock: SetClock,
+    ticked_before: bool,
+) -> None:
+    """It is told, once, though the sensor did not look for two hours."""
+    if ticked_before:
+        tick()
+    set_clock(YEAR)
+    tick()
+    set_clock(-2 * HOUR)
+    fail(tags=NO_RETRY)
+    set_clock(0)
+    tick()
+    assert box.titles() == CHECKS
+    tick()
+    assert box.titles() == []
+
+
 def test_a_run_on_a_machine_whose_clock_is_ahead(
     tick: Tick, box: Inbox, fail: Callable[..., dg.DagsterRun], set_clock: SetClock
 ) -> None:
