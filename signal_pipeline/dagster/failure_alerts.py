@@ -13,14 +13,8 @@ import dagster as dg
 from signal_pipeline.dagster.alert_state import FIRST_LOOK_SECONDS, AlertState, Failure, mend_times
 from signal_pipeline.dagster.log_alerts import failure_line
 from signal_pipeline.dagster.notifications import Message
-from signal_pipeline.dagster.runs import (
-    FAILED_DAYS_TAG,
-    OwnRuns,
-    days_at_fault,
-    days_of,
-    has_succeeded_for,
-    named_rollups,
-)
+from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, OwnRuns, days_of
+from signal_pipeline.dagster.successes import Successes
 
 # Of all kinds of events together: so many back, failures are looked for again, because one that got
 # an earlier number than another can be stored a moment later.
@@ -28,10 +22,8 @@ OVERLAP_EVENTS = 10_000
 PAGE = 500
 RETRY_PATIENCE_SECONDS = 600  # Dagster starts a retry within seconds; after this time it will not.
 REPEAT_SECONDS = 86_400  # A job that keeps failing for the same days is reported once a day.
+RUN_FAILURE: Literal[dg.DagsterEventType.RUN_FAILURE] = dg.DagsterEventType.RUN_FAILURE
 WILL_RETRY_TAG, RETRIED_TAG = "dagster/will_retry", "dagster/auto_retry_run_id"
-EndOfRun = Literal[dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS]
-FAILURE: EndOfRun = dg.DagsterEventType.RUN_FAILURE
-SUCCESS: EndOfRun = dg.DagsterEventType.RUN_SUCCESS
 
 
 class _Failed(NamedTuple):
@@ -49,14 +41,14 @@ def failed_runs(
     The state then counts these runs as known. `now` is in seconds since 1970.
     """
     mend_times(state, now)
-    news = []
+    news, successes = [], Successes(instance, ours)
     waiting = _waiting_failures(instance, state)
     failures = [*waiting, *_new_failures(instance, ours, state, now)]
     for failed in sorted(failures, key=lambda each: each.event):
         run = failed.run
         if not ours.includes(run) or _wait_for_retry(instance, failed, state, now):
             continue
-        if RETRIED_TAG not in run.tags and _note_if_news(instance, ours, state, failed, now):
+        if RETRIED_TAG not in run.tags and _note_if_news(successes, state, failed, now):
             news.append(Message(f"Signal: {run.job_name} failed", failure_line(run)))
     return news
 
@@ -66,13 +58,13 @@ def _new_failures(
 ) -> list[_Failed]:
     """Return our failed runs that the state does not hold yet; they are known from now on."""
     if state.last_event is None:
-        newest = instance.fetch_run_status_changes(FAILURE, limit=1).records
+        newest = instance.fetch_run_status_changes(RUN_FAILURE, limit=1).records
         state.first_event = state.last_event = newest[0].storage_id if newest else 0
         state.look_since = now - FIRST_LOOK_SECONDS
     after = max(state.first_event, state.last_event - OVERLAP_EVENTS)
-    changes = _changes(instance, FAILURE, after=after)
+    changes = _failures(instance, after=after)
     if state.look_since is not None:
-        changes += _changes(instance, FAILURE, since=state.look_since)
+        changes += _failures(instance, since=state.look_since)
     new = {each.run_id: each.storage_id for each in changes if each.run_id not in state.known}
     found = ours.records(instance, run_ids=list(new)) if new else []
     failures = [_Failed(each.dagster_run, new[each.dagster_run.run_id]) for each in found]
@@ -86,20 +78,18 @@ def _new_failures(
     return failures
 
 
-def _changes(
-    instance: dg.DagsterInstance,
-    kind: EndOfRun,
-    after: int | None = None,
-    since: float | None = None,
+def _failures(
+    instance: dg.DagsterInstance, after: int | None = None, since: float | None = None
 ) -> list[dg.EventLogRecord]:
-    """Return every end of a run of this kind, in the storage's order.
+    """Return every failure of a run, in the storage's order.
 
-    These are the ends after an event, or since a time by the clocks of the machines that ran them.
+    These are the failures after an event, or since a time by the clocks of the machines that ran
+    the runs.
     """
     found: list[dg.EventLogRecord] = []
     while True:
         wanted = dg.RunStatusChangeRecordsFilter(
-            kind, after_timestamp=since, after_storage_id=after
+            RUN_FAILURE, after_timestamp=since, after_storage_id=after
         )
         page = instance.fetch_run_status_changes(wanted, limit=PAGE, ascending=True).records
         found += page
@@ -142,9 +132,7 @@ def _wait_for_retry(
     return True
 
 
-def _note_if_news(
-    instance: dg.DagsterInstance, ours: OwnRuns, state: AlertState, failed: _Failed, now: float
-) -> bool:
+def _note_if_news(successes: Successes, state: AlertState, failed: _Failed, now: float) -> bool:
     """Return whether a failure is news, and if it is, note in the state that people are told.
 
     It is not news if people were told within the last day that the job failed for these days, and
@@ -156,25 +144,7 @@ def _note_if_news(
         each: told for each, told in state.told_of.items() if now - told.at < REPEAT_SECONDS
     }
     told = state.told_of.get(what)
-    if told is not None and not _has_succeeded(instance, ours, run, told.event):
+    if told is not None and not successes.after(told.event, run):
         return False
     state.told_of[what] = Failure(now, failed.event)
     return True
-
-
-def _has_succeeded(
-    instance: dg.DagsterInstance, ours: OwnRuns, failed: dg.DagsterRun, after: int
-) -> bool:
-    """Return whether the job has succeeded, after an event, for a day and rollups at fault."""
-    days, rollups = days_at_fault(failed), [*map(ours.names.key, named_rollups(failed))]
-    ended = [
-        each.run_id
-        for each in _changes(instance, SUCCESS, after=after)
-        if each.event_log_entry.job_name == failed.job_name
-    ]
-    succeeded = ours.records(instance, run_ids=ended) if ended else []
-    return any(
-        ours.includes(record.dagster_run)
-        and has_succeeded_for(instance, record.dagster_run, days, rollups)
-        for record in succeeded
-    )

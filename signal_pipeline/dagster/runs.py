@@ -108,16 +108,25 @@ class OwnRuns:
         return run.job_name in self.names.jobs or (bool(selected) and selected <= self.names.assets)
 
     def records(
-        self, instance: dg.DagsterInstance, limit: int | None = None, **filters: Any
+        self,
+        instance: dg.DagsterInstance,
+        limit: int | None = None,
+        before: str | None = None,
+        **filters: Any,
     ) -> list[dg.RunRecord]:
-        """Return our runs that pass the filters of RunsFilter, newest first, at most `limit`."""
+        """Return our runs that pass the filters of RunsFilter, newest first, at most `limit`.
+
+        With `before`, the id of a run, return only those that were created before that run.
+        """
         tags = [{LOCK_TAG: self.locks}]
         if self.location is not None:
             tags.append({REPOSITORY_TAG: self.location})
         found = {
             record.storage_id: record
             for each in tags
-            for record in instance.get_run_records(dg.RunsFilter(tags=each, **filters), limit=limit)
+            for record in instance.get_run_records(
+                dg.RunsFilter(tags=each, **filters), limit=limit, cursor=before
+            )
         }
         return [found[number] for number in sorted(found, reverse=True)][:limit]
 
@@ -196,27 +205,33 @@ def materialized_days(
     return {day for day, keys in built.items() if keys >= wanted}
 
 
-def has_succeeded_for(
-    instance: dg.DagsterInstance,
-    run: dg.DagsterRun,
-    days: Collection[date],
-    rollups: Collection[dg.AssetKey] = (),
+def can_have_done(
+    run: dg.DagsterRun, days: Collection[date], rollups: Collection[dg.AssetKey] = ()
 ) -> bool:
-    """Return whether a successful run has done any of these days, with all of these rollups.
+    """Return whether a run covers any of these days, with all of these rollups.
 
     Without days, return whether the run has no partition.
-
-    A run counts for every day of its range, even for a purged day, which it left alone: at worst,
-    people get one alert too many. A run with `ONLY_STALE_TAG` leaves fresh days alone, so it counts
-    only for the days that it built by its log.
     """
     span = days_of(run)
     if span is None or not days:
         return span is None and not days
     if not any(span[0] <= day <= span[1] for day in days):
         return False
-    if run.asset_selection and not run.asset_selection >= set(rollups):
-        return False
+    return not run.asset_selection or run.asset_selection >= set(rollups)
+
+
+def has_done(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    days: Collection[date],
+    rollups: Collection[dg.AssetKey] = (),
+) -> bool:
+    """Return whether a successful run that covers any of these days and rollups has done them.
+
+    A run counts for every day of its range, even for a purged day, which it left alone: at worst,
+    people get one alert too many. A run with `ONLY_STALE_TAG` leaves fresh days alone, so it counts
+    only for the days that it built by its log.
+    """
     if ONLY_STALE_TAG not in run.tags:
         return True
     return not materialized_days(instance, run.run_id, rollups).isdisjoint(days)

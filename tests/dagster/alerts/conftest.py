@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from support.alerts import APP, SetClock, Tick, start_run
+from support.alerts import APP, SetClock, Tick, ended_well, start_run
 from support.inbox import Inbox, open_inbox
 
 from signal_pipeline.dagster.run_locks import lock_space
@@ -91,6 +91,20 @@ def fail(
         return run
 
     return run_and_fail
+
+
+@pytest.fixture
+def succeed(
+    instance: dg.DagsterInstance, defs: dg.Definitions, mine: dict[str, str]
+) -> Callable[..., dg.DagsterRun]:
+    """Ends a run of a job, which has these tags too, as a success."""
+
+    def run_and_end(job: str = "checks_job", **tags: str) -> dg.DagsterRun:
+        run = start_run(instance, defs, job, tags=mine | tags)
+        instance.handle_new_event(ended_well(run))
+        return run
+
+    return run_and_end
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -24,7 +24,7 @@ from support.days import days_ago, today, yesterday
 from support.inbox import Inbox
 
 from faults import launched
-from signal_pipeline.dagster import failure_alerts
+from signal_pipeline.dagster import failure_alerts, successes
 from signal_pipeline.dagster.alert_state import read_state
 from signal_pipeline.dagster.runs import LOCK_TAG, range_tags
 from signal_pipeline.postgres.database import Connection
@@ -196,6 +196,103 @@ def test_a_success_without_the_rollup_at_fault(
     assert tell() == []
     succeed("daily_app_activity", "daily_os_activity")
     assert tell() == RANGE_FAILED
+
+
+def test_successes_of_other_jobs_are_not_read(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    succeed: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many failures on an instance with many runs do not make a tick too long for Dagster."""
+    days = [{**NO_RETRY, "dagster/partition": str(days_ago(n))} for n in range(3)]
+    for tags in days:
+        fail(tags=tags)
+    tick()
+    assert len(box.titles()) == len(days)
+    for n in range(9):
+        succeed("checks_job" if n < 4 else "raw_events_job", **{"dagster/partition": "2020-01-01"})
+    for tags in days:
+        fail(tags=tags)
+    read: list[str] = []
+    runs, ends = instance.get_run_records, instance.fetch_run_status_changes
+
+    def note_runs(*asked: Any, **more: Any) -> Sequence[dg.RunRecord]:
+        found = runs(*asked, **more)
+        read.extend(each.dagster_run.run_id for each in found if each.dagster_run.is_success)
+        return found
+
+    def note_ends(asked: Any, **more: Any) -> dg.EventRecordsResult:
+        found = ends(asked, **more)
+        if getattr(asked, "event_type", asked) is dg.DagsterEventType.RUN_SUCCESS:
+            read.extend(each.run_id for each in found.records)
+        return found
+
+    monkeypatch.setattr(instance, "get_run_records", note_runs)
+    monkeypatch.setattr(instance, "fetch_run_status_changes", note_ends)
+    tick()
+    assert box.titles() == []
+    assert len(read) == len(set(read)) == 4, "each success of the job is read once"
+
+
+@pytest.mark.parametrize("runs_since", [3, 6])
+def test_a_success_among_more_runs_than_one_page(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    succeed: Callable[..., dg.DagsterRun],
+    monkeypatch: pytest.MonkeyPatch,
+    runs_since: int,
+) -> None:
+    """It is found on a later page; beyond the last page nobody knows, so people are told."""
+    monkeypatch.setattr(successes, "PAGE", 2)
+    monkeypatch.setattr(successes, "MOST_PAGES", 3)
+    day = {"dagster/partition": str(yesterday())}
+
+    def tell() -> list[str]:
+        fail(tags={**NO_RETRY, **day})
+        tick()
+        return box.titles()
+
+    def succeed_for_others() -> None:
+        for _ in range(runs_since):
+            succeed(**{"dagster/partition": "2020-01-01"})
+
+    assert tell() == ["Signal: checks_job failed"]
+    succeed(**day)
+    succeed_for_others()
+    assert tell() == ["Signal: checks_job failed"]
+    succeed_for_others()
+    assert tell() == (["Signal: checks_job failed"] if runs_since == 6 else [])
+
+
+def test_a_success_of_a_run_that_was_created_before_the_failed_one(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+    succeed: Callable[..., dg.DagsterRun],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What counts is when it succeeded."""
+    monkeypatch.setattr(successes, "PAGE", 2)
+    long = start_run(instance, defs, "checks_job", tags=mine)
+    succeed(**{"dagster/partition": "2020-01-01"})
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == ["Signal: checks_job failed"]
+    succeed(**{"dagster/partition": "2020-01-01"})
+    instance.handle_new_event(ended_well(long))
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == ["Signal: checks_job failed"]
+    fail(tags=NO_RETRY)
+    tick()
+    assert box.titles() == []
 
 
 def test_a_run_of_checks_that_the_ui_started(

@@ -1,0 +1,76 @@
+"""Says whether a job has succeeded since a failure, for the days and rollups at fault.
+
+It reads no runs of other jobs, and a bounded number of its own: Dagster ends a tick of a sensor
+after a minute, and then nobody would be told of anything.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from signal_pipeline.dagster.runs import (
+    OwnRuns,
+    can_have_done,
+    days_at_fault,
+    has_done,
+    named_rollups,
+)
+
+PAGE = 500
+MOST_PAGES = 20
+
+
+class Successes:
+    """Our successful runs as one tick sees them: those of a job are read once, page by page."""
+
+    def __init__(self, instance: dg.DagsterInstance, ours: OwnRuns) -> None:
+        self._instance = instance
+        self._ours = ours
+        self._pages: dict[str, list[list[dg.DagsterRun]]] = {}
+        self._events: dict[str, int] = {}
+
+    def after(self, event: int, failed: dg.DagsterRun) -> bool:
+        """Return whether a failed run's job has succeeded, after an event, for what was at fault.
+
+        Runs come in the order of their creation, the newest first. One can end after others that
+        were created later, so the look goes on for a page after it has met a run that ended before
+        the event. Nobody knows what comes after MOST_PAGES, and the answer is then yes: people are
+        told once too often rather than not at all.
+        """
+        days, rollups = days_at_fault(failed), [*map(self._ours.names.key, named_rollups(failed))]
+        for number in range(MOST_PAGES):
+            page = self._page(failed.job_name, number)
+            if any(
+                self._ours.includes(run)
+                and can_have_done(run, days, rollups)
+                and self._event(run) > event
+                and has_done(self._instance, run, days, rollups)
+                for run in page
+            ):
+                return True
+            if len(page) < PAGE or self._event(page[0]) <= event:
+                return False
+        return True
+
+    def _page(self, job: str, number: int) -> list[dg.DagsterRun]:
+        pages = self._pages.setdefault(job, [])
+        if number == len(pages):
+            last = pages[-1][-1].run_id if pages else None
+            found = self._ours.records(
+                self._instance,
+                limit=PAGE,
+                before=last,
+                job_name=job,
+                statuses=[dg.DagsterRunStatus.SUCCESS],
+            )
+            pages.append([record.dagster_run for record in found])
+        return pages[number]
+
+    def _event(self, run: dg.DagsterRun) -> int:
+        """Return the number of the event by which a run succeeded, or 0 if its log is deleted."""
+        if run.run_id not in self._events:
+            found = self._instance.get_records_for_run(
+                run.run_id, of_type=dg.DagsterEventType.RUN_SUCCESS, limit=1
+            ).records
+            self._events[run.run_id] = found[0].storage_id if found else 0
+        return self._events[run.run_id]
