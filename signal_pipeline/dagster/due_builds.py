@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from signal_pipeline.days.calendar import days_between
@@ -32,20 +32,20 @@ MAX_RUNS_PER_TICK = 4
 class FailedRun:
     """A failed run over the days `first` to `last`, inclusive.
 
-    `failed` holds the days at fault, and `rollups` the rollups that alone failed on each of them;
-    each is None if the run could not name them.
+    `failed` holds the days at fault, or is None if the run could not name them. Where only some
+    rollups of a day failed, `rollups` holds them.
     """
 
     first: date
     last: date
     ended_at: datetime
     failed: frozenset[date] | None = None
-    rollups: frozenset[str] | None = None
+    rollups: Mapping[date, frozenset[str]] = field(default_factory=dict)
 
     def has_tried(self, day: date, rollup: str) -> bool:
         """Return whether the run failed for this rollup of this day."""
-        if self.rollups is not None and rollup not in self.rollups:
-            return False
+        if day in self.rollups:
+            return rollup in self.rollups[day]
         return self.first <= day <= self.last if self.failed is None else day in self.failed
 
 

@@ -18,7 +18,13 @@ from signal_pipeline.dagster.names import (
     RUN_FAILURE_SENSOR,
     Names,
 )
-from signal_pipeline.dagster.runs import CATCH_UP_TAG, FAILED_DAYS_TAG, days_of, named_rollups
+from signal_pipeline.dagster.runs import (
+    CATCH_UP_TAG,
+    days_by_rollups,
+    days_of,
+    named_days,
+    what_failed,
+)
 
 
 def build_run_failure_sensor(names: Names) -> dg.SensorDefinition:
@@ -39,12 +45,21 @@ def build_run_failure_sensor(names: Names) -> dg.SensorDefinition:
 
 def failure_line(run: dg.DagsterRun) -> str:
     """Return one line about a failed run."""
-    days = days_of(run)
-    at_fault = run.tags.get(FAILED_DAYS_TAG) or (f"{days[0]}..{days[1]}" if days else "no day")
-    if rollups := sorted(named_rollups(run)):
-        at_fault += f" ({', '.join(rollups)})"
     missed = "; its checks and the retention may not have run" if CATCH_UP_TAG in run.tags else ""
-    return f"run {run.run_id} of {run.job_name} failed for {at_fault}{missed}: open it in the UI"
+    return (
+        f"run {run.run_id} of {run.job_name} failed for {_days_at_fault(run)}{missed}: open it in"
+        " the UI"
+    )
+
+
+def _days_at_fault(run: dg.DagsterRun) -> str:
+    span = days_of(run)
+    if not named_days(run):
+        return f"{span[0]}..{span[1]}" if span else "no day"
+    return ", ".join(
+        ",".join(map(str, days)) + (f" ({', '.join(names)})" if names else "")
+        for names, days in days_by_rollups(what_failed(run)).items()
+    )
 
 
 def build_red_checks_sensor(

@@ -7,7 +7,7 @@ tell whose run it is. `due_builds.py` and `sensors.py` decide what follows from 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -32,8 +32,11 @@ ONLY_STALE_TAG = "signal/only_stale"  # The run leaves the fresh days of its ran
 CATCH_UP_TAG = "signal/catch_up"  # The run also builds what earlier nightly runs missed.
 MODELS_TAG = "signal/models"  # A digest of the models at the time of the request.
 FAILED_DAYS_TAG = "signal/failed_days"  # A failed run sets it to the days that it could not build.
-# Where that is only some rollups of each of these days, the failed run names the rollups too.
+# Of the days of which only some rollups failed, it names the rollups too. Days that failed for the
+# same rollups share a group: `2026-03-08,2026-03-09:daily_a,daily_b;2026-03-10:daily_c`.
 FAILED_ROLLUPS_TAG = "signal/failed_rollups"
+# Dagster's table of tags has an index on their values, and PostgreSQL's indexes hold 2704 bytes.
+MAX_TAG_LENGTH = 2500
 # The run has taken its lock; the value names the database in which the lock is.
 LOCK_TAG = "signal/lock"
 # Dagster's own tag: the code location of a run that the daemon or the UI launched.
@@ -68,15 +71,54 @@ def named_days(run: dg.DagsterRun) -> frozenset[date] | None:
     return frozenset(map(date.fromisoformat, named.split(","))) if named else None
 
 
-def named_rollups(run: dg.DagsterRun) -> frozenset[str]:
-    """Return the rollups that alone failed in a run, or nothing if it could not name any."""
-    return frozenset(filter(None, run.tags.get(FAILED_ROLLUPS_TAG, "").split(",")))
+def named_rollups(run: dg.DagsterRun) -> dict[date, frozenset[str]]:
+    """Return the days of which only some rollups failed in a run, each with these rollups.
+
+    A day is left out if it failed as a whole, or if the run could not name its rollups.
+    """
+    named = {}
+    for group in run.tags.get(FAILED_ROLLUPS_TAG, "").split(";"):
+        days, _, rollups = group.partition(":")
+        if rollups:
+            for day in days.split(","):
+                named[date.fromisoformat(day)] = frozenset(rollups.split(","))
+    return named
 
 
-def days_at_fault(run: dg.DagsterRun) -> frozenset[date]:
-    """Return the days that a failed run names, or else all its days; empty for a run without."""
-    days = days_of(run)
-    return named_days(run) or frozenset(days_between(*days) if days else ())
+def failure_tags(days: Iterable[date], rollups: Mapping[date, Iterable[str]]) -> dict[str, str]:
+    """Return the tags by which a failed run names its days, and their rollups where it knows them.
+
+    A tag that would be too long for Dagster's storage is left out: the run then counts as failed
+    for all its days, or for all rollups of the days.
+    """
+    failed = sorted(days)
+    groups = days_by_rollups({day: rollups[day] for day in failed if day in rollups})
+    tags = {
+        FAILED_DAYS_TAG: ",".join(map(str, failed)),
+        FAILED_ROLLUPS_TAG: ";".join(
+            f"{','.join(map(str, group))}:{','.join(names)}" for names, group in groups.items()
+        ),
+    }
+    return {name: value for name, value in tags.items() if 0 < len(value) <= MAX_TAG_LENGTH}
+
+
+def days_by_rollups(rollups: Mapping[date, Iterable[str]]) -> dict[tuple[str, ...], list[date]]:
+    """Return the days in the order given, those with the same rollups together."""
+    groups: dict[tuple[str, ...], list[date]] = {}
+    for day, names in rollups.items():
+        groups.setdefault(tuple(sorted(names)), []).append(day)
+    return groups
+
+
+def what_failed(run: dg.DagsterRun) -> dict[date, frozenset[str]]:
+    """Return the days at fault, oldest first, each with the rollups that alone failed on it.
+
+    These are the days that a failed run names, or else all its days; none for a run without a
+    partition. A day that failed as a whole has no rollups here.
+    """
+    span, rollups = days_of(run), named_rollups(run)
+    days = named_days(run) or (days_between(*span) if span else ())
+    return {day: rollups.get(day, frozenset()) for day in sorted(days)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +212,7 @@ def failed_days(failed: Iterable[dg.RunRecord], models: Models) -> list[FailedRu
         if days is None or run.tags.get(MODELS_TAG, models.digest) != models.digest:
             continue
         ended_at = record.update_timestamp.astimezone(UTC)
-        found.append(FailedRun(*days, ended_at, named_days(run), named_rollups(run) or None))
+        found.append(FailedRun(*days, ended_at, named_days(run), named_rollups(run)))
     return found
 
 
@@ -197,44 +239,53 @@ def materialized_days(
     They are read from the run's log, which is kept even if the step failed. A purged day is marked
     there too, but was not built, so it is left out.
     """
-    wanted, built = set(rollups), dict[date, set[dg.AssetKey]]()
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-        event = entry.dagster_event
-        if event and event.partition and event.asset_key and _was_built(event):
-            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key)
-    return {day for day, keys in built.items() if keys >= wanted}
+    wanted = set(rollups)
+    return {day for day, keys in _built_rollups(instance, run_id).items() if keys >= wanted}
 
 
-def can_have_done(
-    run: dg.DagsterRun, days: Collection[date], rollups: Collection[dg.AssetKey] = ()
-) -> bool:
-    """Return whether a run covers any of these days, with all of these rollups.
+def can_have_done(run: dg.DagsterRun, wanted: Mapping[date, Collection[dg.AssetKey]]) -> bool:
+    """Return whether a run covers any of the wanted days, with all of the day's wanted rollups.
 
-    Without days, return whether the run has no partition.
+    If no day is wanted, return whether the run has no partition.
     """
-    span = days_of(run)
-    if span is None or not days:
-        return span is None and not days
-    if not any(span[0] <= day <= span[1] for day in days):
-        return False
-    return not run.asset_selection or run.asset_selection >= set(rollups)
+    return bool(_covered(run, wanted)) or (not wanted and days_of(run) is None)
 
 
 def has_done(
     instance: dg.DagsterInstance,
     run: dg.DagsterRun,
-    days: Collection[date],
-    rollups: Collection[dg.AssetKey] = (),
+    wanted: Mapping[date, Collection[dg.AssetKey]],
 ) -> bool:
-    """Return whether a successful run that covers any of these days and rollups has done them.
+    """Return whether a successful run that can have done what is wanted has done it.
 
     A run counts for every day of its range, even for a purged day, which it left alone: at worst,
     people get one alert too many. A run with `ONLY_STALE_TAG` leaves fresh days alone, so it counts
     only for the days that it built by its log.
     """
     if ONLY_STALE_TAG not in run.tags:
-        return True
-    return not materialized_days(instance, run.run_id, rollups).isdisjoint(days)
+        return can_have_done(run, wanted)
+    built = _built_rollups(instance, run.run_id)
+    return any(day in built and built[day] >= set(wanted[day]) for day in _covered(run, wanted))
+
+
+def _covered(run: dg.DagsterRun, wanted: Mapping[date, Collection[dg.AssetKey]]) -> list[date]:
+    span = days_of(run)
+    return [
+        day
+        for day, rollups in wanted.items()
+        if span is not None
+        and span[0] <= day <= span[1]
+        and (not run.asset_selection or run.asset_selection >= set(rollups))
+    ]
+
+
+def _built_rollups(instance: dg.DagsterInstance, run_id: str) -> dict[date, set[dg.AssetKey]]:
+    built: dict[date, set[dg.AssetKey]] = {}
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+        event = entry.dagster_event
+        if event and event.partition and event.asset_key and _was_built(event):
+            built.setdefault(date.fromisoformat(event.partition), set()).add(event.asset_key)
+    return built
 
 
 def _was_built(event: dg.DagsterEvent) -> bool:

@@ -8,13 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from signal_pipeline.dagster.runs import (
-    OwnRuns,
-    can_have_done,
-    days_at_fault,
-    has_done,
-    named_rollups,
-)
+from signal_pipeline.dagster.runs import OwnRuns, can_have_done, has_done, what_failed
 
 PAGE = 500
 MOST_PAGES = 20
@@ -37,14 +31,15 @@ class Successes:
         the event. Nobody knows what comes after MOST_PAGES, and the answer is then yes: people are
         told once too often rather than not at all.
         """
-        days, rollups = days_at_fault(failed), [*map(self._ours.names.key, named_rollups(failed))]
+        key = self._ours.names.key
+        wanted = {day: [*map(key, names)] for day, names in what_failed(failed).items()}
         for number in range(MOST_PAGES):
             page = self._page(failed.job_name, number)
             if any(
                 self._ours.includes(run)
-                and can_have_done(run, days, rollups)
+                and can_have_done(run, wanted)
                 and self._event(run) > event
-                and has_done(self._instance, run, days, rollups)
+                and has_done(self._instance, run, wanted)
                 for run in page
             ):
                 return True

@@ -23,6 +23,7 @@ from support.days import days_ago, due_day, yesterday
 from support.own_rollups import add_rollup
 
 from signal_pipeline.dagster.log_alerts import failure_line
+from signal_pipeline.dagster.runs import failure_tags
 from signal_pipeline.days.freshness import day_statuses
 from signal_pipeline.postgres.database import Connection, Database
 from signal_pipeline.privacy.retention import purge_due_days
@@ -176,11 +177,45 @@ def test_a_run_marks_what_it_built_of_a_day_and_is_red(
     failed = instance.get_run_by_id(result.run_id)
     assert failed
     assert failed.tags["signal/failed_days"] == str(DAY)
-    assert failed.tags["signal/failed_rollups"] == OS
+    assert failed.tags["signal/failed_rollups"] == f"{DAY}:{OS}"
     assert f"failed for {DAY} ({OS}):" in failure_line(failed)
     connection.execute(f"alter table signal.{OS} drop constraint broken")  # type: ignore[arg-type]
     assert run("rollups_job", DAY, None, None, [dg.AssetKey(OS)]).success
     assert set(states(connection, models, DAY).values()) == {"fresh"}
+
+
+def test_a_run_names_the_rollups_that_failed_on_each_day(
+    run: Run, instance: dg.DagsterInstance, fill: Fill, connection: Connection
+) -> None:
+    """Not those of all days together."""
+    days = [days_ago(n) for n in (3, 2, 1)]
+    for day in days:
+        fill(day)
+    refuse_day(connection, days[0])
+    refuse_day(connection, days[1], "daily_app_activity")
+    result = run("rollups_job", days[0], days[-1])
+    failed = instance.get_run_by_id(result.run_id)
+    assert failed
+    assert failed.tags["signal/failed_days"] == f"{days[0]},{days[1]}"
+    assert failed.tags["signal/failed_rollups"] == f"{days[0]}:{OS};{days[1]}:daily_app_activity"
+    line = failure_line(failed)
+    assert f"failed for {days[0]} ({OS}), {days[1]} (daily_app_activity):" in line
+
+
+def test_days_that_fail_for_the_same_rollups_share_a_group_of_the_tag() -> None:
+    days = [days_ago(n) for n in (3, 2, 1)]
+    tags = failure_tags(days, {days[0]: [OS, BAD], days[2]: [BAD, OS]})
+    assert tags == {
+        "signal/failed_days": ",".join(map(str, days)),
+        "signal/failed_rollups": f"{days[0]},{days[2]}:{BAD},{OS}",
+    }
+
+
+def test_a_tag_that_is_too_long_for_an_index_of_postgresql_is_left_out() -> None:
+    """A row of an index has 2704 bytes. Without the tags, all days of the run count as failed."""
+    days = [days_ago(n) for n in range(240)]
+    assert failure_tags(days, {}) == {}
+    assert list(failure_tags(days[:200], {})) == ["signal/failed_days"]
 
 
 def test_the_page_of_a_rollup_that_failed_on_the_newest_day_shows_the_newest_that_was_built(

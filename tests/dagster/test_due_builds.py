@@ -135,7 +135,7 @@ MIXED = {"daily_app_activity": "stale", BAD: "missing"}
 def bad_runs(count: int, last: timedelta) -> list[FailedRun]:
     """Runs that built the day but for one rollup, the last of them `last` ago."""
     ends = [NOW - last - timedelta(minutes=n) for n in range(count)]
-    return [FailedRun(DAY, DAY, end, frozenset({DAY}), frozenset({BAD})) for end in ends]
+    return [FailedRun(DAY, DAY, end, frozenset({DAY}), {DAY: frozenset({BAD})}) for end in ends]
 
 
 def rollups_asked(status: DayStatus, failed: list[FailedRun], now: datetime = NOW) -> list[str]:
@@ -155,6 +155,17 @@ def test_a_rollup_that_fails_backs_off_alone_although_the_others_are_built_meanw
     assert given_up([busy], given, NOW) == [DAY]
     others_fresh = replace(busy, rollups={"daily_app_activity": "fresh", BAD: "missing"})
     assert rollups_asked(others_fresh, tried) == []
+
+
+def test_a_rollup_counts_as_failed_only_on_its_own_days() -> None:
+    """One run can fail for one rollup on a day, for another on the next, and for a whole day."""
+    days = [DAY + timedelta(days=n) for n in range(3)]
+    partly = {days[0]: frozenset({"daily_app_activity"}), days[1]: frozenset({BAD})}
+    run = FailedRun(days[0], days[2], NOW - timedelta(seconds=30), frozenset(days), partly)
+    asked = [
+        rollups_asked(stale(day, rollups=MIXED, changed=timedelta(hours=9)), [run]) for day in days
+    ]
+    assert asked == [[BAD], ["daily_app_activity"], []]
 
 
 def test_a_rollup_that_rests_is_in_no_run_of_other_days() -> None:

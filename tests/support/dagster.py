@@ -52,11 +52,11 @@ def rows_of(connection: Connection, rollup: str, day: date) -> list[tuple[object
     return connection.execute(query.format(sql.Identifier(rollup)), [day]).fetchall()
 
 
-def refuse_day(connection: Connection, day: date) -> None:
-    """Let every build of a day's rollup by system fail."""
+def refuse_day(connection: Connection, day: date, rollup: str = "daily_os_activity") -> None:
+    """Let every build of one rollup of a day fail."""
     constraint = "add constraint broken check (activity_date <> {})"
     connection.execute(
-        sql.SQL("alter table signal.daily_os_activity " + constraint).format(str(day))
+        sql.SQL("alter table {} " + constraint).format(sql.Identifier("signal", rollup), str(day))
     )
 
 

@@ -13,7 +13,7 @@ import dagster as dg
 from signal_pipeline.concurrency import short_switch_interval, submit_ahead
 from signal_pipeline.dagster.assets.rollup_marks import RollupMarks
 from signal_pipeline.dagster.resources.postgres_resource import PostgresResource
-from signal_pipeline.dagster.runs import FAILED_DAYS_TAG, FAILED_ROLLUPS_TAG
+from signal_pipeline.dagster.runs import failure_tags
 from signal_pipeline.days.calendar import DayInUseError, stored_start_date, today_utc
 from signal_pipeline.days.coverage import days_note
 from signal_pipeline.errors import SignalError
@@ -197,11 +197,7 @@ def raise_for_failed_days(
     failed = outcome.failed if only_day is None or only_day in outcome.failed else {}
     if not failed:
         return
-    tags = {FAILED_DAYS_TAG: ",".join(map(str, sorted(failed)))}
-    if failed.keys() <= outcome.without.keys():
-        rollups = sorted({name for day in failed for name in outcome.without[day]})
-        tags[FAILED_ROLLUPS_TAG] = ",".join(rollups)
-    context.instance.add_run_tags(context.run.run_id, tags)
+    context.instance.add_run_tags(context.run.run_id, failure_tags(failed, outcome.without))
     raise dg.Failure(
         _group_by_reason(failed, {build.day for build in outcome.built}),
         metadata={"failed": {str(day): reason for day, reason in failed.items()}},

@@ -179,7 +179,10 @@ def test_a_success_without_the_rollup_at_fault(
 ) -> None:
     """The other rollups of a live day are built all the time, so their success says nothing."""
     tags = range_tags(today(), today())
-    named = {"signal/failed_days": str(today()), "signal/failed_rollups": "daily_os_activity"}
+    named = {
+        "signal/failed_days": str(today()),
+        "signal/failed_rollups": f"{today()}:daily_os_activity",
+    }
 
     def tell() -> list[str]:
         fail("rollups_job", tags={**NO_RETRY, **tags, **named})
@@ -196,6 +199,38 @@ def test_a_success_without_the_rollup_at_fault(
     assert tell() == []
     succeed("daily_app_activity", "daily_os_activity")
     assert tell() == RANGE_FAILED
+
+
+@pytest.mark.parametrize(
+    ("rollup", "counts"), [("daily_os_activity", True), ("daily_app_activity", False)]
+)
+def test_a_success_of_a_day_for_the_rollup_that_failed_on_this_day(
+    tick: Tick,
+    box: Inbox,
+    fail: Callable[..., dg.DagsterRun],
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    mine: dict[str, str],
+    rollup: str,
+    counts: bool,
+) -> None:
+    """Another rollup failed on the next day, which has no part in it."""
+    days = [days_ago(2), yesterday()]
+    failed = {
+        **range_tags(*days),
+        "signal/failed_days": ",".join(map(str, days)),
+        "signal/failed_rollups": f"{days[0]}:daily_os_activity;{days[1]}:daily_app_activity",
+    }
+    fail("rollups_job", tags={**NO_RETRY, **failed})
+    tick()
+    assert box.titles() == RANGE_FAILED
+    own = {**mine, "dagster/partition": str(days[0])}
+    keys = frozenset([dg.AssetKey(rollup)])
+    well = start_run(instance, defs, "rollups_job", tags=own, asset_selection=keys)
+    instance.handle_new_event(ended_well(well))
+    fail("rollups_job", tags={**NO_RETRY, **failed})
+    tick()
+    assert box.titles() == (RANGE_FAILED if counts else [])
 
 
 def test_successes_of_other_jobs_are_not_read(
