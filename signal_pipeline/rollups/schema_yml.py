@@ -46,7 +46,15 @@ SOURCE_TYPES = (*COLUMN_TYPES, "uuid", "bytea", "jsonb")
 TAKEN_NAMES = (
     *("address_gaps", "alembic_version", "app_days", "audit", "audit_id_seq", "bots", "books"),
     *("builds", "day_keys", "days", "drops", "event_keys", "events", "expected_events"),
-    *("expired_raw_events", "guard_passes", "instance", "intake", "landed_files", "raw_events"),
+    *(
+        "expired_raw_events",
+        "former_rollups",
+        "guard_passes",
+        "instance",
+        "intake",
+        "landed_files",
+        "raw_events",
+    ),
     *("receipts", "rollup_days", "rollup_freshness", "seen_days", "usage_report"),
 )
 _PARTITION = re.compile(r"events_\d{8}")  # Of the table of the raw events, by day.
