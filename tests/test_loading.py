@@ -6,8 +6,10 @@ import gc
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.commands import environment_with
 
 from signal_pipeline.system.loading import loaded_for_good
 
@@ -56,9 +58,15 @@ DUCKDB = "import duckdb; duckdb.connect().execute('SELECT 1')"
 
 
 @pytest.mark.parametrize("parts", [(DEFINITIONS, DUCKDB), (DUCKDB, DEFINITIONS)])
-def test_a_process_with_duckdb_ends_in_silence(parts: tuple[str, ...]) -> None:
+def test_a_process_with_duckdb_ends_in_silence(parts: tuple[str, ...], tmp_path: Path) -> None:
     """Also one that loads DuckDB first, such as a user's project that adds Signal's definitions."""
+    environment = environment_with({"SIGNAL_ENV": "development", "SIGNAL_START_DATE": "2026-01-01"})
     done = subprocess.run(
-        [sys.executable, "-c", "; ".join(parts)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", "; ".join(parts)],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")

@@ -114,27 +114,26 @@ def _lock_home(home: Path) -> FileLock:
 
 
 def _lock_database(home: Path) -> DaemonLock | None:
-    """Return the lock of Dagster's database, taken until this process ends.
+    """Return the lock of Dagster's database, taken.
 
-    Homes can share a database. Returns None if others have configured where Dagster keeps its
-    state. Raises DevError if another process holds the lock.
+    Homes can share a database. The lock ends if PostgreSQL does, so it has to be held on. Returns
+    None if others have configured where Dagster keeps its state. Raises DevError if another process
+    holds the lock.
     """
     url = database_url(home)
     if url is None:
         return None
     lock = DaemonLock(url)
-    _keep_daemon_lock(lock)
+    if not lock.hold():
+        raise _second_dev()
     return lock
 
 
-def _keep_daemon_lock(lock: DaemonLock | None) -> None:
-    """Take the lock again if PostgreSQL was away. Raises DevError if another process holds it."""
-    if lock is not None and not lock.hold():
-        raise DevError(
-            "another `signal-pipeline dev` runs on the same database of Dagster's, and two daemons"
-            " would start each run twice: stop it, or choose another database with"
-            f" {DATABASE_VARIABLE}"
-        )
+def _second_dev() -> DevError:
+    return DevError(
+        "another `signal-pipeline dev` runs on the same database of Dagster's, and two daemons"
+        f" would start each run twice: stop it, or choose another database with {DATABASE_VARIABLE}"
+    )
 
 
 def _refuse_taken_port(port: int) -> None:
@@ -197,7 +196,8 @@ def _run_dagster(
             console.say("the code location is gone: starting it again")
             code_location = _start(location, home, {**code_location_environment(), **mark})
         _keep_postgres(settings)
-        _keep_daemon_lock(daemon_lock)
+        if daemon_lock is not None and daemon_lock.is_lost():
+            raise _second_dev()
 
 
 def _start(

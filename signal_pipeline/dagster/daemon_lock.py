@@ -1,10 +1,12 @@
-"""The lock that keeps two daemons off one database of Dagster's.
+"""The lock that keeps a second `signal-pipeline dev` off one database of Dagster's.
 
 Dagster itself only writes to its log that another daemon sends heartbeats. Both would then start
 each scheduled run.
 """
 
 from __future__ import annotations
+
+import time
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,6 +16,7 @@ from signal_pipeline.postgres.locks import LockClass
 from signal_pipeline.postgres.query import query
 
 CONNECT_SECONDS = 10
+REFUSED_SECONDS = 60
 
 
 class DaemonLock:
@@ -25,9 +28,32 @@ class DaemonLock:
             url,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
-            connect_args={"connect_timeout": CONNECT_SECONDS},
+            # A server that vanishes without closing the connection holds nobody up for long.
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
+            },
         )
         self._session: Connection | None = None
+        self._refused_since: float | None = None
+
+    def is_lost(self) -> bool:
+        """Hold the lock on, and return True if another session has had it for a minute.
+
+        A server can keep a session of ours, and its lock, for a while after our side of the
+        connection is gone.
+        """
+        if self.hold():
+            self._refused_since = None
+        elif self._refused_since is None:
+            self._refused_since = time.monotonic()
+        return (
+            self._refused_since is not None
+            and time.monotonic() - self._refused_since > REFUSED_SECONDS
+        )
 
     def hold(self) -> bool:
         """Take the lock if it is free, and return False if another session holds it.

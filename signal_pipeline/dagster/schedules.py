@@ -92,7 +92,7 @@ def build_checks_schedule(models: Models, names: Names) -> dg.ScheduleDefinition
         description=(
             "Each hour from 01:15 to 23:15 UTC: every check except those that count all raw events."
             " Skipped if nothing changed since the last evaluation: no event came or was dropped,"
-            " the landing is as it was, and no day waits for its build."
+            " the landing is as it was, no day was built, and none waits for its build."
         ),
     )
     def checks_schedule(

@@ -135,6 +135,7 @@ def test_workers_do_not_start_with_a_redis_that_refuses_them(
         b"-MISCONF Redis is configured to save snapshots, but cannot",
         b"-BUSY Redis is busy running a script.",
         b"-NOREPLICAS Not enough good replicas to write.",
+        b"-ERR Error running script (call to f_1): @user_script:42: -OOM command not allowed",
         b"-ERR max number of clients reached",
     ],
 )

@@ -17,6 +17,7 @@ _REFUSALS = {
 # Errors that pass by themselves, for which the clients have no class of their own. All others of
 # that kind are Redis's answer to a command that it will never take.
 _PASSING = ("BUSY ", "MISCONF ", "NOREPLICAS ")
+_PASSING_IN_SCRIPTS = (*_PASSING, "OOM ", "READONLY ", "LOADING ")
 
 
 def refusal(error: BaseException) -> str | None:
@@ -27,13 +28,21 @@ def refusal(error: BaseException) -> str | None:
     name = type(error).__name__
     if name == "ResponseError":
         return _answer(str(error))
-    if isinstance(error.__context__, ssl.SSLError):
+    cause = error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError) or (
+        # Other errors of TLS can be those of a proxy whose Redis is away.
+        isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER"
+    ):
         return "TLS to Redis fails: its certificate, or rediss:// where Redis speaks no TLS"
     return _REFUSALS.get(name)
 
 
 def _answer(text: str) -> str | None:
-    if text.startswith(_PASSING):
+    # Before version 7, Redis puts the error of a script's command into a sentence.
+    inside_script = text.startswith("Error running script") and any(
+        f"-{each}" in text for each in _PASSING_IN_SCRIPTS
+    )
+    if text.startswith(_PASSING) or inside_script:
         return None
     if text.startswith("DB index"):
         return "Redis has no database of this number"
